@@ -1,0 +1,160 @@
+"""Everything that can be refused or go wrong, as data: who raises knows no HTTP, `responses` maps `kind` to a status.
+
+Codes are OCP's numeric ones (facts/ocp-api.md 4.5); 0 where OCP has none.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, ClassVar
+
+
+class Kind(StrEnum):
+    """What went wrong, in the terms of facts/ocp-api.md 4.3."""
+
+    BAD_REQUEST = "bad request"
+    UNAUTHENTICATED = "unauthenticated"
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not found"
+    METHOD_NOT_ALLOWED = "method not allowed"
+    CONFLICT = "conflict"
+    TOO_LARGE = "too large"
+    UNSUPPORTED_MEDIA_TYPE = "unsupported media type"
+    UNAVAILABLE = "unavailable"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubError:
+    """One bad field of a request. `field` is its path (`hosts[0].sqlPort`), `rejected_value` what was sent."""
+
+    field: str
+    message: str
+    object: str
+    rejected_value: Any = None
+
+
+class TakeoverError(Exception):
+    """Something this service refuses or cannot do."""
+
+    kind: ClassVar[Kind] = Kind.BAD_REQUEST
+    code: ClassVar[int] = 0
+
+    def __init__(self, **details: object) -> None:
+        self.details = details
+        super().__init__((self.__doc__ or "").splitlines()[0].format(**details))
+
+
+class InvalidRequest(TakeoverError):
+    """{first}"""
+
+    def __init__(self, sub_errors: Sequence[SubError]) -> None:
+        self.sub_errors = tuple(sub_errors)
+        super().__init__(first=self.sub_errors[0].message)
+
+
+class MalformedBody(TakeoverError):
+    """The request body is not valid JSON: {reason}."""
+
+
+class BodyTooLarge(TakeoverError):
+    """The request body is larger than the {limit} bytes allowed."""
+
+    kind = Kind.TOO_LARGE
+
+
+class UnsupportedMediaType(TakeoverError):
+    """Content-Type {found!r} is not supported; send application/json."""
+
+    kind = Kind.UNSUPPORTED_MEDIA_TYPE
+
+
+class Unauthenticated(TakeoverError):
+    """Not logged in, or the credentials are wrong."""
+
+    kind = Kind.UNAUTHENTICATED
+    code = 3000
+
+
+class NoSuchPath(TakeoverError):
+    """There is nothing at {path}."""
+
+    kind = Kind.NOT_FOUND
+    code = 1002
+
+
+class MethodNotAllowed(TakeoverError):
+    """{method} is not supported at {path}; allowed: {allowed}."""
+
+    kind = Kind.METHOD_NOT_ALLOWED
+    code = 1008
+
+
+class UnknownCluster(TakeoverError):
+    """OBProxy cluster {cluster_id} does not exist in the inventory."""
+
+    kind = Kind.NOT_FOUND
+    code = 21001
+
+
+class UnknownHost(TakeoverError):
+    """Host {host_id} does not exist in the inventory."""
+
+    kind = Kind.NOT_FOUND
+    code = 7005
+
+
+class UnknownTask(TakeoverError):
+    """Task instance {task_id} does not exist."""
+
+    kind = Kind.NOT_FOUND
+    code = 4001
+
+
+class UnknownSubtask(TakeoverError):
+    """Task instance {task_id} has no subtask {subtask_id}."""
+
+    kind = Kind.NOT_FOUND
+    code = 4001
+
+
+class HostBusy(TakeoverError):
+    """Host {host_id} already has a running task instance: {task_id}."""
+
+    kind = Kind.CONFLICT
+    code = 1005
+
+
+class AlreadyManaged(TakeoverError):
+    """The OBProxy on host {host_id} at port {sql_port} is already managed: OBProxy server {server_id} of cluster {cluster}."""
+
+    kind = Kind.CONFLICT
+    code = 1005
+
+
+class InventoryUnreadable(TakeoverError):
+    """The inventory cannot be read: {reason}"""
+
+    kind = Kind.UNAVAILABLE
+
+
+class TemplateInvalid(TakeoverError):
+    """{path}: {reason}"""
+
+    kind = Kind.UNAVAILABLE
+
+
+class IllegalTransition(TakeoverError):
+    """Subtask {subtask_id} is {found}; {operation} needs it to be {expected}."""
+
+    kind = Kind.BAD_REQUEST
+    code = 4007
+
+
+class SettingsInvalid(TakeoverError):
+    """{reason}"""
+
+
+class DecryptionFailed(TakeoverError):
+    """A stored secret cannot be decrypted: the key in the data directory is not the one it was encrypted with."""
+
+    kind = Kind.UNAVAILABLE

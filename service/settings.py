@@ -1,0 +1,70 @@
+"""What can be set, from the environment only (prefix TAKEOVER_), read once."""
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Le
+from pydantic import SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.errors import SettingsInvalid
+
+PREFIX = "TAKEOVER_"
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    """Every setting with its default. Relative paths are relative to the working directory."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    database_url: SecretStr = SecretStr("")
+    """libpq connection string of an external PostgreSQL; empty = an embedded one in data_dir."""
+
+    data_dir: Path = Path("data")
+    """Embedded database, key, first password. Made with mode 0700."""
+
+    inventory: Path = PROJECT / "inventory"
+    """Ansible inventory: a file, a directory, or anything an inventory plugin reads."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Ge(0), Le(65535)] = 8080
+
+    worker: bool = True
+    """Whether `serve` also runs takeovers, or leaves them to `worker` processes."""
+
+    worker_concurrency: Annotated[int, Ge(1), Le(1000)] = 10
+    """How many task instances one worker runs at the same time."""
+
+    secret_key: SecretStr = SecretStr("")
+    """Key for secrets in the database (urlsafe base64 of 32 bytes); empty = generated into data_dir/secret-key."""
+
+    body_limit: Annotated[int, Ge(1024)] = 1024 * 1024
+    """Largest request body, bytes."""
+
+    hosts_limit: Annotated[int, Ge(1)] = 1000
+    """Most hosts in one takeOver request."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+def load(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings; raises SettingsInvalid that names every unknown or bad variable."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    unknown = [name for name in environment if name.startswith(PREFIX) and name not in known]
+    problems = [f"{name} is not a setting{_suggest(name, known)}" for name in sorted(unknown)]
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        problems += [f"{PREFIX}{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
+    if problems:
+        raise SettingsInvalid(reason="; ".join(problems))
+    return settings
+
+
+def _suggest(name: str, known: set[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
