@@ -125,7 +125,7 @@ class HostBusy(TakeoverError):
 
 
 class AlreadyManaged(TakeoverError):
-    """The OBProxy on host {host_id} at port {sql_port} is already managed: OBProxy server {server_id} of cluster {cluster}."""
+    """OBProxy on host {host_id} at port {sql_port} is already managed: server {server_id} of cluster {cluster}."""
 
     kind = Kind.CONFLICT
     code = 1005

@@ -1,0 +1,94 @@
+"""The way to the rows: one pool, named queries, transactions. No other module holds SQL (see sql/queries.sql)."""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from psycopg import AsyncConnection, AsyncCursor
+from psycopg.rows import DictRow, class_row, dict_row
+from psycopg.types.enum import EnumInfo, register_enum
+from psycopg_pool import AsyncConnectionPool
+
+from service.migrations import migrate
+from service.sql import queries
+from service.types import Operation, ServerStatus, SubtaskStatus, TaskStatus
+
+Connection = AsyncConnection[DictRow]
+Pool = AsyncConnectionPool[Connection]
+
+ENUMS = {
+    "task_status": TaskStatus,
+    "subtask_status": SubtaskStatus,
+    "operation": Operation,
+    "server_status": ServerStatus,
+}
+POOL_SIZE = 20  # connections; a request or a batch of events holds one for a few milliseconds
+CONNECT_TIMEOUT = 30.0  # seconds to wait for the first connection
+
+
+class Database:
+    """The pool and the verbs on it."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A connection in a transaction: committed at the end, rolled back on any exception."""
+        async with self.pool.connection() as connection, connection.transaction():
+            yield connection
+
+
+async def execute(connection: Connection, query: str, **values: object) -> AsyncCursor[DictRow]:
+    """Run a named query."""
+    return await connection.execute(queries()[query].encode(), values)
+
+
+async def fetch(connection: Connection, query: str, **values: object) -> list[DictRow]:
+    """All rows of a named query, as dicts."""
+    return await (await execute(connection, query, **values)).fetchall()
+
+
+async def fetch_as[Row](connection: Connection, record: type[Row], query: str, **values: object) -> list[Row]:
+    """All rows of a named query, each as a `record`."""
+    async with connection.cursor(row_factory=class_row(record)) as cursor:
+        await cursor.execute(queries()[query].encode(), values)
+        return await cursor.fetchall()
+
+
+@asynccontextmanager
+async def open_database(url: str) -> AsyncIterator[Database]:
+    """Migrate the database at `url` if needed and open a pool on it."""
+    async with await AsyncConnection.connect(url, autocommit=True) as connection:
+        await migrate(connection)
+        infos = [await _enum_info(connection, name) for name in ENUMS]
+
+    async def configure(connection: Connection) -> None:
+        _register_enums(connection, infos)
+
+    pool: Pool = AsyncConnectionPool(
+        url,
+        connection_class=Connection,
+        kwargs={"row_factory": dict_row, "autocommit": True},
+        configure=configure,
+        check=AsyncConnectionPool.check_connection,
+        min_size=1,
+        max_size=POOL_SIZE,
+        open=False,
+    )
+    await pool.open(wait=True, timeout=CONNECT_TIMEOUT)
+    try:
+        yield Database(pool)
+    finally:
+        await pool.close()
+
+
+async def _enum_info(connection: AsyncConnection[Any], name: str) -> EnumInfo:
+    info = await EnumInfo.fetch(connection, name)
+    assert info is not None, f"the migrations create the type {name}"
+    return info
+
+
+def _register_enums(connection: Connection, infos: Iterable[EnumInfo]) -> None:
+    for info in infos:
+        register_enum(info, connection, ENUMS[info.name])

@@ -1,0 +1,136 @@
+"""What the outside sees: rows made into OCP's JSON objects, properties in alphabetical order, absent ones left out.
+
+Shapes and null rules: facts/ocp-api.md 1.2 (takeOver), 2.2 (list), 2.3 (detail), 1.4 (OBProxy servers).
+"""
+
+from collections.abc import Collection
+from datetime import UTC, datetime
+
+from service.types import JSON, ObproxyServer, Subtask, TaskInstance
+
+
+def timestamp(moment: datetime) -> str:
+    """ISO 8601 with offset, 0 to 3 fraction digits, trailing zeros dropped."""
+    local = moment.astimezone()
+    fraction = f".{local.microsecond // 1000:03d}".rstrip("0").rstrip(".")
+    offset = "Z" if local.utcoffset() == UTC.utcoffset(None) else local.isoformat()[-6:]
+    return f"{local:%Y-%m-%dT%H:%M:%S}{fraction}{offset}"
+
+
+def task_instance(task: TaskInstance, subtasks: Collection[Subtask]) -> JSON:
+    """A TaskInstance as takeOver answers it: `creator` is a string, `context` is there, subtasks carry `className`."""
+    return _present(
+        context={
+            "listMap": task.context["listMap"],
+            "parallel": False,
+            "parallelIdx": -1,
+            "stringMap": task.context["stringMap"],
+        },
+        creator=task.creator,
+        executor=task.executor,
+        hostId=task.host_id,
+        id=task.id,
+        name=task.name,
+        operation=task.operation,
+        startTime=timestamp(task.start_time),
+        status=task.status,
+        subtasks=[{"className": s.class_name, **_submitted(s)} for s in subtasks],
+        taskDefinitionId=task.task_definition_id,
+        type=task.type,
+    )
+
+
+def wrapped(task: TaskInstance, subtasks: Collection[Subtask]) -> JSON:
+    """A WrappedTaskInstance, the detail: `creator` is an object, no `context`; subtasks carry their times."""
+    return _present(
+        createTime=timestamp(task.create_time.replace(microsecond=0)),
+        creator={"id": task.creator_id, "name": task.creator},
+        executor=task.executor,
+        finishTime=_timestamp_or_none(task.finish_time),
+        id=task.id,
+        name=task.name,
+        operation=task.operation,
+        prohibitRollback=task.prohibit_rollback,
+        startTime=timestamp(task.start_time),
+        status=task.status,
+        subtasks=[subtask(s) for s in subtasks],
+        taskDefinitionId=task.task_definition_id,
+        type=task.type,
+    )
+
+
+def basic(task: TaskInstance, subtasks: Collection[Subtask]) -> JSON:
+    """A BasicTaskInstance, the list's element."""
+    return _present(
+        creator={"id": task.creator_id, "name": task.creator},
+        finishTime=_timestamp_or_none(task.finish_time),
+        id=task.id,
+        name=task.name,
+        startTime=timestamp(task.start_time),
+        status=task.status,
+        subtasks=[
+            _present(description=s.description, id=s.id, name=s.name, operation=s.operation, status=s.status)
+            for s in subtasks
+        ],
+    )
+
+
+def subtask(row: Subtask) -> JSON:
+    """A SubtaskInstance of the task API."""
+    return dict(
+        sorted(
+            _present(
+                createTime=timestamp(row.create_time.replace(microsecond=0)),
+                executor=row.executor,
+                finishTime=_timestamp_or_none(row.finish_time),
+                startTime=_timestamp_or_none(row.start_time),
+                **_submitted(row),
+            ).items()
+        )
+    )
+
+
+def obproxy_server(row: ObproxyServer) -> JSON:
+    """An element of an OBProxy cluster's `obproxies`, plus `pendingRestart`: names of parameters that wait for one."""
+    return _present(
+        architecture=row.architecture,
+        clusterId=row.cluster_id,
+        exporterPort=row.exporter_port,
+        hostId=row.host_id,
+        id=row.id,
+        ip=row.ip,
+        lastActiveTime=_timestamp_or_none(row.last_active_time),
+        operateStatus=row.operate_status,
+        parameterVersion=row.parameter_version,
+        pendingRestart=row.learned.get("pending_restart"),
+        sqlPort=row.sql_port,
+        status=row.status,
+        version=row.version,
+    )
+
+
+def _submitted(row: Subtask) -> JSON:
+    """The fields a subtask has from the moment it is submitted."""
+    return _present(
+        description=row.description,
+        downstreams=list(row.downstreams),
+        id=row.id,
+        name=row.name,
+        nodeType=row.node_type,
+        operation=row.operation,
+        parallelIdx=row.parallel_idx,
+        prohibitRollback=row.prohibit_rollback,
+        runTime=row.run_time,
+        seriesId=row.series_id,
+        status=row.status,
+        timeout=row.timeout,
+        upstreams=list(row.upstreams),
+    )
+
+
+def _present(**properties: object) -> JSON:
+    return {name: value for name, value in properties.items() if value is not None}
+
+
+def _timestamp_or_none(moment: datetime | None) -> str | None:
+    return timestamp(moment) if moment else None

@@ -1,0 +1,53 @@
+"""Reading task instances: rows in, records out."""
+
+from collections.abc import Sequence
+
+from service.database import Connection, Database, fetch, fetch_as
+from service.errors import UnknownSubtask, UnknownTask
+from service.types import Page, Subtask, TaskFilter, TaskInstance
+
+WithSubtasks = tuple[TaskInstance, list[Subtask]]
+
+
+async def get(database: Database, task_id: int) -> WithSubtasks:
+    """A task instance and its subtasks in DAG order; raises UnknownTask."""
+    async with database.transaction() as connection:
+        found = await by_ids(connection, [task_id])
+    if not found:
+        raise UnknownTask(task_id=task_id)
+    return found[0]
+
+
+async def page(database: Database, filter: TaskFilter, page: Page) -> tuple[list[WithSubtasks], int]:
+    """One page of the task instances that fit `filter`, and how many fit in all."""
+    fits = {
+        "name": filter.name,
+        "statuses": list(filter.statuses) if filter.statuses is not None else None,
+        "type": filter.type,
+        "host_id": filter.host_id,
+    }
+    query = "task_ids_descending" if filter.descending else "task_ids_ascending"
+    async with database.transaction() as connection:
+        rows = await fetch(connection, query, **fits, size=page.size, offset=(page.number - 1) * page.size)
+        total = (await fetch(connection, "count_tasks", **fits))[0]["total"]
+        return await by_ids(connection, [row["id"] for row in rows]), total
+
+
+async def log(database: Database, task_id: int, subtask_id: int, *, after: int = 0) -> tuple[str, int]:
+    """What a subtask's runs said behind row `after`, and the number of the last row; one string, as OCP joins it."""
+    async with database.transaction() as connection:
+        if not await fetch(connection, "task", task_id=task_id):
+            raise UnknownTask(task_id=task_id)
+        if not await fetch(connection, "subtask_of_task", task_id=task_id, subtask_id=subtask_id):
+            raise UnknownSubtask(task_id=task_id, subtask_id=subtask_id)
+        rows = await fetch(connection, "log_after", subtask_id=subtask_id, after=after)
+    return "\n".join(row["content"] for row in rows), rows[-1]["id"] if rows else after
+
+
+async def by_ids(connection: Connection, task_ids: Sequence[int]) -> list[WithSubtasks]:
+    """These task instances, in this order, each with its subtasks in DAG order; unknown ones are left out."""
+    tasks = {task.id: task for task in await fetch_as(connection, TaskInstance, "tasks_by_id", task_ids=list(task_ids))}
+    subtasks: dict[int, list[Subtask]] = {task: [] for task in tasks}
+    for subtask in await fetch_as(connection, Subtask, "subtasks", task_ids=list(tasks)):
+        subtasks[subtask.task_instance_id].append(subtask)
+    return [(tasks[task], subtasks[task]) for task in task_ids if task in tasks]

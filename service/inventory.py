@@ -1,0 +1,180 @@
+"""Hosts and OBProxy clusters, from the Ansible inventory, read with Ansible's own tooling so that any plugin works.
+
+A host that may be taken over carries `ocp_host_id`; a group that carries `obproxy_cluster_id` is an OBProxy cluster.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from service.errors import InventoryUnreadable
+from service.settings import PROJECT
+
+log = logging.getLogger(__name__)
+
+MAX_AGE = 60.0  # seconds after which an unchanged inventory is read again: a plugin's source is not a file
+READ_TIMEOUT = 120.0  # seconds one reading may take
+
+Variables = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    """A host that may be taken over. `variables` are all that Ansible knows of it, groups' included."""
+
+    id: int
+    name: str
+    variables: Variables = field(repr=False)
+
+    @property
+    def address(self) -> str:
+        """Where it is reached."""
+        return str(self.variables.get("ansible_host", self.name))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cluster:
+    """An OBProxy cluster. `variables` are its group's, with those of the groups above."""
+
+    id: int
+    name: str
+    variables: Variables = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inventory:
+    """Everything by its OCP id."""
+
+    hosts: Mapping[int, Host]
+    clusters: Mapping[int, Cluster]
+
+
+class InventoryReader:
+    """Keeps the last good reading of one inventory, and reads again when its files change."""
+
+    def __init__(self, source: Path) -> None:
+        self.source = source
+        self.problem: str | None = None
+        self._good: Inventory | None = None
+        self._signature: object = None
+        self._read_at = 0.0
+        self._lock = asyncio.Lock()
+
+    async def current(self) -> Inventory:
+        """The inventory as it is now, or as it last was when it cannot be read; raises InventoryUnreadable if never."""
+        async with self._lock:
+            signature = await asyncio.to_thread(_signature, self.source)
+            if signature != self._signature or time.monotonic() - self._read_at > MAX_AGE:
+                await self._read()
+                self._signature, self._read_at = signature, time.monotonic()
+        if self._good is None:
+            raise InventoryUnreadable(reason=self.problem)
+        return self._good
+
+    async def _read(self) -> None:
+        try:
+            self._good = await read(self.source)
+            self.problem = None
+        except InventoryUnreadable as error:
+            self.problem = str(error.details["reason"])
+            log.error("%s; using the last good one", error, extra={"action": "inventory_unreadable"})
+
+
+async def read(source: Path) -> Inventory:
+    """Read the inventory at `source`; raises InventoryUnreadable with Ansible's own words (file and line)."""
+    hosts, groups = await asyncio.gather(_list(source), _list(source, "--export"))
+    return parse(hosts["_meta"]["hostvars"], groups)
+
+
+def parse(hostvars: Mapping[str, Variables], groups: Mapping[str, Any]) -> Inventory:
+    """Make an Inventory of what `ansible-inventory --list` and `--list --export` print; raises InventoryUnreadable."""
+    hosts = [
+        Host(id=_id(variables["ocp_host_id"], f"ocp_host_id of host {name}"), name=name, variables=variables)
+        for name, variables in hostvars.items()
+        if "ocp_host_id" in variables
+    ]
+    clusters = [_cluster(name, groups) for name in groups if "obproxy_cluster_id" in _own(name, groups)]
+    return Inventory(hosts=_by_id(hosts, "ocp_host_id"), clusters=_by_id(clusters, "obproxy_cluster_id"))
+
+
+def _cluster(group: str, groups: Mapping[str, Any]) -> Cluster:
+    variables = _inherited(group, groups)
+    identifier = _id(variables["obproxy_cluster_id"], f"obproxy_cluster_id of group {group}")
+    name = str(variables.get("obproxy_cluster_name", group))
+    return Cluster(id=identifier, name=name, variables={**variables, "obproxy_cluster_name": name})
+
+
+def _inherited(group: str, groups: Mapping[str, Any]) -> dict[str, Any]:
+    """The variables of a group over those of the groups above it, as Ansible merges them for its hosts."""
+    above = sorted(name for name, content in groups.items() if group in content.get("children", ()))
+    merged: dict[str, Any] = {}
+    for parent in above:
+        merged |= _inherited(parent, groups)
+    return merged | _own(group, groups)
+
+
+def _own(group: str, groups: Mapping[str, Any]) -> dict[str, Any]:
+    content = groups[group]
+    return dict(content.get("vars", {})) if group != "_meta" else {}
+
+
+def _by_id[Thing: (Host, Cluster)](things: list[Thing], variable: str) -> dict[int, Thing]:
+    found: dict[int, Thing] = {}
+    for thing in things:
+        if thing.id in found:
+            reason = f"{found[thing.id].name} and {thing.name} have the same {variable}: {thing.id}"
+            raise InventoryUnreadable(reason=reason)
+        found[thing.id] = thing
+    return found
+
+
+def _id(value: object, what: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InventoryUnreadable(reason=f"{what} must be a positive integer, found {value!r}")
+    return value
+
+
+async def _list(source: Path, *options: str) -> dict[str, Any]:
+    program = Path(sys.executable).with_name("ansible-inventory")
+    environment = {
+        **{name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "LC_ALL")},
+        "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
+        "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true",
+        "ANSIBLE_NOCOLOR": "true",
+    }
+    process = await asyncio.create_subprocess_exec(
+        *(str(program), "-i", str(source.absolute()), "--list", *options),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=environment,
+    )
+    try:
+        async with asyncio.timeout(READ_TIMEOUT):
+            output, errors = await process.communicate()
+    except TimeoutError:
+        process.kill()
+        raise InventoryUnreadable(reason=f"{source}: reading took longer than {READ_TIMEOUT:.0f} s") from None
+    if process.returncode:
+        raise InventoryUnreadable(reason=errors.decode(errors="replace").strip())
+    listed: dict[str, Any] = json.loads(output)
+    return listed
+
+
+def _signature(source: Path) -> list[tuple[str, int, int]]:
+    """Name, time and size of every file of the inventory: what changes when somebody edits it."""
+    files = [source, *(source.rglob("*") if source.is_dir() else [])]
+    return sorted((str(file), stat.st_mtime_ns, stat.st_size) for file in files if (stat := _stat(file)))
+
+
+def _stat(file: Path) -> os.stat_result | None:
+    try:
+        return file.stat()
+    except OSError:
+        return None

@@ -1,0 +1,67 @@
+"""What every process of the service stands on, opened once and closed in order."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+
+from service import embedded, template
+from service.database import Database, open_database
+from service.inventory import InventoryReader
+from service.queue import Queue, open_queue
+from service.secrets import Secrets, admin_password, load_key
+from service.settings import PROJECT, Settings
+from service.template import Template
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """Handed to every verb."""
+
+    settings: Settings
+    database: Database
+    inventory: InventoryReader
+    template: Template
+    queue: Queue
+    secrets: Secrets
+    executor: str  # the address this process is known by in documents
+
+
+@asynccontextmanager
+async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
+    """Data directory, database (embedded unless one is set, migrated), queue, key, inventory, template."""
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    admin_password(settings.data_dir)
+    async with AsyncExitStack() as stack:
+        url = await asyncio.to_thread(stack.enter_context, _database_url(settings))
+        database = await stack.enter_async_context(open_database(url))
+        queue = await stack.enter_async_context(open_queue(database))
+        yield Resources(
+            settings=settings,
+            database=database,
+            inventory=InventoryReader(settings.inventory),
+            template=template.load(PROJECT),
+            queue=queue,
+            secrets=Secrets(load_key(settings.secret_key, settings.data_dir)),
+            executor=_own_address(),
+        )
+
+
+@contextmanager
+def _database_url(settings: Settings) -> Iterator[str]:
+    if settings.database_url.get_secret_value():
+        yield settings.database_url.get_secret_value()
+    else:
+        with embedded.running(settings.data_dir / "postgres") as url:
+            yield url
+
+
+def _own_address() -> str:
+    """The address of the default route, else the host's name."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # documentation address; connecting a datagram socket sends nothing
+        except OSError:
+            return socket.gethostname()
+        return str(probe.getsockname()[0])

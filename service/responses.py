@@ -1,0 +1,205 @@
+"""OCP's envelope around every answer, and the one place where an error becomes a status and a message.
+
+Shapes: facts/ocp-api.md 4.1 (success), 4.2 (error), 4.3 (which status).
+"""
+
+import hashlib
+import logging
+import re
+import secrets
+import socket
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Match, Route
+from starlette.types import ASGIApp, ExceptionHandler, Receive, Scope, Send
+
+from service import document
+from service.errors import InvalidRequest, Kind, MethodNotAllowed, NoSuchPath, SubError, TakeoverError
+from service.types import JSON, Page
+
+log = logging.getLogger(__name__)
+
+SERVER = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:10]
+"""What `server` says: an id of the installation, as long and as opaque as the sample's."""
+
+STATUS: Mapping[Kind, int] = {
+    Kind.BAD_REQUEST: 400,
+    Kind.UNAUTHENTICATED: 401,
+    Kind.FORBIDDEN: 403,
+    Kind.NOT_FOUND: 404,
+    Kind.METHOD_NOT_ALLOWED: 405,
+    Kind.CONFLICT: 409,
+    Kind.TOO_LARGE: 413,
+    Kind.UNSUPPORTED_MEDIA_TYPE: 415,
+    Kind.UNAVAILABLE: 503,
+}
+UNEXPECTED = 500
+
+TRACE_ID = re.compile(r"[0-9a-f]{16}")
+LARGEST_NUMBER = 2**53 - 1  # what a JavaScript reader keeps exactly; OCP writes longer ones as strings
+LONGEST_ECHO = 200  # characters of a refused string that are shown again
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """What an answer says about its request: `started` in seconds of `time.perf_counter`."""
+
+    id: str
+    started: float
+
+    @property
+    def duration(self) -> int:
+        """Milliseconds since the request came in."""
+        return round((time.perf_counter() - self.started) * 1000)
+
+
+class Tracing:
+    """Starts the clock and gives the request its trace id: the caller's `x-trace-id`, or a new one.
+
+    Stands behind authentication, so that what is refused there has no trace, as in OCP (facts/ocp-api.md 4.2).
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            sent = Headers(scope=scope).get("x-trace-id", "")
+            trace_id = sent if TRACE_ID.fullmatch(sent) else secrets.token_hex(8)
+            scope["trace"] = Trace(id=trace_id, started=time.perf_counter())
+        await self.app(scope, receive, send)
+
+
+def trace_of(connection: HTTPConnection) -> Trace | None:
+    """The request's trace; None when it was refused before it got one."""
+    trace: Trace | None = connection.scope.get("trace")
+    return trace
+
+
+def success(request: Request, data: JSON | None = None) -> Response:
+    """200 with `data`, which is left out when there is none."""
+    return JSONResponse(_envelope(request, 200, **({} if data is None else {"data": data})))
+
+
+def contents(elements: Iterable[JSON]) -> JSON:
+    """The `data` of a list."""
+    return {"contents": list(elements)}
+
+
+def page_of(elements: Iterable[JSON], page: Page, total: int) -> JSON:
+    """The `data` of one page of a list of `total` elements."""
+    return {
+        "contents": list(elements),
+        "page": {
+            "number": page.number,
+            "size": page.size,
+            "totalElements": total,
+            "totalPages": -(-total // page.size),
+        },
+    }
+
+
+def failure(request: HTTPConnection, error: TakeoverError, headers: Mapping[str, str] | None = None) -> Response:
+    """The answer to what was refused: status by the error's kind, OCP's code, every bad field."""
+    sub_errors = error.sub_errors if isinstance(error, InvalidRequest) else ()
+    return _failure(request, STATUS[error.kind], error.code, str(error), sub_errors, headers)
+
+
+def _failure(
+    request: HTTPConnection,
+    status: int,
+    code: int,
+    message: str,
+    sub_errors: Sequence[SubError] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    error: JSON = {"code": code, "message": message}
+    if sub_errors:
+        error["subErrors"] = [_sub_error(sub_error) for sub_error in sub_errors]
+    return JSONResponse(_envelope(request, status, error=error), status_code=status, headers=headers)
+
+
+def _sub_error(error: SubError) -> JSON:
+    shown = {"field": error.field, "message": error.message, "object": error.object}
+    match error.rejected_value:
+        case None:
+            return shown
+        case int(number) if not isinstance(number, bool) and abs(number) > LARGEST_NUMBER:
+            return {**shown, "rejectedValue": str(number)}
+        case str(text):
+            return {**shown, "rejectedValue": text[:LONGEST_ECHO]}
+        case value:
+            return {**shown, "rejectedValue": value}
+
+
+def _envelope(request: HTTPConnection, status: int, **content: JSON) -> JSON:
+    trace = trace_of(request)
+    properties = {
+        "duration": trace.duration if trace else 0,
+        "server": SERVER,
+        "status": status,
+        "successful": status < 400,
+        "timestamp": document.timestamp(datetime.now(UTC)),
+        "traceId": trace.id if trace else "",
+        **content,
+    }
+    return dict(sorted(properties.items()))
+
+
+async def refused(request: Request, error: Exception) -> Response:
+    """Answers a TakeoverError."""
+    assert isinstance(error, TakeoverError)
+    return failure(request, error)
+
+
+async def not_routed(request: Request, error: Exception) -> Response:
+    """Answers what the router found nothing for: no such path, or not with this method. OPTIONS learns the methods."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 404:
+        return failure(request, NoSuchPath(path=request.url.path))
+    allowed = ", ".join(_allowed_methods(request))
+    if request.method == "OPTIONS":
+        return Response(status_code=204, headers={"Allow": allowed})
+    refusal = MethodNotAllowed(method=request.method, path=request.url.path, allowed=allowed)
+    return failure(request, refusal, {"Allow": allowed})
+
+
+async def gone(request: Request, error: Exception) -> Response:
+    """Ends a request whose caller hung up half-way; nobody reads this."""
+    log.info("The caller of %s %s hung up before its request was complete", request.method, request.url.path)
+    return Response(status_code=400)
+
+
+async def unexpected(request: Request, error: Exception) -> Response:
+    """Answers a fault of this service: the type of the exception is named, everything else is in the log."""
+    trace = trace_of(request)
+    trace_id = trace.id if trace else ""
+    log.error(
+        "%s %s failed (trace id %s)",
+        *(request.method, request.url.path, trace_id),
+        exc_info=error,
+        extra={"action": "request_failed", "trace_id": trace_id},
+    )
+    return _failure(request, UNEXPECTED, 0, f"Unexpected error: {type(error).__name__}.")
+
+
+HANDLERS: Mapping[type[Exception], ExceptionHandler] = {
+    TakeoverError: refused,
+    HTTPException: not_routed,
+    ClientDisconnect: gone,
+    Exception: unexpected,
+}
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    """Every method that some route answers at the request's path."""
+    routes = (route for route in request.app.routes if isinstance(route, Route))
+    matching = (route.methods or set() for route in routes if route.matches(request.scope)[0] is not Match.NONE)
+    return sorted({"OPTIONS"}.union(*matching))

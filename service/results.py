@@ -1,0 +1,143 @@
+"""What one Ansible result says: to a person, and to the service about the OBProxy server.
+
+Everything here comes from a managed host in the end, so nothing is trusted to have the type, the size or the
+characters that it should have (facts/ansible-runner.md E.12).
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+MESSAGE_LIMIT = 8_000  # characters of one message: an assertion's is far below, a module's return value may be 700 kB
+TAIL_LIMIT = 600  # characters of a module's stderr, the end of it: tracebacks have their point in the last line
+HIDDEN = "The result is hidden by no_log."
+
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_VERSION = re.compile(r"\d+(?:\.\d+){1,5}-\w[\w.]{0,63}")
+
+
+def mapping(value: object) -> Mapping[str, Any]:
+    """`value` if it is a mapping, else an empty one."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def clean(value: object, limit: int = MESSAGE_LIMIT) -> str:
+    """`value` as text that a terminal, a page and a UTF-8 database take; empty if it is not text at all."""
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    if not isinstance(value, str):
+        return ""
+    # Escape sequences only make text shorter: a raw text of twice the limit nearly always fills it.
+    text = value[: 2 * limit].replace("\r\n", "\n").replace("\r", "\n")
+    text = _CONTROLS.sub("", _ESCAPES.sub("", text))
+    return text.encode("utf-8", "replace").decode("utf-8")[:limit]
+
+
+def paragraph(text: str) -> str:
+    """`text` on one line, as one paragraph."""
+    return " ".join(text.split())
+
+
+def failure(event: Mapping[str, Any]) -> str:
+    """The message of a failed or unreachable result, as one paragraph, with the Ansible task and the host it failed on.
+
+    It is the result's `msg`, of a loop those of the failed items, with exit code and the end of the module's stderr;
+    what was printed when the result has none (facts/event-cases.md 55).
+    """
+    data = mapping(event.get("event_data"))
+    res = mapping(data.get("res"))
+    said = [HIDDEN] if "censored" in res else [*_messages(res), *_exit(res)]
+    text = paragraph(" ".join(said)) or paragraph(_printed(event)) or "No message was given."
+    return f"{text} ({_where(data, res)})"
+
+
+def vital(event: Mapping[str, Any]) -> str:
+    """The lines of a failed result that no limit may cut from a log: rc and msg."""
+    res = mapping(mapping(event.get("event_data")).get("res"))
+    rc = res.get("rc")
+    lines = [f"rc: {rc}"] if isinstance(rc, int) and abs(rc) < 2**31 else []
+    return "\n".join([*lines, *(f"msg: {text}" for text in _messages(res))])
+
+
+def _messages(res: Mapping[str, Any]) -> list[str]:
+    items = res.get("results")
+    texts = [_message(mapping(item)) for item in items] if isinstance(items, list) else []
+    return [text for text in [_message(res), *texts] if text]
+
+
+def _message(res: Mapping[str, Any]) -> str:
+    if res.get("failed") is False:
+        return ""  # an item of a loop that did not fail
+    if "censored" in res:
+        return HIDDEN
+    msg = res.get("msg")
+    lines: Iterable[object] = msg if isinstance(msg, list) else [msg]
+    return "\n".join(filter(None, map(clean, lines)))[:MESSAGE_LIMIT]
+
+
+def _exit(res: Mapping[str, Any]) -> list[str]:
+    said = []
+    rc = res.get("rc")
+    if isinstance(rc, int) and 0 < abs(rc) < 2**31:
+        said.append(f"Exit code {rc}.")
+    for key in ("module_stderr", "stderr", "module_stdout"):
+        if tail := _tail(res.get(key)):
+            return [*said, f"{key}: {tail}"]
+    return said
+
+
+def _tail(value: object) -> str:
+    text = clean(value[-2 * TAIL_LIMIT :]).strip() if isinstance(value, str) else ""
+    return text if len(text) <= TAIL_LIMIT else f"… {text[-TAIL_LIMIT:]}"
+
+
+def _printed(event: Mapping[str, Any]) -> str:
+    return clean(event.get("stdout"), 2 * TAIL_LIMIT)
+
+
+def _where(data: Mapping[str, Any], res: Mapping[str, Any]) -> str:
+    delegate = clean(mapping(res.get("_ansible_delegated_vars")).get("ansible_delegated_host"), 200)
+    parts = [
+        f'Ansible task "{clean(data.get("task"), 200)}"',
+        f"role {clean(data.get('role'), 100)}" if data.get("role") else "",
+        f"host {clean(data.get('host'), 200)}",
+        f"delegated to {delegate}" if delegate else "",
+    ]
+    return ", ".join(filter(None, parts))
+
+
+def learned(event: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """What an ok result tells about the OBProxy server, and the names of what it tells but nobody can believe."""
+    told = mapping(mapping(mapping(event.get("event_data")).get("res")).get("obproxy_server"))
+    believed = {key: value for key, value in told.items() if key in KNOWN and KNOWN[key](value)}
+    return believed, [clean(key, 60) or repr(type(key)) for key in told if key not in believed]
+
+
+def _integer(low: int, high: int) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def _text(limit: int) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, str) and 0 < len(value) <= limit and paragraph(clean(value)) == value
+
+
+def _texts(count: int, limit: int) -> Callable[[object], bool]:
+    is_text = _text(limit)
+    return lambda value: isinstance(value, list) and len(value) <= count and all(map(is_text, value))
+
+
+KNOWN: Mapping[str, Callable[[object], bool]] = {
+    "pid": _integer(1, 2**31 - 1),
+    "version": lambda value: isinstance(value, str) and bool(_VERSION.fullmatch(value)),
+    "architecture": _text(32),
+    "home": lambda value: isinstance(value, str) and value.startswith("/") and _text(4096)(value),
+    "owner": _text(128),
+    "package": lambda value: value is None or _text(256)(value),
+    "start_mode": lambda value: value in ("config_url", "rs_list"),
+    "exporter_port": _integer(1, 65535),
+    "supervised": lambda value: isinstance(value, bool),
+    "pending_restart": _texts(500, 128),
+    "drift": _texts(100, 2000),
+    "managed_by": _text(256),
+}

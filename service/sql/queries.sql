@@ -1,0 +1,179 @@
+-- name: insert_servers
+-- OBProxy servers about to be taken over; one that a failed takeover left behind is used again.
+INSERT INTO obproxy_server (cluster_id, cluster_name, host_id, host_name, ip, sql_port, status, operate_status)
+SELECT %(cluster_id)s, %(cluster_name)s, h.host_id, h.host_name, h.ip, h.sql_port, 'TAKINGOVER', 'OPERATING'
+FROM unnest(%(host_ids)s::bigint[], %(host_names)s::text[], %(ips)s::text[], %(sql_ports)s::integer[])
+     AS h (host_id, host_name, ip, sql_port)
+ON CONFLICT (host_id, sql_port) DO UPDATE
+    SET cluster_id = excluded.cluster_id, cluster_name = excluded.cluster_name, host_name = excluded.host_name,
+        ip = excluded.ip, status = 'TAKINGOVER', operate_status = 'OPERATING', update_time = now()
+    WHERE obproxy_server.status = 'TAKINGOVER'
+RETURNING id, host_id, parameter_version;
+
+-- name: managed_servers
+-- Those of the asked-for proxies that this service manages already.
+SELECT s.id, s.host_id, s.sql_port, s.cluster_name
+FROM obproxy_server s
+JOIN unnest(%(host_ids)s::bigint[], %(sql_ports)s::integer[]) AS h (host_id, sql_port) USING (host_id, sql_port)
+WHERE s.status <> 'TAKINGOVER'
+ORDER BY s.host_id;
+
+-- name: running_tasks
+-- Running task instances of the asked-for hosts.
+SELECT id, host_id FROM task_instance WHERE status = 'RUNNING' AND host_id = ANY(%(host_ids)s) ORDER BY host_id;
+
+-- name: insert_tasks
+-- One task instance a host; a host that got a running one meanwhile is missing from the answer.
+INSERT INTO task_instance (name, creator, creator_id, executor, host_id, host_name, obproxy_server_id, context, trace_id)
+SELECT %(name)s, %(creator)s, %(creator_id)s, %(executor)s, t.host_id, t.host_name, t.server_id, t.context, %(trace_id)s
+FROM unnest(%(host_ids)s::bigint[], %(host_names)s::text[], %(server_ids)s::bigint[], %(contexts)s::jsonb[])
+     WITH ORDINALITY AS t (host_id, host_name, server_id, context, position)
+ORDER BY t.position
+ON CONFLICT (host_id) WHERE status = 'RUNNING' DO NOTHING
+RETURNING id, host_id;
+
+-- name: insert_subtasks
+-- The subtasks of every new task instance, in DAG order; the first is READY.
+INSERT INTO subtask_instance
+    (task_instance_id, role, series_id, class_name, name, description, status, prohibit_rollback, timeout)
+SELECT task_id, s.role, s.series_id, s.class_name, s.name, s.name,
+       CASE WHEN s.position = 1 THEN 'READY'::subtask_status ELSE 'PENDING' END, s.prohibit_rollback, s.timeout
+FROM unnest(%(task_ids)s::bigint[]) WITH ORDINALITY AS t (task_id, task_position)
+CROSS JOIN unnest(%(roles)s::text[], %(series_ids)s::integer[], %(class_names)s::text[], %(names)s::text[],
+                  %(prohibit_rollbacks)s::boolean[], %(timeouts)s::integer[])
+     WITH ORDINALITY AS s (role, series_id, class_name, name, prohibit_rollback, timeout, position)
+ORDER BY t.task_position, s.position;
+
+-- name: insert_dependencies
+-- Each subtask's upstream is the one made before it in the same task instance.
+INSERT INTO subtask_dependency (upstream_id, downstream_id)
+SELECT upstream_id, id
+FROM (
+    SELECT id, lag(id) OVER (PARTITION BY task_instance_id ORDER BY id) AS upstream_id
+    FROM subtask_instance WHERE task_instance_id = ANY(%(task_ids)s)
+) AS chain
+WHERE upstream_id IS NOT NULL;
+
+-- name: insert_secrets
+INSERT INTO task_secret (task_instance_id, name, ciphertext)
+SELECT * FROM unnest(%(task_ids)s::bigint[], %(names)s::text[], %(ciphertexts)s::bytea[]);
+
+-- name: task
+SELECT * FROM task_instance WHERE id = %(task_id)s;
+
+-- name: lock_task
+-- Held for the length of a transaction that changes the state of a task instance or its subtasks.
+SELECT * FROM task_instance WHERE id = %(task_id)s FOR UPDATE;
+
+-- name: tasks_by_id
+SELECT * FROM task_instance WHERE id = ANY(%(task_ids)s) ORDER BY id;
+
+-- name: subtasks
+-- The subtasks of some task instances in DAG order, each with the ids around it.
+SELECT s.*,
+       ARRAY(SELECT d.upstream_id FROM subtask_dependency d WHERE d.downstream_id = s.id ORDER BY 1) AS upstreams,
+       ARRAY(SELECT d.downstream_id FROM subtask_dependency d WHERE d.upstream_id = s.id ORDER BY 1) AS downstreams
+FROM subtask_instance s
+WHERE s.task_instance_id = ANY(%(task_ids)s)
+ORDER BY s.task_instance_id, s.id;
+
+-- name: task_ids_descending
+SELECT id FROM task_instance
+WHERE (%(name)s::text IS NULL OR strpos(lower(name), lower(%(name)s)) > 0)
+  AND (%(statuses)s::task_status[] IS NULL OR status = ANY(%(statuses)s))
+  AND (%(type)s::text IS NULL OR type = %(type)s)
+  AND (%(host_id)s::bigint IS NULL OR host_id = %(host_id)s)
+ORDER BY id DESC LIMIT %(size)s OFFSET %(offset)s;
+
+-- name: task_ids_ascending
+SELECT id FROM task_instance
+WHERE (%(name)s::text IS NULL OR strpos(lower(name), lower(%(name)s)) > 0)
+  AND (%(statuses)s::task_status[] IS NULL OR status = ANY(%(statuses)s))
+  AND (%(type)s::text IS NULL OR type = %(type)s)
+  AND (%(host_id)s::bigint IS NULL OR host_id = %(host_id)s)
+ORDER BY id LIMIT %(size)s OFFSET %(offset)s;
+
+-- name: count_tasks
+SELECT count(*) AS total FROM task_instance
+WHERE (%(name)s::text IS NULL OR strpos(lower(name), lower(%(name)s)) > 0)
+  AND (%(statuses)s::task_status[] IS NULL OR status = ANY(%(statuses)s))
+  AND (%(type)s::text IS NULL OR type = %(type)s)
+  AND (%(host_id)s::bigint IS NULL OR host_id = %(host_id)s);
+
+-- name: subtask_of_task
+SELECT id FROM subtask_instance WHERE id = %(subtask_id)s AND task_instance_id = %(task_id)s;
+
+-- name: log_after
+SELECT id, content FROM subtask_log WHERE subtask_id = %(subtask_id)s AND id > %(after)s ORDER BY id;
+
+-- name: server
+SELECT * FROM obproxy_server WHERE id = %(server_id)s;
+
+-- name: secrets
+SELECT name, ciphertext FROM task_secret WHERE task_instance_id = %(task_id)s;
+
+-- name: delete_secrets
+DELETE FROM task_secret WHERE task_instance_id = %(task_id)s;
+
+-- name: insert_run
+INSERT INTO run (ident, task_instance_id, executor) VALUES (%(ident)s, %(task_id)s, %(executor)s);
+
+-- name: finish_run
+UPDATE run SET finish_time = now(), rc = %(rc)s WHERE ident = %(ident)s AND finish_time IS NULL;
+
+-- name: finish_runs_of_task
+-- A run whose worker is gone is over: a run never outlives its worker.
+UPDATE run SET finish_time = now() WHERE task_instance_id = %(task_id)s AND finish_time IS NULL RETURNING ident;
+
+-- name: move_subtask
+-- One transition; no row when the subtask is not in one of the states it may start from.
+UPDATE subtask_instance
+SET status      = %(status)s,
+    executor    = CASE WHEN %(status)s::subtask_status = 'RUNNING' THEN %(executor)s ELSE executor END,
+    start_time  = CASE WHEN %(status)s::subtask_status = 'RUNNING' THEN coalesce(start_time, now()) ELSE start_time END,
+    finish_time = CASE WHEN %(status)s::subtask_status IN ('FAILED', 'SUCCESSFUL') THEN now() END
+WHERE id = %(subtask_id)s AND status = ANY(%(sources)s::subtask_status[])
+RETURNING status, operation;
+
+-- name: finish_task
+UPDATE task_instance SET status = %(status)s, finish_time = now() WHERE id = %(task_id)s AND status = 'RUNNING';
+
+-- name: append_log
+INSERT INTO subtask_log (subtask_id, run_time, content)
+SELECT l.subtask_id, l.run_time, l.content
+FROM unnest(%(subtask_ids)s::bigint[], %(run_times)s::integer[], %(contents)s::text[])
+     WITH ORDINALITY AS l (subtask_id, run_time, content, position)
+ORDER BY l.position;
+
+-- name: learn_server
+-- What a run found out about its proxy; named columns and the whole in `learned`.
+UPDATE obproxy_server
+SET learned          = learned || %(values)s::jsonb,
+    version          = coalesce(%(values)s::jsonb ->> 'version', version),
+    architecture     = coalesce(%(values)s::jsonb ->> 'architecture', architecture),
+    exporter_port    = coalesce((%(values)s::jsonb ->> 'exporter_port')::integer, exporter_port),
+    last_active_time = now(),
+    update_time      = now()
+WHERE id = %(server_id)s;
+
+-- name: server_taken_over
+UPDATE obproxy_server
+SET status = 'RUNNING', operate_status = 'NORMAL', last_active_time = now(), update_time = now()
+WHERE id = %(server_id)s;
+
+-- name: notify_task
+-- Wakes whoever shows this task instance; sent when the transaction commits.
+SELECT pg_notify('takeover_task', %(task_id)s::text);
+
+-- name: unfinished_tasks_without_job
+-- Running task instances that no job of the queue stands for any more: their worker died and so did their job.
+SELECT t.id FROM task_instance t
+WHERE t.status = 'RUNNING'
+  AND NOT EXISTS (
+      SELECT FROM procrastinate_jobs j
+      WHERE j.status IN ('todo', 'doing') AND (j.args ->> 'task_instance_id')::bigint = t.id
+  )
+ORDER BY t.id;
+
+-- name: ping
+SELECT 1 AS alive;

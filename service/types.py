@@ -1,0 +1,147 @@
+"""The records that cross module borders: rows of the database as frozen objects, and the words their columns hold.
+
+Words and fields are OCP's (facts/ocp-api.md 1.2 and 3.1).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+JSON = dict[str, Any]
+
+
+class TaskStatus(StrEnum):
+    """State of a task instance."""
+
+    RUNNING = "RUNNING"
+    FAILED = "FAILED"
+    SUCCESSFUL = "SUCCESSFUL"
+
+
+class SubtaskStatus(StrEnum):
+    """State of a subtask; FAILED and SUCCESSFUL are terminal."""
+
+    PENDING = "PENDING"
+    READY = "READY"
+    RUNNING = "RUNNING"
+    CANCELING = "CANCELING"
+    FAILED = "FAILED"
+    SUCCESSFUL = "SUCCESSFUL"
+
+
+class Operation(StrEnum):
+    """What is being done to a task instance or subtask."""
+
+    EXECUTE = "EXECUTE"
+    RETRY = "RETRY"
+    ROLLBACK = "ROLLBACK"
+    SKIP = "SKIP"
+    ROLLBACK_SKIP = "ROLLBACK_SKIP"
+    CANCEL = "CANCEL"
+
+
+class ServerStatus(StrEnum):
+    """State of an OBProxy server (facts/ocp-api.md 1.4)."""
+
+    CREATING = "CREATING"
+    RUNNING = "RUNNING"
+    RESTARTING = "RESTARTING"
+    UPGRADING = "UPGRADING"
+    REFRESHING = "REFRESHING"
+    DELETING = "DELETING"
+    UNAVAILABLE = "UNAVAILABLE"
+    TAKINGOVER = "TAKINGOVER"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskInstance:
+    """One takeover of one host."""
+
+    id: int
+    name: str
+    type: str
+    status: TaskStatus
+    operation: Operation
+    creator: str
+    creator_id: int
+    executor: str
+    host_id: int
+    host_name: str
+    obproxy_server_id: int
+    context: Mapping[str, Any]  # {"listMap": {str: [str]}, "stringMap": {str: str}}
+    prohibit_rollback: bool
+    task_definition_id: int
+    trace_id: str
+    create_time: datetime
+    start_time: datetime
+    finish_time: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subtask:
+    """One step of a task instance: one role."""
+
+    id: int
+    task_instance_id: int
+    role: str
+    series_id: int
+    class_name: str
+    name: str
+    description: str
+    node_type: str
+    status: SubtaskStatus
+    operation: Operation
+    parallel_idx: int
+    prohibit_rollback: bool
+    run_time: int  # which execution this is, from 1
+    timeout: int  # seconds; 0 = no limit
+    executor: str | None
+    create_time: datetime
+    start_time: datetime | None
+    finish_time: datetime | None
+    upstreams: Sequence[int]  # ids of the subtasks that must be SUCCESSFUL before this one is READY
+    downstreams: Sequence[int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObproxyServer:
+    """One OBProxy process on one host at one SQL port."""
+
+    id: int
+    cluster_id: int
+    cluster_name: str
+    host_id: int
+    host_name: str
+    ip: str
+    sql_port: int
+    status: ServerStatus
+    operate_status: str  # NORMAL or OPERATING
+    exporter_port: int | None
+    version: str | None  # VERSION-BUILD, e.g. 1.9.1.1-1919579
+    architecture: str | None
+    parameter_version: int
+    learned: Mapping[str, Any]  # what runs found: pid, home, package, pending_restart …
+    last_active_time: datetime | None
+    create_time: datetime
+    update_time: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """Which part of a list: `number` from 1, `size` elements a page."""
+
+    number: int = 1
+    size: int = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskFilter:
+    """What a list of task instances is narrowed to; None = not narrowed."""
+
+    name: str | None = None  # substring
+    statuses: Sequence[TaskStatus] | None = None
+    type: str | None = None
+    host_id: int | None = None
+    descending: bool = True  # by id

@@ -1,0 +1,97 @@
+"""A real PostgreSQL for the session, and for each test a fresh copy of the migrated template database."""
+
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from pydantic import SecretStr
+
+from service import embedded
+from service.database import open_database
+from service.resources import Resources, open_resources
+from service.settings import Settings
+
+TEMPLATE = "takeover_template"
+
+INVENTORY = """
+all:
+  hosts:
+    odp-1: {ansible_host: 192.0.2.11, ocp_host_id: 1}
+    odp-2: {ansible_host: 192.0.2.12, ocp_host_id: 2}
+    odp-3: {ansible_host: 192.0.2.13, ocp_host_id: 3}
+    bastion: {ansible_host: 192.0.2.99}
+  children:
+    test:
+      vars:
+        obproxy_cluster_id: 1
+        obproxy_cluster_name: test
+        obproxy_package_name: obproxy
+        obproxy_package_version: 1.9.1.1-1919579
+        obproxy_start_mode: config_url
+        obproxy_sys_password: "Proxysys#1"
+    empty:
+      vars: {obproxy_cluster_id: 7}
+"""
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """Connection string of a PostgreSQL server of this session's own."""
+    # Not pytest's directory: the path of a unix socket must stay short.
+    with (
+        tempfile.TemporaryDirectory(prefix="takeover-pg-") as directory,
+        embedded.running(Path(directory) / "pg") as url,
+    ):
+        yield url
+
+
+@pytest.fixture(scope="session")
+async def template_database(postgres: str) -> str:
+    """A migrated database that tests copy."""
+    await _execute(postgres, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
+    async with open_database(psycopg.conninfo.make_conninfo(postgres, dbname=TEMPLATE)):
+        pass
+    return TEMPLATE
+
+
+@pytest.fixture
+async def database_url(postgres: str, template_database: str) -> AsyncIterator[str]:
+    """Connection string of a database for one test."""
+    name = f"test_{uuid.uuid4().hex}"
+    names = {"name": sql.Identifier(name), "template": sql.Identifier(template_database)}
+    await _execute(postgres, sql.SQL("CREATE DATABASE {name} TEMPLATE {template}").format(**names))
+    yield psycopg.conninfo.make_conninfo(postgres, dbname=name)
+    await _execute(postgres, sql.SQL("DROP DATABASE {name} WITH (FORCE)").format(**names))
+
+
+@pytest.fixture
+def inventory_file(tmp_path: Path) -> Path:
+    """An inventory of three hosts that may be taken over, one that may not, and two clusters."""
+    path = tmp_path / "inventory" / "hosts.yml"
+    path.parent.mkdir()
+    path.write_text(INVENTORY, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def settings(database_url: str, inventory_file: Path, tmp_path: Path) -> Settings:
+    """Settings on the test's own database, inventory and data directory."""
+    return Settings(
+        database_url=SecretStr(database_url), inventory=inventory_file.parent, data_dir=tmp_path / "data", port=0
+    )
+
+
+@pytest.fixture
+async def resources(settings: Settings) -> AsyncIterator[Resources]:
+    """Everything a verb needs, opened."""
+    async with open_resources(settings) as opened:
+        yield opened
+
+
+async def _execute(url: str, statement: sql.Composed) -> None:
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        await connection.execute(statement)
