@@ -6,6 +6,7 @@ characters that it should have (facts/ansible-runner.md E.12).
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 MESSAGE_LIMIT = 8_000  # characters of one message: an assertion's is far below, a module's return value may be 700 kB
@@ -15,6 +16,66 @@ HIDDEN = "The result is hidden by no_log."
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _VERSION = re.compile(r"\d+(?:\.\d+){1,5}-\w[\w.]{0,63}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tally:
+    """Results on our host while one role was running."""
+
+    ok: int = 0
+    changed: int = 0
+    skipped: int = 0
+    ignored: int = 0
+    failed: int = 0  # and not marked as ignored: rescued, if the run goes on
+    unreachable: int = 0  # ignored, if the run goes on
+    background: int = 0  # started and left running
+
+    def add(self, event: Mapping[str, Any]) -> "Tally":
+        """With the result of one more Ansible task; items of loops and polls are no results."""
+        data = mapping(event.get("event_data"))
+        res = mapping(data.get("res"))
+        match event.get("event"):
+            case "runner_on_ok" if not validates_arguments(data):
+                return replace(
+                    self,
+                    ok=self.ok + 1,
+                    changed=self.changed + (res.get("changed") is True),
+                    background=self.background + ("ansible_job_id" in res and res.get("finished") in (0, False)),
+                )
+            case "runner_on_skipped":
+                return replace(self, skipped=self.skipped + 1)
+            case "runner_on_failed" if data.get("ignore_errors") is True:
+                return replace(self, ignored=self.ignored + 1)
+            case "runner_on_failed":
+                return replace(self, failed=self.failed + 1)
+            case "runner_on_unreachable":
+                return replace(self, unreachable=self.unreachable + 1)
+        return self
+
+    def __str__(self) -> str:
+        """The tally of a role that ended well, as a sentence; empty if there is nothing to tell."""
+        counts = {
+            "ok": self.ok,
+            "changed": self.changed,
+            "skipped": self.skipped,
+            "ignored": self.ignored + self.unreachable,
+            "rescued": self.failed,
+            "left running in the background": self.background,
+        }
+        told = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+        if told == f"{self.skipped} skipped":
+            return "Nothing was done: all Ansible tasks were skipped."
+        return f"Ansible tasks: {told}." if told else ""
+
+
+NOTHING = Tally()
+
+
+def _integer(low: int, high: int) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+_is_exit_code = _integer(-255, 2**31 - 1)
 
 
 def mapping(value: object) -> Mapping[str, Any]:
@@ -34,9 +95,10 @@ def clean(value: object, limit: int = MESSAGE_LIMIT) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")[:limit]
 
 
-def paragraph(text: str) -> str:
+def paragraph(text: str, limit: int = MESSAGE_LIMIT) -> str:
     """`text` on one line, as one paragraph."""
-    return " ".join(text.split())
+    text = " ".join(text.split())
+    return text if len(text) <= limit else f"{text[:limit]} …"
 
 
 def failure(event: Mapping[str, Any]) -> str:
@@ -48,16 +110,20 @@ def failure(event: Mapping[str, Any]) -> str:
     data = mapping(event.get("event_data"))
     res = mapping(data.get("res"))
     said = [HIDDEN] if "censored" in res else [*_messages(res), *_exit(res)]
-    text = paragraph(" ".join(said)) or paragraph(_printed(event)) or "No message was given."
+    text = paragraph(" ".join(said)) or paragraph(clean(event.get("stdout")), 2 * TAIL_LIMIT) or "No message was given."
     return f"{text} ({_where(data, res)})"
+
+
+def validates_arguments(data: Mapping[str, Any]) -> bool:
+    """Whether this is Ansible's own task that holds a role's variables against its meta/argument_specs.yml."""
+    return clean(data.get("task_action"), 200).endswith("validate_argument_spec")
 
 
 def vital(event: Mapping[str, Any]) -> str:
     """The lines of a failed result that no limit may cut from a log: rc and msg."""
     res = mapping(mapping(event.get("event_data")).get("res"))
-    rc = res.get("rc")
-    lines = [f"rc: {rc}"] if isinstance(rc, int) and abs(rc) < 2**31 else []
-    return "\n".join([*lines, *(f"msg: {text}" for text in _messages(res))])
+    lines = [f"rc: {res['rc']}"] if _is_exit_code(res.get("rc")) else []
+    return "\n".join([*lines, *(f"msg: {text}" for text in _messages(res))])[: 2 * MESSAGE_LIMIT]
 
 
 def _messages(res: Mapping[str, Any]) -> list[str]:
@@ -77,10 +143,7 @@ def _message(res: Mapping[str, Any]) -> str:
 
 
 def _exit(res: Mapping[str, Any]) -> list[str]:
-    said = []
-    rc = res.get("rc")
-    if isinstance(rc, int) and 0 < abs(rc) < 2**31:
-        said.append(f"Exit code {rc}.")
+    said = [f"Exit code {res['rc']}."] if _is_exit_code(res.get("rc")) and res["rc"] else []
     for key in ("module_stderr", "stderr", "module_stdout"):
         if tail := _tail(res.get(key)):
             return [*said, f"{key}: {tail}"]
@@ -90,10 +153,6 @@ def _exit(res: Mapping[str, Any]) -> list[str]:
 def _tail(value: object) -> str:
     text = clean(value[-2 * TAIL_LIMIT :]).strip() if isinstance(value, str) else ""
     return text if len(text) <= TAIL_LIMIT else f"… {text[-TAIL_LIMIT:]}"
-
-
-def _printed(event: Mapping[str, Any]) -> str:
-    return clean(event.get("stdout"), 2 * TAIL_LIMIT)
 
 
 def _where(data: Mapping[str, Any], res: Mapping[str, Any]) -> str:
@@ -114,12 +173,12 @@ def learned(event: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     return believed, [clean(key, 60) or repr(type(key)) for key in told if key not in believed]
 
 
-def _integer(low: int, high: int) -> Callable[[object], bool]:
-    return lambda value: isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-
-
 def _text(limit: int) -> Callable[[object], bool]:
-    return lambda value: isinstance(value, str) and 0 < len(value) <= limit and paragraph(clean(value)) == value
+    return lambda value: isinstance(value, str) and 0 < len(value) <= limit and _is_line(value)
+
+
+def _is_line(value: str) -> bool:
+    return clean(value, len(value)) == value and "\n" not in value
 
 
 def _texts(count: int, limit: int) -> Callable[[object], bool]:
