@@ -7,6 +7,7 @@ import asyncio
 import json
 import logging
 import os
+import re
 import sys
 import time
 from collections.abc import Mapping
@@ -89,7 +90,8 @@ class InventoryReader:
 
 async def read(source: Path) -> Inventory:
     """Read the inventory at `source`; raises InventoryUnreadable with Ansible's own words (file and line)."""
-    hosts, groups = await asyncio.gather(_list(source), _list(source, "--export"))
+    hosts = await _list(source)
+    groups = await _list(source, "--export")
     return parse(hosts["_meta"]["hostvars"], groups)
 
 
@@ -162,9 +164,18 @@ async def _list(source: Path, *options: str) -> dict[str, Any]:
         process.kill()
         raise InventoryUnreadable(reason=f"{source}: reading took longer than {READ_TIMEOUT:.0f} s") from None
     if process.returncode:
-        raise InventoryUnreadable(reason=errors.decode(errors="replace").strip())
+        raise InventoryUnreadable(reason=first_reason(errors.decode(errors="replace")))
     listed: dict[str, Any] = json.loads(output)
     return listed
+
+
+def first_reason(errors: str) -> str:
+    """File, line and reason of the first thing Ansible could not read; it goes on to list every plugin it tried."""
+    origin = re.search(r"^Origin: (/.*?:\d+:\d+)$", errors, re.MULTILINE)
+    reason = re.search(r"^\[(?:WARNING|ERROR)\]: (.*)$", errors, re.MULTILINE)
+    if not reason:
+        return errors.strip()
+    return f"{origin[1]}: {reason[1]}" if origin else reason[1]
 
 
 def _signature(source: Path) -> list[tuple[str, int, int]]:

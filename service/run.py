@@ -1,0 +1,190 @@
+"""One run as the worker holds it: its private directory, its child process, its events, its end."""
+
+import asyncio
+import multiprocessing
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import psutil
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from pydantic import SecretStr
+
+from service import run_child
+from service.events import RunEnd
+from service.inventory import Cluster, Host
+from service.processes import end_marked
+from service.run_child import RunSpec
+from service.settings import PROJECT
+
+PREFIX = "takeover-run-"
+PASSED_ON = ("HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK", "TZ")  # all that a run may see of this process's environment
+
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(["service.run_child"])
+_templates = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates" / "run"),
+    undefined=StrictUndefined,
+    autoescape=False,  # noqa: S701 - the output is YAML, every value goes through tojson
+    keep_trailing_newline=True,
+    trim_blocks=True,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRequest:
+    """What to run, on what, with which values."""
+
+    ident: str
+    playbook: Path
+    roles: Sequence[str]
+    host: Host
+    cluster: Cluster
+    sql_port: int
+    secrets: Mapping[str, SecretStr] = field(default_factory=dict)
+    token: int = field(default_factory=lambda: secrets.randbits(62), repr=False)
+    """Only Ansible's own callback knows it and puts it into every event, as `job_id` (facts/ansible-runner.md E.12)."""
+
+
+def ensure_server() -> None:
+    """Start the server that runs are forked from, so that the first run does not wait for it."""
+    forkserver.ensure_running()
+
+
+def sweep() -> None:
+    """End what is left of runs whose worker was killed together with them, and remove their directories."""
+    for directory in _base().glob(f"{PREFIX}*"):
+        owner = directory.name.removeprefix(PREFIX).split("-")[0]
+        if owner.isdigit() and not psutil.pid_exists(int(owner)):
+            _end_left_over(directory)
+
+
+class Run:
+    """A started run."""
+
+    def __init__(self, spec: RunSpec) -> None:
+        self._spec = spec
+        self._pipe, theirs = _context.Pipe()
+        self._process = _context.Process(target=run_child.main, args=(spec, theirs), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id."""
+        return self._process.pid
+
+    def cancel(self) -> None:
+        """Ask for its end; it comes as the last element of `batches`."""
+        try:
+            self._pipe.send("cancel")
+        except OSError:  # it has ended by itself
+            return
+
+    async def batches(self) -> AsyncIterator[tuple[list[Mapping[str, Any]], RunEnd | None]]:
+        """Events as they come, all that have arrived at once; the last batch carries the end, whatever happened."""
+        arrived: asyncio.Queue[run_child.Message] = asyncio.Queue()
+        reader = threading.Thread(
+            target=_read, args=(self._pipe, asyncio.get_running_loop(), arrived), daemon=True, name="run-events"
+        )
+        reader.start()
+        end = None
+        while end is None:
+            messages = [await arrived.get()]
+            while not arrived.empty():
+                messages.append(arrived.get_nowait())
+            end = next((value for kind, value in messages if kind == "end"), None)
+            if end is not None:
+                await self._close()
+            yield [value for kind, value in messages if kind == "event"], end
+
+    async def _close(self) -> None:
+        await asyncio.to_thread(self._process.join)
+        self._pipe.close()
+        if self._process.exitcode != 0:
+            await asyncio.to_thread(_end_left_over, self._spec.directory)
+        self._process.close()
+
+
+def start(request: RunRequest) -> Run:
+    """Render the private data directory of `request` and start its run."""
+    return Run(prepare(request))
+
+
+def prepare(request: RunRequest) -> RunSpec:
+    """A fresh private data directory (0700) with inventory and vars, and the scrubbed environment of the run."""
+    directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=_base()))
+    values = {
+        "host": request.host,
+        "cluster": request.cluster,
+        "sql_port": request.sql_port,
+        "secrets": request.secrets,
+    }
+    for name, target in (("inventory.yml", "inventory/hosts.yml"), ("vars.yml", "env/extravars")):
+        path = directory / target
+        path.parent.mkdir(mode=0o700)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(_templates.get_template(f"{name}.j2").render(values))
+    return RunSpec(
+        ident=request.ident,
+        directory=directory,
+        playbook=request.playbook,
+        roles=tuple(request.roles),
+        environment=_environment(directory, request.token),
+    )
+
+
+def _environment(directory: Path, token: int) -> dict[str, str]:
+    return {
+        **{name: os.environ[name] for name in PASSED_ON if name in os.environ},
+        "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.defpath, "/usr/local/bin")),
+        "LANG": "C.UTF-8",
+        "JOB_ID": str(token),
+        "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
+        "ANSIBLE_HOST_KEY_CHECKING": "True",  # ansible-runner turns it off unless it is set
+        **_mark(directory),
+        "ANSIBLE_SSH_CONTROL_PATH_DIR": str(directory / "cp"),
+        "ANSIBLE_NOCOLOR": "True",
+    }
+
+
+def _mark(directory: Path) -> dict[str, str]:
+    """Of all that a run starts, in whatever session and below whatever parent, the environment carries this."""
+    return {"ANSIBLE_LOCAL_TEMP": str(directory / "tmp")}
+
+
+def _end_left_over(directory: Path) -> None:
+    ((name, value),) = _mark(directory).items()
+    end_marked(f"{name}={value}")
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def _base() -> Path:
+    """Memory, where there is such a file system: what is in it never reaches a disk."""
+    memory = Path("/dev/shm")  # noqa: S108 - each run's directory in it is made by mkdtemp
+    return memory if os.access(memory, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
+
+
+def _read(pipe: Connection, loop: asyncio.AbstractEventLoop, arrived: asyncio.Queue[run_child.Message]) -> None:
+    """Carry messages from the child into the loop until the end; a child that dies without one has none to give."""
+    kind = ""
+    while kind != "end":
+        try:
+            message = pipe.recv()
+        except (EOFError, OSError):
+            message = ("end", RunEnd(rc=None, status=None))
+        kind = message[0]
+        try:
+            loop.call_soon_threadsafe(arrived.put_nowait, message)
+        except RuntimeError:  # the loop is closed: nobody listens any more
+            return

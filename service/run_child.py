@@ -1,0 +1,104 @@
+"""The child process of one run: the only place that knows ansible-runner.
+
+It is forked from a server that has this module imported, so a run does not pay for the imports, and nothing that goes
+wrong in one run can touch another. What it must watch out for: facts/ansible-runner.md E.1 to E.16.
+"""
+
+import os
+import shutil
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import ansible_runner
+
+from service.events import RunEnd
+from service.processes import adopt_orphans, end_children
+
+LAST_LINES = 4096  # characters of the run's output that go with its end
+POLL = 0.2  # seconds; ansible-runner's own default of 5 delays the end of a run
+
+Message = tuple[str, Any]  # ("event", dict) … and as the last one ("end", RunEnd)
+Outbox = SimpleQueue[Message | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """What a run needs to know."""
+
+    ident: str
+    directory: Path  # its private data directory, 0700, on a tmpfs where there is one
+    playbook: Path
+    roles: tuple[str, ...]  # the tags to run, in order
+    environment: Mapping[str, str] = field(repr=False)
+
+
+def main(spec: RunSpec, pipe: Connection) -> None:
+    """Run the playbook; events, then the end go into `pipe`. A word from its other end, or its closing, ends it."""
+    os.setsid()
+    os.umask(0o077)
+    os.environ.clear()
+    os.environ.update(spec.environment)
+    adopt_orphans()
+    canceled = threading.Event()
+    outbox: Outbox = SimpleQueue()
+    sender = threading.Thread(target=_send, args=(outbox, pipe))
+    sender.start()
+    threading.Thread(target=_obey, args=(pipe, canceled), daemon=True).start()
+    try:
+        end = _run(spec, outbox, canceled)
+    finally:
+        gone = end_children()
+        shutil.rmtree(spec.directory, ignore_errors=True)
+    outbox.put(("end", RunEnd(**end, canceled=canceled.is_set(), tree_gone=gone)))
+    outbox.put(None)
+    sender.join()
+
+
+def _run(spec: RunSpec, outbox: Outbox, canceled: threading.Event) -> dict[str, Any]:
+    tail: list[str] = []
+    if canceled.is_set():
+        return {"rc": None, "status": None}
+    runner = ansible_runner.run(
+        private_data_dir=str(spec.directory),
+        ident=spec.ident,
+        playbook=str(spec.playbook),
+        inventory=str(spec.directory / "inventory"),
+        tags=",".join(spec.roles),
+        event_handler=partial(_hand_over, outbox, tail),
+        # Left out, ansible-runner would replace the signal handlers of this process; cancelling is done in _obey.
+        cancel_callback=lambda: False,
+        settings={"pexpect_timeout": POLL},
+        fact_cache_type="memory",
+        quiet=True,
+    )
+    return {"rc": runner.rc, "status": runner.status, "last_lines": "\n".join(tail)[-LAST_LINES:]}
+
+
+def _hand_over(outbox: Outbox, tail: list[str], event: dict[str, Any]) -> bool:
+    """Put the event on the queue; False = no event files. An exception or a wait here would kill or stall the run."""
+    tail.append(str(event.get("stdout") or ""))
+    del tail[:-40]
+    outbox.put(("event", event))
+    return False
+
+
+def _send(outbox: Outbox, pipe: Connection) -> None:
+    while (message := outbox.get()) is not None:
+        try:
+            pipe.send(message)
+        except OSError:  # the worker is gone; _obey ends the run
+            return
+
+
+def _obey(pipe: Connection, canceled: threading.Event) -> None:
+    with suppress(EOFError, OSError):
+        pipe.recv()
+    canceled.set()
+    end_children()

@@ -1,0 +1,147 @@
+"""A run in its own process: its events, its end, and that nothing of it is left."""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from pydantic import SecretStr
+
+from service import run
+from service.events import RunEnd
+from service.inventory import Cluster, Host
+from service.run import PREFIX, Run, RunRequest
+
+DEADLINE = 30.0  # seconds any of this may take at the most
+
+PASSWORD = 'it\'s "quoted" {{ and }} so on'  # Jinja in it is data
+
+PLAYBOOK = """
+- hosts: all
+  gather_facts: false
+  tasks:
+    - name: Say it
+      ansible.builtin.debug:
+        msg: "{{ obproxy_sql_port }} {{ obproxy_cluster_name }} {{ obproxy_current_sys_password | length }}"
+      tags: [say]
+    - name: Look around
+      ansible.builtin.command: cat /proc/self/environ
+      tags: [look]
+    - name: Sleep in two processes
+      ansible.builtin.shell: sleep 987 & sleep 987
+      tags: [sleep]
+"""
+
+
+def request(tmp_path: Path, *tags: str) -> RunRequest:
+    playbook = tmp_path / "playbook.yml"
+    playbook.write_text(PLAYBOOK, encoding="utf-8")
+    return RunRequest(
+        ident="a-run",
+        playbook=playbook,
+        roles=tags,
+        host=Host(id=1, name="odp-1", variables={"ansible_connection": "local", "ansible_host": "x"}),
+        cluster=Cluster(id=1, name="test", variables={"obproxy_cluster_name": "{{ 'te' + 'st' }}"}),
+        sql_port=2883,
+        secrets={"obproxy_current_sys_password": SecretStr('it\'s "quoted" {{ and }} so on')},
+    )
+
+
+async def follow(
+    started: Run, on_event: Callable[[Mapping[str, Any]], None] = lambda event: None
+) -> tuple[list[Mapping[str, Any]], RunEnd]:
+    seen: list[Mapping[str, Any]] = []
+    async with asyncio.timeout(DEADLINE):
+        async for batch, end in started.batches():
+            seen += batch
+            for event in batch:
+                on_event(event)
+            if end is not None:
+                return seen, end
+    raise AssertionError
+
+
+def left_behind(marker: str) -> list[psutil.Process]:
+    return [p for p in psutil.process_iter(["cmdline"]) if marker in " ".join(p.info["cmdline"] or [])]
+
+
+async def test_events_come_and_then_the_end(tmp_path: Path) -> None:
+    events, end = await follow(run.start(request(tmp_path, "say")))
+
+    assert (end.rc, end.status, end.canceled, end.tree_gone) == (0, "successful", False, True)
+    said = [event["event_data"]["res"]["msg"] for event in events if event["event"] == "runner_on_ok"]
+    assert said == [f"2883 test {len(PASSWORD)}"]
+
+
+async def test_every_event_of_ansible_carries_the_token(tmp_path: Path) -> None:
+    asked = request(tmp_path, "say")
+
+    events, _ = await follow(run.start(asked))
+
+    assert {event.get("job_id") for event in events if event["event"] != "verbose"} == {asked.token}
+
+
+async def test_the_environment_is_scrubbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAKEOVER_DATABASE_URL", "postgresql://planted-secret")
+
+    events, _ = await follow(run.start(request(tmp_path, "look")))
+
+    (environment,) = (event["event_data"]["res"]["stdout"] for event in events if event["event"] == "runner_on_ok")
+    assert "LANG=C.UTF-8" in environment
+    assert "planted-secret" not in environment
+
+
+async def test_the_private_directory_is_private_and_goes_away(tmp_path: Path) -> None:
+    spec = run.prepare(request(tmp_path, "say"))
+
+    assert spec.directory.stat().st_mode & 0o777 == 0o700
+    files = [path for path in spec.directory.rglob("*") if path.is_file()]
+    assert files and all(path.stat().st_mode & 0o777 == 0o600 for path in files)
+    await follow(Run(spec))
+    assert not spec.directory.exists()
+
+
+async def test_cancel_ends_the_whole_tree(tmp_path: Path) -> None:
+    started = run.start(request(tmp_path, "sleep"))
+    begun = time.monotonic()
+
+    def cancel_when_it_sleeps(event: Mapping[str, Any]) -> None:
+        if event["event"] == "runner_on_start":
+            started.cancel()
+
+    _, end = await follow(started, cancel_when_it_sleeps)
+
+    assert end.canceled and end.tree_gone
+    assert not left_behind("sleep 987")
+    assert time.monotonic() - begun < DEADLINE
+
+
+async def test_a_killed_child_is_an_end_without_a_result(tmp_path: Path) -> None:
+    started = run.start(request(tmp_path, "sleep"))
+    assert started.pid
+
+    def kill(event: Mapping[str, Any]) -> None:
+        if event["event"] == "runner_on_start":
+            assert started.pid
+            os.kill(started.pid, 9)
+
+    _, end = await follow(started, kill)
+
+    assert (end.rc, end.status) == (None, None)
+    assert not left_behind("sleep 987")
+
+
+def test_sweep_removes_only_what_has_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "_base", lambda: tmp_path)
+    alive = tmp_path / f"{PREFIX}{os.getpid()}-a"
+    dead = tmp_path / f"{PREFIX}4194305-b"  # above the largest pid Linux gives
+    for directory in (alive, dead):
+        directory.mkdir()
+
+    run.sweep()
+
+    assert alive.exists() and not dead.exists()
