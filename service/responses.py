@@ -44,7 +44,6 @@ UNEXPECTED = 500
 
 TRACE_ID = re.compile(r"[0-9a-f]{16}")
 LARGEST_NUMBER = 2**53 - 1  # what a JavaScript reader keeps exactly; OCP writes longer ones as strings
-LONGEST_ECHO = 200  # characters of a refused string that are shown again
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,10 +76,10 @@ class Tracing:
         await self.app(scope, receive, send)
 
 
-def trace_of(connection: HTTPConnection) -> Trace | None:
-    """The request's trace; None when it was refused before it got one."""
-    trace: Trace | None = connection.scope.get("trace")
-    return trace
+def trace_id(connection: HTTPConnection) -> str:
+    """The request's trace id; empty when it was refused before it got one."""
+    trace = _trace(connection)
+    return trace.id if trace else ""
 
 
 def success(request: Request, data: JSON | None = None) -> Response:
@@ -133,21 +132,24 @@ def _sub_error(error: SubError) -> JSON:
             return shown
         case int(number) if not isinstance(number, bool) and abs(number) > LARGEST_NUMBER:
             return {**shown, "rejectedValue": str(number)}
-        case str(text):
-            return {**shown, "rejectedValue": text[:LONGEST_ECHO]}
         case value:
             return {**shown, "rejectedValue": value}
 
 
+def _trace(connection: HTTPConnection) -> Trace | None:
+    trace: Trace | None = connection.scope.get("trace")
+    return trace
+
+
 def _envelope(request: HTTPConnection, status: int, **content: JSON) -> JSON:
-    trace = trace_of(request)
+    trace = _trace(request)
     properties = {
         "duration": trace.duration if trace else 0,
         "server": SERVER,
         "status": status,
         "successful": status < 400,
         "timestamp": document.timestamp(datetime.now(UTC)),
-        "traceId": trace.id if trace else "",
+        "traceId": trace_id(request),
         **content,
     }
     return dict(sorted(properties.items()))
@@ -162,30 +164,30 @@ async def refused(request: Request, error: Exception) -> Response:
 async def not_routed(request: Request, error: Exception) -> Response:
     """Answers what the router found nothing for: no such path, or not with this method. OPTIONS learns the methods."""
     assert isinstance(error, HTTPException)
+    assert error.status_code in (404, 405), "the router raises no other"
+    path = request.scope["path"]  # not request.url: that takes a Host header apart which the caller may have garbled
     if error.status_code == 404:
-        return failure(request, NoSuchPath(path=request.url.path))
+        return failure(request, NoSuchPath(path=path))
     allowed = ", ".join(_allowed_methods(request))
     if request.method == "OPTIONS":
         return Response(status_code=204, headers={"Allow": allowed})
-    refusal = MethodNotAllowed(method=request.method, path=request.url.path, allowed=allowed)
+    refusal = MethodNotAllowed(method=request.method, path=path, allowed=allowed)
     return failure(request, refusal, {"Allow": allowed})
 
 
 async def gone(request: Request, error: Exception) -> Response:
     """Ends a request whose caller hung up half-way; nobody reads this."""
-    log.info("The caller of %s %s hung up before its request was complete", request.method, request.url.path)
+    log.info("The caller of %s %s hung up before its request was complete", request.method, request.scope["path"])
     return Response(status_code=400)
 
 
 async def unexpected(request: Request, error: Exception) -> Response:
     """Answers a fault of this service: the type of the exception is named, everything else is in the log."""
-    trace = trace_of(request)
-    trace_id = trace.id if trace else ""
     log.error(
         "%s %s failed (trace id %s)",
-        *(request.method, request.url.path, trace_id),
+        *(request.method, request.scope["path"], trace_id(request)),
         exc_info=error,
-        extra={"action": "request_failed", "trace_id": trace_id},
+        extra={"action": "request_failed", "trace_id": trace_id(request)},
     )
     return _failure(request, UNEXPECTED, 0, f"Unexpected error: {type(error).__name__}.")
 

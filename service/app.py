@@ -1,0 +1,44 @@
+"""The application: a composition of routes, middleware, exception handlers and lifespan, and nothing else."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+
+from service.auth import Authentication, Basic
+from service.resources import Resources, open_resources
+from service.responses import HANDLERS, Tracing
+from service.routes import OPEN_PATHS, routes
+from service.settings import Settings
+
+Beside = Callable[[Resources], AbstractAsyncContextManager[None]]
+"""Something that runs as long as the application does, on the same resources: a worker."""
+
+
+def create_app(settings: Settings, *, beside: Sequence[Beside] = ()) -> Starlette:
+    """The service as an ASGI application; its lifespan opens the resources as `app.state.resources`."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            app.state.resources = await stack.enter_async_context(open_resources(settings))
+            for companion in beside:
+                await stack.enter_async_context(companion(app.state.resources))
+            yield
+
+    app = Starlette(
+        routes=routes(),
+        middleware=[
+            Middleware(
+                Authentication,
+                schemes={"basic": Basic(settings.data_dir / "admin-password")},
+                open_paths=OPEN_PATHS,
+            ),
+            Middleware(Tracing),
+        ],
+        exception_handlers=HANDLERS,
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False  # a path with a slash too many is another path: 404, not a redirect
+    return app

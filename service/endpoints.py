@@ -1,0 +1,85 @@
+"""One function for each thing a caller can do: parse, do it, answer. Nothing is decided here."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import psycopg
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from service import __version__, document, instances, requests, submit
+from service.database import fetch
+from service.resources import Resources
+from service.responses import SERVER, contents, page_of, success, trace_id
+from service.schemas import LogQuery, TakeOverParam, TaskQuery
+from service.submit import HostRequest
+from service.types import JSON
+
+DATABASE_PATIENCE = 3.0  # seconds after which a database that does not answer counts as gone
+
+
+async def take_over(request: Request) -> Response:
+    """POST /api/v2/obproxy/clusters/{id}/takeOver"""
+    resources = _resources(request)
+    settings = resources.settings
+    cluster_id = requests.path_id(request, "id")
+    wanted = await requests.body(
+        request, TakeOverParam, limit=settings.body_limit, context=TakeOverParam.context(settings.hosts_limit)
+    )
+    hosts = [HostRequest(host_id=h.host_id, sql_port=h.sql_port, password=h.proxysys_passwd) for h in wanted.hosts]
+    submitted = await submit.take_over(
+        resources, cluster_id, hosts, creator=request.user.name, trace_id=trace_id(request)
+    )
+    return success(request, contents(document.task_instance(task, subtasks) for task, subtasks in submitted))
+
+
+async def list_task_instances(request: Request) -> Response:
+    """GET /api/v2/tasks/instances"""
+    query = requests.query(request, TaskQuery)
+    if query.filter is None:
+        return success(request, page_of([], query.page, 0))
+    found, total = await instances.page(_resources(request).database, query.filter, query.page)
+    return success(request, page_of([document.basic(*instance) for instance in found], query.page, total))
+
+
+async def get_task_instance(request: Request) -> Response:
+    """GET /api/v2/tasks/instances/{taskInstanceId}"""
+    task_id = requests.path_id(request, "taskInstanceId")
+    return success(request, document.wrapped(*await instances.get(_resources(request).database, task_id)))
+
+
+async def get_subtask_log(request: Request) -> Response:
+    """GET /api/v2/tasks/instances/{taskInstanceId}/subtasks/{subtaskInstanceId}/log"""
+    task_id = requests.path_id(request, "taskInstanceId")
+    subtask_id = requests.path_id(request, "subtaskInstanceId")
+    after = requests.query(request, LogQuery).after
+    text, last = await instances.log(_resources(request).database, task_id, subtask_id, after=after or 0)
+    answer: JSON = {"log": text}
+    if after is not None:
+        answer["next"] = last
+    return success(request, answer)
+
+
+async def info(request: Request) -> Response:
+    """GET /api/v2/info: without an envelope, as OCP Express answers it."""
+    return JSONResponse({"buildVersion": __version__, "name": "obproxy-takeover", "server": SERVER})
+
+
+async def server_time(request: Request) -> Response:
+    """GET /api/v2/time: plain text (facts/ocp-api.md 1.5)."""
+    return PlainTextResponse(document.timestamp(datetime.now(UTC)))
+
+
+async def status(request: Request) -> Response:
+    """GET /api/status: `okay`, or `bad` with 503 when the database does not answer."""
+    try:
+        async with asyncio.timeout(DATABASE_PATIENCE), _resources(request).database.transaction() as connection:
+            await fetch(connection, "ping")
+    except (psycopg.Error, TimeoutError):
+        return PlainTextResponse("bad", status_code=503)
+    return PlainTextResponse("okay")
+
+
+def _resources(request: Request) -> Resources:
+    resources: Resources = request.app.state.resources
+    return resources

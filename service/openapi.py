@@ -1,0 +1,129 @@
+"""The route table as data, and the OpenAPI description made from it: nothing is written twice."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue, models_json_schema
+from pydantic_core import core_schema
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import compile_path
+
+from service.answers import Failure
+from service.errors import TakeoverError, Unauthenticated
+from service.responses import STATUS, UNEXPECTED
+from service.schemas import Parameters
+from service.types import JSON
+
+COMPONENT = "#/components/schemas/{model}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """One thing a caller can do, with everything that is known about it.
+
+    `answer` is the type of the answer's JSON, or None for plain text. `errors` are the refusals beyond authentication.
+    """
+
+    method: str
+    path: str
+    endpoint: Callable[[Request], Awaitable[Response]]
+    summary: str
+    query: type[Parameters] | None = None
+    body: type[Parameters] | None = None
+    answer: type[BaseModel] | None = None
+    errors: Sequence[type[TakeoverError]] = ()
+    needs_user: bool = True
+
+
+class _Schemas(GenerateJsonSchema):
+    """Null is never sent, and what is not given has no default that says null."""
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        return self.generate_inner(schema["schema"])
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        if schema.get("default") is None:
+            return self.generate_inner(schema["schema"])
+        return super().default_schema(schema)
+
+
+def describe(operations: Iterable[Operation], version: str) -> JSON:
+    """The OpenAPI 3.1 description of `operations`."""
+    operations = list(operations)
+    references, schemas = _schemas(operations)
+    paths: JSON = {}
+    for operation in operations:
+        described = _operation(operation, references, schemas)
+        paths.setdefault(operation.path, {})[operation.method.lower()] = described
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "OBProxy takeover", "version": version},
+        "paths": paths,
+        "components": {"schemas": schemas, "securitySchemes": {"basic": {"type": "http", "scheme": "basic"}}},
+        "security": [{"basic": []}],
+    }
+
+
+def _schemas(operations: Sequence[Operation]) -> tuple[Mapping[object, JSON], JSON]:
+    """How each type is referred to, and the schemas of all."""
+    inputs: list[tuple[type[BaseModel], JsonSchemaMode]] = [
+        (model, "validation") for operation in operations for model in (operation.query, operation.body) if model
+    ]
+    outputs: list[tuple[type[BaseModel], JsonSchemaMode]] = [
+        (operation.answer, "validation") for operation in operations if operation.answer
+    ]
+    references, schemas = models_json_schema(
+        [*inputs, *outputs, (Failure, "validation")], ref_template=COMPONENT, schema_generator=_Schemas
+    )
+    return {model: reference for (model, _), reference in references.items()}, schemas["$defs"]
+
+
+def _operation(operation: Operation, references: Mapping[object, JSON], schemas: JSON) -> JSON:
+    described: JSON = {
+        "operationId": operation.endpoint.__name__,
+        "summary": operation.summary,
+        "parameters": _parameters(operation, references, schemas),
+        "responses": {"200": _answer(operation, references), **_errors(operation, references[Failure])},
+    }
+    if operation.body:
+        content = {"application/json": {"schema": references[operation.body]}}
+        described["requestBody"] = {"required": True, "content": content}
+    if not operation.needs_user:
+        described["security"] = []
+    return described
+
+
+def _parameters(operation: Operation, references: Mapping[object, JSON], schemas: JSON) -> list[JSON]:
+    names = compile_path(operation.path)[2]
+    parameters: list[JSON] = [
+        {"in": "path", "name": name, "required": True, "schema": {"type": "integer", "format": "int64"}}
+        for name in names
+    ]
+    if operation.query:
+        model = schemas[references[operation.query]["$ref"].rpartition("/")[2]]
+        for name, schema in model["properties"].items():
+            # A list is one value with commas: `explode: false`.
+            parameters.append({"in": "query", "name": name, "schema": schema, "explode": False})
+    return parameters
+
+
+def _answer(operation: Operation, references: Mapping[object, JSON]) -> JSON:
+    if operation.answer is None:
+        return {"description": "Done", "content": {"text/plain": {"schema": {"type": "string"}}}}
+    return {"description": "Done", "content": {"application/json": {"schema": references[operation.answer]}}}
+
+
+def _errors(operation: Operation, failure: JSON) -> JSON:
+    """One response a status, its description the errors that have it."""
+    errors: list[type[TakeoverError]] = [*([Unauthenticated] if operation.needs_user else []), *operation.errors]
+    texts = [(STATUS[error.kind], f"{error.__name__} (code {error.code})") for error in errors]
+    texts.append((UNEXPECTED, "Unexpected error"))
+    content: Any = {"application/json": {"schema": failure}}
+    return {
+        str(status): {"description": "; ".join(text for _, text in group), "content": content}
+        for status, group in groupby(sorted(texts), key=lambda text: text[0])
+    }

@@ -1,0 +1,131 @@
+"""Reading a request: its body, its query string, the ids in its path. A bad one is refused with every bad field named.
+
+How it is refused: facts/ocp-api.md 4.3. All that can be wrong with bytes ends here, as an error with a name.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import parse_qsl
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+from starlette.requests import Request
+
+from service.errors import BodyTooLarge, InvalidRequest, MalformedBody, SubError, UnsupportedMediaType
+from service.schemas import Parameters, SpelledLong
+from service.types import JSON
+
+RULES: Mapping[str, str] = {
+    "missing": "is required",
+    "int_type": "must be an integer",
+    "string_type": "must be a string",
+    "list_type": "must be an array",
+    "model_type": "must be an object",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "too_short": "must not be empty",
+    "enum": "must be {expected}",
+    "literal_error": "must be {expected}",
+}
+"""What a field must be, by pydantic's type of error; our own validators bring their rule with them."""
+
+SECRETS = frozenset({"proxysysPasswd"})
+"""Fields whose value is never shown again."""
+
+LONGEST_ECHO = 100  # characters of a refused value that are shown again
+MOST_PARAMETERS = 100  # of one query string
+
+
+async def body[Model: Parameters](request: Request, model: type[Model], *, limit: int, context: JSON) -> Model:
+    """The request's body as a `model`.
+
+    Raises UnsupportedMediaType, BodyTooLarge (as soon as more than `limit` bytes have come), MalformedBody,
+    InvalidRequest. The JSON is read by pydantic itself: it refuses what Python's json lets through (lone surrogates,
+    nesting without end) and cannot be made to recurse.
+    """
+    content_type = request.headers.get("content-type", "")
+    if content_type.partition(";")[0].strip().lower() != "application/json":
+        raise UnsupportedMediaType(found=content_type)
+    content = await _read(request, limit)
+    try:
+        return model.model_validate_json(content, context=context)
+    except ValidationError as error:
+        raise _refusal(error, model.object_name) from None  # the cause holds what was sent, passwords too
+
+
+def query[Model: Parameters](request: Request, model: type[Model]) -> Model:
+    """The request's query string as a `model`; raises InvalidRequest.
+
+    Empty values count as not given; a parameter that is there twice is its values joined by a comma, as in OCP.
+    """
+    parameters: dict[str, str] = {}
+    try:
+        text = request.scope["query_string"].decode()
+        for name, value in parse_qsl(text, errors="strict", max_num_fields=MOST_PARAMETERS):
+            parameters[name] = f"{parameters[name]},{value}" if name in parameters else value
+    except ValueError:
+        message = f"The query string must be percent-encoded UTF-8 of at most {MOST_PARAMETERS} parameters."
+        raise InvalidRequest([SubError(field="query", message=message, object=model.object_name)]) from None
+    try:
+        return model.model_validate(parameters)
+    except ValidationError as error:
+        raise _refusal(error, model.object_name) from None
+
+
+def path_id(request: Request, name: str) -> int:
+    """The id that the path carries as `name`; raises InvalidRequest when it is no Long."""
+    try:
+        return _LONG.validate_python(request.path_params[name], strict=True)
+    except ValidationError as error:
+        raise _refusal(error, "path", name) from None
+
+
+_LONG: TypeAdapter[int] = TypeAdapter(SpelledLong)
+
+
+async def _read(request: Request, limit: int) -> bytes:
+    """The body, given up as soon as it is too large: neither a Content-Length nor its absence is trusted."""
+    content = bytearray()
+    async for chunk in request.stream():
+        content += chunk
+        if len(content) > limit:
+            raise BodyTooLarge(limit=limit)
+    return bytes(content)
+
+
+def _refusal(error: ValidationError, object_name: str, name: str = "body") -> MalformedBody | InvalidRequest:
+    """The error to raise; `name` is what the value as a whole is called."""
+    errors = error.errors(include_url=False)
+    if errors[0]["type"] == "json_invalid":
+        return MalformedBody(reason=errors[0]["ctx"]["error"])
+    return InvalidRequest([_sub_error(details, object_name, name) for details in errors])
+
+
+def _sub_error(details: ErrorDetails, object_name: str, name: str) -> SubError:
+    field = _path(details["loc"]) or name
+    rule = RULES[details["type"]].format(**details.get("ctx", {})) if details["type"] in RULES else details["msg"]
+    if details["type"] == "missing" or SECRETS.intersection(details["loc"]):
+        return SubError(field=field, message=f"{field} {rule}.", object=object_name)
+    shown, rejected = _shown(details["input"])
+    return SubError(field=field, message=f"{field} {rule}; it is {shown}.", object=object_name, rejected_value=rejected)
+
+
+def _path(location: Sequence[str | int]) -> str:
+    """`hosts[0].sqlPort`"""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).removeprefix(".")
+
+
+def _shown(value: Any) -> tuple[str, Any]:
+    """A refused value for the reader, and for `rejectedValue`: only plain ones, for others may hold a secret."""
+    match value:
+        case list():
+            return "an array", None
+        case dict():
+            return "an object", None
+        case float() if not math.isfinite(value):
+            return str(value), None
+        case str() if len(value) > LONGEST_ECHO:
+            value = value[:LONGEST_ECHO] + "…"
+    return json.dumps(value, ensure_ascii=False), value

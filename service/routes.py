@@ -1,0 +1,103 @@
+"""Everything that can be asked for, as one table: the routes and their description are made from it."""
+
+from functools import cache
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from service import __version__, answers, endpoints, errors, schemas
+from service.openapi import Operation, describe
+from service.types import JSON
+
+
+async def openapi(request: Request) -> Response:
+    """GET /openapi.json"""
+    return JSONResponse(_description())
+
+
+@cache
+def _description() -> JSON:
+    return describe(OPERATIONS, __version__)
+
+
+TASK = "/api/v2/tasks/instances/{taskInstanceId}"
+
+OPERATIONS = (
+    Operation(
+        method="POST",
+        path="/api/v2/obproxy/clusters/{id}/takeOver",
+        endpoint=endpoints.take_over,
+        summary="Take running OBProxy processes over into an OBProxy cluster; one task instance a host",
+        body=schemas.TakeOverParam,
+        answer=answers.Success[answers.Contents[answers.TaskInstance]],
+        errors=(
+            errors.InvalidRequest,
+            errors.MalformedBody,
+            errors.UnknownCluster,
+            errors.UnknownHost,
+            errors.HostBusy,
+            errors.AlreadyManaged,
+            errors.BodyTooLarge,
+            errors.UnsupportedMediaType,
+            errors.InventoryUnreadable,
+        ),
+    ),
+    Operation(
+        method="GET",
+        path="/api/v2/tasks/instances",
+        endpoint=endpoints.list_task_instances,
+        summary="List task instances; narrowing to an OceanBase cluster or tenant gives none",
+        query=schemas.TaskQuery,
+        answer=answers.Success[answers.PageOf[answers.BasicTaskInstance]],
+        errors=(errors.InvalidRequest,),
+    ),
+    Operation(
+        method="GET",
+        path=TASK,
+        endpoint=endpoints.get_task_instance,
+        summary="One task instance with its subtasks",
+        answer=answers.Success[answers.WrappedTaskInstance],
+        errors=(errors.InvalidRequest, errors.UnknownTask),
+    ),
+    Operation(
+        method="GET",
+        path=TASK + "/subtasks/{subtaskInstanceId}/log",
+        endpoint=endpoints.get_subtask_log,
+        summary="What a subtask's runs have said so far",
+        query=schemas.LogQuery,
+        answer=answers.Success[answers.SubtaskLog],
+        errors=(errors.InvalidRequest, errors.UnknownTask, errors.UnknownSubtask),
+    ),
+    Operation(
+        method="GET",
+        path="/api/v2/info",
+        endpoint=endpoints.info,
+        summary="What this service is",
+        answer=answers.Info,
+    ),
+    Operation(
+        method="GET",
+        path="/api/v2/time",
+        endpoint=endpoints.server_time,
+        summary="What time it is here",
+        needs_user=False,
+    ),
+    Operation(
+        method="GET",
+        path="/api/status",
+        endpoint=endpoints.status,
+        summary="okay, or bad (503) when the database does not answer",
+        needs_user=False,
+    ),
+)
+
+OPEN_PATHS = [operation.path for operation in OPERATIONS if not operation.needs_user]
+
+
+def routes() -> list[Route]:
+    """The routes of OPERATIONS, and the one to their description."""
+    return [
+        *(Route(operation.path, operation.endpoint, methods=[operation.method]) for operation in OPERATIONS),
+        Route("/openapi.json", openapi),
+    ]
