@@ -26,6 +26,7 @@ RULES: Mapping[str, str] = {
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
     "too_short": "must not be empty",
+    "too_long": "must have at most {max_length} elements",
     "enum": "must be {expected}",
     "literal_error": "must be {expected}",
 }

@@ -51,6 +51,8 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Text = Annotated[str, AfterValidator(_printable)]
 Spelled = BeforeValidator(_integer)
 SpelledLong = Annotated[Long, Spelled]
+Status = Annotated[TaskStatus, Field(strict=False)]
+MOST_WORDS = 10  # in one comma list
 
 
 class Parameters(BaseModel):
@@ -93,15 +95,15 @@ class TaskQuery(Parameters):
     """The query of the list of task instances."""
 
     name: Text | None = None
-    status: Annotated[list[Annotated[TaskStatus, Field(strict=False)]], BeforeValidator(_words)] | None = None
+    status: Annotated[list[Status], Field(max_length=MOST_WORDS), BeforeValidator(_words)] | None = None
     type: Literal["MANUAL", "SYS_ONECE", "SCHEDULED", "SYS_SCHEDULED"] | None = None
     host_id: SpelledLong | None = None
     cluster_id: SpelledLong | None = None
     cluster_name: Text | None = None
     tenant_id: SpelledLong | None = None
     tenant_name: Text | None = None
-    number: Annotated[int, Spelled, Field(alias="page", ge=1, le=2**31 - 1)] = 1
-    size: Annotated[int, Spelled, Field(ge=1, le=2000)] = 10
+    number: Annotated[int, Field(alias="page", ge=1, le=2**31 - 1), Spelled] = 1
+    size: Annotated[int, Field(ge=1, le=2000), Spelled] = 10
     sort: Literal["id", "id,asc", "id,desc"] = "id,desc"
 
     @property
