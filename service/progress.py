@@ -1,0 +1,61 @@
+"""Task instances as a table in a terminal: a column a host, a row a subtask."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from service.client import Document
+
+MARKS = {
+    "PENDING": ("·", "dim"),
+    "READY": ("○", "cyan"),
+    "RUNNING": ("▶", "bold yellow"),
+    "CANCELING": ("◼", "bold magenta"),
+    "FAILED": ("✗", "bold red"),
+    "SUCCESSFUL": ("✓", "green"),
+}
+
+
+def table(documents: Sequence[Document]) -> Table:
+    """What all of `documents` say, each with its elapsed times."""
+    drawn = Table("Subtask", *(f"task {document['id']}" for document in documents), title="Taking over OBProxy")
+    for row in zip(*(in_order(document["subtasks"]) for document in documents), strict=True):
+        drawn.add_row(row[0]["name"], *(_cell(subtask) for subtask in row))
+    drawn.add_section()
+    drawn.add_row("", *(_cell(document) for document in documents))
+    return drawn
+
+
+def lines(documents: Iterable[Document]) -> Iterable[str]:
+    """The same for a pipe: one line a subtask, `task subtask status name`."""
+    for document in documents:
+        for subtask in in_order(document["subtasks"]):
+            yield f"{document['id']} {subtask['id']} {subtask['status']} {subtask['name']}"
+
+
+def in_order(subtasks: Sequence[Document]) -> list[Document]:
+    """Subtasks in the order of the DAG, whatever order they came in; of a chain, which a takeover is."""
+    by_id = {subtask["id"]: subtask for subtask in subtasks}
+    ordered = [subtask for subtask in subtasks if not subtask["upstreams"]]
+    for subtask in ordered:
+        ordered += [by_id[downstream] for downstream in subtask["downstreams"]]
+    return ordered
+
+
+def _cell(thing: Document) -> Text:
+    mark, style = MARKS[thing["status"]]
+    return Text(f"{mark} {thing['status']:<10} {_elapsed(thing)}", style=style)
+
+
+def _elapsed(thing: Document) -> str:
+    if "startTime" not in thing:
+        return ""
+    end = _moment(thing["finishTime"]) if "finishTime" in thing else datetime.now(UTC)
+    return f"{(end - _moment(thing['startTime'])).total_seconds():5.1f} s"
+
+
+def _moment(timestamp: Any) -> datetime:
+    return datetime.fromisoformat(timestamp)

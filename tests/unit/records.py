@@ -1,0 +1,61 @@
+"""Records for tests, with only what a test cares about spelled out."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from service.types import Operation, Subtask, SubtaskStatus, TaskInstance, TaskStatus
+
+MOMENT = datetime(2021, 9, 3, 8, 25, 8, 4000, tzinfo=UTC)
+
+_SUBTASK = Subtask(
+    id=1,
+    task_instance_id=1,
+    role="prepare_obproxy_install",
+    series_id=4,
+    class_name="com.example.PrepareTask",
+    name="Prepare obproxy install",
+    description="Prepare obproxy install",
+    node_type="JAVA_TASK",
+    status=SubtaskStatus.PENDING,
+    operation=Operation.EXECUTE,
+    parallel_idx=-1,
+    prohibit_rollback=False,
+    run_time=1,
+    timeout=300,
+    executor=None,
+    create_time=MOMENT,
+    start_time=None,
+    finish_time=None,
+    upstreams=[],
+    downstreams=[],
+)
+
+_TASK = TaskInstance(
+    id=1,
+    name="Install obproxy",
+    type="MANUAL",
+    status=TaskStatus.RUNNING,
+    operation=Operation.EXECUTE,
+    creator="admin",
+    creator_id=100,
+    executor="192.0.2.1",
+    host_id=2,
+    host_name="odp-2",
+    obproxy_server_id=3,
+    context={"listMap": {}, "stringMap": {}},
+    prohibit_rollback=False,
+    task_definition_id=-1,
+    trace_id="0123456789abcdef",
+    create_time=MOMENT,
+    start_time=MOMENT,
+    finish_time=None,
+)
+
+
+def subtask(**fields: Any) -> Subtask:
+    return replace(_SUBTASK, **fields)
+
+
+def task(**fields: Any) -> TaskInstance:
+    return replace(_TASK, **fields)

@@ -1,0 +1,119 @@
+"""The wire format's small print: property order, null rules, timestamps."""
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from service import document
+from service.types import ObproxyServer, ServerStatus
+from tests.unit.records import MOMENT, subtask, task
+
+MAPS = ("stringMap", "listMap")  # not sorted by OCP either
+
+
+@pytest.fixture
+def shanghai(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", "Asia/Shanghai")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("microsecond", "expected"),
+    [
+        (4_000, "2021-09-03T16:25:08.004+08:00"),
+        (530_000, "2021-09-03T16:25:08.53+08:00"),
+        (500_000, "2021-09-03T16:25:08.5+08:00"),
+        (0, "2021-09-03T16:25:08+08:00"),
+        (999, "2021-09-03T16:25:08+08:00"),
+    ],
+)
+@pytest.mark.usefixtures("shanghai")
+def test_timestamps_drop_trailing_zeros(microsecond: int, expected: str) -> None:
+    assert document.timestamp(MOMENT.replace(microsecond=microsecond)) == expected
+
+
+def test_utc_is_written_as_z(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    try:
+        assert document.timestamp(MOMENT) == "2021-09-03T08:25:08.004Z"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def all_objects(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        yield value
+        for name, inner in value.items():
+            if name not in MAPS:
+                yield from all_objects(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from all_objects(inner)
+
+
+DOCUMENTS = {
+    "takeOver": document.task_instance(task(), [subtask()]),
+    "detail": document.wrapped(task(finish_time=MOMENT), [subtask(start_time=MOMENT, executor="x")]),
+    "list": document.basic(task(finish_time=MOMENT), [subtask()]),
+}
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_properties_are_in_alphabetical_order_and_never_null(name: str) -> None:
+    for thing in all_objects(DOCUMENTS[name]):
+        assert all(one < other for one, other in pairwise(thing))
+        assert None not in thing.values()
+
+
+def test_the_answer_of_take_over_has_a_context_and_a_creator_by_name() -> None:
+    answer = DOCUMENTS["takeOver"]
+    assert answer["creator"] == "admin"
+    assert answer["context"]["parallel"] is False and answer["context"]["parallelIdx"] == -1
+    assert answer["subtasks"][0]["className"] == "com.example.PrepareTask"
+    assert not {"createTime", "finishTime", "prohibitRollback"} & answer.keys()
+
+
+def test_the_detail_has_neither_but_times() -> None:
+    detail = DOCUMENTS["detail"]
+    assert detail["creator"] == {"id": 100, "name": "admin"}
+    assert "context" not in detail and "className" not in detail["subtasks"][0]
+    assert "." not in detail["createTime"]  # second precision
+    assert {"startTime", "finishTime"} <= detail.keys()
+
+
+def test_a_subtask_that_has_not_run_has_no_times() -> None:
+    assert not {"startTime", "finishTime", "executor"} & document.subtask(subtask()).keys()
+
+
+def test_a_server_says_which_parameters_wait_for_a_restart() -> None:
+    server = ObproxyServer(
+        id=1,
+        cluster_id=1,
+        cluster_name="test",
+        host_id=2,
+        host_name="odp-2",
+        ip="192.0.2.2",
+        sql_port=2883,
+        status=ServerStatus.RUNNING,
+        operate_status="NORMAL",
+        exporter_port=2884,
+        version="4.3.1.0-1",
+        architecture="x86_64",
+        parameter_version=1,
+        learned={"pending_restart": ["work_thread_num"]},
+        last_active_time=datetime.now(UTC) - timedelta(seconds=1),
+        create_time=MOMENT,
+        update_time=MOMENT,
+    )
+    shown = document.obproxy_server(server)
+    assert shown["pendingRestart"] == ["work_thread_num"]
+    assert all(one < other for one, other in pairwise(shown))

@@ -1,0 +1,74 @@
+"""Data flows one way: a module imports only from its left. CONTRIBUTING.md shows the same list."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SERVICE = Path(__file__).parents[2] / "service"
+
+ORDER = [
+    *("errors", "types", "settings", "sql"),
+    *("state", "template", "results", "verdict", "events", "document", "masking"),
+    *("migrations", "embedded", "database", "inventory", "secrets"),
+    *("queue", "resources", "instances", "submit", "recorder", "processes", "run_child", "run", "worker"),
+    *("responses", "auth", "schemas", "requests", "answers", "openapi", "endpoints", "routes", "app"),
+    *("client", "progress", "cli", "__main__"),
+]
+
+HTTP = ("responses", "auth", "schemas", "requests", "answers", "openapi", "endpoints", "routes", "app")
+
+
+def imported(module: str) -> set[str]:
+    """Dotted names of everything a module imports."""
+    names: set[str] = set()
+    path = SERVICE / f"{module}.py"
+    tree = ast.parse((path if path.exists() else SERVICE / module / "__init__.py").read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module == "service":
+            names |= {f"service.{alias.name}" for alias in node.names if alias.name != "__version__"}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    return names
+
+
+def own(module: str) -> set[str]:
+    """The modules of this package that a module imports."""
+    return {name.split(".")[1] for name in imported(module) if name.startswith("service.")}
+
+
+def foreign(module: str) -> set[str]:
+    """The libraries that a module imports, standard ones included."""
+    return {name.split(".")[0] for name in imported(module)} - {"service"}
+
+
+def test_every_module_has_its_place() -> None:
+    modules = {path.stem for path in SERVICE.glob("*.py")} - {"__init__"}
+    packages = {path.parent.name for path in SERVICE.glob("*/__init__.py")}
+    assert modules | packages == set(ORDER)
+
+
+@pytest.mark.parametrize("module", ORDER)
+def test_imports_only_from_its_left(module: str) -> None:
+    assert own(module) <= set(ORDER[: ORDER.index(module)])
+
+
+@pytest.mark.parametrize("module", ORDER)
+def test_foreign_libraries_stay_where_they_belong(module: str) -> None:
+    assert ("ansible_runner" in foreign(module)) == (module == "run_child")
+    assert "starlette" not in foreign(module) or module in HTTP
+
+
+@pytest.mark.parametrize("module", HTTP)
+def test_http_never_reaches_into_the_work(module: str) -> None:
+    assert not own(module) & {"run", "run_child", "recorder", "worker"}
+
+
+PURE = ("state", "template", "results", "verdict", "events", "document", "masking")
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_pure_modules_know_neither_database_nor_network_nor_ansible(module: str) -> None:
+    assert not foreign(module) & {"psycopg", "asyncio", "socket", "subprocess", "httpx", "ansible", "time", "os"}

@@ -1,0 +1,36 @@
+"""Settings are read once, and a bad one names itself."""
+
+import pytest
+
+from service import settings
+from service.errors import SettingsInvalid
+
+
+def test_defaults_need_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TAKEOVER_PORT", raising=False)
+    assert settings.load({}).port == 8080
+
+
+def test_environment_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAKEOVER_PORT", "9000")
+    assert settings.load().port == 9000
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("TAKEOVER_PORT", "70000", "TAKEOVER_PORT.*65535"),
+        ("TAKEOVER_WORKER_CONCURRENCY", "none", "TAKEOVER_WORKER_CONCURRENCY.*integer"),
+        ("TAKEOVER_PROT", "1", "TAKEOVER_PROT is not a setting; did you mean TAKEOVER_PORT"),
+        ("TAKEOVER_LOG_LEVEL", "loud", "TAKEOVER_LOG_LEVEL"),
+    ],
+)
+def test_a_bad_one_names_itself(monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsInvalid, match=words):
+        settings.load()
+
+
+def test_secrets_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAKEOVER_DATABASE_URL", "postgresql://u:needle@h/d")
+    assert "needle" not in repr(settings.load())

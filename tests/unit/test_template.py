@@ -1,0 +1,89 @@
+"""The DAG is read from the playbook and the roles."""
+
+from pathlib import Path
+
+import pytest
+
+from service import template
+from service.errors import TemplateInvalid
+from service.settings import PROJECT
+
+SUBTASK = """
+name: {name}
+class_name: com.example.{name}
+series_id: {series_id}
+timeout: 30
+prohibit_rollback: false
+"""
+
+# facts/ocp-api.md 1.3: role, series id, timeout, class behind com.alipay.ocp.service.task.business.
+CHAIN = [
+    ("prepare_obproxy_install", 4, 300, "obproxy.PrepareObproxyInstallTask", "Prepare obproxy install"),
+    ("prepare_create_obproxy", 0, 1800, "obproxy.PrepareCreateObproxyTask", "Prepare create obproxy"),
+    ("check_process_not_exist", 8, 300, "host.CheckProcessNotExistTask", "Check if process not exist"),
+    ("check_command", 6, 300, "host.CheckCommandTask", "Check if command exists"),
+    ("install_rpm", 5, 3600, "host.InstallRpmByPackageAndVersionTask", "Install rpm by package and version"),
+    ("start_obproxy", 1, 600, "obproxy.StartObproxyTask", "Start obproxy process"),
+    ("sync_obproxy_parameter", 3, 30, "obproxy.SyncObproxyParameterTask", "Sync obproxy parameter"),
+    (
+        "set_obproxy_user_password",
+        10,
+        30,
+        "obproxy.SetObproxyUserPasswordForObTask",
+        "Set obproxy user and password for connect",
+    ),
+    ("refresh_agent_config", 9, 3600, "host.RefreshAgentConfigTask", "Refresh ocp agent config"),
+    ("register_obproxy_exporter", 7, 30, "obproxy.RegisterObproxyExporterTask", "Register obproxy exporter"),
+    ("update_obproxy_status", 11, 300, "obproxy.UpdateObproxyStatusTask", "Update obproxy status"),
+    ("finish", 2, 0, "obproxy.FinishTask", "Finish node"),
+]
+
+
+def make(project: Path, *roles: tuple[str, int]) -> Path:
+    lines = "".join(f"    - role: {role}\n      tags: [{role}]\n" for role, _ in roles)
+    playbook = project / "playbooks" / "takeover.yml"
+    playbook.parent.mkdir(parents=True)
+    playbook.write_text(f"- hosts: all\n  roles:\n{lines or '    []'}", encoding="utf-8")
+    for role, series_id in roles:
+        path = project / "roles" / role / "meta" / "subtask.yml"
+        path.parent.mkdir(parents=True)
+        path.write_text(SUBTASK.format(name=role, series_id=series_id), encoding="utf-8")
+    return project
+
+
+def test_the_projects_own_template_is_ocps_chain() -> None:
+    subtasks = template.load(PROJECT).subtasks
+    prefix = "com.alipay.ocp.service.task.business."
+    assert [(s.role, s.series_id, s.timeout, s.class_name.removeprefix(prefix), s.name) for s in subtasks] == CHAIN
+    assert all(s.class_name.startswith(prefix) and not s.prohibit_rollback for s in subtasks)
+
+
+def test_a_subtask_is_a_role_and_a_line_in_the_playbook(tmp_path: Path) -> None:
+    loaded = template.load(make(tmp_path, ("one", 1), ("two", 0)))
+    assert [(s.role, s.name, s.series_id) for s in loaded.subtasks] == [("one", "one", 1), ("two", "two", 0)]
+
+
+@pytest.mark.parametrize(
+    ("roles", "broken", "reason"),
+    [
+        ([("one", 1), ("two", 1)], "", "two subtasks share a series_id"),
+        ([("one", 1), ("one", 1)], "", "two subtasks share a role"),
+        ([], "", "has no roles"),
+        ([("one", 1)], "nonsense: 1", "subtask.yml.*nonsense"),
+        ([("one", 1)], "[", "subtask.yml"),
+    ],
+)
+def test_a_broken_one_is_refused_by_name(
+    tmp_path: Path, roles: list[tuple[str, int]], broken: str, reason: str
+) -> None:
+    if len(roles) == 2 and roles[0] == roles[1]:
+        project = make(tmp_path, roles[0])
+        playbook = project / "playbooks" / "takeover.yml"
+        playbook.write_text("- hosts: all\n  roles: [one, one]\n", encoding="utf-8")
+    else:
+        project = make(tmp_path, *roles)
+    if broken:
+        (project / "roles" / "one" / "meta" / "subtask.yml").write_text(broken, encoding="utf-8")
+
+    with pytest.raises(TemplateInvalid, match=reason):
+        template.load(project)
