@@ -59,6 +59,8 @@ def describe(operations: Iterable[Operation], version: str) -> JSON:
     for operation in operations:
         described = _operation(operation, references, schemas)
         paths.setdefault(operation.path, {})[operation.method.lower()] = described
+    for query in {operation.query for operation in operations if operation.query}:
+        del schemas[_name(references[query])]  # its properties have become parameters
     return {
         "openapi": "3.1.0",
         "info": {"title": "OBProxy takeover", "version": version},
@@ -104,7 +106,7 @@ def _parameters(operation: Operation, references: Mapping[object, JSON], schemas
         for name in names
     ]
     if operation.query:
-        model = schemas[references[operation.query]["$ref"].rpartition("/")[2]]
+        model = schemas[_name(references[operation.query])]
         for name, schema in model["properties"].items():
             # A list is one value with commas: `explode: false`.
             parameters.append({"in": "query", "name": name, "schema": schema, "explode": False})
@@ -127,3 +129,8 @@ def _errors(operation: Operation, failure: JSON) -> JSON:
         str(status): {"description": "; ".join(text for _, text in group), "content": content}
         for status, group in groupby(sorted(texts), key=lambda text: text[0])
     }
+
+
+def _name(reference: JSON) -> str:
+    name: str = reference["$ref"].rpartition("/")[2]
+    return name

@@ -1,0 +1,118 @@
+"""The description is of what there is: the same paths, methods, parameters and types as the route table's."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+
+from service.answers import Answer
+from service.openapi import Operation, describe
+from service.routes import OPERATIONS, routes
+from service.types import JSON
+
+
+@pytest.fixture(scope="module")
+def description() -> JSON:
+    return describe(OPERATIONS, "1.2.3")
+
+
+def described_operations(description: JSON) -> Iterator[tuple[str, str, JSON]]:
+    for path, methods in description["paths"].items():
+        for method, operation in methods.items():
+            yield method.upper(), path, operation
+
+
+def test_describes_every_route_and_no_other(description: JSON) -> None:
+    routed = {
+        (method, route.path)
+        for route in routes()
+        for method in (route.methods or set()) - {"HEAD"}
+        if route.path != "/openapi.json"
+    }
+
+    assert {(method, path) for method, path, _ in described_operations(description)} == routed
+
+
+def test_every_reference_leads_somewhere(description: JSON) -> None:
+    def references(value: Any) -> Iterator[str]:
+        match value:
+            case {"$ref": str(reference)}:
+                yield reference
+            case dict():
+                for inner in value.values():
+                    yield from references(inner)
+            case list():
+                for inner in value:
+                    yield from references(inner)
+
+    schemas = description["components"]["schemas"]
+    assert {reference.rpartition("/")[2] for reference in references(description)} == set(schemas)
+
+
+def test_every_schema_is_one(description: JSON) -> None:
+    for schema in description["components"]["schemas"].values():
+        Draft202012Validator.check_schema(schema)
+
+
+def test_every_path_parameter_is_described(description: JSON) -> None:
+    for _, path, operation in described_operations(description):
+        names = [parameter["name"] for parameter in operation["parameters"] if parameter["in"] == "path"]
+        assert names == re.findall(r"{(\w+)}", path)
+
+
+def test_only_what_needs_no_user_is_without_security(description: JSON) -> None:
+    unprotected = {path for _, path, operation in described_operations(description) if operation.get("security") == []}
+
+    assert description["security"] == [{"basic": []}]
+    assert unprotected == {"/api/v2/time", "/api/status"}
+
+
+def test_operation_ids_are_unique(description: JSON) -> None:
+    ids = [operation["operationId"] for _, _, operation in described_operations(description)]
+
+    assert len(ids) == len(set(ids)) == len(OPERATIONS)
+
+
+def test_tells_what_the_list_can_be_asked(description: JSON) -> None:
+    parameters = description["paths"]["/api/v2/tasks/instances"]["get"]["parameters"]
+    by_name = {parameter["name"]: parameter for parameter in parameters}
+
+    assert set(by_name) == {
+        *("name", "status", "type", "hostId", "page", "size", "sort"),
+        *("clusterId", "clusterName", "tenantId", "tenantName"),
+    }
+    assert by_name["size"]["schema"]["maximum"] == 2000
+    assert by_name["size"]["schema"]["default"] == 10
+    assert by_name["status"]["explode"] is False
+    assert "default" not in by_name["name"]["schema"]
+
+
+def test_tells_the_errors_of_takeover_by_status(description: JSON) -> None:
+    responses = description["paths"]["/api/v2/obproxy/clusters/{id}/takeOver"]["post"]["responses"]
+
+    assert set(responses) == {"200", "400", "401", "404", "409", "413", "415", "500", "503"}
+    assert responses["404"]["description"] == "UnknownCluster (code 21001); UnknownHost (code 7005)"
+
+
+def test_null_is_never_described(description: JSON) -> None:
+    assert "null" not in str(description).lower()
+
+
+def test_answers_are_closed() -> None:
+    def below(model: type[Answer]) -> Iterator[type[Answer]]:
+        yield model
+        for inner in model.__subclasses__():
+            yield from below(inner)
+
+    assert all(model.model_config["extra"] == "forbid" for model in below(Answer))
+
+
+def test_an_operation_without_anything_is_plain_text() -> None:
+    plain = Operation(method="GET", path="/x", endpoint=OPERATIONS[0].endpoint, summary="x", needs_user=False)
+
+    described = describe([plain], "1")["paths"]["/x"]["get"]
+
+    assert described["responses"]["200"]["content"] == {"text/plain": {"schema": {"type": "string"}}}
+    assert described["parameters"] == []
