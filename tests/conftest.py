@@ -1,0 +1,3 @@
+"""Plugins that tests in every folder may use."""
+
+pytest_plugins = ["tests.lab.fixtures"]

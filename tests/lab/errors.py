@@ -1,0 +1,5 @@
+"""What can go wrong with the lab itself."""
+
+
+class LabError(Exception):
+    """The lab cannot do what was asked; the message is a sentence for a person."""

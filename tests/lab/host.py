@@ -1,0 +1,86 @@
+"""One host of a lab."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from .podman import podman
+from .states import DEFAULT_VERSION, home_of
+
+_OWNER = re.compile(r'\("obproxy",pid=(\d+),')
+
+
+@dataclass(frozen=True)
+class HostSpec:
+    """What to start. cluster: the inventory group to put it into; "" = the one that fits the version, None = none."""
+
+    name: str
+    host_id: int
+    state: str = "running"
+    version: str = DEFAULT_VERSION
+    sql_port: int = 2883
+    cluster: str | None = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabHost:
+    """A started host; address is its IPv4 address, reachable from this machine."""
+
+    name: str
+    address: str
+    host_id: int
+    sql_port: int
+    state: str
+    version: str
+    cluster: str | None
+    container: str
+    directory: Path
+    removed: Callable[["LabHost"], None]
+
+    @property
+    def home(self) -> str:
+        """The OBProxy's home on the host."""
+        return home_of(self.version)
+
+    def run(self, command: str) -> str:
+        """Runs a shell command as root on the host; its output. Raises LabError if it fails."""
+        return podman("exec", self.container, "bash", "-c", command)
+
+    def proxy_pid(self) -> int | None:
+        """The pid of the obproxy that listens at the SQL port, as seen on the host."""
+        match = _OWNER.search(self.run(f"ss -Hltnp 'sport = :{self.sql_port}'"))
+        return int(match[1]) if match else None
+
+    def simulate(self, **switches: object) -> None:
+        """Sets switches of the simulated OBProxy (see simulator/simulation.py); the others go to their defaults."""
+        text = json.dumps({"observer": True} | switches)
+        self.run(f"cat > /etc/obproxy-simulation.json <<'END'\n{text}\nEND")
+
+    def pause(self) -> None:
+        """Freezes every process of the host; connections stay open and get no answer."""
+        podman("pause", self.container)
+
+    def resume(self) -> None:
+        podman("unpause", self.container)
+
+    def remove(self) -> None:
+        """Removes the host at once; a second call does nothing."""
+        podman("rm", "--force", "--ignore", "--time", "0", self.container)
+        shutil.rmtree(self.directory, ignore_errors=True)
+        self.removed(self)
+
+
+def save(host: LabHost, host_key: str) -> None:
+    """Writes what another process needs to know the host."""
+    values = {key: value for key, value in asdict(host).items() if key not in ("directory", "removed")}
+    (host.directory / "host.json").write_text(json.dumps(values | {"host_key": host_key}), encoding="utf-8")
+
+
+def load(directory: Path, removed: Callable[[LabHost], None]) -> tuple[LabHost, str]:
+    """The host that save() wrote there, and its host key."""
+    values = json.loads((directory / "host.json").read_text(encoding="utf-8"))
+    host_key = values.pop("host_key")
+    return LabHost(**values, directory=directory, removed=removed), host_key

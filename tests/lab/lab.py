@@ -1,0 +1,209 @@
+"""A lab: a directory, a network of its own, and the hosts on it."""
+
+import contextlib
+import fcntl
+import hashlib
+import ipaddress
+import json
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from . import image, inventory, states
+from .errors import LabError
+from .host import HostSpec, LabHost, load, save
+from .podman import podman, succeeds
+from .prepare import prepare
+
+LABEL = "obproxy-lab"
+_FIRST_ADDRESS = 10
+_START_DEADLINE = 60.0  # seconds until a host must answer
+_AT_A_TIME = 4
+
+
+class Lab:
+    """Several labs, of one checkout or of many, live side by side: all names derive from the directory.
+
+    Another process that opens the same directory sees the same hosts.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory.resolve()
+        self.key = hashlib.sha256(str(self.directory).encode()).hexdigest()[:10]
+        self.network = f"{LABEL}-{self.key}"
+        self._hosts_directory = self.directory / "hosts"
+        self._private_key = self.directory / "ssh-key"
+
+    @property
+    def inventory(self) -> Path:
+        """The directory with hosts.yml, to be given to Ansible."""
+        return self.directory / "inventory"
+
+    @property
+    def hosts(self) -> dict[str, LabHost]:
+        return {host.name: host for host, _ in self._known()}
+
+    @staticmethod
+    def prepare() -> None:
+        """Makes sure that podman and the images are there. Raises LabError."""
+        prepare()
+
+    def start(
+        self,
+        name: str,
+        *,
+        host_id: int,
+        state: str = "running",
+        version: str = states.DEFAULT_VERSION,
+        sql_port: int = 2883,
+        cluster: str | None = "",
+    ) -> LabHost:
+        """Starts one host and waits until it is in its state. Raises LabError."""
+        return self.start_many([HostSpec(name, host_id, state, version, sql_port, cluster)])[0]
+
+    def start_many(self, specs: Iterable[HostSpec]) -> list[LabHost]:
+        """Starts hosts side by side. Raises LabError; then none of them is left."""
+        with self._lock():
+            self._ensure_ground()
+            hosts = [self._register(spec) for spec in specs]
+            self._write_inventory()
+        try:
+            with ThreadPoolExecutor(_AT_A_TIME) as pool:
+                list(pool.map(self._launch, hosts))
+            for host in hosts:
+                _wait_until_ready(host)
+        except BaseException:
+            for host in hosts:
+                host.remove()
+            raise
+        return hosts
+
+    def ssh_command(self, host: LabHost, *command: str) -> list[str]:
+        """The ssh command line that Ansible's connection amounts to."""
+        known_hosts = self.inventory / "known_hosts"
+        options = ["-i", str(self._private_key), "-o", f"UserKnownHostsFile={known_hosts}", "-o", "LogLevel=ERROR"]
+        return ["ssh", *options, f"ops@{host.address}", *command]
+
+    def close(self) -> None:
+        """Removes everything that belongs to this lab, also what a crashed process left; the directory too."""
+        with contextlib.suppress(FileNotFoundError):
+            for container in podman("ps", "--all", "--quiet", "--filter", f"label={LABEL}={self.key}").split():
+                podman("rm", "--force", "--ignore", "--time", "0", container)
+            if succeeds("network", "exists", self.network):
+                podman("network", "rm", "--force", self.network)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _ensure_ground(self) -> None:
+        """The ssh key and the network."""
+        if not self._private_key.exists():
+            _make_key(self._private_key)
+        if not (self.directory / "network.json").exists():
+            # No name service: it would be one more process, and hosts are known by address.
+            if not succeeds("network", "exists", self.network):
+                podman("network", "create", "--disable-dns", "--label", f"{LABEL}={self.key}", self.network)
+            found = json.loads(podman("network", "inspect", self.network))[0]
+            (self.directory / "network.json").write_text(json.dumps(found["subnets"][0]), encoding="utf-8")
+
+    def _register(self, spec: HostSpec) -> LabHost:
+        """Gives the host its name, address and keys, before it exists. Raises LabError."""
+        if spec.state not in states.STATES:
+            raise LabError(f"No state {spec.state}; there are {', '.join(states.STATES)}.")
+        directory = self._hosts_directory / spec.name
+        if directory.exists():
+            raise LabError(f"There is a host {spec.name} already.")
+        address = self._free_address()
+        state = states.STATES[spec.state]
+        version = state.version or spec.version
+        directory.mkdir(parents=True)
+        host = LabHost(
+            name=spec.name,
+            address=address,
+            host_id=spec.host_id,
+            sql_port=spec.sql_port,
+            state=spec.state,
+            version=version,
+            cluster=states.cluster_for(version).name if spec.cluster == "" else spec.cluster,
+            container=f"{self.network}-{spec.name}",
+            directory=directory,
+            removed=lambda _host: self._removed(),
+        )
+        _make_key(directory / "ssh_host_ed25519_key")
+        shutil.copy(self._private_key.with_suffix(".pub"), directory / "authorized_keys")
+        (directory / "state.sh").write_text(states.script(state, version, spec.sql_port), encoding="utf-8")
+        if not state.has_ssh:
+            (directory / "no-sshd").touch()
+        save(host, " ".join((directory / "ssh_host_ed25519_key.pub").read_text(encoding="utf-8").split()[:2]))
+        return host
+
+    def _launch(self, host: LabHost) -> None:
+        state = states.STATES[host.state]
+        target = f"obproxy-{host.version.partition('-')[0]}" if state.installed else "absent"
+        more = [argument.format(home=host.home) for argument in state.arguments]
+        # SYS_PTRACE: root on a real host may read /proc/PID/exe of other users' processes.
+        podman(
+            "run", "--detach", "--name", host.container, "--hostname", host.name, "--label", f"{LABEL}={self.key}",
+            "--network", self.network, "--ip", host.address, "--cap-add", "SYS_PTRACE",
+            "--volume", f"{host.directory}:/lab:ro", "--log-driver", "k8s-file", *more,
+            image.tag(target), "/usr/local/sbin/lab-boot",
+        )  # fmt: skip
+
+    def _free_address(self) -> str:
+        subnet = ipaddress.ip_network(json.loads((self.directory / "network.json").read_text())["subnet"])
+        taken = {host.address for host, _ in self._known()}
+        for offset in range(_FIRST_ADDRESS, subnet.num_addresses - 1):
+            if (address := str(subnet[offset])) not in taken:
+                return address
+        raise LabError(f"The network {subnet} is full.")
+
+    def _known(self) -> list[tuple[LabHost, str]]:
+        files = sorted(self._hosts_directory.glob("*/host.json"))
+        return [load(file.parent, lambda _host: self._removed()) for file in files]
+
+    def _removed(self) -> None:
+        with self._lock():
+            self._write_inventory()
+
+    def _write_inventory(self) -> None:
+        entries = [
+            inventory.Entry(
+                name=host.name, address=host.address, host_id=host.host_id, cluster=host.cluster, host_key=host_key
+            )
+            for host, host_key in self._known()
+        ]
+        inventory.write(self.inventory, entries, self._private_key)
+
+    @contextlib.contextmanager
+    def _lock(self) -> Iterator[None]:
+        """One process at a time changes the lab's directory."""
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with (self.directory / "lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def _make_key(path: Path) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "lab", "-f", str(path)], check=True)
+
+
+def _wait_until_ready(host: LabHost) -> None:
+    state = states.STATES[host.state]
+    deadline = time.monotonic() + _START_DEADLINE
+    for port, wanted in ((22, state.has_ssh), (host.sql_port, state.listens)):
+        while wanted and not _greets(host.address, port):
+            if time.monotonic() > deadline:
+                log = podman("logs", host.container)
+                raise LabError(f"{host.name}: nothing answers at port {port} after {_START_DEADLINE:.0f} s.\n{log}")
+            time.sleep(0.02)
+
+
+def _greets(address: str, port: int) -> bool:
+    """Whether something sends its greeting there; both sshd and an OBProxy speak first."""
+    try:
+        with socket.create_connection((address, port), timeout=5) as connection:
+            return bool(connection.recv(64))
+    except OSError:
+        return False

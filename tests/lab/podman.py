@@ -1,0 +1,42 @@
+"""Calling podman: as root, through sudo where the caller is not root, with the lab's own settings."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from .errors import LabError
+
+SETTINGS = Path(__file__).parent / "image" / "containers.conf"
+NO_ROOT = (
+    "The lab gives each host an address of its own, which needs root: run this as root, or let `sudo -n` work for you."
+)
+
+
+def as_root(*command: str, environment: Mapping[str, str] | None = None) -> list[str]:
+    """The command line that runs a command as root with some more environment. Raises LabError."""
+    pairs = [f"{name}={value}" for name, value in (environment or {}).items()]
+    prefix = ["env", *pairs] if pairs else []
+    if os.geteuid() == 0:
+        return [*prefix, *command]
+    if not shutil.which("sudo") or subprocess.run(["sudo", "-n", "true"], capture_output=True).returncode:
+        raise LabError(NO_ROOT)
+    return ["sudo", "-n", *prefix, *command]
+
+
+def command(*arguments: str) -> list[str]:
+    """The command line of a podman call."""
+    return as_root("podman", *arguments, environment={"CONTAINERS_CONF": str(SETTINGS)})
+
+
+def podman(*arguments: str) -> str:
+    """Runs podman and returns its output. Raises LabError with what it said."""
+    done = subprocess.run(command(*arguments), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LabError(f"podman {arguments[0]} failed: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout
+
+
+def succeeds(*arguments: str) -> bool:
+    return subprocess.run(command(*arguments), capture_output=True, check=False).returncode == 0

@@ -1,0 +1,170 @@
+"""Start and end of the process: daemon, configuration, ports, signals (facts/obproxy.md 2.3 to 2.6).
+
+Whatever goes wrong, the exit status is 0: the real one ends with _exit(0). What went wrong stands in the log.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from . import options as command_line
+from .logs import Log
+from .loop import Loop
+from .options import Options
+from .parameters import PASSWORDS, InvalidValue, Settings
+from .proxy import Proxy
+from .release import Release
+from .service import Service
+from .simulation import Simulation
+from .store import Store, StoreError
+
+_DIRECTORIES = ("etc", "log", ".conf", "control-config", "sharding-config")
+_BIND_PATIENCE = 1.5  # how long a second instance was seen to live
+
+
+class StartError(Exception):
+    """The start cannot go on; the message goes to the log."""
+
+
+def main(arguments: list[str], release: Release | None = None) -> int:
+    """The whole life of the process. Returns the exit status."""
+    release = release or _installed_release()
+    try:
+        options = command_line.parse(arguments[1:])
+    except command_line.BadOption as error:
+        sys.stderr.write(f"{error}\n{command_line.USAGE}")
+        return 0
+    sys.stderr.write("".join(f"{line}\n" for line in options.echo))
+    if options.action != "run":
+        return _print(options.action, release)
+    if not options.nodaemon and os.fork():
+        return 0
+    if not options.nodaemon:
+        _detach()
+    return _serve(options, arguments, release)
+
+
+def _print(action: str, release: Release) -> int:
+    if action == "releaseid":
+        sys.stdout.write(f"{release.build}.\n")
+    else:
+        sys.stderr.write(release.version_text if action == "version" else command_line.USAGE)
+    return 0
+
+
+def _installed_release() -> Release:
+    path = Path(__file__).parent / "release.json"
+    return Release(**json.loads(path.read_text(encoding="utf-8")))
+
+
+def _detach() -> None:
+    """Like daemon(1, 0): a session of its own, no standard streams, the current directory is kept."""
+    os.setsid()
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
+
+
+def _home() -> Path:
+    root = os.environ.get("OBPROXY_ROOT", "")
+    return Path(root) if root.startswith("/") else Path.cwd()
+
+
+def _serve(options: Options, arguments: list[str], release: Release) -> int:
+    home = _home()
+    try:
+        for name in _DIRECTORIES:
+            (home / name).mkdir(exist_ok=True)
+        log = Log(home / "log", release)
+    except OSError as error:
+        # As a daemon this leaves no trace at all.
+        sys.stderr.write(f"cannot create the directories: {error}\n")
+        return 0
+    simulation = Simulation()
+    time.sleep(simulation.seconds("start_delay"))
+    loop = Loop()
+    try:
+        proxy = _prepare(home, options, arguments, release, simulation)
+        service = Service(loop, proxy, log)
+        _bind(service)
+    except (StartError, StoreError, OSError) as error:
+        log.start_failed(str(error))
+        return 0
+    log.started()
+    stopped_by_signal = service.run()
+    return 1 if options.nodaemon and stopped_by_signal else 0
+
+
+def _prepare(home: Path, options: Options, arguments: list[str], release: Release, simulation: Simulation) -> Proxy:
+    """Defaults, over them what is stored, over that the command line; the result is stored. Raises StartError."""
+    settings = Settings(release)
+    store = Store(home / "etc" / release.store_name)
+    store.begin_exclusive()
+    for name, value in store.load().items():
+        if settings.knows(name) and settings.definitions[name].visible_level != "MEMORY":
+            settings.put_unchecked(name, value)
+    _apply_options(settings, options)
+    store.save(settings.stored())
+    store.commit()
+    _check(settings)
+    settings.put_unchecked("json_config_modified_time", time.strftime("%Y-%m-%d %H:%M:%S.000000"))
+    return Proxy(
+        release=release,
+        home=home,
+        settings=settings,
+        store=store,
+        simulation=simulation,
+        arguments=arguments,
+        pid=os.getpid(),
+        effective=settings.stored(),
+    )
+
+
+def _apply_options(settings: Settings, options: Options) -> None:
+    for name, value in options.all_parameters.items():
+        if not settings.knows(name):
+            continue
+        try:
+            settings.put(name, value)
+        except InvalidValue as error:
+            raise StartError(f"fail to init local config, {name}={value} ret=-4147") from error
+    for name in PASSWORDS[1:]:
+        # Raw, that is already hashed (facts/obproxy.md 2.4).
+        if os.environ.get(name):
+            settings.put_unchecked(name, os.environ[name])
+
+
+def _check(settings: Settings) -> None:
+    """A start needs to know where the observers are: by a list of ip:sql_port, or by a config server."""
+    addresses = settings["rootservice_list"]
+    if not addresses and not settings["obproxy_config_server_url"]:
+        raise StartError("neither rootservice_list nor obproxy_config_server_url ret=-4147")
+    for address in filter(None, addresses.split(";")):
+        host, _, port = address.partition(":")
+        if not host or not port.isdecimal():
+            raise StartError(f"bad address in rootservice_list: {address} ret=-4002")
+
+
+def _bind(service: Service) -> None:
+    """Opens the ports. Raises StartError when the SQL or the RPC port stays taken."""
+    deadline = time.monotonic() + _BIND_PATIENCE
+    while True:
+        try:
+            service.bind()
+            return
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise StartError(f"fail to listen, {error}") from error
+            time.sleep(0.1)
+
+
+def run() -> None:
+    """What bin/obproxy calls."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    status = main(sys.argv)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
