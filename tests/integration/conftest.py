@@ -1,16 +1,21 @@
 """A real PostgreSQL for the session, and for each test a fresh copy of the migrated template database."""
 
+import asyncio
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import httpx
 import psycopg
 import pytest
+import pytest_asyncio
 from psycopg import sql
 from pydantic import SecretStr
+from starlette.applications import Starlette
 
 from service import embedded
+from service.app import create_app
 from service.database import open_database
 from service.resources import Resources, open_resources
 from service.settings import Settings
@@ -49,7 +54,7 @@ def postgres() -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="session")
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def template_database(postgres: str) -> str:
     """A migrated database that tests copy."""
     await _execute(postgres, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
@@ -90,6 +95,23 @@ async def resources(settings: Settings) -> AsyncIterator[Resources]:
     """Everything a verb needs, opened."""
     async with open_resources(settings) as opened:
         yield opened
+
+
+@pytest.fixture
+async def app(settings: Settings) -> AsyncIterator[Starlette]:
+    """The application, started, without a worker."""
+    app = create_app(settings)
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+@pytest.fixture
+async def client(app: Starlette, settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    """The administrator's way to the application."""
+    password = (settings.data_dir / "admin-password").read_text(encoding="utf-8").strip()
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://service", auth=("admin", password)) as http:
+        yield http
 
 
 async def _execute(url: str, statement: sql.Composed) -> None:

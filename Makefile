@@ -1,0 +1,43 @@
+# The two commands are `make demo` and `make test`; both install what is missing, and say so.
+SHELL := /bin/bash
+PYTHON := .venv/bin/python
+
+.PHONY: help environment lab demo test unit lint bench lock lab-up lab-down clean
+
+help:  ## Show this
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
+
+environment:
+	@scripts/environment
+
+lab: environment
+	@$(PYTHON) -m tests.lab prepare
+
+demo: lab  ## Take three simulated OBProxy hosts over and watch it
+	@$(PYTHON) -m scripts.demo
+
+test: lab  ## Run all tests, lint included
+	@$(PYTHON) -m pytest tests $(ARGS)
+
+unit: environment  ## Run the tests that need nothing but Python
+	@$(PYTHON) -m pytest tests/unit $(ARGS)
+
+lint: environment  ## ruff, mypy, ansible-lint, yamllint
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
+	@.venv/bin/yamllint --strict . && PATH=.venv/bin:$$PATH .venv/bin/ansible-lint --strict
+
+bench: lab  ## Measure side by side: ours, bare Ansible, generic modules
+	@$(PYTHON) -m tests.bench
+
+lock: environment  ## Pin the newest versions that fit pyproject.toml
+	@.cache/uv-venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.12 --generate-hashes \
+	    --no-header --group dev pyproject.toml -o requirements.lock
+
+lab-up: lab  ## Start a lab host to play with: make lab-up NAME=odp-1 STATE=running
+	@$(PYTHON) -m tests.lab up $(or $(NAME),odp-1) --state $(or $(STATE),running)
+
+lab-down:  ## Remove the hosts of make lab-up
+	@$(PYTHON) -m tests.lab down
+
+clean:  ## Remove what the other targets made in this directory
+	@rm -rf .venv .cache .lab data bench-results.json bench-results.html

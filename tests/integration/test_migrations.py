@@ -1,0 +1,97 @@
+"""Migrations make the same database whatever they start from, once, however many processes start at once."""
+
+import asyncio
+from pathlib import Path
+
+import psycopg
+import pytest
+from procrastinate.schema import SchemaManager
+
+from service import migrations
+from service.sql import MIGRATIONS, queries
+
+
+async def migrate(url: str) -> list[str]:
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        return await migrations.migrate(connection)
+
+
+async def columns(url: str) -> list[tuple[str, ...]]:
+    query = (
+        "SELECT table_name, column_name, data_type, column_default, is_nullable FROM information_schema.columns "
+        "WHERE table_schema = 'public' ORDER BY 1, 2"
+    )
+    async with await psycopg.AsyncConnection.connect(url) as connection:
+        return await (await connection.execute(query)).fetchall()
+
+
+@pytest.fixture
+async def empty_database_url(postgres: str) -> str:
+    async with await psycopg.AsyncConnection.connect(postgres, autocommit=True) as connection:
+        await connection.execute("DROP DATABASE IF EXISTS empty WITH (FORCE)")
+        await connection.execute("CREATE DATABASE empty")
+    return psycopg.conninfo.make_conninfo(postgres, dbname="empty")
+
+
+async def test_a_second_time_does_nothing(empty_database_url: str) -> None:
+    assert "0001_takeover.sql" in await migrate(empty_database_url)
+    before = await columns(empty_database_url)
+
+    assert await migrate(empty_database_url) == []
+    assert await columns(empty_database_url) == before
+
+
+async def test_of_many_at_once_one_does_it(empty_database_url: str) -> None:
+    applied = await asyncio.gather(*(migrate(empty_database_url) for _ in range(5)))
+
+    assert sorted(bool(names) for names in applied) == [False] * 4 + [True]
+
+
+async def test_a_queue_that_is_one_version_behind_gets_the_missing_file(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    await migrate(empty_database_url)
+    for file in Path(SchemaManager.get_migrations_path()).glob("*.sql"):
+        (tmp_path / file.name).symlink_to(file)
+    (tmp_path / "99.00.00_01_pre_next.sql").write_text("CREATE TABLE procrastinate_next (id bigint)")
+    monkeypatch.setattr(SchemaManager, "get_migrations_path", staticmethod(lambda: str(tmp_path)))
+
+    assert await migrate(empty_database_url) == ["procrastinate/99.00.00_01_pre_next.sql"]
+    assert ("procrastinate_next", "id") in [row[:2] for row in await columns(empty_database_url)]
+
+
+async def test_one_that_fails_leaves_nothing_behind(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "0001_good.sql").write_text("CREATE TABLE good (id bigint)")
+    (tmp_path / "0002_bad.sql").write_text("CREATE TABLE bad (id nosuchtype)")
+    monkeypatch.setattr(migrations, "MIGRATIONS", tmp_path)
+
+    with pytest.raises(psycopg.errors.UndefinedObject):
+        await migrate(empty_database_url)
+
+    assert await columns(empty_database_url) == []
+
+
+def test_file_names_carry_their_order() -> None:
+    names = sorted(file.name for file in MIGRATIONS.glob("*.sql"))
+    assert [name[:4] for name in names] == [f"{number:04d}" for number in range(1, len(names) + 1)]
+
+
+async def test_every_query_is_valid_for_the_schema(database_url: str) -> None:
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        for text in queries().values():
+            numbered = psycopg.sql.SQL("PREPARE q AS ") + psycopg.sql.SQL(_without_names(text))
+            await connection.execute(numbered)
+            await connection.execute("DEALLOCATE q")
+
+
+def _without_names(query: str) -> str:
+    """The query with PostgreSQL's own numbered parameters in place of the driver's named ones."""
+    names: dict[str, str] = {}
+    for piece in query.split("%(")[1:]:
+        name = piece.split(")s")[0]
+        names.setdefault(name, f"${len(names) + 1}")
+    for name, number in names.items():
+        query = query.replace(f"%({name})s", number)
+    return query.rstrip(";")

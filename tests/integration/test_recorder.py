@@ -1,0 +1,159 @@
+"""The recorder writes what a run reports in one transaction: state, log, server, and word to whoever listens."""
+
+import asyncio
+import json
+from collections.abc import Callable
+
+import psycopg
+import pytest
+
+from service import instances
+from service.database import fetch
+from service.errors import IllegalTransition
+from service.events import Change, Ended, Learned, Logged, Started, Verdict
+from service.recorder import Recorder
+from service.resources import Resources
+from service.submit import HostRequest, take_over
+from service.types import Subtask, SubtaskStatus, TaskInstance, TaskStatus
+
+DEADLINE = 10.0
+
+
+def succeeded(role: str, message: str = "") -> Ended:
+    return Ended(role=role, verdict=Verdict.SUCCESSFUL, code="", message=message)
+
+
+def failed(role: str) -> Ended:
+    return Ended(role=role, verdict=Verdict.FAILED, code="TASK_FAILED", message="two proxies, needle inside")
+
+
+@pytest.fixture
+async def submitted(resources: Resources) -> tuple[TaskInstance, list[Subtask]]:
+    return (await take_over(resources, 1, [HostRequest(host_id=1, sql_port=2883)], creator="admin", trace_id="t"))[0]
+
+
+@pytest.fixture
+def recorder(resources: Resources, submitted: tuple[TaskInstance, list[Subtask]]) -> Recorder:
+    return Recorder(resources.database, *submitted, lambda text: text.replace("needle", "***"))
+
+
+async def state(resources: Resources, task: TaskInstance) -> tuple[TaskInstance, list[SubtaskStatus]]:
+    found, subtasks = await instances.get(resources.database, task.id)
+    return found, [subtask.status for subtask in subtasks]
+
+
+async def test_a_run_fills_the_document(
+    resources: Resources, submitted: tuple[TaskInstance, list[Subtask]], recorder: Recorder
+) -> None:
+    task, subtasks = submitted
+    first, second = subtasks[0], subtasks[1]
+
+    await recorder.record([Started(role=first.role), Logged(role=first.role, text="TASK [look]")])
+    found, statuses = await state(resources, task)
+    assert statuses[:2] == [SubtaskStatus.RUNNING, SubtaskStatus.PENDING]
+
+    await recorder.record([succeeded(first.role), Started(role=second.role)])
+    found, statuses = await state(resources, task)
+    assert statuses[:3] == [SubtaskStatus.SUCCESSFUL, SubtaskStatus.RUNNING, SubtaskStatus.PENDING]
+    assert found.status is TaskStatus.RUNNING
+
+    log, _ = await instances.log(resources.database, task.id, first.id)
+    opening, said, closing = log.split("\n")
+    assert opening.startswith("############{EXECUTE}{2") and opening.endswith("}############")
+    assert said == "TASK [look]"
+    assert closing == f"Set state for subtask: {first.id}, operation: EXECUTE, state: SUCCESSFUL"
+
+
+async def test_success_of_all_makes_the_server_managed_and_forgets_the_secrets(
+    resources: Resources, submitted: tuple[TaskInstance, list[Subtask]], recorder: Recorder
+) -> None:
+    task, subtasks = submitted
+    for subtask in subtasks:
+        await recorder.record([Started(role=subtask.role)])
+        learned = Learned(role=subtask.role, values={"version": "4.3.1.0-1", "pid": 7, "exporter_port": 2884})
+        await recorder.record([learned, succeeded(subtask.role)])
+
+    found, statuses = await state(resources, task)
+    assert found.status is TaskStatus.SUCCESSFUL and found.finish_time
+    assert set(statuses) == {SubtaskStatus.SUCCESSFUL}
+    async with resources.database.transaction() as connection:
+        (server,) = await fetch(connection, "server", server_id=task.obproxy_server_id)
+        assert not await fetch(connection, "secrets", task_id=task.id)
+    assert (server["status"], server["operate_status"]) == ("RUNNING", "NORMAL")
+    assert (server["version"], server["exporter_port"], server["learned"]["pid"]) == ("4.3.1.0-1", 2884, 7)
+
+
+async def test_a_failure_ends_the_task_and_leaves_the_rest_pending(
+    resources: Resources, submitted: tuple[TaskInstance, list[Subtask]], recorder: Recorder
+) -> None:
+    task, subtasks = submitted
+    await recorder.record([Started(role=subtasks[0].role), failed(subtasks[0].role)])
+
+    found, statuses = await state(resources, task)
+    assert found.status is TaskStatus.FAILED and found.finish_time
+    assert statuses == [SubtaskStatus.FAILED] + [SubtaskStatus.PENDING] * 11
+    log, _ = await instances.log(resources.database, task.id, subtasks[0].id)
+    assert "TASK_FAILED: two proxies, *** inside" in log
+    async with resources.database.transaction() as connection:
+        (server,) = await fetch(connection, "server", server_id=task.obproxy_server_id)
+    assert server["status"] == "TAKINGOVER"
+
+
+async def test_a_run_that_never_reached_its_first_role_fails_it(
+    resources: Resources, submitted: tuple[TaskInstance, list[Subtask]], recorder: Recorder
+) -> None:
+    task, subtasks = submitted
+    await recorder.record([failed(subtasks[0].role)])
+    assert (await state(resources, task))[1][0] is SubtaskStatus.FAILED
+
+
+@pytest.mark.parametrize(
+    "illegal",
+    [
+        lambda roles: [succeeded(roles[0])],
+        lambda roles: [Started(role=roles[1])],
+        lambda roles: [Started(role=roles[0]), Started(role=roles[0])],
+        lambda roles: [Started(role=roles[0]), failed(roles[0]), succeeded(roles[0])],
+    ],
+)
+async def test_what_the_table_does_not_list_changes_nothing(
+    resources: Resources,
+    submitted: tuple[TaskInstance, list[Subtask]],
+    recorder: Recorder,
+    illegal: Callable[[list[str]], list[Change]],
+) -> None:
+    task, subtasks = submitted
+    before = await instances.get(resources.database, task.id)
+    changes = illegal([subtask.role for subtask in subtasks])
+
+    with pytest.raises(IllegalTransition, match=f"Subtask {subtasks[0].id}|Subtask {subtasks[1].id}"):
+        await recorder.record(changes)
+
+    assert await instances.get(resources.database, task.id) == before
+    assert (await instances.log(resources.database, task.id, subtasks[0].id))[0] == ""
+    await recorder.record([Started(role=subtasks[0].role)])  # and the recorder can go on from where it was
+
+
+async def test_whoever_listens_hears_of_every_batch_once_it_can_be_read(
+    resources: Resources, submitted: tuple[TaskInstance, list[Subtask]], recorder: Recorder, database_url: str
+) -> None:
+    task, subtasks = submitted
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as listener:
+        await listener.execute("LISTEN takeover_task")
+        await recorder.record([Started(role=subtasks[0].role)])
+        async with asyncio.timeout(DEADLINE):
+            async for heard in listener.notifies():
+                assert json.loads(heard.payload) == task.id
+                break
+    assert (await state(resources, task))[1][0] is SubtaskStatus.RUNNING
+
+
+async def test_the_schema_itself_refuses_two_live_runs_of_one_task(
+    resources: Resources, submitted: tuple[TaskInstance, list[Subtask]]
+) -> None:
+    task, _ = submitted
+    insert = "INSERT INTO run (ident, task_instance_id, executor) VALUES (gen_random_uuid(), %s, 'x')"
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        async with resources.database.transaction() as connection:
+            await connection.execute(insert, (task.id,))
+            await connection.execute(insert, (task.id,))
