@@ -63,11 +63,13 @@ class Entry:
     host_key: str  # "ssh-ed25519 AAAA..."
 
 
-def write(directory: Path, entries: Iterable[Entry], private_key: Path) -> None:
-    """Writes hosts.yml and known_hosts, each at one stroke: a reader never sees half a file."""
+def write(directory: Path, entries: Iterable[Entry], private_key: Path, known_hosts: Path) -> None:
+    """Writes hosts.yml, and known_hosts elsewhere: Ansible takes every file of the directory for an inventory.
+
+    Each is written at one stroke, so that a reader never sees half a file.
+    """
     entries = sorted(entries, key=lambda entry: entry.host_id)
     directory.mkdir(parents=True, exist_ok=True)
-    known_hosts = directory / "known_hosts"
     _replace(known_hosts, "".join(f"{entry.address} {entry.host_key}\n" for entry in entries))
     common = {
         "ansible_user": "ops",

@@ -37,6 +37,7 @@ class Lab:
         self.network = f"{LABEL}-{self.key}"
         self._hosts_directory = self.directory / "hosts"
         self._private_key = self.directory / "ssh-key"
+        self._known_hosts = self.directory / "known_hosts"
 
     @property
     def inventory(self) -> Path:
@@ -84,8 +85,14 @@ class Lab:
 
     def ssh_command(self, host: LabHost, *command: str) -> list[str]:
         """The ssh command line that Ansible's connection amounts to."""
-        known_hosts = self.inventory / "known_hosts"
-        options = ["-i", str(self._private_key), "-o", f"UserKnownHostsFile={known_hosts}", "-o", "LogLevel=ERROR"]
+        options = [
+            "-i",
+            str(self._private_key),
+            "-o",
+            f"UserKnownHostsFile={self._known_hosts}",
+            "-o",
+            "LogLevel=ERROR",
+        ]
         return ["ssh", *options, f"ops@{host.address}", *command]
 
     def close(self) -> None:
@@ -174,7 +181,7 @@ class Lab:
             )
             for host, host_key in self._known()
         ]
-        inventory.write(self.inventory, entries, self._private_key)
+        inventory.write(self.inventory, entries, self._private_key, self._known_hosts)
 
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:
