@@ -16,14 +16,14 @@ from enum import StrEnum
 from typing import Any
 
 from service import results
-from service.verdict import Code, Evidence, Failure, RunEnd, Stats, cause
+from service.verdict import QUOTE_LIMIT, Code, Evidence, Failure, RunEnd, Stats, cause
 
 __all__ = ["Change", "Code", "Ended", "Learned", "Logged", "Progress", "RunEnd", "Started", "Verdict"]
 __all__ += ["advance", "begin", "finish"]
 
 EVENT_LIMIT = 16_384  # characters that one event may write into a log
 ROLE_LIMIT = 1_048_576  # characters in the log of one role in one run; rc and msg of failures come on top
-RAW_LIMIT = 1_000_000  # characters of an event's output that are looked at
+ITEMS = 10  # failed items of one loop that a message tells of
 
 
 class Verdict(StrEnum):
@@ -84,9 +84,11 @@ class Progress:
     tally: results.Tally = results.NOTHING  # of the running role
     failure: Failure | None = None  # the running role's last
     handlers: frozenset[str] = frozenset()  # uuids of handlers that ran: they show no progress
-    notified: tuple[str, ...] = ()  # names of handlers yet to run
+    earlier: Failure | None = None  # the last of the roles before it
+    items: tuple[str, ...] = ()  # what the failed items of the running loop said
     logged: int = 0  # characters, for the running role
     early: str = ""  # what was printed before the playbook started
+    tail: str = ""  # the end of all that was printed
     stats: Stats | None = None
     no_hosts: bool = False
 
@@ -136,6 +138,8 @@ def finish(progress: Progress, end: RunEnd) -> tuple[Change, ...]:
         started=progress.index >= 0,
         task=progress.task,
         failure=progress.failure,
+        earlier=progress.earlier,
+        tail=progress.tail,
         stats=progress.stats,
         no_hosts=progress.no_hosts,
     )
@@ -144,7 +148,7 @@ def finish(progress: Progress, end: RunEnd) -> tuple[Change, ...]:
     rest = progress.roles[max(progress.index, 0) :]
     changes: list[Change] = [Logged(role=rest[0], text=progress.early)] if progress.early else []
     if code:
-        return (*changes, _failed(rest[0], code, reason, notes))
+        return (*changes, _failed(rest[0], code, reason, [*progress.tally.left_behind(), *notes]))
     if progress.reached:
         changes.append(_passed(progress, notes))
         rest = rest[1:]
@@ -160,7 +164,7 @@ def _failed(role: str, code: Code, reason: str, notes: Sequence[str]) -> Ended:
 
 
 def _passed(progress: Progress, notes: Sequence[str] = ()) -> Ended:
-    absent = "No Ansible task of this role ran." if progress.complete else "No event of this role has arrived."
+    absent = "No Ansible task of its own ran." if progress.complete else "No event of it has arrived."
     said = [str(progress.tally), "" if progress.reached else absent, *notes]
     message = " ".join(filter(None, said))
     return Ended(role=progress.roles[progress.index], verdict=Verdict.SUCCESSFUL, code="", message=message)
@@ -168,8 +172,6 @@ def _passed(progress: Progress, notes: Sequence[str] = ()) -> Ended:
 
 def _notes(progress: Progress, end: RunEnd) -> list[str]:
     notes = []
-    if progress.notified:
-        notes.append(f"Notified, but not run: handler {', '.join(progress.notified)}.")
     if not end.tree_gone and not end.canceled:
         notes.append("Processes of the run are still alive.")
     if not (progress.complete and end.events_complete):
@@ -215,7 +217,9 @@ def _enter(progress: Progress, index: int, moves: list[Change]) -> Progress:
     if progress.early:
         moves.append(Logged(role=role, text=progress.early))
     logged = len(progress.early)
-    return replace(progress, index=index, reached=False, tally=results.NOTHING, failure=None, logged=logged, early="")
+    earlier = progress.failure or progress.earlier
+    progress = replace(progress, index=index, reached=False, tally=results.NOTHING, failure=None, earlier=earlier)
+    return replace(progress, logged=logged, early="")
 
 
 def _take(progress: Progress, event: Mapping[str, Any]) -> Progress:
@@ -224,25 +228,22 @@ def _take(progress: Progress, event: Mapping[str, Any]) -> Progress:
     match event.get("event"):
         case "playbook_on_task_start":
             return _take_task(progress, data)
-        case "playbook_on_notify":
-            waiting = dict.fromkeys((*progress.notified, results.clean(data.get("handler"), 200)))
-            return replace(progress, notified=tuple(waiting))
         case "playbook_on_no_hosts_matched":
             return replace(progress, no_hosts=True)
         case "playbook_on_stats":
             return replace(progress, task="", stats=_stats(data))
+        case "runner_item_on_failed" if data.get("host") == progress.host:
+            return replace(progress, items=(*progress.items, results.item(event))[:ITEMS])
         case "runner_on_ok" | "runner_on_skipped" | "runner_on_failed" | "runner_on_unreachable":
             return _take_result(progress, event) if data.get("host") == progress.host else progress
     return progress
 
 
 def _take_task(progress: Progress, data: Mapping[str, Any]) -> Progress:
-    name = results.clean(data.get("name"), 200)
-    progress = replace(progress, task=name)
+    progress = replace(progress, task=results.clean(data.get("name"), 200), items=())
     if data.get("is_conditional") is not True:
         return progress
-    handlers = progress.handlers | {results.clean(data.get("task_uuid"))}
-    return replace(progress, handlers=handlers, notified=tuple(n for n in progress.notified if n != name))
+    return replace(progress, handlers=progress.handlers | {results.clean(data.get("task_uuid"))})
 
 
 def _stats(data: Mapping[str, Any]) -> Stats | None:
@@ -264,7 +265,7 @@ def _take_result(progress: Progress, event: Mapping[str, Any]) -> Progress:
     code: Code = "BAD_ARGUMENTS" if results.validates_arguments(data) else "TASK_FAILED"
     if event.get("event") == "runner_on_unreachable":
         code = "UNREACHABLE"
-    return replace(progress, failure=Failure(code=code, message=results.failure(event)))
+    return replace(progress, failure=Failure(code=code, message=results.failure(event, progress.items)))
 
 
 def _learned(progress: Progress, event: Mapping[str, Any]) -> tuple[list[Learned], list[str]]:
@@ -278,8 +279,8 @@ def _learned(progress: Progress, event: Mapping[str, Any]) -> tuple[list[Learned
 
 
 def _log(progress: Progress, event: Mapping[str, Any], notes: Sequence[str]) -> tuple[Progress, list[Logged]]:
-    printed = results.clean(event.get("stdout"), RAW_LIMIT).strip("\n")
-    text = "\n".join(filter(None, [*notes, printed]))
+    text = "\n".join(filter(None, [*notes, results.printed(event)]))
+    progress = replace(progress, tail=f"{progress.tail}\n{text}"[-QUOTE_LIMIT:])
     if progress.role is None:
         early = "\n".join(filter(None, [progress.early, text]))
         return replace(progress, early=early[:EVENT_LIMIT]), []

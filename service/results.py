@@ -11,10 +11,13 @@ from typing import Any
 
 MESSAGE_LIMIT = 8_000  # characters of one message: an assertion's is far below, a module's return value may be 700 kB
 TAIL_LIMIT = 600  # characters of a module's stderr, the end of it: tracebacks have their point in the last line
+RAW_LIMIT = 1_000_000  # characters of an event's output that are looked at
 HIDDEN = "The result is hidden by no_log."
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_HEADLINE_END = re.compile(r"\nOrigin: |\n\n")  # of what ansible-core prints for an error: its message, then where
+_CORE_PREFIX = "Task failed: "  # says nothing where a failed Ansible task is what is told of
 _VERSION = re.compile(r"\d+(?:\.\d+){1,5}-\w[\w.]{0,63}")
 
 
@@ -51,6 +54,13 @@ class Tally:
             case "runner_on_unreachable":
                 return replace(self, unreachable=self.unreachable + 1)
         return self
+
+    def left_behind(self) -> list[str]:
+        """What a person should know of a role that has failed, beyond the failure: events do not tell of handlers that
+        were notified and dropped (facts/event-cases.md 25)."""
+        if not self.changed:
+            return []
+        return [f"Before that, {self.changed} changed something; handlers notified by that may not have run."]
 
     def __str__(self) -> str:
         """The tally of a role that ended well, as a sentence; empty if there is nothing to tell."""
@@ -101,17 +111,40 @@ def paragraph(text: str, limit: int = MESSAGE_LIMIT) -> str:
     return text if len(text) <= limit else f"{text[:limit]} …"
 
 
-def failure(event: Mapping[str, Any]) -> str:
+def failure(event: Mapping[str, Any], items: Iterable[str] = ()) -> str:
     """The message of a failed or unreachable result, as one paragraph, with the Ansible task and the host it failed on.
 
-    It is the result's `msg`, of a loop those of the failed items, with exit code and the end of the module's stderr;
-    what was printed when the result has none (facts/event-cases.md 55).
+    It is the result's `msg`, what failed `items` of a loop said, the exit code and the end of the module's stderr; what
+    was printed when the result has none of them (facts/event-cases.md 55).
     """
     data = mapping(event.get("event_data"))
     res = mapping(data.get("res"))
-    said = [HIDDEN] if "censored" in res else [*_messages(res), *_exit(res)]
-    text = paragraph(" ".join(said)) or paragraph(clean(event.get("stdout")), 2 * TAIL_LIMIT) or "No message was given."
+    text = paragraph(" ".join(filter(None, [_said(res), *items])))
+    if not text:
+        headline = _HEADLINE_END.split(printed(event).removeprefix("[ERROR]: ").removeprefix(_CORE_PREFIX), maxsplit=1)[
+            0
+        ]
+        text = paragraph(headline, 2 * TAIL_LIMIT) or "No message was given."
     return f"{text} ({_where(data, res)})"
+
+
+def item(event: Mapping[str, Any]) -> str:
+    """What a failed item of a loop says."""
+    res = mapping(mapping(event.get("event_data")).get("res"))
+    label = res.get("_ansible_item_label")
+    name = f"{label}: " if _is_exit_code(label) else f"{clean(label, 100)}: " if clean(label) else ""
+    return paragraph(f"{name}{_said(res)}", 2 * TAIL_LIMIT)
+
+
+def printed(event: Mapping[str, Any]) -> str:
+    """What Ansible printed for the event, for the log; without the result if that is hidden.
+
+    ansible-core 2.21 prints the message of a failed Ansible task above its result, whatever no_log says.
+    """
+    data = mapping(event.get("event_data"))
+    if _is_hidden(mapping(data.get("res"))):
+        return f"{clean(event.get('event'), 40)}: [{clean(data.get('host'), 200)}] => {HIDDEN}"
+    return clean(event.get("stdout"), RAW_LIMIT).strip("\n")
 
 
 def validates_arguments(data: Mapping[str, Any]) -> bool:
@@ -122,24 +155,25 @@ def validates_arguments(data: Mapping[str, Any]) -> bool:
 def vital(event: Mapping[str, Any]) -> str:
     """The lines of a failed result that no limit may cut from a log: rc and msg."""
     res = mapping(mapping(event.get("event_data")).get("res"))
-    lines = [f"rc: {res['rc']}"] if _is_exit_code(res.get("rc")) else []
-    return "\n".join([*lines, *(f"msg: {text}" for text in _messages(res))])[: 2 * MESSAGE_LIMIT]
+    rc = f"rc: {res['rc']}\n" if _is_exit_code(res.get("rc")) else ""
+    return f"{rc}msg: {_message(res)}"
 
 
-def _messages(res: Mapping[str, Any]) -> list[str]:
+def _said(res: Mapping[str, Any]) -> str:
+    return " ".join(filter(None, [_message(res), *([] if _is_hidden(res) else _exit(res))]))
+
+
+def _is_hidden(res: Mapping[str, Any]) -> bool:
     items = res.get("results")
-    texts = [_message(mapping(item)) for item in items] if isinstance(items, list) else []
-    return [text for text in [_message(res), *texts] if text]
+    return "censored" in res or (isinstance(items, list) and any("censored" in mapping(item) for item in items))
 
 
 def _message(res: Mapping[str, Any]) -> str:
-    if res.get("failed") is False:
-        return ""  # an item of a loop that did not fail
-    if "censored" in res:
+    if _is_hidden(res):
         return HIDDEN
     msg = res.get("msg")
     lines: Iterable[object] = msg if isinstance(msg, list) else [msg]
-    return "\n".join(filter(None, map(clean, lines)))[:MESSAGE_LIMIT]
+    return "\n".join(filter(None, map(clean, lines)))[:MESSAGE_LIMIT].removeprefix(_CORE_PREFIX)
 
 
 def _exit(res: Mapping[str, Any]) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from service import results
 
-QUOTE_LIMIT = 1_500  # characters of the run's last output that a reason quotes
+QUOTE_LIMIT = 1_500  # characters of the last output that a reason quotes
 
 Code = Literal[
     "",  # SUCCESSFUL
@@ -39,7 +39,7 @@ class RunEnd:
     timed_out: bool = False
     limit: float | None = None  # seconds, of the deadline that was hit
     elapsed: float | None = None  # seconds
-    last_lines: str = ""  # the end of what Ansible printed
+    last_lines: str = ""  # the end of what Ansible printed; used where no event came
     events_complete: bool = True
 
 
@@ -67,7 +67,9 @@ class Evidence:
     host: str
     started: bool  # the playbook did
     task: str  # name of the Ansible task that was running; empty = none
-    failure: Failure | None  # the last one, of the running role
+    failure: Failure | None  # the last one of the running role
+    earlier: Failure | None  # the last one of the roles before it
+    tail: str  # the end of all that was printed
     stats: Stats | None
     no_hosts: bool
 
@@ -89,17 +91,18 @@ def _ended(end: RunEnd, seen: Evidence) -> tuple[Code, str]:
     if end.rc is None and end.status in _UNFINISHED:
         return "INTERRUPTED", f"The run was lost{_during(seen)}: its process is gone and left no exit status."
     if not seen.started:
-        return "NOT_STARTED", f"Ansible did not start the playbook ({_exit(end)}).{_quote(end)}"
+        return "NOT_STARTED", f"Ansible did not start the playbook ({_exit(end)}).{_quote(end, seen)}"
     if end.rc != 0:
         return _failed(end, seen)
     if seen.no_hosts:
         return "NO_HOSTS", f"The play matched no host, and should have matched {seen.host}."
     if seen.stats is None:
-        return "INCONSISTENT", f"Ansible ended well without closing statistics{_during(seen)}.{_quote(end)}"
+        return "INCONSISTENT", f"Ansible ended well without closing statistics{_during(seen)}.{_quote(end, seen)}"
     if seen.host not in seen.stats.processed:
         return "HOST_MISSING", f"Ansible ended well without having done anything on {seen.host}."
     if hosts := seen.stats.failures | seen.stats.dark:
-        message = f" {seen.failure.message}" if seen.failure else ""
+        failure = seen.failure or seen.earlier
+        message = f" {failure.message}" if failure else ""
         return (
             "INCONSISTENT",
             f"Ansible ended well, yet counts a failure on {results.clean(', '.join(sorted(hosts)), 200)}.{message}",
@@ -109,12 +112,15 @@ def _ended(end: RunEnd, seen: Evidence) -> tuple[Code, str]:
 
 def _failed(end: RunEnd, seen: Evidence) -> tuple[Code, str]:
     if seen.stats is None:
-        return "ABORTED", f"Ansible ended{_during(seen)} before the playbook was through ({_exit(end)}).{_quote(end)}"
+        return (
+            "ABORTED",
+            f"Ansible ended{_during(seen)} before the playbook was through ({_exit(end)}).{_quote(end, seen)}",
+        )
     if not seen.stats.failures | seen.stats.dark:
-        return "ABORTED", f"Ansible failed ({_exit(end)}) although no Ansible task did.{_quote(end)}"
+        return "ABORTED", f"Ansible failed ({_exit(end)}) although no Ansible task did.{_quote(end, seen)}"
     code: Code = "TASK_FAILED" if seen.stats.failures else "UNREACHABLE"
     if seen.failure is None:
-        return code, f"The result that says why was lost.{_quote(end)}"
+        return code, f"The result that says why was lost.{_quote(end, seen)}"
     if seen.failure.code == "BAD_ARGUMENTS":
         code = "BAD_ARGUMENTS"
     return code, seen.failure.message
@@ -123,7 +129,7 @@ def _failed(end: RunEnd, seen: Evidence) -> tuple[Code, str]:
 def _timeout(end: RunEnd, seen: Evidence) -> str:
     took = "" if end.elapsed is None else f" after {end.elapsed:.0f} s"
     limit = "" if end.limit is None else f" The limit is {end.limit:.0f} s."
-    asked = _QUESTION.search(results.clean(end.last_lines[-200:]))
+    asked = any(_QUESTION.search(results.clean(text[-200:])) for text in (seen.tail, end.last_lines))
     hint = " It seems to wait for an answer that nobody can give: see the last line of the log." if asked else ""
     return f"Stopped{took}{_during(seen)}.{limit}{hint}"
 
@@ -136,6 +142,6 @@ def _exit(end: RunEnd) -> str:
     return "killed" if end.rc is None else f"exit status {end.rc}"
 
 
-def _quote(end: RunEnd) -> str:
-    text = results.paragraph(results.clean(end.last_lines[-QUOTE_LIMIT:]))
+def _quote(end: RunEnd, seen: Evidence) -> str:
+    text = results.paragraph(seen.tail or results.clean(end.last_lines[-QUOTE_LIMIT:]))
     return f" Its last output: {text}" if text else ""
