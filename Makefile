@@ -14,7 +14,7 @@ lab: environment
 	@$(PYTHON) -m tests.lab prepare
 
 demo: lab  ## Take three simulated OBProxy hosts over and watch it
-	@$(PYTHON) -m scripts.demo
+	@$(PYTHON) -m tests.lab.demo
 
 test: lab  ## Run all tests, lint included
 	@$(PYTHON) -m pytest tests $(ARGS)

@@ -1,0 +1,89 @@
+"""The service as a process of its own, on a lab's inventory."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from service.client import Client
+
+from .errors import LabError
+
+START_DEADLINE = 60.0  # seconds until the service must answer
+STOP_DEADLINE = 30.0  # seconds until it must have stopped
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """A running service."""
+
+    url: str
+    data_dir: Path
+    log: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def password_file(self) -> Path:
+        return self.data_dir / "admin-password"
+
+    @property
+    def password(self) -> str:
+        return self.password_file.read_text(encoding="utf-8").strip()
+
+    @property
+    def client(self) -> Client:
+        return Client(self.url, self.password)
+
+
+@contextlib.contextmanager
+def running(directory: Path, inventory: Path, *, port: int = 0, **settings: str) -> Iterator[Service]:
+    """Start the service with its data and log below `directory`, at `port` if that is free; stop it at the end.
+
+    `settings` are more of its settings, without their prefix. Raises LabError with its log when it does not answer.
+    """
+    port = _free_port(port)
+    data_dir, log = directory / "data", directory / "service.log"
+    values = {"inventory": str(inventory), "data_dir": str(data_dir), "port": str(port), **settings}
+    environment = {**os.environ, **{f"TAKEOVER_{name.upper()}": value for name, value in values.items()}}
+    with log.open("a") as file:
+        # In a session of its own: Ctrl-C is for whoever started it, who then stops the service in order.
+        process = subprocess.Popen(
+            [sys.executable, "-m", "service", "serve"],
+            env=environment,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    service = Service(url=f"http://127.0.0.1:{port}", data_dir=data_dir, log=log, process=process)
+    try:
+        _wait_until_okay(service)
+        yield service
+    finally:
+        process.terminate()
+        process.wait(STOP_DEADLINE)
+
+
+def _wait_until_okay(service: Service) -> None:
+    deadline = time.monotonic() + START_DEADLINE
+    while service.process.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{service.url}/api/status") as answer:  # noqa: S310
+            if answer.read() == b"okay":
+                return
+        time.sleep(0.1)
+    raise LabError(f"The service does not answer at {service.url}:\n{service.log.read_text()}")
+
+
+def _free_port(wanted: int) -> int:
+    """`wanted` where it is free, else another."""
+    for port in (wanted, 0):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return int(probe.getsockname()[1])
+    raise LabError("There is no free port.")

@@ -1,0 +1,176 @@
+"""The main job: a request over HTTP, twelve roles on a real host over SSH, a document that is right."""
+
+import time
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from service.client import Client, Document, Refused
+from service.progress import in_order
+
+from . import Lab
+from .fixtures import StartHost
+from .host import LabHost
+from .service import Service, running
+from .traffic import held
+
+DEADLINE = 120.0  # seconds a takeover may take at the most, several beside each other on a slow machine included
+TERMINAL = ("SUCCESSFUL", "FAILED")
+RANK = {"PENDING": 0, "READY": 1, "RUNNING": 2, "SUCCESSFUL": 3, "FAILED": 3}
+
+
+@pytest.fixture(scope="module")
+def service(lab: Lab) -> Iterator[Service]:
+    """One service for the tests of this module."""
+    with running(lab.directory, lab.inventory) as started:
+        yield started
+
+
+def request(host: LabHost, password: str | None = None) -> dict[str, object]:
+    asked: dict[str, object] = {"hostId": host.host_id, "sqlPort": host.sql_port}
+    return asked if password is None else asked | {"proxysysPasswd": password}
+
+
+def cluster_id(host: LabHost) -> int:
+    return 2 if host.version.startswith("1.") else 1
+
+
+def watch(client: Client, documents: Sequence[Document]) -> list[list[Document]]:
+    """Every state that the documents were seen in, to their end."""
+    deadline = time.monotonic() + DEADLINE
+    seen = []
+    for state in client.watch([document["id"] for document in documents]):
+        assert time.monotonic() < deadline, state
+        seen.append(state)
+    return seen
+
+
+def take_over(client: Client, host: LabHost, password: str | None = None) -> Document:
+    """The final document of a takeover of one host."""
+    return watch(client, client.take_over(cluster_id(host), [request(host, password)]))[-1][0]
+
+
+def statuses(document: Document) -> list[str]:
+    return [subtask["status"] for subtask in in_order(document["subtasks"])]
+
+
+@pytest.mark.parametrize("version", ["4.3.1.0-1", "1.9.1.1-1919579"])
+def test_adopts_a_running_proxy_and_no_client_notices(service: Service, lab_host: StartHost, version: str) -> None:
+    host = lab_host(version=version)
+    pid = host.proxy_pid()
+
+    with held(host) as traffic:
+        seen = watch(service.client, service.client.take_over(cluster_id(host), [request(host)]))
+        answered = list(traffic.answers)
+    final = seen[-1][0]
+
+    log = "\n".join(service.client.log(final["id"], s["id"]) for s in final["subtasks"] if s["status"] == "FAILED")
+    assert final["status"] == "SUCCESSFUL", log
+    assert statuses(final) == ["SUCCESSFUL"] * 12
+    assert not traffic.problems
+    assert min(answered) > 0 and min(traffic.answers) >= min(answered)
+    assert host.proxy_pid() == pid
+    assert_truthful([state[0] for state in seen])
+
+
+def assert_truthful(seen: Sequence[Document]) -> None:
+    """At every moment: never two subtasks running, never one ahead of its upstream, none ever going back."""
+    before = [0] * 12
+    for document in seen:
+        ranks = [RANK[status] for status in statuses(document)]
+        assert all(now >= then for now, then in zip(ranks, before, strict=True))
+        assert statuses(document).count("RUNNING") <= 1
+        assert ranks == sorted(ranks, reverse=True)
+        assert document["status"] in TERMINAL or set(statuses(document)) != {"SUCCESSFUL"}
+        before = ranks
+    assert any("RUNNING" in statuses(document) for document in seen)
+
+
+def test_several_hosts_in_one_request_go_side_by_side(service: Service, lab_host: StartHost) -> None:
+    hosts = [lab_host() for _ in range(3)]
+    documents = service.client.take_over(1, [request(host) for host in hosts])
+    assert [document["hostId"] for document in documents] == [host.host_id for host in hosts]
+
+    seen = watch(service.client, documents)
+
+    assert [document["status"] for document in seen[-1]] == ["SUCCESSFUL"] * 3
+    assert any(sum("RUNNING" in statuses(document) for document in state) > 1 for state in seen)
+
+
+def test_a_proxy_with_a_password_of_its_own_needs_it_and_gets_the_clusters(
+    service: Service, lab_host: StartHost
+) -> None:
+    host = lab_host(state="other-password")
+    refused = take_over(service.client, host)
+    assert refused["status"] == "FAILED"
+
+    final = take_over(service.client, host, password="Adopted#0")
+
+    assert final["status"] == "SUCCESSFUL"
+    for document in (refused, final):
+        for subtask in document["subtasks"]:
+            log = service.client.log(document["id"], subtask["id"])
+            assert "Adopted#0" not in log and "Proxysys#1" not in log and "Proxyro#1" not in log
+
+
+# state of the host, the subtask that fails (its place in the chain), words that its log must hold
+FAILURES = [
+    ("unreachable", 1, ["UNREACHABLE"]),
+    ("no-sudo", 1, ["sudo"]),
+    ("stopped", 1, ["no OBProxy", "2883"]),
+    ("absent", 1, ["no OBProxy", "2883"]),
+    ("foreign", 1, ["two", "3883"]),
+    ("old-version", 1, ["1.7.4", "1.8.0"]),
+    ("owner-root", 1, ["root", "admin"]),
+    ("wrong-password", 2, ["password", "proxysysPasswd"]),
+    ("rs-list", 1, ["rs_list", "config_url"]),
+    ("no-nc", 4, ["nc"]),
+    ("restart-needed", 7, ["work_thread_num", "obproxy_allow_restart"]),
+    ("full-disk", 2, ["disk"]),
+]
+
+
+@pytest.mark.parametrize(("state", "place", "words"), FAILURES, ids=[state for state, _, _ in FAILURES])
+def test_what_stands_in_the_way_fails_at_its_subtask_and_says_so(
+    service: Service, lab_host: StartHost, state: str, place: int, words: list[str]
+) -> None:
+    host = lab_host(state=state)
+    pid = host.proxy_pid() if state not in ("unreachable",) else None
+
+    final = take_over(service.client, host)
+
+    assert final["status"] == "FAILED"
+    failed = next(subtask for subtask in in_order(final["subtasks"]) if subtask["status"] == "FAILED")
+    log = service.client.log(final["id"], failed["id"])
+    assert statuses(final) == ["SUCCESSFUL"] * (place - 1) + ["FAILED"] + ["PENDING"] * (12 - place), log
+    assert not [word for word in words if word.lower() not in log.lower()], log
+    if pid:
+        assert host.proxy_pid() == pid
+
+
+def test_versions_below_and_from_4_do_not_mix(service: Service, lab_host: StartHost) -> None:
+    host = lab_host(version="1.9.1.1-1919579")
+
+    final = watch(service.client, service.client.take_over(1, [request(host)]))[-1][0]
+
+    failed = next(subtask for subtask in in_order(final["subtasks"]) if subtask["status"] == "FAILED")
+    log = service.client.log(final["id"], failed["id"])
+    assert failed["name"] == "Prepare obproxy install" and "1.9.1.1" in log and "4.0" in log
+
+
+def test_a_managed_proxy_is_refused_by_name(service: Service, lab_host: StartHost) -> None:
+    host = lab_host()
+    assert take_over(service.client, host)["status"] == "SUCCESSFUL"
+
+    with pytest.raises(Refused, match=f"host {host.host_id} at port 2883 is already managed"):
+        take_over(service.client, host)
+
+
+def test_a_host_with_a_running_task_is_refused_by_name(service: Service, lab_host: StartHost) -> None:
+    host = lab_host()
+    (running_task,) = service.client.take_over(1, [request(host)])
+
+    with pytest.raises(Refused, match=f"Host {host.host_id} .*: {running_task['id']}"):
+        service.client.take_over(1, [request(host)])
+
+    watch(service.client, [running_task])
