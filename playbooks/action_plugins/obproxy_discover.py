@@ -1,0 +1,75 @@
+"""Action plugin obproxy_discover: reads everything a takeover needs to know, changes nothing (see library/)."""
+
+import sys
+from pathlib import Path
+from typing import Any, ClassVar
+
+sys.path.append(str(Path(__file__).parents[1] / "module_utils"))  # Ansible itself does not, on the controller
+
+from obproxy_takeover.action import HostAction
+from obproxy_takeover.facts import assemble, no_reading, reading, server_row
+from obproxy_takeover.sql import Denied, Session, SqlError
+
+_SECONDS = 60
+
+
+class ActionModule(HostAction):
+    OPTIONS: ClassVar[dict[str, Any]] = {
+        "sql_port": {"type": "int", "default": 2883},
+        "package_name": {"type": "str"},
+        "package_version": {"type": "str"},
+        "process_keywords": {"type": "list", "elements": "str", "default": ["obproxy", "obproxyd.sh"]},
+        "commands": {"type": "list", "elements": "str", "default": ["nc"]},
+        "agent_home": {"type": "path", "default": "/home/admin/ocp_agent"},
+        "agent_control": {"type": "path", "default": "/home/admin/ocp_agent/bin/ocp_agentctl"},
+        "state_directory": {"type": "path", "default": "/var/lib/obproxy-takeover"},
+        "fact_file": {"type": "path", "default": "/etc/ansible/facts.d/obproxy.fact"},
+    }
+
+    def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        self._port: int = arguments["sql_port"]
+        arguments["record_file"] = f"{arguments['state_directory']}/before-{self._port}.json"
+        arguments["pending_file"] = f"{arguments['state_directory']}/pending-{self._port}.json"
+        host = self.on_host("probe", _question(arguments))
+        facts = assemble(host, self._sql(host), arguments)
+        return {"changed": False, "ansible_facts": {"obproxy": facts}, "obproxy_server": server_row(facts)}
+
+    def _sql(self, host: dict[str, Any]) -> dict[str, Any]:
+        """Log in and read, but only when an OBProxy holds the port: no password goes to a stranger."""
+        holder = host["holders"].get(str(self._port))
+        if holder is None or "obproxy" not in (holder["comm"], Path(holder["exe"]).name):
+            return no_reading("untried", None)
+        with self.tunnels() as tunnels:
+            try:
+                name, _, session = self.log_in(tunnels, self._port, self.candidates())
+            except Denied as error:
+                return no_reading("denied", str(error))
+            except SqlError as error:
+                return no_reading("unreachable", str(error))
+            with session:
+                return self._read(session, name)
+
+    def _read(self, session: Session, login: str) -> dict[str, Any]:
+        secrets = self.secrets()
+        wished = {
+            "obproxy_sys_password": secrets["obproxy_sys_password"],
+            "observer_sys_password": secrets["obproxy_proxyro_password"],
+        }
+        try:
+            config = session.rows("SHOW PROXYCONFIG")
+            return reading(list(config), session.binary(), session.clusters(), login, wished)
+        except SqlError as error:
+            return no_reading("unreachable", str(error))
+
+
+def _question(arguments: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "sql_port": arguments["sql_port"],
+        "keywords": arguments["process_keywords"],
+        "commands": arguments["commands"],
+        "owner": "admin",
+        "directories": ["/var/lib", "/etc"],
+        "files": [arguments[key] for key in ("fact_file", "record_file", "pending_file")],
+        "executables": [arguments["agent_control"]],
+        "seconds": _SECONDS,
+    }

@@ -1,0 +1,174 @@
+"""The common ground of the takeover's action plugins: a program on the host, SQL through ssh, messages, secrets.
+
+An Ansible module would cost 0.2 s on the host for unpacking itself; a program on standard input costs a tenth
+(facts/ansible-speed.md). Such a program sees its arguments as data only (`remote.program`).
+"""
+
+from typing import Any, ClassVar
+
+from ansible import constants
+from ansible.errors import AnsibleConnectionFailure
+from ansible.plugins.action import ActionBase
+
+from .masking import scrub
+from .remote import NoAnswer, answer_in, program
+from .rules import Broken, Unreachable
+from .sql import Denied, Session, SqlError, log_in
+from .tunnel import TunnelError, Tunnels
+
+Result = dict[str, Any]
+# The variables with secrets. They are read here and never passed as task arguments, which callbacks may record.
+SECRETS = ("obproxy_current_sys_password", "obproxy_sys_password", "obproxy_proxyro_password")
+
+
+class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
+    """An action that runs light programs on the host and speaks SQL with its OBProxy."""
+
+    TRANSFERS_FILES = False
+    OPTIONS: ClassVar[dict[str, Any]] = {}
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> Result:
+        """Validate the arguments by `OPTIONS` and let `act` do the work; a message never carries a secret."""
+        super().run(tmp, task_vars)
+        self.task_vars = task_vars or {}
+        _, arguments = self.validate_argument_spec(self.OPTIONS)
+        try:
+            return self.act(arguments)
+        except Broken as broken:
+            ending = "unreachable" if isinstance(broken, Unreachable) else "failed"
+            result = {ending: True, "msg": str(broken), "broken": [broken.as_data()]}
+            return dict(scrub(result, filter(None, self.secrets().values())))
+
+    def act(self, arguments: dict[str, Any]) -> Result:
+        """The plugin's work: returns its result or raises Broken."""
+        raise NotImplementedError
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The fact `obproxy` of this run's discovery."""
+        found = self.task_vars.get("ansible_facts", {}).get("obproxy")
+        if found is None:
+            raise Broken(
+                "The host was discovered in this run",
+                "there is no fact obproxy",
+                "run playbooks/takeover.yml, or import playbooks/tasks/discover.yml before the role",
+            )
+        return dict(found)
+
+    @property
+    def checking(self) -> bool:
+        """Check mode: Ansible leaves it to an action plugin to change nothing."""
+        return bool(self._task.check_mode)
+
+    def secrets(self) -> dict[str, str | None]:
+        """The secret variables' values, None for one that is not given."""
+        return {name: self._secret(name) for name in SECRETS}
+
+    def _secret(self, name: str) -> str | None:
+        value = self._templar.template(self.task_vars.get(name))
+        return None if value is None else str(value)
+
+    def python(self) -> str:
+        """The host's interpreter: the inventory's, or the configuration's when it names one."""
+        chosen = self.task_vars.get("ansible_python_interpreter") or constants.config.get_config_value(
+            "INTERPRETER_PYTHON", variables=self.task_vars
+        )
+        chosen = str(self._templar.template(chosen))
+        return "/usr/bin/python3" if chosen.startswith("auto") else chosen
+
+    def on_host(self, name: str, arguments: dict[str, Any]) -> Result:
+        """Run one of the host programs as the become user and return its answer."""
+        try:
+            ended = self._low_level_execute_command(f"{self.python()} -IS -", in_data=program(name, arguments))
+        except AnsibleConnectionFailure as failure:
+            raise Unreachable(
+                "The host is reachable over SSH",
+                str(failure.message).strip(),
+                "check ansible_host, the key, known_hosts and the network: ansible -m ping HOST",
+            ) from None
+        try:
+            return answer_in(ended["stdout"])
+        except NoAnswer:
+            raise _no_answer(self.python(), ended) from None
+
+    def tunnels(self) -> Tunnels:
+        """Channels to the host's loopback; a context manager."""
+        transport = self._connection.transport
+        if transport == "local":
+            return Tunnels(None, "localhost", self.python())
+        if transport != "ssh":
+            raise Broken(
+                "The OBProxy's admin SQL is reached through ssh, or directly on this machine",
+                f"the connection plugin is {transport}",
+                "use ansible_connection ssh or local for this host",
+            )
+
+        def ssh(*arguments: str) -> list[bytes]:
+            program = self._connection.get_option("ssh_executable")
+            return list(self._connection._build_command(program, "ssh", *arguments))
+
+        return Tunnels(ssh, self._connection.get_option("host"), self.python())
+
+    def log_in(self, tunnels: Tunnels, port: int, candidates: list[tuple[str, str]]) -> tuple[str, str, Session]:
+        """`sql.log_in` through the tunnels, by the relay when forwarding is refused. Raises Denied and SqlError."""
+        try:
+            return log_in(lambda: tunnels.channel(port), candidates)
+        except TunnelError as error:
+            raise SqlError(2003, str(error)) from error
+        except Denied:
+            raise
+        except SqlError as error:
+            if tunnels.fall_back():
+                return self.log_in(tunnels, port, candidates)
+            raise SqlError(error.code, tunnels.said() or str(error)) from error
+
+    def candidates(self) -> list[tuple[str, str]]:
+        """The passwords to try for root@proxysys, in order: given, the cluster's, empty (facts/obproxy.md 4.3)."""
+        secrets = self.secrets()
+        given, cluster = secrets["obproxy_current_sys_password"], secrets["obproxy_sys_password"]
+        named = [("given", given), ("cluster", cluster), ("empty", "")]
+        return [(name, password) for name, password in named if password is not None]
+
+    def admin_session(self, tunnels: Tunnels) -> tuple[str, str, Session]:
+        """A session with whichever password works; raises Broken when none does."""
+        port = int(self.facts["sql_port"])
+        try:
+            return self.log_in(tunnels, port, self.candidates())
+        except SqlError as error:
+            raise Broken(
+                "root@proxysys can log in with the given, the cluster's or the empty password",
+                f"OBProxy at 127.0.0.1:{port} answered: {error}",
+                "give the password it has now: proxysysPasswd in the request, obproxy_current_sys_password on a "
+                "direct run",
+            ) from error
+
+    def converge(self, rule: str, files: list[dict[str, Any]], **options: Any) -> Result:
+        """Bring files on the host to their wanted texts (converge.py); the result carries `changed` and `diff`."""
+        wanted = {"check": self.checking, "as_owner_of": None, "commands": [], "process": None, "seconds": 60}
+        usual = {"mode": "0644", "replace": True, "directory_mode": "0755", "prune": False}
+        answer = self.on_host("converge", wanted | options | {"files": [usual | file for file in files]})
+        if answer.get("problem"):
+            raise Broken(rule, answer["problem"], "see what was found; nothing was left half done, so run it again")
+        diffs = [
+            {
+                "before_header": change["path"],
+                "after_header": change["path"],
+                "before": change["before"] or "",
+                "after": change["after"] or "",
+            }
+            for change in answer["changed"]
+        ]
+        return {"changed": bool(diffs)} | ({"diff": diffs} if self._task.diff else {})
+
+
+def _no_answer(python: str, ended: dict[str, Any]) -> Broken:
+    said = (ended["stderr"] or ended["stdout"]).strip()[-500:] or f"exit status {ended['rc']} without a word"
+    if "sudo" in said or "password is required" in said.lower():
+        return Broken("The login user becomes root without a password", said, "allow it in the host's sudoers")
+    if ended["rc"] in (126, 127):
+        return Broken(
+            "The host has Python 3.6 or newer", f"{python}: {said}", "install it, or set ansible_python_interpreter"
+        )
+    if ended["rc"] == 142:
+        return Broken("The host answers in time", "the time limit ended the program there", "look at the host's load")
+    return Broken("The program on the host ends with an answer", said, "look at what it said")

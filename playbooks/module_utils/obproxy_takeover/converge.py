@@ -1,0 +1,142 @@
+"""Runs on the host: brings a few small files to the wanted text, atomically, and tells what that changed.
+
+Standard library only, Python 3.6 or newer. In check mode it only says what it would do.
+"""
+
+# ruff: noqa: PTH101, PTH103, PTH104, PTH106, PTH108, PTH110, PTH116, PTH120, PTH123, PTH208
+
+import errno
+import json
+import os
+import pwd
+import signal
+import stat
+import subprocess
+import tempfile
+
+MARKER = "OBPROXY-RESULT "
+TEMPORARY = ".obproxy-takeover-"
+
+
+class Problem(Exception):
+    """The wanted state could not be reached; the text says why."""
+
+
+def text_at(path: str) -> "str | None":
+    """A file's text, None when there is none. A link is not followed: its place may be another user's."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno == errno.ENOENT:
+            return None
+        raise Problem(str(error)) from error
+    with open(descriptor, encoding="utf-8", errors="replace", newline="") as file:
+        return file.read(2**20)
+
+
+def same(path: str, text: "str | None", wanted: dict) -> bool:
+    """Whether a file with this text is as wanted already; one that must not be replaced is, when it is there."""
+    if wanted["text"] is None or text is None:
+        return wanted["text"] is None and text is None
+    return not wanted["replace"] or (
+        text == wanted["text"] and stat.S_IMODE(os.lstat(path).st_mode) == int(wanted["mode"], 8)
+    )
+
+
+def write(path: str, text: str, mode: int) -> None:
+    """Put a text in place so that a reader sees the former or the new one, whole, whatever happens meanwhile."""
+    descriptor, temporary = tempfile.mkstemp(prefix=TEMPORARY, dir=os.path.dirname(path))
+    try:
+        with open(descriptor, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, mode)
+        os.rename(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def place(path: str, wanted: dict) -> None:
+    """Write or remove one file, and the directory that only it needs."""
+    directory = os.path.dirname(path)
+    if wanted["text"] is not None:
+        if not os.path.exists(directory):
+            os.makedirs(directory, int(wanted["directory_mode"], 8))
+        write(path, wanted["text"], int(wanted["mode"], 8))
+        return
+    os.unlink(path)
+    if wanted["prune"] and not os.listdir(directory):
+        os.rmdir(directory)
+
+
+def run(commands: "list[list[str]]", seconds: int) -> None:
+    """Commands one after the other; raises Problem with what the failing one said."""
+    for command in commands:
+        ended = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            universal_newlines=True,
+            cwd="/",
+        )
+        try:
+            said = ended.communicate(timeout=seconds)[0]
+        except subprocess.TimeoutExpired:
+            ended.kill()
+            raise Problem(f"{' '.join(command)} did not end within {seconds} s") from None
+        if ended.returncode != 0:
+            raise Problem(f"{' '.join(command)} ended with {ended.returncode}: {said.strip()[-500:]}")
+
+
+def become_owner_of(path: str) -> None:
+    """Give up root for the user who owns a path: what another user can change is not touched as root."""
+    owner = pwd.getpwuid(os.stat(path).st_uid)
+    if owner.pw_uid != os.geteuid():
+        os.initgroups(owner.pw_name, owner.pw_gid)
+        os.setgid(owner.pw_gid)
+        os.setuid(owner.pw_uid)
+
+
+def still_runs(process: dict) -> bool:
+    """Whether the process with this pid is still the one that was started at that time (clock ticks after boot)."""
+    try:
+        with open(f"/proc/{process['pid']}/stat") as file:
+            fields = file.read().rpartition(")")[2].split()
+    except OSError:
+        return False
+    return int(fields[19]) == process["started"]
+
+
+def converge(wanted: dict) -> dict:
+    """`wanted`: files [{path, text or None, mode, replace, directory_mode, prune}], check, as_owner_of, commands,
+    process, seconds. When a command fails the former texts are put back."""
+    if wanted["process"] and not still_runs(wanted["process"]):
+        raise Problem(f"the OBProxy with pid {wanted['process']['pid']} does not run any more")
+    if wanted["as_owner_of"]:
+        become_owner_of(wanted["as_owner_of"])
+    before = {item["path"]: text_at(item["path"]) for item in wanted["files"]}
+    todo = [item for item in wanted["files"] if not same(item["path"], before[item["path"]], item)]
+    done = []
+    try:
+        for item in [] if wanted["check"] else todo:
+            place(item["path"], item)
+            done.append(item)
+        run(wanted["commands"] if done else [], wanted["seconds"])
+    except Problem:
+        for item in done:
+            place(item["path"], dict(item, text=before[item["path"]], prune=True))
+        raise
+    return {"changed": [{"path": item["path"], "before": before[item["path"]], "after": item["text"]} for item in todo]}
+
+
+def main(wanted: dict) -> None:
+    """Print what changed, or the problem, as one marked line."""
+    signal.alarm(wanted["seconds"] * (2 + len(wanted["commands"])))
+    try:
+        answer = converge(wanted)
+    except (Problem, OSError) as problem:
+        answer = {"changed": [], "problem": str(problem)}
+    print(MARKER + json.dumps(answer))

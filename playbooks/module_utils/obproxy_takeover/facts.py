@@ -1,0 +1,208 @@
+"""The one fact `obproxy`: what the host and the OBProxy's own admin SQL said, put together (pure).
+
+Shape: README.md of roles/prepare_obproxy_install lists the keys. Secrets never get in here.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import PurePosixPath as Path
+from typing import Any
+
+from .masking import MASK, is_secret, stage_one
+from .versions import name_of_package, version_in, version_of_package
+
+Facts = dict[str, Any]
+
+
+def assemble(host: Facts, sql: Facts, wanted: Facts) -> Facts:
+    """The fact, from the host program's answer (`probe.probe`), the SQL `reading` and the plugin's arguments."""
+    processes = host["processes"]
+    proxies = [found for found in processes if is_proxy(found)]
+    proxy = next((found for found in proxies if wanted["sql_port"] in found["ports"]), None)
+    watchdogs = [found for found in processes if proxy and is_watchdog_of(found, proxy)]
+    others = [found for found in processes if found is not proxy and found not in watchdogs]
+    facts: Facts = {
+        "sql_port": wanted["sql_port"],
+        "host": host["host"],
+        "running": proxy is not None,
+        "process": proxy,
+        "proxies": len(proxies),
+        "port_holder": host["holders"].get(str(wanted["sql_port"])),
+        "watchdogs": [found["pid"] for found in watchdogs],
+        "supervised": bool(watchdogs),
+        "others": others,
+        "package": host["package"],
+        "packages": host["packages"],
+        "missing_commands": host["missing_commands"],
+        "commands_checked": host["commands_checked"],
+        "disks": host["disks"],
+        "agent": {"home": wanted["agent_home"], "present": wanted["agent_control"] in host["executables"]},
+        "local_fact": local_fact(host["files"], wanted["fact_file"]),
+        "recorded": note_at(host["files"], wanted["record_file"]),
+        "pending_restart": pending_restart(note_at(host["files"], wanted["pending_file"]), proxy),
+        "leftovers": host["leftovers"],
+        **sql,
+    }
+    facts["version"], facts["version_from"] = version(facts, host["binary_version"])
+    facts["exporter"] = exporter(facts, host)
+    facts["drift"] = drift(facts, wanted)
+    return facts
+
+
+def is_proxy(process: Facts) -> bool:
+    """An OBProxy by its comm or executable, never by its arguments (facts/obproxy.md 7.4)."""
+    return process["comm"] == "obproxy" or Path(process["exe"]).name == "obproxy"
+
+
+def is_watchdog_of(process: Facts, proxy: Facts) -> bool:
+    """A watchdog script that belongs to this OBProxy: it lives in its home, or beside its executable."""
+    if is_proxy(process) or not process["script"]:
+        return False
+    homes = {proxy["home"], str(Path(proxy["exe"]).parents[1])}
+    return process["home"] in homes or str(Path(process["script"]).parents[1]) in homes
+
+
+def version(facts: Facts, binary_version: str) -> tuple[str | None, str | None]:
+    """VERSION-BUILD and where it was read: the OBProxy's own word first, the directory's name last."""
+    process = facts["process"]
+    sources: list[tuple[str, str | None]] = [
+        ("SHOW PROXYINFO BINARY", facts["binary"] and version_in(facts["binary"])),
+        ("its package", facts["package"] and version_of_package(facts["package"])),
+        ("obproxy -V", version_of_binary(binary_version)),
+        ("its path", process and version_in_path(process["exe"])),
+        ("the installed package", version_of_package(facts["packages"][0]) if len(facts["packages"]) == 1 else None),
+    ]
+    return next(((found, source) for source, found in sources if found), (None, None))
+
+
+def version_of_binary(text: str) -> str | None:
+    """VERSION-BUILD of what `obproxy -V` prints: "obproxy (OceanBase 4.3.1.0 11.el7)" (facts/obproxy.md 2.1)."""
+    found = re.search(r"\(OceanBase (\d+(?:\.\d+)+) (\d+)", text)
+    return f"{found[1]}-{found[2]}" if found else None
+
+
+def version_in_path(exe: str) -> str | None:
+    """The version that a directory such as /opt/taobao/install/obproxy-1.9.1.1 is named after; it has no build."""
+    found = re.search(r"/obproxy-(\d+(?:\.\d+)+)/", exe)
+    return found[1] if found else None
+
+
+def exporter(facts: Facts, host: Facts) -> Facts:
+    """Where the metrics are to be had, and who holds that port: `proxy`, `other` or `nobody`."""
+    process = facts["process"]
+    port = int(facts["parameters"].get("prometheus_listen_port") or 2884)
+    if process and port in process["ports"]:
+        return {"port": port, "held_by": "proxy", "holder": None}
+    holder = host["holders"].get(str(port))
+    user = host["listeners"].get(str(port))
+    if holder is None and user is not None:
+        holder = {"pid": None, "comm": "", "exe": "", "owner": user}
+    return {"port": port, "held_by": "other" if holder else "nobody", "holder": holder}
+
+
+def local_fact(files: list[Facts], path: str) -> Facts | None:
+    """The manager's note on the host; a file that is no JSON object is some unknown manager's."""
+    text = next((found["text"] for found in files if found["path"] == path), None)
+    if text is None:
+        return None
+    note = json_object(text)
+    return note if note is not None else {"managed_by": "unknown (the file is not a JSON object)"}
+
+
+def note_at(files: list[Facts], path: str) -> Facts | None:
+    """The JSON object in one of the takeover's own files, None when there is none."""
+    text = next((found["text"] for found in files if found["path"] == path), None)
+    return None if text is None else json_object(text)
+
+
+def json_object(text: str) -> Facts | None:
+    """The JSON object that a text is, None when it is something else."""
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def pending_restart(note: Facts | None, process: Facts | None) -> list[str]:
+    """Parameters set by an earlier takeover that wait for a restart which has not happened since.
+
+    SHOW PROXYCONFIG shows such values as if they acted (facts/obproxy.md 4.6), so a file keeps them in mind together
+    with the start time of the process that does not know them yet.
+    """
+    if not note or not process or note.get("started") != process["started"]:
+        return []
+    return [str(name) for name in note.get("parameters", [])]
+
+
+def drift(facts: Facts, wanted: Facts) -> list[str]:
+    """In what the adopted OBProxy differs from the cluster's package, as sentences; adopting in place keeps it so."""
+    process, package = facts["process"], facts["package"]
+    if process is None:
+        return []
+    found = []
+    if package is None:
+        found.append(f"the running binary {process['exe']} belongs to no package")
+    elif wanted["package_name"] and name_of_package(package) != wanted["package_name"]:
+        found.append(f"the running binary belongs to {package}, the cluster wants {wanted['package_name']}")
+    if wanted["package_version"] and facts["version"] and facts["version"] != wanted["package_version"]:
+        found.append(f"version {facts['version']} runs, the cluster wants {wanted['package_version']}")
+    if process["exe_deleted"]:
+        found.append(f"the running binary {process['exe']} has been replaced or removed since it was started")
+    if not facts["supervised"]:
+        found.append("no watchdog (obproxyd.sh) supervises it")
+    return found
+
+
+def reading(
+    config: list[Mapping[str, Any]], binary: str, clusters: list[str], login: str, wished: Mapping[str, str | None]
+) -> Facts:
+    """The SQL half of the fact, from SHOW PROXYCONFIG's rows read by column name (facts/obproxy.md trap 6).
+
+    `wished` maps the names of password parameters to the wished plain text, None where the cluster wishes nothing.
+    """
+    raw = {str(row["name"]): str(row["value"] or "") for row in config}
+    url = raw.get("obproxy_config_server_url", "")
+    return {
+        "login": login,
+        "login_error": None,
+        "binary": binary,
+        "parameters": {
+            name: (MASK if value else "") if is_secret(name) else value for name, value in sorted(raw.items())
+        },
+        "restart_parameters": sorted(str(row["name"]) for row in config if row["need_reboot"] == "true"),
+        "passwords_as_wished": {
+            name: raw.get(name) == stage_one(password) for name, password in wished.items() if password is not None
+        },
+        "clusters": sorted(set(clusters)),
+        "start_mode": "config_url" if url else "rs_list",
+        "config_server_url": url,
+        "rs_list": raw.get("rootservice_list", ""),
+    }
+
+
+def no_reading(login: str, error: str | None) -> Facts:
+    """The SQL half when nothing could be read; `login` is `denied`, `unreachable` or `untried`."""
+    empty = reading([], "", [], login, {})
+    return empty | {"login_error": error, "start_mode": None}
+
+
+def server_row(facts: Facts) -> Facts:
+    """What a run tells about the OBProxy server through `obproxy_server` in a result; absent keys are unknown."""
+    process = facts["process"]
+    if process is None:
+        return {}
+    row = {
+        "pid": process["pid"],
+        "version": facts["version"],
+        "architecture": facts["host"]["architecture"],
+        "home": process["home"],
+        "owner": process["owner"],
+        "package": facts["package"],
+        "start_mode": facts["start_mode"],
+        "supervised": facts["supervised"],
+        "pending_restart": facts["pending_restart"],
+        "drift": facts["drift"],
+    }
+    return {key: value for key, value in row.items() if value is not None or key == "package"}

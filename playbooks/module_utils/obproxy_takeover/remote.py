@@ -1,0 +1,45 @@
+"""Programs for the host: source text on standard input, arguments as data, one marked line back."""
+
+import base64
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+MARKER = "OBPROXY-RESULT "
+LONGEST_ANSWER = 1024 * 1024
+
+
+class NoAnswer(Exception):
+    """The host sent no result."""
+
+
+@cache
+def _source(name: str) -> str:
+    return (Path(__file__).parent / f"{name}.py").read_text()
+
+
+def program(name: str, arguments: dict[str, Any]) -> bytes:
+    """The text for `python3 -IS -`: one of this package's host programs and the call of its main.
+
+    The arguments travel base64-encoded: whatever they hold, they cannot become code (facts/ansible-speed.md, traps).
+    """
+    data = base64.b64encode(json.dumps(arguments).encode()).decode()
+    return f'{_source(name)}\n\nimport base64\nmain(json.loads(base64.b64decode("{data}").decode()))\n'.encode()
+
+
+def answer_in(output: str) -> dict[str, Any]:
+    """The result in a program's output, whatever a login shell or sudo printed around it.
+
+    Raises NoAnswer when there is none, or when it is longer than any honest host's.
+    """
+    lines = [line for line in output.splitlines() if line.startswith(MARKER)]
+    if not lines or len(lines[-1]) > LONGEST_ANSWER:
+        raise NoAnswer
+    try:
+        answer = json.loads(lines[-1].removeprefix(MARKER))
+    except json.JSONDecodeError as error:
+        raise NoAnswer from error
+    if not isinstance(answer, dict):
+        raise NoAnswer
+    return answer

@@ -1,0 +1,171 @@
+"""OBProxy's admin SQL as root@proxysys, by PyMySQL over a socket that somebody else opened.
+
+Only what OBProxy answers is sent: text protocol, COM_PING, no SELECT 1, no SHOW WARNINGS, no USE, no prepared
+statements (facts/obproxy.md 4.5, facts/obproxy-observed.md "Clients").
+"""
+
+import socket
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Self
+
+import pymysql
+import pymysql.cursors
+
+from .values import Difference, alter_statement, same
+
+ANSWER_SECONDS = 30  # OBProxy's own limit for internal commands (facts/obproxy.md 4.6)
+_ACCESS_DENIED = 1045
+_ENTRY_NOT_EXIST = 4018
+Opener = Callable[[], socket.socket]
+
+
+class SqlError(Exception):
+    """OBProxy refused a statement, or the connection broke; the text is for people and holds no secret."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(f"{text} (code {code})")
+        self.code = code
+
+
+class Denied(SqlError):
+    """No password that was tried opens root@proxysys. OBProxy says the same when it refuses the address."""
+
+
+@contextmanager
+def _translated() -> Any:
+    """PyMySQL's errors as ours; a broken protocol counts as a lost connection."""
+    try:
+        yield
+    except pymysql.err.MySQLError as error:
+        code, text = (*error.args, "", "")[:2]
+        kind = Denied if code == _ACCESS_DENIED else SqlError
+        raise kind(code if isinstance(code, int) else 2013, str(text or code)) from error
+    except OSError as error:
+        raise SqlError(2013, f"the connection broke: {error}") from error
+
+
+class Session:
+    """One login as root@proxysys; a context manager that closes it."""
+
+    def __init__(self, channel: socket.socket, password: str) -> None:
+        self._connection = pymysql.Connection(
+            user="root@proxysys",
+            password=password,
+            charset="utf8mb4",
+            read_timeout=ANSWER_SECONDS,
+            write_timeout=ANSWER_SECONDS,
+            cursorclass=pymysql.cursors.DictCursor,
+            defer_connect=True,
+        )
+        channel.settimeout(ANSWER_SECONDS)
+        with _translated():
+            self._connection.connect(sock=channel)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._connection.open:
+            with _ignored_at_close():
+                self._connection.close()
+
+    def rows(self, statement: str) -> Sequence[Mapping[str, Any]]:
+        """The rows of a statement by column name; raises SqlError."""
+        with _translated(), self._connection.cursor() as cursor:
+            cursor.execute(statement)
+            return cursor.fetchall()
+
+    def ping(self) -> None:
+        """COM_PING: the health check that OBProxy knows; raises SqlError."""
+        with _translated():
+            self._connection.ping(reconnect=False)
+
+    def parameter(self, name: str) -> str | None:
+        """One parameter's value, None when there is no such parameter.
+
+        The pattern ends in % because LIKE 'syslog_level' alone answers with another table, and _ is a wildcard, so
+        the name is compared exactly afterwards (facts/obproxy.md trap 6).
+        """
+        found = self.rows(f"SHOW PROXYCONFIG LIKE '{name}%'")
+        return next((str(row["value"] or "") for row in found if row.get("name") == name), None)
+
+    def alter(self, name: str, value: str) -> None:
+        """Set one parameter; raises SqlError, or ValueError for a value that cannot be sent."""
+        self.rows(alter_statement(name, value))
+
+    def binary(self) -> str:
+        """What SHOW PROXYINFO BINARY says; the bare SHOW PROXYINFO is an error."""
+        return "\n".join(str(row["info"]) for row in self.rows("SHOW PROXYINFO BINARY"))
+
+    def clusters(self) -> list[str]:
+        """The OceanBase clusters it has reached; an OBProxy started by address list may answer 4018 instead."""
+        try:
+            return [str(row["cluster_name"]) for row in self.rows("SHOW PROXYCLUSTER")]
+        except SqlError as error:
+            if error.code == _ENTRY_NOT_EXIST:
+                return []
+            raise
+
+
+@contextmanager
+def _ignored_at_close() -> Any:
+    """A connection that is gone already is closed."""
+    try:
+        yield
+    except (pymysql.err.MySQLError, OSError):
+        return
+
+
+def log_in(open_channel: Opener, candidates: Iterable[tuple[str, str]]) -> tuple[str, str, Session]:
+    """Try (name, password) candidates in order, each over a connection of its own: OBProxy closes a refused one.
+
+    Returns the name and password that worked, and the session. Raises Denied when none did, SqlError when the port
+    does not speak the protocol.
+    """
+    refused: Denied | None = None
+    tried: set[str] = set()
+    for name, password in candidates:
+        if password in tried:
+            continue
+        tried.add(password)
+        channel = open_channel()
+        try:
+            return name, password, Session(channel, password)
+        except Denied as error:
+            refused = error
+        except SqlError:
+            channel.close()
+            raise
+    raise refused or Denied(_ACCESS_DENIED, "there was no password to try")
+
+
+def apply(session: Session, differences: Sequence[Difference]) -> None:
+    """Set parameters one by one and read each back; on the first failure put this run's former values back.
+
+    Raises SqlError that names the parameter, and says what could not be put back.
+    """
+    done: list[Difference] = []
+    for difference in differences:
+        try:
+            session.alter(difference.name, difference.after)
+            done.append(difference)
+            stored = session.parameter(difference.name)
+            if stored is None or not same(difference.name, stored, difference.after):
+                raise SqlError(0, f"it reads back as {stored!r}")
+        except (SqlError, ValueError) as error:
+            not_restored = _put_back(session, done)
+            text = f"{difference.name} = '{difference.after}' was refused: {error}"
+            if not_restored:
+                text += f"; not put back: {', '.join(not_restored)}"
+            raise SqlError(getattr(error, "code", 0), text) from error
+
+
+def _put_back(session: Session, done: Sequence[Difference]) -> list[str]:
+    failed = []
+    for difference in reversed(done):
+        try:
+            session.alter(difference.name, difference.before)
+        except (SqlError, ValueError):
+            failed.append(difference.name)
+    return failed
