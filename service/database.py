@@ -69,7 +69,7 @@ async def open_database(url: str) -> AsyncIterator[Database]:
     pool: Pool = AsyncConnectionPool(
         url,
         connection_class=Connection,
-        kwargs={"row_factory": dict_row, "autocommit": True},
+        kwargs={"row_factory": dict_row},
         configure=configure,
         check=AsyncConnectionPool.check_connection,
         min_size=1,

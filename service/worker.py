@@ -87,17 +87,19 @@ async def _follow(resources: Resources, task: TaskInstance, subtasks: Sequence[S
         await execute(connection, "insert_run", ident=request.ident, task_id=task.id, executor=task.executor)
     started = await asyncio.to_thread(run.start, request)
     recorder = Recorder(resources.database, task, subtasks, _mask(request))
-    recording = asyncio.create_task(_record(started, request, recorder))
+    stopping = asyncio.Event()
+    recording = asyncio.create_task(_record(started, request, recorder, stopping))
     try:
         end = await asyncio.shield(recording)
     except asyncio.CancelledError:
+        stopping.set()
         started.cancel()
         end = await recording
     async with resources.database.transaction() as connection:
         await execute(connection, "finish_run", ident=request.ident, rc=end.rc)
 
 
-async def _record(started: run.Run, request: RunRequest, recorder: Recorder) -> RunEnd:
+async def _record(started: run.Run, request: RunRequest, recorder: Recorder, stopping: asyncio.Event) -> RunEnd:
     progress = events.begin(request.roles, request.host.name, job_id=request.token)
     async for batch, end in started.batches():
         changes: list[events.Change] = []
@@ -105,6 +107,8 @@ async def _record(started: run.Run, request: RunRequest, recorder: Recorder) -> 
             progress, more = events.advance(progress, event)
             changes += more
         if end is not None:
+            if stopping.is_set():  # nobody asked for the end of this run: its worker goes away
+                end = replace(end, rc=None, status=None, canceled=False)
             changes += events.finish(progress, end)
         await recorder.record(changes)
         if end is not None:

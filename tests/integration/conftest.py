@@ -1,6 +1,5 @@
 """A real PostgreSQL for the session, and for each test a fresh copy of the migrated template database."""
 
-import asyncio
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -14,9 +13,10 @@ from psycopg import sql
 from pydantic import SecretStr
 from starlette.applications import Starlette
 
-from service import embedded
+from service import embedded, inventory
 from service.app import create_app
 from service.database import open_database
+from service.inventory import Inventory
 from service.resources import Resources, open_resources
 from service.settings import Settings
 
@@ -80,6 +80,23 @@ def inventory_file(tmp_path: Path) -> Path:
     path.parent.mkdir()
     path.write_text(INVENTORY, encoding="utf-8")
     return path
+
+
+_read: dict[str, Inventory] = {}
+
+
+@pytest.fixture(autouse=True)
+def remembered_inventories(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each inventory text is read by Ansible once in the session: starting Ansible is most of what a test costs."""
+    read = inventory.read
+
+    async def remember(source: Path) -> Inventory:
+        text = "".join(file.read_text() for file in sorted(source.rglob("*")) if file.is_file())
+        if text not in _read:
+            _read[text] = await read(source)
+        return _read[text]
+
+    monkeypatch.setattr(inventory, "read", remember)
 
 
 @pytest.fixture
