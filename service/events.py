@@ -153,7 +153,7 @@ def finish(progress: Progress, end: RunEnd) -> tuple[Change, ...]:
         changes.append(_passed(progress, notes))
         rest = rest[1:]
     if rest:
-        after = f"; neither were {', '.join(rest[1:])}" if rest[1:] else ""
+        after = f"; neither was {', '.join(rest[1:])}" if rest[1:] else ""
         reason = f"This role was never run, although Ansible ended well{after}: was the play or the host ended early?"
         changes.append(_failed(rest[0], "INCONSISTENT", reason, notes))
     return tuple(changes)
@@ -195,8 +195,10 @@ def _move(progress: Progress, event: Mapping[str, Any]) -> tuple[Progress, list[
     moves: list[Change] = []
     if progress.index < 0 and results.clean(event.get("event")).startswith(("playbook_on_", "runner_")):
         progress = _enter(progress, 0, moves)
-    role = _data(event).get("role")
-    if progress.index < 0 or role not in progress.roles or _is_handler(progress, event):
+    data = _data(event)
+    role = data.get("role")
+    is_ours = role in progress.roles and data.get("host", progress.host) == progress.host
+    if progress.index < 0 or not is_ours or _is_handler(progress, data):
         return progress, moves
     target = progress.roles.index(role)
     while progress.index < target:
@@ -205,9 +207,8 @@ def _move(progress: Progress, event: Mapping[str, Any]) -> tuple[Progress, list[
     return (progress if progress.index > target else replace(progress, reached=True)), moves
 
 
-def _is_handler(progress: Progress, event: Mapping[str, Any]) -> bool:
+def _is_handler(progress: Progress, data: Mapping[str, Any]) -> bool:
     """Handlers run late for a role that is behind, or early for one that is ahead and handles what others notify."""
-    data = _data(event)
     return data.get("is_conditional") is True or results.clean(data.get("task_uuid")) in progress.handlers
 
 
@@ -241,9 +242,9 @@ def _take(progress: Progress, event: Mapping[str, Any]) -> Progress:
 
 def _take_task(progress: Progress, data: Mapping[str, Any]) -> Progress:
     progress = replace(progress, task=results.clean(data.get("name"), 200), items=())
-    if data.get("is_conditional") is not True:
-        return progress
-    return replace(progress, handlers=progress.handlers | {results.clean(data.get("task_uuid"))})
+    uuid = results.clean(data.get("task_uuid"))
+    is_handler = uuid and data.get("is_conditional") is True
+    return replace(progress, handlers=progress.handlers | {uuid}) if is_handler else progress
 
 
 def _stats(data: Mapping[str, Any]) -> Stats | None:

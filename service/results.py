@@ -14,7 +14,7 @@ TAIL_LIMIT = 600  # characters of a module's stderr, the end of it: tracebacks h
 RAW_LIMIT = 1_000_000  # characters of an event's output that are looked at
 HIDDEN = "The result is hidden by no_log."
 
-_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+_ESCAPES = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _HEADLINE_END = re.compile(r"\nOrigin: |\n\n")  # of what ansible-core prints for an error: its message, then where
 _CORE_PREFIX = "Task failed: "  # says nothing where a failed Ansible task is what is told of
@@ -60,7 +60,8 @@ class Tally:
         were notified and dropped (facts/event-cases.md 25)."""
         if not self.changed:
             return []
-        return [f"Before that, {self.changed} changed something; handlers notified by that may not have run."]
+        count = f"{self.changed} Ansible task{'s' if self.changed > 1 else ''}"
+        return [f"{count} had changed something before; handlers notified by then may not have run."]
 
     def __str__(self) -> str:
         """The tally of a role that ended well, as a sentence; empty if there is nothing to tell."""
@@ -119,7 +120,7 @@ def failure(event: Mapping[str, Any], items: Iterable[str] = ()) -> str:
     """
     data = mapping(event.get("event_data"))
     res = mapping(data.get("res"))
-    text = paragraph(" ".join(filter(None, [_said(res), *items])))
+    text = HIDDEN if _is_hidden(res) else paragraph(" ".join(filter(None, [_said(res), *items])))
     if not text:
         headline = _HEADLINE_END.split(printed(event).removeprefix("[ERROR]: ").removeprefix(_CORE_PREFIX), maxsplit=1)[
             0
@@ -172,8 +173,8 @@ def _message(res: Mapping[str, Any]) -> str:
     if _is_hidden(res):
         return HIDDEN
     msg = res.get("msg")
-    lines: Iterable[object] = msg if isinstance(msg, list) else [msg]
-    return "\n".join(filter(None, map(clean, lines)))[:MESSAGE_LIMIT].removeprefix(_CORE_PREFIX)
+    lines = [clean(line, 2 * MESSAGE_LIMIT) for line in (msg if isinstance(msg, list) else [msg])]
+    return "\n".join(filter(None, lines))[: 2 * MESSAGE_LIMIT].removeprefix(_CORE_PREFIX)
 
 
 def _exit(res: Mapping[str, Any]) -> list[str]:

@@ -1,0 +1,213 @@
+"""service.events, one behaviour at a time."""
+
+from typing import Any
+
+import pytest
+
+from service import events, results
+from service.events import Change, Ended, Learned, Logged, Progress, RunEnd, Started, advance, begin, finish
+from tests.unit.streams.record import JOB_ID
+from tests.unit.streams.replay import load
+
+WELL = RunEnd(rc=0, status="successful")
+
+
+def event(kind: str, stdout: str = "", **data: Any) -> dict[str, Any]:
+    return {"event": kind, "stdout": stdout, "event_data": data}
+
+
+def started(*roles: str) -> Progress:
+    progress, _ = advance(begin(roles or ("first", "second"), "h1"), event("playbook_on_start"))
+    return progress
+
+
+def take(progress: Progress, *more: dict[str, Any]) -> tuple[Progress, list[Change]]:
+    changes: list[Change] = []
+    for each in more:
+        progress, new = advance(progress, each)
+        changes += new
+    return progress, changes
+
+
+def stats(**other: Any) -> dict[str, Any]:
+    return event("playbook_on_stats", **{"processed": {"h1": 1}, "failures": {}, "dark": {}, **other})
+
+
+def failed(stdout: str = "", **res: Any) -> dict[str, Any]:
+    return event("runner_on_failed", stdout, host="h1", role="first", task="Try", res=res)
+
+
+@pytest.mark.parametrize("roles", [[], ["same", "same"]])
+def test_a_run_needs_roles_each_once(roles: list[str]) -> None:
+    with pytest.raises(ValueError, match="needs roles"):
+        begin(roles, "h1")
+
+
+def test_the_first_role_starts_with_the_playbook_and_gets_what_was_printed_before() -> None:
+    progress = begin(["first", "second"], "h1")
+    assert progress.role is None
+    progress, changes = take(progress, event("verbose", "[WARNING]: old\r\n"), event("playbook_on_start"))
+    assert changes == [Started(role="first"), Logged(role="first", text="[WARNING]: old")]
+    assert progress.role == "first"
+
+
+def test_any_event_of_the_playbook_starts_the_first_role_when_its_start_was_lost() -> None:
+    _, changes = take(begin(["first"], "h1"), event("runner_on_ok", host="h1"))
+    assert changes == [Started(role="first")]
+
+
+def test_what_was_printed_before_a_start_that_never_came_is_logged_at_the_end() -> None:
+    progress, _ = take(begin(["first", "second"], "h1"), event("verbose", "[ERROR]: no such file"))
+    logged, ended = finish(progress, RunEnd(rc=4, status="failed", last_lines="other"))
+    assert logged == Logged(role="first", text="[ERROR]: no such file")
+    assert isinstance(ended, Ended)
+    assert (ended.role, ended.code) == ("first", "NOT_STARTED")
+    assert "[ERROR]: no such file" in ended.message
+
+
+def test_a_role_that_is_behind_gets_nothing_more() -> None:
+    progress, _ = take(started(), event("playbook_on_task_start", role="second"))
+    _, changes = take(progress, event("playbook_on_task_start", "HANDLER", role="first", is_conditional=True))
+    assert changes == [Logged(role="second", text="HANDLER")]
+
+
+def test_results_of_another_host_show_no_progress_and_are_no_failure_of_ours() -> None:
+    progress, changes = take(
+        started(), event("runner_on_failed", "boom", host="h2", role="second", res={"msg": "boom"})
+    )
+    assert changes == [Logged(role="first", text="boom")]
+    assert progress.failure is None
+
+
+def test_a_repeated_event_is_dropped_and_a_missing_one_noted() -> None:
+    first, third = ({**event("verbose", f"line {n}"), "counter": n} for n in (1, 3))
+    progress, _ = take(begin(["first"], "h1"), {**event("playbook_on_start"), "counter": 1})
+    assert take(progress, first) == (progress, [])
+    progress, changes = take(progress, third)
+    assert changes == [Logged(role="first", text="[events of this run were lost here]\nline 3")]
+    assert not progress.complete
+    assert take(progress, third) == (progress, [])
+
+
+def test_a_gap_is_told_but_leaves_the_verdict() -> None:
+    progress, _ = take(started("first"), event("runner_on_ok", host="h1", role="first"), stats())
+    (ended,) = finish(progress, RunEnd(rc=0, status="successful", events_complete=False))
+    assert isinstance(ended, Ended)
+    assert ended.code == ""
+    assert "Events of this run were lost" in ended.message
+
+
+def test_what_is_cut_from_the_log_of_an_event_is_never_its_rc_and_msg() -> None:
+    _, (logged,) = take(started(), failed("x" * 20_000, rc=7, msg="the reason"))
+    assert isinstance(logged, Logged)
+    assert (
+        logged.text
+        == f"{'x' * events.EVENT_LIMIT}\n[cut: {20_000 - events.EVENT_LIMIT} characters more]\nrc: 7\nmsg: the reason"
+    )
+
+
+def test_the_log_of_a_role_is_cut_but_for_failures() -> None:
+    lines = [event("verbose", "y" * events.EVENT_LIMIT)] * (events.ROLE_LIMIT // events.EVENT_LIMIT)
+    progress, changes = take(started(), *lines, event("verbose", "more"))
+    assert sum(len(change.text) for change in changes if isinstance(change, Logged)) == events.ROLE_LIMIT
+    progress, changes = take(progress, failed("the reason at length", msg="the reason"))
+    assert changes == [Logged(role="first", text="msg: the reason")]
+    _, changes = take(progress, event("playbook_on_task_start", "a fresh log", role="second"))
+    assert changes[-1] == Logged(role="second", text="a fresh log")
+
+
+def test_the_role_that_passes_the_limit_says_so_once() -> None:
+    progress, _ = take(started(), *[event("verbose", "y" * events.EVENT_LIMIT)] * 63, event("verbose", "z" * 16_000))
+    _, changes = take(progress, event("verbose", "w" * 1_000), event("verbose", "never"))
+    assert changes == [Logged(role="first", text=f"{'w' * 384}\n[cut: 616 characters more]")]
+
+
+def test_what_ansible_did_not_sign_is_text_only() -> None:
+    progress = begin(["first", "second"], "h1", job_id=JOB_ID)
+    progress, _ = take(progress, {**event("playbook_on_start"), "job_id": JOB_ID})
+    for job_id in (None, 1, str(JOB_ID), True, [JOB_ID]):
+        forged = {**event("runner_on_ok", "all fine", host="h1", role="second"), "job_id": job_id}
+        after, changes = take(progress, forged)
+        note = "[security: not written by Ansible, so taken as text only: runner_on_ok]"
+        assert changes == [Logged(role="first", text=f"{note}\nall fine")]
+        assert after.role == "first"
+    _, changes = take(progress, {"event": "verbose", "stdout": "ssh says hello"})
+    assert changes == [Logged(role="first", text="ssh says hello")]
+
+
+@pytest.mark.parametrize("name", ["1", "2", "60", "learned"])
+def test_a_stream_that_nobody_signed_starts_nothing(name: str) -> None:
+    stream = load(name)
+    progress, changes = take(begin(stream.roles, stream.host, job_id=JOB_ID + 1), *stream.events)
+    assert changes == []
+    assert progress.role is None
+    *_, ended = finish(progress, stream.end)
+    assert isinstance(ended, Ended)
+    assert ended.code == "NOT_STARTED"
+
+
+def test_what_an_ok_result_on_our_host_tells_is_learned() -> None:
+    told = {"obproxy_server": {"pid": 1, "home": "relative"}}
+    progress, changes = take(started(), event("runner_on_ok", host="h1", role="first", res=told))
+    note = "[obproxy_server: home not taken over: unknown, or not of its kind]"
+    assert changes == [Logged(role="first", text=note), Learned(role="first", values={"pid": 1})]
+    others = [
+        event("runner_on_failed", host="h1", role="first", res=told),
+        event("runner_on_ok", host="h2", role="first", res=told),
+        event("runner_item_on_ok", host="h1", role="first", res=told),
+    ]
+    for other in others:
+        assert take(progress, other)[1] == []
+
+
+def test_of_two_failures_the_last_one_that_was_not_ignored_is_told() -> None:
+    ignored = event("runner_on_failed", host="h1", ignore_errors=True, res={"msg": "ignored"})
+    progress, _ = take(started(), failed(msg="one"), failed(msg="two"), ignored, stats(failures={"h1": 1}))
+    (ended,) = finish(progress, RunEnd(rc=2, status="failed"))
+    assert ended == Ended(
+        role="first",
+        verdict=events.Verdict.FAILED,
+        code="TASK_FAILED",
+        message='two (Ansible task "Try", role first, host h1)',
+    )
+
+
+def test_a_failure_of_a_role_that_was_passed_is_not_told_for_the_next() -> None:
+    progress, _ = take(started(), failed(msg="rescued"), event("playbook_on_task_start", role="second"))
+    progress, _ = take(progress, event("verbose", "what there is"), stats(failures={"h1": 1}))
+    (ended,) = finish(progress, RunEnd(rc=2, status="failed"))
+    assert isinstance(ended, Ended)
+    assert "rescued" not in ended.message
+    assert "what there is" in ended.message
+
+
+def test_roles_that_were_never_reached_are_left_alone_but_for_the_first() -> None:
+    progress, _ = take(started("a", "b", "c"), event("runner_on_ok", host="h1", role="a"), stats())
+    passed, never = finish(progress, WELL)
+    assert isinstance(passed, Ended)
+    assert isinstance(never, Ended)
+    assert [(passed.role, passed.code), (never.role, never.code)] == [("a", ""), ("b", "INCONSISTENT")]
+    assert "neither was c" in never.message
+
+
+def test_a_role_without_events_is_passed_with_a_note() -> None:
+    _, changes = take(started("a", "b", "c"), event("playbook_on_task_start", role="c"))
+    notes = [change.message for change in changes if isinstance(change, Ended)]
+    assert notes == ["No Ansible task of its own ran."] * 2
+    assert changes[-1] == Started(role="c")
+
+
+def test_escape_sequences_do_not_reach_the_log() -> None:
+    _, changes = take(started(), event("verbose", "\x1b[0;31mred\x1b[0m\r\n\x1b]0;title\x07line\x00 two\x1b"))
+    assert changes == [Logged(role="first", text="red\nline two")]
+
+
+def test_processes_that_outlive_a_run_are_told() -> None:
+    progress, _ = take(started("first"), event("runner_on_ok", host="h1", role="first"), stats())
+    (ended,) = finish(progress, RunEnd(rc=0, status="successful", tree_gone=False))
+    assert isinstance(ended, Ended)
+    assert "still alive" in ended.message
+
+
+def test_limits_are_what_the_log_is_sized_for() -> None:
+    assert results.MESSAGE_LIMIT < events.EVENT_LIMIT < events.ROLE_LIMIT

@@ -1,0 +1,140 @@
+"""service.results: what one Ansible result says, and what is believed of it."""
+
+import json
+from typing import Any
+
+import pytest
+
+from service import results
+
+
+def event(**res: Any) -> dict[str, Any]:
+    return {"event": "runner_on_failed", "event_data": {"host": "h1", "role": "r", "task": "Try", "res": res}}
+
+
+WHERE = '(Ansible task "Try", role r, host h1)'
+
+
+@pytest.mark.parametrize(
+    ("res", "text"),
+    [
+        ({"msg": "boom"}, "boom"),
+        ({"msg": "two\n  lines\r\n"}, "two lines"),
+        ({"msg": ["a list", "of texts", 3]}, "a list of texts"),
+        ({"msg": "Task failed: Module failed: boom"}, "Module failed: boom"),
+        ({"msg": "boom", "rc": 0}, "boom"),
+        ({"msg": "boom", "rc": 127, "stderr": "sh: nc: not found\n"}, "boom Exit code 127. stderr: sh: nc: not found"),
+        ({"msg": "boom", "module_stderr": "Traceback", "stderr": "other"}, "boom module_stderr: Traceback"),
+        ({"msg": "boom", "stderr": "a" * 700 + " the point"}, "the point"),
+        ({"msg": "boom", "rc": 10**5000}, "boom"),
+        ({"msg": "boom", "rc": True}, "boom"),
+        ({"censored": "…", "msg": "secret"}, results.HIDDEN),
+        ({"msg": "secret", "results": [{"censored": "…"}]}, results.HIDDEN),
+        ({}, "No message was given."),
+        ({"msg": {"a": "map"}}, "No message was given."),
+    ],
+)
+def test_failure(res: dict[str, Any], text: str) -> None:
+    message = results.failure(event(**res))
+    assert message.endswith(f"{text} {WHERE}")
+    assert "secret" not in message
+
+
+@pytest.mark.parametrize(
+    ("stdout", "text"),
+    [
+        ("[ERROR]: Task failed: Module failed: boom\r\nOrigin: site.yml:1:3\r\n\r\n1 - x\r\n", "Module failed: boom"),
+        ("[ERROR]: two\nlines\n\nfatal: [h1]", "two lines"),
+        ("fatal: [h1]: FAILED! => {}", "fatal: [h1]: FAILED! => {}"),
+    ],
+)
+def test_a_failure_without_a_result_is_told_from_what_was_printed(stdout: str, text: str) -> None:
+    assert results.failure({**event(), "stdout": stdout}) == f"{text} {WHERE}"
+
+
+def test_a_failure_names_the_delegate_and_leaves_out_a_missing_role() -> None:
+    data = {"host": "h1", "task": "T", "res": {"msg": "m", "_ansible_delegated_vars": {"ansible_delegated_host": "h2"}}}
+    assert results.failure({"event_data": data}) == 'm (Ansible task "T", host h1, delegated to h2)'
+
+
+def test_a_long_message_is_cut_and_says_so() -> None:
+    message = results.failure(event(msg="x " * 10_000))
+    assert len(message) < results.MESSAGE_LIMIT + 100
+    assert f"… {WHERE}" in message
+
+
+def test_what_is_hidden_is_not_printed() -> None:
+    printed = results.printed({**event(censored="…"), "stdout": "[ERROR]: Task failed: secret"})
+    assert printed == f"runner_on_failed: [h1] => {results.HIDDEN}"
+
+
+GOOD: dict[str, list[Any]] = {
+    "pid": [1, 2**31 - 1],
+    "version": ["4.3.1.0-1", "1.9.1.1-1919579"],
+    "architecture": ["x86_64", "aarch64"],
+    "home": ["/opt/taobao/install/obproxy-4.3.1.0", "/"],
+    "owner": ["admin"],
+    "package": ["obproxy-4.3.1.0-1.el8.x86_64", None],
+    "start_mode": ["config_url", "rs_list"],
+    "exporter_port": [1, 2884, 65535],
+    "supervised": [True, False],
+    "pending_restart": [[], ["proxy_mem_limited", "work_thread_num"]],
+    "drift": [["The binary belongs to no  package.", "Größe: 5 %"]],
+    "managed_by": ["another manager"],
+}
+BAD: dict[str, list[Any]] = {
+    "pid": [0, -1, True, "1", 2**31, None, 1.0],
+    "version": ["4.3.1.0", "latest", "", None, "4.3.1.0-1\n", 4, "1.2-" + "x" * 100],
+    "architecture": ["", "x" * 33, ["x86_64"], "x86\x1b[31m"],
+    "home": ["relative", "", "/" + "x" * 4096, "/a\nb", b"/home"],
+    "owner": ["", None, "a\x00b", "\ud800"],
+    "package": ["", 1, "x" * 257],
+    "start_mode": ["other", None, [], {}],
+    "exporter_port": [0, 65536, "2884", False],
+    "supervised": [0, 1, "true", None],
+    "pending_restart": ["proxy_mem_limited", [1], [[]], [""], ["x"] * 501, {}],
+    "drift": ["a sentence", [None], ["x" * 2001], ["y"] * 101],
+    "managed_by": [None, "", "x" * 257],
+    "unknown": ["anything"],
+}
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in GOOD.items() for value in values], ids=repr)
+def test_believed(key: str, value: Any) -> None:
+    assert results.learned(event(obproxy_server={key: value})) == ({key: value}, [])
+    json.dumps(value)
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in BAD.items() for value in values])
+def test_not_believed(key: str, value: Any) -> None:
+    assert results.learned(event(obproxy_server={key: value})) == ({}, [key])
+
+
+def test_every_known_key_is_tested() -> None:
+    assert results.KNOWN.keys() == GOOD.keys()
+
+
+@pytest.mark.parametrize("told", [None, [], "text", {1: 2}, {b"pid": 1}, {"": 1}])
+def test_nothing_is_learned_from_what_is_no_map_of_names(told: Any) -> None:
+    assert results.learned(event(obproxy_server=told))[0] == {}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("plain", "plain"),
+        (b"bytes \xff", "bytes \ufffd"),
+        ("\ud800", "?"),
+        ("a\r\nb\rc\td", "a\nb\nc\td"),
+        ("\x1b[1;31mred\x1b[0m\x1b(B \x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\ \x9b\x00\x7f", "red link "),
+        (None, ""),
+        (1, ""),
+        (["list"], ""),
+    ],
+)
+def test_clean(value: Any, text: str) -> None:
+    assert results.clean(value) == text
+
+
+def test_clean_cuts() -> None:
+    assert results.clean("x" * 100, 10) == "x" * 10

@@ -1,0 +1,108 @@
+"""service.verdict: the order of facts/event-cases.md D.0, and what each code says."""
+
+from dataclasses import replace
+from typing import get_args
+
+import pytest
+
+from service.verdict import Code, Evidence, Failure, RunEnd, Stats, cause
+
+HOST = frozenset({"h1"})
+NONE: frozenset[str] = frozenset()
+GOOD = Stats(processed=HOST, failures=NONE, dark=NONE)
+FAILED = replace(GOOD, failures=HOST)
+DARK = replace(GOOD, dark=HOST)
+BOTH = replace(GOOD, failures=HOST, dark=HOST)
+SEEN = Evidence(host="h1", started=True, task="Try", failure=None, earlier=None, tail="", stats=GOOD, no_hosts=False)
+WELL = RunEnd(rc=0, status="successful")
+BADLY = RunEnd(rc=2, status="failed")
+LOST = RunEnd(rc=None, status=None)
+BOOM = Failure(code="TASK_FAILED", message="boom")
+WRONG = Failure(code="BAD_ARGUMENTS", message="port is missing")
+AWAY = Failure(code="UNREACHABLE", message="Connection refused")
+
+TABLE: list[tuple[str, RunEnd, Evidence, Code]] = [
+    ("all is well", WELL, SEEN, ""),
+    ("no status, but an exit", replace(WELL, status=None), SEEN, ""),
+    # 1 cancel
+    ("canceled", replace(BADLY, canceled=True), SEEN, "CANCELED"),
+    ("canceled by the runner's word", RunEnd(rc=254, status="canceled"), SEEN, "CANCELED"),
+    ("canceled, killed", replace(LOST, canceled=True), SEEN, "CANCELED"),
+    ("canceled before it started", replace(LOST, canceled=True), replace(SEEN, started=False), "CANCELED"),
+    ("canceled after a failure", replace(BADLY, canceled=True), replace(SEEN, stats=FAILED, failure=BOOM), "CANCELED"),
+    ("canceled and timed out", replace(BADLY, canceled=True, timed_out=True), SEEN, "CANCELED"),
+    ("canceled too late", replace(WELL, canceled=True), SEEN, ""),
+    ("canceled, something lives", replace(BADLY, canceled=True, tree_gone=False), SEEN, "CANCEL_INCOMPLETE"),
+    ("canceled too late, something lives", replace(WELL, canceled=True, tree_gone=False), SEEN, "CANCEL_INCOMPLETE"),
+    # 2 deadline
+    ("timed out", replace(BADLY, timed_out=True), SEEN, "TIMEOUT"),
+    ("timed out by the runner's word", RunEnd(rc=254, status="timeout"), SEEN, "TIMEOUT"),
+    ("timed out, killed", replace(LOST, timed_out=True), SEEN, "TIMEOUT"),
+    ("timed out before it started", replace(LOST, timed_out=True), replace(SEEN, started=False), "TIMEOUT"),
+    # 3 no terminal record
+    ("lost", LOST, SEEN, "INTERRUPTED"),
+    ("lost while running", replace(LOST, status="running"), SEEN, "INTERRUPTED"),
+    ("lost before it started", LOST, replace(SEEN, started=False), "INTERRUPTED"),
+    # 4 no start
+    ("never started", RunEnd(rc=4, status="failed"), replace(SEEN, started=False, stats=None), "NOT_STARTED"),
+    ("never started, though well", WELL, replace(SEEN, started=False, stats=None), "NOT_STARTED"),
+    # 5 rc
+    ("failed", BADLY, replace(SEEN, stats=FAILED, failure=BOOM), "TASK_FAILED"),
+    ("failed, then unreachable", BADLY, replace(SEEN, stats=BOTH, failure=AWAY), "TASK_FAILED"),
+    ("failed, its result lost", BADLY, replace(SEEN, stats=FAILED), "TASK_FAILED"),
+    ("bad arguments", BADLY, replace(SEEN, stats=FAILED, failure=WRONG), "BAD_ARGUMENTS"),
+    ("unreachable", RunEnd(rc=4, status="failed"), replace(SEEN, stats=DARK, failure=AWAY), "UNREACHABLE"),
+    ("killed", RunEnd(rc=None, status="failed"), replace(SEEN, stats=None), "ABORTED"),
+    ("killed after stats", RunEnd(rc=None, status="failed"), SEEN, "ABORTED"),
+    ("interrupted by SIGINT", RunEnd(rc=99, status="failed"), replace(SEEN, stats=None), "ABORTED"),
+    ("failed for no reason", RunEnd(rc=1, status="failed"), SEEN, "ABORTED"),
+    # 6 rc 0, and yet
+    ("no hosts", WELL, replace(SEEN, stats=None, no_hosts=True), "NO_HOSTS"),
+    ("no stats", WELL, replace(SEEN, stats=None), "INCONSISTENT"),
+    ("failures", WELL, replace(SEEN, stats=FAILED), "INCONSISTENT"),
+    ("dark", WELL, replace(SEEN, stats=DARK), "INCONSISTENT"),
+    ("host missing", WELL, replace(SEEN, stats=replace(GOOD, processed=frozenset({"h2"}))), "HOST_MISSING"),
+]
+
+
+@pytest.mark.parametrize(("end", "seen", "code"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
+def test_verdict(end: RunEnd, seen: Evidence, code: Code) -> None:
+    found, reason = cause(end, seen)
+    assert found == code
+    assert bool(reason) == bool(code)
+
+
+def test_the_table_reaches_every_code() -> None:
+    assert {row[3] for row in TABLE} == set(get_args(Code))
+
+
+@pytest.mark.parametrize(
+    ("end", "seen", "text"),
+    [
+        (BADLY, replace(SEEN, stats=FAILED, failure=BOOM), "boom"),
+        (BADLY, replace(SEEN, stats=FAILED, tail="fatal: something"), "Its last output: fatal: something"),
+        (
+            RunEnd(rc=4, status="failed", last_lines="\x1b[31mERROR!\x1b[0m"),
+            replace(SEEN, started=False),
+            "output: ERROR!",
+        ),
+        (RunEnd(rc=1, status="failed", last_lines="raw"), replace(SEEN, tail="cleaned"), "Its last output: cleaned"),
+        (
+            replace(BADLY, timed_out=True, limit=30, elapsed=30.6),
+            SEEN,
+            'after 31 s during Ansible task "Try". The limit is 30 s.',
+        ),
+        (replace(BADLY, timed_out=True, last_lines="[sudo] password for ops: "), SEEN, "wait for an answer"),
+        (replace(BADLY, timed_out=True), replace(SEEN, tail="continue connecting (yes/no)?"), "wait for an answer"),
+        (replace(BADLY, canceled=True), SEEN, 'Canceled during Ansible task "Try".'),
+        (replace(BADLY, canceled=True), replace(SEEN, task=""), "Canceled."),
+        (RunEnd(rc=None, status="failed"), replace(SEEN, stats=None), "(killed)"),
+        (WELL, replace(SEEN, stats=FAILED, earlier=BOOM), "counts a failure on h1. boom"),
+    ],
+)
+def test_reason(end: RunEnd, seen: Evidence, text: str) -> None:
+    assert text in cause(end, seen)[1]
+
+
+def test_a_timeout_without_a_question_has_no_hint() -> None:
+    assert "answer" not in cause(replace(BADLY, timed_out=True), replace(SEEN, tail="set the password: done"))[1]
