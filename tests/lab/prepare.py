@@ -1,5 +1,6 @@
 """Makes sure that podman and the lab's images are there: installs what is missing, says what it does."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -28,12 +29,16 @@ _SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
 
 def prepare() -> None:
     """Does nothing, quickly, when everything is there. Raises LabError with one sentence otherwise."""
-    _install_missing()
-    _check_podman()
-    if not image.is_built():
-        _say("Building the lab's images; this takes a few minutes the first time")
-        image.build(_step)
-        _say("The lab's images are ready")
+    lock = Path(tempfile.gettempdir()) / f"obproxy-lab-prepare-{os.getuid()}.lock"
+    with lock.open("w") as file:
+        # Two at a time would install and build the same things twice; the second waits and finds them.
+        fcntl.flock(file, fcntl.LOCK_EX)
+        _install_missing()
+        _check_podman()
+        if not image.is_built():
+            _say("Building the lab's images; this takes a minute or two the first time")
+            image.build(_step)
+            _say("The lab's images are ready")
 
 
 def _install_missing() -> None:

@@ -36,8 +36,8 @@ class Service:
     def password(self) -> str:
         return self.password_file.read_text(encoding="utf-8").strip()
 
-    @property
     def client(self) -> Client:
+        """A caller with the administrator's password; to be closed."""
         return Client(self.url, self.password)
 
 

@@ -26,6 +26,13 @@ def service(lab: Lab) -> Iterator[Service]:
         yield started
 
 
+@pytest.fixture
+def client(service: Service) -> Iterator[Client]:
+    """A caller of it."""
+    with service.client() as opened:
+        yield opened
+
+
 def request(host: LabHost, password: str | None = None) -> dict[str, object]:
     asked: dict[str, object] = {"hostId": host.host_id, "sqlPort": host.sql_port}
     return asked if password is None else asked | {"proxysysPasswd": password}
@@ -55,16 +62,16 @@ def statuses(document: Document) -> list[str]:
 
 
 @pytest.mark.parametrize("version", ["4.3.1.0-1", "1.9.1.1-1919579"])
-def test_adopts_a_running_proxy_and_no_client_notices(service: Service, lab_host: StartHost, version: str) -> None:
+def test_adopts_a_running_proxy_and_no_client_notices(client: Client, lab_host: StartHost, version: str) -> None:
     host = lab_host(version=version)
     pid = host.proxy_pid()
 
     with held(host) as traffic:
-        seen = watch(service.client, service.client.take_over(cluster_id(host), [request(host)]))
+        seen = watch(client, client.take_over(cluster_id(host), [request(host)]))
         answered = list(traffic.answers)
     final = seen[-1][0]
 
-    log = "\n".join(service.client.log(final["id"], s["id"]) for s in final["subtasks"] if s["status"] == "FAILED")
+    log = "\n".join(client.log(final["id"], s["id"]) for s in final["subtasks"] if s["status"] == "FAILED")
     assert final["status"] == "SUCCESSFUL", log
     assert statuses(final) == ["SUCCESSFUL"] * 12
     assert not traffic.problems
@@ -86,30 +93,28 @@ def assert_truthful(seen: Sequence[Document]) -> None:
     assert any("RUNNING" in statuses(document) for document in seen)
 
 
-def test_several_hosts_in_one_request_go_side_by_side(service: Service, lab_host: StartHost) -> None:
+def test_several_hosts_in_one_request_go_side_by_side(client: Client, lab_host: StartHost) -> None:
     hosts = [lab_host() for _ in range(3)]
-    documents = service.client.take_over(1, [request(host) for host in hosts])
+    documents = client.take_over(1, [request(host) for host in hosts])
     assert [document["hostId"] for document in documents] == [host.host_id for host in hosts]
 
-    seen = watch(service.client, documents)
+    seen = watch(client, documents)
 
     assert [document["status"] for document in seen[-1]] == ["SUCCESSFUL"] * 3
     assert any(sum("RUNNING" in statuses(document) for document in state) > 1 for state in seen)
 
 
-def test_a_proxy_with_a_password_of_its_own_needs_it_and_gets_the_clusters(
-    service: Service, lab_host: StartHost
-) -> None:
+def test_a_proxy_with_a_password_of_its_own_needs_it_and_gets_the_clusters(client: Client, lab_host: StartHost) -> None:
     host = lab_host(state="other-password")
-    refused = take_over(service.client, host)
+    refused = take_over(client, host)
     assert refused["status"] == "FAILED"
 
-    final = take_over(service.client, host, password="Adopted#0")
+    final = take_over(client, host, password="Adopted#0")
 
     assert final["status"] == "SUCCESSFUL"
     for document in (refused, final):
         for subtask in document["subtasks"]:
-            log = service.client.log(document["id"], subtask["id"])
+            log = client.log(document["id"], subtask["id"])
             assert "Adopted#0" not in log and "Proxysys#1" not in log and "Proxyro#1" not in log
 
 
@@ -132,45 +137,45 @@ FAILURES = [
 
 @pytest.mark.parametrize(("state", "place", "words"), FAILURES, ids=[state for state, _, _ in FAILURES])
 def test_what_stands_in_the_way_fails_at_its_subtask_and_says_so(
-    service: Service, lab_host: StartHost, state: str, place: int, words: list[str]
+    client: Client, lab_host: StartHost, state: str, place: int, words: list[str]
 ) -> None:
     host = lab_host(state=state)
     pid = host.proxy_pid() if state not in ("unreachable",) else None
 
-    final = take_over(service.client, host)
+    final = take_over(client, host)
 
     assert final["status"] == "FAILED"
     failed = next(subtask for subtask in in_order(final["subtasks"]) if subtask["status"] == "FAILED")
-    log = service.client.log(final["id"], failed["id"])
+    log = client.log(final["id"], failed["id"])
     assert statuses(final) == ["SUCCESSFUL"] * (place - 1) + ["FAILED"] + ["PENDING"] * (12 - place), log
     assert not [word for word in words if word.lower() not in log.lower()], log
     if pid:
         assert host.proxy_pid() == pid
 
 
-def test_versions_below_and_from_4_do_not_mix(service: Service, lab_host: StartHost) -> None:
+def test_versions_below_and_from_4_do_not_mix(client: Client, lab_host: StartHost) -> None:
     host = lab_host(version="1.9.1.1-1919579")
 
-    final = watch(service.client, service.client.take_over(1, [request(host)]))[-1][0]
+    final = watch(client, client.take_over(1, [request(host)]))[-1][0]
 
     failed = next(subtask for subtask in in_order(final["subtasks"]) if subtask["status"] == "FAILED")
-    log = service.client.log(final["id"], failed["id"])
+    log = client.log(final["id"], failed["id"])
     assert failed["name"] == "Prepare obproxy install" and "1.9.1.1" in log and "4.0" in log
 
 
-def test_a_managed_proxy_is_refused_by_name(service: Service, lab_host: StartHost) -> None:
+def test_a_managed_proxy_is_refused_by_name(client: Client, lab_host: StartHost) -> None:
     host = lab_host()
-    assert take_over(service.client, host)["status"] == "SUCCESSFUL"
+    assert take_over(client, host)["status"] == "SUCCESSFUL"
 
     with pytest.raises(Refused, match=f"host {host.host_id} at port 2883 is already managed"):
-        take_over(service.client, host)
+        take_over(client, host)
 
 
-def test_a_host_with_a_running_task_is_refused_by_name(service: Service, lab_host: StartHost) -> None:
+def test_a_host_with_a_running_task_is_refused_by_name(client: Client, lab_host: StartHost) -> None:
     host = lab_host()
-    (running_task,) = service.client.take_over(1, [request(host)])
+    (running_task,) = client.take_over(1, [request(host)])
 
     with pytest.raises(Refused, match=f"Host {host.host_id} .*: {running_task['id']}"):
-        service.client.take_over(1, [request(host)])
+        client.take_over(1, [request(host)])
 
-    watch(service.client, [running_task])
+    watch(client, [running_task])

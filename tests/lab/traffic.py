@@ -40,8 +40,9 @@ def held(host: LabHost, connections: int = 20) -> Iterator[Traffic]:
         yield traffic
     finally:
         stop.set()
-        for thread in threads:
+        for thread, connection in zip(threads, opened, strict=True):
             thread.join(SLOW)
+            connection.close()
 
 
 def _connect(host: LabHost) -> "pymysql.Connection[pymysql.cursors.Cursor]":

@@ -3,6 +3,7 @@
 Whatever goes wrong, the exit status is 0: the real one ends with _exit(0). What went wrong stands in the log.
 """
 
+import itertools
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+from . import hot_restart
 from . import options as command_line
 from .logs import Log
 from .loop import Loop
@@ -40,9 +42,9 @@ def main(arguments: list[str], release: Release | None = None) -> int:
     sys.stderr.write("".join(f"{line}\n" for line in options.echo))
     if options.action != "run":
         return _print(options.action, release)
-    if not options.nodaemon and os.fork():
-        return 0
-    if not options.nodaemon:
+    if not options.nodaemon and not hot_restart.is_successor():
+        if os.fork():
+            return 0
         _detach()
     return _serve(options, arguments, release)
 
@@ -74,6 +76,7 @@ def _home() -> Path:
 
 
 def _serve(options: Options, arguments: list[str], release: Release) -> int:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     home = _home()
     try:
         for name in _DIRECTORIES:
@@ -146,6 +149,17 @@ def _check(settings: Settings) -> None:
         host, _, port = address.partition(":")
         if not host or not port.isdecimal():
             raise StartError(f"bad address in rootservice_list: {address} ret=-4002")
+    if not _has_own_address():
+        raise StartError("fail to get local addr list ret=-4016")
+
+
+def _has_own_address() -> bool:
+    """Whether the host has an IPv4 address other than loopback ones, without which no OBProxy starts."""
+    lines = Path("/proc/net/fib_trie").read_text(encoding="ascii").splitlines()
+    return any(
+        "host LOCAL" in entry and not address.strip().startswith("|-- 127.")
+        for address, entry in itertools.pairwise(lines)
+    )
 
 
 def _bind(service: Service) -> None:
@@ -163,7 +177,6 @@ def _bind(service: Service) -> None:
 
 def run() -> None:
     """What bin/obproxy calls."""
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     status = main(sys.argv)
     sys.stdout.flush()
     sys.stderr.flush()

@@ -17,6 +17,8 @@ TRUE = {"true", "on", "yes", "t", "1"}
 FALSE = {"false", "off", "no", "f", "0"}
 LEVELS = {"debug", "trace", "wdiag", "ediag", "info", "warn", "user_err", "error"}
 PASSWORDS = ("obproxy_sys_password", "observer_sys_password", "observer_sys_password1")
+# Items that were seen not to stand where the reversed order would have them.
+_STORED_LAST = ("enable_xa_route", "refresh_json_config", "proxy_info_check_interval")
 
 _TIME = {"us": 1, "ms": 1000, "s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000, "": 1_000_000}
 _SIZE = {"b": 1, "k": 1 << 10, "m": 1 << 20, "": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
@@ -144,5 +146,7 @@ class Settings:
         return _number("time", self._values[name]) / 1_000_000
 
     def stored(self) -> dict[str, str]:
-        """What belongs into the configuration store."""
-        return {d.name: value for d, value in self if not d.is_virtual}
+        """What belongs into the configuration store, in the order that SHOW PROXYCONFIG ALL shows afterwards."""
+        values = {d.name: value for d, value in self if not d.is_virtual}
+        backwards = [name for name in reversed(values) if name not in _STORED_LAST]
+        return {name: values[name] for name in (*backwards, *_STORED_LAST) if name in values}

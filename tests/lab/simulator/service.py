@@ -4,6 +4,7 @@ import functools
 import signal
 import socket
 
+from . import hot_restart
 from .logs import Log
 from .loop import Loop, on_signal
 from .proxy import Proxy
@@ -12,6 +13,10 @@ from .server import Listener, MetricsConnection, SqlConnection, Stream, listen
 # Seen after SIGTERM: connections closed after 0.6 s, the process gone after 2 s (facts/obproxy-observed.md).
 _CLOSE_AFTER = 0.6
 _GONE_AFTER = 2.0
+_EXIT_TAKES = 1.5
+_HAND_OVER_TAKES = 2.0
+
+_NO_COMMAND, _EXIT, _RESTART = "0", "1", "2"  # values of proxy_local_cmd
 
 
 class Service:
@@ -22,9 +27,17 @@ class Service:
         self._listeners: list[Listener] = []
         self._connections: set[SqlConnection] = set()
         self._stopped_by_signal = False
+        self._has_exporter = False
 
     def bind(self) -> None:
         """Opens the ports. Raises OSError if the SQL or the RPC port is taken; a taken exporter port is only logged."""
+        sockets = hot_restart.inherited_sockets() or self._open_sockets()
+        accept = functools.partial(SqlConnection, self._loop, proxy=self._proxy, open_connections=self._connections)
+        self._listeners.append(Listener(self._loop, sockets[0], accept))
+        self._listeners += [Listener(self._loop, sock, self._ignore) for sock in sockets[1:]]
+        self._bind_exporter()
+
+    def _open_sockets(self) -> list[socket.socket]:
         values = self._proxy.effective
         sockets = [listen(values["local_bound_ip"], int(values["listen_port"]))]
         try:
@@ -33,10 +46,7 @@ class Service:
         except OSError:
             sockets[0].close()
             raise
-        accept = functools.partial(SqlConnection, self._loop, proxy=self._proxy, open_connections=self._connections)
-        self._listeners.append(Listener(self._loop, sockets[0], accept))
-        self._listeners += [Listener(self._loop, sock, self._ignore) for sock in sockets[1:]]
-        self._bind_exporter()
+        return sockets
 
     def _bind_exporter(self) -> None:
         try:
@@ -47,11 +57,13 @@ class Service:
             return
         accept = functools.partial(MetricsConnection, self._loop, proxy=self._proxy)
         self._listeners.append(Listener(self._loop, sock, accept))
+        self._has_exporter = True
 
     def run(self) -> bool:
         """Serves until the end. Whether a signal ended it."""
         for number in (signal.SIGTERM, signal.SIGINT):
             on_signal(number, self._terminate)
+        self._watch_local_command()
         if seconds := self._proxy.simulation.seconds("die_after"):
             self._loop.call_later(seconds, self._loop.stop)
         self._loop.run()
@@ -70,6 +82,37 @@ class Service:
             listener.close()
         for connection in list(self._connections):
             connection.close()
+
+    def _watch_local_command(self) -> None:
+        """proxy_local_cmd is looked at every few seconds: 1 ends the process, 2 starts another one in its place."""
+        command = self._proxy.settings["proxy_local_cmd"]
+        if command == _EXIT:
+            self._shut_down(0.0, _EXIT_TAKES)
+        elif command == _RESTART:
+            self._hand_over()
+        else:
+            interval = self._proxy.settings.seconds("proxy_hot_upgrade_check_interval")
+            self._loop.call_later(interval, self._watch_local_command)
+
+    def _hand_over(self) -> None:
+        """Gives the listening sockets to a new process, serves the open connections to their end, and goes."""
+        self._proxy.settings.put("proxy_local_cmd", _NO_COMMAND)
+        exporter = self._listeners[-1:] if self._has_exporter else []
+        kept = [listener for listener in self._listeners if listener not in exporter]
+        for listener in exporter:
+            listener.close()
+        hot_restart.spawn(self._proxy, [listener.socket for listener in kept])
+        for listener in kept:
+            listener.close()
+        self._loop.call_later(_HAND_OVER_TAKES, self._stop_when_idle)
+        timeout = int(self._proxy.settings["hot_upgrade_exit_timeout"]) / 1_000_000
+        self._loop.call_later(max(timeout, _HAND_OVER_TAKES), self._loop.stop)
+
+    def _stop_when_idle(self) -> None:
+        if self._connections:
+            self._loop.call_later(0.5, self._stop_when_idle)
+        else:
+            self._loop.stop()
 
     def _ignore(self, sock: socket.socket) -> Stream:
         """The RPC port accepts and says nothing."""

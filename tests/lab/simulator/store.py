@@ -13,7 +13,7 @@ create table if not exists proxy_config (
   config_level text
 )"""
 _PUT = "insert or replace into proxy_config values ('-1', '', '0', '', '', ?, ?, 'LEVEL_GLOBAL')"
-_ALL = "select vid, vip, vport, tenant_name, cluster_name, name, value, config_level from proxy_config"
+_ALL = "select vid, vip, vport, tenant_name, cluster_name, name, value, config_level from proxy_config order by rowid"
 COLUMNS = ("vid", "vip", "vport", "tenant_name", "cluster_name", "name", "value", "config_level")
 
 

@@ -38,17 +38,24 @@ def packet(sequence: int, payload: bytes) -> bytes:
 def take_packet(buffer: bytearray) -> tuple[int, bytes] | None:
     """Cuts the first whole packet off the buffer: (sequence, payload), or None while it is incomplete.
 
-    A payload of 16 MB and more comes in several packets; the real one loses count there, so it is a BadPacket.
+    A payload of 16 MB and more comes in several packets. The real one loses count there, so when all of it has come
+    it is a BadPacket.
     """
-    if len(buffer) < 4:
-        return None
-    length = int.from_bytes(buffer[:3], "little")
-    if length == MAX_PAYLOAD:
+    start = 0
+    while True:
+        if len(buffer) < start + 4:
+            return None
+        length = int.from_bytes(buffer[start : start + 3], "little")
+        end = start + 4 + length
+        if len(buffer) < end:
+            return None
+        if length < MAX_PAYLOAD:
+            break
+        start = end
+    sequence, payload = buffer[3], bytes(buffer[start + 4 : end])
+    del buffer[:end]
+    if start:
         raise BadPacket("payload of more than one packet")
-    if len(buffer) < 4 + length:
-        return None
-    sequence, payload = buffer[3], bytes(buffer[4 : 4 + length])
-    del buffer[: 4 + length]
     return sequence, payload
 
 
