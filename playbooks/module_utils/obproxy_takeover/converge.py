@@ -3,7 +3,7 @@
 Standard library only, Python 3.6 or newer. In check mode it only says what it would do.
 """
 
-# ruff: noqa: PTH101, PTH103, PTH104, PTH106, PTH108, PTH110, PTH116, PTH120, PTH123, PTH208
+# ruff: noqa: PTH101, PTH103, PTH104, PTH106, PTH108, PTH110, PTH116, PTH118, PTH119, PTH120, PTH123, PTH208
 
 import errno
 import json
@@ -11,8 +11,6 @@ import os
 import pwd
 import signal
 import stat
-import subprocess
-import tempfile
 
 MARKER = "OBPROXY-RESULT "
 TEMPORARY = ".obproxy-takeover-"
@@ -45,7 +43,8 @@ def same(path: str, text: "str | None", wanted: dict) -> bool:
 
 def write(path: str, text: str, mode: int) -> None:
     """Put a text in place so that a reader sees the former or the new one, whole, whatever happens meanwhile."""
-    descriptor, temporary = tempfile.mkstemp(prefix=TEMPORARY, dir=os.path.dirname(path))
+    temporary = os.path.join(os.path.dirname(path), f"{TEMPORARY}{os.getpid()}-{os.path.basename(path)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     try:
         with open(descriptor, "w", encoding="utf-8", newline="") as file:
             file.write(text)
@@ -73,6 +72,8 @@ def place(path: str, wanted: dict) -> None:
 
 def run(commands: "list[list[str]]", seconds: int) -> None:
     """Commands one after the other; raises Problem with what the failing one said."""
+    import subprocess  # half of this program's start, and most runs need no command
+
     for command in commands:
         ended = subprocess.Popen(
             command,

@@ -25,7 +25,7 @@ def program(name: str, arguments: dict[str, Any]) -> bytes:
     The arguments travel base64-encoded: whatever they hold, they cannot become code (facts/ansible-speed.md, traps).
     """
     data = base64.b64encode(json.dumps(arguments).encode()).decode()
-    return f'{_source(name)}\n\nimport base64\nmain(json.loads(base64.b64decode("{data}").decode()))\n'.encode()
+    return f'{_source(name)}\n\nimport binascii\nmain(json.loads(binascii.a2b_base64("{data}").decode()))\n'.encode()
 
 
 def answer_in(output: str) -> dict[str, Any]:
