@@ -81,8 +81,9 @@ def submit(
     if not all(host_id.isdigit() and (port or "2883").isdigit() for host_id, _, port in with_ports):
         raise SystemExit(f"Each host must be HOST_ID or HOST_ID:SQL_PORT, found: {' '.join(host)}")
     hosts = [{"hostId": int(host_id), "sqlPort": int(port or 2883)} for host_id, _, port in with_ports]
-    for document in _ask(url, password_file).take_over(cluster_id, hosts):
-        print(document["id"])
+    with _ask(url, password_file) as client:
+        for document in client.take_over(cluster_id, hosts):
+            print(document["id"])
 
 
 @main.command()
@@ -93,14 +94,12 @@ def watch(
     as_json: Annotated[bool, typer.Option("--json", help="Print the final documents as JSON.")] = False,
 ) -> None:
     """Show task instances filling until all have ended; exits with 1 when one has failed."""
-    client = _ask(url, password_file)
-    documents = _watch_live(client, task_id) if sys.stdout.isatty() else _watch_lines(client, task_id)
-    if as_json:
-        print(json.dumps(list(documents), indent=2, ensure_ascii=False))
-    for document in documents:
-        for subtask in document["subtasks"]:
-            if subtask["status"] == "FAILED":
-                print(f"\n{subtask['name']} failed:\n{client.log(document['id'], subtask['id'])}", file=sys.stderr)
+    with _ask(url, password_file) as client:
+        documents = _watch_live(client, task_id) if sys.stdout.isatty() else _watch_lines(client, task_id)
+        if as_json:
+            print(json.dumps(list(documents), indent=2, ensure_ascii=False))
+        for document in documents:
+            _print_failures(client, document)
     raise SystemExit(any(document["status"] == "FAILED" for document in documents))
 
 
@@ -128,6 +127,12 @@ def _watch_lines(client: Client, task_ids: Sequence[int]) -> list[Document]:
         printed.update(new)
         print("\n".join(new), flush=True, end="\n" if new else "")
     return documents
+
+
+def _print_failures(client: Client, document: Document) -> None:
+    for subtask in document["subtasks"]:
+        if subtask["status"] == "FAILED":
+            print(f"\n{subtask['name']} failed:\n{client.log(document['id'], subtask['id'])}", file=sys.stderr)
 
 
 def _ask(url: str, password_file: Path) -> Client:

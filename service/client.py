@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -21,10 +21,16 @@ class Refused(Exception):
 
 
 class Client:
-    """A caller's view of the service at `url`."""
+    """A caller's view of the service at `url`; a context manager that closes its connections."""
 
     def __init__(self, url: str, password: str, *, user: str = "admin") -> None:
         self._http = httpx.Client(base_url=url, auth=(user, password), timeout=TIMEOUT)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
 
     def take_over(self, cluster_id: int, hosts: Sequence[JSON]) -> list[Document]:
         """POST takeOver; the task instances, one a host."""
