@@ -286,9 +286,9 @@ def _log(progress: Progress, event: Mapping[str, Any], notes: Sequence[str]) -> 
         early = "\n".join(filter(None, [progress.early, text]))
         return replace(progress, early=early[:EVENT_LIMIT]), []
     room = min(EVENT_LIMIT, ROLE_LIMIT - progress.logged)
-    logged = progress.logged + len(text)
+    progress = replace(progress, logged=progress.logged + min(len(text), room))
     if len(text) > room:
-        note = [f"[cut: {len(text) - room} characters more]"] if room > 0 else []
+        note = [f"[cut: {len(text) - room} characters more]"] if room else []
         is_failure = event.get("event") in ("runner_on_failed", "runner_on_unreachable")
-        text = "\n".join(filter(None, [text[: max(room, 0)], *note, results.vital(event) if is_failure else ""]))
-    return replace(progress, logged=logged), [Logged(role=progress.role, text=text)] if text else []
+        text = "\n".join(filter(None, [text[:room], *note, results.vital(event) if is_failure else ""]))
+    return progress, [Logged(role=progress.role, text=text)] if text and progress.role else []

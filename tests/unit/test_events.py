@@ -116,6 +116,12 @@ def test_the_log_of_a_role_is_cut_but_for_failures() -> None:
     assert changes[-1] == Logged(role="second", text="a fresh log")
 
 
+def test_one_huge_event_does_not_use_up_the_log_of_its_role() -> None:
+    progress, _ = take(started(), event("verbose", "x" * (events.ROLE_LIMIT + 1)))
+    _, changes = take(progress, event("verbose", "and on"))
+    assert changes == [Logged(role="first", text="and on")]
+
+
 def test_the_role_that_passes_the_limit_says_so_once() -> None:
     progress, _ = take(started(), *[event("verbose", "y" * events.EVENT_LIMIT)] * 63, event("verbose", "z" * 16_000))
     _, changes = take(progress, event("verbose", "w" * 1_000), event("verbose", "never"))
