@@ -21,10 +21,10 @@ def task_instance(task: TaskInstance, subtasks: Collection[Subtask]) -> JSON:
     """A TaskInstance as takeOver answers it: `creator` is a string, `context` is there, subtasks carry `className`."""
     return _present(
         context={
-            "listMap": task.context["listMap"],
+            "listMap": dict(sorted(task.context["listMap"].items())),
             "parallel": False,
             "parallelIdx": -1,
-            "stringMap": task.context["stringMap"],
+            "stringMap": dict(sorted(task.context["stringMap"].items())),
         },
         creator=task.creator,
         executor=task.executor,

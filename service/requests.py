@@ -87,7 +87,10 @@ _LONG: TypeAdapter[int] = TypeAdapter(SpelledLong)
 
 
 async def _read(request: Request, limit: int) -> bytes:
-    """The body, given up as soon as it is too large: neither a Content-Length nor its absence is trusted."""
+    """The body, given up as soon as it is too large, at best before it comes; what is announced is only a hint."""
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced[:20]) > limit:
+        raise BodyTooLarge(limit=limit)
     content = bytearray()
     async for chunk in request.stream():
         content += chunk

@@ -1,0 +1,76 @@
+"""What tests of the HTTP side share: the shape every answer has, and what the database holds."""
+
+import json
+import re
+from typing import Any
+
+import httpx
+from psycopg.sql import SQL, Identifier
+
+from service.answers import Failure
+from service.resources import Resources
+
+TABLES = (
+    "obproxy_server",
+    "task_instance",
+    "subtask_instance",
+    "subtask_dependency",
+    "task_secret",
+    "procrastinate_jobs",
+)
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{0,2}[1-9])?(Z|[+-]\d\d:\d\d)")
+
+
+def take_over_body(*host_ids: int, password: str | None = None) -> dict[str, Any]:
+    """A takeOver request for `host_ids`."""
+    given = {} if password is None else {"proxysysPasswd": password}
+    return {"hosts": [{"hostId": host_id, "sqlPort": 2883, **given} for host_id in host_ids]}
+
+
+async def take_over(client: httpx.AsyncClient, *host_ids: int, cluster_id: int = 1) -> list[dict[str, Any]]:
+    """Take `host_ids` over; the task instances."""
+    answer = await client.post(f"/api/v2/obproxy/clusters/{cluster_id}/takeOver", json=take_over_body(*host_ids))
+    assert answer.status_code == 200, answer.text
+    found: list[dict[str, Any]] = answer.json()["data"]["contents"]
+    return found
+
+
+def assert_envelope(answer: httpx.Response) -> dict[str, Any]:
+    """The answer's JSON, which has OCP's envelope (facts/ocp-api.md 4.1, 4.2)."""
+    body: dict[str, Any] = answer.json()
+    assert list(body) == sorted(body)
+    assert {"duration", "server", "status", "successful", "timestamp", "traceId"} < set(body)
+    assert body["status"] == answer.status_code
+    assert body["successful"] is (answer.status_code < 400)
+    assert TIME.fullmatch(body["timestamp"])
+    assert re.fullmatch("[0-9a-f]{10}", body["server"])
+    assert re.fullmatch("([0-9a-f]{16})?", body["traceId"])
+    return body
+
+
+def assert_failure(answer: httpx.Response) -> Failure:
+    """The answer, which has the envelope and OCP's shape of an error."""
+    assert_envelope(answer)
+    return Failure.model_validate_json(answer.content)
+
+
+def assert_sorted(value: Any) -> None:
+    """The properties of every object in `value` are in alphabetical order."""
+    if isinstance(value, dict):
+        assert list(value) == sorted(value), json.dumps(value)
+        value = list(value.values())
+    if isinstance(value, list):
+        for inner in value:
+            assert_sorted(inner)
+
+
+async def count_rows(resources: Resources) -> dict[str, int]:
+    """How many rows each table has that a takeover writes to."""
+    counts = {}
+    async with resources.database.transaction() as connection:
+        for table in TABLES:
+            cursor = await connection.execute(SQL("SELECT count(*) AS n FROM {}").format(Identifier(table)))
+            row = await cursor.fetchone()
+            assert row
+            counts[table] = row["n"]
+    return counts
