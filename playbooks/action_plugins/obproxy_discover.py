@@ -30,6 +30,7 @@ class ActionModule(HostAction):
         self._port: int = arguments["sql_port"]
         arguments["record_file"] = f"{arguments['state_directory']}/before-{self._port}.json"
         arguments["pending_file"] = f"{arguments['state_directory']}/pending-{self._port}.json"
+        arguments["asked"] = {key: arguments[key] for key in self.OPTIONS}
         host = self.on_host("probe", _question(arguments))
         facts = assemble(host, self._sql(host), arguments)
         return {"changed": False, "ansible_facts": {"obproxy": facts}, "obproxy_server": server_row(facts)}

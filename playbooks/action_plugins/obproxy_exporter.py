@@ -17,7 +17,10 @@ _SECONDS = 10
 
 class ActionModule(HostAction):
     def act(self, arguments: dict[str, Any]) -> Result:
-        port = int(self.facts["exporter"]["port"])
+        return self.not_yet() or self._act(arguments)
+
+    def _act(self, arguments: dict[str, Any]) -> Result:
+        port = self._own_port()
         with self.tunnels() as tunnels:
             try:
                 status, body = self._get(tunnels, port)
@@ -33,6 +36,22 @@ class ActionModule(HostAction):
             "msg": f"the exporter at port {port} answers, {lines} odp_ lines",
             "obproxy_server": {"exporter_port": port},
         }
+
+    def _own_port(self) -> int:
+        exporter = self.facts["exporter"]
+        port = int(exporter["port"])
+        if exporter["held_by"] == "proxy":
+            return port
+        found, holder = f"nothing listens on port {port}", exporter["holder"]
+        if holder:
+            name = holder["comm"] or "a process"
+            found = f"port {port} is held by {name} (pid {holder['pid'] or 'unknown'}, owner {holder['owner']})"
+        raise Broken(
+            "The exporter's port is the OBProxy's own",
+            found,
+            "free the port or change prometheus_listen_port, then start the OBProxy again: it opens the port when it "
+            "starts, and goes on without metrics when the port is taken",
+        )
 
     def _get(self, tunnels: Tunnels, port: int) -> tuple[int, bytes]:
         channel = tunnels.channel(port)

@@ -21,6 +21,9 @@ class ActionModule(HostAction):
     }
 
     def act(self, arguments: dict[str, Any]) -> Result:
+        return self.not_yet() or self._act(arguments)
+
+    def _act(self, arguments: dict[str, Any]) -> Result:
         wished, facts = arguments["wished"], self.facts
         todo = differences(wished, facts["parameters"], facts["restart_parameters"])
         self._require_settable(wished, todo, arguments["allow_restart"])

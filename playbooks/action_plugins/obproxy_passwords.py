@@ -26,6 +26,9 @@ class ActionModule(HostAction):
     }
 
     def act(self, arguments: dict[str, Any]) -> Result:
+        return self.not_yet() or self._act(arguments)
+
+    def _act(self, arguments: dict[str, Any]) -> Result:
         wanted, notes = self._wanted(arguments["target"])
         for name, password in wanted.items():
             if why := why_not_settable(password):

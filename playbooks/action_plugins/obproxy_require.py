@@ -48,4 +48,5 @@ class ActionModule(ActionBase):
         conditions = rule["that"] if isinstance(rule["that"], list) else [rule["that"]]
         if all(self._templar.evaluate_conditional(condition) for condition in conditions):
             return None
-        return Broken(*(str(self._templar.template(rule[key])) for key in ("rule", "found", "remedy")))
+        texts = (str(self._templar.template(rule[key])) for key in ("rule", "found", "remedy"))
+        return Broken(*(" ".join(text.split()) for text in texts))  # a template's line ends are no part of its sentence

@@ -23,6 +23,9 @@ class ActionModule(HostAction):
     }
 
     def act(self, arguments: dict[str, Any]) -> Result:
+        return self.not_yet() or self._act(arguments)
+
+    def _act(self, arguments: dict[str, Any]) -> Result:
         version = self._check()
         facts = self.facts
         row = server_row(facts) | {"exporter_port": facts["exporter"]["port"], "managed_by": arguments["managed_by"]}

@@ -7,7 +7,7 @@ An Ansible module would cost 0.2 s on the host for unpacking itself; a program o
 from typing import Any, ClassVar
 
 from ansible import constants
-from ansible.errors import AnsibleConnectionFailure
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 
 from .masking import scrub
@@ -60,6 +60,34 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
         """Check mode: Ansible leaves it to an action plugin to change nothing."""
         return bool(self._task.check_mode)
 
+    def not_yet(self) -> Result | None:
+        """The result of a check-mode run for work that has to wait until the OBProxy has been started; None when it
+        runs. Raises Broken when it neither runs nor is being checked."""
+        if self.facts["running"]:
+            return None
+        if self.checking:
+            return {"changed": True, "msg": "the OBProxy does not run yet; this would follow its start"}
+        raise Broken(
+            "The OBProxy runs",
+            f"nothing listens on port {self.facts['sql_port']}",
+            "start it, or run the roles before this one too",
+        )
+
+    def rediscover(self) -> Result:
+        """Look at the host again after an install or a start, by the action that the play began with."""
+        task = self._task.copy()
+        task.args = self.facts["asked"]
+        action = self._shared_loader_obj.action_loader.get(
+            "obproxy_discover",
+            task=task,
+            connection=self._connection,
+            play_context=self._play_context,
+            loader=self._loader,
+            templar=self._templar,
+            shared_loader_obj=self._shared_loader_obj,
+        )
+        return dict(action.run(task_vars=self.task_vars))
+
     def secrets(self) -> dict[str, str | None]:
         """The secret variables' values, None for one that is not given."""
         return {name: self._secret(name) for name in SECRETS}
@@ -86,6 +114,8 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
                 str(failure.message).strip(),
                 "check ansible_host, the key, known_hosts and the network: ansible -m ping HOST",
             ) from None
+        except AnsibleError as failure:  # "Missing sudo password": the plugin waits for no prompt
+            raise _not_root(str(failure.message)) from None
         try:
             return answer_in(ended["stdout"])
         except NoAnswer:
@@ -161,10 +191,14 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
         return {"changed": bool(diffs)} | ({"diff": diffs} if self._task.diff else {})
 
 
+def _not_root(found: str) -> Broken:
+    return Broken("The login user becomes root without a password", found, "allow it in the host's sudoers")
+
+
 def _no_answer(python: str, ended: dict[str, Any]) -> Broken:
     said = (ended["stderr"] or ended["stdout"]).strip()[-500:] or f"exit status {ended['rc']} without a word"
     if "sudo" in said or "password is required" in said.lower():
-        return Broken("The login user becomes root without a password", said, "allow it in the host's sudoers")
+        return _not_root(said)
     if ended["rc"] in (126, 127):
         return Broken(
             "The host has Python 3.6 or newer", f"{python}: {said}", "install it, or set ansible_python_interpreter"

@@ -24,6 +24,7 @@ def assemble(host: Facts, sql: Facts, wanted: Facts) -> Facts:
     others = [found for found in processes if found is not proxy and found not in watchdogs]
     facts: Facts = {
         "sql_port": wanted["sql_port"],
+        "asked": wanted["asked"],
         "host": host["host"],
         "running": proxy is not None,
         "process": proxy,

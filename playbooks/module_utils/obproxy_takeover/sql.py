@@ -5,7 +5,7 @@ statements (facts/obproxy.md 4.5, facts/obproxy-observed.md "Clients").
 """
 
 import socket
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -25,7 +25,7 @@ class SqlError(Exception):
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(f"{text} (code {code})")
-        self.code = code
+        self.code, self.text = code, text
 
 
 class Denied(SqlError):
@@ -117,7 +117,7 @@ def _ignored_at_close() -> Any:
         return
 
 
-def log_in(open_channel: Opener, candidates: Iterable[tuple[str, str]]) -> tuple[str, str, Session]:
+def log_in(open_channel: Opener, candidates: Sequence[tuple[str, str]]) -> tuple[str, str, Session]:
     """Try (name, password) candidates in order, each over a connection of its own: OBProxy closes a refused one.
 
     Returns the name and password that worked, and the session. Raises Denied when none did, SqlError when the port
@@ -137,7 +137,8 @@ def log_in(open_channel: Opener, candidates: Iterable[tuple[str, str]]) -> tuple
         except SqlError:
             channel.close()
             raise
-    raise refused or Denied(_ACCESS_DENIED, "there was no password to try")
+    names = ", ".join(name for name, _ in candidates)
+    raise Denied(_ACCESS_DENIED, f"{refused.text if refused else 'no password'}; tried: {names}")
 
 
 def apply(session: Session, differences: Sequence[Difference]) -> None:
