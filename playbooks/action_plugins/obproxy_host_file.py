@@ -17,6 +17,7 @@ class ActionModule(HostAction):
         "mode": {"type": "str", "default": "0644"},
         "directory_mode": {"type": "str", "default": "0755"},
         "replace": {"type": "bool", "default": True},
+        "keep": {"type": "bool", "default": False},
         "prune": {"type": "bool", "default": False},
         "as_owner_of": {"type": "path"},
         "commands": {"type": "list", "elements": "list", "default": []},
@@ -25,7 +26,7 @@ class ActionModule(HostAction):
     }
 
     def act(self, arguments: dict[str, Any]) -> Result:
-        file = {key: arguments[key] for key in ("path", "mode", "directory_mode", "replace", "prune")}
+        file = {key: arguments[key] for key in ("path", "mode", "directory_mode", "replace", "keep", "prune")}
         file["text"] = (arguments["content"] or "") if arguments["state"] == "present" else None
         options = {key: arguments[key] for key in ("as_owner_of", "commands")}
         result = self.converge(arguments["rule"], [file], **options)

@@ -16,12 +16,15 @@ _SECONDS = 1800
 class ActionModule(HostAction):
     OPTIONS: ClassVar[dict[str, Any]] = {
         "name": {"type": "str", "required": True},
-        "version": {"type": "str", "required": True},
+        "version": {"type": "str", "default": ""},
+        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         "allow": {"type": "bool", "default": False},
     }
 
     def act(self, arguments: dict[str, Any]) -> Result:
         facts, wanted = self.facts, f"{arguments['name']}-{arguments['version']}"
+        if arguments["state"] == "absent":
+            return self._remove(facts)
         if len(facts["packages"]) > 1:
             raise Broken(
                 "Only one OBProxy package is installed",
@@ -62,3 +65,17 @@ class ActionModule(HostAction):
                 "look at the host's package repositories",
             )
         return {"changed": True, "msg": f"installed {wanted}", "ansible_facts": self.rediscover()["ansible_facts"]}
+
+    def _remove(self, facts: dict[str, Any]) -> Result:
+        """For the rollback of an install: takes the one package away again."""
+        if not facts["packages"]:
+            return {"changed": False, "msg": "no OBProxy package is installed"}
+        package = facts["packages"][0]
+        if not self.checking:
+            ended = self._low_level_execute_command(f"timeout {_SECONDS} rpm -e {shlex.quote(package)}")
+            if ended["rc"] != 0:
+                said = (ended["stderr"] or ended["stdout"]).strip()[-500:]
+                raise Broken(
+                    "The package that the takeover installed can be removed", said, f"remove {package} by hand"
+                )
+        return {"changed": True, "msg": f"removed {package}"}

@@ -1,4 +1,4 @@
-"""Action plugin obproxy_start: the OBProxy runs and answers; starts one that does not, with consent (see library/)."""
+"""Action plugin obproxy_start: sees that the OBProxy runs; with consent starts one that does not (see library/)."""
 
 import sys
 from pathlib import Path
@@ -15,8 +15,9 @@ _LOGGED_IN = ("given", "cluster", "empty")
 
 class ActionModule(HostAction):
     OPTIONS: ClassVar[dict[str, Any]] = {
+        "state": {"type": "str", "choices": ["started", "stopped"], "default": "started"},
         "allow": {"type": "bool", "default": False},
-        "app_name": {"type": "str", "required": True},
+        "app_name": {"type": "str", "default": ""},
         "config_server_url": {"type": "str", "default": ""},
         "rs_list": {"type": "str", "default": ""},
         "seconds": {"type": "int", "default": 60},
@@ -24,6 +25,8 @@ class ActionModule(HostAction):
 
     def act(self, arguments: dict[str, Any]) -> Result:
         facts = self.facts
+        if arguments["state"] == "stopped":
+            return self._stop(facts)
         if facts["running"]:
             return self._healthy(facts) | {"changed": False}
         if not arguments["allow"]:
@@ -71,3 +74,13 @@ class ActionModule(HostAction):
         }
         if problem := self.on_host("start", wanted).get("problem"):
             raise Broken("A stopped OBProxy starts", problem, "look at log/obproxy.log in its home")
+
+    def _stop(self, facts: dict[str, Any]) -> Result:
+        """Its watchdogs first: they would start it again within a second (facts/obproxy.md trap 14)."""
+        if not facts["running"]:
+            return {"changed": False, "msg": "it does not run"}
+        if not self.checking:
+            wanted = {"watchdogs": facts["watchdogs"], "process": facts["process"], "seconds": 30}
+            if problem := self.on_host("stop", wanted).get("problem"):
+                raise Broken("The OBProxy that the takeover started stops", problem, "stop it by hand")
+        return {"changed": True, "msg": f"stopped pid {facts['process']['pid']}"}

@@ -175,7 +175,7 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
     def converge(self, rule: str, files: list[dict[str, Any]], **options: Any) -> Result:
         """Bring files on the host to their wanted texts (converge.py); the result carries `changed` and `diff`."""
         wanted = {"check": self.checking, "as_owner_of": None, "commands": [], "process": None, "seconds": 60}
-        usual = {"mode": "0644", "replace": True, "directory_mode": "0755", "prune": False}
+        usual = {"mode": "0644", "replace": True, "directory_mode": "0755", "keep": False, "prune": False}
         answer = self.on_host("converge", wanted | options | {"files": [usual | file for file in files]})
         if answer.get("problem"):
             raise Broken(rule, answer["problem"], "see what was found; nothing was left half done, so run it again")

@@ -14,6 +14,7 @@ import stat
 
 MARKER = "OBPROXY-RESULT "
 TEMPORARY = ".obproxy-takeover-"
+KEPT = ".before-takeover"  # ending of the copy of a file that was not ours
 
 
 class Problem(Exception):
@@ -58,12 +59,18 @@ def write(path: str, text: str, mode: int) -> None:
 
 
 def place(path: str, wanted: dict) -> None:
-    """Write or remove one file, and the directory that only it needs."""
+    """Write or remove one file, and the directory that only it needs. With `keep`, a file that was there before is
+    put aside by the first write and comes back instead of the removal."""
     directory = os.path.dirname(path)
     if wanted["text"] is not None:
         if not os.path.exists(directory):
             os.makedirs(directory, int(wanted["directory_mode"], 8))
+        if wanted["keep"] and os.path.exists(path) and not os.path.exists(path + KEPT):
+            os.link(path, path + KEPT)
         write(path, wanted["text"], int(wanted["mode"], 8))
+        return
+    if wanted["keep"] and os.path.exists(path + KEPT):
+        os.rename(path + KEPT, path)
         return
     os.unlink(path)
     if wanted["prune"] and not os.listdir(directory):
@@ -112,7 +119,7 @@ def still_runs(process: dict) -> bool:
 
 
 def converge(wanted: dict) -> dict:
-    """`wanted`: files [{path, text or None, mode, replace, directory_mode, prune}], check, as_owner_of, commands,
+    """`wanted`: files [{path, text or None, mode, replace, directory_mode, keep, prune}], check, as_owner_of, commands,
     process, seconds. When a command fails the former texts are put back."""
     if wanted["process"] and not still_runs(wanted["process"]):
         raise Problem(f"the OBProxy with pid {wanted['process']['pid']} does not run any more")
@@ -128,7 +135,7 @@ def converge(wanted: dict) -> dict:
         run(wanted["commands"] if done else [], wanted["seconds"])
     except Problem:
         for item in done:
-            place(item["path"], dict(item, text=before[item["path"]], prune=True))
+            place(item["path"], dict(item, text=before[item["path"]], keep=False))
         raise
     return {"changed": [{"path": item["path"], "before": before[item["path"]], "after": item["text"]} for item in todo]}
 

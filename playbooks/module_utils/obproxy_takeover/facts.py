@@ -13,6 +13,7 @@ from .masking import MASK, is_secret, stage_one
 from .versions import name_of_package, version_in, version_of_package
 
 Facts = dict[str, Any]
+_TOLD = 100  # characters of a command line that a message shows
 
 
 def assemble(host: Facts, sql: Facts, wanted: Facts) -> Facts:
@@ -28,11 +29,11 @@ def assemble(host: Facts, sql: Facts, wanted: Facts) -> Facts:
         "host": host["host"],
         "running": proxy is not None,
         "process": proxy,
-        "proxies": len(proxies),
+        "proxies": [told(found) for found in proxies],
         "port_holder": host["holders"].get(str(wanted["sql_port"])),
         "watchdogs": [found["pid"] for found in watchdogs],
         "supervised": bool(watchdogs),
-        "others": others,
+        "others": [told(found) for found in others],
         "package": host["package"],
         "packages": host["packages"],
         "missing_commands": host["missing_commands"],
@@ -54,6 +55,15 @@ def assemble(host: Facts, sql: Facts, wanted: Facts) -> Facts:
 def is_proxy(process: Facts) -> bool:
     """An OBProxy by its comm or executable, never by its arguments (facts/obproxy.md 7.4)."""
     return process["comm"] == "obproxy" or Path(process["exe"]).name == "obproxy"
+
+
+def told(process: Facts) -> str:
+    """One process in words, for messages."""
+    ports = f" at ports {', '.join(map(str, process['ports']))}" if process["ports"] else ""
+    return (
+        f"{process['keyword']} with pid {process['pid']} of {process['owner']} in {process['home']}{ports} "
+        f"({process['cmdline'][:_TOLD]})"
+    )
 
 
 def is_watchdog_of(process: Facts, proxy: Facts) -> bool:

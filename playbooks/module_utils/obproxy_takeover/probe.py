@@ -232,9 +232,11 @@ def disk(path: str) -> dict:
     while there != "/" and not os.path.exists(there):
         there = os.path.dirname(there) or "/"
     room = os.statvfs(there)
+    free = room.f_bavail * room.f_frsize // 2**20
     return {
         "path": path,
-        "free_mb": room.f_bavail * room.f_frsize // 2**20,
+        "free_mb": free,
+        "told": f"{path} has {free} MiB free",
         "free_inodes": room.f_favail if room.f_files else None,
         "read_only": bool(room.f_flag & os.ST_RDONLY),
     }
