@@ -121,11 +121,7 @@ def failure(event: Mapping[str, Any], items: Iterable[str] = ()) -> str:
     data = mapping(event.get("event_data"))
     res = mapping(data.get("res"))
     text = HIDDEN if _is_hidden(res) else paragraph(" ".join(filter(None, [_said(res), *items])))
-    if not text:
-        headline = _HEADLINE_END.split(printed(event).removeprefix("[ERROR]: ").removeprefix(_CORE_PREFIX), maxsplit=1)[
-            0
-        ]
-        text = paragraph(headline, 2 * TAIL_LIMIT) or "No message was given."
+    text = text or paragraph(_headline(printed(event)), 2 * TAIL_LIMIT) or "No message was given."
     return f"{text} ({_where(data, res)})"
 
 
@@ -188,6 +184,10 @@ def _exit(res: Mapping[str, Any]) -> list[str]:
 def _tail(value: object) -> str:
     text = clean(value[-2 * TAIL_LIMIT :]).strip() if isinstance(value, str) else ""
     return text if len(text) <= TAIL_LIMIT else f"… {text[-TAIL_LIMIT:]}"
+
+
+def _headline(text: str) -> str:
+    return _HEADLINE_END.split(text.removeprefix("[ERROR]: ").removeprefix(_CORE_PREFIX))[0]
 
 
 def _where(data: Mapping[str, Any], res: Mapping[str, Any]) -> str:

@@ -203,6 +203,26 @@ def test_a_role_without_events_is_passed_with_a_note() -> None:
     assert changes[-1] == Started(role="c")
 
 
+def test_a_handler_without_uuid_hides_no_progress() -> None:
+    handler = event("playbook_on_task_start", role="first", is_conditional=True)
+    progress, _ = take(started(), handler, event("runner_on_ok", host="h1", role="second"))
+    assert progress.role == "second"
+
+
+def test_a_host_counted_with_zero_is_not_counted() -> None:
+    progress, _ = take(started("first"), event("runner_on_ok", host="h1", role="first"), stats(failures={"h1": 0}))
+    (ended,) = finish(progress, WELL)
+    assert isinstance(ended, Ended)
+    assert ended.code == ""
+
+
+def test_after_the_statistics_no_ansible_task_runs() -> None:
+    progress, _ = take(started(), event("playbook_on_task_start", role="first", name="Try"), stats())
+    (ended,) = finish(progress, RunEnd(rc=None, status=None))
+    assert isinstance(ended, Ended)
+    assert "Try" not in ended.message
+
+
 def test_escape_sequences_do_not_reach_the_log() -> None:
     _, changes = take(started(), event("verbose", "\x1b[0;31mred\x1b[0m\r\n\x1b]0;title\x07line\x00 two\x1b"))
     assert changes == [Logged(role="first", text="red\nline two")]

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from service.events import Ended, Learned, Logged, RunEnd, Verdict
-from tests.unit.streams.record import JOB_ID, STREAMS, cases
-from tests.unit.streams.replay import Event, Stream, assert_truthful, load, replay
+from tests.unit.streams.record import JOB_ID, STREAMS, cases, record
+from tests.unit.streams.replay import Event, Stream, assert_truthful, load, parse, replay
 
 CASES = cases()
 POSSIBLE = [name for name, case in CASES.items() if "impossible" not in case]
@@ -90,6 +90,11 @@ def test_a_case_is_recorded_or_built_or_impossible_for_a_reason(name: str) -> No
     recorded = (STREAMS / f"{name}.jsonl").is_file()
     assert [recorded, name in BUILT, bool(case.get("impossible"))].count(True) == 1
     assert (name in BUILT) == ("built" in case)
+
+
+def test_the_installed_ansible_still_tells_what_was_recorded() -> None:
+    fresh = parse(CASES["2"], record(CASES["2"]))
+    assert replay(fresh, job_id=JOB_ID) == replay(load("2"), job_id=JOB_ID), "record the streams anew, see record.py"
 
 
 def test_every_stream_has_a_case() -> None:

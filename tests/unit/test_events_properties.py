@@ -89,7 +89,7 @@ def spoil(rng: random.Random, value: Any, chance: float) -> Any:
 
 def rubbish(rng: random.Random) -> list[Any]:
     """Events of several streams, out of order and spoiled, and things that are no events."""
-    pool: list[Event] = [event for name in rng.sample(NAMES, 5) for event in load(name).events]
+    pool: list[Event] = [event for name in (*rng.sample(NAMES, 4), "learned") for event in load(name).events]
     chosen = rng.choices(pool, k=40) if rng.random() < 0.5 else pool[:60]
     chance = rng.choice([0.02, 0.1, 0.3])
     kept = rng.random() < 0.5  # else most would be dropped as repeated

@@ -45,7 +45,7 @@ def cases() -> dict[str, Any]:
     return loaded
 
 
-def record(name: str, case: dict[str, Any]) -> Iterator[str]:
+def record(case: dict[str, Any]) -> Iterator[str]:
     """Run a case and yield the lines of its stream."""
     with tempfile.TemporaryDirectory(prefix="stream-") as directory:
         private = Path(directory)
@@ -55,6 +55,7 @@ def record(name: str, case: dict[str, Any]) -> Iterator[str]:
         inventory = {"all": {"hosts": {host: python | facts for host, facts in hosts.items()}}}
         (private / "inventory").mkdir()
         (private / "inventory" / "hosts.json").write_text(json.dumps(inventory), encoding="utf-8")
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         events: list[dict[str, Any]] = []
         run = ansible_runner.run(
             private_data_dir=directory,
@@ -62,7 +63,7 @@ def record(name: str, case: dict[str, Any]) -> Iterator[str]:
             tags=",".join(_tags(case)),
             cmdline=case.get("options"),
             quiet=True,
-            envvars={"JOB_ID": str(JOB_ID), "ANSIBLE_NOCOLOR": "1", **case.get("env", {})},
+            envvars={"PATH": path, "JOB_ID": str(JOB_ID), "ANSIBLE_NOCOLOR": "1", **case.get("env", {})},
             # By reference, several lines printed at once would all become the last of them.
             event_handler=lambda event: events.append(json.loads(json.dumps(event))),
             cancel_callback=lambda: False,
@@ -126,11 +127,10 @@ def _normalized(text: str, private: Path) -> str:
 
 def main(names: list[str]) -> None:
     """Record the cases with these names, or all that can be recorded."""
-    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     for name, case in cases().items():
         if (names and name not in names) or "built" in case or "impossible" in case:
             continue
-        lines = list(record(name, case))
+        lines = list(record(case))
         (STREAMS / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
         print(f"{name}: {len(lines) - 1} events, {lines[0][:100]}")
 
