@@ -112,6 +112,12 @@ class Instance:
             assert time.monotonic() < deadline, f"still runs: {self.log()}"
             time.sleep(0.01)
 
+    def wait_for_log(self, name: str, text: str) -> None:
+        deadline = time.monotonic() + _DEADLINE
+        while text not in self.log(name):
+            assert time.monotonic() < deadline, f"{text} is not in {name}: {self.log(name)}"
+            time.sleep(0.01)
+
     def signal(self, number: signal.Signals) -> None:
         for pid in self.pids():
             with contextlib.suppress(ProcessLookupError):

@@ -68,11 +68,13 @@ class Lab:
 
     def start_many(self, specs: Iterable[HostSpec]) -> list[LabHost]:
         """Starts hosts side by side. Raises LabError; then none of them is left."""
-        with self._lock():
-            self._ensure_ground()
-            hosts = [self._register(spec) for spec in specs]
-            self._write_inventory()
+        hosts: list[LabHost] = []
         try:
+            with self._lock():
+                self._ensure_ground()
+                for spec in specs:
+                    hosts.append(self._register(spec))
+                self._write_inventory()
             with ThreadPoolExecutor(_AT_A_TIME) as pool:
                 list(pool.map(self._launch, hosts))
             for host in hosts:
@@ -98,8 +100,9 @@ class Lab:
     def close(self) -> None:
         """Removes everything that belongs to this lab, also what a crashed process left; the directory too."""
         with contextlib.suppress(FileNotFoundError):
-            for container in podman("ps", "--all", "--quiet", "--filter", f"label={LABEL}={self.key}").split():
-                podman("rm", "--force", "--ignore", "--time", "0", container)
+            containers = podman("ps", "--all", "--quiet", "--filter", f"label={LABEL}={self.key}").split()
+            if containers:
+                podman("rm", "--force", "--ignore", "--time", "0", *containers)
             if succeeds("network", "exists", self.network):
                 podman("network", "rm", "--force", self.network)
         shutil.rmtree(self.directory, ignore_errors=True)

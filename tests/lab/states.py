@@ -85,7 +85,9 @@ STATES: dict[str, State] = {
     "restart-needed": State(script="export WORK_THREAD_NUM=4\n" + _RUNNING),
     "slow": State(script="""simulate '{"observer": true, "answer_delay": 0.5, "start_delay": 5}'\n""" + _RUNNING),
     "full-disk": State(
-        script=_RUNNING + 'until_it_listens\ndd if=/dev/zero of="$home/filler" bs=64k 2>/dev/null || true\n'
+        script='chown admin:admin "$home"\n'
+        + _RUNNING
+        + 'until_it_listens\ndd if=/dev/zero of="$home/filler" bs=64k 2>/dev/null || true\n'
         'dd if=/dev/zero of="$home/filler" bs=1 oflag=append conv=notrunc 2>/dev/null || true\n',
         arguments=("--tmpfs", "{home}:size=8m,mode=755"),
     ),

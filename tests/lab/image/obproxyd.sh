@@ -55,7 +55,7 @@ watchdogs() {
 
 answers() {
     # Without nc this is always false: the next look then launches another instance.
-    [ -n "$(echo hi | nc -w 2 127.0.0.1 "$OBPROXY_PORT" 2>/dev/null | tr -d '\0')" ]
+    nc -w 2 127.0.0.1 "$OBPROXY_PORT" <<<hi >/dev/null 2>&1
 }
 
 launch() {

@@ -28,6 +28,8 @@ class Service:
         self._connections: set[SqlConnection] = set()
         self._stopped_by_signal = False
         self._has_exporter = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            on_signal(number, self._terminate)
 
     def bind(self) -> None:
         """Opens the ports. Raises OSError if the SQL or the RPC port is taken; a taken exporter port is only logged."""
@@ -61,8 +63,6 @@ class Service:
 
     def run(self) -> bool:
         """Serves until the end. Whether a signal ended it."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            on_signal(number, self._terminate)
         self._watch_local_command()
         if seconds := self._proxy.simulation.seconds("die_after"):
             self._loop.call_later(seconds, self._loop.stop)
