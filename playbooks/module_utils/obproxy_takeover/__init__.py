@@ -1,3 +1,1 @@
-"""What the takeover's action plugins share. Everything here runs on the controller, except `probe.py` and
-`converge.py`, whose source text is sent to the host and run there.
-"""
+"""What the takeover's action plugins share. It runs on the controller, except for `programs`."""

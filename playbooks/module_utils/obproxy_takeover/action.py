@@ -173,8 +173,8 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
             ) from error
 
     def converge(self, rule: str, files: list[dict[str, Any]], **options: Any) -> Result:
-        """Bring files on the host to their wanted texts (converge.py); the result carries `changed` and `diff`."""
-        wanted = {"check": self.checking, "as_owner_of": None, "commands": [], "process": None, "seconds": 60}
+        """Bring files on the host to their wanted texts (`programs.converge`); the result carries `changed` and `diff`."""
+        wanted: Result = {"check": self.checking, "as_owner_of": None, "commands": [], "process": None, "seconds": 60}
         usual = {"mode": "0644", "replace": True, "directory_mode": "0755", "keep": False, "prune": False}
         answer = self.on_host("converge", wanted | options | {"files": [usual | file for file in files]})
         if answer.get("problem"):

@@ -16,11 +16,11 @@ class NoAnswer(Exception):
 
 @cache
 def _source(name: str) -> str:
-    return (Path(__file__).parent / f"{name}.py").read_text()
+    return (Path(__file__).parent / "programs" / f"{name}.py").read_text()
 
 
 def program(name: str, arguments: dict[str, Any]) -> bytes:
-    """The text for `python3 -IS -`: one of this package's host programs and the call of its main.
+    """The text for `python3 -IS -`: one of `programs` and the call of its main.
 
     The arguments travel base64-encoded: whatever they hold, they cannot become code (facts/ansible-speed.md, traps).
     """

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import IO
 
 CONNECT_SECONDS = 10
-Command = Callable[..., Sequence[bytes | str]]
+Command = Callable[..., Sequence[bytes]]
 
 # Where sshd refuses forwarding, a few lines on the host do the same. No secret is in its arguments.
 _RELAY = """
@@ -76,7 +76,9 @@ class Tunnels:
         ours, theirs = socket.socketpair()
         errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the tunnel
         with theirs:
-            process = subprocess.Popen(list(self._ssh(*arguments)), stdin=theirs, stdout=theirs, stderr=errors)
+            process = subprocess.Popen(
+                list(self._ssh(*arguments)), stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=errors
+            )
         self._open.append((ours, process, errors))
         return ours
 

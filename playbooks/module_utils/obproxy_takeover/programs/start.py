@@ -1,6 +1,6 @@
 """Runs on the host: starts an OBProxy that does not run, never a second one, and waits until it listens.
 
-Standard library only, Python 3.6 or newer. Its exit status says nothing (facts/obproxy.md 2.3), its home is the
+Its exit status says nothing (facts/obproxy.md 2.3), its home is the
 directory it is started in (trap 18): so it is started in its home, as its files' owner, and judged by its socket.
 """
 
@@ -13,6 +13,10 @@ import shlex
 import signal
 import subprocess
 import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 MARKER = "OBPROXY-RESULT "
 
@@ -42,7 +46,7 @@ def home_of(package: str) -> str:
     return os.path.dirname(os.path.dirname(binaries[0]))
 
 
-def command(home: str, wanted: dict) -> "tuple[list[str], dict[str, str]]":
+def command(home: str, wanted: "dict[str, Any]") -> "tuple[list[str], dict[str, str]]":
     """The command line and the environment. Options are given only to an OBProxy that has no stored ones yet: they
     would overwrite what was set since (trap 15)."""
     port, name = str(wanted["sql_port"]), wanted["app_name"]
@@ -70,7 +74,7 @@ def launch(home: str, owner: str, arguments: "list[str]", environment: "dict[str
     subprocess.call(["su", "-", owner, "-s", "/bin/sh", "-c", line], stdin=quiet, stdout=quiet, stderr=quiet, cwd="/")
 
 
-def start(wanted: dict) -> dict:
+def start(wanted: "dict[str, Any]") -> "dict[str, Any]":
     """`wanted`: sql_port, package, home or None, app_name, config_server_url, rs_list, options, seconds."""
     known = wanted["home"] and os.path.exists(os.path.join(wanted["home"], "bin/obproxy"))
     home = wanted["home"] if known else home_of(wanted["package"])
@@ -91,7 +95,7 @@ def start(wanted: dict) -> dict:
     return {"home": home, "owner": owner}
 
 
-def main(wanted: dict) -> None:
+def main(wanted: "dict[str, Any]") -> None:
     """Print where it was started, or the problem, as one marked line."""
     signal.alarm(wanted["seconds"] * 2)
     try:

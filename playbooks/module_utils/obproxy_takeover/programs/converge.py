@@ -1,6 +1,6 @@
 """Runs on the host: brings a few small files to the wanted text, atomically, and tells what that changed.
 
-Standard library only, Python 3.6 or newer. In check mode it only says what it would do.
+In check mode it only says what it would do.
 """
 
 # ruff: noqa: PTH101, PTH103, PTH104, PTH106, PTH108, PTH110, PTH116, PTH118, PTH119, PTH120, PTH123, PTH208
@@ -11,6 +11,10 @@ import os
 import pwd
 import signal
 import stat
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 MARKER = "OBPROXY-RESULT "
 TEMPORARY = ".obproxy-takeover-"
@@ -33,7 +37,7 @@ def text_at(path: str) -> "str | None":
         return file.read(2**20)
 
 
-def same(path: str, text: "str | None", wanted: dict) -> bool:
+def same(path: str, text: "str | None", wanted: "dict[str, Any]") -> bool:
     """Whether a file with this text is as wanted already; one that must not be replaced is, when it is there."""
     if wanted["text"] is None or text is None:
         return wanted["text"] is None and text is None
@@ -58,7 +62,7 @@ def write(path: str, text: str, mode: int) -> None:
         raise
 
 
-def place(path: str, wanted: dict) -> None:
+def place(path: str, wanted: "dict[str, Any]") -> None:
     """Write or remove one file, and the directory that only it needs. With `keep`, a file that was there before is
     put aside by the first write and comes back instead of the removal."""
     directory = os.path.dirname(path)
@@ -108,17 +112,17 @@ def become_owner_of(path: str) -> None:
         os.setuid(owner.pw_uid)
 
 
-def still_runs(process: dict) -> bool:
+def still_runs(process: "dict[str, Any]") -> bool:
     """Whether the process with this pid is still the one that was started at that time (clock ticks after boot)."""
     try:
         with open(f"/proc/{process['pid']}/stat") as file:
             fields = file.read().rpartition(")")[2].split()
     except OSError:
         return False
-    return int(fields[19]) == process["started"]
+    return fields[19] == str(process["started"])
 
 
-def converge(wanted: dict) -> dict:
+def converge(wanted: "dict[str, Any]") -> "dict[str, Any]":
     """`wanted`: files [{path, text or None, mode, replace, directory_mode, keep, prune}], check, as_owner_of, commands,
     process, seconds. When a command fails the former texts are put back."""
     if wanted["process"] and not still_runs(wanted["process"]):
@@ -140,7 +144,7 @@ def converge(wanted: dict) -> dict:
     return {"changed": [{"path": item["path"], "before": before[item["path"]], "after": item["text"]} for item in todo]}
 
 
-def main(wanted: dict) -> None:
+def main(wanted: "dict[str, Any]") -> None:
     """Print what changed, or the problem, as one marked line."""
     signal.alarm(wanted["seconds"] * (2 + len(wanted["commands"])))
     try:

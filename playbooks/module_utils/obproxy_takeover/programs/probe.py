@@ -1,7 +1,7 @@
 """Runs on the host, as root: reads everything about the OBProxy at one SQL port and changes nothing.
 
-Standard library only, Python 3.6 or newer (what el7 and el8 hosts have), so annotations are quoted. The order of
-discovery is that of facts/obproxy.md 7.4: the listening socket leads to the process, names and keywords do not.
+The order of discovery is that of facts/obproxy.md 7.4: the listening socket leads to the process, names and keywords
+do not.
 """
 
 # importing pathlib would cost the host a third of this program's time
@@ -16,6 +16,10 @@ import signal
 import subprocess
 import sys
 import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 MARKER = "OBPROXY-RESULT "
 SHELLS = {"sh", "bash", "dash", "ksh", "zsh"}
@@ -88,7 +92,7 @@ def keyword_of(comm: str, exe: str, arguments: "list[str]", keywords: "list[str]
     return next((keyword for keyword in keywords if keyword in names), None)
 
 
-def process(pid: int, keywords: "list[str]") -> "dict | None":
+def process(pid: int, keywords: "list[str]") -> "dict[str, Any] | None":
     """What /proc tells about one process; None when it bears no keyword or is gone."""
     base = f"/proc/{pid}/"
     comm = read(base + "comm").strip()
@@ -119,7 +123,6 @@ def process(pid: int, keywords: "list[str]") -> "dict | None":
         "owner": owner,
         "cmdline": mask(" ".join(arguments))[:LONGEST_TEXT],
         "script": script_of(arguments, cwd),
-        "nofile": open_files_limit(read(base + "limits")),
     }
 
 
@@ -131,12 +134,7 @@ def script_of(arguments: "list[str]", cwd: str) -> str:
     return ""
 
 
-def open_files_limit(limits: str) -> "int | None":
-    found = re.search(r"^Max open files\s+(\d+)", limits, re.MULTILINE)
-    return int(found.group(1)) if found else None
-
-
-def holder(inodes: "dict[str, int]", known: "list[dict]") -> dict:
+def holder(inodes: "dict[str, int]", known: "list[dict[str, Any]]") -> "dict[str, Any]":
     """Who holds a listening socket: one of the known processes, else whoever is found in /proc."""
     for candidate in known:
         if inodes.keys() & candidate["inodes"]:
@@ -200,13 +198,13 @@ def commands_probe(owner: str, commands: "list[str]") -> "list[str]":
     return ["su", "-", owner] + ([] if usable else ["-s", "/bin/sh"]) + ["-c", script]
 
 
-def version_probe(found: dict) -> "subprocess.Popen[str] | None":
+def version_probe(found: "dict[str, Any]") -> "subprocess.Popen[str] | None":
     """`obproxy -V` as the OBProxy's own user, for a binary of no package; it prints to standard error."""
     script = f"/proc/{found['pid']}/exe -V 2>&1"
     return start_command(["su", found["owner"], "-s", "/bin/sh", "-c", script])
 
 
-def packages_and_commands(wanted: dict, found: "dict | None") -> dict:
+def packages_and_commands(wanted: "dict[str, Any]", found: "dict[str, Any] | None") -> "dict[str, Any]":
     """What rpm knows, and which commands are missing for the OBProxy's user; asked at the same time."""
     deadline = time.monotonic() + wanted["seconds"] * 0.6
     form = "%{NAME}-%{VERSION}-%{RELEASE}.%{ARCH}\\n"
@@ -226,7 +224,7 @@ def packages_and_commands(wanted: dict, found: "dict | None") -> dict:
     }
 
 
-def disk(path: str) -> dict:
+def disk(path: str) -> "dict[str, Any]":
     """The space that an ordinary user has below a path or its nearest existing parent; MiB and inodes."""
     there = path
     while there != "/" and not os.path.exists(there):
@@ -242,7 +240,7 @@ def disk(path: str) -> dict:
     }
 
 
-def file(path: str) -> dict:
+def file(path: str) -> "dict[str, Any]":
     """One of root's own files that a takeover keeps: its text (64 KiB at most), None when it is not there."""
     if os.path.islink(path) or not os.path.isfile(path):
         return {"path": path, "text": None}
@@ -256,11 +254,11 @@ def leftovers(files: "list[str]") -> "list[str]":
     return sorted(os.path.join(place, name) for place, name in names if name.startswith(".obproxy-takeover-"))
 
 
-def host() -> dict:
+def host() -> "dict[str, Any]":
     release = dict(
         line.split("=", 1) for line in read("/etc/os-release").splitlines() if "=" in line and not line.startswith("#")
     )
-    managers = [name for name in ("dnf", "yum", "rpm") if any_executable(name)]
+    managers = [name for name in ("dnf", "yum", "rpm") if os.access("/usr/bin/" + name, os.X_OK)]
     return {
         "name": os.uname().nodename,
         "architecture": os.uname().machine,
@@ -271,11 +269,7 @@ def host() -> dict:
     }
 
 
-def any_executable(name: str) -> bool:
-    return any(os.access(os.path.join(place, name), os.X_OK) for place in ("/usr/bin", "/bin", "/usr/sbin", "/sbin"))
-
-
-def probe(wanted: dict) -> dict:
+def probe(wanted: "dict[str, Any]") -> "dict[str, Any]":
     """Everything in one pass. `wanted`: sql_port, keywords, commands, owner, directories, files, executables, seconds.
 
     Each of the processes carries the ports that it listens on; `sql_port` names the one that holds the SQL port.
@@ -303,7 +297,7 @@ def probe(wanted: dict) -> dict:
     return result
 
 
-def main(wanted: dict) -> None:
+def main(wanted: "dict[str, Any]") -> None:
     """Print the answer as one marked line; the alarm ends the whole program when the host is stuck."""
     signal.alarm(wanted["seconds"])
     print(MARKER + json.dumps(probe(wanted), sort_keys=True))

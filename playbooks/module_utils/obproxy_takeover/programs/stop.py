@@ -1,7 +1,4 @@
-"""Runs on the host: stops one OBProxy and its watchdogs, and nothing else.
-
-Standard library only, Python 3.6 or newer.
-"""
+"""Runs on the host: stops one OBProxy and its watchdogs, and nothing else."""
 
 # ruff: noqa: PTH123
 
@@ -9,6 +6,10 @@ import json
 import os
 import signal
 import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 MARKER = "OBPROXY-RESULT "
 
@@ -36,7 +37,7 @@ def end(pid: int, seconds: int) -> bool:
     return started(pid) is None
 
 
-def stop(wanted: dict) -> dict:
+def stop(wanted: "dict[str, Any]") -> "dict[str, Any]":
     """`wanted`: watchdogs (pids), process {pid, started}, seconds. The OBProxy is ended only when it is still the one
     that was looked at."""
     for pid in wanted["watchdogs"]:
@@ -47,7 +48,7 @@ def stop(wanted: dict) -> dict:
     return {}
 
 
-def main(wanted: dict) -> None:
+def main(wanted: "dict[str, Any]") -> None:
     """Print the outcome as one marked line."""
     signal.alarm(wanted["seconds"] * 4)
     print(MARKER + json.dumps(stop(wanted)))
