@@ -143,10 +143,28 @@ class TemplateInvalid(TakeoverError):
     kind = Kind.UNAVAILABLE
 
 
+class OperationNotAllowed(TakeoverError):
+    """Task instance {task_id} is {found}; {operation} needs it to be {expected}."""
+
+    code = 4007
+
+
+class SubtaskOperationNotAllowed(TakeoverError):
+    """Subtask {subtask_id} is {found}; {operation} needs it to be {expected}."""
+
+    code = 4007
+
+
+class RollbackProhibited(TakeoverError):
+    """Task instance {task_id} must not be rolled back: a subtask that was begun prohibits it."""
+
+    code = 4009
+
+
 class IllegalTransition(TakeoverError):
     """Subtask {subtask_id} is {found}; {operation} needs it to be {expected}."""
 
-    kind = Kind.BAD_REQUEST
+    kind = Kind.CONFLICT
     code = 4007
 
 

@@ -66,20 +66,25 @@ class InventoryReader:
         self._good: Inventory | None = None
         self._signature: object = None
         self._read_at = 0.0
+        self._reading: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()
 
     async def current(self) -> Inventory:
         """The inventory as it is now, or as it last was when it cannot be read; raises InventoryUnreadable if never."""
         async with self._lock:
             signature = await asyncio.to_thread(_signature, self.source)
-            if signature != self._signature or time.monotonic() - self._read_at > MAX_AGE:
+            if signature != self._signature:
                 await self._read()
-                self._signature, self._read_at = signature, time.monotonic()
+                self._signature = signature
+            elif time.monotonic() - self._read_at > MAX_AGE and (self._reading is None or self._reading.done()):
+                # Nobody waits for this one: what a plugin reads has probably not changed either.
+                self._reading = asyncio.create_task(self._read(), name="inventory")
         if self._good is None:
             raise InventoryUnreadable(reason=self.problem)
         return self._good
 
     async def _read(self) -> None:
+        self._read_at = time.monotonic()
         try:
             self._good = await read(self.source)
             self.problem = None

@@ -1,6 +1,6 @@
 """The queue: jobs that say "this task instance wants a worker". All of it is Procrastinate's (design: decision 2)."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from procrastinate import App, PsycopgConnector
@@ -9,6 +9,7 @@ from procrastinate.jobs import Job
 from service.database import Connection, Database
 
 QUEUE = "takeover"
+TASK_ARGUMENT = "task_instance_id"
 TASK = "run_task_instance"  # Procrastinate's name for the kind of job; its only argument is the task instance's id
 
 
@@ -29,8 +30,10 @@ class Queue:
         ]
         await self.app.job_manager.batch_defer_jobs_async(jobs=jobs, connection=connection)
 
-
-TASK_ARGUMENT = "task_instance_id"
+    async def abort(self, jobs: Sequence[int]) -> None:
+        """Ask whoever does these jobs to stop; it hears of it by NOTIFY, wherever it runs."""
+        for job in jobs:
+            await self.app.job_manager.cancel_job_by_id_async(job, abort=True)
 
 
 @asynccontextmanager

@@ -76,6 +76,7 @@ class Run:
         self._pipe, theirs = _context.Pipe()
         self._process = _context.Process(target=run_child.main, args=(spec, theirs), daemon=True)
         self._process.start()
+        self._closed = False
         theirs.close()
 
     @property
@@ -107,7 +108,15 @@ class Run:
                 await self._close()
             yield [value for kind, value in messages if kind == "event"], end
 
+    async def end(self) -> None:
+        """End it now, whatever it still had to say."""
+        self.cancel()
+        await self._close()
+
     async def _close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
         await asyncio.to_thread(self._process.join)
         self._pipe.close()
         if self._process.exitcode != 0:

@@ -9,7 +9,7 @@ import shutil
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -53,18 +53,19 @@ def main(spec: RunSpec, pipe: Connection) -> None:
     threading.Thread(target=_obey, args=(pipe, canceled), daemon=True).start()
     try:
         end = _run(spec, outbox, canceled)
-    finally:
-        gone = end_children()
-        shutil.rmtree(spec.directory, ignore_errors=True)
-    outbox.put(("end", RunEnd(**end, canceled=canceled.is_set(), tree_gone=gone)))
+    except Exception as error:  # a process loop: text of a managed host can make ansible-runner's parser raise
+        end = RunEnd(rc=None, status=None, last_lines=f"ansible-runner failed: {type(error).__name__}: {error}")
+    gone = end_children()
+    shutil.rmtree(spec.directory, ignore_errors=True)
+    outbox.put(("end", replace(end, canceled=canceled.is_set(), tree_gone=gone)))
     outbox.put(None)
     sender.join()
 
 
-def _run(spec: RunSpec, outbox: Outbox, canceled: threading.Event) -> dict[str, Any]:
+def _run(spec: RunSpec, outbox: Outbox, canceled: threading.Event) -> RunEnd:
     tail: list[str] = []
     if canceled.is_set():
-        return {"rc": None, "status": None}
+        return RunEnd(rc=None, status=None)
     runner = ansible_runner.run(
         private_data_dir=str(spec.directory),
         ident=spec.ident,
@@ -74,18 +75,19 @@ def _run(spec: RunSpec, outbox: Outbox, canceled: threading.Event) -> dict[str, 
         event_handler=partial(_hand_over, outbox, tail),
         # Left out, ansible-runner would replace the signal handlers of this process; cancelling is done in _obey.
         cancel_callback=lambda: False,
-        settings={"pexpect_timeout": POLL},
+        settings={"pexpect_timeout": POLL, "suppress_output_file": True},
         fact_cache_type="memory",
         quiet=True,
     )
-    return {"rc": runner.rc, "status": runner.status, "last_lines": "\n".join(tail)[-LAST_LINES:]}
+    return RunEnd(rc=runner.rc, status=runner.status, last_lines="\n".join(tail)[-LAST_LINES:])
 
 
 def _hand_over(outbox: Outbox, tail: list[str], event: dict[str, Any]) -> bool:
     """Put the event on the queue; False = no event files. An exception or a wait here would kill or stall the run."""
     tail.append(str(event.get("stdout") or ""))
     del tail[:-40]
-    outbox.put(("event", event))
+    # A copy: ansible-runner uses one dict again for every line that was printed at once.
+    outbox.put(("event", dict(event)))
     return False
 
 

@@ -39,6 +39,9 @@ class Settings(BaseSettings):
     worker_concurrency: Annotated[int, Ge(1), Le(1000)] = 10
     """How many task instances one worker runs at the same time."""
 
+    shutdown_grace: Annotated[float, Ge(0)] = 20.0
+    """Seconds a worker that is being stopped lets its runs go on before it hands them back."""
+
     secret_key: SecretStr = SecretStr("")
     """Key for secrets in the database (urlsafe base64 of 32 bytes); empty = generated into data_dir/secret-key."""
 

@@ -13,6 +13,7 @@ import yaml
 from service.errors import TemplateInvalid
 
 PLAYBOOK = "takeover.yml"
+ROLLBACK = "rollback.yml"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,7 @@ class Template:
     """The subtasks of a takeover in DAG order: each one's upstream is the one before it."""
 
     playbook: Path
+    rollback: Path  # the playbook that undoes them, in reverse order
     subtasks: Sequence[SubtaskTemplate]
 
 
@@ -46,7 +48,7 @@ def load(project: Path) -> Template:
     if not subtasks:
         raise TemplateInvalid(path=playbook, reason="has no roles")
     _assert_unique(playbook, subtasks)
-    return Template(playbook=playbook, subtasks=subtasks)
+    return Template(playbook=playbook, rollback=playbook.with_name(ROLLBACK), subtasks=subtasks)
 
 
 def _subtask(path: Path, role: str) -> SubtaskTemplate:

@@ -69,7 +69,7 @@ class TaskInstance:
     executor: str
     host_id: int
     host_name: str
-    obproxy_server_id: int
+    obproxy_server_id: int | None  # None once the takeover was rolled back
     context: Mapping[str, Any]  # {"listMap": {str: [str]}, "stringMap": {str: str}}
     prohibit_rollback: bool
     task_definition_id: int

@@ -1,39 +1,65 @@
-"""Doing the work: a job of the queue becomes a run, its events become rows, and nothing it leaves is lost."""
+"""Doing the work: a job of the queue becomes a run, and nothing that a dead worker leaves is lost."""
 
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
 
-from service import events, instances, run
+from procrastinate import App, BaseRetryStrategy, JobContext, RetryDecision
+from procrastinate.job_context import AbortReason
+from procrastinate.jobs import Job
+
+from service import events, instances, run, state
 from service.database import execute, fetch, fetch_as
 from service.errors import TakeoverError, UnknownCluster, UnknownHost
-from service.events import Ended, RunEnd, Verdict
+from service.events import Code, Ended, Verdict
 from service.masking import masker
-from service.queue import QUEUE, TASK
-from service.recorder import Recorder, remaining
+from service.queue import QUEUE, TASK, open_queue
+from service.recorder import Recorder
 from service.resources import Resources
 from service.run import RunRequest
-from service.types import ObproxyServer, Subtask, TaskInstance, TaskStatus
+from service.supervisor import Stop, Supervisor
+from service.types import ObproxyServer, Operation, Subtask, SubtaskStatus, TaskInstance, TaskStatus
 
 log = logging.getLogger(__name__)
 
 RECOVERY_INTERVAL = 10.0  # seconds between two looks for what a dead worker left
 STALLED = 30.0  # seconds without a heartbeat after which a worker counts as dead
-WORKER_DIED = "The worker that ran it has died. What the run did on the host until then stays; it is looked at anew."
-SHUTDOWN_GRACE = 5.0  # seconds a stopping worker lets its runs go on before it ends them
+
+WORKER_DIED = "The worker that ran it has died. What the run did on the host until then stays; a retry looks anew."
+
+
+class HandBack(BaseRetryStrategy):
+    """A job that a stopping worker has cancelled goes back on the queue; Procrastinate asks for nothing else."""
+
+    def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:
+        """Again at once if it was cancelled; a job that failed by itself is not tried again."""
+        return RetryDecision(retry_in={"seconds": 0}) if isinstance(exception, asyncio.CancelledError) else None
 
 
 @asynccontextmanager
 async def running(resources: Resources) -> AsyncIterator[None]:
-    """A worker beside whatever else the process does; at the end its runs are ended and recorded."""
-    app = resources.queue.app
+    """A worker beside whatever else the process does; at the end its runs have ended or are handed back."""
+    async with open_queue(resources.database) as queue:
+        tasks = await _start(resources, queue.app)
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
 
-    @app.task(name=TASK, queue=QUEUE)
-    async def run_task_instance(task_instance_id: int) -> None:
-        await perform(resources, task_instance_id)
+
+async def _start(resources: Resources, app: App) -> list[asyncio.Task[None]]:
+    """The long-lived tasks of a worker, in the order in which they are to be stopped."""
+
+    @app.task(name=TASK, queue=QUEUE, pass_context=True, retry=HandBack())
+    async def run_task_instance(context: JobContext, task_instance_id: int) -> None:
+        await perform(
+            resources, task_instance_id, is_canceled=lambda: context.abort_reason() is AbortReason.USER_REQUEST
+        )
 
     await asyncio.to_thread(run.sweep)
     await asyncio.to_thread(run.ensure_server)
@@ -42,81 +68,81 @@ async def running(resources: Resources) -> AsyncIterator[None]:
             queues=[QUEUE],
             name=resources.executor,
             concurrency=resources.settings.worker_concurrency,
-            shutdown_graceful_timeout=SHUTDOWN_GRACE,
+            shutdown_graceful_timeout=resources.settings.shutdown_grace,
             install_signal_handlers=False,
             delete_jobs="successful",
         ),
         name="worker",
     )
     recovery = asyncio.create_task(_recover_forever(resources), name="recovery")
-    try:
-        yield
-    finally:
-        for task in (recovery, worker):
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+    return [recovery, worker]
 
 
-async def perform(resources: Resources, task_id: int) -> None:
-    """Run what remains of a task instance; however that ends, its document says so."""
+async def perform(resources: Resources, task_id: int, *, is_canceled: Callable[[], bool] = lambda: False) -> None:
+    """Run what remains of a task instance; however that ends, its document says so.
+
+    Being cancelled ends the run. `is_canceled` then tells a person's wish from a worker that is being stopped.
+    """
     task, subtasks = await instances.get(resources.database, task_id)
     if task.status is not TaskStatus.RUNNING:
         return
-    task = replace(task, executor=resources.executor)
     if await _end_dead_runs(resources, task):
-        await _fail(resources, task, subtasks, "INTERRUPTED", WORKER_DIED)
+        canceling = any(subtask.status is SubtaskStatus.CANCELING for subtask in subtasks)
+        await _fail(resources, task_id, "CANCELED" if canceling else "INTERRUPTED", WORKER_DIED)
+        return
+    await Recorder(resources.database, task_id, resources.executor).pass_skipped()
+    task, subtasks = await instances.get(resources.database, task_id)
+    if task.status is not TaskStatus.RUNNING:
         return
     try:
         request = await _request(resources, task, subtasks)
     except TakeoverError as error:
-        await _fail(resources, task, subtasks, "NOT_STARTED", str(error))
+        await _fail(resources, task_id, "NOT_STARTED", str(error))
         return
-    following = asyncio.create_task(_follow(resources, task, subtasks, request), name=f"run-{request.ident}")
-    try:
-        await asyncio.shield(following)
-    except asyncio.CancelledError:
-        following.cancel()
-        await following
-        raise
+    await _run(resources, task, subtasks, request, is_canceled)
 
 
-async def _follow(resources: Resources, task: TaskInstance, subtasks: Sequence[Subtask], request: RunRequest) -> None:
-    """Start a run and record it to its end; being cancelled ends the run, not the recording."""
+async def _run(
+    resources: Resources,
+    task: TaskInstance,
+    subtasks: list[Subtask],
+    request: RunRequest,
+    is_canceled: Callable[[], bool],
+) -> None:
     async with resources.database.transaction() as connection:
-        await execute(connection, "insert_run", ident=request.ident, task_id=task.id, executor=task.executor)
+        await execute(connection, "insert_run", ident=request.ident, task_id=task.id, executor=resources.executor)
     started = await asyncio.to_thread(run.start, request)
-    recorder = Recorder(resources.database, task, subtasks, _mask(request))
-    stopping = asyncio.Event()
-    recording = asyncio.create_task(_record(started, request, recorder, stopping))
+    supervisor = Supervisor(
+        started,
+        Recorder(resources.database, task.id, resources.executor, _mask(request)),
+        events.begin(request.roles, request.host.name, job_id=request.token),
+        {subtask.role: subtask.timeout for subtask in subtasks},
+    )
+    following = asyncio.create_task(supervisor.follow(), name=f"run-{request.ident}")
+    canceled = False
     try:
-        end = await asyncio.shield(recording)
+        end = await asyncio.shield(following)
     except asyncio.CancelledError:
-        stopping.set()
-        started.cancel()
-        end = await recording
+        canceled = True
+        supervisor.stop(Stop.CANCELED if is_canceled() else Stop.WORKER)
+        end = await following
+    except Exception as error:  # a process loop: whatever it is, the task instance must not stay RUNNING
+        log.exception("Following run %s failed", request.ident, extra={"action": "run_lost"})
+        if await _finish_run(resources, request, None):
+            await _fail(resources, task.id, "INTERRUPTED", f"The service failed: {type(error).__name__}.")
+        return
+    await _finish_run(resources, request, end.rc)
+    if canceled:
+        raise asyncio.CancelledError
+
+
+async def _finish_run(resources: Resources, request: RunRequest, rc: int | None) -> bool:
+    """Whether the run counted as alive until now; one that another worker took for dead has been answered for."""
     async with resources.database.transaction() as connection:
-        await execute(connection, "finish_run", ident=request.ident, rc=end.rc)
+        return bool(await fetch(connection, "finish_run", ident=request.ident, rc=rc))
 
 
-async def _record(started: run.Run, request: RunRequest, recorder: Recorder, stopping: asyncio.Event) -> RunEnd:
-    progress = events.begin(request.roles, request.host.name, job_id=request.token)
-    async for batch, end in started.batches():
-        changes: list[events.Change] = []
-        for event in batch:
-            progress, more = events.advance(progress, event)
-            changes += more
-        if end is not None:
-            if stopping.is_set():  # nobody asked for the end of this run: its worker goes away
-                end = replace(end, rc=None, status=None, canceled=False)
-            changes += events.finish(progress, end)
-        await recorder.record(changes)
-        if end is not None:
-            return end
-    raise AssertionError("a run's last batch carries its end")
-
-
-async def _request(resources: Resources, task: TaskInstance, subtasks: Sequence[Subtask]) -> RunRequest:
+async def _request(resources: Resources, task: TaskInstance, subtasks: list[Subtask]) -> RunRequest:
     inventory = await resources.inventory.current()
     cluster_id = int(task.context["stringMap"]["obproxy_cluster_id"])
     async with resources.database.transaction() as connection:
@@ -126,10 +152,11 @@ async def _request(resources: Resources, task: TaskInstance, subtasks: Sequence[
         raise UnknownHost(host_id=task.host_id)
     if cluster_id not in inventory.clusters:
         raise UnknownCluster(cluster_id=cluster_id)
+    template = resources.template
     return RunRequest(
         ident=str(uuid.uuid4()),
-        playbook=resources.template.playbook,
-        roles=[subtask.role for subtask in remaining(subtasks)],
+        playbook=template.rollback if task.operation is Operation.ROLLBACK else template.playbook,
+        roles=[subtask.role for subtask in state.to_run(task.operation, subtasks)],
         host=inventory.hosts[task.host_id],
         cluster=inventory.clusters[cluster_id],
         sql_port=server.sql_port,
@@ -148,12 +175,12 @@ async def _end_dead_runs(resources: Resources, task: TaskInstance) -> bool:
         return bool(await fetch(connection, "finish_runs_of_task", task_id=task.id))
 
 
-async def _fail(
-    resources: Resources, task: TaskInstance, subtasks: Sequence[Subtask], code: events.Code, message: str
-) -> None:
-    first = remaining(subtasks)[0]
-    verdict = Ended(role=first.role, verdict=Verdict.FAILED, code=code, message=message)
-    await Recorder(resources.database, task, subtasks, str).record([verdict])
+async def _fail(resources: Resources, task_id: int, code: Code, message: str) -> None:
+    """Fail what runs or was to run next."""
+    task, subtasks = await instances.get(resources.database, task_id)
+    first = state.to_run(task.operation, subtasks)[0]
+    ended = Ended(role=first.role, verdict=Verdict.FAILED, code=code, message=message)
+    await Recorder(resources.database, task_id, resources.executor).record([ended])
 
 
 async def _recover_forever(resources: Resources) -> None:
@@ -171,3 +198,9 @@ async def _recover(resources: Resources) -> None:
     for job in await manager.get_stalled_jobs(queue=QUEUE, seconds_since_heartbeat=STALLED):
         log.warning("Job %s lost its worker; running it again", job.id, extra={"action": "job_recovered"})
         await manager.retry_job(job)
+    async with resources.database.transaction() as connection:
+        canceling = await fetch(connection, "canceling_jobs")
+        abandoned = await fetch(connection, "unfinished_tasks_without_job")
+        # A job that ended without its task instance having ended: whatever went wrong, another try finds out.
+        await resources.queue.defer(connection, {row["id"]: row["host_id"] for row in abandoned})
+    await resources.queue.abort([row["id"] for row in canceling])

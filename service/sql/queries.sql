@@ -119,21 +119,45 @@ DELETE FROM task_secret WHERE task_instance_id = %(task_id)s;
 INSERT INTO run (ident, task_instance_id, executor) VALUES (%(ident)s, %(task_id)s, %(executor)s);
 
 -- name: finish_run
-UPDATE run SET finish_time = now(), rc = %(rc)s WHERE ident = %(ident)s AND finish_time IS NULL;
+UPDATE run SET finish_time = now(), rc = %(rc)s WHERE ident = %(ident)s AND finish_time IS NULL RETURNING ident;
 
 -- name: finish_runs_of_task
 -- A run whose worker is gone is over: a run never outlives its worker.
 UPDATE run SET finish_time = now() WHERE task_instance_id = %(task_id)s AND finish_time IS NULL RETURNING ident;
 
 -- name: move_subtask
--- One transition; no row when the subtask is not in one of the states it may start from.
+-- One transition; no row when the subtask is not in the position it was seen in.
 UPDATE subtask_instance
 SET status      = %(status)s,
+    operation   = %(operation)s,
+    run_time    = run_time + %(runs)s,
     executor    = CASE WHEN %(status)s::subtask_status = 'RUNNING' THEN %(executor)s ELSE executor END,
     start_time  = CASE WHEN %(status)s::subtask_status = 'RUNNING' THEN coalesce(start_time, now()) ELSE start_time END,
-    finish_time = CASE WHEN %(status)s::subtask_status IN ('FAILED', 'SUCCESSFUL') THEN now() END
-WHERE id = %(subtask_id)s AND status = ANY(%(sources)s::subtask_status[])
-RETURNING status, operation;
+    finish_time = CASE WHEN %(status)s::subtask_status = 'RUNNING' THEN NULL
+                       WHEN %(status)s::subtask_status IN ('FAILED', 'SUCCESSFUL', 'PENDING') THEN now()
+                       ELSE finish_time END
+WHERE id = %(subtask_id)s AND status = %(from_status)s AND operation = %(from_operation)s
+RETURNING id;
+
+-- name: resume_task
+-- A failed task instance goes on; a host that has a running one meanwhile makes this fail.
+UPDATE task_instance SET status = 'RUNNING', operation = %(operation)s, finish_time = NULL
+WHERE id = %(task_id)s AND status = 'FAILED';
+
+-- name: job_of_task
+-- The job that is being done for a task instance.
+SELECT id FROM procrastinate_jobs
+WHERE status = 'doing' AND (args ->> 'task_instance_id')::bigint = %(task_id)s;
+
+-- name: canceling_jobs
+-- Jobs of task instances with a subtask that somebody wants ended: asked again in case the first word got lost.
+SELECT DISTINCT j.id FROM procrastinate_jobs j
+JOIN subtask_instance s ON s.task_instance_id = (j.args ->> 'task_instance_id')::bigint
+WHERE j.status = 'doing' AND s.status = 'CANCELING';
+
+-- name: remove_server
+-- A takeover that was rolled back leaves no OBProxy server.
+DELETE FROM obproxy_server WHERE id = %(server_id)s AND status = 'TAKINGOVER';
 
 -- name: finish_task
 UPDATE task_instance SET status = %(status)s, finish_time = now() WHERE id = %(task_id)s AND status = 'RUNNING';
@@ -167,7 +191,7 @@ SELECT pg_notify('takeover_task', %(task_id)s::text);
 
 -- name: unfinished_tasks_without_job
 -- Running task instances that no job of the queue stands for any more: their worker died and so did their job.
-SELECT t.id FROM task_instance t
+SELECT t.id, t.host_id FROM task_instance t
 WHERE t.status = 'RUNNING'
   AND NOT EXISTS (
       SELECT FROM procrastinate_jobs j

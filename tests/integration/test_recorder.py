@@ -34,7 +34,7 @@ async def submitted(resources: Resources) -> tuple[TaskInstance, list[Subtask]]:
 
 @pytest.fixture
 def recorder(resources: Resources, submitted: tuple[TaskInstance, list[Subtask]]) -> Recorder:
-    return Recorder(resources.database, *submitted, lambda text: text.replace("needle", "***"))
+    return Recorder(resources.database, submitted[0].id, "192.0.2.1", lambda text: text.replace("needle", "***"))
 
 
 async def state(resources: Resources, task: TaskInstance) -> tuple[TaskInstance, list[SubtaskStatus]]:

@@ -1,9 +1,11 @@
 """A run in its own process: its events, its end, and that nothing of it is left."""
 
 import asyncio
+import base64
 import os
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,16 @@ PLAYBOOK = """
     - name: Sleep in two processes
       ansible.builtin.shell: sleep 987 & sleep 987
       tags: [sleep]
+"""
+
+ATTACK = """
+- hosts: all
+  gather_facts: false
+  tasks:
+    - name: Fail as a hostile module would
+      ansible.builtin.fail:
+        msg: "{{ attack }}"
+      tags: [attack]
 """
 
 
@@ -145,3 +157,14 @@ def test_sweep_removes_only_what_has_no_process(tmp_path: Path, monkeypatch: pyt
     run.sweep()
 
     assert alive.exists() and not dead.exists()
+
+
+async def test_text_that_breaks_the_parser_is_an_end_too(tmp_path: Path) -> None:
+    asked = request(tmp_path, "attack")
+    forged = "\x1b[K" + base64.b64encode(b"[1]").decode() + "\x1b[4D\x1b[K"
+    asked.playbook.write_text(ATTACK, encoding="utf-8")
+    asked = replace(asked, host=replace(asked.host, variables={**asked.host.variables, "attack": forged}))
+
+    _, end = await follow(run.start(asked))
+
+    assert end.tree_gone and end.rc != 0

@@ -1,17 +1,19 @@
 """From a job to a document that is right: a real worker, real ansible-runner, on this machine itself as the host."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
-from service import instances, template, worker
-from service.database import execute
+from service import instances, operations, template, worker
+from service.database import execute, fetch
 from service.resources import Resources
 from service.submit import HostRequest, take_over
-from service.types import Subtask, SubtaskStatus, TaskInstance, TaskStatus
+from service.types import Operation, Subtask, SubtaskStatus, TaskInstance, TaskStatus
 
 DEADLINE = 60.0  # seconds a takeover of this kind may take at the most
 
@@ -21,6 +23,8 @@ ROLES = {
     "three": "ansible.builtin.debug:\n    msg: done\n  register: done\n  changed_when: false",
 }
 
+UNDO = "- name: Undo {role}\n  ansible.builtin.debug:\n    msg: undo {role}\n"
+IMPORT = "    - ansible.builtin.import_role: {{name: {role}, tasks_from: rollback}}\n      tags: [{role}]\n"
 SUBTASK = "{{name: Subtask {role}, class_name: C, series_id: {number}, timeout: 30, prohibit_rollback: false}}"
 
 INVENTORY = """
@@ -43,6 +47,9 @@ def project(tmp_path: Path) -> Path:
             (tmp_path / "roles" / role / folder).mkdir(parents=True)
         (tmp_path / "roles" / role / "meta" / "subtask.yml").write_text(SUBTASK.format(role=role, number=number))
         (tmp_path / "roles" / role / "tasks" / "main.yml").write_text(f"- name: Do {role}\n  {body}\n")
+        (tmp_path / "roles" / role / "tasks" / "rollback.yml").write_text(UNDO.format(role=role))
+    imports = "".join(IMPORT.format(role=role) for role in reversed(ROLES))
+    (playbooks / "rollback.yml").write_text(f"- hosts: all\n  gather_facts: false\n  tasks:\n{imports}")
     (playbooks / "roles").symlink_to(tmp_path / "roles")
     return tmp_path
 
@@ -107,19 +114,24 @@ async def test_a_host_that_has_left_the_inventory_fails_by_name(local: Resources
     assert task.status is TaskStatus.FAILED and "Host 1 does not exist in the inventory" in log
 
 
-async def test_a_stopping_worker_ends_its_runs_and_says_so(
-    local: Resources, inventory_file: Path, monkeypatch: pytest.MonkeyPatch
+async def test_a_stopping_worker_hands_its_runs_back_and_the_next_one_finishes_them(
+    local: Resources, inventory_file: Path
 ) -> None:
-    monkeypatch.setattr(worker, "SHUTDOWN_GRACE", 0.1)
+    hasty = replace(local, settings=local.settings.model_copy(update={"shutdown_grace": 0.1}))
     inventory_file.write_text(INVENTORY.format(command="sleep 9876"))
-    async with worker.running(local):
+    async with worker.running(hasty):
         task = await submit(local)
         await running_role(local, task, "two")
 
     task, subtasks = await instances.get(local.database, task.id)
-    assert task.status is TaskStatus.FAILED and subtasks[1].status is SubtaskStatus.FAILED
+    assert task.status is TaskStatus.RUNNING
+    assert [s.status for s in subtasks] == [SubtaskStatus.SUCCESSFUL, SubtaskStatus.READY, SubtaskStatus.PENDING]
+    inventory_file.write_text(INVENTORY.format(command="'true'"))
+    async with worker.running(local):
+        task, subtasks = await ended(local, task)
+    assert task.status is TaskStatus.SUCCESSFUL
     log, _ = await instances.log(local.database, task.id, subtasks[1].id)
-    assert "INTERRUPTED" in log
+    assert "The worker is being stopped" in log and log.count("############{EXECUTE}") == 2
 
 
 async def test_what_a_dead_worker_left_has_failed_and_says_so(local: Resources) -> None:
@@ -141,3 +153,111 @@ async def test_a_task_that_has_ended_is_not_run_again(local: Resources) -> None:
         task, subtasks = await ended(local, await submit(local))
     await worker.perform(local, task.id)
     assert await instances.get(local.database, task.id) == (task, subtasks)
+
+
+async def test_retry_goes_on_at_the_failed_subtask_with_a_log_of_its_own(
+    local: Resources, inventory_file: Path
+) -> None:
+    inventory_file.write_text(INVENTORY.format(command="ls /nonexistent"))
+    async with worker.running(local):
+        task, before = await ended(local, await submit(local))
+        inventory_file.write_text(INVENTORY.format(command="'true'"))
+        await operations.retry_task(local, task.id)
+        task, after = await ended(local, task)
+
+    assert task.status is TaskStatus.SUCCESSFUL and task.operation is Operation.RETRY
+    assert after[0] == before[0]  # what had succeeded did not run again
+    assert (after[1].operation, after[1].run_time) == (Operation.RETRY, 2)
+    log, _ = await instances.log(local.database, task.id, after[1].id)
+    assert [line[12:].split("}")[0] for line in log.splitlines() if line.startswith("####")] == ["{EXECUTE", "{RETRY"]
+
+
+async def test_skip_counts_as_done_and_goes_on_behind_it(local: Resources, inventory_file: Path) -> None:
+    inventory_file.write_text(INVENTORY.format(command="ls /nonexistent"))
+    async with worker.running(local):
+        task, subtasks = await ended(local, await submit(local))
+        await operations.skip_subtask(local, task.id, subtasks[1].id)
+        task, subtasks = await ended(local, task)
+
+    assert task.status is TaskStatus.SUCCESSFUL
+    assert [(s.status, s.operation) for s in subtasks] == [
+        (SubtaskStatus.SUCCESSFUL, Operation.EXECUTE),
+        (SubtaskStatus.SUCCESSFUL, Operation.SKIP),
+        (SubtaskStatus.SUCCESSFUL, Operation.EXECUTE),
+    ]
+
+
+async def test_cancel_ends_the_run_and_everything_it_started(local: Resources, inventory_file: Path) -> None:
+    inventory_file.write_text(INVENTORY.format(command="sleep 98765"))
+    async with worker.running(local):
+        task = await submit(local)
+        await running_role(local, task, "two")
+        subtask = (await instances.get(local.database, task.id))[1][1]
+        await operations.cancel_subtask(local, task.id, subtask.id)
+        task, subtasks = await ended(local, task)
+
+    assert task.status is TaskStatus.FAILED
+    assert [(s.status, s.operation) for s in subtasks] == [
+        (SubtaskStatus.SUCCESSFUL, Operation.EXECUTE),
+        (SubtaskStatus.FAILED, Operation.CANCEL),
+        (SubtaskStatus.PENDING, Operation.EXECUTE),
+    ]
+    assert not [p for p in psutil.process_iter(["cmdline"]) if "98765" in (p.info["cmdline"] or [])]
+
+
+async def test_a_subtask_that_takes_too_long_fails_with_limit_and_elapsed(
+    local: Resources, project: Path, inventory_file: Path
+) -> None:
+    meta = project / "roles" / "two" / "meta" / "subtask.yml"
+    meta.write_text(meta.read_text().replace("timeout: 30", "timeout: 1"))
+    inventory_file.write_text(INVENTORY.format(command="sleep 987654"))
+    limited = replace(local, template=template.load(project))
+    async with worker.running(limited):
+        task, subtasks = await ended(limited, await submit(limited))
+
+    assert task.status is TaskStatus.FAILED
+    assert (subtasks[1].status, subtasks[1].operation) == (SubtaskStatus.FAILED, Operation.EXECUTE)
+    log, _ = await instances.log(local.database, task.id, subtasks[1].id)
+    assert re.search(r"TIMEOUT: .*1(\.\d)? s", log), log
+    assert not [p for p in psutil.process_iter(["cmdline"]) if "987654" in (p.info["cmdline"] or [])]
+
+
+async def test_rollback_undoes_in_reverse_order_and_leaves_no_server(local: Resources, inventory_file: Path) -> None:
+    inventory_file.write_text(INVENTORY.format(command="ls /nonexistent"))
+    async with worker.running(local):
+        task, _ = await ended(local, await submit(local))
+        await operations.rollback_task(local, task.id)
+        task, subtasks = await ended(local, task)
+
+    assert (task.status, task.operation) == (TaskStatus.SUCCESSFUL, Operation.ROLLBACK)
+    assert [(s.status, s.operation) for s in subtasks] == [
+        (SubtaskStatus.PENDING, Operation.ROLLBACK),
+        (SubtaskStatus.PENDING, Operation.ROLLBACK),
+        (SubtaskStatus.PENDING, Operation.EXECUTE),
+    ]
+    assert subtasks[1].finish_time and subtasks[0].finish_time and subtasks[1].finish_time < subtasks[0].finish_time
+    log, _ = await instances.log(local.database, task.id, subtasks[0].id)
+    assert "undo one" in log
+    async with local.database.transaction() as connection:
+        assert not await fetch(connection, "server", server_id=subtasks[0].task_instance_id)
+    assert (await submit(local)).id != task.id  # the host is free again
+
+
+async def test_a_failed_rollback_can_be_retried_and_goes_on_rolling_back(
+    local: Resources, project: Path, inventory_file: Path
+) -> None:
+    inventory_file.write_text(INVENTORY.format(command="ls /nonexistent"))
+    undo = project / "roles" / "one" / "tasks" / "rollback.yml"
+    undo.write_text(undo.read_text().replace("debug", "fail"))
+    async with worker.running(local):
+        task, _ = await ended(local, await submit(local))
+        await operations.rollback_task(local, task.id)
+        task, subtasks = await ended(local, task)
+        assert (task.status, task.operation) == (TaskStatus.FAILED, Operation.ROLLBACK)
+        assert [s.status for s in subtasks] == [SubtaskStatus.FAILED, SubtaskStatus.PENDING, SubtaskStatus.PENDING]
+        undo.write_text(undo.read_text().replace("fail", "debug"))
+        await operations.retry_subtask(local, task.id, subtasks[0].id)
+        task, subtasks = await ended(local, task)
+
+    assert (task.status, task.operation) == (TaskStatus.SUCCESSFUL, Operation.ROLLBACK)
+    assert {s.status for s in subtasks} == {SubtaskStatus.PENDING}

@@ -9,9 +9,10 @@ SERVICE = Path(__file__).parents[2] / "service"
 
 ORDER = [
     *("errors", "types", "settings", "sql"),
-    *("state", "template", "results", "verdict", "events", "document", "masking"),
+    *("state", "template", "results", "verdict", "events", "document", "masking", "signature", "permissions"),
     *("migrations", "embedded", "database", "inventory", "secrets"),
-    *("queue", "resources", "instances", "submit", "recorder", "processes", "run_child", "run", "worker"),
+    *("queue", "resources", "instances", "submit", "recorder", "operations"),
+    *("processes", "run_child", "run", "supervisor", "worker"),
     *("responses", "auth", "schemas", "requests", "answers", "openapi", "endpoints", "routes", "app"),
     *("client", "progress", "cli", "__main__"),
 ]
@@ -63,10 +64,10 @@ def test_foreign_libraries_stay_where_they_belong(module: str) -> None:
 
 @pytest.mark.parametrize("module", HTTP)
 def test_http_never_reaches_into_the_work(module: str) -> None:
-    assert not own(module) & {"run", "run_child", "recorder", "worker"}
+    assert not own(module) & {"run", "run_child", "supervisor", "worker"}
 
 
-PURE = ("state", "template", "results", "verdict", "events", "document", "masking")
+PURE = ("state", "template", "results", "verdict", "events", "document", "masking", "signature", "permissions")
 
 
 @pytest.mark.parametrize("module", PURE)

@@ -7,7 +7,7 @@ import pytest
 from service.errors import InventoryUnreadable
 from service.inventory import first_reason, parse
 
-HOSTVARS = {
+HOSTVARS: dict[str, dict[str, Any]] = {
     "odp-1": {"ocp_host_id": 1, "ansible_host": "192.0.2.1"},
     "odp-2": {"ocp_host_id": 2},
     "bastion": {"ansible_host": "192.0.2.9"},

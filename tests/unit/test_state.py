@@ -6,31 +6,68 @@ import pytest
 
 from service import state
 from service.state import TRANSITIONS, Trigger
-from service.types import SubtaskStatus, TaskStatus
-from tests.unit.records import subtask
+from service.types import Operation, Subtask, SubtaskStatus, TaskStatus
+from tests.unit.records import subtask, task
 
 PENDING, READY, RUNNING = SubtaskStatus.PENDING, SubtaskStatus.READY, SubtaskStatus.RUNNING
 CANCELING, FAILED, SUCCESSFUL = SubtaskStatus.CANCELING, SubtaskStatus.FAILED, SubtaskStatus.SUCCESSFUL
+EXECUTE, RETRY, ROLLBACK = Operation.EXECUTE, Operation.RETRY, Operation.ROLLBACK
+SKIP, ROLLBACK_SKIP, CANCEL = Operation.SKIP, Operation.ROLLBACK_SKIP, Operation.CANCEL
 
-LEGAL = {
-    (PENDING, Trigger.PROMOTE): READY,
-    (READY, Trigger.START): RUNNING,
-    (RUNNING, Trigger.SUCCEED): SUCCESSFUL,
-    (RUNNING, Trigger.FAIL): FAILED,
-    (READY, Trigger.FAIL): FAILED,
+SAME = None  # the operation stays what it is
+
+# facts/ocp-api.md 3.2: by trigger, from which status, with which operations, to which position.
+LEGAL: dict[Trigger, list[tuple[SubtaskStatus, set[Operation], SubtaskStatus, Operation | None]]] = {
+    Trigger.PROMOTE: [(PENDING, set(Operation), READY, SAME)],
+    Trigger.UNWIND: [
+        (READY, {ROLLBACK}, READY, SAME),
+        (FAILED, {ROLLBACK}, READY, SAME),
+        (SUCCESSFUL, {ROLLBACK}, READY, SAME),
+    ],
+    Trigger.START: [(READY, set(Operation), RUNNING, SAME)],
+    Trigger.SUCCEED: [
+        (RUNNING, {EXECUTE, RETRY, SKIP}, SUCCESSFUL, SAME),
+        (CANCELING, {EXECUTE, RETRY, SKIP}, SUCCESSFUL, SAME),
+        (RUNNING, {ROLLBACK, ROLLBACK_SKIP}, PENDING, SAME),
+        (CANCELING, {ROLLBACK, ROLLBACK_SKIP}, PENDING, SAME),
+    ],
+    Trigger.FAIL: [
+        (READY, set(Operation), FAILED, SAME),
+        (RUNNING, set(Operation), FAILED, SAME),
+        (CANCELING, set(Operation), FAILED, CANCEL),
+    ],
+    Trigger.CANCELED: [
+        (READY, set(Operation), FAILED, CANCEL),
+        (RUNNING, set(Operation), FAILED, CANCEL),
+        (CANCELING, set(Operation), FAILED, CANCEL),
+    ],
+    Trigger.HAND_BACK: [(RUNNING, set(Operation), READY, SAME)],
+    Trigger.RETRY: [(FAILED, set(Operation), READY, RETRY)],
+    Trigger.RETRY_ROLLBACK: [(FAILED, set(Operation), READY, ROLLBACK)],
+    Trigger.SKIP: [(FAILED, set(Operation), READY, SKIP)],
+    Trigger.SKIP_ROLLBACK: [(FAILED, set(Operation), READY, ROLLBACK_SKIP)],
+    Trigger.CANCEL: [(RUNNING, set(Operation), CANCELING, SAME)],
+    Trigger.ROLLBACK: [
+        (READY, set(Operation), READY, ROLLBACK),
+        (FAILED, set(Operation), FAILED, ROLLBACK),
+        (SUCCESSFUL, set(Operation), SUCCESSFUL, ROLLBACK),
+    ],
 }
 
 
-@pytest.mark.parametrize(("status", "trigger"), list(itertools.product(SubtaskStatus, Trigger)))
-def test_transition(status: SubtaskStatus, trigger: Trigger) -> None:
-    assert TRANSITIONS.get((status, trigger)) == LEGAL.get((status, trigger))
-    assert (status in state.sources(trigger)) == ((status, trigger) in LEGAL)
+@pytest.mark.parametrize(("status", "operation", "trigger"), list(itertools.product(SubtaskStatus, Operation, Trigger)))
+def test_transition(status: SubtaskStatus, operation: Operation, trigger: Trigger) -> None:
+    expected = [
+        (to, new or operation)
+        for source, operations, to, new in LEGAL[trigger]
+        if source is status and operation in operations
+    ]
+    assert TRANSITIONS.get(((status, operation), trigger)) == (expected[0] if expected else None)
 
 
 @pytest.mark.parametrize("trigger", Trigger)
-def test_a_trigger_leads_to_one_state(trigger: Trigger) -> None:
-    targets = {after for (_, by), after in TRANSITIONS.items() if by is trigger}
-    assert targets == {state.target(trigger)}
+def test_a_refusal_can_name_the_states_that_are_allowed(trigger: Trigger) -> None:
+    assert set(state.allowed(trigger)) == {source for source, *_ in LEGAL[trigger]}
 
 
 @pytest.mark.parametrize(
@@ -64,8 +101,84 @@ def test_a_join_waits_for_all_its_upstreams() -> None:
         ([FAILED, PENDING], TaskStatus.FAILED),
         ([FAILED, RUNNING], TaskStatus.RUNNING),  # E14: not before what still runs has ended
         ([FAILED, CANCELING], TaskStatus.RUNNING),
+        ([FAILED, READY], TaskStatus.RUNNING),
         ([SUCCESSFUL, PENDING], TaskStatus.RUNNING),
     ],
 )
 def test_the_task_instance_follows_its_subtasks(statuses: list[SubtaskStatus], expected: TaskStatus) -> None:
-    assert state.task_status(statuses) is expected
+    assert state.task_status(EXECUTE, statuses) is expected
+
+
+@pytest.mark.parametrize(
+    ("statuses", "expected"),
+    [
+        ([PENDING, PENDING], TaskStatus.SUCCESSFUL),
+        ([SUCCESSFUL, PENDING], TaskStatus.RUNNING),
+        ([SUCCESSFUL, FAILED], TaskStatus.FAILED),
+        ([SUCCESSFUL, SUCCESSFUL], TaskStatus.RUNNING),
+    ],
+)
+def test_a_rollback_is_through_when_everything_is_pending(statuses: list[SubtaskStatus], expected: TaskStatus) -> None:
+    assert state.task_status(ROLLBACK, statuses) is expected
+
+
+def chain(*positions: tuple[SubtaskStatus, Operation]) -> list[Subtask]:
+    count = len(positions)
+    return [
+        subtask(
+            id=number,
+            status=status,
+            operation=operation,
+            upstreams=[number - 1] if number > 1 else [],
+            downstreams=[number + 1] if number < count else [],
+        )
+        for number, (status, operation) in enumerate(positions, start=1)
+    ]
+
+
+def test_rolls_back_from_the_end_one_after_the_other() -> None:
+    subtasks = chain((SUCCESSFUL, ROLLBACK), (SUCCESSFUL, ROLLBACK), (PENDING, ROLLBACK), (PENDING, EXECUTE))
+    assert state.unwindable(subtasks) == [2]
+    assert [s.id for s in state.last_begun(subtasks)] == [2]
+
+
+@pytest.mark.parametrize("status", [FAILED, READY, RUNNING])
+def test_nothing_is_rolled_back_behind_one_that_is_not_through(status: SubtaskStatus) -> None:
+    assert state.unwindable(chain((SUCCESSFUL, ROLLBACK), (status, ROLLBACK), (PENDING, EXECUTE))) == []
+
+
+def test_a_run_does_what_is_left_forward_or_backward() -> None:
+    subtasks = chain((SUCCESSFUL, EXECUTE), (FAILED, EXECUTE), (PENDING, EXECUTE))
+    assert [s.id for s in state.to_run(RETRY, subtasks)] == [2, 3]
+    assert [s.id for s in state.to_run(ROLLBACK, subtasks)] == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("task_prohibits", "begun_prohibits", "later_prohibits", "expected"),
+    [(False, False, False, False), (True, False, False, True), (False, True, False, True), (False, False, True, False)],
+)
+def test_rollback_is_prohibited_by_what_was_begun(
+    task_prohibits: bool, begun_prohibits: bool, later_prohibits: bool, expected: bool
+) -> None:
+    subtasks = [
+        subtask(id=1, status=FAILED, prohibit_rollback=begun_prohibits),
+        subtask(id=2, status=PENDING, prohibit_rollback=later_prohibits),
+    ]
+    found = task(status=TaskStatus.FAILED, prohibit_rollback=task_prohibits)
+    assert state.rollback_prohibited(found, subtasks) is expected
+    assert (ROLLBACK in state.legal_for_task(found, subtasks)) is not expected
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (PENDING, []),
+        (READY, []),
+        (RUNNING, [CANCEL]),
+        (CANCELING, []),
+        (FAILED, [RETRY, SKIP]),
+        (SUCCESSFUL, []),
+    ],
+)
+def test_what_may_be_asked_of_a_subtask(status: SubtaskStatus, expected: list[Operation]) -> None:
+    assert state.legal_for_subtask(subtask(status=status)) == expected

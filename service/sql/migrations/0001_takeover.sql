@@ -58,7 +58,7 @@ CREATE TABLE task_instance (
     executor           text        NOT NULL,
     host_id            bigint      NOT NULL,
     host_name          text        NOT NULL,
-    obproxy_server_id  bigint      NOT NULL REFERENCES obproxy_server,
+    obproxy_server_id  bigint      REFERENCES obproxy_server ON DELETE SET NULL,
     context            jsonb       NOT NULL,
     prohibit_rollback  boolean     NOT NULL DEFAULT false,
     task_definition_id bigint      NOT NULL DEFAULT -1,
