@@ -8,7 +8,7 @@ from pathlib import Path
 from . import HostSpec, Lab, LabError, LabHost
 from .states import DEFAULT_VERSION, STATES
 
-DEFAULT_DIRECTORY = Path(".lab/hosts-by-hand")
+DEFAULT_DIRECTORY = Path(__file__).parents[2] / ".lab" / "hosts-by-hand"
 
 
 def main(arguments: list[str] | None = None) -> int:

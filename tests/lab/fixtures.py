@@ -12,7 +12,7 @@ from . import Lab, LabError, LabHost
 from .leftovers import SessionDirectory
 from .states import DEFAULT_VERSION
 
-_DIRECTORY = Path(".lab")
+_DIRECTORY = Path(__file__).parents[2] / ".lab"
 _FIRST_HOST_ID = 1000
 
 

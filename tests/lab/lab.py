@@ -20,6 +20,7 @@ from .podman import podman, succeeds
 from .prepare import prepare
 
 LABEL = "obproxy-lab"
+DIRECTORY_LABEL = "obproxy-lab-directory"
 _FIRST_ADDRESS = 10
 _START_DEADLINE = 60.0  # seconds until a host must answer
 _AT_A_TIME = 4
@@ -99,6 +100,7 @@ class Lab:
 
     def close(self) -> None:
         """Removes everything that belongs to this lab, also what a crashed process left; the directory too."""
+        # On a machine without podman there is nothing to remove.
         with contextlib.suppress(FileNotFoundError):
             containers = podman("ps", "--all", "--quiet", "--filter", f"label={LABEL}={self.key}").split()
             if containers:
@@ -107,6 +109,10 @@ class Lab:
                 podman("network", "rm", "--force", self.network)
         shutil.rmtree(self.directory, ignore_errors=True)
 
+    @property
+    def _labels(self) -> list[str]:
+        return ["--label", f"{LABEL}={self.key}", "--label", f"{DIRECTORY_LABEL}={self.directory}"]
+
     def _ensure_ground(self) -> None:
         """The ssh key and the network."""
         if not self._private_key.exists():
@@ -114,7 +120,7 @@ class Lab:
         if not (self.directory / "network.json").exists():
             # No name service: it would be one more process, and hosts are known by address.
             if not succeeds("network", "exists", self.network):
-                podman("network", "create", "--disable-dns", "--label", f"{LABEL}={self.key}", self.network)
+                podman("network", "create", "--disable-dns", *self._labels, self.network)
             found = json.loads(podman("network", "inspect", self.network))[0]
             (self.directory / "network.json").write_text(json.dumps(found["subnets"][0]), encoding="utf-8")
 
@@ -155,7 +161,7 @@ class Lab:
         more = [argument.format(home=host.home) for argument in state.arguments]
         # SYS_PTRACE: root on a real host may read /proc/PID/exe of other users' processes.
         podman(
-            "run", "--detach", "--name", host.container, "--hostname", host.name, "--label", f"{LABEL}={self.key}",
+            "run", "--detach", "--name", host.container, "--hostname", host.name, *self._labels,
             "--network", self.network, "--ip", host.address, "--cap-add", "SYS_PTRACE",
             "--volume", f"{host.directory}:/lab:ro", "--log-driver", "k8s-file", *more,
             image.tag(target), "/usr/local/sbin/lab-boot",

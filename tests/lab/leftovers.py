@@ -2,11 +2,13 @@
 
 import contextlib
 import fcntl
+import json
 import tempfile
 from pathlib import Path
 from types import TracebackType
 
-from .lab import Lab
+from .lab import DIRECTORY_LABEL, Lab
+from .podman import podman
 
 _PREFIX = "test-"
 _OWNER = "owner"
@@ -34,8 +36,12 @@ class SessionDirectory:
 
 
 def remove_leftovers(parent: Path) -> None:
-    """Removes the labs of sessions whose process is gone."""
+    """Removes the labs of sessions whose process is gone, and those whose directory somebody has deleted."""
     for owner in parent.glob(f"{_PREFIX}*/{_OWNER}"):
         with contextlib.suppress(BlockingIOError), owner.open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             Lab(owner.parent).close()
+    for network in json.loads(podman("network", "ls", "--filter", f"label={DIRECTORY_LABEL}", "--format", "json")):
+        directory = Path(network["labels"][DIRECTORY_LABEL])
+        if not directory.exists():
+            Lab(directory).close()
