@@ -58,7 +58,7 @@ class ActionModule(HostAction):
         }
         try:
             config = session.rows("SHOW PROXYCONFIG")
-            return reading(list(config), session.binary(), session.clusters(), login, wished)
+            return reading(config, session.binary(), session.clusters(), login, wished)
         except SqlError as error:
             return no_reading("unreachable", str(error))
 

@@ -6,8 +6,8 @@ short_description: Ask the OBProxy's metrics exporter
 author: the OBProxy takeover
 version_added: "0.1.0"
 description:
-  - The port must be held by the OBProxy and answer with HTTP 200. Lines are not demanded: an OBProxy without
-    traffic has none.
+  - The port must be held by the OBProxy and answer with HTTP 200. Lines are not demanded, since an
+    OBProxy without traffic has none.
   - Changes nothing.
 notes:
   - Check mode and diff mode are honoured by the action plugin.

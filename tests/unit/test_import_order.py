@@ -11,7 +11,7 @@ ORDER = [
     *("errors", "types", "settings", "sql"),
     *("state", "template", "results", "verdict", "events", "document", "masking", "signature", "permissions"),
     *("migrations", "embedded", "database", "inventory", "secrets"),
-    *("queue", "resources", "instances", "submit", "recorder", "operations"),
+    *("queue", "resources", "instances", "submit", "recorder", "operations", "diagnosis", "retention"),
     *("processes", "run_child", "run", "supervisor", "worker"),
     *("responses", "auth", "schemas", "requests", "answers", "openapi", "endpoints", "routes", "app"),
     *("client", "progress", "cli", "__main__"),

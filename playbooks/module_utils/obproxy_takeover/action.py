@@ -173,7 +173,7 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
             ) from error
 
     def converge(self, rule: str, files: list[dict[str, Any]], **options: Any) -> Result:
-        """Bring files on the host to their wanted texts (`programs.converge`); the result carries `changed` and `diff`."""
+        """Bring files on the host to wanted texts (`programs.converge`); the result tells `changed` and `diff`."""
         wanted: Result = {"check": self.checking, "as_owner_of": None, "commands": [], "process": None, "seconds": 60}
         usual = {"mode": "0644", "replace": True, "directory_mode": "0755", "keep": False, "prune": False}
         answer = self.on_host("converge", wanted | options | {"files": [usual | file for file in files]})

@@ -5,7 +5,7 @@ Shape: README.md of roles/prepare_obproxy_install lists the keys. Secrets never 
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath as Path
 from typing import Any
 
@@ -70,8 +70,8 @@ def is_watchdog_of(process: Facts, proxy: Facts) -> bool:
     """A watchdog script that belongs to this OBProxy: it lives in its home, or beside its executable."""
     if is_proxy(process) or not process["script"]:
         return False
-    homes = {proxy["home"], str(Path(proxy["exe"]).parents[1])}
-    return process["home"] in homes or str(Path(process["script"]).parents[1]) in homes
+    homes = {proxy["home"], str(Path(proxy["exe"]).parent.parent)}
+    return process["home"] in homes or str(Path(process["script"]).parent.parent) in homes
 
 
 def version(facts: Facts, binary_version: str) -> tuple[str | None, str | None]:
@@ -167,7 +167,7 @@ def drift(facts: Facts, wanted: Facts) -> list[str]:
 
 
 def reading(
-    config: list[Mapping[str, Any]], binary: str, clusters: list[str], login: str, wished: Mapping[str, str | None]
+    config: Sequence[Mapping[str, Any]], binary: str, clusters: list[str], login: str, wished: Mapping[str, str | None]
 ) -> Facts:
     """The SQL half of the fact, from SHOW PROXYCONFIG's rows read by column name (facts/obproxy.md trap 6).
 

@@ -14,8 +14,8 @@ NEVER_SYNCED = frozenset(
 )
 _TRUE = frozenset({"true", "on", "yes", "t", "1"})
 _FALSE = frozenset({"false", "off", "no", "f", "0"})
-_SECONDS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_MEGABYTES = {"b": 2.0**-20, "k": 2.0**-10, "m": 1.0, "g": 2.0**10, "t": 2.0**20, "p": 2.0**30}
+_MICROSECONDS = {"us": 1, "ms": 10**3, "s": 10**6, "m": 60 * 10**6, "h": 3600 * 10**6, "d": 86400 * 10**6}
+_BYTES = {"b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40, "p": 2**50}
 _QUANTITY = re.compile(r"^([+-]?\d+)\s*([A-Za-z]*)$")
 _NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")
 _LONGEST_VALUE = 500  # an ALTER value of 600 bytes is refused with 8007 (facts/obproxy-observed.md)
@@ -58,10 +58,10 @@ def same(name: str, current: str, wished: str) -> bool:
     return _amount(left, units) == _amount(right, units)
 
 
-def _units_of(*suffixes: str) -> Mapping[str, float] | None:
+def _units_of(*suffixes: str) -> Mapping[str, int] | None:
     """The one family of units that explains all suffixes, None when there is no unit that only it has."""
     families = []
-    for units, others in ((_SECONDS, _MEGABYTES), (_MEGABYTES, _SECONDS)):
+    for units, others in ((_MICROSECONDS, _BYTES), (_BYTES, _MICROSECONDS)):
         known = [suffix for suffix in map(_singular, suffixes) if suffix]
         if known and all(suffix in units for suffix in known) and any(suffix not in others for suffix in known):
             families.append(units)
@@ -72,8 +72,8 @@ def _singular(suffix: str) -> str:
     return suffix[0] if len(suffix) == 2 and suffix[1] == "b" else suffix  # "mb" is "m"
 
 
-def _amount(quantity: re.Match[str], units: Mapping[str, float]) -> float:
-    default = "s" if units is _SECONDS else "m"
+def _amount(quantity: re.Match[str], units: Mapping[str, int]) -> int:
+    default = "s" if units is _MICROSECONDS else "m"
     return int(quantity[1]) * units[_singular(quantity[2].lower()) or default]
 
 

@@ -98,6 +98,7 @@ def run(commands: "list[list[str]]", seconds: int) -> None:
             said = ended.communicate(timeout=seconds)[0]
         except subprocess.TimeoutExpired:
             ended.kill()
+            ended.communicate()
             raise Problem(f"{' '.join(command)} did not end within {seconds} s") from None
         if ended.returncode != 0:
             raise Problem(f"{' '.join(command)} ended with {ended.returncode}: {said.strip()[-500:]}")

@@ -1,0 +1,117 @@
+"""What playbooks, roles and plugins promise each other: one order, one list of variables, one set of options."""
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+PLAYBOOKS, ROLES = ROOT / "playbooks", ROOT / "roles"
+PLUGINS = sorted(path.stem for path in (PLAYBOOKS / "action_plugins").glob("*.py"))
+
+
+def _load(path: Path) -> Any:
+    return yaml.safe_load(path.read_text())
+
+
+def _roles() -> list[str]:
+    return [role["role"] for role in _load(PLAYBOOKS / "takeover.yml")[0]["roles"]]
+
+
+def test_every_role_is_in_the_playbook_once_with_its_own_tag() -> None:
+    roles = _load(PLAYBOOKS / "takeover.yml")[0]["roles"]
+    assert all(role["tags"] == role["role"] for role in roles)
+    assert sorted(_roles()) == sorted(path.name for path in ROLES.iterdir())
+    assert len(_roles()) == 12
+
+
+@pytest.mark.parametrize("role", _roles())
+def test_every_role_says_what_its_subtask_is(role: str) -> None:
+    subtask = _load(ROLES / role / "meta" / "subtask.yml")
+    assert subtask.keys() == {"name", "class_name", "series_id", "timeout", "prohibit_rollback"}
+    assert (ROLES / role / "README.md").is_file()
+    assert len((ROLES / role / "tasks" / "main.yml").read_text().splitlines()) <= 75
+
+
+def test_series_ids_are_those_of_the_sample() -> None:
+    series = [_load(ROLES / role / "meta" / "subtask.yml")["series_id"] for role in _roles()]
+    assert series == [4, 0, 8, 6, 5, 1, 3, 10, 9, 7, 11, 2]  # facts/ocp-api.md 1.3
+
+
+def test_rollback_goes_from_the_last_role_to_the_first() -> None:
+    tasks = _load(PLAYBOOKS / "rollback.yml")[0]["tasks"]
+    undone = [task["ansible.builtin.import_role"]["name"] for task in tasks]
+    assert undone == [role for role in reversed(_roles()) if (ROLES / role / "tasks" / "rollback.yml").is_file()]
+    assert [task["tags"] for task in tasks] == undone
+
+
+def _texts() -> str:
+    files = [
+        *PLAYBOOKS.glob("*.yml"),
+        *PLAYBOOKS.glob("tasks/*.yml"),
+        *ROLES.glob("*/*/*.yml"),
+        *ROLES.glob("*/*/*.j2"),
+    ]
+    return "\n".join(path.read_text() for path in files if not path.name.endswith(".meta.yml"))
+
+
+def _options() -> dict[str, Any]:
+    return dict(_load(PLAYBOOKS / "takeover.meta.yml")["argument_specs"]["takeover"]["options"])
+
+
+def test_every_variable_is_typed_and_every_typed_one_is_used() -> None:
+    no_variables = {*PLUGINS, *_roles(), "obproxy_server"} - {"obproxy_parameters"}  # a plugin and a variable
+    used = set(re.findall(r"\bobproxy_[a-z_]+\b|\bocp_host_id\b", _texts())) - no_variables
+    by_plugins = {"obproxy_current_sys_password", "obproxy_sys_password", "obproxy_proxyro_password"}
+    assert used | by_plugins == _options().keys()
+
+
+def test_secrets_are_marked() -> None:
+    secrets = {name for name, option in _options().items() if option.get("no_log")}
+    assert secrets == {name for name in _options() if name.endswith("password")}
+
+
+def test_defaults_say_the_same_everywhere() -> None:
+    for path in sorted(ROLES.glob("*/defaults/main.yml")):
+        for name, value in _load(path).items():
+            documented = _options()[name].get("default")
+            if documented is not None:
+                assert value == documented, f"{name} in {path.parent.parent.name}"
+
+
+def _plugin_options(name: str) -> dict[str, Any]:
+    """The OPTIONS (or the argument spec) that an action plugin validates, read from its source."""
+    tree = ast.parse((PLAYBOOKS / "action_plugins" / f"{name}.py").read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == "OPTIONS":
+            return dict(ast.literal_eval(node.value)) if node.value else {}
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "self.validate_argument_spec":
+            return dict(ast.literal_eval(node.args[0]))
+    return {}
+
+
+@pytest.mark.parametrize("name", PLUGINS)
+def test_documentation_and_plugin_agree(name: str) -> None:
+    tree = ast.parse((PLAYBOOKS / "library" / f"{name}.py").read_text())
+    texts = {
+        node.targets[0].id: node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        if isinstance(node.targets[0], ast.Name)
+    }
+    documented = yaml.safe_load(ast.literal_eval(texts["DOCUMENTATION"]))["options"]
+    options = _plugin_options(name)
+    assert documented.keys() == options.keys()
+    for key, option in options.items():
+        assert documented[key]["type"] == option["type"], key
+        for word in ("default", "choices", "required", "elements"):
+            assert documented[key].get(word) == option.get(word), f"{key} {word}"
+    assert yaml.safe_load(ast.literal_eval(texts["EXAMPLES"])) and yaml.safe_load(ast.literal_eval(texts["RETURN"]))
+
+
+def test_no_secret_is_a_task_argument() -> None:
+    tasks = "\n".join(path.read_text() for path in [*ROLES.glob("*/tasks/*.yml"), *PLAYBOOKS.glob("tasks/*.yml")])
+    assert not re.findall(r"{{[^}]*_password[^}]*}}", tasks)

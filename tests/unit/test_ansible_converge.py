@@ -1,0 +1,115 @@
+"""Bringing files on a host to their wanted text: atomic, idempotent, honest in check mode, and back on failure."""
+
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from obproxy_takeover.programs.converge import KEPT, Problem, converge
+
+
+def _wanted(path: Path, text: str | None, **options: Any) -> dict[str, Any]:
+    usual = {"mode": "0640", "replace": True, "directory_mode": "0755", "keep": False, "prune": False}
+    file = usual | {key: value for key, value in options.items() if key in usual} | {"path": str(path), "text": text}
+    rest: dict[str, Any] = {"check": False, "as_owner_of": None, "commands": [], "process": None, "seconds": 5}
+    return rest | {key: value for key, value in options.items() if key in rest} | {"files": [file]}
+
+
+def _names(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def test_writes_once(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "file"
+    assert converge(_wanted(path, "a\n"))["changed"] == [{"path": str(path), "before": None, "after": "a\n"}]
+    assert path.read_text() == "a\n" and stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert converge(_wanted(path, "a\n"))["changed"] == []
+    assert _names(path.parent) == ["file"]
+
+
+def test_a_wrong_mode_counts(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("a")
+    path.chmod(0o666)
+    assert len(converge(_wanted(path, "a"))["changed"]) == 1
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_what_must_not_be_replaced_stays(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("first")
+    assert converge(_wanted(path, "second", replace=False))["changed"] == []
+    assert path.read_text() == "first"
+
+
+def test_check_mode_only_tells(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "file"
+    assert len(converge(_wanted(path, "a", check=True))["changed"]) == 1
+    assert _names(tmp_path) == []
+
+
+def test_removes_and_prunes(tmp_path: Path) -> None:
+    path = tmp_path / "own" / "file"
+    converge(_wanted(path, "a"))
+    assert converge(_wanted(path, None, prune=True))["changed"][0]["before"] == "a"
+    assert _names(tmp_path) == []
+    assert converge(_wanted(path, None, prune=True))["changed"] == []
+
+
+def test_pruning_spares_others_files(tmp_path: Path) -> None:
+    path = tmp_path / "own" / "file"
+    converge(_wanted(path, "a"))
+    (tmp_path / "own" / "other").touch()
+    converge(_wanted(path, None, prune=True))
+    assert _names(tmp_path / "own") == ["other"]
+
+
+def test_a_kept_file_comes_back(tmp_path: Path) -> None:
+    path = tmp_path / "agent.yaml"
+    path.write_text("theirs")
+    converge(_wanted(path, "ours", keep=True))
+    converge(_wanted(path, "ours, newer", keep=True))
+    assert (tmp_path / f"agent.yaml{KEPT}").read_text() == "theirs"
+    converge(_wanted(path, None, keep=True))
+    assert path.read_text() == "theirs" and _names(tmp_path) == ["agent.yaml"]
+
+
+def test_a_link_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "target").write_text("secret")
+    (tmp_path / "file").symlink_to(tmp_path / "target")
+    with pytest.raises(Problem):
+        converge(_wanted(tmp_path / "file", "a"))
+    assert (tmp_path / "target").read_text() == "secret"
+
+
+def test_commands_run_only_after_a_change(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    command = ["sh", "-c", f"echo x >> {log}"]
+    converge(_wanted(tmp_path / "file", "a", commands=[command, command]))
+    converge(_wanted(tmp_path / "file", "a", commands=[command]))
+    assert log.read_text() == "x\nx\n"
+
+
+@pytest.mark.parametrize("before", [None, "former"])
+def test_a_failing_command_brings_the_former_text_back(tmp_path: Path, before: str | None) -> None:
+    path = tmp_path / "file"
+    if before is not None:
+        path.write_text(before)
+    with pytest.raises(Problem, match="ended with 3: no such module"):
+        converge(_wanted(path, "new", commands=[["sh", "-c", "echo no such module; exit 3"]]))
+    assert (path.read_text() if path.exists() else None) == before
+
+
+def test_a_hanging_command_is_ended(tmp_path: Path) -> None:
+    with pytest.raises(Problem, match="did not end within 1 s"):
+        converge(_wanted(tmp_path / "file", "new", seconds=1, commands=[["sleep", "60"]]))
+    assert _names(tmp_path) == []
+
+
+def test_the_process_must_still_be_the_one() -> None:
+    started = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    me = {"pid": os.getpid(), "started": started}
+    assert converge(_wanted(Path("/none"), None, process=me)) == {"changed": []}
+    with pytest.raises(Problem, match="does not run any more"):
+        converge(_wanted(Path("/none"), None, process=me | {"started": 1}))

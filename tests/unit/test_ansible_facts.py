@@ -1,0 +1,210 @@
+"""The one fact: what host and SQL said, put together and judged."""
+
+from typing import Any
+
+import pytest
+from obproxy_takeover.facts import Facts, assemble, no_reading, pending_restart, reading, server_row
+from obproxy_takeover.masking import MASK, stage_one
+
+HOME = "/opt/taobao/install/obproxy-4.3.1.0"
+FACT, RECORD, PENDING = "/etc/ansible/facts.d/obproxy.fact", "/var/before.json", "/var/pending.json"
+
+
+def _process(**other: Any) -> Facts:
+    usual = {
+        "pid": 7,
+        "ppid": 1,
+        "started": 100,
+        "keyword": "obproxy",
+        "comm": "obproxy",
+        "exe": f"{HOME}/bin/obproxy",
+        "exe_deleted": False,
+        "home": HOME,
+        "owner": "admin",
+        "cmdline": "./bin/obproxy -p 2883",
+        "script": "",
+        "ports": [2883, 2884],
+    }
+    return usual | other
+
+
+def _watchdog(**other: Any) -> Facts:
+    usual = {"pid": 8, "keyword": "obproxyd.sh", "comm": "obproxyd.sh", "exe": "/usr/bin/bash", "ports": []}
+    return _process(**(usual | {"script": f"{HOME}/bin/obproxyd.sh"} | other))
+
+
+def _host(*processes: Facts, **other: Any) -> Facts:
+    usual: Facts = {
+        "host": {"architecture": "x86_64"},
+        "processes": list(processes),
+        "holders": {},
+        "listeners": {},
+        "disks": [],
+        "files": [{"path": path, "text": None} for path in (FACT, RECORD, PENDING)],
+        "leftovers": [],
+        "executables": [],
+        "packages": ["obproxy-4.3.1.0-1.el7.x86_64"],
+        "package": "obproxy-4.3.1.0-1.el7.x86_64",
+        "missing_commands": [],
+        "commands_checked": True,
+        "binary_version": "",
+    }
+    return usual | other
+
+
+def _sql(binary: str = "ObProxy-OceanBase 4.3.1.0-1", **parameters: str) -> Facts:
+    rows = [{"name": name, "value": value, "need_reboot": "false"} for name, value in parameters.items()]
+    return reading(rows, binary, [], "cluster", {})
+
+
+def _wanted(**other: Any) -> Facts:
+    usual = {
+        "sql_port": 2883,
+        "package_name": "obproxy",
+        "package_version": "4.3.1.0-1",
+        "agent_home": "/agent",
+        "agent_control": "/agent/bin/ctl",
+        "fact_file": FACT,
+        "record_file": RECORD,
+        "pending_file": PENDING,
+        "asked": {},
+    }
+    return usual | other
+
+
+def test_one_supervised_proxy_as_the_cluster_wants_it() -> None:
+    facts = assemble(_host(_process(), _watchdog()), _sql(prometheus_listen_port="2884"), _wanted())
+    assert facts["process"]["pid"] == 7 and facts["running"]
+    assert (facts["watchdogs"], facts["supervised"], facts["others"]) == ([8], True, [])
+    assert (facts["version"], facts["version_from"]) == ("4.3.1.0-1", "SHOW PROXYINFO BINARY")
+    assert facts["exporter"] == {"port": 2884, "held_by": "proxy", "holder": None}
+    assert facts["drift"] == []
+    assert server_row(facts) == {
+        "pid": 7,
+        "version": "4.3.1.0-1",
+        "architecture": "x86_64",
+        "home": HOME,
+        "owner": "admin",
+        "package": "obproxy-4.3.1.0-1.el7.x86_64",
+        "start_mode": "rs_list",
+        "supervised": True,
+        "pending_restart": [],
+        "drift": [],
+    }
+
+
+def test_nothing_runs() -> None:
+    facts = assemble(_host(package=None), no_reading("untried", None), _wanted())
+    assert not facts["running"] and facts["process"] is None
+    assert (facts["version"], facts["version_from"]) == ("4.3.1.0-1", "the installed package")
+    assert (facts["drift"], server_row(facts)) == ([], {})
+
+
+def test_a_second_proxy_and_its_watchdog_are_others() -> None:
+    other = _process(pid=9, home="/home/x", ports=[3883], exe="/home/x/bin/obproxy")
+    theirs = _watchdog(pid=10, home="/home/x", script="/home/x/bin/obproxyd.sh")
+    facts = assemble(_host(other, _process(), theirs, _watchdog()), _sql(), _wanted())
+    assert len(facts["proxies"]) == 2 and facts["process"]["pid"] == 7
+    assert [text.split(" of ")[0] for text in facts["others"]] == ["obproxy with pid 9", "obproxyd.sh with pid 10"]
+    assert "at ports 3883" in facts["others"][0]
+
+
+@pytest.mark.parametrize(
+    ("watchdog", "own"),
+    [
+        ({}, True),
+        ({"home": "/", "script": f"{HOME}/bin/obproxyd.sh"}, True),
+        ({"home": HOME, "script": "/elsewhere/obproxyd.sh"}, True),  # an obd watchdog lies beside, not in bin
+        ({"home": "/", "script": "/obproxyd.sh"}, False),
+    ],
+)
+def test_whose_watchdog_it_is(watchdog: Facts, own: bool) -> None:
+    facts = assemble(_host(_process(), _watchdog(**watchdog)), _sql(), _wanted())
+    assert facts["supervised"] is own and bool(facts["others"]) is not own
+
+
+@pytest.mark.parametrize(
+    ("binary", "host", "version", "source"),
+    [
+        ("", {}, "4.3.1.0-1", "its package"),
+        ("", {"package": None, "binary_version": "obproxy (OceanBase 4.3.1.0 11.el7)"}, "4.3.1.0-11", "obproxy -V"),
+        ("", {"package": None}, "4.3.1.0", "its path"),
+        ("ObProxy-OceanBase 4.2.0.0-9.el7", {}, "4.2.0.0-9", "SHOW PROXYINFO BINARY"),
+    ],
+)
+def test_where_the_version_is_read(binary: str, host: Facts, version: str, source: str) -> None:
+    facts = assemble(_host(_process(), **host), _sql(binary), _wanted())
+    assert (facts["version"], facts["version_from"]) == (version, source)
+
+
+@pytest.mark.parametrize(
+    ("process", "host", "wanted", "sentence"),
+    [
+        ({}, {"package": None, "packages": []}, {}, "belongs to no package"),
+        ({}, {"package": "obproxy-ce-4.3.1.0-1.el7.x86_64"}, {}, "belongs to obproxy-ce-4.3.1.0-1.el7.x86_64"),
+        ({}, {}, {"package_version": "4.3.2.0-5"}, "version 4.3.1.0-1 runs, the cluster wants 4.3.2.0-5"),
+        ({"exe_deleted": True}, {}, {}, "replaced or removed since"),
+    ],
+)
+def test_drift_is_told(process: Facts, host: Facts, wanted: Facts, sentence: str) -> None:
+    facts = assemble(_host(_process(**process), _watchdog(), **host), _sql(), _wanted(**wanted))
+    assert len(facts["drift"]) == 1 and sentence in facts["drift"][0]
+
+
+def test_an_unsupervised_proxy_drifts() -> None:
+    assert assemble(_host(_process()), _sql(), _wanted())["drift"] == ["no watchdog (obproxyd.sh) supervises it"]
+
+
+@pytest.mark.parametrize(
+    ("host", "held_by"),
+    [
+        ({}, "nobody"),
+        ({"listeners": {"4884": "prom"}}, "other"),
+        ({"listeners": {"4884": "prom"}, "holders": {"4884": {"pid": 3, "comm": "x", "owner": "prom"}}}, "other"),
+    ],
+)
+def test_who_holds_the_exporter_s_port(host: Facts, held_by: str) -> None:
+    exporter = assemble(_host(_process(), **host), _sql(prometheus_listen_port="4884"), _wanted())["exporter"]
+    assert (exporter["port"], exporter["held_by"]) == (4884, held_by)
+    assert (exporter["holder"] is None) == (held_by == "nobody")
+    assert exporter["holder"] is None or exporter["holder"]["owner"] == "prom"
+
+
+@pytest.mark.parametrize(
+    ("text", "manager"),
+    [('{"managed_by": "ocp"}', "ocp"), ("garbage", "unknown (the file is not a JSON object)"), ("[]", None)],
+)
+def test_the_note_of_a_manager(text: str, manager: str | None) -> None:
+    facts = assemble(_host(_process(), files=[{"path": FACT, "text": text}]), _sql(), _wanted())
+    assert facts["local_fact"]["managed_by"] == manager or manager is None
+    assert facts["local_fact"]["managed_by"]
+
+
+def test_pending_restart_ends_with_the_restart() -> None:
+    note: Facts = {"started": 100, "parameters": ["work_thread_num"]}
+    assert pending_restart(note, _process()) == ["work_thread_num"]
+    assert pending_restart(note, _process(started=101)) == []
+    assert pending_restart(note, None) == [] and pending_restart(None, _process()) == []
+
+
+def test_a_reading_hides_secrets_and_compares_them() -> None:
+    rows: list[Facts] = [
+        {"name": "obproxy_sys_password", "value": stage_one("Right#1"), "need_reboot": "false"},
+        {"name": "observer_sys_password", "value": stage_one("Other#1"), "need_reboot": "false"},
+        {"name": "inspector_password", "value": "plain", "need_reboot": "false"},
+        {"name": "observer_sys_password1", "value": "", "need_reboot": "false"},
+        {"name": "obproxy_config_server_url", "value": "http://x", "need_reboot": "true"},
+        {"name": "json_config_version", "value": None, "need_reboot": "false"},
+    ]
+    wished = {"obproxy_sys_password": "Right#1", "observer_sys_password": "Wished#1"}
+    found = reading(rows, "", ["b", "a", "b"], "given", wished)
+    assert found["parameters"]["obproxy_sys_password"] == found["parameters"]["inspector_password"] == MASK
+    assert found["parameters"]["observer_sys_password1"] == found["parameters"]["json_config_version"] == ""
+    assert found["passwords_as_wished"] == {"obproxy_sys_password": True, "observer_sys_password": False}
+    assert found["restart_parameters"] == ["obproxy_config_server_url"]
+    assert (found["start_mode"], found["clusters"]) == ("config_url", ["a", "b"])
+    assert stage_one("Right#1") not in str(found) and "plain" not in str(found)
+
+
+def test_no_wish_for_a_password_is_no_difference() -> None:
+    assert reading([], "", [], "empty", {"obproxy_sys_password": None})["passwords_as_wished"] == {}

@@ -1,0 +1,96 @@
+"""Setting parameters one by one, and putting them back at the first refusal; logging in with several passwords."""
+
+import socket
+from typing import Any, cast
+
+import pytest
+from obproxy_takeover import sql
+from obproxy_takeover.sql import Denied, Session, SqlError, apply, log_in
+from obproxy_takeover.values import Difference
+
+
+class _Proxy:
+    """Stands in for a session: stores values, refuses some names, forgets some values."""
+
+    def __init__(self, refuses: str = "", forgets: str = "", stops_after: int = 99) -> None:
+        self.values = {"a": "1", "b": "1", "c": "1"}
+        self.refuses, self.forgets, self.left = refuses, forgets, stops_after
+        self.log: list[str] = []
+
+    def alter(self, name: str, value: str) -> None:
+        self.left -= 1
+        if name == self.refuses or self.left < 0:
+            raise SqlError(4147, "Invalid config")
+        self.log.append(f"{name}={value}")
+        if name != self.forgets:
+            self.values[name] = value
+
+    def parameter(self, name: str) -> str | None:
+        return self.values.get(name)
+
+
+def _apply(proxy: _Proxy) -> None:
+    wanted = [Difference(name=name, before="1", after="2", needs_restart=False) for name in "abc"]
+    apply(cast(Session, proxy), wanted)
+
+
+def test_all_are_set_and_read_back() -> None:
+    proxy = _Proxy()
+    _apply(proxy)
+    assert proxy.values == {"a": "2", "b": "2", "c": "2"}
+
+
+def test_a_refused_value_puts_the_others_back() -> None:
+    proxy = _Proxy(refuses="c")
+    with pytest.raises(SqlError, match=r"c = '2' was refused: Invalid config \(code 4147\)"):
+        _apply(proxy)
+    assert proxy.values == {"a": "1", "b": "1", "c": "1"}
+    assert proxy.log == ["a=2", "b=2", "b=1", "a=1"]
+
+
+def test_a_value_that_does_not_read_back_is_a_refusal() -> None:
+    proxy = _Proxy(forgets="b")
+    with pytest.raises(SqlError, match="it reads back as '1'"):
+        _apply(proxy)
+    assert proxy.values == {"a": "1", "b": "1", "c": "1"}
+
+
+def test_what_cannot_be_put_back_is_named() -> None:
+    proxy = _Proxy(refuses="c", stops_after=3)  # a, b and the refused c; then nothing more
+    with pytest.raises(SqlError, match="not put back: b, a"):
+        _apply(proxy)
+
+
+class _Login:
+    """Replaces sql.Session: only one password is right."""
+
+    right = "right"
+    tried: list[str]
+
+    def __init__(self, _channel: socket.socket, password: str) -> None:
+        _Login.tried.append(password)
+        if password != self.right:
+            raise Denied(1045, "Access denied")
+
+
+@pytest.fixture
+def _logins(monkeypatch: pytest.MonkeyPatch) -> None:
+    _Login.tried = []
+    monkeypatch.setattr(sql, "Session", _Login)
+
+
+def _channel() -> Any:
+    return object()
+
+
+@pytest.mark.usefixtures("_logins")
+def test_passwords_are_tried_in_order_and_once() -> None:
+    name, password, _ = log_in(_channel, [("given", "x"), ("cluster", "x"), ("empty", "right"), ("later", "y")])
+    assert (name, password, _Login.tried) == ("empty", "right", ["x", "right"])
+
+
+@pytest.mark.usefixtures("_logins")
+def test_all_refused_tells_which_were_tried_and_no_password() -> None:
+    with pytest.raises(Denied, match="tried: given, empty") as refused:
+        log_in(_channel, [("given", "Secret#1"), ("empty", "")])
+    assert "Secret#1" not in str(refused.value)

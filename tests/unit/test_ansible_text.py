@@ -1,0 +1,114 @@
+"""Versions, masks and the frame around programs for the host."""
+
+import base64
+import hashlib
+import re
+
+import pytest
+from obproxy_takeover.masking import is_secret, scrub, stage_one
+from obproxy_takeover.programs.probe import mask
+from obproxy_takeover.remote import NoAnswer, answer_in, program
+from obproxy_takeover.rules import Broken, told
+from obproxy_takeover.versions import is_older, name_of_package, version_in, version_of_package
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        ("ObProxy-OceanBase 4.3.1.0-11.el7\nversion: 4.3.1.0", "4.3.1.0-11"),
+        ("ObProxy-OceanBase 1.9.1.1-1919579", "1.9.1.1-1919579"),
+        ("obproxy-1.8.3-1913214.el7.x86_64", "1.8.3-1913214"),
+        ("OceanBase 4.3.1.0", None),
+        ("", None),
+    ],
+)
+def test_version_in_a_text(text: str, version: str | None) -> None:
+    assert version_in(text) == version
+
+
+@pytest.mark.parametrize(
+    ("nevra", "name", "version"),
+    [
+        ("obproxy-1.9.1.1-1919579.el7.x86_64", "obproxy", "1.9.1.1-1919579"),
+        ("obproxy-ce-4.3.1.0-1.el7.x86_64", "obproxy-ce", "4.3.1.0-1"),
+        ("obproxy-3.2.0-20210210153306.alios7.aarch64", "obproxy", "3.2.0-20210210153306"),
+        ("obproxy", None, None),
+    ],
+)
+def test_package_names(nevra: str, name: str | None, version: str | None) -> None:
+    assert (name_of_package(nevra), version_of_package(nevra)) == (name, version)
+
+
+@pytest.mark.parametrize(
+    ("version", "than", "older"),
+    [
+        ("1.7.4.0-1745000", "1.8.0", True),
+        ("1.8.0-1", "1.8.0", False),
+        ("1.8", "1.8.0", False),
+        ("1.10.0-1", "1.9.1.1-1919579", False),
+        ("3.2.0-1", "3.2.0", False),
+        ("3.1.9.9-9", "3.2.0", True),
+        ("4.0.0-1", "4.0", False),
+    ],
+)
+def test_order_of_versions(version: str, than: str, older: bool) -> None:
+    assert is_older(version, than) is older
+
+
+@pytest.mark.parametrize(
+    ("cmdline", "masked"),
+    [
+        ("./obproxy -o a=1,obproxy_sys_password=ABC,b=2", "./obproxy -o a=1,obproxy_sys_password=***,b=2"),
+        ("./obproxy -o obproxy_sys_password=ABC -n x", "./obproxy -o obproxy_sys_password=*** -n x"),
+        ("./obproxy -o observer_sys_password1=ABC", "./obproxy -o observer_sys_password1=***"),
+        ("x --Secret_Key=1", "x --Secret_Key=***"),
+        ("./obproxy -o url=http://h/s?A=B&C=D", "./obproxy -o url=http://h/s?A=B&C=D"),
+    ],
+)
+def test_command_lines_lose_their_secrets(cmdline: str, masked: str) -> None:
+    assert mask(cmdline) == masked
+
+
+def test_what_counts_as_secret_parameter() -> None:
+    assert is_secret("obproxy_sys_password") and is_secret("observer_sys_password1")
+    assert not is_secret("proxy_mem_limited")
+
+
+def test_stage_one_is_what_obproxy_stores() -> None:
+    assert stage_one("") == ""
+    assert stage_one("x") == hashlib.sha1(b"x").hexdigest()  # noqa: S324 - OBProxy's choice
+
+
+def test_scrub_reaches_every_corner_and_spares_short_words() -> None:
+    value = {"Secret1": ["a Secret1 b", ("Secret12", 3)], "n": None}
+    assert scrub(value, ["Secret1", "Secret12", "a"]) == {"***": ["a *** b", ["***", 3]], "n": None}
+
+
+def test_arguments_travel_as_data() -> None:
+    nasty = {"path": '"""\nimport os; os.abort()\n"""' + "'\\u0000"}
+    text = program("stop", nasty).decode()
+    assert "os.abort" not in text
+    sent = re.findall(r'a2b_base64\("([^"]*)"\)', text)
+    assert len(sent) == 1 and b"os.abort" in base64.b64decode(sent[0])
+
+
+def test_the_answer_is_found_among_noise() -> None:
+    assert answer_in('Last login: today\nOBPROXY-RESULT {"a": 1}\nlogout') == {"a": 1}
+
+
+@pytest.mark.parametrize("output", ["", "nothing", "OBPROXY-RESULT {", "OBPROXY-RESULT [1]", "x OBPROXY-RESULT {}"])
+def test_no_answer(output: str) -> None:
+    with pytest.raises(NoAnswer):
+        answer_in(output)
+
+
+def test_an_endless_answer_is_none() -> None:
+    with pytest.raises(NoAnswer):
+        answer_in("OBPROXY-RESULT " + '"' + "x" * 2_000_000 + '"')
+
+
+def test_a_broken_rule_tells_three_things() -> None:
+    broken = Broken("Water is wet", "dust", "add water")
+    assert str(broken) == "Water is wet: this does not hold.\nFound: dust.\nTo do: add water."
+    assert broken.as_data() == {"rule": "Water is wet", "found": "dust", "remedy": "add water"}
+    assert told([broken, broken]).count("To do: add water.") == 2

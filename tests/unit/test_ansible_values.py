@@ -1,0 +1,92 @@
+"""When two spellings of a parameter mean the same, and what may be sent by ALTER PROXYCONFIG."""
+
+import pytest
+from obproxy_takeover.values import alter_statement, differences, same, text_of, unknown, why_not_settable
+
+
+@pytest.mark.parametrize(
+    ("name", "current", "wished"),
+    [
+        ("proxy_mem_limited", "2G", "2048MB"),
+        ("proxy_mem_limited", "2G", "2g"),
+        ("proxy_mem_limited", "2G", "2097152k"),
+        ("log_dir_size_threshold", "64GB", "64g"),
+        ("max_log_file_size", "1m", "1024k"),  # a kilobyte can only be a size, so the m is one too
+        ("prometheus_sync_interval", "1m", "60s"),
+        ("prometheus_sync_interval", "60s", "1m"),
+        ("query_digest_time_threshold", "100ms", "100000us"),
+        ("default_inactivity_timeout", "180000s", "50h"),
+        ("config_server_refresh_interval", "60s", "60"),
+        ("enable_metadb_used", "True", "true"),
+        ("enable_metadb_used", "True", "1"),
+        ("enable_metadb_used", "False", "off"),
+        ("syslog_level", "INFO", "info"),
+        ("work_thread_num", "8", "8"),
+        ("app_name", "a b", "a b"),
+    ],
+)
+def test_same(name: str, current: str, wished: str) -> None:
+    assert same(name, current, wished)
+
+
+@pytest.mark.parametrize(
+    ("name", "current", "wished"),
+    [
+        ("proxy_mem_limited", "2G", "2047MB"),
+        ("enable_metadb_used", "True", "false"),
+        ("enable_metadb_used", "True", "yes please"),
+        ("server_detect_mode", "1", "true"),  # an int whose value only looks like a boolean
+        ("some_size_or_time", "1m", "60"),  # minutes or megabytes: not decidable, so it is set once
+        ("proxy_idc_name", "bj", "BJ"),
+        ("proxy_idc_name", "", "bj"),
+        ("work_thread_num", "8", "128"),
+        ("server_routing_mode", "random", "2G"),
+    ],
+)
+def test_different(name: str, current: str, wished: str) -> None:
+    assert not same(name, current, wished)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(True, "true"), (False, "false"), (None, ""), (8, "8"), ("2G", "2G"), (1.5, "1.5")]
+)
+def test_yaml_values_become_text(value: object, text: str) -> None:
+    assert text_of(value) == text
+
+
+def test_differences_are_sorted_and_session_version_comes_first() -> None:
+    current = {"client_session_id_version": "1", "a_mode": "1", "proxy_mem_limited": "2G", "work_thread_num": "4"}
+    wished = {"work_thread_num": 8, "a_mode": 2, "client_session_id_version": 2, "proxy_mem_limited": "2048m"}
+    found = differences(wished, current, ["work_thread_num"])
+    assert [(one.name, one.before, one.after, one.needs_restart) for one in found] == [
+        ("client_session_id_version", "1", "2", False),
+        ("a_mode", "1", "2", False),
+        ("work_thread_num", "4", "8", True),
+    ]
+
+
+@pytest.mark.parametrize("name", ["listen_port", "proxy_id", "app_name", "obproxy_sys_password", "proxy_local_cmd"])
+def test_what_is_per_server_or_secret_is_never_set(name: str) -> None:
+    assert differences({name: "9"}, {name: "1"}, []) == []
+
+
+def test_unknown_names_are_told_but_not_the_never_synced() -> None:
+    assert unknown({"b": 1, "a": 1, "app_name": "x"}, {"b": "1"}) == ["a"]
+
+
+def test_alter_is_always_quoted() -> None:
+    assert alter_statement("proxy_mem_limited", "2G") == "ALTER PROXYCONFIG SET proxy_mem_limited = '2G'"
+    assert alter_statement("proxy_idc_name", "") == "ALTER PROXYCONFIG SET proxy_idc_name = ''"
+
+
+@pytest.mark.parametrize("value", ["it's", 'say "x"', "back\\slash", "back`tick", "line\nend", "x" * 501, "ü" * 251])
+def test_what_the_grammar_cannot_carry_is_refused(value: str) -> None:
+    assert why_not_settable(value)
+    with pytest.raises(ValueError, match="cannot be set"):
+        alter_statement("init_sql", value)
+
+
+@pytest.mark.parametrize("name", ["a b", "a=1", "", "1a", "a;b", "a'"])
+def test_a_name_that_is_none_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="is not a parameter's name"):
+        alter_statement(name, "1")
