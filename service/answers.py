@@ -58,6 +58,10 @@ class Success[Data](Enveloped):
     data: Data
 
 
+class Done(Enveloped):
+    """The answer to what has worked and has nothing to say."""
+
+
 class Contents[Element](Answer):
     """A list."""
 
@@ -119,6 +123,7 @@ class SubtaskInstance(Submitted):
     createTime: datetime
     executor: str | None = None
     finishTime: datetime | None = None
+    operations: list[Operation]
     startTime: datetime | None = None
 
 
@@ -156,6 +161,7 @@ class WrappedTaskInstance(Answer):
     id: int
     name: str
     operation: Operation
+    operations: list[Operation]
     prohibitRollback: bool
     startTime: datetime
     status: TaskStatus

@@ -6,6 +6,7 @@ Shapes and null rules: facts/ocp-api.md 1.2 (takeOver), 2.2 (list), 2.3 (detail)
 from collections.abc import Collection
 from datetime import UTC, datetime
 
+from service import state
 from service.types import JSON, ObproxyServer, Subtask, TaskInstance
 
 
@@ -41,7 +42,10 @@ def task_instance(task: TaskInstance, subtasks: Collection[Subtask]) -> JSON:
 
 
 def wrapped(task: TaskInstance, subtasks: Collection[Subtask]) -> JSON:
-    """A WrappedTaskInstance, the detail: `creator` is an object, no `context`; subtasks carry their times."""
+    """A WrappedTaskInstance, the detail: `creator` is an object, no `context`; subtasks carry their times.
+
+    Beyond OCP, `operations` of it and of each subtask are what may be asked of it now.
+    """
     return _present(
         createTime=timestamp(task.create_time.replace(microsecond=0)),
         creator={"id": task.creator_id, "name": task.creator},
@@ -50,6 +54,7 @@ def wrapped(task: TaskInstance, subtasks: Collection[Subtask]) -> JSON:
         id=task.id,
         name=task.name,
         operation=task.operation,
+        operations=state.legal_for_task(task, subtasks),
         prohibitRollback=task.prohibit_rollback,
         startTime=timestamp(task.start_time),
         status=task.status,
@@ -83,6 +88,7 @@ def subtask(row: Subtask) -> JSON:
                 createTime=timestamp(row.create_time.replace(microsecond=0)),
                 executor=row.executor,
                 finishTime=_timestamp_or_none(row.finish_time),
+                operations=state.legal_for_subtask(row),
                 startTime=_timestamp_or_none(row.start_time),
                 **_submitted(row),
             ).items()

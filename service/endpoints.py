@@ -1,19 +1,20 @@
 """One function for each thing a caller can do: parse, do it, answer. Nothing is decided here."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
 import psycopg
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from service import __version__, document, instances, requests, submit
+from service import __version__, diagnosis, document, instances, operations, requests, submit
 from service.database import fetch
 from service.resources import Resources
 from service.responses import SERVER, contents, page_of, success, trace_id
 from service.schemas import LogQuery, TakeOverParam, TaskQuery
 from service.submit import HostRequest
-from service.types import JSON
+from service.types import JSON, Subtask
 
 DATABASE_PATIENCE = 3.0  # seconds after which a database that does not answer counts as gone
 
@@ -28,7 +29,12 @@ async def take_over(request: Request) -> Response:
     )
     hosts = [HostRequest(host_id=h.host_id, sql_port=h.sql_port, password=h.proxysys_passwd) for h in wanted.hosts]
     submitted = await submit.take_over(
-        resources, cluster_id, hosts, creator=request.user.name, trace_id=trace_id(request)
+        resources,
+        cluster_id,
+        hosts,
+        creator=request.user.name,
+        trace_id=trace_id(request),
+        idempotency_key=requests.idempotency_key(request),
     )
     return success(request, contents(document.task_instance(task, subtasks) for task, subtasks in submitted))
 
@@ -46,6 +52,58 @@ async def get_task_instance(request: Request) -> Response:
     """GET /api/v2/tasks/instances/{taskInstanceId}"""
     task_id = requests.path_id(request, "taskInstanceId")
     return success(request, document.wrapped(*await instances.get(_resources(request).database, task_id)))
+
+
+async def retry_task(request: Request) -> Response:
+    """POST /api/v2/tasks/instances/{taskInstanceId}/retry"""
+    return await _control_task(request, operations.retry_task)
+
+
+async def rollback_task(request: Request) -> Response:
+    """POST /api/v2/tasks/instances/{taskInstanceId}/rollback"""
+    return await _control_task(request, operations.rollback_task)
+
+
+async def retry_subtask(request: Request) -> Response:
+    """POST /api/v2/tasks/instances/{taskInstanceId}/subtasks/{subtaskInstanceId}/retry"""
+    changed = await _control_subtask(request, operations.retry_subtask)
+    return success(request, document.subtask(changed))
+
+
+async def skip_subtask(request: Request) -> Response:
+    """POST /api/v2/tasks/instances/{taskInstanceId}/subtasks/{subtaskInstanceId}/skip"""
+    await _control_subtask(request, operations.skip_subtask)
+    return success(request)
+
+
+async def cancel_subtask(request: Request) -> Response:
+    """POST /api/v2/tasks/instances/{taskInstanceId}/subtasks/{subtaskInstanceId}/cancel"""
+    await _control_subtask(request, operations.cancel_subtask)
+    return success(request)
+
+
+async def _control_task(request: Request, operation: Callable[[Resources, int], Awaitable[None]]) -> Response:
+    task_id = requests.path_id(request, "taskInstanceId")
+    await operation(_resources(request), task_id)
+    return success(request, document.wrapped(*await instances.get(_resources(request).database, task_id)))
+
+
+async def _control_subtask(request: Request, operation: Callable[[Resources, int, int], Awaitable[None]]) -> Subtask:
+    task_id = requests.path_id(request, "taskInstanceId")
+    subtask_id = requests.path_id(request, "subtaskInstanceId")
+    await operation(_resources(request), task_id, subtask_id)
+    _, subtasks = await instances.get(_resources(request).database, task_id)
+    return next(subtask for subtask in subtasks if subtask.id == subtask_id)
+
+
+async def download_diagnosis(request: Request) -> Response:
+    """POST /api/v2/tasks/instances/{taskInstanceId}/downloadDiagnosis: a zip, without an envelope."""
+    task_id = requests.path_id(request, "taskInstanceId")
+    return Response(
+        await diagnosis.pack(_resources(request).database, task_id),
+        media_type="application/octet-stream",
+        headers={"Content-Disposition": f'attachment; filename="log_task_{task_id}.zip"'},
+    )
 
 
 async def get_subtask_log(request: Request) -> Response:

@@ -20,6 +20,7 @@ class Kind(StrEnum):
     CONFLICT = "conflict"
     TOO_LARGE = "too large"
     UNSUPPORTED_MEDIA_TYPE = "unsupported media type"
+    TOO_MANY_REQUESTS = "too many requests"
     UNAVAILABLE = "unavailable"
 
 
@@ -75,6 +76,57 @@ class Unauthenticated(TakeoverError):
     code = 3000
 
 
+class LoginBlocked(TakeoverError):
+    """Login is blocked for a while after too many failures."""
+
+    kind = Kind.UNAUTHENTICATED
+    code = 3007
+
+
+class Forbidden(TakeoverError):
+    """You do not have the permission for this."""
+
+    kind = Kind.FORBIDDEN
+    code = 3100
+
+
+class RateLimited(TakeoverError):
+    """Too many requests; the next one is answered in {seconds} seconds."""
+
+    kind = Kind.TOO_MANY_REQUESTS
+
+
+class UserInvalid(TakeoverError):
+    """{reason}"""
+
+
+class UserExists(TakeoverError):
+    """User {name} exists already."""
+
+    kind = Kind.CONFLICT
+    code = 1006
+
+
+class UnknownUser(TakeoverError):
+    """There is no user {name}."""
+
+    kind = Kind.NOT_FOUND
+    code = 1002
+
+
+class UnknownAccessKey(TakeoverError):
+    """There is no access key {key}."""
+
+    kind = Kind.NOT_FOUND
+    code = 1002
+
+
+class TooManyAccessKeys(TakeoverError):
+    """User {name} has {limit} access keys already, which is as many as a user may have."""
+
+    kind = Kind.CONFLICT
+
+
 class NoSuchPath(TakeoverError):
     """There is nothing at {path}."""
 
@@ -126,6 +178,13 @@ class HostBusy(TakeoverError):
 
 class AlreadyManaged(TakeoverError):
     """OBProxy on host {host_id} at port {sql_port} is already managed: server {server_id} of cluster {cluster}."""
+
+    kind = Kind.CONFLICT
+    code = 1005
+
+
+class KeyReused(TakeoverError):
+    """Idempotency-Key {key} was used for another request within the last 24 hours."""
 
     kind = Kind.CONFLICT
     code = 1005

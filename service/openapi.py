@@ -1,7 +1,7 @@
 """The route table as data, and the OpenAPI description made from it: nothing is written twice."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
@@ -25,7 +25,8 @@ COMPONENT = "#/components/schemas/{model}"
 class Operation:
     """One thing a caller can do, with everything that is known about it.
 
-    `answer` is the type of the answer's JSON, or None for plain text. `errors` are the refusals beyond authentication.
+    `answer` is the type of the answer's JSON; None = `media_type`. `headers` are optional request headers with what
+    they do, `errors` the refusals beyond authentication.
     """
 
     method: str
@@ -35,6 +36,8 @@ class Operation:
     query: type[Parameters] | None = None
     body: type[Parameters] | None = None
     answer: type[BaseModel] | None = None
+    media_type: str = "text/plain"
+    headers: Mapping[str, str] = field(default_factory=dict)
     errors: Sequence[type[TakeoverError]] = ()
     needs_user: bool = True
 
@@ -105,6 +108,8 @@ def _parameters(operation: Operation, references: Mapping[object, JSON], schemas
         {"in": "path", "name": name, "required": True, "schema": {"type": "integer", "format": "int64"}}
         for name in names
     ]
+    for name, does in operation.headers.items():
+        parameters.append({"in": "header", "name": name, "description": does, "schema": {"type": "string"}})
     if operation.query:
         model = schemas[_name(references[operation.query])]
         for name, schema in model["properties"].items():
@@ -115,7 +120,7 @@ def _parameters(operation: Operation, references: Mapping[object, JSON], schemas
 
 def _answer(operation: Operation, references: Mapping[object, JSON]) -> JSON:
     if operation.answer is None:
-        return {"description": "Done", "content": {"text/plain": {"schema": {"type": "string"}}}}
+        return {"description": "Done", "content": {operation.media_type: {"schema": {"type": "string"}}}}
     return {"description": "Done", "content": {"application/json": {"schema": references[operation.answer]}}}
 
 

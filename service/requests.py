@@ -5,6 +5,7 @@ How it is refused: facts/ocp-api.md 4.3. All that can be wrong with bytes ends h
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
@@ -73,6 +74,15 @@ def query[Model: Parameters](request: Request, model: type[Model]) -> Model:
         return model.model_validate(parameters)
     except ValidationError as error:
         raise _refusal(error, model.object_name) from None
+
+
+def idempotency_key(request: Request) -> str | None:
+    """The caller's Idempotency-Key, if there is one; raises InvalidRequest when it is no word."""
+    key = request.headers.get("idempotency-key")
+    if key is not None and not re.fullmatch(r"[!-~]{1,255}", key):
+        message = "Idempotency-Key must be 1 to 255 printable ASCII characters without spaces."
+        raise InvalidRequest([SubError(field="Idempotency-Key", message=message, object="headers")])
+    return key
 
 
 def path_id(request: Request, name: str) -> int:

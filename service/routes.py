@@ -22,6 +22,7 @@ def _description() -> JSON:
 
 
 TASK = "/api/v2/tasks/instances/{taskInstanceId}"
+SUBTASK = TASK + "/subtasks/{subtaskInstanceId}"
 
 OPERATIONS = (
     Operation(
@@ -30,6 +31,7 @@ OPERATIONS = (
         endpoint=endpoints.take_over,
         summary="Take running OBProxy processes over into an OBProxy cluster; one task instance a host",
         body=schemas.TakeOverParam,
+        headers={"Idempotency-Key": "The same key and request within 24 hours: the same answer, nothing done again"},
         answer=answers.Success[answers.Contents[answers.TaskInstance]],
         errors=(
             errors.InvalidRequest,
@@ -38,6 +40,7 @@ OPERATIONS = (
             errors.UnknownHost,
             errors.HostBusy,
             errors.AlreadyManaged,
+            errors.KeyReused,
             errors.BodyTooLarge,
             errors.UnsupportedMediaType,
             errors.InventoryUnreadable,
@@ -61,8 +64,64 @@ OPERATIONS = (
         errors=(errors.InvalidRequest, errors.UnknownTask),
     ),
     Operation(
+        method="POST",
+        path=TASK + "/retry",
+        endpoint=endpoints.retry_task,
+        summary="Go on with a failed task instance at what has failed; a failed rollback goes on rolling back",
+        answer=answers.Success[answers.WrappedTaskInstance],
+        errors=(errors.InvalidRequest, errors.UnknownTask, errors.OperationNotAllowed, errors.HostBusy),
+    ),
+    Operation(
+        method="POST",
+        path=TASK + "/rollback",
+        endpoint=endpoints.rollback_task,
+        summary="Undo what a failed task instance has done, the last first",
+        answer=answers.Success[answers.WrappedTaskInstance],
+        errors=(
+            errors.InvalidRequest,
+            errors.UnknownTask,
+            errors.OperationNotAllowed,
+            errors.RollbackProhibited,
+            errors.HostBusy,
+        ),
+    ),
+    Operation(
+        method="POST",
+        path=TASK + "/downloadDiagnosis",
+        endpoint=endpoints.download_diagnosis,
+        summary="All that is known of a task instance, as a zip",
+        media_type="application/octet-stream",
+        errors=(errors.InvalidRequest, errors.UnknownTask),
+    ),
+    *(
+        Operation(
+            method="POST",
+            path=f"{SUBTASK}/{word}",
+            endpoint=endpoint,
+            summary=summary,
+            answer=answer,
+            errors=(
+                errors.InvalidRequest,
+                errors.UnknownTask,
+                errors.UnknownSubtask,
+                errors.SubtaskOperationNotAllowed,
+                errors.HostBusy,
+            ),
+        )
+        for word, endpoint, summary, answer in (
+            (
+                "retry",
+                endpoints.retry_subtask,
+                "Run a failed subtask again, and what is behind it",
+                answers.Success[answers.SubtaskInstance],
+            ),
+            ("skip", endpoints.skip_subtask, "Take a failed subtask for done, and go on behind it", answers.Done),
+            ("cancel", endpoints.cancel_subtask, "End a running subtask and its run", answers.Done),
+        )
+    ),
+    Operation(
         method="GET",
-        path=TASK + "/subtasks/{subtaskInstanceId}/log",
+        path=SUBTASK + "/log",
         endpoint=endpoints.get_subtask_log,
         summary="What a subtask's runs have said so far",
         query=schemas.LogQuery,

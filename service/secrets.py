@@ -1,5 +1,6 @@
 """Secrets at rest: encrypted with a key that is not in the database, and the files that hold first secrets."""
 
+import hmac
 import os
 import secrets
 from pathlib import Path
@@ -14,14 +15,19 @@ class Secrets:
     """Encrypts and decrypts with one key."""
 
     def __init__(self, key: SecretStr) -> None:
+        self._key = key.get_secret_value().encode()
         try:
-            self._fernet = Fernet(key.get_secret_value())
+            self._fernet = Fernet(self._key)
         except ValueError as error:
             raise SettingsInvalid(reason=f"TAKEOVER_SECRET_KEY: {error}") from None
 
     def encrypt(self, secret: SecretStr) -> bytes:
         """The ciphertext of `secret`."""
         return self._fernet.encrypt(secret.get_secret_value().encode())
+
+    def fingerprint(self, text: str) -> bytes:
+        """A keyed hash: tells equal texts, and nothing about a secret in one without the key."""
+        return hmac.digest(self._key, text.encode(), "sha256")
 
     def decrypt(self, ciphertext: bytes) -> SecretStr:
         """What was encrypted; raises DecryptionFailed when it was with another key."""

@@ -39,6 +39,15 @@ class Settings(BaseSettings):
     worker_concurrency: Annotated[int, Ge(1), Le(1000)] = 10
     """How many task instances one worker runs at the same time."""
 
+    cluster_concurrency: Annotated[int, Ge(0)] = 0
+    """How many takeovers into one OBProxy cluster run at the same time, over all workers; 0 = no limit."""
+
+    retention_days_logs: Annotated[int, Ge(0)] = 0
+    """Days after which the logs of ended task instances are removed; 0 = never."""
+
+    retention_days_tasks: Annotated[int, Ge(0)] = 0
+    """Days after which ended task instances are removed; 0 = never."""
+
     shutdown_grace: Annotated[float, Ge(0)] = 20.0
     """Seconds a worker that is being stopped lets its runs go on before it hands them back."""
 

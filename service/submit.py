@@ -1,19 +1,20 @@
 """Accepting a takeover: everything is checked, then written in one transaction with the job that will do it."""
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from psycopg.types.json import Jsonb
 from pydantic import SecretStr
 
 from service import instances
 from service.database import Connection, execute, fetch
-from service.errors import AlreadyManaged, HostBusy, InvalidRequest, SubError, UnknownCluster, UnknownHost
+from service.errors import AlreadyManaged, HostBusy, InvalidRequest, KeyReused, SubError, UnknownCluster, UnknownHost
 from service.instances import WithSubtasks
 from service.inventory import Cluster, Host, Inventory
 from service.resources import Resources
 from service.template import Template
-from service.types import JSON
+from service.types import JSON, Operation, Subtask, SubtaskStatus, TaskInstance, TaskStatus
 
 TASK_NAME = "Install obproxy"  # OCP's name for it, see the sample of facts/ocp-api.md 1.2
 ADMIN_ID = 100  # OCP's id of the user admin (facts/ocp-api.md 2.3)
@@ -30,9 +31,18 @@ class HostRequest:
 
 
 async def take_over(
-    resources: Resources, cluster_id: int, hosts: Sequence[HostRequest], *, creator: str, trace_id: str
+    resources: Resources,
+    cluster_id: int,
+    hosts: Sequence[HostRequest],
+    *,
+    creator: str,
+    trace_id: str,
+    idempotency_key: str | None = None,
 ) -> list[WithSubtasks]:
     """Accept a takeover of `hosts` into a cluster: one task instance a host, in the order of the request.
+
+    With an `idempotency_key` the same request of the same creator within 24 hours is answered with the same task
+    instances, as they were submitted; another request with it raises KeyReused.
 
     Raises UnknownCluster, UnknownHost, InvalidRequest (several unknown hosts), HostBusy, AlreadyManaged; then
     nothing is written.
@@ -43,13 +53,45 @@ async def take_over(
         raise UnknownCluster(cluster_id=cluster_id)
     known = _known_hosts(inventory, hosts)
     async with resources.database.transaction() as connection:
+        if idempotency_key is not None:
+            fingerprint = resources.secrets.fingerprint(_canonical(cluster_id, hosts))
+            done = await _claim(connection, creator, idempotency_key, fingerprint)
+            if done is not None:
+                return [_as_submitted(*instance) for instance in await instances.by_ids(connection, done)]
         await _refuse_managed(connection, hosts)
         servers = await _insert_servers(connection, cluster, known, hosts)
         tasks = await _insert_tasks(connection, resources, cluster, known, servers, creator, trace_id)
         await _insert_subtasks(connection, resources.template, list(tasks.values()))
         await _insert_secrets(connection, resources, tasks, hosts)
         await resources.queue.defer(connection, {task: host for host, task in tasks.items()})
-        return await instances.by_ids(connection, [tasks[host.host_id] for host in hosts])
+        task_ids = [tasks[host.host_id] for host in hosts]
+        if idempotency_key is not None:
+            await execute(connection, "keep_key", creator=creator, key=idempotency_key, task_ids=task_ids)
+        return await instances.by_ids(connection, task_ids)
+
+
+def _canonical(cluster_id: int, hosts: Sequence[HostRequest]) -> str:
+    """What was asked for, whatever its spelling."""
+    asked = [[h.host_id, h.sql_port, h.password.get_secret_value() if h.password else None] for h in hosts]
+    return json.dumps([cluster_id, asked])
+
+
+async def _claim(connection: Connection, creator: str, key: str, fingerprint: bytes) -> list[int] | None:
+    """None = the key is ours now; else the task instances it stands for. Waits for a racing request with this key."""
+    if await fetch(connection, "claim_key", creator=creator, key=key, fingerprint=fingerprint):
+        return None
+    (known,) = await fetch(connection, "idempotency_key", creator=creator, key=key)
+    if known["fingerprint"] != fingerprint:
+        raise KeyReused(key=key)
+    task_ids: list[int] = known["task_ids"]
+    return task_ids
+
+
+def _as_submitted(task: TaskInstance, subtasks: Sequence[Subtask]) -> WithSubtasks:
+    """A task instance as it was right after it was submitted."""
+    first = {False: SubtaskStatus.PENDING, True: SubtaskStatus.READY}
+    reset = [replace(s, status=first[not s.upstreams], operation=Operation.EXECUTE, run_time=1) for s in subtasks]
+    return replace(task, status=TaskStatus.RUNNING, operation=Operation.EXECUTE), reset
 
 
 def _known_hosts(inventory: Inventory, hosts: Sequence[HostRequest]) -> list[Host]:

@@ -10,7 +10,7 @@ from procrastinate import App, BaseRetryStrategy, JobContext, RetryDecision
 from procrastinate.job_context import AbortReason
 from procrastinate.jobs import Job
 
-from service import events, instances, run, state
+from service import events, instances, retention, run, state
 from service.database import execute, fetch, fetch_as
 from service.errors import TakeoverError, UnknownCluster, UnknownHost
 from service.events import Code, Ended, Verdict
@@ -25,17 +25,24 @@ from service.types import ObproxyServer, Operation, Subtask, SubtaskStatus, Task
 log = logging.getLogger(__name__)
 
 RECOVERY_INTERVAL = 10.0  # seconds between two looks for what a dead worker left
+HANDED_BACK_FOR = 2  # seconds a job rests that no worker may do now
 STALLED = 30.0  # seconds without a heartbeat after which a worker counts as dead
 
 WORKER_DIED = "The worker that ran it has died. What the run did on the host until then stays; a retry looks anew."
 
 
+class NotNow(Exception):
+    """A job that this worker hands back for a while: another one may do it, or it may itself later."""
+
+
 class HandBack(BaseRetryStrategy):
-    """A job that a stopping worker has cancelled goes back on the queue; Procrastinate asks for nothing else."""
+    """Which jobs go back on the queue."""
 
     def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:
-        """Again at once if it was cancelled; a job that failed by itself is not tried again."""
-        return RetryDecision(retry_in={"seconds": 0}) if isinstance(exception, asyncio.CancelledError) else None
+        """What a stopping worker has cancelled at once, what cannot be done now later, what has failed never."""
+        if isinstance(exception, asyncio.CancelledError):
+            return RetryDecision(retry_in={"seconds": 0})
+        return RetryDecision(retry_in={"seconds": HANDED_BACK_FOR}) if isinstance(exception, NotNow) else None
 
 
 @asynccontextmanager
@@ -60,6 +67,11 @@ async def _start(resources: Resources, app: App) -> list[asyncio.Task[None]]:
         await perform(
             resources, task_instance_id, is_canceled=lambda: context.abort_reason() is AbortReason.USER_REQUEST
         )
+
+    @app.periodic(cron="17 * * * *")
+    @app.task(name="retention", queue=QUEUE, queueing_lock="retention")
+    async def remove_what_is_old(timestamp: int) -> None:
+        await retention.apply(resources)
 
     await asyncio.to_thread(run.sweep)
     await asyncio.to_thread(run.ensure_server)
@@ -86,6 +98,8 @@ async def perform(resources: Resources, task_id: int, *, is_canceled: Callable[[
     task, subtasks = await instances.get(resources.database, task_id)
     if task.status is not TaskStatus.RUNNING:
         return
+    if unknown := {subtask.role for subtask in subtasks} - {known.role for known in resources.template.subtasks}:
+        raise NotNow(f"Task instance {task_id} is of another version: this one has no role {sorted(unknown)}")
     if await _end_dead_runs(resources, task):
         canceling = any(subtask.status is SubtaskStatus.CANCELING for subtask in subtasks)
         await _fail(resources, task_id, "CANCELED" if canceling else "INTERRUPTED", WORKER_DIED)
@@ -109,8 +123,7 @@ async def _run(
     request: RunRequest,
     is_canceled: Callable[[], bool],
 ) -> None:
-    async with resources.database.transaction() as connection:
-        await execute(connection, "insert_run", ident=request.ident, task_id=task.id, executor=resources.executor)
+    await _insert_run(resources, task, request)
     started = await asyncio.to_thread(run.start, request)
     supervisor = Supervisor(
         started,
@@ -134,6 +147,18 @@ async def _run(
     await _finish_run(resources, request, end.rc)
     if canceled:
         raise asyncio.CancelledError
+
+
+async def _insert_run(resources: Resources, task: TaskInstance, request: RunRequest) -> None:
+    """The run counts as alive from now on; raises NotNow when its OBProxy cluster has as many as it may have."""
+    limit = resources.settings.cluster_concurrency
+    async with resources.database.transaction() as connection:
+        if limit:
+            await execute(connection, "lock_cluster", cluster_id=request.cluster.id)
+            (alive,) = await fetch(connection, "runs_of_cluster", cluster_id=request.cluster.id)
+            if alive["alive"] >= limit:
+                raise NotNow(f"OBProxy cluster {request.cluster.name} has {limit} takeovers running")
+        await execute(connection, "insert_run", ident=request.ident, task_id=task.id, executor=resources.executor)
 
 
 async def _finish_run(resources: Resources, request: RunRequest, rc: int | None) -> bool:

@@ -201,3 +201,123 @@ ORDER BY t.id;
 
 -- name: ping
 SELECT 1 AS alive;
+
+-- name: claim_key
+-- Takes an idempotency key; no row when it was taken less than 24 hours ago.
+INSERT INTO idempotency_key (creator, key, fingerprint) VALUES (%(creator)s, %(key)s, %(fingerprint)s)
+ON CONFLICT (creator, key) DO UPDATE
+    SET fingerprint = excluded.fingerprint, task_ids = '{}', create_time = now()
+    WHERE idempotency_key.create_time < now() - interval '24 hours'
+RETURNING key;
+
+-- name: idempotency_key
+SELECT fingerprint, task_ids FROM idempotency_key WHERE creator = %(creator)s AND key = %(key)s;
+
+-- name: keep_key
+UPDATE idempotency_key SET task_ids = %(task_ids)s WHERE creator = %(creator)s AND key = %(key)s;
+
+-- name: log_of_task
+-- Everything the subtasks of a task instance said, for its diagnosis.
+SELECT l.subtask_id, l.run_time, l.content FROM subtask_log l
+JOIN subtask_instance s ON s.id = l.subtask_id
+WHERE s.task_instance_id = %(task_id)s
+ORDER BY l.subtask_id, l.run_time, l.id;
+
+-- name: delete_old_logs
+-- Logs of task instances that ended long ago and that nobody can go on with.
+DELETE FROM subtask_log l USING subtask_instance s, task_instance t
+WHERE s.id = l.subtask_id AND t.id = s.task_instance_id AND t.finish_time < now() - make_interval(days => %(days)s)
+  AND (t.status = 'SUCCESSFUL' OR EXISTS (
+      SELECT FROM task_instance n WHERE n.host_id = t.host_id AND n.id > t.id
+  ));
+
+-- name: delete_old_tasks
+-- The same for the task instances themselves; the newest of a host stays, whatever became of it.
+DELETE FROM task_instance t
+WHERE t.finish_time < now() - make_interval(days => %(days)s)
+  AND EXISTS (SELECT FROM task_instance n WHERE n.host_id = t.host_id AND n.id > t.id);
+
+-- name: delete_old_keys
+DELETE FROM idempotency_key WHERE create_time < now() - interval '24 hours';
+
+-- name: lock_cluster
+-- Whoever counts the runs of an OBProxy cluster does so alone, until its transaction ends.
+SELECT pg_advisory_xact_lock(2104, hashtext(%(cluster_id)s::text));
+
+-- name: runs_of_cluster
+SELECT count(*) AS alive FROM run r JOIN task_instance t ON t.id = r.task_instance_id
+WHERE r.finish_time IS NULL AND t.context -> 'stringMap' ->> 'obproxy_cluster_id' = %(cluster_id)s::text;
+
+-- name: user_by_name
+SELECT id, name, password_hash, roles, enabled FROM user_account WHERE name = %(name)s;
+
+-- name: users
+SELECT id, name, password_hash, roles, enabled FROM user_account ORDER BY id;
+
+-- name: insert_user
+INSERT INTO user_account (name, password_hash, roles)
+VALUES (%(name)s, %(password_hash)s, %(roles)s)
+ON CONFLICT (name) DO NOTHING
+RETURNING id;
+
+-- name: insert_admin
+INSERT INTO user_account (id, name, password_hash, roles)
+VALUES (%(id)s, %(name)s, %(password_hash)s, %(roles)s)
+ON CONFLICT DO NOTHING
+RETURNING id;
+
+-- name: set_password
+UPDATE user_account SET password_hash = %(password_hash)s, update_time = now() WHERE name = %(name)s RETURNING id;
+
+-- name: set_user_enabled
+UPDATE user_account SET enabled = %(enabled)s, update_time = now() WHERE name = %(name)s RETURNING id;
+
+-- name: lock_user
+-- So that of several access keys made at once none is one too many.
+SELECT id FROM user_account WHERE name = %(name)s FOR UPDATE;
+
+-- name: count_access_keys
+SELECT count(*) AS total FROM access_key WHERE user_id = %(user_id)s;
+
+-- name: insert_access_key
+INSERT INTO access_key (id, user_id, ciphertext) VALUES (%(id)s, %(user_id)s, %(ciphertext)s);
+
+-- name: set_access_key_enabled
+UPDATE access_key SET enabled = %(enabled)s WHERE id = %(id)s RETURNING id;
+
+-- name: access_keys
+SELECT k.id, u.name AS user_name, k.enabled, k.create_time
+FROM access_key k JOIN user_account u ON u.id = k.user_id
+ORDER BY u.id, k.create_time, k.id;
+
+-- name: access_key
+-- The key of a signed request and whose it is, when both may be used.
+SELECT k.ciphertext, u.id, u.name, u.password_hash, u.roles, u.enabled
+FROM access_key k JOIN user_account u ON u.id = k.user_id
+WHERE k.id = %(id)s AND k.enabled AND u.enabled;
+
+-- name: use_signature
+-- A row the first time; what would not be let through anyway is forgotten.
+WITH forgotten AS (DELETE FROM used_signature WHERE expires < now() - interval '1 minute')
+INSERT INTO used_signature (access_key_id, digest, expires)
+VALUES (%(id)s, %(digest)s, %(expires)s)
+ON CONFLICT DO NOTHING
+RETURNING digest;
+
+-- name: count_login_failure
+INSERT INTO login_failure (kind, name, failures, last) VALUES (%(kind)s, %(name)s, 1, now())
+ON CONFLICT (kind, name) DO UPDATE
+    SET failures = CASE WHEN login_failure.last < now() - %(blocked_for)s::interval THEN 1
+                        ELSE login_failure.failures + 1 END,
+        last = now()
+RETURNING failures;
+
+-- name: login_failures
+SELECT failures FROM login_failure
+WHERE kind = %(kind)s AND name = %(name)s AND last >= now() - %(blocked_for)s::interval;
+
+-- name: forget_login_failures
+DELETE FROM login_failure WHERE kind = 'user' AND name = %(name)s;
+
+-- name: forget_old_login_failures
+DELETE FROM login_failure WHERE last < now() - interval '1 day';

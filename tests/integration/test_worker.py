@@ -8,9 +8,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+from procrastinate.jobs import Job
 
 from service import instances, operations, template, worker
 from service.database import execute, fetch
+from service.errors import TakeoverError
 from service.resources import Resources
 from service.submit import HostRequest, take_over
 from service.types import Operation, Subtask, SubtaskStatus, TaskInstance, TaskStatus
@@ -261,3 +263,40 @@ async def test_a_failed_rollback_can_be_retried_and_goes_on_rolling_back(
 
     assert (task.status, task.operation) == (TaskStatus.SUCCESSFUL, Operation.ROLLBACK)
     assert {s.status for s in subtasks} == {SubtaskStatus.PENDING}
+
+
+async def test_a_task_of_another_version_is_left_to_others(local: Resources) -> None:
+    task = await submit(local)
+    fewer = replace(local.template, subtasks=local.template.subtasks[:2])
+
+    with pytest.raises(worker.NotNow, match=r"no role .*three"):
+        await worker.perform(replace(local, template=fewer), task.id)
+
+    assert (await instances.get(local.database, task.id))[1][0].status is SubtaskStatus.READY
+
+
+async def test_a_cluster_has_only_as_many_runs_as_it_may(local: Resources) -> None:
+    limited = replace(local, settings=local.settings.model_copy(update={"cluster_concurrency": 1}))
+    task = await submit(local)
+    async with local.database.transaction() as connection:
+        await connection.execute(
+            "INSERT INTO run (ident, task_instance_id, executor) SELECT gen_random_uuid(), id, 'x' FROM task_instance"
+        )
+        await connection.execute("UPDATE task_instance SET status = 'FAILED', finish_time = now()")
+        await connection.execute("UPDATE obproxy_server SET status = 'TAKINGOVER'")
+    waiting = await submit(local)
+
+    with pytest.raises(worker.NotNow, match="has 1 takeovers running"):
+        await worker.perform(limited, waiting.id)
+
+    assert (await instances.get(local.database, waiting.id))[1][0].status is SubtaskStatus.READY
+    assert task.id != waiting.id
+
+
+@pytest.mark.parametrize("exception", [ValueError(), TakeoverError()])
+def test_only_what_was_cancelled_or_postponed_goes_back_on_the_queue(exception: Exception) -> None:
+    job = Job(queue="q", lock=None, queueing_lock=None, task_name="t")
+    strategy = worker.HandBack()
+    assert strategy.get_retry_decision(exception=exception, job=job) is None
+    assert strategy.get_retry_decision(exception=asyncio.CancelledError(), job=job)
+    assert strategy.get_retry_decision(exception=worker.NotNow(), job=job)

@@ -74,6 +74,7 @@ CREATE UNIQUE INDEX task_instance_running_host ON task_instance (host_id) WHERE 
 CREATE INDEX task_instance_status ON task_instance (status, id DESC);
 CREATE INDEX task_instance_host ON task_instance (host_id, id DESC);
 CREATE INDEX task_instance_server ON task_instance (obproxy_server_id);
+CREATE INDEX task_instance_finish ON task_instance (finish_time);
 
 -- One step of a task instance: one role.
 CREATE TABLE subtask_instance (
@@ -129,6 +130,18 @@ CREATE TABLE run (
 
 -- A run never shares its task instance with another one.
 CREATE UNIQUE INDEX run_alive ON run (task_instance_id) WHERE finish_time IS NULL;
+
+-- A takeOver request that a caller may send again without its being done again, for 24 hours.
+CREATE TABLE idempotency_key (
+    creator     text        NOT NULL,
+    key         text        NOT NULL,
+    fingerprint bytea       NOT NULL, -- keyed hash of what was asked for
+    task_ids    bigint[]    NOT NULL DEFAULT '{}',
+    create_time timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (creator, key)
+);
+
+CREATE INDEX idempotency_key_time ON idempotency_key (create_time);
 
 -- What the caller gave in confidence, encrypted; gone when the task instance has succeeded.
 CREATE TABLE task_secret (

@@ -1,0 +1,141 @@
+"""Task control over HTTP: paths, answers, codes and statuses as documented (facts/ocp-api.md 2.1, 2.6)."""
+
+import io
+import zipfile
+from typing import Any
+
+import httpx
+import pytest
+
+from service import instances
+from service.events import Ended, Logged, Started, Verdict
+from service.recorder import Recorder
+from service.resources import Resources
+from service.types import Subtask
+
+TASKS = "/api/v2/tasks/instances"
+
+
+async def submit(client: httpx.AsyncClient, host_id: int = 1, key: str | None = None, **more: Any) -> httpx.Response:
+    headers = {"Idempotency-Key": key} if key else {}
+    body = {"hosts": [{"hostId": host_id, "sqlPort": 2883, **more}]}
+    return await client.post("/api/v2/obproxy/clusters/1/takeOver", json=body, headers=headers)
+
+
+@pytest.fixture
+async def failed(client: httpx.AsyncClient, resources: Resources) -> tuple[int, list[Subtask]]:
+    """A task instance whose first subtask has failed."""
+    task_id = (await submit(client)).json()["data"]["contents"][0]["id"]
+    _, subtasks = await instances.get(resources.database, task_id)
+    role = subtasks[0].role
+    await Recorder(resources.database, task_id, "x").record(
+        [
+            Started(role=role),
+            Logged(role=role, text="what it did"),
+            Ended(role=role, verdict=Verdict.FAILED, code="TASK_FAILED", message="it broke"),
+        ]
+    )
+    return task_id, subtasks
+
+
+async def test_detail_says_what_may_be_asked(client: httpx.AsyncClient, failed: tuple[int, list[Subtask]]) -> None:
+    detail = (await client.get(f"{TASKS}/{failed[0]}")).json()["data"]
+    assert detail["operations"] == ["RETRY", "ROLLBACK"]
+    assert [s["operations"] for s in detail["subtasks"][:2]] == [["RETRY", "SKIP"], []]
+
+
+@pytest.mark.parametrize(("word", "operation"), [("retry", "RETRY"), ("rollback", "ROLLBACK")])
+async def test_task_operations_answer_the_task(
+    client: httpx.AsyncClient, failed: tuple[int, list[Subtask]], word: str, operation: str
+) -> None:
+    answer = await client.post(f"{TASKS}/{failed[0]}/{word}")
+    assert answer.status_code == 200
+    assert (answer.json()["data"]["status"], answer.json()["data"]["operation"]) == ("RUNNING", operation)
+
+    again = await client.post(f"{TASKS}/{failed[0]}/{word}")
+    assert again.status_code == 400
+    assert again.json()["error"]["code"] == 4007
+    assert "is RUNNING" in again.json()["error"]["message"] and "FAILED" in again.json()["error"]["message"]
+
+
+async def test_retry_of_a_subtask_answers_it(client: httpx.AsyncClient, failed: tuple[int, list[Subtask]]) -> None:
+    answer = await client.post(f"{TASKS}/{failed[0]}/subtasks/{failed[1][0].id}/retry")
+    assert answer.status_code == 200
+    assert (answer.json()["data"]["status"], answer.json()["data"]["operation"]) == ("READY", "RETRY")
+
+
+async def test_skip_answers_nothing(client: httpx.AsyncClient, failed: tuple[int, list[Subtask]]) -> None:
+    answer = await client.post(f"{TASKS}/{failed[0]}/subtasks/{failed[1][0].id}/skip")
+    assert answer.status_code == 200 and "data" not in answer.json()
+
+
+@pytest.mark.parametrize("word", ["retry", "skip", "cancel"])
+async def test_subtask_operations_refuse_what_is_not_in_their_state(
+    client: httpx.AsyncClient, failed: tuple[int, list[Subtask]], word: str
+) -> None:
+    answer = await client.post(f"{TASKS}/{failed[0]}/subtasks/{failed[1][1].id}/{word}")
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == 4007 and "is PENDING" in answer.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "path", ["404/retry", "404/rollback", "404/downloadDiagnosis", "404/subtasks/1/skip", "{task}/subtasks/404/cancel"]
+)
+async def test_both_ids_are_checked(client: httpx.AsyncClient, failed: tuple[int, list[Subtask]], path: str) -> None:
+    answer = await client.post(f"{TASKS}/{path.format(task=failed[0])}")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, 4001)
+
+
+async def test_diagnosis_is_a_zip_with_an_overview_and_a_log_for_each_execution(
+    client: httpx.AsyncClient, failed: tuple[int, list[Subtask]]
+) -> None:
+    answer = await client.post(f"{TASKS}/{failed[0]}/downloadDiagnosis")
+
+    assert answer.headers["content-type"] == "application/octet-stream"
+    assert answer.headers["content-disposition"] == f'attachment; filename="log_task_{failed[0]}.zip"'
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as packed:
+        overview = packed.read("task_info.txt").decode().splitlines()
+        first = failed[1][0]
+        log = packed.read(f"subtask_{first.id}_1.log").decode()
+    assert len(overview) == 12
+    assert overview[0].startswith(f"{first.id} FAILED - ")
+    assert overview[1].startswith(f"{failed[1][1].id} PENDING {first.id} ")
+    assert "what it did" in log and "it broke" in log
+
+
+async def test_the_same_key_and_request_is_answered_the_same(client: httpx.AsyncClient, resources: Resources) -> None:
+    first = (await submit(client, key="k-1", proxysysPasswd="p")).json()["data"]
+    task_id = first["contents"][0]["id"]
+    role = (await instances.get(resources.database, task_id))[1][0].role
+    await Recorder(resources.database, task_id, "x").record([Started(role=role)])
+
+    assert (await submit(client, key="k-1", proxysysPasswd="p")).json()["data"] == first
+
+
+@pytest.mark.parametrize("other", [{"host_id": 2}, {"proxysysPasswd": "q"}])
+async def test_the_same_key_with_another_request_is_a_conflict(
+    client: httpx.AsyncClient, other: dict[str, Any]
+) -> None:
+    await submit(client, key="k-1", proxysysPasswd="p")
+    answer = await submit(client, key="k-1", **({"proxysysPasswd": "p"} | other))
+    assert answer.status_code == 409 and "k-1" in answer.json()["error"]["message"]
+
+
+async def test_a_key_is_free_again_after_a_day(client: httpx.AsyncClient, resources: Resources) -> None:
+    await submit(client, key="k-1")
+    async with resources.database.transaction() as connection:
+        await connection.execute("UPDATE idempotency_key SET create_time = now() - interval '25 hours'")
+    assert (await submit(client, host_id=2, key="k-1")).status_code == 200
+
+
+async def test_a_request_that_was_refused_does_not_use_up_its_key(client: httpx.AsyncClient) -> None:
+    assert (await submit(client, host_id=99, key="k-1")).status_code == 404
+    assert (await submit(client, host_id=1, key="k-1")).status_code == 200
+
+
+@pytest.mark.parametrize("key", ["with space", "x" * 256, ""])
+async def test_a_key_must_be_a_word(client: httpx.AsyncClient, key: str) -> None:
+    body = {"hosts": [{"hostId": 1, "sqlPort": 2883}]}
+    answer = await client.post("/api/v2/obproxy/clusters/1/takeOver", json=body, headers={"Idempotency-Key": key})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["subErrors"][0]["field"] == "Idempotency-Key"

@@ -1,0 +1,65 @@
+"""What is old goes, what runs or can be gone on with stays."""
+
+from dataclasses import replace
+
+from service import retention
+from service.database import Connection
+from service.resources import Resources
+from service.submit import HostRequest, take_over
+from service.types import TaskInstance
+
+
+async def submit(resources: Resources, host_id: int) -> TaskInstance:
+    hosts = [HostRequest(host_id=host_id, sql_port=2883)]
+    return (await take_over(resources, 1, hosts, creator="admin", trace_id="t"))[0][0]
+
+
+async def end(connection: Connection, task: TaskInstance, status: str, days: int) -> None:
+    await connection.execute(
+        "UPDATE task_instance SET status = %s, finish_time = now() - make_interval(days => %s) WHERE id = %s",
+        (status, days, task.id),
+    )
+    await connection.execute("UPDATE obproxy_server SET status = 'TAKINGOVER'")
+    await connection.execute(
+        "INSERT INTO subtask_log (subtask_id, run_time, content) SELECT id, 1, 'said' FROM subtask_instance "
+        "WHERE task_instance_id = %s LIMIT 1",
+        (task.id,),
+    )
+
+
+async def left(resources: Resources) -> tuple[set[int], set[int]]:
+    """Task instances that are left, and those of them that have logs."""
+    async with resources.database.transaction() as connection:
+        tasks = await (await connection.execute("SELECT id FROM task_instance")).fetchall()
+        query = "SELECT DISTINCT task_instance_id AS id FROM subtask_log JOIN subtask_instance s ON s.id = subtask_id"
+        logs = await (await connection.execute(query)).fetchall()
+    return {row["id"] for row in tasks}, {row["id"] for row in logs}
+
+
+async def test_old_ones_go_and_what_can_be_gone_on_with_stays(resources: Resources) -> None:
+    superseded = await submit(resources, 1)
+    async with resources.database.transaction() as connection:
+        await end(connection, superseded, "FAILED", 100)
+    newest_failed = await submit(resources, 1)
+    successful = await submit(resources, 2)
+    running = await submit(resources, 3)
+    async with resources.database.transaction() as connection:
+        await end(connection, newest_failed, "FAILED", 100)
+        await end(connection, successful, "SUCCESSFUL", 100)
+
+    retain = resources.settings.model_copy(update={"retention_days_logs": 30, "retention_days_tasks": 90})
+    await retention.apply(replace(resources, settings=retain))
+
+    tasks, logs = await left(resources)
+    assert tasks == {newest_failed.id, successful.id, running.id}
+    assert logs == {newest_failed.id}
+
+
+async def test_by_default_nothing_goes(resources: Resources) -> None:
+    task = await submit(resources, 1)
+    async with resources.database.transaction() as connection:
+        await end(connection, task, "SUCCESSFUL", 10_000)
+
+    await retention.apply(resources)
+
+    assert await left(resources) == ({task.id}, {task.id})
