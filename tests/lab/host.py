@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from .podman import podman
-from .states import DEFAULT_VERSION, home_of
+from .states import DEFAULT_VERSION, STATES, home_of
 
 _OWNER = re.compile(r'\("obproxy",pid=(\d+),')
 
@@ -43,7 +43,7 @@ class LabHost:
     @property
     def home(self) -> str:
         """The OBProxy's home on the host."""
-        return home_of(self.version)
+        return home_of(STATES[self.state], self.version)
 
     def run(self, command: str) -> str:
         """Runs a shell command as root on the host; its output. Raises LabError if it fails."""

@@ -23,6 +23,7 @@ LABEL = "obproxy-lab"
 DIRECTORY_LABEL = "obproxy-lab-directory"
 _FIRST_ADDRESS = 10
 _START_DEADLINE = 60.0  # seconds until a host must answer
+_PATIENCE = 2.0  # seconds without an answer before podman is asked whether the host still runs
 _AT_A_TIME = 4
 
 
@@ -208,18 +209,24 @@ def _make_key(path: Path) -> None:
 def _wait_until_ready(host: LabHost) -> None:
     state = states.STATES[host.state]
     deadline = time.monotonic() + _START_DEADLINE
+    look_at = time.monotonic() + _PATIENCE
     for port, wanted in ((22, state.has_ssh), (host.sql_port, state.listens)):
         while wanted and not _greets(host.address, port):
-            if time.monotonic() > deadline:
-                log = podman("logs", host.container)
-                raise LabError(f"{host.name}: nothing answers at port {port} after {_START_DEADLINE:.0f} s.\n{log}")
+            now = time.monotonic()
+            if now > look_at and (now > deadline or not _is_running(host)):
+                raise LabError(f"{host.name}: nothing answers at port {port}.\n{podman('logs', host.container)}")
+            look_at = now + _PATIENCE if now > look_at else look_at
             time.sleep(0.02)
+
+
+def _is_running(host: LabHost) -> bool:
+    return podman("inspect", "--format", "{{.State.Running}}", host.container).strip() == "true"
 
 
 def _greets(address: str, port: int) -> bool:
     """Whether something sends its greeting there; both sshd and an OBProxy speak first."""
     try:
-        with socket.create_connection((address, port), timeout=5) as connection:
+        with socket.create_connection((address, port), timeout=2) as connection:
             return bool(connection.recv(64))
     except OSError:
         return False

@@ -46,6 +46,7 @@ class State:
     has_ssh      whether sshd runs
     arguments    more arguments for podman run; {home} is the OBProxy's home
     version      the only version that the state makes sense with
+    home         where the OBProxy lives, if not where its package puts it
     """
 
     script: str
@@ -54,6 +55,7 @@ class State:
     has_ssh: bool = True
     arguments: tuple[str, ...] = ()
     version: str | None = None
+    home: str | None = None
 
 
 _RUNNING = f"watchdog '{SYS_PASSWORD}'\n"
@@ -70,6 +72,16 @@ STATES: dict[str, State] = {
         script='export OBPROXY_EXTRA_OPT=obproxy_sys_password=\nas_admin "$home/bin/obproxyd.sh" '
         '-c start -n "$cluster" -p "$port" -u "$url"\n'
     ),
+    # A copy of the package's files that belongs to no package.
+    "unpackaged": State(
+        script='cp -a "$package_home" "$home"\n' + _RUNNING,
+        home="/home/admin/obproxy",
+    ),
+    "two-packages": State(script=_RUNNING + "/usr/local/sbin/lab-install obproxy-1.9.1.1\n"),
+    # It has never reached an OB cluster, and serves no ordinary client.
+    "no-observer": State(script="simulate '{}'\n" + _RUNNING),
+    # Somebody else listens where the exporter should: the proxy runs without one.
+    "busy-exporter-port": State(script="nc -lk 2884 >/dev/null 2>&1 </dev/null &\n" + _RUNNING),
     # A second OBProxy of the same binary, with a home and ports of its own.
     "foreign": State(
         script=_RUNNING + "install -d -o admin -g admin /home/admin/other\n"
@@ -101,9 +113,14 @@ STATES: dict[str, State] = {
 }
 
 
-def home_of(version: str) -> str:
-    """The OBProxy's home for a VERSION-BUILD."""
+def package_home(version: str) -> str:
+    """Where the package of a VERSION-BUILD puts the OBProxy."""
     return f"/opt/taobao/install/obproxy-{version.partition('-')[0]}"
+
+
+def home_of(state: State, version: str) -> str:
+    """Where the OBProxy of a host in this state lives."""
+    return state.home or package_home(version)
 
 
 def cluster_for(version: str) -> Cluster:
@@ -115,6 +132,12 @@ def cluster_for(version: str) -> Cluster:
 def script(state: State, version: str, sql_port: int) -> str:
     """The whole script of a host."""
     cluster = cluster_for(version)
-    values = {"home": home_of(version), "port": sql_port, "cluster": cluster.name, "url": cluster.config_server_url}
+    values = {
+        "home": home_of(state, version),
+        "package_home": package_home(version),
+        "port": sql_port,
+        "cluster": cluster.name,
+        "url": cluster.config_server_url,
+    }
     lines = [f"{name}='{value}'" for name, value in values.items()]
     return "\n".join(lines) + "\n" + _PRELUDE + state.script

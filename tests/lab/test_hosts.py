@@ -147,6 +147,31 @@ def test_rs_list(lab: Lab, lab_host: StartHost) -> None:
     assert _value(lab, host, "obproxy_config_server_url") == ""
 
 
+def test_unpackaged(lab_host: StartHost) -> None:
+    host = lab_host(state="unpackaged")
+    executable = host.run(f"readlink /proc/{host.proxy_pid()}/exe").strip()
+    assert executable == "/home/admin/obproxy/bin/obproxy"
+    assert "not owned by any package" in host.run(f"rpm -qf {executable} || true")
+
+
+def test_two_packages(lab_host: StartHost) -> None:
+    packages = lab_host(state="two-packages").run("rpm -qa 'obproxy*'").split()
+    assert sorted(packages) == ["obproxy-1.9.1.1-1919579.el7.x86_64", "obproxy-4.3.1.0-1.el7.x86_64"]
+
+
+def test_no_observer(lab: Lab, lab_host: StartHost) -> None:
+    host = lab_host(state="no-observer")
+    with (
+        admin(lab, host, inventory.SYS_PASSWORD) as connection,
+        pytest.raises(pymysql.err.OperationalError, match="Entry not exist"),
+    ):
+        query(connection, "show proxycluster")
+
+
+def test_busy_exporter_port(lab_host: StartHost) -> None:
+    assert '"nc"' in lab_host(state="busy-exporter-port").run("ss -Hltnp 'sport = :2884'")
+
+
 def test_the_observer_behind_it_is_listed(lab: Lab, lab_host: StartHost) -> None:
     with admin(lab, lab_host(), inventory.SYS_PASSWORD) as connection:
         [row] = query(connection, "show proxycluster")
@@ -169,6 +194,14 @@ def test_a_frozen_host_keeps_its_connections(lab: Lab, lab_host: StartHost) -> N
         host.pause()
         host.resume()
         connection.ping(reconnect=False)
+
+
+def test_a_state_that_cannot_be_made_says_why(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = states.State(script="echo this went wrong; false\n")
+    monkeypatch.setitem(states.STATES, "broken", broken)
+    with pytest.raises(LabError, match=r"(?s)nothing answers at port 22.*this went wrong"):
+        lab.start("broken", host_id=1, state="broken")
+    assert "broken" not in lab.hosts
 
 
 def test_several_hosts_start_together_and_a_bad_one_leaves_nothing(lab: Lab) -> None:
