@@ -6,11 +6,13 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
-from service.auth import Authentication, Basic
+from service import signature
+from service.auth import Authentication, Basic, signed
 from service.resources import Resources, open_resources
 from service.responses import HANDLERS, Tracing
 from service.routes import OPEN_PATHS, routes
 from service.settings import Settings
+from service.users import ensure_admin
 
 Beside = Callable[[Resources], AbstractAsyncContextManager[None]]
 """Something that runs as long as the application does, on the same resources: a worker."""
@@ -22,9 +24,11 @@ def create_app(settings: Settings, *, beside: Sequence[Beside] = ()) -> Starlett
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            app.state.resources = await stack.enter_async_context(open_resources(settings))
+            resources = await stack.enter_async_context(open_resources(settings))
+            await ensure_admin(resources.database, settings.data_dir)
+            app.state.resources = resources
             for companion in beside:
-                await stack.enter_async_context(companion(app.state.resources))
+                await stack.enter_async_context(companion(resources))
             yield
 
     app = Starlette(
@@ -32,7 +36,7 @@ def create_app(settings: Settings, *, beside: Sequence[Beside] = ()) -> Starlett
         middleware=[
             Middleware(
                 Authentication,
-                schemes={"basic": Basic(settings.data_dir / "admin-password")},
+                schemes={"basic": Basic(), signature.SCHEME.lower(): signed},
                 open_paths=OPEN_PATHS,
             ),
             Middleware(Tracing),

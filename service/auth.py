@@ -1,31 +1,48 @@
-"""Who calls: HTTP Basic as the administrator, checked before anything else happens (facts/ocp-api.md 5.1, 5.5)."""
+"""Who calls: checked before anything else happens (facts/ocp-api.md 5).
 
+HTTP Basic with a user's name and password, or a request signed with an access key. What is wrong with either is never
+said: every refusal is the same.
+"""
+
+import asyncio
 import base64
 import binascii
-import hmac
-from collections.abc import Callable, Collection, Mapping
+import re
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from datetime import UTC, datetime
 
 from starlette.datastructures import Headers
-from starlette.requests import HTTPConnection
+from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.errors import Unauthenticated
+from service import access_keys, bodies, logins, users
+from service.errors import TakeoverError, Unauthenticated
+from service.logins import Attempt
+from service.passwords import Passwords
+from service.resources import Resources
 from service.responses import failure
+from service.signature import SignedRequest, verify
+from service.users import NAME, User
 
-ADMIN = "admin"
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+ACCESS_KEY = re.compile(r"([A-Za-z0-9]{16}):(\S+)")
+NOBODY = "?"  # no user's name: what failures are counted for when the name given can be nobody's
 
 
 @dataclass(frozen=True, kw_only=True)
-class User:
-    """Who a request acts as."""
+class Caller:
+    """Who calls, and what is left to read of the request."""
 
-    name: str
+    user: User
+    receive: Receive
 
 
-Scheme = Callable[[str], User | None]
-"""From what follows the scheme's word in the Authorization header to the user; None when it proves nobody."""
+Scheme = Callable[[Scope, Receive, str], Awaitable[Caller | None]]
+"""From a request and what follows the scheme's word in its Authorization header to the caller; None proves nobody.
+
+May raise a TakeoverError instead, which is then the answer.
+"""
 
 
 class Authentication:
@@ -44,31 +61,103 @@ class Authentication:
         if scope["type"] == "lifespan" or scope["path"] in self.open_paths:
             await self.app(scope, receive, send)
             return
-        user = self._user(Headers(scope=scope).get("authorization", ""))
-        if user is None:
+        try:
+            caller = await self._caller(scope, receive)
+        except ClientDisconnect:
+            return  # it hung up while its body was read
+        except TakeoverError as error:
             # No WWW-Authenticate: OCP sends none (facts/ocp-api.md 5.5), and a browser would ask with its own dialog.
-            await failure(HTTPConnection(scope), Unauthenticated())(scope, receive, send)
+            await failure(HTTPConnection(scope), error)(scope, receive, send)
             return
-        scope["user"] = user
-        await self.app(scope, receive, send)
+        scope["user"] = caller.user
+        await self.app(scope, caller.receive, send)
 
-    def _user(self, authorization: str) -> User | None:
-        word, _, credentials = authorization.partition(" ")
+    async def _caller(self, scope: Scope, receive: Receive) -> Caller:
+        word, _, credentials = Headers(scope=scope).get("authorization", "").partition(" ")
         scheme = self.schemes.get(word.lower())
-        return scheme(credentials) if scheme else None
+        caller = await scheme(scope, receive, credentials) if scheme else None
+        if caller is None:
+            raise Unauthenticated
+        return caller
 
 
 class Basic:
-    """The administrator with the password that `password_file` holds now: a changed file counts at once."""
+    """A user's name and password. Failures are counted, wait, and block (`logins`)."""
 
-    def __init__(self, password_file: Path) -> None:
-        self.password_file = password_file
+    def __init__(self) -> None:
+        self.passwords = Passwords()
 
-    def __call__(self, credentials: str) -> User | None:
-        try:
-            given = base64.b64decode(credentials.strip().encode("ascii"), validate=True)
-        except (binascii.Error, UnicodeEncodeError):
-            return None
-        password = self.password_file.read_bytes().strip()
-        right = hmac.compare_digest(given, f"{ADMIN}:".encode() + password)
-        return User(name=ADMIN) if right and password else None  # an emptied file lets nobody in
+    async def __call__(self, scope: Scope, receive: Receive, credentials: str) -> Caller | None:
+        given = _name_and_password(credentials)
+        user = await self._login(scope, *given) if given else None
+        return Caller(user=user, receive=receive) if user else None
+
+    async def _login(self, scope: Scope, name: str, password: bytes) -> User | None:
+        database = _resources(scope).database
+        user = await users.find(database, name) if name != NOBODY else None
+        hashed = user.password_hash if user and user.enabled else None
+        if hashed and self.passwords.remembers(password, hashed):
+            return user
+        attempt = Attempt(user=name, client=client(scope))
+        async with self.passwords.turn:
+            if hashed and self.passwords.remembers(password, hashed):
+                return user  # another request with it was checked while this one waited
+            # In its turn, so that many attempts at once are not all let through before the first one counts.
+            await logins.refuse_blocked(database, attempt)
+            if await self.passwords.verify(password, hashed):
+                await logins.succeeded(database, attempt)
+                return user
+            delay = await logins.failed(database, attempt)
+        await asyncio.sleep(delay)
+        return None
+
+
+async def signed(scope: Scope, receive: Receive, credentials: str) -> Caller | None:
+    """A request signed with an access key; one that changes something only once.
+
+    Nothing blocks here: the secrets are not guessable. The body is read for any key, so that its limit tells nothing.
+    """
+    resources = _resources(scope)
+    body = await bodies.read(Headers(scope=scope), receive, resources.settings.body_limit)
+    parts = ACCESS_KEY.fullmatch(credentials)
+    found = await access_keys.find(resources.database, resources.secrets, parts[1]) if parts else None
+    if not parts or not found:
+        return None
+    user, secret = found
+    proof = verify(_covered(scope, body), parts[2], secret.get_secret_value(), datetime.now(UTC))
+    if proof is None:
+        return None
+    if scope["method"] not in SAFE_METHODS and not await access_keys.use(resources.database, parts[1], proof):
+        return None
+    return Caller(user=user, receive=bodies.again(body, receive))
+
+
+def client(scope: Scope) -> str:
+    """The address a request comes from; behind a trusted proxy the one that the proxy says."""
+    peer = scope.get("client")
+    return str(peer[0]) if peer else ""
+
+
+def _covered(scope: Scope, body: bytes) -> SignedRequest:
+    return SignedRequest(
+        method=scope["method"],
+        path=scope["raw_path"],
+        query=scope["query_string"],
+        headers=scope["headers"],
+        body=body,
+    )
+
+
+def _name_and_password(credentials: str) -> tuple[str, bytes] | None:
+    try:
+        given = base64.b64decode(credentials.strip().encode("ascii"), validate=True)
+    except (binascii.Error, UnicodeEncodeError):
+        return None
+    name, colon, password = given.partition(b":")
+    shown = name.decode("utf-8", "replace")
+    return (shown if NAME.fullmatch(shown) else NOBODY, password) if colon else None
+
+
+def _resources(scope: Scope) -> Resources:
+    resources: Resources = scope["app"].state.resources
+    return resources

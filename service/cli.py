@@ -3,10 +3,10 @@
 import asyncio
 import json
 import logging
-import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -15,16 +15,17 @@ import uvicorn
 from rich.console import Console
 from rich.live import Live
 
-from service import progress, worker
+from service import cli_users, progress, worker
 from service.app import create_app
 from service.client import Client, Document, Refused, read_password
 from service.errors import TakeoverError
-from service.resources import open_resources
-from service.settings import PREFIX, Settings, load
-
-SECRET_SETTINGS = ("DATABASE_URL", "SECRET_KEY")
+from service.resources import Resources, open_resources
+from service.secrets import ADMIN_PASSWORD
+from service.settings import Settings, take
 
 main = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+main.add_typer(cli_users.user, name="user")
+main.add_typer(cli_users.access_key, name="accesskey")
 
 Url = Annotated[str, typer.Option(envvar="OBPROXY_TAKEOVER_URL", help="Where the service is.")]
 PasswordFile = Annotated[Path, typer.Option(help="File with the administrator's password.")]
@@ -34,12 +35,11 @@ PasswordFile = Annotated[Path, typer.Option(help="File with the administrator's 
 def serve() -> None:
     """Answer HTTP requests and, unless TAKEOVER_WORKER=false, run takeovers."""
     settings = _settings()
-    app = create_app(settings, beside=[worker.running] if settings.worker else [])
+    app = create_app(settings, beside=[_say_password, *([worker.running] if settings.worker else [])])
     config = uvicorn.Config(
         app, host=settings.host, port=settings.port, log_config=None, access_log=False, server_header=False
     )
     server = uvicorn.Server(config)
-    print(f"Password of admin: {(settings.data_dir / 'admin-password').absolute()}", file=sys.stderr)
     server.run()
     if not server.started:
         raise SystemExit(1)
@@ -140,15 +140,21 @@ def _ask(url: str, password_file: Path) -> Client:
 
 
 def _settings() -> Settings:
-    settings = load()
-    # What processes started from here inherit must not hold what only this one needs.
-    for name in SECRET_SETTINGS:
-        os.environ.pop(PREFIX + name, None)
+    settings = take()
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
     )
     logging.getLogger("httpx").setLevel(logging.WARNING)
     return settings
+
+
+@asynccontextmanager
+async def _say_password(resources: Resources) -> AsyncIterator[None]:
+    """Say where the administrator's first password is, for as long as it is there."""
+    file = resources.settings.data_dir / ADMIN_PASSWORD
+    if file.exists():
+        print(f"Password of admin: {file.absolute()}", file=sys.stderr, flush=True)
+    yield
 
 
 async def _until_signal() -> None:

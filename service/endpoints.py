@@ -32,7 +32,7 @@ async def take_over(request: Request) -> Response:
         resources,
         cluster_id,
         hosts,
-        creator=request.user.name,
+        creator=request.user,
         trace_id=trace_id(request),
         idempotency_key=requests.idempotency_key(request),
     )

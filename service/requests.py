@@ -14,7 +14,8 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 from starlette.requests import Request
 
-from service.errors import BodyTooLarge, InvalidRequest, MalformedBody, SubError, UnsupportedMediaType
+from service import bodies
+from service.errors import InvalidRequest, MalformedBody, SubError, UnsupportedMediaType
 from service.schemas import Parameters, SpelledLong
 from service.types import JSON
 
@@ -50,7 +51,7 @@ async def body[Model: Parameters](request: Request, model: type[Model], *, limit
     content_type = request.headers.get("content-type", "")
     if content_type.partition(";")[0].strip().lower() != "application/json":
         raise UnsupportedMediaType(found=content_type)
-    content = await _read(request, limit)
+    content = await bodies.read(request.headers, request.receive, limit)
     try:
         return model.model_validate_json(content, context=context)
     except ValidationError as error:
@@ -94,19 +95,6 @@ def path_id(request: Request, name: str) -> int:
 
 
 _LONG: TypeAdapter[int] = TypeAdapter(SpelledLong)
-
-
-async def _read(request: Request, limit: int) -> bytes:
-    """The body, given up as soon as it is too large, at best before it comes; what is announced is only a hint."""
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced[:20]) > limit:
-        raise BodyTooLarge(limit=limit)
-    content = bytearray()
-    async for chunk in request.stream():
-        content += chunk
-        if len(content) > limit:
-            raise BodyTooLarge(limit=limit)
-    return bytes(content)
 
 
 def _refusal(error: ValidationError, object_name: str, name: str = "body") -> MalformedBody | InvalidRequest:

@@ -10,7 +10,7 @@ from service import embedded, template
 from service.database import Database, open_database
 from service.inventory import InventoryReader
 from service.queue import Queue, open_queue
-from service.secrets import Secrets, admin_password, load_key
+from service.secrets import Secrets, load_key
 from service.settings import PROJECT, Settings
 from service.template import Template
 
@@ -32,7 +32,6 @@ class Resources:
 async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     """Data directory, database (embedded unless one is set, migrated), queue, key, inventory, template."""
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    admin_password(settings.data_dir)
     async with AsyncExitStack() as stack:
         url = await asyncio.to_thread(stack.enter_context, _database_url(settings))
         database = await stack.enter_async_context(open_database(url))

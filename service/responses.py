@@ -38,6 +38,7 @@ STATUS: Mapping[Kind, int] = {
     Kind.CONFLICT: 409,
     Kind.TOO_LARGE: 413,
     Kind.UNSUPPORTED_MEDIA_TYPE: 415,
+    Kind.TOO_MANY_REQUESTS: 429,
     Kind.UNAVAILABLE: 503,
 }
 UNEXPECTED = 500

@@ -10,6 +10,8 @@ from pydantic import SecretStr
 
 from service.errors import DecryptionFailed, SettingsInvalid
 
+ADMIN_PASSWORD = "admin-password"  # noqa: S105 - the file's name
+
 
 class Secrets:
     """Encrypts and decrypts with one key."""
@@ -46,7 +48,7 @@ def load_key(configured: SecretStr, directory: Path) -> SecretStr:
 
 def admin_password(directory: Path) -> Path:
     """The file with the administrator's first password, made when it is not there."""
-    path = directory / "admin-password"
+    path = directory / ADMIN_PASSWORD
     keep(path, secrets.token_urlsafe(18))
     return path
 

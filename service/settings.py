@@ -77,6 +77,15 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
     return settings
 
 
+def take() -> Settings:
+    """Read the settings, and take the secret ones out of the environment: nothing started from here shall have them."""
+    settings = load()
+    for name, field in Settings.model_fields.items():
+        if field.annotation is SecretStr:
+            os.environ.pop(PREFIX + name.upper(), None)
+    return settings
+
+
 def _suggest(name: str, known: set[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {close[0]}?" if close else ""

@@ -15,9 +15,9 @@ from service.inventory import Cluster, Host, Inventory
 from service.resources import Resources
 from service.template import Template
 from service.types import JSON, Operation, Subtask, SubtaskStatus, TaskInstance, TaskStatus
+from service.users import User
 
 TASK_NAME = "Install obproxy"  # OCP's name for it, see the sample of facts/ocp-api.md 1.2
-ADMIN_ID = 100  # OCP's id of the user admin (facts/ocp-api.md 2.3)
 PASSWORD = "obproxy_current_sys_password"  # noqa: S105 - the variable's name, not a password
 
 
@@ -35,7 +35,7 @@ async def take_over(
     cluster_id: int,
     hosts: Sequence[HostRequest],
     *,
-    creator: str,
+    creator: User,
     trace_id: str,
     idempotency_key: str | None = None,
 ) -> list[WithSubtasks]:
@@ -55,7 +55,7 @@ async def take_over(
     async with resources.database.transaction() as connection:
         if idempotency_key is not None:
             fingerprint = resources.secrets.fingerprint(_canonical(cluster_id, hosts))
-            done = await _claim(connection, creator, idempotency_key, fingerprint)
+            done = await _claim(connection, creator.name, idempotency_key, fingerprint)
             if done is not None:
                 return [_as_submitted(*instance) for instance in await instances.by_ids(connection, done)]
         await _refuse_managed(connection, hosts)
@@ -66,7 +66,7 @@ async def take_over(
         await resources.queue.defer(connection, {task: host for host, task in tasks.items()})
         task_ids = [tasks[host.host_id] for host in hosts]
         if idempotency_key is not None:
-            await execute(connection, "keep_key", creator=creator, key=idempotency_key, task_ids=task_ids)
+            await execute(connection, "keep_key", creator=creator.name, key=idempotency_key, task_ids=task_ids)
         return await instances.by_ids(connection, task_ids)
 
 
@@ -153,7 +153,7 @@ async def _insert_tasks(
     cluster: Cluster,
     known: Sequence[Host],
     servers: Mapping[int, JSON],
-    creator: str,
+    creator: User,
     trace_id: str,
 ) -> dict[int, int]:
     """Ids of the new task instances by host id."""
@@ -161,8 +161,8 @@ async def _insert_tasks(
         connection,
         "insert_tasks",
         name=TASK_NAME,
-        creator=creator,
-        creator_id=ADMIN_ID,
+        creator=creator.name,
+        creator_id=creator.id,
         executor=resources.executor,
         trace_id=trace_id,
         host_ids=[host.id for host in known],

@@ -9,11 +9,12 @@ import httpx
 import psycopg
 import pytest
 import pytest_asyncio
+from argon2 import PasswordHasher
 from psycopg import sql
 from pydantic import SecretStr
 from starlette.applications import Starlette
 
-from service import embedded, inventory
+from service import embedded, inventory, passwords
 from service.app import create_app
 from service.database import open_database
 from service.inventory import Inventory
@@ -80,6 +81,12 @@ def inventory_file(tmp_path: Path) -> Path:
     path.parent.mkdir()
     path.write_text(INVENTORY, encoding="utf-8")
     return path
+
+
+@pytest.fixture(autouse=True)
+def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hashing takes no time here; that the real hasher is slow enough has a test of its own."""
+    monkeypatch.setattr(passwords, "HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
 
 
 _read: dict[str, Inventory] = {}

@@ -20,13 +20,14 @@ from service.recorder import Recorder
 from service.resources import Resources
 from service.submit import HostRequest, take_over
 from service.types import Operation, Subtask, SubtaskStatus, TaskInstance, TaskStatus
+from tests.integration.people import ADMIN
 
 Position = tuple[SubtaskStatus, Operation]
 
 
 @pytest.fixture
 async def submitted(resources: Resources) -> tuple[TaskInstance, list[Subtask]]:
-    return (await take_over(resources, 1, [HostRequest(host_id=1, sql_port=2883)], creator="admin", trace_id="t"))[0]
+    return (await take_over(resources, 1, [HostRequest(host_id=1, sql_port=2883)], creator=ADMIN, trace_id="t"))[0]
 
 
 @pytest.fixture
@@ -164,7 +165,7 @@ async def test_an_unknown_task_is_unknown(
 async def test_both_ids_count(
     resources: Resources, failed: TaskInstance, operation: Callable[[Resources, int, int], Awaitable[None]]
 ) -> None:
-    other = (await take_over(resources, 1, [HostRequest(host_id=2, sql_port=2883)], creator="a", trace_id="t"))[0]
+    other = (await take_over(resources, 1, [HostRequest(host_id=2, sql_port=2883)], creator=ADMIN, trace_id="t"))[0]
 
     with pytest.raises(UnknownSubtask):
         await operation(resources, failed.id, other[1][0].id)
@@ -185,7 +186,7 @@ async def test_what_prohibits_rollback_is_honoured(resources: Resources, failed:
 async def test_a_host_that_is_taken_over_anew_meanwhile_is_busy(
     resources: Resources, failed: TaskInstance, operation: Callable[[Resources, int], Awaitable[None]]
 ) -> None:
-    newer = (await take_over(resources, 1, [HostRequest(host_id=1, sql_port=2883)], creator="a", trace_id="t"))[0][0]
+    newer = (await take_over(resources, 1, [HostRequest(host_id=1, sql_port=2883)], creator=ADMIN, trace_id="t"))[0][0]
     before = await positions(resources, failed)
 
     with pytest.raises(HostBusy, match=f": {newer.id}"):

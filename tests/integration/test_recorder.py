@@ -15,6 +15,7 @@ from service.recorder import Recorder
 from service.resources import Resources
 from service.submit import HostRequest, take_over
 from service.types import Subtask, SubtaskStatus, TaskInstance, TaskStatus
+from tests.integration.people import ADMIN
 
 DEADLINE = 10.0
 
@@ -29,7 +30,7 @@ def failed(role: str) -> Ended:
 
 @pytest.fixture
 async def submitted(resources: Resources) -> tuple[TaskInstance, list[Subtask]]:
-    return (await take_over(resources, 1, [HostRequest(host_id=1, sql_port=2883)], creator="admin", trace_id="t"))[0]
+    return (await take_over(resources, 1, [HostRequest(host_id=1, sql_port=2883)], creator=ADMIN, trace_id="t"))[0]
 
 
 @pytest.fixture

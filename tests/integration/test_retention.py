@@ -7,11 +7,12 @@ from service.database import Connection
 from service.resources import Resources
 from service.submit import HostRequest, take_over
 from service.types import TaskInstance
+from tests.integration.people import ADMIN
 
 
 async def submit(resources: Resources, host_id: int) -> TaskInstance:
     hosts = [HostRequest(host_id=host_id, sql_port=2883)]
-    return (await take_over(resources, 1, hosts, creator="admin", trace_id="t"))[0][0]
+    return (await take_over(resources, 1, hosts, creator=ADMIN, trace_id="t"))[0][0]
 
 
 async def end(connection: Connection, task: TaskInstance, status: str, days: int) -> None:

@@ -13,6 +13,7 @@ from service.errors import AlreadyManaged, HostBusy, InvalidRequest, TakeoverErr
 from service.resources import Resources
 from service.submit import HostRequest, take_over
 from service.types import Subtask, SubtaskStatus, TaskInstance, TaskStatus
+from tests.integration.people import ADMIN
 
 TABLES = ("obproxy_server", "task_instance", "subtask_instance", "subtask_dependency", "task_secret")
 
@@ -22,7 +23,7 @@ def host(host_id: int, password: str | None = None) -> HostRequest:
 
 
 async def submit(resources: Resources, *hosts: HostRequest, cluster_id: int = 1) -> list[TaskInstance]:
-    submitted = await take_over(resources, cluster_id, hosts, creator="admin", trace_id="0123456789abcdef")
+    submitted = await take_over(resources, cluster_id, hosts, creator=ADMIN, trace_id="0123456789abcdef")
     return [task for task, _ in submitted]
 
 
@@ -38,7 +39,7 @@ async def count_rows(resources: Resources) -> dict[str, int]:
 
 
 async def test_writes_servers_tasks_subtasks_and_jobs(resources: Resources) -> None:
-    submitted = await take_over(resources, 1, [host(2), host(1)], creator="admin", trace_id="t")
+    submitted = await take_over(resources, 1, [host(2), host(1)], creator=ADMIN, trace_id="t")
 
     assert [task.host_id for task, _ in submitted] == [2, 1]
     for task, subtasks in submitted:
@@ -66,7 +67,7 @@ async def test_jobs_of_one_host_share_a_lock(resources: Resources) -> None:
 
 
 async def test_reads_back_what_was_submitted(resources: Resources) -> None:
-    submitted = await take_over(resources, 1, [host(1)], creator="admin", trace_id="t")
+    submitted = await take_over(resources, 1, [host(1)], creator=ADMIN, trace_id="t")
 
     assert await instances.get(resources.database, submitted[0][0].id) == submitted[0]
 

@@ -16,6 +16,7 @@ from service.errors import TakeoverError
 from service.resources import Resources
 from service.submit import HostRequest, take_over
 from service.types import Operation, Subtask, SubtaskStatus, TaskInstance, TaskStatus
+from tests.integration.people import ADMIN
 
 DEADLINE = 60.0  # seconds a takeover of this kind may take at the most
 
@@ -65,7 +66,7 @@ async def local(resources: Resources, project: Path, inventory_file: Path) -> As
 
 async def submit(resources: Resources) -> TaskInstance:
     hosts = [HostRequest(host_id=1, sql_port=2883)]
-    return (await take_over(resources, 1, hosts, creator="admin", trace_id="t"))[0][0]
+    return (await take_over(resources, 1, hosts, creator=ADMIN, trace_id="t"))[0][0]
 
 
 async def ended(resources: Resources, task: TaskInstance) -> tuple[TaskInstance, list[Subtask]]:

@@ -1,0 +1,99 @@
+"""Passwords: what the real hasher costs, and what is remembered of one that was right."""
+
+import asyncio
+import time
+
+import pytest
+from argon2 import PasswordHasher
+
+from service import passwords
+from service.logins import network
+from service.passwords import HASHER, Passwords, hash_password
+
+
+@pytest.fixture
+def hasher(monkeypatch: pytest.MonkeyPatch) -> PasswordHasher:
+    """One that takes no time."""
+    cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    monkeypatch.setattr(passwords, "HASHER", cheap)
+    return cheap
+
+
+def test_the_hasher_is_as_rfc_9106_wants_it() -> None:
+    assert (HASHER.type.name, HASHER.memory_cost, HASHER.time_cost) == ("ID", 64 * 1024, 3)
+
+
+async def test_a_password_is_right_or_not(hasher: PasswordHasher) -> None:
+    hashed = await hash_password("pässword:with colon")
+    checking = Passwords()
+
+    assert await checking.verify("pässword:with colon".encode(), hashed)
+    for wrong in (b"", b"p", "pässword:with colon".encode("latin-1"), b"\xff\x00", b"x" * 100_000):
+        assert not await checking.verify(wrong, hashed)
+    assert not await checking.verify(b"x", "no hash")
+
+
+async def test_nobodys_password_is_never_right_and_takes_as_long(hasher: PasswordHasher) -> None:
+    assert not await Passwords().verify(b"", None)
+
+
+async def test_one_that_was_right_is_remembered_for_its_hash_and_a_while(
+    hasher: PasswordHasher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checking = Passwords()
+    hashed, other = await hash_password("right"), await hash_password("right")
+    assert not checking.remembers(b"right", hashed)
+
+    await checking.verify(b"right", hashed)
+    await checking.verify(b"wrong", hashed)
+
+    assert checking.remembers(b"right", hashed)
+    assert not checking.remembers(b"wrong", hashed)
+    assert not checking.remembers(b"right", other)
+    assert not Passwords().remembers(b"right", hashed)
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + passwords.REMEMBERED_FOR + 1)
+    assert not checking.remembers(b"right", hashed)
+
+
+async def test_no_more_are_remembered_than_allowed(hasher: PasswordHasher, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passwords, "MOST_REMEMBERED", 2)
+    checking = Passwords()
+    hashes = [await hash_password("right") for _ in range(3)]
+
+    for hashed in hashes:
+        await checking.verify(b"right", hashed)
+
+    assert [checking.remembers(b"right", hashed) for hashed in hashes] == [False, True, True]
+
+
+async def test_checking_leaves_the_event_loop_alone() -> None:
+    hashed = await hash_password("right")
+    ticks = 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            ticks += 1
+            await asyncio.sleep(0)
+
+    ticking = asyncio.create_task(tick())
+    await Passwords().verify(b"right", hashed)
+    ticking.cancel()
+
+    assert ticks > 10
+
+
+@pytest.mark.parametrize(
+    ("address", "counted"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        ("2001:db8:1:2:ffff::", "2001:db8:1:2::"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("", ""),
+        ("unix", "unix"),
+    ],
+)
+def test_which_address_counts(address: str, counted: str) -> None:
+    assert network(address) == counted
