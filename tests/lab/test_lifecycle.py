@@ -1,9 +1,8 @@
 """Start, stop and files of the simulated OBProxy (facts/obproxy.md 2, facts/obproxy-observed.md "Process, files").
 
-observations.LIFECYCLE says which recorded act each test shows.
+observations.LIFECYCLE says which recorded act each test shows; test_hot_restart shows one more.
 """
 
-import dataclasses
 import os
 import signal
 import socket
@@ -14,10 +13,8 @@ from pathlib import Path
 import pymysql
 import pytest
 
-from .fixtures import StartHost
-from .host import LabHost
 from .instance import RS_LIST, Instance, free_ports
-from .observations import PASSWORD, PASSWORD_SHA1, Entry, entries
+from .observations import PASSWORD, PASSWORD_SHA1
 from .replay import Replay, SpyConnection
 
 
@@ -29,21 +26,6 @@ def instance(tmp_path: Path) -> Iterator[Instance]:
 
 def _connect(instance: Instance, password: str = PASSWORD) -> SpyConnection:
     return Replay("127.0.0.1", {"2883": instance.sql_port}, password).connect()
-
-
-def _of(setup: str) -> list[Entry]:
-    return [entry for entry in entries() if entry.setup == setup]
-
-
-def _wait_for_another_pid(host: LabHost, old: int | None) -> int:
-    """The pid that listens at the SQL port, once it is not the old one's; the port never stops answering meanwhile."""
-    deadline = time.monotonic() + 15
-    while (pid := host.proxy_pid()) in (None, old):
-        assert time.monotonic() < deadline
-        if old:
-            socket.create_connection((host.address, host.sql_port), timeout=2).close()
-    assert pid
-    return pid
 
 
 def _value(instance: Instance, name: str, password: str = PASSWORD) -> str:
@@ -297,23 +279,3 @@ def test_a_slow_start_and_a_refused_parameter(instance: Instance) -> None:
         _alter(instance, "proxy_mem_limited", "3G")
     assert _value(instance, "proxy_mem_limited") == "2G"
     instance.wait_until_gone()
-
-
-def test_hot_restart(lab_host: StartHost) -> None:
-    """On a host, where bin/obproxy is a program that can start itself again. Replays the setups F and F-restarted."""
-    host = lab_host(state="stopped")
-    home = "/home/admin/hot"
-    options = "obproxy_sys_password=,skip_proxy_sys_private_check=true"
-    start = f"{host.home}/bin/obproxy -p 3883 -l 3884 -s 3885 -r {RS_LIST} -c test -n x -o {options}"
-    host.run(f"install -d -o admin -g admin {home}; cd {home}; ln -s {host.home}/bin bin; runuser -u admin -- {start}")
-    host = dataclasses.replace(host, sql_port=3883)
-    replay = Replay(host.address, {"3883": 3883}, "")
-    first = _wait_for_another_pid(host, None)
-    until_restart = [entry for entry in _of("F") if "proxy_local_cmd='1'" not in entry.sql]
-    assert replay.differences(until_restart) == []
-    second = _wait_for_another_pid(host, first)
-    assert host.run(f"tr '\\0' ' ' < /proc/{second}/cmdline") == f"{host.home}/bin/obproxy "
-    assert host.run(f"readlink /proc/{second}/cwd").strip() == home
-    assert replay.differences(_of("F-restarted")) == []
-    host.run(f"test -s {home}/etc/obproxy_config.bin")
-    host.run(f"for _ in $(seq 100); do [ -e /proc/{first} ] || exit 0; sleep 0.1; done; exit 1")
