@@ -17,9 +17,10 @@ from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service import access_keys, bodies, logins, users
-from service.errors import TakeoverError, Unauthenticated
+from service.errors import Forbidden, TakeoverError, Unauthenticated
 from service.logins import Attempt
 from service.passwords import Passwords
+from service.permissions import ANYBODY, permitted
 from service.resources import Resources
 from service.responses import failure
 from service.signature import SignedRequest, verify
@@ -130,6 +131,12 @@ async def signed(scope: Scope, receive: Receive, credentials: str) -> Caller | N
     if scope["method"] not in SAFE_METHODS and not await access_keys.use(resources.database, parts[1], proof):
         return None
     return Caller(user=user, receive=bodies.again(body, receive))
+
+
+def demand(request: HTTPConnection, needed: str) -> None:
+    """Raise Forbidden when the request's user lacks what is needed (see `permissions`)."""
+    if needed != ANYBODY and not permitted(request.user.roles, needed):
+        raise Forbidden
 
 
 def client(scope: Scope) -> str:

@@ -12,8 +12,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import compile_path
 
+from service import permissions
 from service.answers import Failure
-from service.errors import TakeoverError, Unauthenticated
+from service.errors import Forbidden, TakeoverError, Unauthenticated
 from service.responses import STATUS, UNEXPECTED
 from service.schemas import Parameters
 from service.types import JSON
@@ -26,12 +27,13 @@ class Operation:
     """One thing a caller can do, with everything that is known about it.
 
     `answer` is the type of the answer's JSON; None = `media_type`. `headers` are optional request headers with what
-    they do, `errors` the refusals beyond authentication.
+    they do, `needs` the permission, `errors` the refusals beyond authentication.
     """
 
     method: str
     path: str
     endpoint: Callable[[Request], Awaitable[Response]]
+    needs: str
     summary: str
     query: type[Parameters] | None = None
     body: type[Parameters] | None = None
@@ -39,7 +41,6 @@ class Operation:
     media_type: str = "text/plain"
     headers: Mapping[str, str] = field(default_factory=dict)
     errors: Sequence[type[TakeoverError]] = ()
-    needs_user: bool = True
 
 
 class _Schemas(GenerateJsonSchema):
@@ -97,8 +98,10 @@ def _operation(operation: Operation, references: Mapping[object, JSON], schemas:
     if operation.body:
         content = {"application/json": {"schema": references[operation.body]}}
         described["requestBody"] = {"required": True, "content": content}
-    if not operation.needs_user:
+    if operation.needs == permissions.ANYBODY:
         described["security"] = []
+    elif operation.needs != permissions.ANY_USER:
+        described["description"] = f"Needs the permission {operation.needs}."
     return described
 
 
@@ -126,7 +129,7 @@ def _answer(operation: Operation, references: Mapping[object, JSON]) -> JSON:
 
 def _errors(operation: Operation, failure: JSON) -> JSON:
     """One response a status, its description the errors that have it."""
-    errors: list[type[TakeoverError]] = [*([Unauthenticated] if operation.needs_user else []), *operation.errors]
+    errors = [*_login_errors(operation), *operation.errors]
     texts = [(STATUS[error.kind], f"{error.__name__} (code {error.code})") for error in errors]
     texts.append((UNEXPECTED, "Unexpected error"))
     content: Any = {"application/json": {"schema": failure}}
@@ -134,6 +137,15 @@ def _errors(operation: Operation, failure: JSON) -> JSON:
         str(status): {"description": "; ".join(text for _, text in group), "content": content}
         for status, group in groupby(sorted(texts), key=lambda text: text[0])
     }
+
+
+def _login_errors(operation: Operation) -> Sequence[type[TakeoverError]]:
+    match operation.needs:
+        case permissions.ANYBODY:
+            return ()
+        case permissions.ANY_USER:
+            return (Unauthenticated,)
+    return (Unauthenticated, Forbidden)
 
 
 def _name(reference: JSON) -> str:

@@ -1,13 +1,16 @@
 """Everything that can be asked for, as one table: the routes and their description are made from it."""
 
-from functools import cache
+from collections.abc import Awaitable, Callable
+from functools import cache, wraps
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from service import __version__, answers, endpoints, errors, schemas
+from service.auth import demand
 from service.openapi import Operation, describe
+from service.permissions import ANY_USER, ANYBODY
 from service.types import JSON
 
 
@@ -24,11 +27,16 @@ def _description() -> JSON:
 TASK = "/api/v2/tasks/instances/{taskInstanceId}"
 SUBTASK = TASK + "/subtasks/{subtaskInstanceId}"
 
+TAKE_OVER = "OBPROXY:*:UPDATE"
+READ_TASK = "TASK:*:READ"
+WORK_ON_TASK = "TASK:*:UPDATE"
+
 OPERATIONS = (
     Operation(
         method="POST",
         path="/api/v2/obproxy/clusters/{id}/takeOver",
         endpoint=endpoints.take_over,
+        needs=TAKE_OVER,
         summary="Take running OBProxy processes over into an OBProxy cluster; one task instance a host",
         body=schemas.TakeOverParam,
         headers={"Idempotency-Key": "The same key and request within 24 hours: the same answer, nothing done again"},
@@ -50,6 +58,7 @@ OPERATIONS = (
         method="GET",
         path="/api/v2/tasks/instances",
         endpoint=endpoints.list_task_instances,
+        needs=READ_TASK,
         summary="List task instances; narrowing to an OceanBase cluster or tenant gives none",
         query=schemas.TaskQuery,
         answer=answers.Success[answers.PageOf[answers.BasicTaskInstance]],
@@ -59,6 +68,7 @@ OPERATIONS = (
         method="GET",
         path=TASK,
         endpoint=endpoints.get_task_instance,
+        needs=READ_TASK,
         summary="One task instance with its subtasks",
         answer=answers.Success[answers.WrappedTaskInstance],
         errors=(errors.InvalidRequest, errors.UnknownTask),
@@ -67,6 +77,7 @@ OPERATIONS = (
         method="POST",
         path=TASK + "/retry",
         endpoint=endpoints.retry_task,
+        needs=WORK_ON_TASK,
         summary="Go on with a failed task instance at what has failed; a failed rollback goes on rolling back",
         answer=answers.Success[answers.WrappedTaskInstance],
         errors=(errors.InvalidRequest, errors.UnknownTask, errors.OperationNotAllowed, errors.HostBusy),
@@ -75,6 +86,7 @@ OPERATIONS = (
         method="POST",
         path=TASK + "/rollback",
         endpoint=endpoints.rollback_task,
+        needs=WORK_ON_TASK,
         summary="Undo what a failed task instance has done, the last first",
         answer=answers.Success[answers.WrappedTaskInstance],
         errors=(
@@ -89,6 +101,7 @@ OPERATIONS = (
         method="POST",
         path=TASK + "/downloadDiagnosis",
         endpoint=endpoints.download_diagnosis,
+        needs=READ_TASK,
         summary="All that is known of a task instance, as a zip",
         media_type="application/octet-stream",
         errors=(errors.InvalidRequest, errors.UnknownTask),
@@ -98,6 +111,7 @@ OPERATIONS = (
             method="POST",
             path=f"{SUBTASK}/{word}",
             endpoint=endpoint,
+            needs=WORK_ON_TASK,
             summary=summary,
             answer=answer,
             errors=(
@@ -123,6 +137,7 @@ OPERATIONS = (
         method="GET",
         path=SUBTASK + "/log",
         endpoint=endpoints.get_subtask_log,
+        needs=READ_TASK,
         summary="What a subtask's runs have said so far",
         query=schemas.LogQuery,
         answer=answers.Success[answers.SubtaskLog],
@@ -132,6 +147,7 @@ OPERATIONS = (
         method="GET",
         path="/api/v2/info",
         endpoint=endpoints.info,
+        needs=ANY_USER,
         summary="What this service is",
         answer=answers.Info,
     ),
@@ -139,24 +155,33 @@ OPERATIONS = (
         method="GET",
         path="/api/v2/time",
         endpoint=endpoints.server_time,
+        needs=ANYBODY,
         summary="What time it is here",
-        needs_user=False,
     ),
     Operation(
         method="GET",
         path="/api/status",
         endpoint=endpoints.status,
+        needs=ANYBODY,
         summary="okay, or bad (503) when the database does not answer",
-        needs_user=False,
     ),
 )
 
-OPEN_PATHS = [operation.path for operation in OPERATIONS if not operation.needs_user]
+OPEN_PATHS = [operation.path for operation in OPERATIONS if operation.needs == ANYBODY]
 
 
 def routes() -> list[Route]:
-    """The routes of OPERATIONS, and the one to their description."""
+    """The routes of OPERATIONS, each for those who may, and the one to their description."""
     return [
-        *(Route(operation.path, operation.endpoint, methods=[operation.method]) for operation in OPERATIONS),
+        *(Route(operation.path, _guarded(operation), methods=[operation.method]) for operation in OPERATIONS),
         Route("/openapi.json", openapi),
     ]
+
+
+def _guarded(operation: Operation) -> Callable[[Request], Awaitable[Response]]:
+    @wraps(operation.endpoint)
+    async def endpoint(request: Request) -> Response:
+        demand(request, operation.needs)
+        return await operation.endpoint(request)
+
+    return endpoint

@@ -9,6 +9,7 @@ from jsonschema import Draft202012Validator
 
 from service.answers import Answer
 from service.openapi import Operation, describe
+from service.permissions import ANYBODY
 from service.routes import OPERATIONS, routes
 from service.types import JSON
 
@@ -92,7 +93,7 @@ def test_tells_what_the_list_can_be_asked(description: JSON) -> None:
 def test_tells_the_errors_of_takeover_by_status(description: JSON) -> None:
     responses = description["paths"]["/api/v2/obproxy/clusters/{id}/takeOver"]["post"]["responses"]
 
-    assert set(responses) == {"200", "400", "401", "404", "409", "413", "415", "500", "503"}
+    assert set(responses) == {"200", "400", "401", "403", "404", "409", "413", "415", "500", "503"}
     assert responses["404"]["description"] == "UnknownCluster (code 21001); UnknownHost (code 7005)"
 
 
@@ -110,7 +111,7 @@ def test_answers_are_closed() -> None:
 
 
 def test_an_operation_without_anything_is_plain_text() -> None:
-    plain = Operation(method="GET", path="/x", endpoint=OPERATIONS[0].endpoint, summary="x", needs_user=False)
+    plain = Operation(method="GET", path="/x", endpoint=OPERATIONS[0].endpoint, summary="x", needs=ANYBODY)
 
     described = describe([plain], "1")["paths"]["/x"]["get"]
 

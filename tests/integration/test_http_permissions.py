@@ -1,0 +1,87 @@
+"""Every route with every role: let through or 403, and the refusal says no more than that."""
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+
+from service import users
+from service.permissions import ANY_USER, ANYBODY, Role
+from service.routes import OPERATIONS
+from tests.integration.over_http import assert_failure
+
+EVERYBODY = frozenset(Role)
+TASK_READERS = frozenset({Role.ADMIN, Role.CLUSTER_MANAGER, Role.TASK_MANAGER, Role.TASK_VIEWER})
+TASK_WORKERS = TASK_READERS - {Role.TASK_VIEWER}
+OBPROXY_WORKERS = frozenset({Role.ADMIN, Role.CLUSTER_MANAGER, Role.OBPROXY_MANAGER})
+TASK = "/api/v2/tasks/instances/{taskInstanceId}"
+SUBTASK = TASK + "/subtasks/{subtaskInstanceId}"
+
+MAY = {
+    ("POST", "/api/v2/obproxy/clusters/{id}/takeOver"): OBPROXY_WORKERS,
+    ("GET", "/api/v2/tasks/instances"): TASK_READERS,
+    ("GET", TASK): TASK_READERS,
+    ("POST", TASK + "/retry"): TASK_WORKERS,
+    ("POST", TASK + "/rollback"): TASK_WORKERS,
+    ("POST", TASK + "/downloadDiagnosis"): TASK_READERS,
+    ("POST", SUBTASK + "/retry"): TASK_WORKERS,
+    ("POST", SUBTASK + "/skip"): TASK_WORKERS,
+    ("POST", SUBTASK + "/cancel"): TASK_WORKERS,
+    ("GET", SUBTASK + "/log"): TASK_READERS,
+    ("GET", "/api/v2/info"): EVERYBODY,
+    ("GET", "/api/v2/time"): EVERYBODY,
+    ("GET", "/api/status"): EVERYBODY,
+}
+FORBIDDEN = {"code": 3100, "message": "You do not have the permission for this."}
+
+
+@pytest.fixture
+async def http(app: Starlette) -> AsyncIterator[httpx.AsyncClient]:
+    """A caller without credentials; each role has a user named after it."""
+    for role in Role:
+        await users.add(app.state.resources.database, f"user_{role}", "password", [role])
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+        yield client
+
+
+def test_the_table_has_every_route() -> None:
+    assert {(operation.method, operation.path) for operation in OPERATIONS} == set(MAY)
+
+
+async def test_every_route_with_every_role(http: httpx.AsyncClient, subtests: pytest.Subtests) -> None:
+    for (method, path), may in MAY.items():
+        for role in Role:
+            with subtests.test(f"{method} {path} {role}"):
+                answer = await http.request(method, at(path), auth=(f"user_{role}", "password"))
+
+                # Nothing is there and no body was sent: who may gets another refusal, or an answer.
+                assert answer.status_code in ((200, 404, 415) if role in may else (403,))
+                if role not in may:
+                    assert assert_failure(answer).error.model_dump(exclude_none=True) == FORBIDDEN
+
+
+async def test_every_route_without_credentials(http: httpx.AsyncClient, subtests: pytest.Subtests) -> None:
+    for operation in OPERATIONS:
+        with subtests.test(f"{operation.method} {operation.path}"):
+            answer = await http.request(operation.method, at(operation.path))
+
+            assert answer.status_code == (200 if operation.needs == ANYBODY else 401)
+
+
+async def test_head_is_as_get(http: httpx.AsyncClient) -> None:
+    assert (await http.head("/api/v2/tasks/instances", auth=("user_HOST_VIEWER", "password"))).status_code == 403
+
+
+async def test_only_what_oneself_is_and_what_is_open_needs_no_permission() -> None:
+    free = {operation.path for operation in OPERATIONS if operation.needs in (ANYBODY, ANY_USER)}
+
+    assert free == {"/api/v2/info", "/api/v2/time", "/api/status"}
+
+
+def at(path: str) -> str:
+    """The path with ids that nothing has."""
+    for name in ("id", "taskInstanceId", "subtaskInstanceId"):
+        path = path.replace("{" + name + "}", "999")
+    return path
