@@ -62,7 +62,7 @@ class ActionModule(HostAction):
             connection.request("GET", "/metrics", headers={"Connection": "close"})
             answer = connection.getresponse()
             return answer.status, answer.read(_LONGEST_ANSWER)
-        except http.client.HTTPException:
+        except (OSError, http.client.HTTPException):
             if tunnels.fall_back():
                 return self._get(tunnels, port)
             raise

@@ -96,8 +96,12 @@ class Tunnels:
         return ""
 
     def fall_back(self) -> bool:
-        """Switch to the relay when ssh said that forwarding is not allowed; whether it is worth another try."""
-        if self._relayed or self._ssh is None or "prohibited" not in self.said().lower():
+        """Switch to the relay when ssh said that forwarding is not allowed; whether it is worth another try.
+
+        Through a ControlMaster ssh does not tell a refused forwarding from a refused connection.
+        """
+        refusals = ("administratively prohibited", "Session open refused by peer")
+        if self._relayed or self._ssh is None or not any(words in self.said() for words in refusals):
             return False
         self._relayed = True
         return True

@@ -1,0 +1,86 @@
+"""Running the playbooks as an operator does, by bare ansible-playbook, and reading the outcome."""
+
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.lab import Lab, LabHost
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = ROOT / ".venv" / "bin" / "ansible-playbook"
+DEADLINE = 120  # seconds
+
+
+@dataclass(frozen=True)
+class Play:
+    """What one run of a playbook left: exit status, what it printed, and its results in order."""
+
+    code: int
+    text: str
+    lines: list[dict[str, Any]]
+
+    def stats(self, host: LabHost) -> dict[str, int]:
+        return dict(self.lines[-1]["stats"][host.name])
+
+    def results(self, host: LabHost) -> list[tuple[str, dict[str, Any]]]:
+        """Role ("" outside of roles) and result."""
+        return [(line["role"], line["result"]) for line in self.lines if line.get("host") == host.name]
+
+    def result(self, host: LabHost, role: str) -> dict[str, Any]:
+        """The last result of a role."""
+        return [result for name, result in self.results(host) if name == role][-1]
+
+    def failure(self, host: LabHost) -> tuple[str, str]:
+        """The failing role ("" for the discovery) and its message."""
+        for line in self.lines[:-1]:
+            if line["host"] == host.name and line["outcome"] in ("failed", "unreachable"):
+                return line["role"], line["result"]["msg"]
+        raise AssertionError(f"nothing failed on {host.name}:\n{self.text}")
+
+    def changed(self, host: LabHost) -> list[str]:
+        """The roles that changed something, in order."""
+        return [role for role, result in self.results(host) if result.get("changed")]
+
+    def server(self, host: LabHost) -> dict[str, Any]:
+        """What the results told about the OBProxy server, merged as the service does."""
+        merged: dict[str, Any] = {}
+        for _, result in self.results(host):
+            merged |= result.get("obproxy_server") or {}
+        return merged
+
+
+def play(
+    lab: Lab,
+    *hosts: LabHost,
+    playbook: str = "takeover",
+    arguments: tuple[str, ...] = (),
+    variables: Mapping[str, object] | None = None,
+) -> Play:
+    """Run a playbook on some hosts of the lab."""
+    with tempfile.TemporaryDirectory() as directory:
+        results = Path(directory) / "results"
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(lab.directory),
+            "LC_ALL": "C.UTF-8",
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_CALLBACK_PLUGINS": str(Path(__file__).parent / "callback_plugins"),
+            "ANSIBLE_CALLBACKS_ENABLED": "results_as_lines",
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": directory,
+            "RESULTS_AS_LINES": str(results),
+        }
+        command = [str(PROGRAM), "-i", str(lab.inventory), "-l", ",".join(host.name for host in hosts), *arguments]
+        if variables:
+            (Path(directory) / "variables.json").write_text(json.dumps(variables))
+            command += ["-e", f"@{directory}/variables.json"]
+        command.append(str(ROOT / "playbooks" / f"{playbook}.yml"))
+        ended = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE)
+        text = ended.stdout + ended.stderr
+        assert results.exists(), text
+        assert "WARNING" not in text, text
+        return Play(ended.returncode, text, [json.loads(line) for line in results.read_text().splitlines()])

@@ -1,0 +1,115 @@
+"""What happens only with consent: a start, an install, a parameter that waits for a restart."""
+
+from tests.lab import Lab
+from tests.lab.fixtures import StartHost
+
+from .playing import play
+
+GIVEN = {"obproxy_current_sys_password": "Adopted#0"}
+START = {"obproxy_allow_start": True}
+RESTART = {"obproxy_allow_restart": True}
+
+
+def test_a_stopped_proxy_is_started_once(lab: Lab, lab_host: StartHost) -> None:
+    host = lab_host("stopped")
+    checked = play(lab, host, arguments=("--check",), variables=START)
+    assert checked.code == 0 and "start_obproxy" in checked.changed(host) and host.proxy_pid() is None
+    first = play(lab, host, variables=START)
+    assert first.code == 0 and "start_obproxy" in first.changed(host)
+    pid = host.proxy_pid()
+    assert first.server(host)["pid"] == pid and first.server(host)["supervised"] is True
+    second = play(lab, host, variables=START)
+    assert second.stats(host)["changed"] == 0 and host.proxy_pid() == pid
+    assert host.run("stat -c %U /proc/$(pgrep -x obproxy)").strip() == "admin"
+
+
+def test_a_missing_package_is_installed_and_started(lab: Lab, lab_host: StartHost) -> None:
+    host = lab_host("absent")
+    first = play(lab, host, variables=START)
+    assert first.code == 0, first.failure(host)
+    assert {"install_rpm", "start_obproxy"} <= set(first.changed(host))
+    assert first.server(host)["package"] == "obproxy-4.3.1.0-1.el7.x86_64"
+    assert play(lab, host).stats(host)["changed"] == 0
+
+
+def test_what_waits_for_a_restart_is_remembered_until_then(lab: Lab, lab_host: StartHost) -> None:
+    host = lab_host("restart-needed")
+    pid = host.proxy_pid()
+    first = play(lab, host, variables=RESTART)
+    assert first.code == 0 and host.proxy_pid() == pid
+    assert first.server(host)["pending_restart"] == ["work_thread_num"]
+    second = play(lab, host, variables=RESTART)
+    assert second.stats(host)["changed"] == 0
+    assert second.server(host)["pending_restart"] == ["work_thread_num"]
+
+
+def test_a_rollback_leaves_the_host_as_it_was(lab: Lab, lab_host: StartHost) -> None:
+    host = lab_host("other-password")
+    pid = host.proxy_pid()
+    assert play(lab, host, variables=GIVEN).code == 0
+    checked = play(lab, host, playbook="rollback", arguments=("--check", "--diff"), variables=GIVEN)
+    assert checked.code == 0
+    undone = play(lab, host, playbook="rollback", variables=GIVEN)
+    assert undone.code == 0, undone.failure(host)
+    assert undone.changed(host) == checked.changed(host)
+    assert undone.changed(host) == [
+        "update_obproxy_status",
+        "set_obproxy_user_password",
+        "sync_obproxy_parameter",
+        "prepare_create_obproxy",
+    ]
+    assert host.proxy_pid() == pid
+    assert host.run("ls /etc/ansible/facts.d").strip() == ""
+    assert host.run("ls -d /var/lib/obproxy-takeover 2>/dev/null || true").strip() == ""
+    again = play(lab, host, playbook="rollback", variables=GIVEN)
+    assert again.code == 0 and again.changed(host) == []
+    assert play(lab, host, variables=GIVEN).stats(host)["changed"] == 4
+
+
+def test_a_rollback_stops_and_removes_only_what_the_takeover_brought(lab: Lab, lab_host: StartHost) -> None:
+    host = lab_host("absent")
+    assert play(lab, host, variables=START).code == 0
+    undone = play(lab, host, playbook="rollback")
+    assert undone.code == 0 and {"start_obproxy", "install_rpm"} <= set(undone.changed(host))
+    assert host.run("pgrep -c obproxy || true").strip() == "0"
+    assert host.run("rpm -qa 'obproxy*'").strip() == ""
+
+
+AGENT = """
+mkdir -p /home/admin/ocp_agent/bin /home/admin/ocp_agent/conf/module_config
+cat > /home/admin/ocp_agent/bin/ocp_agentctl <<'END'
+#!/bin/sh
+echo "$(id -un) $*" >> /home/admin/ocp_agent/calls
+[ ! -e /home/admin/ocp_agent/refuses ] || { echo '{"successful": false, "error": "no such module"}' >&2; exit 255; }
+END
+chmod 755 /home/admin/ocp_agent/bin/ocp_agentctl
+chown -R admin:admin /home/admin/ocp_agent
+"""
+CONFIGURATION = "/home/admin/ocp_agent/conf/module_config/obproxy.yaml"
+
+
+def test_the_agent_is_told_as_its_owner(lab: Lab, lab_host: StartHost) -> None:
+    host = lab_host()
+    host.run(AGENT)
+    first = play(lab, host, variables={"obproxy_agent_required": True})
+    assert first.code == 0 and "refresh_agent_config" in first.changed(host)
+    calls = ["admin config --validate", "admin config --notify obproxy"]
+    assert host.run("cat /home/admin/ocp_agent/calls").splitlines() == calls
+    assert host.run(f"stat -c %U {CONFIGURATION}").strip() == "admin"
+    assert "http://127.0.0.1:2884/metrics" in host.run(f"cat {CONFIGURATION}")
+    assert play(lab, host).stats(host)["changed"] == 0
+    assert host.run("cat /home/admin/ocp_agent/calls").splitlines() == calls, "a second run has reloaded the agent"
+
+
+def test_an_agent_that_refuses_keeps_its_former_configuration(lab: Lab, lab_host: StartHost) -> None:
+    host = lab_host()
+    host.run(
+        AGENT + f"\necho theirs > {CONFIGURATION}; chown admin {CONFIGURATION}; touch /home/admin/ocp_agent/refuses"
+    )
+    role, message = play(lab, host).failure(host)
+    assert role == "refresh_agent_config" and "no such module" in message
+    assert host.run(f"cat {CONFIGURATION}").strip() == "theirs"
+    host.run("rm /home/admin/ocp_agent/refuses")
+    assert play(lab, host).code == 0
+    assert play(lab, host, playbook="rollback").code == 0
+    assert host.run(f"cat {CONFIGURATION}").strip() == "theirs"

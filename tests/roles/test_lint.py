@@ -1,0 +1,31 @@
+"""The playbooks and roles as ansible-lint (profile production) and yamllint want them."""
+
+import os
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+BIN = ROOT / ".venv" / "bin"
+
+
+def _run(*command: str) -> str:
+    environment = os.environ | {"PATH": f"{BIN}:{os.environ['PATH']}", "NO_COLOR": "1", "ANSIBLE_NOCOLOR": "1"}
+    ended = subprocess.run(
+        [str(BIN / command[0]), *command[1:]], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout + ended.stderr
+
+
+def test_ansible_lint() -> None:
+    assert "Passed" in _run("ansible-lint", "--strict", "playbooks", "roles", "inventory")
+
+
+def test_yamllint() -> None:
+    _run("yamllint", "--strict", "playbooks", "roles", "inventory", ".ansible-lint", ".yamllint")
+
+
+def test_every_plugin_is_documented() -> None:
+    names = sorted(path.stem for path in (ROOT / "playbooks" / "action_plugins").glob("*.py"))
+    told = _run("ansible-doc", "-t", "module", *names)
+    assert all(name in told for name in names)
