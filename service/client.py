@@ -46,6 +46,35 @@ class Client:
         """A subtask's log."""
         return str(self._ask("GET", f"/api/v2/tasks/instances/{task_id}/subtasks/{subtask_id}/log")["log"])
 
+    def tasks(self, **narrowed: str | int) -> list[Document]:
+        """One page of the list of task instances; `narrowed` are its query parameters."""
+        contents: list[Document] = self._ask("GET", "/api/v2/tasks/instances", query=narrowed)["contents"]
+        return contents
+
+    def control(self, operation: str, task_id: int, subtask_id: int | None = None) -> None:
+        """POST an operation (retry, rollback, skip, cancel) on a task instance or one of its subtasks."""
+        subtask = "" if subtask_id is None else f"/subtasks/{subtask_id}"
+        self._ask("POST", f"/api/v2/tasks/instances/{task_id}{subtask}/{operation}")
+
+    def follow_log(self, task_id: int, subtask_id: int) -> Iterator[str]:
+        """What a subtask's runs say, piece by piece, until it has ended."""
+        path, after, ended = f"/api/v2/tasks/instances/{task_id}/subtasks/{subtask_id}/log", 0, False
+        while True:
+            piece = self._ask("GET", path, query={"after": after})
+            if piece["log"]:
+                yield str(piece["log"])
+            after = piece["next"]
+            if ended and not piece["log"]:
+                return
+            # Looked at before the log is asked once more: its last line is there before its state is terminal.
+            ended = self._status(task_id, subtask_id) not in ("READY", "RUNNING", "CANCELING")
+            if not ended:
+                time.sleep(POLL)
+
+    def _status(self, task_id: int, subtask_id: int) -> str:
+        found = [s["status"] for s in self.task(task_id)["subtasks"] if s["id"] == subtask_id]
+        return str(found[0])
+
     def watch(self, task_ids: Sequence[int]) -> Iterator[list[Document]]:
         """The documents again and again, until none of them is RUNNING any more."""
         running = True
@@ -56,9 +85,11 @@ class Client:
             if running:
                 time.sleep(POLL)
 
-    def _ask(self, method: str, path: str, body: JSON | None = None) -> Document:
+    def _ask(
+        self, method: str, path: str, body: JSON | None = None, query: Mapping[str, str | int] | None = None
+    ) -> Document:
         try:
-            answer = self._http.request(method, path, json=body).json()
+            answer = self._http.request(method, path, json=body, params=query).json()
         except (httpx.HTTPError, json.JSONDecodeError) as error:
             raise Refused(f"No answer from {self._http.base_url}: {error}") from error
         if not answer["successful"]:

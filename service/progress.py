@@ -36,6 +36,26 @@ def lines(documents: Iterable[Document]) -> Iterable[str]:
             yield f"{document['id']} {subtask['id']} {subtask['status']} {subtask['name']}"
 
 
+def overview(documents: Sequence[Document]) -> Table:
+    """A row a task instance."""
+    drawn = Table("id", "name", "status", "progress", "start", "by")
+    for document in documents:
+        statuses = [subtask["status"] for subtask in document["subtasks"]]
+        done = f"{statuses.count('SUCCESSFUL')}/{len(statuses)}"
+        start = f"{_moment(document['startTime']).astimezone():%Y-%m-%d %H:%M:%S}"
+        drawn.add_row(str(document["id"]), document["name"], _cell(document), done, start, document["creator"]["name"])
+    return drawn
+
+
+def legal_operations(document: Document) -> Iterable[str]:
+    """The commands that may be given now, a line each."""
+    for operation in document["operations"]:
+        yield f"    {operation.lower()} {document['id']}"
+    for subtask in in_order(document["subtasks"]):
+        for operation in subtask["operations"]:
+            yield f"    {operation.lower()} {document['id']} {subtask['id']}    # {subtask['name']}"
+
+
 def in_order(subtasks: Sequence[Document]) -> list[Document]:
     """Subtasks in the order of the DAG, whatever order they came in; of a chain, which a takeover is."""
     by_id = {subtask["id"]: subtask for subtask in subtasks}

@@ -11,14 +11,14 @@ ORDER = [
     *("errors", "types", "settings", "sql"),
     *("state", "template", "results", "verdict", "events", "document", "masking", "signature", "permissions"),
     *("migrations", "embedded", "database", "inventory", "secrets"),
-    *("passwords", "users", "access_keys", "logins"),
+    *("passwords", "users", "access_keys", "logins", "audit"),
     *("queue", "resources", "instances", "submit", "recorder", "operations", "diagnosis", "retention"),
     *("processes", "run_child", "run", "supervisor", "worker"),
-    *("responses", "bodies", "auth", "schemas", "requests", "answers", "openapi", "endpoints", "routes", "app"),
-    *("client", "progress", "cli_users", "cli", "__main__"),
+    *("responses", "bodies", "auth", "guards", "schemas", "requests", "answers", "openapi", "endpoints", "routes", "app"),
+    *("client", "progress", "cli_tasks", "cli_users", "cli", "__main__"),
 ]
 
-HTTP = ("responses", "bodies", "auth", "schemas", "requests", "answers", "openapi", "endpoints", "routes", "app")
+HTTP = ("responses", "bodies", "auth", "guards", "schemas", "requests", "answers", "openapi", "endpoints", "routes", "app")
 
 
 def imported(module: str) -> set[str]:
