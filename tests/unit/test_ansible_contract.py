@@ -115,3 +115,9 @@ def test_documentation_and_plugin_agree(name: str) -> None:
 def test_no_secret_is_a_task_argument() -> None:
     tasks = "\n".join(path.read_text() for path in [*ROLES.glob("*/tasks/*.yml"), *PLAYBOOKS.glob("tasks/*.yml")])
     assert not re.findall(r"{{[^}]*_password[^}]*}}", tasks)
+
+
+def test_the_sample_inventory_shows_every_variable() -> None:
+    files = [ROOT / "inventory" / "hosts.yml", *(ROOT / "inventory" / "group_vars").glob("*.yml")]
+    text = "\n".join(path.read_text() for path in files)
+    assert [name for name in _options() if not re.search(rf"\b{name}\b", text)] == []
