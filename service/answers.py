@@ -199,6 +199,20 @@ class SubtaskLog(Answer):
     next: int | None = None
 
 
+class AuditEvent(Answer):
+    """A call that was to change something. `userName` is missing when nobody was proved; `calls` counts those then."""
+
+    calls: int
+    client: str
+    id: int
+    method: str
+    path: str
+    status: int
+    time: datetime
+    traceId: str
+    userName: str | None = None
+
+
 class Info(Answer):
     """What this service is."""
 

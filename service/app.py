@@ -8,6 +8,7 @@ from starlette.middleware import Middleware
 
 from service import signature
 from service.auth import Authentication, Basic, signed
+from service.guards import Auditing
 from service.resources import Resources, open_resources
 from service.responses import HANDLERS, Tracing
 from service.routes import OPEN_PATHS, routes
@@ -34,6 +35,7 @@ def create_app(settings: Settings, *, beside: Sequence[Beside] = ()) -> Starlett
     app = Starlette(
         routes=routes(),
         middleware=[
+            Middleware(Auditing),
             Middleware(
                 Authentication,
                 schemes={"basic": Basic(), signature.SCHEME.lower(): signed},

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 
 from service import state
-from service.types import JSON, ObproxyServer, Subtask, TaskInstance
+from service.types import JSON, AuditEvent, ObproxyServer, Subtask, TaskInstance
 
 
 def timestamp(moment: datetime) -> str:
@@ -112,6 +112,21 @@ def obproxy_server(row: ObproxyServer) -> JSON:
         sqlPort=row.sql_port,
         status=row.status,
         version=row.version,
+    )
+
+
+def audit_event(row: AuditEvent) -> JSON:
+    """One call of the record of what was changed."""
+    return _present(
+        calls=row.calls,
+        client=row.client,
+        id=row.id,
+        method=row.method,
+        path=row.path,
+        status=row.status,
+        time=timestamp(row.time),
+        traceId=row.trace_id,
+        userName=row.user_name,
     )
 
 

@@ -8,11 +8,11 @@ import psycopg
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from service import __version__, diagnosis, document, instances, operations, requests, submit
+from service import __version__, audit, diagnosis, document, instances, operations, requests, submit
 from service.database import fetch
 from service.resources import Resources
 from service.responses import SERVER, contents, page_of, success, trace_id
-from service.schemas import LogQuery, TakeOverParam, TaskQuery
+from service.schemas import AuditQuery, LogQuery, TakeOverParam, TaskQuery
 from service.submit import HostRequest
 from service.types import JSON, Subtask
 
@@ -116,6 +116,13 @@ async def get_subtask_log(request: Request) -> Response:
     if after is not None:
         answer["next"] = last
     return success(request, answer)
+
+
+async def list_audit_events(request: Request) -> Response:
+    """GET /api/v2/audit/events"""
+    query = requests.query(request, AuditQuery)
+    found, total = await audit.events(_resources(request).database, query.page, query.user_name)
+    return success(request, page_of([document.audit_event(event) for event in found], query.page, total))
 
 
 async def info(request: Request) -> Response:

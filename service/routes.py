@@ -30,6 +30,7 @@ SUBTASK = TASK + "/subtasks/{subtaskInstanceId}"
 TAKE_OVER = "OBPROXY:*:UPDATE"
 READ_TASK = "TASK:*:READ"
 WORK_ON_TASK = "TASK:*:UPDATE"
+READ_AUDIT = "AUDIT:*:READ"
 
 OPERATIONS = (
     Operation(
@@ -142,6 +143,16 @@ OPERATIONS = (
         query=schemas.LogQuery,
         answer=answers.Success[answers.SubtaskLog],
         errors=(errors.InvalidRequest, errors.UnknownTask, errors.UnknownSubtask),
+    ),
+    Operation(
+        method="GET",
+        path="/api/v2/audit/events",
+        endpoint=endpoints.list_audit_events,
+        needs=READ_AUDIT,
+        summary="Who has changed what, or tried to, the newest first",
+        query=schemas.AuditQuery,
+        answer=answers.Success[answers.PageOf[answers.AuditEvent]],
+        errors=(errors.InvalidRequest,),
     ),
     Operation(
         method="GET",

@@ -52,6 +52,8 @@ Text = Annotated[str, AfterValidator(_printable)]
 Spelled = BeforeValidator(_integer)
 SpelledLong = Annotated[Long, Spelled]
 Status = Annotated[TaskStatus, Field(strict=False)]
+PageNumber = Annotated[int, Field(alias="page", ge=1, le=2**31 - 1), Spelled]
+PageSize = Annotated[int, Field(ge=1, le=2000), Spelled]
 MOST_WORDS = 10  # in one comma list
 
 
@@ -91,6 +93,19 @@ class LogQuery(Parameters):
     after: SpelledLong | None = None
 
 
+class AuditQuery(Parameters):
+    """The query of the record of what was changed."""
+
+    user_name: Text | None = None
+    number: PageNumber = 1
+    size: PageSize = 10
+
+    @property
+    def page(self) -> Page:
+        """Which part of the list is wanted."""
+        return Page(number=self.number, size=self.size)
+
+
 class TaskQuery(Parameters):
     """The query of the list of task instances."""
 
@@ -102,8 +117,8 @@ class TaskQuery(Parameters):
     cluster_name: Text | None = None
     tenant_id: SpelledLong | None = None
     tenant_name: Text | None = None
-    number: Annotated[int, Field(alias="page", ge=1, le=2**31 - 1), Spelled] = 1
-    size: Annotated[int, Field(ge=1, le=2000), Spelled] = 10
+    number: PageNumber = 1
+    size: PageSize = 10
     sort: Literal["id", "id,asc", "id,desc"] = "id,desc"
 
     @property

@@ -321,3 +321,17 @@ DELETE FROM login_failure WHERE kind = 'user' AND name = %(name)s;
 
 -- name: forget_old_login_failures
 DELETE FROM login_failure WHERE last < now() - interval '1 day';
+
+-- name: insert_audit_event
+INSERT INTO audit_event (user_name, client, method, path, status, trace_id)
+VALUES (%(user_name)s, %(client)s, %(method)s, %(path)s, %(status)s, %(trace_id)s)
+ON CONFLICT (client, status, date_trunc('minute', time AT TIME ZONE 'UTC')) WHERE user_name IS NULL
+    DO UPDATE SET calls = audit_event.calls + 1;
+
+-- name: audit_events
+SELECT * FROM audit_event
+WHERE %(user_name)s::text IS NULL OR user_name = %(user_name)s
+ORDER BY id DESC LIMIT %(size)s OFFSET %(offset)s;
+
+-- name: count_audit_events
+SELECT count(*) AS total FROM audit_event WHERE %(user_name)s::text IS NULL OR user_name = %(user_name)s;

@@ -29,6 +29,7 @@ MAY = {
     ("POST", SUBTASK + "/skip"): TASK_WORKERS,
     ("POST", SUBTASK + "/cancel"): TASK_WORKERS,
     ("GET", SUBTASK + "/log"): TASK_READERS,
+    ("GET", "/api/v2/audit/events"): frozenset({Role.ADMIN}),
     ("GET", "/api/v2/info"): EVERYBODY,
     ("GET", "/api/v2/time"): EVERYBODY,
     ("GET", "/api/status"): EVERYBODY,

@@ -14,11 +14,12 @@ ORDER = [
     *("passwords", "users", "access_keys", "logins", "audit"),
     *("queue", "resources", "instances", "submit", "recorder", "operations", "diagnosis", "retention"),
     *("processes", "run_child", "run", "supervisor", "worker"),
-    *("responses", "bodies", "auth", "guards", "schemas", "requests", "answers", "openapi", "endpoints", "routes", "app"),
+    *("responses", "bodies", "auth", "guards"),
+    *("schemas", "requests", "answers", "openapi", "endpoints", "routes", "app"),
     *("client", "progress", "cli_tasks", "cli_users", "cli", "__main__"),
 ]
 
-HTTP = ("responses", "bodies", "auth", "guards", "schemas", "requests", "answers", "openapi", "endpoints", "routes", "app")
+HTTP = tuple(ORDER[ORDER.index("responses") : ORDER.index("app") + 1])
 
 
 def imported(module: str) -> set[str]:

@@ -1,0 +1,114 @@
+"""What surrounds every request besides authentication: the record of what changes something, and the rate limit."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import cast
+
+import psycopg
+from starlette.datastructures import MutableHeaders
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service import audit
+from service.auth import SAFE_METHODS, client
+from service.errors import RateLimited
+from service.resources import Resources
+from service.responses import UNEXPECTED, failure, trace_id
+from service.types import AuditCall
+from service.users import User
+
+log = logging.getLogger(__name__)
+
+HUNG_UP = 499  # what the record says of a caller that was gone before its answer; nobody is answered this
+WINDOW = 10  # seconds; the shortest of OCP's windows (facts/ocp-api.md 4.4)
+
+
+class Auditing:
+    """Records every request that is not merely a read, the refused ones as well, before its answer is sent."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] in SAFE_METHODS:
+            await self.app(scope, receive, send)
+            return
+        recorded = False
+
+        async def send_recorded(message: Message) -> None:
+            nonlocal recorded
+            if message["type"] == "http.response.start":
+                recorded = True
+                await _record(scope, message["status"])
+            await send(message)
+
+        status = UNEXPECTED
+        try:
+            await self.app(scope, receive, send_recorded)
+            status = HUNG_UP
+        finally:
+            if not recorded:
+                await _record(scope, status)
+
+
+async def _record(scope: Scope, status: int) -> None:
+    user: User | None = scope.get("user")
+    resources: Resources = scope["app"].state.resources
+    call = AuditCall(
+        user_name=user.name if user else None,
+        client=client(scope),
+        method=scope["method"],
+        path=scope["raw_path"].decode("ascii", "backslashreplace"),
+        status=status,
+        trace_id=trace_id(HTTPConnection(scope)),
+    )
+    try:
+        await audit.record(resources.database, call)
+    except psycopg.Error as error:
+        # It has happened all the same, and the log has it: an answer that says otherwise would be a lie.
+        log.error("A call could not be recorded: %s", error, extra={"action": "audit_failed"})
+
+
+class RateLimit:
+    """Lets each user make `limit` requests in a window, counted in this process, and says so in OCP's headers."""
+
+    def __init__(self, app: ASGIApp, *, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.app = app
+        self.limit = limit
+        self.clock = clock
+        self._window = 0
+        self._counts: dict[int, int] = {}  # requests in the current window by user
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        user = cast(User | None, scope.get("user"))
+        if user is None:
+            await self.app(scope, receive, send)
+            return
+        count, reset = self._count(user)
+        headers = {
+            "RateLimit-Limit": str(self.limit),
+            "RateLimit-Remaining": str(max(0, self.limit - count)),
+            "RateLimit-Reset": str(reset),
+        }
+        if count > self.limit:
+            refusal = failure(HTTPConnection(scope), RateLimited(seconds=reset), {**headers, "Retry-After": str(reset)})
+            await refusal(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(headers)
+            await send(message)
+
+        await self.app(scope, receive, send_with_headers)
+
+    def _count(self, user: User) -> tuple[int, int]:
+        """The user's requests in this window with this one, and the seconds until the next window."""
+        now = self.clock()
+        window = int(now // WINDOW)
+        if window != self._window:
+            self._window = window
+            self._counts.clear()
+        self._counts[user.id] = self._counts.get(user.id, 0) + 1
+        return self._counts[user.id], WINDOW - int(now % WINDOW)
