@@ -168,6 +168,7 @@ class WrappedTaskInstance(Answer):
     subtasks: list[SubtaskInstance]
     taskDefinitionId: int
     type: str
+    waitsFor: list[int] | None = None
 
 
 class BasicSubtask(Answer):

@@ -3,7 +3,7 @@
 Shapes and null rules: facts/ocp-api.md 1.2 (takeOver), 2.2 (list), 2.3 (detail), 1.4 (OBProxy servers).
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 
 from service import state
@@ -41,10 +41,11 @@ def task_instance(task: TaskInstance, subtasks: Collection[Subtask]) -> JSON:
     )
 
 
-def wrapped(task: TaskInstance, subtasks: Collection[Subtask]) -> JSON:
+def wrapped(task: TaskInstance, subtasks: Collection[Subtask], waits_for: Sequence[int] = ()) -> JSON:
     """A WrappedTaskInstance, the detail: `creator` is an object, no `context`; subtasks carry their times.
 
-    Beyond OCP, `operations` of it and of each subtask are what may be asked of it now.
+    Beyond OCP, `operations` of it and of each subtask are what may be asked of it now, and `waitsFor` are the task
+    instances that must end before this one gets a worker.
     """
     return _present(
         createTime=timestamp(task.create_time.replace(microsecond=0)),
@@ -61,6 +62,7 @@ def wrapped(task: TaskInstance, subtasks: Collection[Subtask]) -> JSON:
         subtasks=[subtask(s) for s in subtasks],
         taskDefinitionId=task.task_definition_id,
         type=task.type,
+        waitsFor=list(waits_for) or None,
     )
 
 

@@ -50,8 +50,7 @@ async def list_task_instances(request: Request) -> Response:
 
 async def get_task_instance(request: Request) -> Response:
     """GET /api/v2/tasks/instances/{taskInstanceId}"""
-    task_id = requests.path_id(request, "taskInstanceId")
-    return success(request, document.wrapped(*await instances.get(_resources(request).database, task_id)))
+    return success(request, await _wrapped(request, requests.path_id(request, "taskInstanceId")))
 
 
 async def retry_task(request: Request) -> Response:
@@ -85,7 +84,14 @@ async def cancel_subtask(request: Request) -> Response:
 async def _control_task(request: Request, operation: Callable[[Resources, int], Awaitable[None]]) -> Response:
     task_id = requests.path_id(request, "taskInstanceId")
     await operation(_resources(request), task_id)
-    return success(request, document.wrapped(*await instances.get(_resources(request).database, task_id)))
+    return success(request, await _wrapped(request, task_id))
+
+
+async def _wrapped(request: Request, task_id: int) -> JSON:
+    resources = _resources(request)
+    task, subtasks = await instances.get(resources.database, task_id)
+    limited = resources.settings.cluster_concurrency > 0
+    return document.wrapped(task, subtasks, await instances.waits_for(resources.database, task, limited=limited))
 
 
 async def _control_subtask(request: Request, operation: Callable[[Resources, int, int], Awaitable[None]]) -> Subtask:

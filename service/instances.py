@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from service.database import Connection, Database, fetch, fetch_as
 from service.errors import UnknownSubtask, UnknownTask
-from service.types import Page, Subtask, TaskFilter, TaskInstance
+from service.types import Page, Subtask, TaskFilter, TaskInstance, TaskStatus
 
 WithSubtasks = tuple[TaskInstance, list[Subtask]]
 
@@ -16,6 +16,16 @@ async def get(database: Database, task_id: int) -> WithSubtasks:
     if not found:
         raise UnknownTask(task_id=task_id)
     return found[0]
+
+
+async def waits_for(database: Database, task: TaskInstance, *, limited: bool) -> list[int]:
+    """The task instances that `task` waits for; `limited` = its OBProxy cluster may only have so many at a time."""
+    if task.status is not TaskStatus.RUNNING:
+        return []
+    cluster_id = task.context["stringMap"]["obproxy_cluster_id"]
+    async with database.transaction() as connection:
+        rows = await fetch(connection, "waits_for", task_id=task.id, cluster_id=cluster_id, limited=limited)
+    return [row["id"] for row in rows]
 
 
 async def page(database: Database, filter: TaskFilter, page: Page) -> tuple[list[WithSubtasks], int]:

@@ -139,3 +139,17 @@ async def test_a_key_must_be_a_word(client: httpx.AsyncClient, key: str) -> None
     answer = await client.post("/api/v2/obproxy/clusters/1/takeOver", json=body, headers={"Idempotency-Key": key})
     assert answer.status_code == 400
     assert answer.json()["error"]["subErrors"][0]["field"] == "Idempotency-Key"
+
+
+async def test_detail_says_who_is_waited_for(client: httpx.AsyncClient, resources: Resources) -> None:
+    first = (await submit(client, host_id=1)).json()["data"]["contents"][0]["id"]
+    second = (await submit(client, host_id=2)).json()["data"]["contents"][0]["id"]
+    async with resources.database.transaction() as connection:
+        await connection.execute(
+            "UPDATE procrastinate_jobs SET status = 'doing' WHERE (args ->> 'task_instance_id')::bigint = %s", (first,)
+        )
+        assert "waitsFor" not in (await client.get(f"{TASKS}/{second}")).json()["data"]
+        await connection.execute("UPDATE procrastinate_jobs SET lock = 'host-1'")
+
+    assert (await client.get(f"{TASKS}/{second}")).json()["data"]["waitsFor"] == [first]
+    assert "waitsFor" not in (await client.get(f"{TASKS}/{first}")).json()["data"]
