@@ -1,0 +1,102 @@
+"""Control of a real takeover: rolled back, retried once the reason is gone, canceled."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from service.client import Client, Document
+from service.progress import in_order
+
+from . import Lab
+from .fixtures import StartHost
+from .host import LabHost
+from .service import Service, running
+from .tunnel import admin
+
+DEADLINE = 120.0
+
+
+@pytest.fixture(scope="module")
+def service(lab: Lab) -> Iterator[Service]:
+    with running(lab.directory, lab.inventory) as started:
+        yield started
+
+
+@pytest.fixture
+def client(service: Service) -> Iterator[Client]:
+    with service.client() as opened:
+        yield opened
+
+
+def ended(client: Client, task_id: int) -> Document:
+    deadline = time.monotonic() + DEADLINE
+    for (document,) in client.watch([task_id]):
+        assert time.monotonic() < deadline, document
+    return document
+
+
+def take_over(client: Client, host: LabHost) -> Document:
+    (document,) = client.take_over(1, [{"hostId": host.host_id, "sqlPort": host.sql_port}])
+    return ended(client, document["id"])
+
+
+def statuses(document: Document) -> list[str]:
+    return [subtask["status"] for subtask in in_order(document["subtasks"])]
+
+
+def failed(document: Document) -> Document:
+    return next(subtask for subtask in document["subtasks"] if subtask["status"] == "FAILED")
+
+
+def parameters(lab: Lab, host: LabHost) -> dict[str, str]:
+    with admin(lab, host, "Proxysys#1") as connection, connection.cursor() as cursor:
+        cursor.execute("show proxyconfig")
+        return {row[0]: row[1] for row in cursor.fetchall()}
+
+
+def test_a_failed_takeover_rolls_back_to_where_it_began(lab: Lab, client: Client, lab_host: StartHost) -> None:
+    host = lab_host()
+    before, pid = parameters(lab, host), host.proxy_pid()
+    host.run("mkdir -p /etc/ansible/facts.d/obproxy.fact")  # a directory where the last but one role wants a file
+    document = take_over(client, host)
+    assert statuses(document)[10:] == ["FAILED", "PENDING"], client.log(document["id"], failed(document)["id"])
+    assert parameters(lab, host) != before
+
+    client.control("rollback", document["id"])
+    document = ended(client, document["id"])
+
+    assert (document["status"], document["operation"]) == ("SUCCESSFUL", "ROLLBACK")
+    assert set(statuses(document)) == {"PENDING"}
+    assert parameters(lab, host) == before
+    assert host.proxy_pid() == pid
+
+
+def test_retry_goes_on_once_the_reason_is_gone(client: Client, lab_host: StartHost) -> None:
+    host = lab_host(state="no-nc")
+    document = take_over(client, host)
+    assert failed(document)["name"] == "Check if command exists"
+
+    host.run("printf '#!/bin/sh\\n' > /usr/local/bin/nc && chmod 755 /usr/local/bin/nc")
+    client.control("retry", document["id"])
+    document = ended(client, document["id"])
+
+    assert document["status"] == "SUCCESSFUL" and document["operation"] == "RETRY"
+
+
+def test_cancel_ends_a_run_on_a_host_that_does_not_answer(client: Client, lab_host: StartHost) -> None:
+    host = lab_host()
+    host.pause()
+    (document,) = client.take_over(1, [{"hostId": host.host_id, "sqlPort": host.sql_port}])
+    deadline = time.monotonic() + DEADLINE
+    while (running_ones := [s for s in document["subtasks"] if s["status"] == "RUNNING"]) == []:
+        assert time.monotonic() < deadline
+        document = client.task(document["id"])
+
+    client.control("cancel", document["id"], running_ones[0]["id"])
+    document = ended(client, document["id"])
+    host.resume()
+
+    assert (failed(document)["id"], failed(document)["operation"]) == (running_ones[0]["id"], "CANCEL")
+    client.control("retry", document["id"])
+    assert ended(client, document["id"])["status"] == "SUCCESSFUL"
