@@ -52,7 +52,10 @@ def failed(document: Document) -> Document:
 def parameters(lab: Lab, host: LabHost) -> dict[str, str]:
     with admin(lab, host, "Proxysys#1") as connection, connection.cursor() as cursor:
         cursor.execute("show proxyconfig")
-        return {row[0]: row[1] for row in cursor.fetchall()}
+        found = {row[0]: row[1] for row in cursor.fetchall()}
+    # Nobody knows the plain text of what was there, and a hash cannot be set by SQL (facts/obproxy.md 11.3).
+    del found["observer_sys_password"]
+    return found
 
 
 def test_a_failed_takeover_rolls_back_to_where_it_began(lab: Lab, client: Client, lab_host: StartHost) -> None:
