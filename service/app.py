@@ -8,7 +8,8 @@ from starlette.middleware import Middleware
 
 from service import signature
 from service.auth import Authentication, Basic, signed
-from service.guards import Auditing
+from service.guards import Auditing, RateLimit
+from service.headers import SecurityHeaders
 from service.resources import Resources, open_resources
 from service.responses import HANDLERS, Tracing
 from service.routes import OPEN_PATHS, routes
@@ -35,12 +36,14 @@ def create_app(settings: Settings, *, beside: Sequence[Beside] = ()) -> Starlett
     app = Starlette(
         routes=routes(),
         middleware=[
+            Middleware(SecurityHeaders),
             Middleware(Auditing),
             Middleware(
                 Authentication,
                 schemes={"basic": Basic(), signature.SCHEME.lower(): signed},
                 open_paths=OPEN_PATHS,
             ),
+            *([Middleware(RateLimit, limit=settings.rate_limit)] if settings.rate_limit else []),
             Middleware(Tracing),
         ],
         exception_handlers=HANDLERS,

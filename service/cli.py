@@ -8,9 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import typer
-import uvicorn
 
-from service import cli_tasks, cli_users, worker
+from service import cli_tasks, cli_users, transport, worker
 from service.app import create_app
 from service.client import Refused
 from service.errors import TakeoverError
@@ -29,10 +28,7 @@ def serve() -> None:
     """Answer HTTP requests and, unless TAKEOVER_WORKER=false, run takeovers."""
     settings = _settings()
     app = create_app(settings, beside=[_say_password, *([worker.running] if settings.worker else [])])
-    config = uvicorn.Config(
-        app, host=settings.host, port=settings.port, log_config=None, access_log=False, server_header=False
-    )
-    server = uvicorn.Server(config)
+    server = transport.server(app, settings)
     server.run()
     if not server.started:
         raise SystemExit(1)

@@ -14,7 +14,7 @@ from starlette.routing import compile_path
 
 from service import permissions
 from service.answers import Failure
-from service.errors import Forbidden, TakeoverError, Unauthenticated
+from service.errors import Forbidden, RateLimited, TakeoverError, Unauthenticated
 from service.responses import STATUS, UNEXPECTED
 from service.schemas import Parameters
 from service.types import JSON
@@ -144,8 +144,8 @@ def _login_errors(operation: Operation) -> Sequence[type[TakeoverError]]:
         case permissions.ANYBODY:
             return ()
         case permissions.ANY_USER:
-            return (Unauthenticated,)
-    return (Unauthenticated, Forbidden)
+            return (Unauthenticated, RateLimited)
+    return (Unauthenticated, Forbidden, RateLimited)
 
 
 def _name(reference: JSON) -> str:

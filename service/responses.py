@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, ExceptionHandler, Receive, Scope, Send
 
 from service import document
 from service.errors import InvalidRequest, Kind, MethodNotAllowed, NoSuchPath, SubError, TakeoverError
+from service.headers import SECURITY_HEADERS
 from service.types import JSON, Page
 
 log = logging.getLogger(__name__)
@@ -190,7 +191,8 @@ async def unexpected(request: Request, error: Exception) -> Response:
         exc_info=error,
         extra={"action": "request_failed", "trace_id": trace_id(request)},
     )
-    return _failure(request, UNEXPECTED, 0, f"Unexpected error: {type(error).__name__}.")
+    text = f"Unexpected error: {type(error).__name__}."
+    return _failure(request, UNEXPECTED, 0, text, headers=SECURITY_HEADERS)  # nothing else stands around this answer
 
 
 HANDLERS: Mapping[type[Exception], ExceptionHandler] = {

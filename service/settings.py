@@ -3,17 +3,30 @@
 import difflib
 import os
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Le
-from pydantic import SecretStr, ValidationError
+from pydantic import AfterValidator, Field, FilePath, SecretStr, ValidationError, ValidationInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.errors import SettingsInvalid
 
 PREFIX = "TAKEOVER_"
 PROJECT = Path(__file__).resolve().parent.parent
+
+
+def _with_certificate(key: Path | None, info: ValidationInfo) -> Path | None:
+    if (key is None) != (info.data.get("tls_certificate") is None):
+        raise ValueError("it and TAKEOVER_TLS_CERTIFICATE must be set together")
+    return key
+
+
+def _networks(text: str) -> str:
+    for network in text.split(",") if text else ():
+        ip_network(network.strip())
+    return text
 
 
 class Settings(BaseSettings):
@@ -59,6 +72,18 @@ class Settings(BaseSettings):
 
     hosts_limit: Annotated[int, Ge(1)] = 1000
     """Most hosts in one takeOver request."""
+
+    tls_certificate: FilePath | None = None
+    """PEM file with the certificate and its chain; together with tls_key, HTTPS is answered instead of HTTP."""
+
+    tls_key: Annotated[FilePath | None, AfterValidator(_with_certificate), Field(validate_default=True)] = None
+    """PEM file with the certificate's key, without a passphrase."""
+
+    trusted_proxies: Annotated[str, AfterValidator(_networks)] = ""
+    """Addresses or networks, with commas, whose word on where a request comes from is taken (X-Forwarded-For)."""
+
+    rate_limit: Annotated[int, Ge(0)] = 5000
+    """Requests a user may make of one process within 10 seconds; 0 = no limit."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

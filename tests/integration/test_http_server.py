@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import uvicorn
 from starlette.applications import Starlette
 
+from service import transport
 from service.resources import Resources
 from service.settings import Settings
 from tests.integration.over_http import count_rows, take_over_body
@@ -29,9 +29,10 @@ def settings(settings: Settings) -> Settings:
 
 
 @pytest.fixture
-async def address(app: Starlette) -> AsyncIterator[Address]:
+async def address(app: Starlette, settings: Settings) -> AsyncIterator[Address]:
     """Where the application listens."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, lifespan="off", log_config=None, access_log=False))
+    server = transport.server(app, settings)
+    server.config.lifespan = "off"
     serving = asyncio.create_task(server.serve())
     async with asyncio.timeout(DEADLINE):
         while not server.started:

@@ -14,12 +14,12 @@ ORDER = [
     *("passwords", "users", "access_keys", "logins", "audit"),
     *("queue", "resources", "instances", "submit", "recorder", "operations", "diagnosis", "retention"),
     *("processes", "run_child", "run", "supervisor", "worker"),
-    *("responses", "bodies", "auth", "guards"),
-    *("schemas", "requests", "answers", "openapi", "endpoints", "routes", "app"),
+    *("headers", "responses", "bodies", "auth", "guards"),
+    *("schemas", "requests", "answers", "openapi", "endpoints", "routes", "app", "transport"),
     *("client", "progress", "cli_tasks", "cli_users", "cli", "__main__"),
 ]
 
-HTTP = tuple(ORDER[ORDER.index("responses") : ORDER.index("app") + 1])
+HTTP = tuple(ORDER[ORDER.index("headers") : ORDER.index("transport") + 1])
 
 
 def imported(module: str) -> set[str]:

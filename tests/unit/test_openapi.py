@@ -93,7 +93,7 @@ def test_tells_what_the_list_can_be_asked(description: JSON) -> None:
 def test_tells_the_errors_of_takeover_by_status(description: JSON) -> None:
     responses = description["paths"]["/api/v2/obproxy/clusters/{id}/takeOver"]["post"]["responses"]
 
-    assert set(responses) == {"200", "400", "401", "403", "404", "409", "413", "415", "500", "503"}
+    assert set(responses) == {"200", "400", "401", "403", "404", "409", "413", "415", "429", "500", "503"}
     assert responses["404"]["description"] == "UnknownCluster (code 21001); UnknownHost (code 7005)"
 
 

@@ -23,6 +23,11 @@ def test_environment_wins(monkeypatch: pytest.MonkeyPatch) -> None:
         ("TAKEOVER_WORKER_CONCURRENCY", "none", "TAKEOVER_WORKER_CONCURRENCY.*integer"),
         ("TAKEOVER_PROT", "1", "TAKEOVER_PROT is not a setting; did you mean TAKEOVER_PORT"),
         ("TAKEOVER_LOG_LEVEL", "loud", "TAKEOVER_LOG_LEVEL"),
+        ("TAKEOVER_TLS_CERTIFICATE", __file__, "TAKEOVER_TLS_KEY.*must be set together"),
+        ("TAKEOVER_TLS_KEY", __file__, "TAKEOVER_TLS_KEY.*must be set together"),
+        ("TAKEOVER_TLS_KEY", "/nowhere", "TAKEOVER_TLS_KEY.*does not point to a file"),
+        ("TAKEOVER_TRUSTED_PROXIES", "*", "TAKEOVER_TRUSTED_PROXIES"),
+        ("TAKEOVER_TRUSTED_PROXIES", "192.0.2.0/24,proxy", "TAKEOVER_TRUSTED_PROXIES.*proxy"),
     ],
 )
 def test_a_bad_one_names_itself(monkeypatch: pytest.MonkeyPatch, name: str, value: str, words: str) -> None:

@@ -1,0 +1,77 @@
+"""The rate limit: OCP's headers on what is let through, its 429 on what is not."""
+
+import httpx
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope
+
+from service.auth import Authentication, Caller
+from service.guards import RateLimit
+from service.users import User
+
+USERS = {"anne": User(id=1, name="anne", roles=()), "bob": User(id=2, name="bob", roles=())}
+
+
+async def by_name(scope: Scope, receive: Receive, credentials: str) -> Caller | None:
+    return Caller(user=USERS[credentials], receive=receive)
+
+
+async def endpoint(request: Request) -> Response:
+    return PlainTextResponse("done")
+
+
+class Clock:
+    """What time it is, as a test wants it."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def caller(clock: Clock) -> httpx.AsyncClient:
+    middleware = [
+        Middleware(Authentication, schemes={"user": by_name}, open_paths=["/open"]),
+        Middleware(RateLimit, limit=3, clock=clock),
+    ]
+    app = Starlette(routes=[Route("/", endpoint), Route("/open", endpoint)], middleware=middleware)
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test")
+
+
+async def test_each_user_has_as_many_as_the_limit_says_in_each_window() -> None:
+    clock = Clock()
+    async with caller(clock) as http:
+        clock.now = 1003.2
+        anne = [await http.get("/", headers={"Authorization": "User anne"}) for _ in range(5)]
+        bob = await http.get("/", headers={"Authorization": "User bob"})
+        clock.now = 1010.0
+        later = await http.get("/", headers={"Authorization": "User anne"})
+
+    assert [answer.status_code for answer in anne] == [200, 200, 200, 429, 429]
+    assert [answer.headers["RateLimit-Remaining"] for answer in anne] == ["2", "1", "0", "0", "0"]
+    assert {answer.headers["RateLimit-Limit"] for answer in anne} == {"3"}
+    assert {answer.headers["RateLimit-Reset"] for answer in anne} == {"7"}
+    assert (bob.status_code, bob.headers["RateLimit-Remaining"]) == (200, "2")
+    assert (later.status_code, later.headers["RateLimit-Reset"]) == (200, "10")
+
+
+async def test_the_refusal_has_ocps_shape() -> None:
+    async with caller(Clock()) as http:
+        answer = [await http.get("/", headers={"Authorization": "User anne"}) for _ in range(4)][-1]
+
+    body = answer.json()
+    assert answer.status_code == body["status"] == 429
+    assert body["error"] == {"code": 0, "message": "Too many requests; the next one is answered in 10 seconds."}
+    assert (body["duration"], body["traceId"], body["successful"]) == (0, "", False)
+    assert answer.headers["Retry-After"] == "10"
+
+
+async def test_what_is_open_is_not_counted() -> None:
+    async with caller(Clock()) as http:
+        answers = [await http.get("/open") for _ in range(5)]
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert "RateLimit-Limit" not in answers[0].headers
