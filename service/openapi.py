@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import compile_path
 
-from service import permissions
+from service import permissions, signature
 from service.answers import Failure
 from service.errors import Forbidden, RateLimited, TakeoverError, Unauthenticated
 from service.responses import STATUS, UNEXPECTED
@@ -21,13 +21,23 @@ from service.types import JSON
 
 COMPONENT = "#/components/schemas/{model}"
 
+SECURITY_SCHEMES: JSON = {
+    "basic": {"type": "http", "scheme": "basic", "description": "A user's name and password."},
+    "accessKey": {
+        "type": "http",
+        "scheme": signature.SCHEME,
+        "description": f"`{signature.SCHEME} ACCESS_KEY:SIGNATURE` by OCP's rules, with a Date not 15 minutes off. "
+        "A request that changes something is let through once.",
+    },
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
     """One thing a caller can do, with everything that is known about it.
 
     `answer` is the type of the answer's JSON; None = `media_type`. `headers` are optional request headers with what
-    they do, `needs` the permission, `errors` the refusals beyond authentication.
+    they do, `needs` the permission, `errors` the refusals beyond authentication, `texts` answers of plain text.
     """
 
     method: str
@@ -41,6 +51,7 @@ class Operation:
     media_type: str = "text/plain"
     headers: Mapping[str, str] = field(default_factory=dict)
     errors: Sequence[type[TakeoverError]] = ()
+    texts: Mapping[int, str] = field(default_factory=dict)
 
 
 class _Schemas(GenerateJsonSchema):
@@ -69,8 +80,8 @@ def describe(operations: Iterable[Operation], version: str) -> JSON:
         "openapi": "3.1.0",
         "info": {"title": "OBProxy takeover", "version": version},
         "paths": paths,
-        "components": {"schemas": schemas, "securitySchemes": {"basic": {"type": "http", "scheme": "basic"}}},
-        "security": [{"basic": []}],
+        "components": {"schemas": schemas, "securitySchemes": SECURITY_SCHEMES},
+        "security": [{name: []} for name in SECURITY_SCHEMES],
     }
 
 
@@ -93,7 +104,11 @@ def _operation(operation: Operation, references: Mapping[object, JSON], schemas:
         "operationId": operation.endpoint.__name__,
         "summary": operation.summary,
         "parameters": _parameters(operation, references, schemas),
-        "responses": {"200": _answer(operation, references), **_errors(operation, references[Failure])},
+        "responses": {
+            "200": _answer(operation, references),
+            **_errors(operation, references[Failure]),
+            **{str(status): _text(text) for status, text in operation.texts.items()},
+        },
     }
     if operation.body:
         content = {"application/json": {"schema": references[operation.body]}}
@@ -125,6 +140,10 @@ def _answer(operation: Operation, references: Mapping[object, JSON]) -> JSON:
     if operation.answer is None:
         return {"description": "Done", "content": {operation.media_type: {"schema": {"type": "string"}}}}
     return {"description": "Done", "content": {"application/json": {"schema": references[operation.answer]}}}
+
+
+def _text(text: str) -> JSON:
+    return {"description": text, "content": {"text/plain": {"schema": {"type": "string", "const": text}}}}
 
 
 def _errors(operation: Operation, failure: JSON) -> JSON:

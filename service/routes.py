@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable
 from functools import cache, wraps
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from service import __version__, answers, endpoints, errors, schemas
+from service import __version__, answers, endpoints, errors, pages, schemas
 from service.auth import demand
 from service.openapi import Operation, describe
 from service.permissions import ANY_USER, ANYBODY
@@ -19,9 +19,24 @@ async def openapi(request: Request) -> Response:
     return JSONResponse(_description())
 
 
+async def docs(request: Request) -> Response:
+    """GET /docs"""
+    return HTMLResponse(_docs())
+
+
+async def docs_style(request: Request) -> Response:
+    """GET /docs.css"""
+    return Response(pages.DOCS_STYLE, media_type="text/css")
+
+
 @cache
 def _description() -> JSON:
     return describe(OPERATIONS, __version__)
+
+
+@cache
+def _docs() -> str:
+    return pages.docs(_description())
 
 
 TASK = "/api/v2/tasks/instances/{taskInstanceId}"
@@ -174,7 +189,8 @@ OPERATIONS = (
         path="/api/status",
         endpoint=endpoints.status,
         needs=ANYBODY,
-        summary="okay, or bad (503) when the database does not answer",
+        summary="okay, or bad when the database does not answer",
+        texts={503: "bad"},
     ),
 )
 
@@ -182,10 +198,12 @@ OPEN_PATHS = [operation.path for operation in OPERATIONS if operation.needs == A
 
 
 def routes() -> list[Route]:
-    """The routes of OPERATIONS, each for those who may, and the one to their description."""
+    """The routes of OPERATIONS, each for those who may, and those to their description."""
     return [
         *(Route(operation.path, _guarded(operation), methods=[operation.method]) for operation in OPERATIONS),
         Route("/openapi.json", openapi),
+        Route("/docs", docs),
+        Route("/docs.css", docs_style),
     ]
 
 

@@ -71,6 +71,14 @@ async def test_every_route_without_credentials(http: httpx.AsyncClient, subtests
             assert answer.status_code == (200 if operation.needs == ANYBODY else 401)
 
 
+async def test_the_description_is_for_every_user(http: httpx.AsyncClient) -> None:
+    for path, content in (("/openapi.json", "application/json"), ("/docs", "text/html"), ("/docs.css", "text/css")):
+        assert (await http.get(path)).status_code == 401
+        answer = await http.get(path, auth=("user_HOST_VIEWER", "password"))
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith(content)
+
+
 async def test_head_is_as_get(http: httpx.AsyncClient) -> None:
     assert (await http.head("/api/v2/tasks/instances", auth=("user_HOST_VIEWER", "password"))).status_code == 403
 

@@ -15,7 +15,7 @@ ORDER = [
     *("queue", "resources", "instances", "submit", "recorder", "operations", "diagnosis", "retention"),
     *("processes", "run_child", "run", "supervisor", "worker"),
     *("headers", "responses", "bodies", "auth", "guards"),
-    *("schemas", "requests", "answers", "openapi", "endpoints", "routes", "app", "transport"),
+    *("schemas", "requests", "answers", "openapi", "pages", "endpoints", "routes", "app", "transport"),
     *("client", "progress", "cli_tasks", "cli_users", "cli", "__main__"),
 ]
 

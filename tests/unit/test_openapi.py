@@ -30,7 +30,7 @@ def test_describes_every_route_and_no_other(description: JSON) -> None:
         (method, route.path)
         for route in routes()
         for method in (route.methods or set()) - {"HEAD"}
-        if route.path != "/openapi.json"
+        if route.path not in ("/openapi.json", "/docs", "/docs.css")
     }
 
     assert {(method, path) for method, path, _ in described_operations(description)} == routed
@@ -66,7 +66,8 @@ def test_every_path_parameter_is_described(description: JSON) -> None:
 def test_only_what_needs_no_user_is_without_security(description: JSON) -> None:
     unprotected = {path for _, path, operation in described_operations(description) if operation.get("security") == []}
 
-    assert description["security"] == [{"basic": []}]
+    assert description["security"] == [{"basic": []}, {"accessKey": []}]
+    assert set(description["components"]["securitySchemes"]) == {"basic", "accessKey"}
     assert unprotected == {"/api/v2/time", "/api/status"}
 
 
@@ -95,6 +96,20 @@ def test_tells_the_errors_of_takeover_by_status(description: JSON) -> None:
 
     assert set(responses) == {"200", "400", "401", "403", "404", "409", "413", "415", "429", "500", "503"}
     assert responses["404"]["description"] == "UnknownCluster (code 21001); UnknownHost (code 7005)"
+
+
+def test_tells_that_the_status_may_be_bad(description: JSON) -> None:
+    responses = description["paths"]["/api/status"]["get"]["responses"]
+
+    assert set(responses) == {"200", "500", "503"}
+    assert responses["503"]["content"] == {"text/plain": {"schema": {"type": "string", "const": "bad"}}}
+
+
+def test_tells_the_permission(description: JSON) -> None:
+    by_id = {operation["operationId"]: operation for _, _, operation in described_operations(description)}
+
+    assert by_id["take_over"]["description"] == "Needs the permission OBPROXY:*:UPDATE."
+    assert "description" not in by_id["info"]
 
 
 def test_null_is_never_described(description: JSON) -> None:

@@ -1,0 +1,65 @@
+"""The API's page: everything described is on it, and nothing on it comes from elsewhere or runs."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from service import pages
+from service.openapi import describe
+from service.routes import OPERATIONS
+from service.types import JSON
+
+
+class Seen(HTMLParser):
+    """What a page is made of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.links: set[str] = set()
+        self.ids: set[str] = set()
+        self.inline: set[str] = set()
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        for name, value in attributes:
+            if name in ("href", "src", "action"):
+                self.links.add(value or "")
+            if name == "id":
+                self.ids.add(value or "")
+            if name == "style" or name.startswith("on"):
+                self.inline.add(name)
+
+
+@pytest.fixture(scope="module")
+def description() -> JSON:
+    return describe(OPERATIONS, "1.2.3")
+
+
+@pytest.fixture(scope="module")
+def seen(description: JSON) -> Seen:
+    parser = Seen()
+    parser.feed(pages.docs(description))
+    return parser
+
+
+def test_nothing_comes_from_elsewhere_and_nothing_runs(seen: Seen) -> None:
+    assert {link for link in seen.links if not link.startswith("#")} == {"/docs.css", "/openapi.json"}
+    assert not seen.tags & {"script", "style", "iframe", "object", "img", "form"}
+    assert not seen.inline
+    assert "url(" not in pages.DOCS_STYLE and "@import" not in pages.DOCS_STYLE
+
+
+def test_every_operation_and_shape_is_there_and_every_link_leads_there(seen: Seen, description: JSON) -> None:
+    operations = {operation.endpoint.__name__ for operation in OPERATIONS}
+
+    assert seen.ids == operations | set(description["components"]["schemas"])
+    assert {link[1:] for link in seen.links if link.startswith("#")} <= seen.ids
+
+
+def test_markup_in_the_description_is_text(description: JSON) -> None:
+    shown = pages.docs({**description, "info": {"title": "<script>alert(1)</script>", "version": "1"}})
+
+    assert "<script" not in shown
+    assert re.search(r"<title>&lt;script&gt;", shown)
