@@ -42,13 +42,10 @@ class ActionModule(HostAction):
         port = int(exporter["port"])
         if exporter["held_by"] == "proxy":
             return port
-        found, holder = f"nothing listens on port {port}", exporter["holder"]
-        if holder:
-            name = holder["comm"] or "a process"
-            found = f"port {port} is held by {name} (pid {holder['pid'] or 'unknown'}, owner {holder['owner']})"
+        holder = exporter["holder"]
         raise Broken(
             "The exporter's port is the OBProxy's own",
-            found,
+            f"port {port} is held by {holder['told'] if holder else 'nobody'}",
             "free the port or change prometheus_listen_port, then start the OBProxy again: it opens the port when it "
             "starts, and goes on without metrics when the port is taken",
         )

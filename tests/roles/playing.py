@@ -60,8 +60,9 @@ def play(
     playbook: str = "takeover",
     arguments: tuple[str, ...] = (),
     variables: Mapping[str, object] | None = None,
+    host_variables: Mapping[str, Mapping[str, object]] | None = None,
 ) -> Play:
-    """Run a playbook on some hosts of the lab."""
+    """Run a playbook on some hosts of the lab; variables for all of them, or by host's name."""
     with tempfile.TemporaryDirectory() as directory:
         results = Path(directory) / "results"
         environment = {
@@ -74,7 +75,18 @@ def play(
             "ANSIBLE_SSH_CONTROL_PATH_DIR": directory,
             "RESULTS_AS_LINES": str(results),
         }
-        command = [str(PROGRAM), "-i", str(lab.inventory), "-l", ",".join(host.name for host in hosts), *arguments]
+        own = Path(directory) / "own.yml"
+        own.write_text(json.dumps({"all": {"hosts": host_variables or {}}}))
+        command = [
+            str(PROGRAM),
+            "-i",
+            str(lab.inventory),
+            "-i",
+            str(own),
+            "-l",
+            ",".join(host.name for host in hosts),
+            *arguments,
+        ]
         if variables:
             (Path(directory) / "variables.json").write_text(json.dumps(variables))
             command += ["-e", f"@{directory}/variables.json"]

@@ -1,13 +1,15 @@
 """Every prerequisite that does not hold: the role that fails, and a message with rule, finding and remedy."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.lab import Lab
+from tests.lab import Lab, LabHost
 from tests.lab.fixtures import StartHost
+from tests.lab.host import HostSpec
 
-from .playing import play
+from .playing import Play, play
 
 PARAMETERS = {"proxy_mem_limited": "3G"}
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str, list[str]]] = {
@@ -15,12 +17,12 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str, list[str]]] = {
     "unreachable": ({"state": "unreachable"}, {}, "", ["reachable over SSH", "Connection refused", "known_hosts"]),
     "no sudo": ({"state": "no-sudo"}, {}, "", ["becomes root without a password", "sudoers"]),
     "no python": ({}, {"ansible_python_interpreter": "/none"}, "", ["Python 3.6 or newer", "/none", "install"]),
-    "stopped": ({"state": "stopped"}, {}, "prepare_obproxy_install", ["nothing listens on port 2883", "allow_start"]),
+    "stopped": ({"state": "stopped"}, {}, "prepare_obproxy_install", ["port 2883 is held by nobody", "allow_start"]),
     "absent": (
         {"state": "absent"},
         {},
         "prepare_obproxy_install",
-        ["nothing listens on port 2883", "obproxy_sql_port"],
+        ["port 2883 is held by nobody", "obproxy_sql_port"],
     ),
     "wrong port": ({}, {"obproxy_sql_port": 22}, "prepare_obproxy_install", ["port 22 is held by sshd", "pid"]),
     "two proxies": (
@@ -77,21 +79,48 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str, list[str]]] = {
     ),
     "quote": ({}, {"obproxy_parameters": {"init_sql": "set @a='x'"}}, "sync_obproxy_parameter", ["init_sql", "quote"]),
     "quote in password": ({}, {"obproxy_proxyro_password": "it's"}, "set_obproxy_user_password", ["quote", "choose"]),
+    "other root servers": (
+        {"state": "rs-list"},
+        {"obproxy_start_mode": "rs_list", "obproxy_rs_list": "192.0.2.1:2881"},
+        "prepare_obproxy_install",
+        ["rootservice_list is 127.0.0.1:2881", "192.0.2.1:2881"],
+    ),
+    "not root": (
+        {},
+        {"ansible_become": False},
+        "prepare_obproxy_install",
+        ["acts as root", "ordinary user", "sudoers"],
+    ),
     "no agent": ({}, {"obproxy_agent_required": True}, "refresh_agent_config", ["agent is on the host", "install"]),
 }
 
 
+@pytest.fixture(scope="module")
+def outcome(lab: Lab) -> Iterator[tuple[Play, dict[str, LabHost], dict[str, int | None]]]:
+    """One takeover of all cases' hosts at once; the hosts, and the pids of their OBProxies before it, by case."""
+    names = {case: f"failing-{number}" for number, case in enumerate(CASES)}
+    specs = [HostSpec(names[case], 5000 + number, **CASES[case][0]) for number, case in enumerate(CASES)]
+    hosts = dict(zip(CASES, lab.start_many(specs), strict=True))
+    pids = {case: host.proxy_pid() for case, host in hosts.items()}
+    try:
+        own = {names[case]: CASES[case][1] for case in CASES}
+        yield play(lab, *hosts.values(), host_variables=own), hosts, pids
+    finally:
+        for host in hosts.values():
+            host.remove()
+
+
 @pytest.mark.parametrize("case", CASES)
-def test_a_broken_prerequisite_is_told(lab: Lab, lab_host: StartHost, case: str) -> None:
-    started, variables, role, words = CASES[case]
-    host = lab_host(**started)
-    pid = host.proxy_pid()
-    done = play(lab, host, variables=variables)
-    failing, message = done.failure(host)
+def test_a_broken_prerequisite_is_told(
+    outcome: tuple[Play, dict[str, LabHost], dict[str, int | None]], case: str
+) -> None:
+    done, hosts, pids = outcome
+    _, _, role, words = CASES[case]
+    failing, message = done.failure(hosts[case])
     assert (failing, done.code != 0) == (role, True), message
     for word in [*words, "this does not hold", "Found:", "To do:"]:
         assert word in message
-    assert host.proxy_pid() == pid
+    assert hosts[case].proxy_pid() == pids[case]
     assert "Proxysys#1" not in message and "Proxyro#1" not in message
 
 

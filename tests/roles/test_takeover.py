@@ -7,6 +7,7 @@ import pytest
 
 from tests.lab import Lab, LabHost
 from tests.lab.fixtures import StartHost
+from tests.lab.traffic import held
 
 from .playing import play
 
@@ -23,7 +24,8 @@ def fact_of(host: LabHost) -> dict[str, Any]:
 def files_of(host: LabHost) -> str:
     """Every file below /etc, /var/lib and /home and of the OBProxy's configuration, with what it holds."""
     return host.run(
-        "find /etc /var/lib /home /tmp /root -xdev -type f -not -path '*/log/*' -not -path '*/.cache/*' -not -path '/var/lib/rpm/*' "
+        "find /etc /var/lib /home /tmp /root -xdev -type f "
+        "-not -path '*/log/*' -not -path '*/.cache/*' -not -path '/var/lib/rpm/*' "
         "-print0 | sort -z | xargs -0 sha256sum"
     )
 
@@ -87,6 +89,19 @@ def test_some_roles_alone(lab: Lab, lab_host: StartHost) -> None:
     assert done.code == 0 and done.changed(host) == ["sync_obproxy_parameter", "set_obproxy_user_password"]
     assert {role for role, _ in done.results(host)} == {"", *chain.split(",")}
     assert play(lab, host).changed(host) == ["prepare_create_obproxy", "update_obproxy_status"]
+
+
+def test_no_client_notices(lab: Lab, lab_host: StartHost) -> None:
+    host = lab_host()
+    with held(host) as traffic:
+        assert play(lab, host).code == 0
+    assert traffic.problems == [] and min(traffic.answers) > 0
+
+
+def test_hosts_one_after_the_other(lab: Lab, lab_host: StartHost) -> None:
+    hosts = [lab_host(), lab_host()]
+    done = play(lab, *hosts, variables={"obproxy_serial": 1})
+    assert done.code == 0 and done.text.count("PLAY [Take over OBProxy]") == 2
 
 
 def test_a_failing_host_stops_no_other(lab: Lab, lab_host: StartHost) -> None:

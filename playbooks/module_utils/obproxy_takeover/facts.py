@@ -30,7 +30,7 @@ def assemble(host: Facts, sql: Facts, wanted: Facts) -> Facts:
         "running": proxy is not None,
         "process": proxy,
         "proxies": [told(found) for found in proxies],
-        "port_holder": host["holders"].get(str(wanted["sql_port"])),
+        "port_holder": holder_of(wanted["sql_port"], host),
         "watchdogs": [found["pid"] for found in watchdogs],
         "supervised": bool(watchdogs),
         "others": [told(found) for found in others],
@@ -105,11 +105,18 @@ def exporter(facts: Facts, host: Facts) -> Facts:
     port = int(facts["parameters"].get("prometheus_listen_port") or 2884)
     if process and port in process["ports"]:
         return {"port": port, "held_by": "proxy", "holder": None}
-    holder = host["holders"].get(str(port))
-    user = host["listeners"].get(str(port))
-    if holder is None and user is not None:
-        holder = {"pid": None, "comm": "", "exe": "", "owner": user}
+    holder = holder_of(port, host)
     return {"port": port, "held_by": "other" if holder else "nobody", "holder": holder}
+
+
+def holder_of(port: int, host: Facts) -> Facts | None:
+    """Who listens on a port, with `told` in words; of a port that the host program did not follow, only the user."""
+    user = host["listeners"].get(str(port))
+    unknown = {"pid": None, "comm": "", "exe": "", "owner": user}
+    holder = host["holders"].get(str(port), unknown if user is not None else None)
+    if holder is None:
+        return None
+    return holder | {"told": f"{holder['comm'] or 'a process'} (pid {holder['pid'] or '?'}, owner {holder['owner']})"}
 
 
 def local_fact(files: list[Facts], path: str) -> Facts | None:

@@ -210,7 +210,8 @@ def packages_and_commands(wanted: "dict[str, Any]", found: "dict[str, Any] | Non
     form = "%{NAME}-%{VERSION}-%{RELEASE}.%{ARCH}\\n"
     installed = start_command(["rpm", "-qa", "--qf", form, "obproxy*"])
     owning = start_command(["rpm", "-q", "--qf", form, "-f", found["exe"]]) if found else None
-    missing = start_command(commands_probe(found["owner"] if found else wanted["owner"], wanted["commands"]))
+    commands = wanted["commands"]
+    missing = start_command(commands_probe(found["owner"] if found else wanted["owner"], commands or ["sh"]))
     packages = sorted((output(installed, deadline) or "").split())
     package = (output(owning, deadline) or "").split()
     answer = output(missing, deadline)
@@ -225,7 +226,7 @@ def packages_and_commands(wanted: "dict[str, Any]", found: "dict[str, Any] | Non
 
 
 def disk(path: str) -> "dict[str, Any]":
-    """The space that an ordinary user has below a path or its nearest existing parent; MiB and inodes."""
+    """The space that an ordinary user has below a path or its nearest existing parent, in MiB."""
     there = path
     while there != "/" and not os.path.exists(there):
         there = os.path.dirname(there) or "/"
@@ -235,7 +236,6 @@ def disk(path: str) -> "dict[str, Any]":
         "path": path,
         "free_mb": free,
         "told": f"{path} has {free} MiB free",
-        "free_inodes": room.f_favail if room.f_files else None,
         "read_only": bool(room.f_flag & os.ST_RDONLY),
     }
 
