@@ -1,22 +1,35 @@
 """Writing what happens to a task instance: changes in, one transaction out, and whoever watches is told."""
 
-from collections.abc import Callable, Sequence
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
+import psycopg
 from psycopg.types.json import Jsonb
 
 from service import document, state
 from service.database import Connection, Database, execute, fetch, fetch_as
 from service.errors import IllegalTransition
-from service.events import Change, Ended, Learned, Logged, Started, Verdict
+from service.events import Change, Code, Ended, Learned, Logged, RunEnd, Started, Verdict
 from service.state import READY, SKIPPED, TRANSITIONS, Trigger
 from service.types import Operation, Subtask, SubtaskStatus, TaskInstance, TaskStatus
 
 CANCELED = ("CANCELED", "CANCEL_INCOMPLETE")
+INTERRUPTED = "The worker that ran it has died. What the run did on the host until then stays; a retry looks anew."
 HANDED_BACK = "The worker is being stopped; its run was ended, and the next worker starts this subtask again."
 
+DATABASE_LOST = (psycopg.OperationalError, psycopg.InterfaceError)  # it may be back in a moment
+PAUSE = 0.3  # seconds until the next try to reach it
+
 Mask = Callable[[str], str]
+
+log = logging.getLogger(__name__)
+
+
+class RunTaken(Exception):
+    """Another worker took this run for dead and has answered for it."""
 
 
 @dataclass(kw_only=True)
@@ -102,46 +115,104 @@ async def open_ledger(connection: Connection, task_id: int, executor: str) -> Le
 
 
 class Recorder:
-    """Records one run of one task instance."""
+    """Records what happens to one task instance.
 
-    def __init__(self, database: Database, task_id: int, executor: str, mask: Mask = str) -> None:
+    With `run`, the ident of its run, each call is a report of it: written once however often the database goes away
+    meanwhile, or not at all when the run is not this worker's any more (RunTaken).
+    """
+
+    def __init__(
+        self, database: Database, task_id: int, executor: str, mask: Mask = str, *, run: str | None = None
+    ) -> None:
         self._database = database
         self._task_id = task_id
         self._executor = executor
         self._mask = mask
+        self._run = run
+        self._batch = 0
 
-    async def record(self, changes: Sequence[Change]) -> None:
-        """Write `changes`, in their order, all or none; then the document is what they make of it."""
-        if not changes:
-            return
-        async with self._database.transaction() as connection:
-            ledger = await self._open(connection)
+    async def record(self, changes: Sequence[Change], end: RunEnd | None = None) -> None:
+        """Write `changes`, in their order, all or none; then the document is what they make of it. `end`: the run's."""
+
+        async def apply(ledger: Ledger) -> None:
             by_role = {subtask.role: subtask.id for subtask in ledger.subtasks.values()}
             for change in changes:
                 await self._apply(ledger, by_role[change.role], change)
-            await ledger.close()
+
+        if changes or end is not None:
+            await self._write(apply, end)
 
     async def pass_skipped(self) -> None:
         """End what is to be skipped: no code runs for it, and what waited for it gets ready (E4, E5)."""
-        async with self._database.transaction() as connection:
-            ledger = await self._open(connection)
+
+        async def apply(ledger: Ledger) -> None:
             while skipped := [s.id for s in ledger.subtasks.values() if s.status is READY and s.operation in SKIPPED]:
                 for subtask_id in skipped:
                     await ledger.start(subtask_id)
                     await ledger.end(subtask_id, Trigger.SUCCEED)
-            await ledger.close()
 
-    async def hand_back(self) -> None:
+        await self._write(apply)
+
+    async def hand_back(self, end: RunEnd) -> None:
         """The worker is being stopped: what runs is READY again, for the next one; what was to be canceled is."""
-        async with self._database.transaction() as connection:
-            ledger = await self._open(connection)
+
+        async def apply(ledger: Ledger) -> None:
             for subtask in list(ledger.subtasks.values()):
                 if subtask.status is SubtaskStatus.RUNNING:
                     ledger.write(subtask.id, HANDED_BACK)
                     await ledger.move(subtask.id, Trigger.HAND_BACK)
                 elif subtask.status is SubtaskStatus.CANCELING:
                     await ledger.end(subtask.id, Trigger.CANCELED)
-            await ledger.close()
+
+        await self._write(apply, end)
+
+    async def bury(self, dead_after: float) -> bool:
+        """Fail what a dead worker left in the middle; False when a worker holds a run of this task instance.
+
+        A worker is dead for a run that it has not renewed for `dead_after` seconds.
+        """
+        async with self._database.transaction() as connection:
+            ledger = await self._open(connection)
+            if await fetch(connection, "held_runs", task_id=self._task_id, dead_after=dead_after):
+                return False
+            ended = await fetch(connection, "finish_runs_of_task", task_id=self._task_id)
+            statuses = {subtask.status for subtask in ledger.subtasks.values()}
+            if ledger.task.status is TaskStatus.RUNNING and (ended or state.UNFINISHED & statuses):
+                first = state.to_run(ledger.task.operation, list(ledger.subtasks.values()))[0]
+                code: Code = "CANCELED" if first.status is SubtaskStatus.CANCELING else "INTERRUPTED"
+                change = Ended(role=first.role, verdict=Verdict.FAILED, code=code, message=INTERRUPTED)
+                await self._apply(ledger, first.id, change)
+                await ledger.close()
+        return True
+
+    async def _write(self, apply: Callable[[Ledger], Awaitable[None]], end: RunEnd | None = None) -> None:
+        self._batch += 1
+        while True:
+            try:
+                async with self._database.transaction() as connection:
+                    ledger = await self._open(connection)
+                    if await self._is_due(connection, end):
+                        await apply(ledger)
+                        await ledger.close()
+                return
+            except DATABASE_LOST as error:
+                if self._run is None:
+                    raise
+                log.warning("Run %s cannot be recorded now: %s", self._run, error, extra={"action": "record_waits"})
+                await asyncio.sleep(PAUSE)
+
+    async def _is_due(self, connection: Connection, end: RunEnd | None) -> bool:
+        """Whether this report is still to be written: a commit may have succeeded although its answer was lost."""
+        if self._run is None:
+            return True
+        rc = None if end is None else end.rc
+        report = {"ident": self._run, "batch": self._batch, "ended": end is not None, "rc": rc}
+        if await fetch(connection, "write_run", **report):
+            return True
+        rows = await fetch(connection, "batch_of_run", ident=self._run)
+        if not rows or rows[0]["batch"] < self._batch:
+            raise RunTaken
+        return False
 
     async def _open(self, connection: Connection) -> Ledger:
         ledger = await open_ledger(connection, self._task_id, self._executor)

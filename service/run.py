@@ -8,8 +8,9 @@ import shutil
 import sys
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -63,9 +64,9 @@ def ensure_server() -> None:
 def sweep() -> None:
     """End what is left of runs whose worker was killed together with them, and remove their directories."""
     for directory in _base().glob(f"{PREFIX}*"):
-        owner = directory.name.removeprefix(PREFIX).split("-")[0]
-        if owner.isdigit() and not psutil.pid_exists(int(owner)):
-            _end_left_over(directory)
+        pid, started, _ = (directory.name.removeprefix(PREFIX) + "--").split("-", 2)
+        if pid.isdigit() and started != _started(int(pid)):
+            end_left_over(directory)
 
 
 class Run:
@@ -76,8 +77,14 @@ class Run:
         self._pipe, theirs = _context.Pipe()
         self._process = _context.Process(target=run_child.main, args=(spec, theirs), daemon=True)
         self._process.start()
+        self._reader: threading.Thread | None = None
         self._closed = False
         theirs.close()
+
+    @property
+    def ident(self) -> str:
+        """Which run this is."""
+        return self._spec.ident
 
     @property
     def pid(self) -> int | None:
@@ -86,18 +93,19 @@ class Run:
 
     def cancel(self) -> None:
         """Ask for its end; it comes as the last element of `batches`."""
-        try:
-            self._pipe.send("cancel")
-        except OSError:  # it has ended by itself
-            return
+        self._send(None)
 
-    async def batches(self) -> AsyncIterator[tuple[list[Mapping[str, Any]], RunEnd | None]]:
+    def renew(self, stamp: float) -> None:
+        """It was its worker's at `stamp` (monotonic seconds): without another such word it ends (`run_child.LEASE`)."""
+        self._send(stamp)
+
+    async def batches(self) -> AsyncGenerator[tuple[list[Mapping[str, Any]], RunEnd | None]]:
         """Events as they come, all that have arrived at once; the last batch carries the end, whatever happened."""
         arrived: asyncio.Queue[run_child.Message] = asyncio.Queue()
-        reader = threading.Thread(
+        self._reader = threading.Thread(
             target=_read, args=(self._pipe, asyncio.get_running_loop(), arrived), daemon=True, name="run-events"
         )
-        reader.start()
+        self._reader.start()
         end = None
         while end is None:
             messages = [await arrived.get()]
@@ -105,7 +113,8 @@ class Run:
                 messages.append(arrived.get_nowait())
             end = next((value for kind, value in messages if kind == "end"), None)
             if end is not None:
-                await self._close()
+                gone = await self._close()
+                end = replace(end, tree_gone=end.tree_gone and gone)
             yield [value for kind, value in messages if kind == "event"], end
 
     async def end(self) -> None:
@@ -113,15 +122,22 @@ class Run:
         self.cancel()
         await self._close()
 
-    async def _close(self) -> None:
+    async def _close(self) -> bool:
+        """Whether nothing of it is left, as far as this end can know."""
         if self._closed:
-            return
+            return True
         self._closed = True
         await asyncio.to_thread(self._process.join)
+        if self._reader is not None:  # it finds the pipe's other end closed now; under its hands it must not be
+            await asyncio.to_thread(self._reader.join)
         self._pipe.close()
-        if self._process.exitcode != 0:
-            await asyncio.to_thread(_end_left_over, self._spec.directory)
+        killed = self._process.exitcode != 0
         self._process.close()
+        return await asyncio.to_thread(end_left_over, self._spec.directory) if killed else True
+
+    def _send(self, word: float | None) -> None:
+        with suppress(OSError):  # it has ended by itself
+            self._pipe.send(word)
 
 
 def start(request: RunRequest) -> Run:
@@ -131,7 +147,7 @@ def start(request: RunRequest) -> Run:
 
 def prepare(request: RunRequest) -> RunSpec:
     """A fresh private data directory (0700) with inventory and vars, and the scrubbed environment of the run."""
-    directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=_base()))
+    directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-{_started(os.getpid())}-", dir=_base()))
     values = {
         "host": request.host,
         "cluster": request.cluster,
@@ -149,16 +165,17 @@ def prepare(request: RunRequest) -> RunSpec:
         directory=directory,
         playbook=request.playbook,
         roles=tuple(request.roles),
-        environment=_environment(directory, request.token),
+        environment=_environment(directory, request),
     )
 
 
-def _environment(directory: Path, token: int) -> dict[str, str]:
+def _environment(directory: Path, request: RunRequest) -> dict[str, str]:
     return {
         **{name: os.environ[name] for name in PASSED_ON if name in os.environ},
         "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.defpath, "/usr/local/bin")),
         "LANG": "C.UTF-8",
-        "JOB_ID": str(token),
+        "JOB_ID": str(request.token),
+        "OBPROXY_TAKEOVER": request.ident,  # what the run starts on the host carries it on (playbooks/remains.yml)
         "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
         "ANSIBLE_HOST_KEY_CHECKING": "True",  # ansible-runner turns it off unless it is set
         **_mark(directory),
@@ -172,10 +189,20 @@ def _mark(directory: Path) -> dict[str, str]:
     return {"ANSIBLE_LOCAL_TEMP": str(directory / "tmp")}
 
 
-def _end_left_over(directory: Path) -> None:
+def end_left_over(directory: Path) -> bool:
+    """End what a killed run has left and remove its directory; True when no process is left."""
     ((name, value),) = _mark(directory).items()
-    end_marked(f"{name}={value}")
+    gone = end_marked(f"{name}={value}")
     shutil.rmtree(directory, ignore_errors=True)
+    return gone
+
+
+def _started(pid: int) -> str:
+    """When a process was started, in hundredths of a second, empty = there is none: process ids are used again."""
+    try:
+        return str(round(psutil.Process(pid).create_time() * 100))
+    except psutil.NoSuchProcess:
+        return ""
 
 
 def _base() -> Path:

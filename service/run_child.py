@@ -7,6 +7,7 @@ wrong in one run can touch another. What it must watch out for: facts/ansible-ru
 import os
 import shutil
 import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,8 @@ from service.processes import adopt_orphans, end_children
 LAST_LINES = 4096  # characters of the run's output that go with its end
 POLL = 0.2  # seconds; ansible-runner's own default of 5 delays the end of a run
 
+LEASE = 20.0  # seconds a run goes on without hearing that it still is its worker's
+
 Message = tuple[str, Any]  # ("event", dict) … and as the last one ("end", RunEnd)
 Outbox = SimpleQueue[Message | None]
 
@@ -40,7 +43,11 @@ class RunSpec:
 
 
 def main(spec: RunSpec, pipe: Connection) -> None:
-    """Run the playbook; events, then the end go into `pipe`. A word from its other end, or its closing, ends it."""
+    """Run the playbook; events, then the end go into `pipe`.
+
+    From its other end come the times (monotonic seconds) at which the run was known to be its worker's. None of them
+    for the length of a lease, a None, or the pipe's closing ends the run.
+    """
     os.setsid()
     os.umask(0o077)
     os.environ.clear()
@@ -100,7 +107,9 @@ def _send(outbox: Outbox, pipe: Connection) -> None:
 
 
 def _obey(pipe: Connection, canceled: threading.Event) -> None:
+    expires = time.monotonic() + LEASE
     with suppress(EOFError, OSError):
-        pipe.recv()
+        while pipe.poll(max(expires - time.monotonic(), 0.0)) and (stamp := pipe.recv()) is not None:
+            expires = stamp + LEASE
     canceled.set()
     end_children()

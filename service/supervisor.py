@@ -3,16 +3,18 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
 
 from service import events
-from service.events import Change, Ended, RunEnd, Started
-from service.recorder import Recorder
+from service.events import Change, Ended, Logged, RunEnd, Started
+from service.recorder import Recorder, RunTaken
 from service.run import Run
 
 log = logging.getLogger(__name__)
+
+LEASE_LOST = "The worker was cut off from the database, so its run was ended: another worker may be at work by now."
 
 
 class Stop(StrEnum):
@@ -21,29 +23,57 @@ class Stop(StrEnum):
     CANCELED = "somebody asked for it"
     TIMED_OUT = "a subtask took longer than it may"
     WORKER = "its worker is being stopped"
+    TAKEN = "another worker took it for dead"
 
 
 class Supervisor:
-    """Holds a started run. `limits` are seconds a role, 0 = none; they count from the role's start."""
+    """Starts a run and follows it.
 
-    def __init__(self, run: Run, recorder: Recorder, progress: events.Progress, limits: Mapping[str, int]) -> None:
-        self._run = run
+    `limits` are seconds a role, 0 = none; they count from the role's start. `ask` says what a run that was ended in
+    the middle may have left on the host.
+    """
+
+    def __init__(
+        self,
+        start: Callable[[], Run],
+        recorder: Recorder,
+        progress: events.Progress,
+        limits: Mapping[str, int],
+        ask: Callable[[], Awaitable[str]],
+    ) -> None:
+        self._start = start
+        self._run: Run | None = None
         self._recorder = recorder
         self._progress = progress
         self._limits = limits
+        self._ask = ask
         self._stop: Stop | None = None
         self._role: str | None = None
         self._since = 0.0
         self._alarm: asyncio.TimerHandle | None = None
 
+    @property
+    def role(self) -> str | None:
+        """The running subtask's; None before the first has started."""
+        return self._role
+
     def stop(self, reason: Stop) -> None:
-        """End the run; the first reason counts."""
+        """End the run, now or as soon as it has been started; the first reason counts."""
         if self._stop is None:
             self._stop = reason
-            self._run.cancel()
+            if self._run is not None:
+                self._run.cancel()
+
+    def renew(self, stamp: float) -> None:
+        """The run was this worker's at `stamp` (monotonic seconds), so it may go on for a while."""
+        if self._run is not None:
+            self._run.renew(stamp)
 
     async def follow(self) -> RunEnd:
         """Record the run until it has ended; returns when nothing of it is left and its last word is written."""
+        self._run = await asyncio.to_thread(self._start)
+        if self._stop is not None:
+            self._run.cancel()
         try:
             async for batch, end in self._run.batches():
                 changes: list[Change] = []
@@ -51,9 +81,13 @@ class Supervisor:
                     self._progress, more = events.advance(self._progress, event)
                     changes += more
                 self._watch_limits(changes)
-                await self._recorder.record(changes)
                 if end is not None:
-                    return await self._finish(end)
+                    return await self._finish(changes, end)
+                await self._recorder.record(changes)
+        except RunTaken:
+            log.warning("Run %s was taken for dead", self._run.ident, extra={"action": "run_taken"})
+            await self._run.end()
+            return RunEnd(rc=None, status=None)
         except BaseException:
             await self._run.end()
             raise
@@ -61,14 +95,27 @@ class Supervisor:
             self._disarm()
         raise AssertionError("a run's last batch carries its end")
 
-    async def _finish(self, end: RunEnd) -> RunEnd:
-        if self._stop is Stop.WORKER and end.rc is None:
-            await self._recorder.hand_back()
+    async def _finish(self, changes: list[Change], end: RunEnd) -> RunEnd:
+        """Write the last events and what the end makes of them, in one transaction: a run has ended once and for all.
+
+        Only when the host has to be asked something, the events go first, so that nobody waits for them.
+        """
+        lease_lost = end.canceled and self._stop is None
+        end = replace(end, canceled=self._stop is Stop.CANCELED)
+        if self._stop is Stop.WORKER and end.rc != 0:
+            await self._recorder.record(changes)
+            await self._recorder.hand_back(end)
             return end
         if self._stop is Stop.TIMED_OUT and self._role is not None:
             limit, elapsed = float(self._limits[self._role]), time.monotonic() - self._since
-            end = replace(end, canceled=False, timed_out=True, limit=limit, elapsed=elapsed)
-        await self._recorder.record(events.finish(self._progress, end))
+            end = replace(end, timed_out=True, limit=limit, elapsed=elapsed)
+        if lease_lost and end.rc != 0:
+            end = replace(end, rc=None, status=None)
+            changes.append(Logged(role=self._role or self._progress.roles[0], text=LEASE_LOST))
+        if self._role is not None and self._stop in (Stop.CANCELED, Stop.TIMED_OUT) and end.rc != 0:
+            await self._recorder.record(changes)
+            changes = [Logged(role=self._role, text=await self._ask())]
+        await self._recorder.record([*changes, *events.finish(self._progress, end)], end)
         return end
 
     def _watch_limits(self, changes: Sequence[Change]) -> None:

@@ -118,11 +118,29 @@ DELETE FROM task_secret WHERE task_instance_id = %(task_id)s;
 -- name: insert_run
 INSERT INTO run (ident, task_instance_id, executor) VALUES (%(ident)s, %(task_id)s, %(executor)s);
 
--- name: finish_run
-UPDATE run SET finish_time = now(), rc = %(rc)s WHERE ident = %(ident)s AND finish_time IS NULL RETURNING ident;
+-- name: renew_runs
+-- The runs that a worker still holds, and whether somebody wants them ended.
+UPDATE run SET renewed = now() WHERE ident = ANY(%(idents)s::uuid[]) AND finish_time IS NULL
+RETURNING ident::text, EXISTS (
+    SELECT FROM subtask_instance s WHERE s.task_instance_id = run.task_instance_id AND s.status = 'CANCELING'
+) AS canceling;
+
+-- name: write_run
+-- The next report of a run; no row when it was written before, or when another worker took the run for dead.
+UPDATE run SET batch = %(batch)s, finish_time = CASE WHEN %(ended)s THEN now() END, rc = %(rc)s
+WHERE ident = %(ident)s AND finish_time IS NULL AND batch < %(batch)s
+RETURNING ident;
+
+-- name: batch_of_run
+SELECT batch FROM run WHERE ident = %(ident)s;
+
+-- name: held_runs
+-- Runs of a task instance that some worker renews.
+SELECT ident FROM run
+WHERE task_instance_id = %(task_id)s AND finish_time IS NULL
+  AND renewed >= now() - make_interval(secs => %(dead_after)s);
 
 -- name: finish_runs_of_task
--- A run whose worker is gone is over: a run never outlives its worker.
 UPDATE run SET finish_time = now() WHERE task_instance_id = %(task_id)s AND finish_time IS NULL RETURNING ident;
 
 -- name: move_subtask
@@ -148,12 +166,6 @@ WHERE id = %(task_id)s AND status = 'FAILED';
 -- The job that is being done for a task instance.
 SELECT id FROM procrastinate_jobs
 WHERE status = 'doing' AND (args ->> 'task_instance_id')::bigint = %(task_id)s;
-
--- name: canceling_jobs
--- Jobs of task instances with a subtask that somebody wants ended: asked again in case the first word got lost.
-SELECT DISTINCT j.id FROM procrastinate_jobs j
-JOIN subtask_instance s ON s.task_instance_id = (j.args ->> 'task_instance_id')::bigint
-WHERE j.status = 'doing' AND s.status = 'CANCELING';
 
 -- name: remove_server
 -- A takeover that was rolled back leaves no OBProxy server.
@@ -198,6 +210,10 @@ WHERE t.status = 'RUNNING'
       WHERE j.status IN ('todo', 'doing') AND (j.args ->> 'task_instance_id')::bigint = t.id
   )
 ORDER BY t.id;
+
+-- name: try_to_recover
+-- One worker at a time looks for what the dead have left: two could put a job back that one of them does by then.
+SELECT pg_try_advisory_xact_lock(2105, 0) AS mine;
 
 -- name: ping
 SELECT 1 AS alive;
@@ -246,7 +262,8 @@ SELECT pg_advisory_xact_lock(2104, hashtext(%(cluster_id)s::text));
 
 -- name: runs_of_cluster
 SELECT count(*) AS alive FROM run r JOIN task_instance t ON t.id = r.task_instance_id
-WHERE r.finish_time IS NULL AND t.context -> 'stringMap' ->> 'obproxy_cluster_id' = %(cluster_id)s::text;
+WHERE r.finish_time IS NULL AND r.renewed >= now() - make_interval(secs => %(dead_after)s)
+  AND t.context -> 'stringMap' ->> 'obproxy_cluster_id' = %(cluster_id)s::text;
 
 -- name: user_by_name
 SELECT id, name, password_hash, roles, enabled FROM user_account WHERE name = %(name)s;

@@ -2,16 +2,18 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import psycopg
 import pytest
 
 from service import instances
-from service.database import fetch
+from service.database import Connection, execute, fetch
 from service.errors import IllegalTransition
-from service.events import Change, Ended, Learned, Logged, Started, Verdict
-from service.recorder import Recorder
+from service.events import Change, Ended, Learned, Logged, RunEnd, Started, Verdict
+from service.leases import DEAD
+from service.recorder import Recorder, RunTaken
 from service.resources import Resources
 from service.submit import HostRequest, take_over
 from service.types import Subtask, SubtaskStatus, TaskInstance, TaskStatus
@@ -158,3 +160,81 @@ async def test_the_schema_itself_refuses_two_live_runs_of_one_task(
         async with resources.database.transaction() as connection:
             await connection.execute(insert, (task.id,))
             await connection.execute(insert, (task.id,))
+
+
+IDENT = "00000000-0000-0000-0000-000000000001"
+
+
+@pytest.fixture
+async def reporter(resources: Resources, submitted: tuple[TaskInstance, list[Subtask]]) -> Recorder:
+    """The recorder of a run that the database knows."""
+    async with resources.database.transaction() as connection:
+        await execute(connection, "insert_run", ident=IDENT, task_id=submitted[0].id, executor="x")
+    return Recorder(resources.database, submitted[0].id, "x", run=IDENT)
+
+
+async def test_a_report_whose_answer_got_lost_is_written_once(
+    resources: Resources, submitted: tuple[TaskInstance, list[Subtask]], reporter: Recorder
+) -> None:
+    task, subtasks = submitted
+    first = subtasks[0]
+    transaction, tries = resources.database.transaction, []
+
+    @asynccontextmanager
+    async def losing() -> AsyncIterator[Connection]:
+        tries.append(1)
+        if len(tries) == 1:
+            raise psycopg.OperationalError("gone before anything was written")
+        async with transaction() as connection:
+            yield connection
+        if len(tries) == 2:
+            raise psycopg.OperationalError("gone after the commit, before its answer")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(resources.database, "transaction", losing)
+        await reporter.record([Started(role=first.role), Logged(role=first.role, text="said once")])
+
+    assert len(tries) == 3
+    log, _ = await instances.log(resources.database, task.id, first.id)
+    assert (log.count("said once"), log.count("{EXECUTE}")) == (1, 1)
+
+
+async def test_a_run_that_was_taken_for_dead_writes_nothing_any_more(
+    resources: Resources, submitted: tuple[TaskInstance, list[Subtask]], reporter: Recorder
+) -> None:
+    task, subtasks = submitted
+    first = subtasks[0]
+    await reporter.record([Started(role=first.role)])
+    other = Recorder(resources.database, task.id, "other")
+    assert not await other.bury(DEAD), "it is renewed"
+    assert await other.bury(-1.0)
+
+    with pytest.raises(RunTaken):
+        await reporter.record([succeeded(first.role)])
+
+    found, statuses = await state(resources, task)
+    assert (found.status, statuses[0]) == (TaskStatus.FAILED, SubtaskStatus.FAILED)
+    log, _ = await instances.log(resources.database, task.id, first.id)
+    assert "INTERRUPTED" in log
+
+
+async def test_the_last_report_ends_the_run_in_the_same_transaction(
+    resources: Resources, submitted: tuple[TaskInstance, list[Subtask]], reporter: Recorder
+) -> None:
+    task, subtasks = submitted
+    await reporter.record([Started(role=subtasks[0].role), failed(subtasks[0].role)], RunEnd(rc=2, status="failed"))
+
+    async with resources.database.transaction() as connection:
+        assert not await fetch(connection, "held_runs", task_id=task.id, dead_after=DEAD)
+    assert (await state(resources, task))[0].status is TaskStatus.FAILED
+
+
+async def test_a_subtask_that_runs_without_a_run_has_failed(
+    resources: Resources, submitted: tuple[TaskInstance, list[Subtask]], recorder: Recorder
+) -> None:
+    task, subtasks = submitted
+    await recorder.record([Started(role=subtasks[0].role)])
+
+    assert await recorder.bury(DEAD)
+
+    assert (await state(resources, task))[1][0] is SubtaskStatus.FAILED

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import multiprocessing
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -13,7 +14,7 @@ import psutil
 import pytest
 from pydantic import SecretStr
 
-from service import run
+from service import run, run_child
 from service.events import RunEnd
 from service.inventory import Cluster, Host
 from service.run import PREFIX, Run, RunRequest
@@ -147,16 +148,41 @@ async def test_a_killed_child_is_an_end_without_a_result(tmp_path: Path) -> None
     assert not left_behind("sleep 987")
 
 
+async def test_a_run_that_nobody_renews_ends_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_child, "LEASE", 2.0)
+    context = multiprocessing.get_context("fork")
+    monkeypatch.setattr(run, "_context", context)  # a child with that lease
+    started = run.start(request(tmp_path, "sleep"))
+    begun = time.monotonic()
+    renewed = asyncio.create_task(renew_for(started, 3.0))
+
+    _, end = await follow(started)
+
+    await renewed
+    assert end.canceled and end.tree_gone and end.rc != 0
+    assert 5.0 <= time.monotonic() - begun < DEADLINE
+    assert not left_behind("sleep 987")
+
+
+async def renew_for(started: Run, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        started.renew(time.monotonic())
+        await asyncio.sleep(0.2)
+    started.renew(deadline)
+
+
 def test_sweep_removes_only_what_has_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "_base", lambda: tmp_path)
-    alive = tmp_path / f"{PREFIX}{os.getpid()}-a"
-    dead = tmp_path / f"{PREFIX}4194305-b"  # above the largest pid Linux gives
-    for directory in (alive, dead):
+    alive = run.prepare(request(tmp_path, "say")).directory
+    dead = tmp_path / f"{PREFIX}4194305-1-b"  # above the largest pid Linux gives
+    another = tmp_path / f"{PREFIX}{os.getpid()}-1-c"  # a process that had this one's id long ago
+    for directory in (dead, another):
         directory.mkdir()
 
     run.sweep()
 
-    assert alive.exists() and not dead.exists()
+    assert alive.exists() and not dead.exists() and not another.exists()
 
 
 async def test_text_that_breaks_the_parser_is_an_end_too(tmp_path: Path) -> None:

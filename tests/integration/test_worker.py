@@ -10,9 +10,10 @@ import psutil
 import pytest
 from procrastinate.jobs import Job
 
-from service import instances, operations, template, worker
+from service import instances, job, operations, remains, template, worker
 from service.database import execute, fetch
 from service.errors import TakeoverError
+from service.leases import DEAD, Leases
 from service.resources import Resources
 from service.submit import HostRequest, take_over
 from service.types import Operation, Subtask, SubtaskStatus, TaskInstance, TaskStatus
@@ -142,8 +143,9 @@ async def test_what_a_dead_worker_left_has_failed_and_says_so(local: Resources) 
     async with local.database.transaction() as connection:
         ident = "00000000-0000-0000-0000-000000000001"
         await execute(connection, "insert_run", ident=ident, task_id=task.id, executor="dead")
+        await connection.execute("UPDATE run SET renewed = now() - make_interval(secs => %s)", (DEAD + 1,))
 
-    await worker.perform(local, task.id)
+    await job.perform(local, task.id, leases=Leases(local.database))
 
     task, subtasks = await instances.get(local.database, task.id)
     assert task.status is TaskStatus.FAILED
@@ -154,7 +156,7 @@ async def test_what_a_dead_worker_left_has_failed_and_says_so(local: Resources) 
 async def test_a_task_that_has_ended_is_not_run_again(local: Resources) -> None:
     async with worker.running(local):
         task, subtasks = await ended(local, await submit(local))
-    await worker.perform(local, task.id)
+    await job.perform(local, task.id, leases=Leases(local.database))
     assert await instances.get(local.database, task.id) == (task, subtasks)
 
 
@@ -270,8 +272,8 @@ async def test_a_task_of_another_version_is_left_to_others(local: Resources) -> 
     task = await submit(local)
     fewer = replace(local.template, subtasks=local.template.subtasks[:2])
 
-    with pytest.raises(worker.NotNow, match=r"no role .*three"):
-        await worker.perform(replace(local, template=fewer), task.id)
+    with pytest.raises(job.NotNow, match=r"no role .*three"):
+        await job.perform(replace(local, template=fewer), task.id, leases=Leases(local.database))
 
     assert (await instances.get(local.database, task.id))[1][0].status is SubtaskStatus.READY
 
@@ -287,8 +289,8 @@ async def test_a_cluster_has_only_as_many_runs_as_it_may(local: Resources) -> No
         await connection.execute("UPDATE obproxy_server SET status = 'TAKINGOVER'")
     waiting = await submit(local)
 
-    with pytest.raises(worker.NotNow, match="has 1 takeovers running"):
-        await worker.perform(limited, waiting.id)
+    with pytest.raises(job.NotNow, match="has 1 takeovers running"):
+        await job.perform(limited, waiting.id, leases=Leases(local.database))
 
     assert (await instances.get(local.database, waiting.id))[1][0].status is SubtaskStatus.READY
     assert task.id != waiting.id
@@ -296,8 +298,68 @@ async def test_a_cluster_has_only_as_many_runs_as_it_may(local: Resources) -> No
 
 @pytest.mark.parametrize("exception", [ValueError(), TakeoverError()])
 def test_only_what_was_cancelled_or_postponed_goes_back_on_the_queue(exception: Exception) -> None:
-    job = Job(queue="q", lock=None, queueing_lock=None, task_name="t")
+    queued = Job(queue="q", lock=None, queueing_lock=None, task_name="t")
     strategy = worker.HandBack()
-    assert strategy.get_retry_decision(exception=exception, job=job) is None
-    assert strategy.get_retry_decision(exception=asyncio.CancelledError(), job=job)
-    assert strategy.get_retry_decision(exception=worker.NotNow(), job=job)
+    assert strategy.get_retry_decision(exception=exception, job=queued) is None
+    assert strategy.get_retry_decision(exception=asyncio.CancelledError(), job=queued)
+    assert strategy.get_retry_decision(exception=job.NotNow(), job=queued)
+
+
+async def test_a_task_whose_run_a_worker_holds_is_left_to_it(local: Resources) -> None:
+    task = await submit(local)
+    async with local.database.transaction() as connection:
+        ident = "00000000-0000-0000-0000-000000000001"
+        await execute(connection, "insert_run", ident=ident, task_id=task.id, executor="alive")
+
+    with pytest.raises(job.NotNow, match="a run that a worker holds"):
+        await job.perform(local, task.id, leases=Leases(local.database))
+
+    assert (await instances.get(local.database, task.id))[1][0].status is SubtaskStatus.READY
+
+
+async def test_a_cancel_whose_word_got_lost_is_found_by_the_lease(
+    local: Resources, inventory_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inventory_file.write_text(INVENTORY.format(command="sleep 98766"))
+
+    async def lost(jobs: object) -> None:
+        pass
+
+    monkeypatch.setattr(remains, "LIMIT", DEADLINE)
+    monkeypatch.setattr(local.queue, "abort", lost)
+    async with worker.running(local):
+        task = await submit(local)
+        await running_role(local, task, "two")
+        subtask = (await instances.get(local.database, task.id))[1][1]
+        await operations.cancel_subtask(local, task.id, subtask.id)
+        task, subtasks = await ended(local, task)
+
+    assert (subtasks[1].status, subtasks[1].operation) == (SubtaskStatus.FAILED, Operation.CANCEL)
+    log, _ = await instances.log(local.database, task.id, subtasks[1].id)
+    assert "Nothing that this run started is left on the host." in log
+
+
+async def test_a_worker_goes_on_when_every_connection_was_cut(local: Resources, inventory_file: Path) -> None:
+    inventory_file.write_text(INVENTORY.format(command="sleep 2"))
+    async with worker.running(local):
+        task = await submit(local)
+        await running_role(local, task, "two")
+        await cut_connections(local)
+        task, subtasks = await ended(local, task)
+        assert task.status is TaskStatus.SUCCESSFUL
+        await cut_connections(local)
+        async with local.database.transaction() as connection:
+            await connection.execute("UPDATE obproxy_server SET status = 'TAKINGOVER'")
+        again, _ = await ended(local, await submit(local))
+
+    assert again.status is TaskStatus.SUCCESSFUL and again.id != task.id
+    log, _ = await instances.log(local.database, task.id, subtasks[1].id)
+    assert log.count("############{EXECUTE}") == 1
+
+
+async def cut_connections(resources: Resources) -> None:
+    async with resources.database.transaction() as connection:
+        await connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )

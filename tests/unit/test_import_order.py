@@ -13,7 +13,7 @@ ORDER = [
     *("migrations", "embedded", "database", "inventory", "secrets"),
     *("passwords", "users", "access_keys", "logins", "audit"),
     *("queue", "resources", "instances", "submit", "recorder", "operations", "diagnosis", "retention"),
-    *("processes", "run_child", "run", "supervisor", "worker"),
+    *("processes", "run_child", "run", "supervisor", "leases", "remains", "job", "worker"),
     *("headers", "responses", "bodies", "auth", "guards"),
     *("schemas", "requests", "answers", "openapi", "pages", "endpoints", "routes", "app", "transport"),
     *("client", "progress", "cli_tasks", "cli_users", "cli", "__main__"),

@@ -1,0 +1,136 @@
+"""One job: what remains of a task instance becomes a run, and however that ends, its document says so."""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable
+
+from service import events, instances, remains, run, state
+from service.database import execute, fetch, fetch_as
+from service.errors import TakeoverError, UnknownCluster, UnknownHost
+from service.events import Code, Ended, RunEnd, Verdict
+from service.leases import DEAD, Leases
+from service.masking import masker
+from service.recorder import Recorder
+from service.resources import Resources
+from service.run import RunRequest
+from service.supervisor import Stop, Supervisor
+from service.types import ObproxyServer, Operation, Subtask, TaskInstance, TaskStatus
+
+log = logging.getLogger(__name__)
+
+
+class NotNow(Exception):
+    """A job that this worker hands back for a while: another one may do it, or it may itself later."""
+
+
+async def perform(
+    resources: Resources, task_id: int, *, leases: Leases, is_canceled: Callable[[], bool] = lambda: False
+) -> None:
+    """Run what remains of a task instance.
+
+    Being cancelled ends the run. `is_canceled` then tells a person's wish from a worker that is being stopped.
+    """
+    task, subtasks = await instances.get(resources.database, task_id)
+    if task.status is not TaskStatus.RUNNING:
+        return
+    if unknown := {subtask.role for subtask in subtasks} - {known.role for known in resources.template.subtasks}:
+        raise NotNow(f"Task instance {task_id} is of another version: this one has no role {sorted(unknown)}")
+    recorder = Recorder(resources.database, task_id, resources.executor)
+    if not await recorder.bury(DEAD):
+        raise NotNow(f"Task instance {task_id} has a run that a worker holds")
+    await recorder.pass_skipped()
+    task, subtasks = await instances.get(resources.database, task_id)
+    if task.status is not TaskStatus.RUNNING:
+        return
+    try:
+        request = await _request(resources, task, subtasks)
+    except TakeoverError as error:
+        role = state.to_run(task.operation, subtasks)[0].role
+        await recorder.record([_failed(role, "NOT_STARTED", str(error))])
+        return
+    await _insert_run(resources, task, request)
+    await _run(resources, task, subtasks, request, leases, is_canceled)
+
+
+async def _run(
+    resources: Resources,
+    task: TaskInstance,
+    subtasks: list[Subtask],
+    request: RunRequest,
+    leases: Leases,
+    is_canceled: Callable[[], bool],
+) -> None:
+    recorder = Recorder(resources.database, task.id, resources.executor, _mask(request), run=request.ident)
+    supervisor = Supervisor(
+        lambda: run.start(request),
+        recorder,
+        events.begin(request.roles, request.host.name, job_id=request.token),
+        {subtask.role: subtask.timeout for subtask in subtasks},
+        lambda: remains.ask(request),
+    )
+    with leases.holding(request.ident, supervisor):
+        following = asyncio.create_task(_follow(supervisor, recorder, request), name=f"run-{request.ident}")
+        canceled = False
+        while not following.done():
+            try:
+                await asyncio.shield(following)
+            except asyncio.CancelledError:  # possibly more than once: by a person, then by the worker's end
+                canceled = True
+                supervisor.stop(Stop.CANCELED if is_canceled() else Stop.WORKER)
+    following.result()
+    if canceled:
+        raise asyncio.CancelledError
+
+
+async def _follow(supervisor: Supervisor, recorder: Recorder, request: RunRequest) -> None:
+    try:
+        await supervisor.follow()
+    except Exception as error:  # a process loop: whatever it is, the task instance must not stay RUNNING
+        log.exception("Following run %s failed", request.ident, extra={"action": "run_lost"})
+        reason = f"The service failed: {type(error).__name__}."
+        failed = _failed(supervisor.role or request.roles[0], "INTERRUPTED", reason)
+        await recorder.record([failed], RunEnd(rc=None, status=None))
+
+
+async def _insert_run(resources: Resources, task: TaskInstance, request: RunRequest) -> None:
+    """The run counts as alive from now on; raises NotNow when its OBProxy cluster has as many as it may have."""
+    limit = resources.settings.cluster_concurrency
+    async with resources.database.transaction() as connection:
+        if limit:
+            await execute(connection, "lock_cluster", cluster_id=request.cluster.id)
+            (alive,) = await fetch(connection, "runs_of_cluster", cluster_id=request.cluster.id, dead_after=DEAD)
+            if alive["alive"] >= limit:
+                raise NotNow(f"OBProxy cluster {request.cluster.name} has {limit} takeovers running")
+        await execute(connection, "insert_run", ident=request.ident, task_id=task.id, executor=resources.executor)
+
+
+async def _request(resources: Resources, task: TaskInstance, subtasks: list[Subtask]) -> RunRequest:
+    inventory = await resources.inventory.current()
+    cluster_id = int(task.context["stringMap"]["obproxy_cluster_id"])
+    async with resources.database.transaction() as connection:
+        (server,) = await fetch_as(connection, ObproxyServer, "server", server_id=task.obproxy_server_id)
+        secrets = await fetch(connection, "secrets", task_id=task.id)
+    if task.host_id not in inventory.hosts:
+        raise UnknownHost(host_id=task.host_id)
+    if cluster_id not in inventory.clusters:
+        raise UnknownCluster(cluster_id=cluster_id)
+    template = resources.template
+    return RunRequest(
+        ident=str(uuid.uuid4()),
+        playbook=template.rollback if task.operation is Operation.ROLLBACK else template.playbook,
+        roles=[subtask.role for subtask in state.to_run(task.operation, subtasks)],
+        host=inventory.hosts[task.host_id],
+        cluster=inventory.clusters[cluster_id],
+        sql_port=server.sql_port,
+        secrets={row["name"]: resources.secrets.decrypt(row["ciphertext"]) for row in secrets},
+    )
+
+
+def _mask(request: RunRequest) -> Callable[[str], str]:
+    given = {name: secret.get_secret_value() for name, secret in request.secrets.items()}
+    return masker([request.host.variables, request.cluster.variables, given])
+
+
+def _failed(role: str, code: Code, message: str) -> Ended:
+    return Ended(role=role, verdict=Verdict.FAILED, code=code, message=message)
