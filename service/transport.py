@@ -16,6 +16,7 @@ LISTEN_PATIENCE = 30.0  # seconds in which a caller must take LEAST_TAKEN of wha
 LEAST_TAKEN = 64 * 1024  # bytes
 KEEP_ALIVE = 5  # seconds a connection may idle between two requests
 HEAD_LIMIT = 64 * 1024  # bytes
+SLICE = 16 * 1024  # bytes looked at together
 MOST_CONNECTIONS = 500  # beyond which one is answered 503
 
 Awaited = tuple[str, RequestResponseCycle | None]
@@ -33,7 +34,11 @@ class PatientProtocol(H11Protocol):
         self._watch()
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
+        # In slices: h11 holds its limit against what is incomplete only, and would take any head that comes at once.
+        for start in range(0, len(data), SLICE):
+            if self.transport.is_closing():
+                return
+            super().data_received(data[start : start + SLICE])
         self._watch()
 
     def on_response_complete(self) -> None:

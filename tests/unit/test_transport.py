@@ -136,6 +136,16 @@ async def test_who_is_in_time_is_served_however_often() -> None:
         assert len((await http.get("/much")).content) == 50_000_000
 
 
+async def test_a_head_that_comes_at_once_has_the_same_limit() -> None:
+    async with serving(PLAIN) as address:
+        start = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\na: "
+        fits = await cut_off(address, start + b"b" * (transport.HEAD_LIMIT - 1000) + b"\r\n\r\n")
+        does_not = await cut_off(address, start + b"b" * (transport.HEAD_LIMIT + transport.SLICE) + b"\r\n\r\n")
+
+    assert fits.startswith(b"HTTP/1.1 200")
+    assert does_not.startswith(b"HTTP/1.1 400") or not does_not
+
+
 async def test_a_head_without_end_is_refused(caplog: pytest.LogCaptureFixture) -> None:
     async with serving(PLAIN) as address:
         answer = await cut_off(address, b"GET / HTTP/1.1\r\nHost: x\r\na: " + b"b" * transport.HEAD_LIMIT * 2)

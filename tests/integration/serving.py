@@ -1,0 +1,32 @@
+"""The application on a real socket, in a thread of its own, for callers that are not asynchronous."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from service import transport
+from service.app import create_app
+from service.settings import Settings
+
+DEADLINE = 30.0  # seconds to start or to stop
+
+
+@contextmanager
+def serving(settings: Settings) -> Iterator[str]:
+    """The URL of the service with `settings`, without a worker."""
+    server = transport.server(create_app(settings), settings)
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve()), name="service")
+    thread.start()
+    try:
+        until = time.monotonic() + DEADLINE
+        while not server.started:
+            assert thread.is_alive() and time.monotonic() < until, "the service did not start"
+            time.sleep(0.01)
+        host, port = server.servers[0].sockets[0].getsockname()
+        yield f"http://{host}:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(DEADLINE)
+        assert not thread.is_alive(), "the service did not stop"
