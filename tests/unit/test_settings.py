@@ -1,5 +1,7 @@
 """Settings are read once, and a bad one names itself."""
 
+import os
+
 import pytest
 
 from service import settings
@@ -39,3 +41,14 @@ def test_a_bad_one_names_itself(monkeypatch: pytest.MonkeyPatch, name: str, valu
 def test_secrets_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TAKEOVER_DATABASE_URL", "postgresql://u:needle@h/d")
     assert "needle" not in repr(settings.load())
+
+
+def test_secrets_are_taken_out_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("DATABASE_URL", "postgresql://u:needle@h/d"), ("SECRET_KEY", "needle"), ("PORT", "9000")):
+        monkeypatch.setenv(f"TAKEOVER_{name}", value)
+
+    taken = settings.take()
+
+    assert taken.secret_key.get_secret_value() == "needle"
+    assert "needle" not in str(os.environ)
+    assert os.environ["TAKEOVER_PORT"] == "9000"
