@@ -23,6 +23,7 @@ class ActionModule(HostAction):
         "agent_home": {"type": "path", "default": "/home/admin/ocp_agent"},
         "agent_control": {"type": "path", "default": "/home/admin/ocp_agent/bin/ocp_agentctl"},
         "state_directory": {"type": "path", "default": "/var/lib/obproxy-takeover"},
+        "record": {"type": "bool", "default": False},
         "fact_file": {"type": "path", "default": "/etc/ansible/facts.d/obproxy.fact"},
     }
 
@@ -70,7 +71,7 @@ def _question(arguments: dict[str, Any]) -> dict[str, Any]:
         "commands": arguments["commands"],
         "owner": "admin",
         "directories": ["/var/lib", "/etc"],
-        "files": [arguments[key] for key in ("fact_file", "record_file", "pending_file")],
+        "files": [arguments[key] for key in ("fact_file", "pending_file", *(["record_file"] * arguments["record"]))],
         "executables": [arguments["agent_control"]],
         "seconds": _SECONDS,
     }

@@ -56,7 +56,7 @@ class ActionModule(HostAction):
             return {"changed": True, "msg": f"would install {wanted}"}
         # The release ends in the distribution's tag, which the wanted version does not name (facts/obproxy.md 1.1).
         command = f"timeout {_SECONDS} {manager} -y -q install {shlex.quote(wanted + '*')}"
-        ended = self._low_level_execute_command(command)
+        ended = self.execute(command)
         if ended["rc"] != 0:
             said = (ended["stderr"] or ended["stdout"]).strip()[-500:]
             raise Broken(
@@ -72,7 +72,7 @@ class ActionModule(HostAction):
             return {"changed": False, "msg": "no OBProxy package is installed"}
         package = facts["packages"][0]
         if not self.checking:
-            ended = self._low_level_execute_command(f"timeout {_SECONDS} rpm -e {shlex.quote(package)}")
+            ended = self.execute(f"timeout {_SECONDS} rpm -e {shlex.quote(package)}")
             if ended["rc"] != 0:
                 said = (ended["stderr"] or ended["stdout"]).strip()[-500:]
                 raise Broken(

@@ -46,6 +46,10 @@ options:
     description: Where a takeover keeps its record on the host.
     type: path
     default: /var/lib/obproxy-takeover
+  record:
+    description: Read the record of the state before the takeover too, for a rollback.
+    type: bool
+    default: false
   fact_file:
     description: Where a manager signs the host.
     type: path

@@ -9,7 +9,7 @@ from tests.lab import Lab, LabHost
 from tests.lab.fixtures import StartHost
 from tests.lab.traffic import held
 
-from .playing import play
+from .playing import RUN, play
 
 CHANGING = ["prepare_create_obproxy", "sync_obproxy_parameter", "set_obproxy_user_password", "update_obproxy_status"]
 FACT = "/etc/ansible/facts.d/obproxy.fact"
@@ -112,15 +112,17 @@ def test_a_failing_host_stops_no_other(lab: Lab, lab_host: StartHost) -> None:
     assert done.stats(bad)["failures"] == 1 and done.stats(gone)["unreachable"] == 1
 
 
-def test_at_most_six_executions_on_the_host(lab: Lab, lab_host: StartHost) -> None:
+def test_at_most_six_executions_on_the_host_all_marked(lab: Lab, lab_host: StartHost) -> None:
     host = lab_host()
     host.run(
-        "mv /usr/bin/sudo /usr/bin/sudo.real && printf '%s\\n' '#!/bin/sh' 'echo x >> /tmp/executions' "
+        "mv /usr/bin/sudo /usr/bin/sudo.real && printf '%s\\n' '#!/bin/sh' 'echo \"$*\" >> /tmp/executions' "
         "'exec /usr/bin/sudo.real \"$@\"' > /usr/bin/sudo && chmod 755 /usr/bin/sudo && touch /tmp/executions "
         "&& chmod 666 /tmp/executions"
     )
     assert play(lab, host).code == 0
-    assert 1 <= len(host.run("cat /tmp/executions").split()) <= 6
+    executions = host.run("cat /tmp/executions").splitlines()
+    assert 1 <= len(executions) <= 6
+    assert all(f"OBPROXY_TAKEOVER={RUN}" in line for line in executions)
 
 
 def test_the_password_it_has_now_can_be_given(lab: Lab, lab_host: StartHost) -> None:

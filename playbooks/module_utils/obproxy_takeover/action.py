@@ -4,6 +4,8 @@ An Ansible module would cost 0.2 s on the host for unpacking itself; a program o
 (facts/ansible-speed.md). Such a program sees its arguments as data only (`remote.program`).
 """
 
+import os
+import shlex
 from typing import Any, ClassVar
 
 from ansible import constants
@@ -17,7 +19,8 @@ from .sql import Denied, Session, SqlError, log_in
 from .tunnel import TunnelError, Tunnels
 
 Result = dict[str, Any]
-# The variables with secrets. They are read here and never passed as task arguments, which callbacks may record.
+_MARK = "OBPROXY_TAKEOVER"
+# The variables with secrets are read here and never passed as task arguments, which callbacks may record.
 SECRETS = ("obproxy_current_sys_password", "obproxy_sys_password", "obproxy_proxyro_password")
 
 
@@ -104,10 +107,17 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
         chosen = str(self._templar.template(chosen))
         return "/usr/bin/python3" if chosen.startswith("auto") else chosen
 
+    def execute(self, command: str, in_data: bytes | None = None) -> Result:
+        """Run a shell command as the become user; its environment carries the run's mark, by which
+        playbooks/remains.yml finds what an ended run has left on the host."""
+        mark = os.environ.get(_MARK)
+        marked = f"{_MARK}={shlex.quote(mark)} {command}" if mark else command
+        return dict(self._low_level_execute_command(marked, in_data=in_data))
+
     def on_host(self, name: str, arguments: dict[str, Any]) -> Result:
         """Run one of the host programs as the become user and return its answer."""
         try:
-            ended = self._low_level_execute_command(f"{self.python()} -IS -", in_data=program(name, arguments))
+            ended = self.execute(f"{self.python()} -IS -", program(name, arguments))
         except AnsibleConnectionFailure as failure:
             raise Unreachable(
                 "The host is reachable over SSH",

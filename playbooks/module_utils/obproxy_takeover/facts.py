@@ -112,8 +112,8 @@ def exporter(facts: Facts, host: Facts) -> Facts:
 def holder_of(port: int, host: Facts) -> Facts | None:
     """Who listens on a port, with `told` in words; of a port that the host program did not follow, only the user."""
     user = host["listeners"].get(str(port))
-    unknown = {"pid": None, "comm": "", "exe": "", "owner": user}
-    holder = host["holders"].get(str(port), unknown if user is not None else None)
+    unknown: Facts = {"pid": None, "comm": "", "exe": "", "owner": user}
+    holder: Facts | None = host["holders"].get(str(port), unknown if user is not None else None)
     if holder is None:
         return None
     return holder | {"told": f"{holder['comm'] or 'a process'} (pid {holder['pid'] or '?'}, owner {holder['owner']})"}
