@@ -1,0 +1,84 @@
+"""`python -m tests.bench`: measure side by side, show a table, write bench-results.json."""
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from service.settings import PROJECT
+from tests.lab import Lab, LabError
+from tests.lab.leftovers import SessionDirectory
+
+from . import accounting
+from .answers import answers
+from .cases import scale, takeover
+from .harness import Plan
+from .profile import profile
+from .results import Result, save, table
+
+Case = Callable[[Path, Plan], list[Result]]
+CASES: Mapping[str, Case] = {"answers": answers, "takeover": takeover, "scale": scale}
+DEFAULT_REPETITIONS = 5
+WIDTH = 140  # characters of a line where there is no terminal
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit status is 0 also when a goal is missed: a measurement is no test."""
+    options = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    accounting.begin()
+    console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
+    if options.profile or set(options.case) != {"answers"}:
+        Lab.prepare()
+    plan = Plan(repetitions=options.repetitions, patience=options.patience, say=console.print)
+    results: list[Result] = []
+    with (
+        SessionDirectory(PROJECT / ".lab", prefix=f"test-bench-{os.getpid()}-") as directory,
+        contextlib.closing(Lab(directory)),
+    ):
+        if options.profile:
+            for drawn in profile(_below(directory, "profile"), plan):
+                console.print(drawn)
+            return 0
+        for name in options.case:
+            console.rule(name)
+            results += CASES[name](_below(directory, name), plan)
+    console.print(table(results))
+    save(results, options.output)
+    console.print(f"Load of this machine at the end: {os.getloadavg()[0]:.1f}; results in {options.output}")
+    return 0
+
+
+def _below(directory: Path, name: str) -> Path:
+    path = directory / name
+    path.mkdir(mode=0o700)
+    return path
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--case", nargs="+", choices=list(CASES), default=list(CASES), help="only these")
+    parser.add_argument("--repetitions", type=int, default=DEFAULT_REPETITIONS, help="of each (default: %(default)s)")
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=10,
+        help="seconds to wait for a quiet machine before each (default: %(default)s)",
+    )
+    parser.add_argument("--output", type=Path, default=PROJECT / "bench-results.json")
+    parser.add_argument("--profile", action="store_true", help="show where the time of one adoption goes instead")
+    return parser
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except LabError as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,157 @@
+"""CPU seconds and memory of everything that this process has started, from /proc alone.
+
+The process becomes the subreaper of what it starts, so nothing gets out of its tree: neither the ssh that
+ControlPersist leaves behind, nor a PostgreSQL that has put itself into the background. A process that has ended counts
+through its parent, which has waited for it; one that nobody waits for stays there as a zombie with its times. What lies
+below a conmon is a lab host and no part of it.
+"""
+
+import os
+import resource
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from service.processes import adopt_orphans
+
+_TICK = 1 / os.sysconf("SC_CLK_TCK")  # seconds
+SETTLE_DEADLINE = 20.0  # seconds until what a contender has started must be gone
+_PROXY = ("obproxy", "obproxyd.sh")  # of a host: they work all the time, whoever takes them over
+_PAUSE = 0.02  # seconds between two looks
+_QUIET = 0.25  # of this machine's CPU time; lab hosts that are left alone need some of it
+_LOOK = 0.5  # seconds over which that is measured
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A process as /proc/PID/stat tells it."""
+
+    pid: int
+    parent: int
+    name: str
+    is_zombie: bool
+    cpu: float  # seconds, with those of the children it has waited for
+
+
+def begin() -> None:
+    """To be called once, before anything is started."""
+    adopt_orphans()
+
+
+def cpu_seconds() -> float:
+    """What this process's descendants have used until now, the living and the dead."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return sum(entry.cpu for entry in _below(os.getpid(), skip=("conmon",))) + ended.ru_utime + ended.ru_stime
+
+
+def host_cpu_seconds(first_pid: int) -> float:
+    """What a lab host has used since its start, except by its OBProxy; `first_pid` is its process 1, an sshd."""
+    with_first = [entry for entry in _entries() if entry.pid == first_pid]
+    return sum(entry.cpu for entry in [*with_first, *_below(first_pid, skip=_PROXY)])
+
+
+def living() -> set[int]:
+    """The descendants that run, except PostgreSQL's, which come and go with its pool of connections."""
+    return {
+        entry.pid for entry in _below(os.getpid(), skip=("conmon",)) if not entry.is_zombie and entry.name != "postgres"
+    }
+
+
+def settle(before: set[int]) -> None:
+    """Wait until nothing runs that did not run before: its CPU time is known to its parent then."""
+    deadline = time.monotonic() + SETTLE_DEADLINE
+    while more := living() - before:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"still running: {sorted(more)}")
+        time.sleep(_PAUSE)
+
+
+def machine_seconds() -> float:
+    """CPU seconds that everybody on this machine has used."""
+    fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+    user, nice, system, _, _, irq, softirq, *_ = map(int, fields)
+    return (user + nice + system + irq + softirq) * _TICK
+
+
+def wait_until_quiet(patience: float) -> None:
+    """Wait until little goes on here, in vain for `patience` seconds at the most."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        begun, used = time.monotonic(), machine_seconds()
+        time.sleep(_LOOK)
+        if machine_seconds() - used < _QUIET * (time.monotonic() - begun) * (os.cpu_count() or 1):
+            return
+
+
+@dataclass
+class Peak:
+    """The most memory at one time."""
+
+    bytes: int = field(default=0)
+
+
+@contextmanager
+def peak_memory(before: set[int], *, interval: float = 0.25) -> Iterator[Peak]:
+    """The most that processes which did not run `before` hold together, shared pages split among their holders."""
+    peak, stop = Peak(), threading.Event()
+
+    def look() -> None:
+        while not stop.wait(interval):
+            peak.bytes = max(peak.bytes, sum(_proportional_set(pid) for pid in living() - before))
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _below(root: int, *, skip: tuple[str, ...]) -> Iterator[Entry]:
+    """The descendants of a process, without those named in `skip` and what is below them."""
+    children = defaultdict(list)
+    for entry in _entries():
+        children[entry.parent].append(entry)
+    waiting = list(children[root])
+    while waiting:
+        entry = waiting.pop()
+        if entry.name not in skip:
+            yield entry
+            waiting += children[entry.pid]
+
+
+def _entries() -> Iterator[Entry]:
+    for directory in Path("/proc").iterdir():
+        if directory.name.isdigit():
+            try:
+                text = (directory / "stat").read_text(errors="replace")
+            except OSError:  # gone meanwhile
+                continue
+            yield parse(text)
+
+
+def parse(text: str) -> Entry:
+    """One /proc/PID/stat; the name may hold spaces and parentheses (proc(5))."""
+    head, _, rest = text.rpartition(")")
+    pid, _, name = head.partition(" (")
+    fields = rest.split()
+    return Entry(
+        pid=int(pid),
+        parent=int(fields[1]),
+        name=name,
+        is_zombie=fields[0] == "Z",
+        cpu=sum(map(int, fields[11:15])) * _TICK,
+    )
+
+
+def _proportional_set(pid: int) -> int:
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:  # gone meanwhile
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("Pss:")), 0)

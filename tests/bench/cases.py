@@ -1,0 +1,98 @@
+"""What is measured; each case gives results (design: the table of goals), and says how far it is."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+from tests.lab import LabHost
+
+from . import accounting, contenders
+from .ground import Ground, prepared
+from .harness import Cost, Plan, rounds
+from .results import Goal, Result, compare
+
+SCALES = (1, 4, 10)  # hosts in one request
+_FLAT = 1.1  # CPU per host may grow by a tenth
+_MEGABYTE = 1e6
+
+
+def takeover(directory: Path, plan: Plan) -> list[Result]:
+    """One host by the service, by the bare playbook, by generic modules, by an asyncssh script."""
+    with prepared(directory, 1) as ground:
+        ways = {
+            "service": contenders.service(ground),
+            "bare playbook": contenders.bare_playbook(ground),
+            "generic modules": contenders.generic_playbook(ground),
+            "asyncssh script": contenders.asyncssh_script(ground),
+        }
+        entries = {name: (way, ground.hosts) for name, way in ways.items()}
+        costs = rounds(ground, entries, plan)
+    pairs: list[tuple[str, str, Goal | None]] = [
+        ("service", "bare playbook", Goal(at_most=1.05)),
+        ("service", "generic modules", Goal(at_most=0.15)),
+        ("service", "asyncssh script", Goal(at_most=1.5)),
+        ("bare playbook", "generic modules", None),
+    ]
+    return [result for ours, theirs, goal in pairs for result in _pair(ours, theirs, costs, goal)]
+
+
+def scale(directory: Path, plan: Plan) -> list[Result]:
+    """Several hosts in one request, per host: against one host, and against one bare playbook run for all."""
+    with prepared(directory, max(SCALES)) as ground:
+        ways = {"service": contenders.service(ground), "bare playbook": contenders.bare_playbook(ground)}
+        entries = {
+            f"{name}, {count} hosts": (way, ground.hosts[:count]) for count in SCALES for name, way in ways.items()
+        }
+        costs = rounds(ground, entries, plan)
+        memory = _memory(ground, ground.hosts, plan)
+    one = costs["service, 1 hosts"]
+    results = []
+    for count in SCALES:
+        ours, bare = costs[f"service, {count} hosts"], costs[f"bare playbook, {count} hosts"]
+        if count > 1:
+            against = f"{count} hosts in one request / 1 host"
+            results += [
+                compare(f"{against}: wall per host", "s", _per_host(ours, "wall"), _per_host(one, "wall")),
+                compare(
+                    f"{against}: CPU per host", "s", _per_host(ours, "cpu"), _per_host(one, "cpu"), Goal(at_most=_FLAT)
+                ),
+            ]
+        name = f"service / bare playbook, {count} hosts"
+        results += [
+            compare(f"{name}: {what} per host", "s", _per_host(ours, field), _per_host(bare, field))
+            for what, field in (("wall", "wall"), ("CPU", "cpu"))
+        ]
+    return [*results, memory]
+
+
+def _memory(ground: Ground, hosts: Sequence[LabHost], plan: Plan) -> Result:
+    """The most memory of one run among many, and alone."""
+    way = contenders.service(ground)
+    peaks = []
+    for asked in (hosts[:1], hosts):
+        ground.reset(asked)
+        before = accounting.living()
+        with accounting.peak_memory(before) as peak:
+            way(asked)
+        accounting.settle(before)
+        peaks.append(peak.bytes / _MEGABYTE / len(asked))
+        plan.say(f"memory, {len(asked)} hosts  {peaks[-1]:.0f} MB each")
+    alone, among = peaks
+    name = f"memory of a run: {len(hosts)} hosts in one request / 1 host"
+    return compare(name, "MB", [among], [alone], Goal(at_most=80, of="ours"))
+
+
+def _pair(ours: str, theirs: str, costs: dict[str, list[Cost]], goal: Goal | None) -> list[Result]:
+    """Wall, with the goal, and CPU here and there."""
+    left, right = costs[ours], costs[theirs]
+    name = f"{ours} / {theirs}"
+    results = [compare(f"{name}: wall", "s", _per_host(left, "wall"), _per_host(right, "wall"), goal)]
+    results.append(compare(f"{name}: CPU", "s", _per_host(left, "cpu"), _per_host(right, "cpu")))
+    on_host = _per_host(left, "host_cpu"), _per_host(right, "host_cpu")
+    if median(on_host[1]):
+        results.append(compare(f"{name}: CPU on the host", "s", *on_host))
+    return results
+
+
+def _per_host(costs: Sequence[Cost], field: str) -> list[float]:
+    return [getattr(cost, field) / cost.hosts for cost in costs]

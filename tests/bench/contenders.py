@@ -1,0 +1,155 @@
+"""The ways to take hosts over, each as a function from hosts to the wall seconds it took.
+
+Every one of them begins without an ssh connection, logs in as the same user, and does the same work on the host and in
+SQL; `Ground.check` looks at the outcome of all alike.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from pathlib import Path
+
+import psutil
+
+from service.client import Document
+from service.settings import PROJECT
+from tests.lab import LabHost
+from tests.lab.inventory import PROXYRO_PASSWORD, SYS_PASSWORD
+from tests.lab.states import ADOPTED_PASSWORD
+
+from .ground import CLUSTER, Ground
+
+Contender = Callable[[Sequence[LabHost]], float]
+DEADLINE = 300.0  # seconds one takeover of all hosts may take
+_HERE = Path(__file__).parent
+_POLL = 0.25  # seconds; the end is read from the documents, so it does not blur the time
+
+
+class Failed(Exception):
+    """A contender could not take a host over."""
+
+
+def service(ground: Ground) -> Contender:
+    """One request over HTTP to the warm service; until the last of its task instances is SUCCESSFUL."""
+
+    def take_over(hosts: Sequence[LabHost]) -> float:
+        sent, documents = serve(ground, hosts)
+        return max(seconds(document["finishTime"]) for document in documents) - sent
+
+    return take_over
+
+
+def serve(ground: Ground, hosts: Sequence[LabHost]) -> tuple[float, list[Document]]:
+    """When the request was sent, and the final documents; raises Failed."""
+    asked = [{"hostId": host.host_id, "sqlPort": host.sql_port, "proxysysPasswd": ADOPTED_PASSWORD} for host in hosts]
+    sent = time.time()
+    waiting = [document["id"] for document in ground.client.take_over(CLUSTER.id, asked)]
+    finished: list[Document] = []
+    while waiting:
+        time.sleep(_POLL)
+        if time.time() > sent + DEADLINE:
+            raise Failed(f"task instances {waiting} are still running")
+        documents = [ground.client.task(task) for task in waiting]
+        for document in documents:
+            _refuse_failed(ground, document)
+        finished += [document for document in documents if document["status"] == "SUCCESSFUL"]
+        waiting = [document["id"] for document in documents if document["status"] == "RUNNING"]
+    return sent, finished
+
+
+def _refuse_failed(ground: Ground, document: Document) -> None:
+    for subtask in document["subtasks"]:
+        if subtask["status"] == "FAILED":
+            raise Failed(f"{subtask['name']}: {ground.client.log(document['id'], subtask['id'])}")
+
+
+def seconds(timestamp: str) -> float:
+    """A document's timestamp on the clock of `time.time`."""
+    return datetime.fromisoformat(timestamp).timestamp()
+
+
+def bare_playbook(ground: Ground) -> Contender:
+    """Our own playbook by ansible-playbook, all hosts in one process."""
+    return _playbook(ground, PROJECT / "playbooks" / "takeover.yml", PROJECT / "ansible.cfg")
+
+
+def generic_playbook(ground: Ground) -> Contender:
+    """A playbook of generic modules doing the same, with Ansible's own defaults (generic/takeover.yml)."""
+    return _playbook(ground, _HERE / "generic" / "takeover.yml", _HERE / "generic" / "ansible.cfg")
+
+
+def asyncssh_script(ground: Ground) -> Contender:
+    """A script doing the same over one ssh connection a host, without Ansible (by_asyncssh.py)."""
+
+    def take_over(hosts: Sequence[LabHost]) -> float:
+        wanted = {
+            "hosts": [[host.address, host.sql_port] for host in hosts],
+            "key": str(ground.lab.directory / "ssh-key"),
+            "known_hosts": str(ground.lab.directory / "known_hosts"),
+            "current_password": ADOPTED_PASSWORD,
+            "sys_password": SYS_PASSWORD,
+            "proxyro_password": PROXYRO_PASSWORD,
+            "cluster": CLUSTER.variables,
+        }
+        path = os.pathsep.join((str(PROJECT / "playbooks" / "module_utils"), str(PROJECT)))
+        return _timed(
+            [sys.executable, str(_HERE / "by_asyncssh.py")],
+            {**os.environ, "PYTHONPATH": path},
+            json.dumps(wanted),
+        )
+
+    return take_over
+
+
+def _playbook(ground: Ground, playbook: Path, configuration: Path) -> Contender:
+    program = Path(sys.executable).with_name("ansible-playbook")
+
+    def take_over(hosts: Sequence[LabHost]) -> float:
+        names = ",".join(host.name for host in hosts)
+        with _fresh_connections() as control:
+            options = ["-i", str(ground.lab.inventory), "-l", names, "-e", f"@{ground.secrets}"]
+            environment = {
+                **os.environ,
+                "ANSIBLE_CONFIG": str(configuration),
+                "ANSIBLE_SSH_CONTROL_PATH_DIR": str(control),
+            }
+            return _timed([str(program), *options, str(playbook)], environment)
+
+    return take_over
+
+
+def _timed(command: Sequence[str], environment: dict[str, str], text: str = "") -> float:
+    with tempfile.TemporaryFile("w+") as output:
+        begun = time.monotonic()
+        try:
+            subprocess.run(
+                command,
+                env=environment,
+                input=text,
+                text=True,
+                stdout=output,
+                stderr=output,
+                timeout=DEADLINE,
+                check=True,
+            )
+        except subprocess.SubprocessError as error:
+            output.seek(0)
+            raise Failed(f"{command[-1]}: {error}\n{output.read()[-4000:]}") from error
+        return time.monotonic() - begun
+
+
+@contextmanager
+def _fresh_connections() -> Iterator[Path]:
+    """A directory for ControlPersist's sockets; the ssh processes behind them end with it, as a service's run's do."""
+    with tempfile.TemporaryDirectory(prefix="cp-") as control:
+        yield Path(control)
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.Error):
+                if process.name() == "ssh" and control in " ".join(process.cmdline()):
+                    process.terminate()

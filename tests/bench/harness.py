@@ -1,0 +1,82 @@
+"""Runs contenders one after the other, round by round, on the same hosts, which are reset before each."""
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from tests.lab import LabHost
+
+from . import accounting
+from .contenders import Contender
+from .ground import Ground
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How to measure: how often, how many seconds to wait for a quiet machine before each, where to say how far."""
+
+    repetitions: int
+    patience: float
+    say: Say
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What one takeover of `hosts` hosts took, in seconds: on the wall, CPU here, CPU on the hosts together."""
+
+    hosts: int
+    wall: float
+    cpu: float
+    host_cpu: float
+    others: float  # share of the machine's CPU time that went to somebody else
+
+
+def rounds(
+    ground: Ground, entries: Mapping[str, tuple[Contender, Sequence[LabHost]]], plan: Plan
+) -> dict[str, list[Cost]]:
+    """The costs of each entry, as often as planned: A B C, B C A, ... so that none always follows the same one.
+
+    One round before them warms up what is cached anywhere, and is not counted.
+    """
+    names = list(entries)
+    costs: dict[str, list[Cost]] = {name: [] for name in names}
+    for number in range(plan.repetitions + 1):
+        start = number % len(names)
+        for name in names[start:] + names[:start]:
+            contender, hosts = entries[name]
+            cost = measure(ground, contender, hosts, plan.patience)
+            done = f"{number}/{plan.repetitions}" if number else "warm-up"
+            plan.say(f"{done}  {name}: {cost.wall:.2f} s, CPU {cost.cpu:.2f} s; others {cost.others:.0%}")
+            if number:
+                costs[name].append(cost)
+    return costs
+
+
+def measure(ground: Ground, contender: Contender, hosts: Sequence[LabHost], patience: float) -> Cost:
+    """Reset the hosts, let them be taken over, see that they are."""
+    ground.reset(hosts)
+    accounting.wait_until_quiet(patience)
+    before = accounting.living()
+    on_hosts = _on_hosts(ground, hosts)
+    begun, used, cpu = time.monotonic(), accounting.machine_seconds(), accounting.cpu_seconds()
+    wall = contender(hosts)
+    accounting.settle(before)
+    cpu = accounting.cpu_seconds() - cpu
+    elapsed, used = time.monotonic() - begun, accounting.machine_seconds() - used
+    host_cpu = _on_hosts(ground, hosts) - on_hosts
+    cost = Cost(
+        hosts=len(hosts),
+        wall=wall,
+        cpu=cpu,
+        host_cpu=host_cpu,
+        others=max(0.0, used - cpu - host_cpu) / elapsed / (os.cpu_count() or 1),
+    )
+    ground.check(hosts)
+    return cost
+
+
+def _on_hosts(ground: Ground, hosts: Sequence[LabHost]) -> float:
+    return sum(accounting.host_cpu_seconds(ground.first_pids[host.name]) for host in hosts)
