@@ -159,16 +159,10 @@ def exporter_port(cmdline: str) -> int:
 
 def start_command(arguments: "list[str]") -> "subprocess.Popen[str] | None":
     """A command whose output is read later, so that several run at once; None when there is no such program."""
+    none, pipe = subprocess.DEVNULL, subprocess.PIPE
+    options = {"universal_newlines": True, "cwd": "/", "start_new_session": True}  # type: dict[str, Any]
     try:
-        return subprocess.Popen(
-            arguments,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            universal_newlines=True,
-            cwd="/",
-            start_new_session=True,
-        )
+        return subprocess.Popen(arguments, stdin=none, stdout=pipe, stderr=none, **options)
     except OSError:
         return None
 
