@@ -72,7 +72,7 @@ async def test_a_task_instance_in_detail(client: httpx.AsyncClient) -> None:
     task = body["data"]
     assert_sorted(body)
     assert list(task) == [
-        *("createTime", "creator", "executor", "id", "name", "operation", "prohibitRollback"),
+        *("createTime", "creator", "executor", "id", "name", "operation", "operations", "prohibitRollback"),
         *("startTime", "status", "subtasks", "taskDefinitionId", "type"),
     ]
     assert task["creator"] == {"id": 100, "name": "admin"}
@@ -80,6 +80,7 @@ async def test_a_task_instance_in_detail(client: httpx.AsyncClient) -> None:
     for wanted, found in zip(submitted["subtasks"], task["subtasks"], strict=True):
         create_time = found.pop("createTime")
         assert re.fullmatch(r"[^.]*", create_time), "whole seconds"
+        assert found.pop("operations") == []  # it is RUNNING: nothing may be asked of it yet
         assert found == {name: value for name, value in wanted.items() if name != "className"}
 
 
@@ -205,19 +206,34 @@ async def test_head_is_get_without_a_body(client: httpx.AsyncClient) -> None:
 async def test_every_answer_is_as_described(client: httpx.AsyncClient, resources: Resources) -> None:
     (task,) = await take_over(client, 1)
     subtask_id = task["subtasks"][0]["id"]
-    async with resources.database.transaction() as connection:  # so that what is missing at first is there as well
-        await connection.execute("UPDATE subtask_instance SET start_time = now(), finish_time = now(), executor = 'x'")
-        await connection.execute("UPDATE task_instance SET status = 'FAILED', finish_time = now()")
     filled = {"id": 1, "taskInstanceId": task["id"], "subtaskInstanceId": subtask_id}
 
     for operation in OPERATIONS:
+        canceled = operation.endpoint.__name__ == "cancel_subtask"
+        await _put(resources, task["id"], subtask_id, "RUNNING" if canceled else "FAILED")
         body: dict[str, Any] = {"json": take_over_body(2)} if operation.body else {}
         answer = await client.request(operation.method, operation.path.format(**filled), **body)
         assert answer.status_code == 200, answer.text
         if operation.answer:
             operation.answer.model_validate_json(answer.content)
         else:
-            assert answer.headers["content-type"].startswith("text/plain")
+            assert answer.headers["content-type"].startswith(operation.media_type)
+
+
+async def _put(resources: Resources, task_id: int, subtask_id: int, status: str) -> None:
+    """Make a task instance and its first subtask `status`, with everything that they may have."""
+    async with resources.database.transaction() as connection:
+        await connection.execute(
+            "UPDATE subtask_instance SET start_time = now(), finish_time = now(), executor = 'x',"
+            " status = CASE WHEN id = %(subtask)s THEN %(status)s::subtask_status ELSE 'PENDING' END,"
+            " operation = 'EXECUTE' WHERE task_instance_id = %(task)s",
+            {"task": task_id, "subtask": subtask_id, "status": status},
+        )
+        await connection.execute(
+            "UPDATE task_instance SET operation = 'EXECUTE', status = %(status)s::task_status,"
+            " finish_time = CASE WHEN %(status)s::text = 'RUNNING' THEN NULL ELSE now() END WHERE id = %(task)s",
+            {"task": task_id, "status": status},
+        )
 
 
 async def test_the_description_is_served(client: httpx.AsyncClient) -> None:
