@@ -21,7 +21,7 @@ UNKNOWN = "The host could not be asked what this run has left on it"
 
 async def ask(request: RunRequest) -> str:
     """What is left of the run of `request` on its host, in words for its log."""
-    variables = {**request.cluster.variables, "obproxy_ended_run": request.ident}
+    variables = {**request.cluster.variables, "run_ident": request.ident}
     question = replace(
         request,
         ident=str(uuid.uuid4()),

@@ -1,0 +1,61 @@
+"""The embedded PostgreSQL comes back when it dies, and goes when its last user does."""
+
+import contextlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import psycopg
+import pytest
+
+from service import embedded
+
+DEADLINE = 30.0
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """A short path: a unix socket's may have 108 bytes."""
+    with tempfile.TemporaryDirectory(prefix="takeover-pg-") as made:
+        yield Path(made) / "pg"
+
+
+def postmaster(directory: Path) -> int:
+    return int((directory / "postmaster.pid").read_text().splitlines()[0])
+
+
+def wait_for_answer(url: str) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while True:
+        try:
+            with psycopg.connect(url) as connection:
+                connection.execute("SELECT 1")
+                return
+        except psycopg.OperationalError:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
+def test_it_is_started_again_when_it_was_killed(directory: Path) -> None:
+    with embedded.running(directory) as url:
+        with psycopg.connect(url) as connection:
+            connection.execute("CREATE TABLE kept AS SELECT 1 AS it")
+        killed = postmaster(directory)
+        os.kill(killed, 9)
+        wait_for_answer(url)
+        assert postmaster(directory) != killed
+        with psycopg.connect(url) as connection:
+            assert connection.execute("SELECT it FROM kept").fetchone() == (1,)
+
+
+def test_a_user_that_was_killed_does_not_keep_it_running(directory: Path) -> None:
+    with embedded.running(directory):
+        users = directory / ".handle_pids.json"
+        users.write_text(json.dumps([4194305, *json.loads(users.read_text())]))  # above the largest pid Linux gives
+        running = postmaster(directory)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        assert psutil.Process(running).status() == psutil.STATUS_ZOMBIE  # where nobody reaps
