@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
 
-.PHONY: help environment lab demo test unit lint bench lock lab-up lab-down clean
+.PHONY: help environment lab demo test unit lint bench chaos lock lab-up lab-down clean
 
 help:  ## Show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -28,6 +28,9 @@ lint: environment  ## ruff, mypy, ansible-lint, yamllint
 
 bench: lab  ## Measure side by side: ours, bare Ansible, generic modules
 	@$(PYTHON) -m tests.bench
+
+chaos: lab  ## Kill every part of the service at every subtask; make test does a sample
+	@CHAOS=all $(PYTHON) -m pytest tests/lab/test_chaos.py $(ARGS)
 
 lock: environment  ## Pin the newest versions that fit pyproject.toml
 	@.cache/uv-venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.12 --generate-hashes \

@@ -1,0 +1,1 @@
+"""Making parts of a running service die at chosen moments, and looking whether anything was lost."""

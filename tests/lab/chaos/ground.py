@@ -1,0 +1,128 @@
+"""A service in parts that can die one by one: an external PostgreSQL, an API process, workers."""
+
+import os
+import secrets
+import subprocess
+import sys
+import time
+import urllib.request
+from base64 import urlsafe_b64encode
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+from service.client import Client
+from service.settings import PROJECT
+
+from ..errors import LabError
+from ..instance import free_ports
+from .postgres import Postgres
+
+_DEADLINE = 60.0
+
+
+class Part:
+    """One process of the service: started, killed, started again. Its output goes to `log`."""
+
+    def __init__(
+        self, directory: Path, name: str, command: str, settings: dict[str, str], prefix: Sequence[str] = ()
+    ) -> None:
+        self.log = directory / f"{name}.log"
+        self._command = [*prefix, sys.executable, "-m", "service", command]
+        values = {"data_dir": str(directory / name), **settings}
+        self._environment = {**os.environ, **{f"TAKEOVER_{key.upper()}": value for key, value in values.items()}}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        with self.log.open("ab") as file:
+            self._process = subprocess.Popen(
+                self._command, env=self._environment, cwd=PROJECT,
+                stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+
+    def kill(self) -> None:
+        """SIGKILL; only this process."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self, deadline: float = _DEADLINE) -> int:
+        """SIGTERM, and wait; its exit status."""
+        assert self._process is not None
+        self._process.terminate()
+        return self._process.wait(deadline)
+
+
+class Ground:
+    """PostgreSQL, one API process without a worker, and as many workers as asked for."""
+
+    def __init__(self, directory: Path, inventory: Path, workers: int = 1, **settings: str) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.directory = directory
+        self.postgres = Postgres()
+        (port,) = free_ports(1)
+        self.url = f"http://127.0.0.1:{port}"
+        common = {
+            "database_url": self.postgres.url,
+            "inventory": str(inventory),
+            "secret_key": urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+            **settings,
+        }
+        self.api = Part(directory, "api", "serve", {**common, "port": str(port), "worker": "false"})
+        self.workers = [Part(directory, f"worker-{number}", "worker", common) for number in range(workers)]
+
+    def __enter__(self) -> Self:
+        try:
+            self.postgres.start()
+            self.start_api()
+            for worker in self.workers:
+                worker.start()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def start_api(self) -> None:
+        """Start the API process and wait for its answer."""
+        self.api.start()
+        deadline = time.monotonic() + _DEADLINE
+        while self.api.alive and time.monotonic() < deadline:
+            try:
+                with urllib.request.urlopen(f"{self.url}/api/status") as answer:  # noqa: S310
+                    if answer.read() == b"okay":
+                        return
+            except OSError:
+                time.sleep(0.05)
+        raise LabError(f"The service does not answer:\n{self.api.log.read_text()}")
+
+    def client(self) -> Client:
+        """A caller with the administrator's password; to be closed."""
+        return Client(self.url, (self.directory / "api" / "admin-password").read_text(encoding="utf-8").strip())
+
+    def pids(self) -> set[int]:
+        """Of the workers and everything below them."""
+        alive = [psutil.Process(worker.pid) for worker in self.workers if worker.alive]
+        return {process.pid for parent in alive for process in [parent, *parent.children(recursive=True)]}
+
+    def _stop(self) -> None:
+        for part in (*self.workers, self.api):
+            if part.alive:
+                part.stop()
+        self.postgres.stop()

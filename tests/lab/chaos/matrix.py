@@ -1,0 +1,201 @@
+"""The crash matrix: which part dies at which moment, and what a test needs to bring that about."""
+
+import os
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import psutil
+import psycopg
+
+from service.client import Client, Document, Refused
+from service.progress import in_order
+from service.settings import PROJECT
+from service.template import load
+
+from ..host import LabHost
+from . import processes
+from .ground import Ground
+from .holds import Holds
+
+ROLES = tuple(subtask.role for subtask in load(PROJECT).subtasks)
+CANCEL, ROLLBACK = "cancel", "rollback"
+MOMENTS = (*ROLES, CANCEL, ROLLBACK)
+PARTS = ("api", "worker", "playbook", "child", "forkserver", "postgres", "sshd")
+AT_A_TIME = 5  # hosts of one round: what dies for all of them dies once
+
+_DEADLINE = 120.0
+_HELD_FOR_CANCEL, _HELD_FOR_ROLLBACK = "install_rpm", "sync_obproxy_parameter"
+
+
+@dataclass(frozen=True)
+class Round:
+    """One part dies while each of several task instances is at a moment of its own."""
+
+    part: str
+    moments: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.part}-at-{'+'.join(self.moments)}"
+
+
+def rounds() -> list[Round]:
+    """All, with CHAOS=all in the environment; else a sample that CHAOS_SEED determines."""
+    if os.environ.get("CHAOS") == "all":
+        slices = [MOMENTS[start : start + AT_A_TIME] for start in range(0, len(MOMENTS), AT_A_TIME)]
+        return [Round(part, moments) for part in PARTS for moments in slices]
+    chosen = random.Random(seed())
+    return [Round(part, tuple(chosen.sample(MOMENTS, 2))) for part in chosen.sample(PARTS, 3)]
+
+
+def seed() -> int:
+    """Drawn anew each time unless CHAOS_SEED says which."""
+    given = os.environ.setdefault("CHAOS_SEED", str(random.SystemRandom().randrange(10**6)))
+    return int(given)
+
+
+@dataclass(kw_only=True)
+class Subject:
+    """A task instance on its way to its moment."""
+
+    host: LabHost
+    moment: str
+    ground: Ground
+    holds: Holds
+    client: Client
+    task_id: int = field(init=False)
+
+    def submit(self) -> None:
+        """Begin, so that `arrive` finds it held."""
+        self.holds.prepare(self.host)
+        role = {CANCEL: _HELD_FOR_CANCEL, ROLLBACK: _HELD_FOR_ROLLBACK}.get(self.moment, self.moment)
+        self.holds.at(self.host, role)
+        asked = {"hostId": self.host.host_id, "sqlPort": self.host.sql_port}
+        self.task_id = self.client.take_over(1, [asked])[0]["id"]
+        self.role = role
+
+    def arrive(self) -> None:
+        """At its moment: the subtask RUNNING; CANCELING; a rollback in its middle."""
+        self.wait_for_running(self.role)
+        if self.moment == CANCEL:
+            self.host.pause()  # the host's answer to what is left keeps it CANCELING for two seconds
+            self._cancel()
+        if self.moment == ROLLBACK:
+            self._cancel()
+            self.wait_for_end()
+            self.holds.release(self.host)
+            self.holds.at(self.host, "prepare_create_obproxy")
+            self.client.control("rollback", self.task_id)
+            self.wait_for_running("prepare_create_obproxy")
+
+    def let_go(self) -> None:
+        """Nothing holds it any more."""
+        if self.moment == CANCEL:
+            self.host.resume()
+        self.holds.release(self.host)
+
+    def settle(self) -> Document:
+        """Its end, by itself or after a retry of what has failed for a reason that its log tells."""
+        document = self.wait_for_end()
+        for _ in range(2):
+            if document["status"] == "SUCCESSFUL":
+                break
+            assert self.reason(document), "a failure without a reason"
+            self._answered(lambda: self.client.control("retry", self.task_id))
+            document = self.wait_for_end()
+        assert document["status"] == "SUCCESSFUL", self.logs(document)
+        wanted = "PENDING" if self.moment == ROLLBACK else "SUCCESSFUL"
+        assert {subtask["status"] for subtask in document["subtasks"]} == {wanted}
+        return document
+
+    def reason(self, document: Document) -> str:
+        """The code that the log of the failed subtask ends with."""
+        (failed,) = (subtask for subtask in document["subtasks"] if subtask["status"] == "FAILED")
+        log = self._answered(lambda: self.client.log(self.task_id, failed["id"]))
+        codes = [line.partition(":")[0] for line in log.splitlines() if line.partition(":")[0].isupper()]
+        return codes[-1] if codes else ""
+
+    def logs(self, document: Document) -> str:
+        logs = (self.client.log(self.task_id, subtask["id"]) for subtask in in_order(document["subtasks"]))
+        return "\n".join(filter(None, logs))
+
+    def ident(self) -> str:
+        """Of its live run."""
+        with psycopg.connect(self.ground.postgres.url) as connection:
+            query = "SELECT ident FROM run WHERE task_instance_id = %s AND finish_time IS NULL"
+            row = connection.execute(query, (self.task_id,)).fetchone()
+        assert row is not None
+        return str(row[0])
+
+    def wait_for_running(self, role: str) -> None:
+        wanted = ROLES.index(role)
+        for document in self._states():
+            statuses = [subtask["status"] for subtask in in_order(document["subtasks"])]
+            if statuses[wanted] == "RUNNING":
+                return
+            assert document["status"] == "RUNNING", self.logs(document)
+
+    def wait_for_end(self) -> Document:
+        for document in self._states():
+            if document["status"] != "RUNNING":
+                return document
+        raise AssertionError
+
+    def _states(self) -> Iterator[Document]:
+        deadline = time.monotonic() + _DEADLINE
+        while True:
+            document = self._answered(lambda: self.client.task(self.task_id))
+            yield document
+            assert time.monotonic() < deadline, document
+            time.sleep(0.1)
+
+    def _cancel(self) -> None:
+        running = [s for s in self.client.task(self.task_id)["subtasks"] if s["status"] == "RUNNING"]
+        self.client.control("cancel", self.task_id, running[0]["id"])
+
+    @staticmethod
+    def _answered[Answer](ask: Callable[[], Answer]) -> Answer:
+        """An answer of a service that may be on its way back."""
+        deadline = time.monotonic() + _DEADLINE
+        while True:
+            try:
+                return ask()
+            except Refused:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+
+
+def kill(part: str, ground: Ground, subjects: Sequence[Subject]) -> None:
+    """SIGKILL for the part, and what brings it back where nothing of the service does."""
+    if part in ("playbook", "child", "forkserver"):
+        find = {"playbook": processes.playbook, "child": processes.child, "forkserver": processes.forkserver}[part]
+        for victim in {_found(find, subject) for subject in subjects} - {None}:
+            with suppress(psutil.NoSuchProcess):
+                assert victim is not None
+                victim.kill()
+    elif part == "sshd":
+        for subject in subjects:
+            # Its processes for one connection, not the one that listens. There is none when no connection is open.
+            subject.host.run("pkill -9 -f 'sshd.*: ops' || true")
+    elif part == "api":
+        ground.api.kill()
+        ground.start_api()
+    elif part == "worker":
+        (worker,) = ground.workers
+        worker.kill()
+        worker.start()
+    else:
+        ground.postgres.kill()
+        ground.postgres.start()
+
+
+def _found(find: Callable[[str], psutil.Process], subject: Subject) -> psutil.Process | None:
+    """None when a cancel has ended the run already."""
+    try:
+        return find(subject.ident())
+    except (ValueError, psutil.NoSuchProcess):
+        assert subject.moment == CANCEL
+        return None
