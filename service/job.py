@@ -79,7 +79,7 @@ async def _run(
                 canceled = True
                 supervisor.stop(Stop.CANCELED if is_canceled() else Stop.WORKER)
     following.result()
-    if canceled:
+    if canceled and not is_canceled():  # a person's cancel has done what was asked: the job is done
         raise asyncio.CancelledError
 
 

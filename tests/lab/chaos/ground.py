@@ -12,8 +12,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import psutil
-
 from service.client import Client
 from service.settings import PROJECT
 
@@ -58,20 +56,33 @@ class Part:
         self._process.kill()
         self._process.wait()
 
-    def stop(self, deadline: float = _DEADLINE) -> int:
-        """SIGTERM, and wait; its exit status."""
+    def stop(self) -> None:
+        """SIGTERM, and wait."""
         assert self._process is not None
         self._process.terminate()
-        return self._process.wait(deadline)
+        self.wait()
+
+    def wait(self) -> int:
+        """Its exit status, when it ends by itself."""
+        assert self._process is not None
+        return self._process.wait(_DEADLINE)
 
 
 class Ground:
-    """PostgreSQL, one API process without a worker, and as many workers as asked for."""
+    """PostgreSQL, one API process without a worker, and a worker for each of `prefixes`, which say where it runs."""
 
-    def __init__(self, directory: Path, inventory: Path, workers: int = 1, **settings: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        inventory: Path,
+        *,
+        postgres: Postgres | None = None,
+        prefixes: Sequence[Sequence[str]] = ((),),
+        **settings: str,
+    ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
-        self.postgres = Postgres()
+        self.postgres = postgres or Postgres()
         (port,) = free_ports(1)
         self.url = f"http://127.0.0.1:{port}"
         common = {
@@ -81,7 +92,9 @@ class Ground:
             **settings,
         }
         self.api = Part(directory, "api", "serve", {**common, "port": str(port), "worker": "false"})
-        self.workers = [Part(directory, f"worker-{number}", "worker", common) for number in range(workers)]
+        self.workers = [
+            Part(directory, f"worker-{number}", "worker", common, prefix) for number, prefix in enumerate(prefixes)
+        ]
 
     def __enter__(self) -> Self:
         try:
@@ -115,11 +128,6 @@ class Ground:
     def client(self) -> Client:
         """A caller with the administrator's password; to be closed."""
         return Client(self.url, (self.directory / "api" / "admin-password").read_text(encoding="utf-8").strip())
-
-    def pids(self) -> set[int]:
-        """Of the workers and everything below them."""
-        alive = [psutil.Process(worker.pid) for worker in self.workers if worker.alive]
-        return {process.pid for parent in alive for process in [parent, *parent.children(recursive=True)]}
 
     def _stop(self) -> None:
         for part in (*self.workers, self.api):
