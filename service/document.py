@@ -59,7 +59,7 @@ def wrapped(task: TaskInstance, subtasks: Collection[Subtask], waits_for: Sequen
         prohibitRollback=task.prohibit_rollback,
         startTime=timestamp(task.start_time),
         status=task.status,
-        subtasks=[subtask(s) for s in subtasks],
+        subtasks=[subtask(s, read_only=state.read_only(task)) for s in subtasks],
         taskDefinitionId=task.task_definition_id,
         type=task.type,
         waitsFor=list(waits_for) or None,
@@ -82,15 +82,15 @@ def basic(task: TaskInstance, subtasks: Collection[Subtask]) -> JSON:
     )
 
 
-def subtask(row: Subtask) -> JSON:
-    """A SubtaskInstance of the task API."""
+def subtask(row: Subtask, *, read_only: bool = False) -> JSON:
+    """A SubtaskInstance of the task API; `read_only` = one of a task instance that nothing may be asked of."""
     return dict(
         sorted(
             _present(
                 createTime=timestamp(row.create_time.replace(microsecond=0)),
                 executor=row.executor,
                 finishTime=_timestamp_or_none(row.finish_time),
-                operations=state.legal_for_subtask(row),
+                operations=[] if read_only else state.legal_for_subtask(row),
                 startTime=_timestamp_or_none(row.start_time),
                 **_submitted(row),
             ).items()

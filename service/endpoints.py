@@ -8,11 +8,13 @@ import psycopg
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from service import __version__, audit, diagnosis, document, instances, operations, requests, submit
+from service import __version__, audit, diagnosis, document, external, instances, operations, requests, submit
+from service.auth import client
 from service.database import fetch
+from service.external import ExternalRun, Playbook
 from service.resources import Resources
 from service.responses import SERVER, contents, page_of, success, trace_id
-from service.schemas import AuditQuery, LogQuery, TakeOverParam, TaskQuery
+from service.schemas import AuditQuery, ExternalRunParam, LogQuery, TakeOverParam, TaskQuery
 from service.submit import HostRequest
 from service.types import JSON, Subtask
 
@@ -37,6 +39,28 @@ async def take_over(request: Request) -> Response:
         idempotency_key=requests.idempotency_key(request),
     )
     return success(request, contents(document.task_instance(task, subtasks) for task, subtasks in submitted))
+
+
+async def record_external_run(request: Request) -> Response:
+    """POST /api/v2/obproxy/externalRuns"""
+    resources = _resources(request)
+    told = await requests.body(request, ExternalRunParam, limit=resources.settings.body_limit, context={})
+    run = ExternalRun(
+        ident=told.uuid,
+        cluster_id=told.cluster_id,
+        host_id=told.host_id,
+        host_name=told.host_name,
+        sql_port=told.sql_port,
+        playbook=Playbook(told.playbook),
+        roles=told.roles,
+        rc=told.rc,
+        start_time=told.start_time,
+        finish_time=told.finish_time,
+        events=[(event.created, event.as_ansible_runner()) for event in told.events],
+        executor=client(request.scope),
+    )
+    task, subtasks = await external.record(resources, run, creator=request.user, trace_id=trace_id(request))
+    return success(request, document.wrapped(task, subtasks))
 
 
 async def list_task_instances(request: Request) -> Response:

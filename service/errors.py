@@ -190,6 +190,13 @@ class KeyReused(TakeoverError):
     code = 1005
 
 
+class RunRecorded(TakeoverError):
+    """Run {run} is recorded already, as something else: task instance {task_id} of host {host_id}."""
+
+    kind = Kind.CONFLICT
+    code = 1005
+
+
 class InventoryUnreadable(TakeoverError):
     """The inventory cannot be read: {reason}"""
 
@@ -210,6 +217,12 @@ class OperationNotAllowed(TakeoverError):
 
 class SubtaskOperationNotAllowed(TakeoverError):
     """Subtask {subtask_id} is {found}; {operation} needs it to be {expected}."""
+
+    code = 4007
+
+
+class ReadOnly(TakeoverError):
+    """Task instance {task_id} records a run that was started by hand: only who started it can go on with it."""
 
     code = 4007
 

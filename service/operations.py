@@ -13,6 +13,7 @@ from service.database import execute, fetch
 from service.errors import (
     HostBusy,
     OperationNotAllowed,
+    ReadOnly,
     RollbackProhibited,
     SubtaskOperationNotAllowed,
     UnknownSubtask,
@@ -80,6 +81,8 @@ async def _ledger(resources: Resources, task_id: int) -> AsyncIterator[Ledger]:
         ledger = await open_ledger(connection, task_id, resources.executor)
         if ledger is None:
             raise UnknownTask(task_id=task_id)
+        if state.read_only(ledger.task):
+            raise ReadOnly(task_id=task_id)
         yield ledger
         await execute(connection, "notify_task", task_id=task_id)
 

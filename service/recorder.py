@@ -34,13 +34,40 @@ class RunTaken(Exception):
 
 @dataclass(kw_only=True)
 class Ledger:
-    """One transaction on one locked task instance: its rows as they are by now, and the log that goes with them."""
+    """One transaction on one locked task instance: its rows as they are by now, and the log that goes with them.
+
+    `moment` is when that happened which is written next; None = now.
+    """
 
     connection: Connection
     task: TaskInstance
     subtasks: dict[int, Subtask]
     executor: str
+    moment: datetime | None = None
     log: list[tuple[int, int, str]] = field(default_factory=list)  # subtask id, run time, text
+
+    async def apply(self, change: Change, mask: Mask = str) -> None:
+        """Write a change of a run; `mask` takes secrets out of what it says."""
+        subtask_id = next(subtask.id for subtask in self.subtasks.values() if subtask.role == change.role)
+        match change:
+            case Started():
+                await self.start(subtask_id)
+            case Logged(text=text):
+                self.write(subtask_id, mask(text))
+            case Learned(values=values):
+                server = self.task.obproxy_server_id
+                await execute(self.connection, "learn_server", server_id=server, values=Jsonb(dict(values)))
+            case Ended(code=code, message=message):
+                if message:
+                    self.write(subtask_id, mask(f"{code}: {message}" if code else message))
+                await self.end(subtask_id, _trigger(change))
+
+    async def pass_skipped(self) -> None:
+        """End what is to be skipped and whose turn it is: no code runs for it, and what waited for it gets ready."""
+        while skipped := [s.id for s in self.subtasks.values() if s.status is READY and s.operation in SKIPPED]:
+            for subtask_id in skipped:
+                await self.start(subtask_id)
+                await self.end(subtask_id, Trigger.SUCCEED)
 
     async def move(self, subtask_id: int, trigger: Trigger, *, runs: int = 0) -> Subtask:
         """Move a subtask; raises IllegalTransition, which undoes everything, when its position does not allow it."""
@@ -56,6 +83,7 @@ class Ledger:
             from_status=subtask.status,
             from_operation=subtask.operation,
             executor=self.executor,
+            moment=self.moment,
         )
         if not (after and moved):
             raise IllegalTransition(
@@ -73,7 +101,7 @@ class Ledger:
     async def start(self, subtask_id: int) -> None:
         """A subtask runs from now on."""
         moved = await self.move(subtask_id, Trigger.START)
-        self.write(subtask_id, _separator(moved.operation))
+        self.write(subtask_id, _separator(moved.operation, self.moment or datetime.now(UTC)))
 
     async def end(self, subtask_id: int, trigger: Trigger) -> None:
         """A subtask has ended; whoever waited for that gets ready."""
@@ -95,7 +123,7 @@ class Ledger:
             )
         status = state.task_status(self.task.operation, [s.status for s in self.subtasks.values()])
         if status is not TaskStatus.RUNNING and self.task.status is TaskStatus.RUNNING:
-            await execute(self.connection, "finish_task", task_id=self.task.id, status=status)
+            await execute(self.connection, "finish_task", task_id=self.task.id, status=status, moment=self.moment)
         if status is TaskStatus.SUCCESSFUL:
             ending = "remove_server" if self.task.operation is Operation.ROLLBACK else "server_taken_over"
             await execute(self.connection, ending, server_id=self.task.obproxy_server_id)
@@ -135,23 +163,15 @@ class Recorder:
         """Write `changes`, in their order, all or none; then the document is what they make of it. `end`: the run's."""
 
         async def apply(ledger: Ledger) -> None:
-            by_role = {subtask.role: subtask.id for subtask in ledger.subtasks.values()}
             for change in changes:
-                await self._apply(ledger, by_role[change.role], change)
+                await ledger.apply(change, self._mask)
 
         if changes or end is not None:
             await self._write(apply, end)
 
     async def pass_skipped(self) -> None:
         """End what is to be skipped: no code runs for it, and what waited for it gets ready (E4, E5)."""
-
-        async def apply(ledger: Ledger) -> None:
-            while skipped := [s.id for s in ledger.subtasks.values() if s.status is READY and s.operation in SKIPPED]:
-                for subtask_id in skipped:
-                    await ledger.start(subtask_id)
-                    await ledger.end(subtask_id, Trigger.SUCCEED)
-
-        await self._write(apply)
+        await self._write(Ledger.pass_skipped)
 
     async def hand_back(self, end: RunEnd) -> None:
         """The worker is being stopped: what runs is READY again, for the next one; what was to be canceled is."""
@@ -181,7 +201,7 @@ class Recorder:
                 first = state.to_run(ledger.task.operation, list(ledger.subtasks.values()))[0]
                 code: Code = "CANCELED" if first.status is SubtaskStatus.CANCELING else "INTERRUPTED"
                 change = Ended(role=first.role, verdict=Verdict.FAILED, code=code, message=INTERRUPTED)
-                await self._apply(ledger, first.id, change)
+                await ledger.apply(change, self._mask)
                 await ledger.close()
         return True
 
@@ -219,20 +239,6 @@ class Recorder:
         assert ledger is not None, "a task instance is not removed while a job of it exists"
         return ledger
 
-    async def _apply(self, ledger: Ledger, subtask_id: int, change: Change) -> None:
-        match change:
-            case Started():
-                await ledger.start(subtask_id)
-            case Logged(text=text):
-                ledger.write(subtask_id, self._mask(text))
-            case Learned(values=values):
-                server = ledger.task.obproxy_server_id
-                await execute(ledger.connection, "learn_server", server_id=server, values=Jsonb(dict(values)))
-            case Ended(code=code, message=message):
-                if message:
-                    ledger.write(subtask_id, self._mask(f"{code}: {message}" if code else message))
-                await ledger.end(subtask_id, _trigger(change))
-
 
 def _trigger(ended: Ended) -> Trigger:
     if ended.verdict is Verdict.SUCCESSFUL:
@@ -240,9 +246,9 @@ def _trigger(ended: Ended) -> Trigger:
     return Trigger.CANCELED if ended.code in CANCELED else Trigger.FAIL
 
 
-def _separator(operation: Operation) -> str:
+def _separator(operation: Operation, moment: datetime) -> str:
     """The line OCP starts each execution's log with (facts/ocp-api.md 3.8)."""
-    return f"############{{{operation}}}{{{document.timestamp(datetime.now(UTC))}}}############"
+    return f"############{{{operation}}}{{{document.timestamp(moment)}}}############"
 
 
 def _or(words: Sequence[str]) -> str:

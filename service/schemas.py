@@ -4,9 +4,20 @@ Fields and limits: facts/ocp-api.md 1.1 (takeOver), 2.2 (list), 6 (validation). 
 """
 
 import re
-from typing import Annotated, ClassVar, Literal
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar, Literal
+from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+)
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
@@ -46,6 +57,12 @@ def _first(host_id: int, info: ValidationInfo[JSON]) -> int:
     return host_id
 
 
+def _not_before_start(moment: datetime, info: ValidationInfo) -> datetime:
+    if moment < info.data.get("start_time", moment):
+        raise PydanticCustomError("before_start", "must not be before startTime")
+    return moment
+
+
 Long = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Text = Annotated[str, AfterValidator(_printable)]
@@ -55,6 +72,10 @@ Status = Annotated[TaskStatus, Field(strict=False)]
 PageNumber = Annotated[int, Field(alias="page", ge=1, le=2**31 - 1), Spelled]
 PageSize = Annotated[int, Field(ge=1, le=2000), Spelled]
 MOST_WORDS = 10  # in one comma list
+Word = Annotated[Text, Field(min_length=1, max_length=255)]
+# What is later or earlier is no clock that is wrong, and no calendar of ours could write it.
+Moment = Annotated[AwareDatetime, Field(ge=datetime(2000, 1, 1, tzinfo=UTC), le=datetime(2200, 1, 1, tzinfo=UTC))]
+MOST_EVENTS = 10_000  # of one run on one host
 
 
 class Parameters(BaseModel):
@@ -87,6 +108,42 @@ class TakeOverParam(Parameters):
         return {"hosts_limit": hosts_limit, "seen": set()}
 
 
+class ExternalEvent(Parameters):
+    """One thing that Ansible said, in the shape of ansible-runner's events; `eventData` is read by `events` alone."""
+
+    event: Word
+    counter: Annotated[int, Field(ge=1, le=2**31 - 1)]
+    created: Moment
+    stdout: str = ""
+    event_data: dict[str, Any] = Field(default_factory=dict)
+
+    def as_ansible_runner(self) -> JSON:
+        """The event as ansible-runner would have given it."""
+        return self.model_dump(exclude={"created"})
+
+
+class ExternalRunParam(Parameters):
+    """The body of externalRuns: a run that somebody started by hand, as far as it concerns one host.
+
+    `uuid` is this host's own. `hostName` is what the run's inventory calls the host, `roles` those the run was to run,
+    `rc` how ansible-playbook would have ended with this host alone; without it the run was interrupted.
+    """
+
+    object_name = "externalRunParam"
+
+    uuid: UUID
+    cluster_id: Long
+    host_id: Long
+    host_name: Word
+    sql_port: Port
+    playbook: Literal["takeover", "rollback"]
+    roles: Annotated[list[Word], Field(min_length=1, max_length=100)]
+    rc: Annotated[int, Field(ge=-255, le=255)] | None = None
+    start_time: Moment
+    finish_time: Annotated[Moment, AfterValidator(_not_before_start)]
+    events: Annotated[list[ExternalEvent], Field(max_length=MOST_EVENTS)]
+
+
 class LogQuery(Parameters):
     """The query of a subtask's log. `after`: only what is behind this row."""
 
@@ -111,7 +168,7 @@ class TaskQuery(Parameters):
 
     name: Text | None = None
     status: Annotated[list[Status], Field(max_length=MOST_WORDS), BeforeValidator(_words)] | None = None
-    type: Literal["MANUAL", "SYS_ONECE", "SCHEDULED", "SYS_SCHEDULED"] | None = None
+    type: Literal["MANUAL", "SYS_ONECE", "SCHEDULED", "SYS_SCHEDULED", "EXTERNAL"] | None = None
     host_id: SpelledLong | None = None
     cluster_id: SpelledLong | None = None
     cluster_name: Text | None = None

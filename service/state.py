@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 from itertools import product
 
-from service.types import Operation, Subtask, SubtaskStatus, TaskInstance, TaskStatus
+from service.types import EXTERNAL, Operation, Subtask, SubtaskStatus, TaskInstance, TaskStatus
 
 Position = tuple[SubtaskStatus, Operation]
 
@@ -113,16 +113,21 @@ def rollback_prohibited(task: TaskInstance, subtasks: Collection[Subtask]) -> bo
     return task.prohibit_rollback or any(subtask.prohibit_rollback for subtask in begun)
 
 
+def read_only(task: TaskInstance) -> bool:
+    """Whether nothing may be asked of a task instance, ever: its run was not this service's."""
+    return task.type == EXTERNAL
+
+
 def legal_for_task(task: TaskInstance, subtasks: Collection[Subtask]) -> list[Operation]:
     """What a person may ask of a task instance now."""
-    if task.status is not TaskStatus.FAILED:
+    if task.status is not TaskStatus.FAILED or read_only(task):
         return []
     prohibited = rollback_prohibited(task, subtasks)
     return [Operation.RETRY] if prohibited else [Operation.RETRY, Operation.ROLLBACK]
 
 
 def legal_for_subtask(subtask: Subtask) -> list[Operation]:
-    """What a person may ask of a subtask now."""
+    """What a person may ask of a subtask now, if its task instance may be asked anything (`read_only`)."""
     if subtask.status is RUNNING:
         return [Operation.CANCEL]
     return [Operation.RETRY, Operation.SKIP] if subtask.status is FAILED else []

@@ -60,8 +60,8 @@ async def take_over(
                 return [_as_submitted(*instance) for instance in await instances.by_ids(connection, done)]
         await _refuse_managed(connection, hosts)
         servers = await _insert_servers(connection, cluster, known, hosts)
-        tasks = await _insert_tasks(connection, resources, cluster, known, servers, creator, trace_id)
-        await _insert_subtasks(connection, resources.template, list(tasks.values()))
+        tasks = await insert_tasks(connection, resources, cluster, known, servers, creator, trace_id)
+        await insert_subtasks(connection, resources.template, list(tasks.values()))
         await _insert_secrets(connection, resources, tasks, hosts)
         await resources.queue.defer(connection, {task: host for host, task in tasks.items()})
         task_ids = [tasks[host.host_id] for host in hosts]
@@ -147,7 +147,7 @@ async def _insert_servers(
     return servers
 
 
-async def _insert_tasks(
+async def insert_tasks(
     connection: Connection,
     resources: Resources,
     cluster: Cluster,
@@ -156,7 +156,7 @@ async def _insert_tasks(
     creator: User,
     trace_id: str,
 ) -> dict[int, int]:
-    """Ids of the new task instances by host id."""
+    """Ids of the new task instances by host id; raises HostBusy."""
     rows = await fetch(
         connection,
         "insert_tasks",
@@ -192,7 +192,7 @@ def context(template: Template, cluster: Cluster, host: Host, server: JSON) -> J
             "obproxy_cluster_name": cluster.name,
             "obproxy_need_delete_cluster": "false",
             "obproxy_parameter_version": str(server["parameter_version"]),
-            "obproxy_server_id": str(server["id"]),
+            "obproxy_server_id": str(server["id"] or ""),
             "package_name": str(variables.get("obproxy_package_name", "obproxy")),
             "package_version": str(variables.get("obproxy_package_version", "")),
             "prohibit_rollback": str(any(s.prohibit_rollback for s in template.subtasks)).lower(),
@@ -201,7 +201,8 @@ def context(template: Template, cluster: Cluster, host: Host, server: JSON) -> J
     }
 
 
-async def _insert_subtasks(connection: Connection, template: Template, task_ids: Sequence[int]) -> None:
+async def insert_subtasks(connection: Connection, template: Template, task_ids: Sequence[int]) -> None:
+    """The subtasks of new task instances, in DAG order; the first is READY."""
     columns = ("role", "series_id", "class_name", "name", "prohibit_rollback", "timeout")
     values = {f"{column}s": [getattr(subtask, column) for subtask in template.subtasks] for column in columns}
     await execute(connection, "insert_subtasks", task_ids=list(task_ids), **values)

@@ -20,6 +20,10 @@ class TaskStatus(StrEnum):
     SUCCESSFUL = "SUCCESSFUL"
 
 
+EXTERNAL = "EXTERNAL"
+"""The type of a task instance that records what somebody ran by hand; OCP's have MANUAL and others."""
+
+
 class SubtaskStatus(StrEnum):
     """State of a subtask; FAILED and SUCCESSFUL are terminal."""
 

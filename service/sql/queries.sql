@@ -144,15 +144,17 @@ WHERE task_instance_id = %(task_id)s AND finish_time IS NULL
 UPDATE run SET finish_time = now() WHERE task_instance_id = %(task_id)s AND finish_time IS NULL RETURNING ident;
 
 -- name: move_subtask
--- One transition; no row when the subtask is not in the position it was seen in.
+-- One transition, at `moment` or now; no row when the subtask is not in the position it was seen in.
 UPDATE subtask_instance
 SET status      = %(status)s,
     operation   = %(operation)s,
     run_time    = run_time + %(runs)s,
     executor    = CASE WHEN %(status)s::subtask_status = 'RUNNING' THEN %(executor)s ELSE executor END,
-    start_time  = CASE WHEN %(status)s::subtask_status = 'RUNNING' THEN coalesce(start_time, now()) ELSE start_time END,
+    start_time  = CASE WHEN %(status)s::subtask_status = 'RUNNING' THEN coalesce(start_time, %(moment)s, now())
+                       ELSE start_time END,
     finish_time = CASE WHEN %(status)s::subtask_status = 'RUNNING' THEN NULL
-                       WHEN %(status)s::subtask_status IN ('FAILED', 'SUCCESSFUL', 'PENDING') THEN now()
+                       WHEN %(status)s::subtask_status IN ('FAILED', 'SUCCESSFUL', 'PENDING')
+                            THEN coalesce(%(moment)s, now())
                        ELSE finish_time END
 WHERE id = %(subtask_id)s AND status = %(from_status)s AND operation = %(from_operation)s
 RETURNING id;
@@ -172,7 +174,8 @@ WHERE status = 'doing' AND (args ->> 'task_instance_id')::bigint = %(task_id)s;
 DELETE FROM obproxy_server WHERE id = %(server_id)s AND status = 'TAKINGOVER';
 
 -- name: finish_task
-UPDATE task_instance SET status = %(status)s, finish_time = now() WHERE id = %(task_id)s AND status = 'RUNNING';
+UPDATE task_instance SET status = %(status)s, finish_time = coalesce(%(moment)s, now())
+WHERE id = %(task_id)s AND status = 'RUNNING';
 
 -- name: append_log
 INSERT INTO subtask_log (subtask_id, run_time, content)
@@ -364,3 +367,34 @@ WHERE mine.status = 'todo' AND (mine.args ->> 'task_instance_id')::bigint = %(ta
   AND (other.lock = mine.lock
        OR %(limited)s AND t.context -> 'stringMap' ->> 'obproxy_cluster_id' = %(cluster_id)s::text)
 ORDER BY t.id;
+
+-- name: lock_run
+-- Whoever records a run that was started by hand does so alone, until its transaction ends.
+SELECT pg_advisory_xact_lock(2106, hashtext(%(ident)s::text));
+
+-- name: insert_ended_run
+INSERT INTO run (ident, task_instance_id, executor, start_time, finish_time, rc)
+VALUES (%(ident)s, %(task_id)s, %(executor)s, %(start_time)s, %(finish_time)s, %(rc)s);
+
+-- name: task_of_run
+SELECT t.id, t.type, t.host_id FROM run r JOIN task_instance t ON t.id = r.task_instance_id WHERE r.ident = %(ident)s;
+
+-- name: server_at
+SELECT * FROM obproxy_server WHERE host_id = %(host_id)s AND sql_port = %(sql_port)s;
+
+-- name: unmanage_server
+-- A rollback by hand has undone what made it managed; what is left of it goes as after a rollback of this service.
+UPDATE obproxy_server SET status = 'TAKINGOVER', operate_status = 'OPERATING', update_time = now()
+WHERE id = %(server_id)s;
+
+-- name: set_external
+-- A new task instance is to record a run that was started by hand.
+UPDATE task_instance SET type = 'EXTERNAL', operation = %(operation)s, start_time = %(start_time)s
+WHERE id = %(task_id)s;
+
+-- name: set_subtasks
+-- The position in which such a run has found its subtasks.
+UPDATE subtask_instance s SET status = p.status, operation = p.operation
+FROM unnest(%(roles)s::text[], %(statuses)s::subtask_status[], %(operations)s::operation[])
+     AS p (role, status, operation)
+WHERE s.task_instance_id = %(task_id)s AND s.role = p.role;

@@ -20,6 +20,7 @@ SUBTASK = TASK + "/subtasks/{subtaskInstanceId}"
 
 MAY = {
     ("POST", "/api/v2/obproxy/clusters/{id}/takeOver"): OBPROXY_WORKERS,
+    ("POST", "/api/v2/obproxy/externalRuns"): OBPROXY_WORKERS,
     ("GET", "/api/v2/tasks/instances"): TASK_READERS,
     ("GET", TASK): TASK_READERS,
     ("POST", TASK + "/retry"): TASK_WORKERS,

@@ -13,7 +13,9 @@ from service.database import execute
 from service.resources import Resources
 from service.responses import SERVER
 from service.routes import OPERATIONS
+from service.schemas import ExternalRunParam, TakeOverParam
 from service.types import SubtaskStatus
+from tests.integration.by_hand import told
 from tests.integration.over_http import TIME, assert_envelope, assert_sorted, count_rows, take_over, take_over_body
 
 TASKS = "/api/v2/tasks/instances"
@@ -206,12 +208,13 @@ async def test_head_is_get_without_a_body(client: httpx.AsyncClient) -> None:
 async def test_every_answer_is_as_described(client: httpx.AsyncClient, resources: Resources) -> None:
     (task,) = await take_over(client, 1)
     subtask_id = task["subtasks"][0]["id"]
+    bodies = {TakeOverParam: take_over_body(2), ExternalRunParam: told(hostId=3)}
     filled = {"id": 1, "taskInstanceId": task["id"], "subtaskInstanceId": subtask_id}
 
     for operation in OPERATIONS:
         canceled = operation.endpoint.__name__ == "cancel_subtask"
         await _put(resources, task["id"], subtask_id, "RUNNING" if canceled else "FAILED")
-        body: dict[str, Any] = {"json": take_over_body(2)} if operation.body else {}
+        body: dict[str, Any] = {"json": bodies[operation.body]} if operation.body else {}
         answer = await client.request(operation.method, operation.path.format(**filled), **body)
         assert answer.status_code == 200, answer.text
         if operation.answer:

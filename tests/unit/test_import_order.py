@@ -12,7 +12,7 @@ ORDER = [
     *("state", "template", "results", "verdict", "events", "document", "masking", "signature", "permissions"),
     *("migrations", "embedded", "database", "inventory", "secrets"),
     *("passwords", "users", "access_keys", "logins", "audit"),
-    *("queue", "resources", "instances", "submit", "recorder", "operations", "diagnosis", "retention"),
+    *("queue", "resources", "instances", "submit", "recorder", "operations", "external", "diagnosis", "retention"),
     *("processes", "run_child", "run", "supervisor", "leases", "remains", "job", "worker"),
     *("headers", "responses", "bodies", "auth", "guards"),
     *("schemas", "requests", "answers", "openapi", "pages", "endpoints", "routes", "app", "transport"),

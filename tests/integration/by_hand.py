@@ -1,0 +1,63 @@
+"""What a run by hand tells of itself, for the tests of recording it."""
+
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from service.settings import PROJECT
+from service.template import load
+
+ROLES = [subtask.role for subtask in load(PROJECT).subtasks]
+START = datetime(2026, 11, 23, 8, 0, 0, tzinfo=UTC)
+SERVER = {"pid": 7, "version": "4.3.1.0-1", "architecture": "x86_64", "exporter_port": 2884}
+
+Body = dict[str, Any]
+
+
+def told(
+    roles: Sequence[str] = ROLES, *, failing: str | None = None, playbook: str = "takeover", **changed: Any
+) -> Body:
+    """A run of some roles, one second each, that ends well or at `failing`; `changed` are other fields of the body."""
+    host = "odp-by-hand"
+    events: list[Body] = []
+
+    def tell(event: str, stdout: str = "", **data: Any) -> None:
+        moment = START + timedelta(seconds=len([e for e in events if e["event"] == "playbook_on_task_start"]))
+        events.append(
+            {
+                "event": event,
+                "counter": len(events) + 1,
+                "created": moment.isoformat(),
+                "stdout": stdout,
+                "eventData": data,
+            }
+        )
+
+    tell("playbook_on_play_start", "PLAY [Take over OBProxy]")
+    tell("playbook_on_task_start", name="Discover the OBProxy server")
+    tell("runner_on_ok", f"ok: [{host}]", host=host, task="Discover the OBProxy server", res={"changed": False})
+    for role in roles if playbook == "takeover" else list(reversed(roles)):
+        task = {"role": role, "task": f"Do {role}"}
+        tell("playbook_on_task_start", f"TASK [{role} : Do {role}]", name=f"Do {role}", **task)
+        if role == failing:
+            res = {"msg": "nc is missing; the password is Proxysys#1"}
+            tell("runner_on_failed", f"fatal: [{host}]: FAILED!", host=host, res=res, ignore_errors=False, **task)
+            break
+        tell("runner_on_ok", f"ok: [{host}]", host=host, res={"changed": True, "obproxy_server": SERVER}, **task)
+    counts: Body = {"processed": {host: 1}, "failures": {host: 1} if failing else {}, "dark": {}}
+    tell("playbook_on_stats", **counts)
+    body = {
+        "uuid": str(uuid.uuid4()),
+        "clusterId": 1,
+        "hostId": 1,
+        "hostName": host,
+        "sqlPort": 2883,
+        "playbook": playbook,
+        "roles": list(roles),
+        "rc": 2 if failing else 0,
+        "startTime": START.isoformat(),
+        "finishTime": (START + timedelta(seconds=60)).isoformat(),
+        "events": events,
+    }
+    return {name: value for name, value in (body | changed).items() if value is not None}

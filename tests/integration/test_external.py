@@ -1,0 +1,364 @@
+"""Runs that were started by hand: told over HTTP, they become the document that a run of ours would have made."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+
+from service.database import fetch
+from service.document import timestamp
+from service.resources import Resources
+from tests.integration.by_hand import ROLES, START, Body, told
+from tests.integration.over_http import assert_failure, assert_sorted, count_rows, take_over
+
+PATH = "/api/v2/obproxy/externalRuns"
+TASKS = "/api/v2/tasks/instances"
+TWELVE = 12
+
+
+@pytest.fixture
+def resources(app: Starlette) -> Resources:
+    """What the application works on."""
+    opened: Resources = app.state.resources
+    return opened
+
+
+async def recorded(client: httpx.AsyncClient, body: Body) -> Body:
+    """The document that telling makes, which is the one that reading gives."""
+    answer = await client.post(PATH, json=body)
+    assert answer.status_code == 200, answer.text
+    document: Body = answer.json()["data"]
+    assert (await client.get(f"{TASKS}/{document['id']}")).json()["data"] == document
+    return document
+
+
+def each(document: Body, field: str) -> list[Any]:
+    """A field of every subtask in DAG order."""
+    return [subtask.get(field) for subtask in document["subtasks"]]
+
+
+async def log(client: httpx.AsyncClient, document: Body, place: int) -> str:
+    path = f"{TASKS}/{document['id']}/subtasks/{document['subtasks'][place]['id']}/log"
+    text: str = (await client.get(path)).json()["data"]["log"]
+    return text
+
+
+async def server(resources: Resources, host_id: int = 1) -> Mapping[str, Any] | None:
+    """The OBProxy server of a host, as the database has it."""
+    async with resources.database.transaction() as connection:
+        rows = await fetch(connection, "server_at", host_id=host_id, sql_port=2883)
+    return rows[0] if rows else None
+
+
+async def status_of_server(resources: Resources) -> str | None:
+    row = await server(resources)
+    return row["status"] if row else None
+
+
+async def test_a_takeover_by_hand_is_a_document_like_any_other(client: httpx.AsyncClient, resources: Resources) -> None:
+    document = await recorded(client, told())
+
+    assert_sorted(document)
+    assert (document["status"], document["type"], document["operation"]) == ("SUCCESSFUL", "EXTERNAL", "EXECUTE")
+    assert document["creator"] == {"id": 100, "name": "admin"}
+    assert document["executor"] == "127.0.0.1"
+    assert each(document, "status") == ["SUCCESSFUL"] * TWELVE
+    assert each(document, "operation") == ["EXECUTE"] * TWELVE
+    (ours,) = await take_over(client, 2)
+    assert [s["name"] for s in ours["subtasks"]] == each(document, "name")
+    row = await server(resources)
+    assert row and (row["status"], row["operate_status"]) == ("RUNNING", "NORMAL")
+    assert (row["version"], row["exporter_port"], row["learned"]["pid"]) == ("4.3.1.0-1", 2884, 7)
+    assert "TASK [check_command : Do check_command]" in await log(client, document, 3)
+    listed = (await client.get(f"{TASKS}?type=EXTERNAL")).json()["data"]["contents"]
+    assert [task["id"] for task in listed] == [document["id"]]
+    assert (await client.post(f"{TASKS}/{document['id']}/downloadDiagnosis")).content.startswith(b"PK")
+
+
+async def test_times_are_those_of_the_run(client: httpx.AsyncClient) -> None:
+    document = await recorded(client, told())
+
+    moments = [START + timedelta(seconds=seconds) for seconds in range(1, TWELVE + 1)]
+    starts, ends = [START, *moments[1:]], [*moments[1:], START + timedelta(seconds=60)]
+    assert document["startTime"] == timestamp(START)
+    assert document["finishTime"] == timestamp(START + timedelta(seconds=60))
+    assert each(document, "startTime") == [timestamp(moment) for moment in starts]
+    assert each(document, "finishTime") == [timestamp(moment) for moment in ends]
+    assert (await log(client, document, 1)).startswith(f"############{{EXECUTE}}{{{timestamp(starts[1])}}}")
+
+
+async def test_times_beyond_the_run_are_cut_to_it(client: httpx.AsyncClient) -> None:
+    body = told()
+    for event in body["events"]:
+        event["created"] = "2031-01-01T00:00:00Z" if event["counter"] > 9 else "2001-01-01T00:00:00Z"
+
+    document = await recorded(client, body)
+
+    assert each(document, "startTime")[0] == document["startTime"]
+    assert set(each(document, "finishTime")) == {document["startTime"], document["finishTime"]}
+
+
+async def test_a_failure_is_at_its_subtask_with_its_reason_and_without_secrets(
+    client: httpx.AsyncClient, resources: Resources
+) -> None:
+    document = await recorded(client, told(failing="check_command"))
+
+    assert document["status"] == "FAILED"
+    assert each(document, "status") == ["SUCCESSFUL"] * 3 + ["FAILED"] + ["PENDING"] * 8
+    text = await log(client, document, 3)
+    assert 'TASK_FAILED: nc is missing; the password is ****** (Ansible task "Do check_command"' in text
+    assert await status_of_server(resources) == "TAKINGOVER"
+
+
+async def test_an_interrupted_run_says_so(client: httpx.AsyncClient) -> None:
+    body = told(rc=None)
+    del body["events"][6:]
+
+    document = await recorded(client, body)
+
+    assert each(document, "status") == ["SUCCESSFUL", "FAILED"] + ["PENDING"] * 10
+    assert "INTERRUPTED" in await log(client, document, 1)
+
+
+async def test_a_run_without_any_event_fails_at_its_first_subtask(client: httpx.AsyncClient) -> None:
+    document = await recorded(client, told(events=[], rc=4))
+
+    assert each(document, "status") == ["FAILED"] + ["PENDING"] * 11
+    assert "NOT_STARTED" in await log(client, document, 0)
+
+
+@pytest.mark.parametrize("role", [ROLES[0], ROLES[6], ROLES[-1]])
+async def test_what_tags_left_out_is_skipped_and_makes_nothing_managed(
+    client: httpx.AsyncClient, resources: Resources, role: str
+) -> None:
+    document = await recorded(client, told([role]))
+
+    assert document["status"] == "SUCCESSFUL"
+    assert each(document, "status") == ["SUCCESSFUL"] * TWELVE
+    operations = dict(zip(ROLES, each(document, "operation"), strict=True))
+    assert operations.pop(role) == "EXECUTE"
+    assert set(operations.values()) == {"SKIP"}
+    assert "was to leave this out" in await log(client, document, 3)
+    assert await server(resources) is None
+
+
+async def test_some_roles_do_not_finish_the_takeover_that_another_run_began(
+    client: httpx.AsyncClient, resources: Resources
+) -> None:
+    await recorded(client, told(failing="check_command"))
+    await recorded(client, told(ROLES[3:]))
+    assert await status_of_server(resources) == "TAKINGOVER"
+
+    await recorded(client, told())
+    assert await status_of_server(resources) == "RUNNING"
+
+
+async def test_a_managed_server_stays_managed_and_learns(client: httpx.AsyncClient, resources: Resources) -> None:
+    await recorded(client, told())
+    before = await server(resources)
+
+    await recorded(client, told(failing="check_command"))
+    assert await status_of_server(resources) == "RUNNING"
+    await recorded(client, told(["sync_obproxy_parameter"]))
+    assert await status_of_server(resources) == "RUNNING"
+    await recorded(client, told())
+    after = await server(resources)
+    assert before and after and after["id"] == before["id"]
+    assert after["last_active_time"] > before["last_active_time"]
+
+
+async def test_a_rollback_goes_backward_and_ends_the_management(
+    client: httpx.AsyncClient, resources: Resources
+) -> None:
+    await recorded(client, told())
+
+    document = await recorded(client, told(playbook="rollback"))
+
+    assert (document["status"], document["operation"]) == ("SUCCESSFUL", "ROLLBACK")
+    assert each(document, "status") == ["PENDING"] * TWELVE
+    starts = [datetime.fromisoformat(start) for start in each(document, "startTime")]
+    assert starts == sorted(starts, reverse=True)
+    assert await server(resources) is None
+
+
+async def test_a_rollback_that_fails_leaves_the_rest_as_it_is(client: httpx.AsyncClient, resources: Resources) -> None:
+    await recorded(client, told())
+
+    document = await recorded(client, told(playbook="rollback", failing="install_rpm"))
+
+    assert document["status"] == "FAILED"
+    assert each(document, "status") == ["SUCCESSFUL"] * 4 + ["FAILED"] + ["PENDING"] * 7
+    assert await status_of_server(resources) == "RUNNING"
+
+
+async def test_a_rollback_of_some_roles_is_of_those_alone(client: httpx.AsyncClient, resources: Resources) -> None:
+    await recorded(client, told())
+
+    document = await recorded(client, told([ROLES[6], ROLES[9]], playbook="rollback"))
+
+    assert document["status"] == "SUCCESSFUL"
+    assert each(document, "status") == ["PENDING"] * TWELVE
+    ran = [subtask["seriesId"] for subtask in document["subtasks"] if "startTime" in subtask]
+    assert len(ran) == 2
+    assert await status_of_server(resources) == "RUNNING"
+
+
+async def test_a_rollback_of_what_was_never_managed_is_recorded_too(
+    client: httpx.AsyncClient, resources: Resources
+) -> None:
+    document = await recorded(client, told(playbook="rollback"))
+
+    assert document["status"] == "SUCCESSFUL"
+    assert await server(resources) is None
+
+
+async def test_told_again_it_is_the_same(client: httpx.AsyncClient, resources: Resources) -> None:
+    body = told()
+    document = await recorded(client, body)
+    rows = await count_rows(resources)
+
+    answers = await asyncio.gather(*(client.post(PATH, json=body) for _ in range(3)))
+
+    assert [answer.json()["data"] for answer in answers] == [document] * 3
+    assert await count_rows(resources) == rows
+
+
+async def test_told_many_times_at_once_it_is_recorded_once(client: httpx.AsyncClient, resources: Resources) -> None:
+    body = told()
+
+    answers = await asyncio.gather(*(client.post(PATH, json=body) for _ in range(5)))
+
+    assert len({answer.json()["data"]["id"] for answer in answers}) == 1
+    assert (await count_rows(resources))["task_instance"] == 1
+
+
+async def test_the_run_of_another_host_is_not_this_one(client: httpx.AsyncClient) -> None:
+    body = told()
+    document = await recorded(client, body)
+
+    answer = await client.post(PATH, json=body | {"hostId": 2})
+
+    assert answer.status_code == 409
+    assert f"task instance {document['id']} of host 1" in assert_failure(answer).error.message
+
+
+@pytest.mark.parametrize("failing", [None, "check_command"])
+async def test_nothing_may_be_asked_of_it(client: httpx.AsyncClient, failing: str | None) -> None:
+    document = await recorded(client, told(failing=failing))
+
+    assert document["operations"] == []
+    assert each(document, "operations") == [[]] * TWELVE
+    task, subtask = f"{TASKS}/{document['id']}", f"subtasks/{document['subtasks'][3]['id']}"
+    for path in ("retry", "rollback", f"{subtask}/retry", f"{subtask}/skip", f"{subtask}/cancel"):
+        answer = await client.post(f"{task}/{path}")
+        error = assert_failure(answer).error
+        assert (answer.status_code, error.code) == (400, 4007), path
+        assert error.message.startswith(f"Task instance {document['id']} records a run that was started by hand")
+    assert (await client.get(task)).json()["data"] == document
+
+
+async def test_the_next_takeover_of_the_service_is_free_to_start(client: httpx.AsyncClient) -> None:
+    await recorded(client, told(failing="check_command"))
+
+    (task,) = await take_over(client, 1)
+
+    assert task["status"] == "RUNNING"
+
+
+async def refusal(client: httpx.AsyncClient, resources: Resources, body: Body) -> tuple[int, int, str]:
+    """Status, code and message; nothing was written."""
+    before = await count_rows(resources)
+    answer = await client.post(PATH, json=body)
+    assert await count_rows(resources) == before
+    error = assert_failure(answer).error
+    return answer.status_code, error.code, error.message
+
+
+async def test_a_host_with_a_running_task_instance_is_refused(client: httpx.AsyncClient, resources: Resources) -> None:
+    (running,) = await take_over(client, 1)
+
+    expected = (409, 1005, f"Host 1 already has a running task instance: {running['id']}.")
+    assert await refusal(client, resources, told()) == expected
+    assert await refusal(client, resources, told(["check_command"])) == expected
+
+
+async def test_a_server_of_another_cluster_is_refused(client: httpx.AsyncClient, resources: Resources) -> None:
+    await recorded(client, told())
+
+    status, code, message = await refusal(client, resources, told(clusterId=7))
+
+    assert (status, code) == (409, 1005)
+    assert "already managed" in message
+
+
+WRONG: list[tuple[Body, tuple[int, int, str]]] = [
+    ({"clusterId": 5}, (404, 21001, "OBProxy cluster 5 does not exist in the inventory.")),
+    ({"hostId": 99}, (404, 7005, "Host 99 does not exist in the inventory.")),
+    ({"roles": ["finish", "dig"]}, (400, 0, "There is no role dig.")),
+    ({"roles": []}, (400, 0, "roles must not be empty; it is an array.")),
+    ({"roles": None}, (400, 0, "roles is required.")),
+    ({"uuid": "7"}, (400, 0, 'uuid must be a UUID; it is "7".')),
+    ({"hostName": ""}, (400, 0, 'hostName must not be empty; it is "".')),
+    ({"sqlPort": 0}, (400, 0, "sqlPort must be at least 1; it is 0.")),
+    ({"playbook": "x"}, (400, 0, "playbook must be 'takeover' or 'rollback'; it is \"x\".")),
+    ({"rc": 300}, (400, 0, "rc must be at most 255; it is 300.")),
+    ({"rc": "0"}, (400, 0, 'rc must be an integer; it is "0".')),
+    ({"startTime": "today"}, (400, 0, 'startTime must be a time in ISO 8601; it is "today".')),
+    (
+        {"startTime": "2026-01-01T00:00:00"},
+        (400, 0, 'startTime must say its offset from UTC; it is "2026-01-01T00:00:00".'),
+    ),
+    (
+        {"finishTime": "2026-01-01T00:00:00Z"},
+        (400, 0, 'finishTime must not be before startTime; it is "2026-01-01T00:00:00Z".'),
+    ),
+    ({"events": [7]}, (400, 0, "events[0] must be an object; it is 7.")),
+    ({"events": [{}]}, (400, 0, "events[0].event is required.")),
+]
+
+
+async def test_what_is_wrong_is_named(
+    client: httpx.AsyncClient, resources: Resources, subtests: pytest.Subtests
+) -> None:
+    for changed, expected in WRONG:
+        with subtests.test(str(changed)):
+            body = {name: value for name, value in (told() | changed).items() if value is not None}
+            assert await refusal(client, resources, body) == expected
+
+
+async def test_years_that_no_clock_shows_are_refused(client: httpx.AsyncClient, resources: Resources) -> None:
+    for year in ("0001", "1999", "2300", "9999"):
+        body = told(startTime=f"{year}-01-01T00:00:00Z", finishTime=f"{year}-01-01T00:00:00Z")
+        assert (await refusal(client, resources, body))[0] == 400
+
+
+async def test_nonsense_in_events_never_breaks_it(client: httpx.AsyncClient) -> None:
+    nonsense: list[Any] = [
+        {"host": "odp-by-hand", "role": ["finish"], "res": "text"},
+        {"host": "odp-by-hand", "role": "finish", "res": {"obproxy_server": {"pid": "x\x00", "version": 4}}},
+        {"host": 7, "res": {"msg": "\x00\x1b[31m", "rc": float(2**80), "results": [None]}},
+        {"processed": 1, "failures": [], "dark": None},
+        {},
+    ]
+    kinds = [
+        "runner_on_ok",
+        "runner_on_failed",
+        "playbook_on_stats",
+        "playbook_on_task_start",
+        "x",
+        "runner_item_on_failed",
+    ]
+    moment = START.isoformat()
+    every = [(kind, data) for kind in kinds for data in nonsense]
+    events = [
+        {"event": kind, "counter": counter, "created": moment, "stdout": "\x00a\x1b]b", "eventData": data}
+        for counter, (kind, data) in enumerate(every, 1)
+    ]
+
+    document = await recorded(client, told(events=events))
+
+    assert document["status"] == "FAILED"
