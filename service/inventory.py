@@ -24,6 +24,7 @@ MAX_AGE = 60.0  # seconds after which an unchanged inventory is read again: a pl
 READ_TIMEOUT = 120.0  # seconds one reading may take
 
 Variables = Mapping[str, Any]
+_TRUE = {"y", "yes", "on", "1", "true", "t", "1.0"}  # as ansible.module_utils.parsing.convert_bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,11 @@ class Cluster:
     id: int
     name: str
     variables: Variables = field(repr=False)
+
+    @property
+    def allows_restart(self) -> bool:
+        """Whether takeovers into it may restart an OBProxy; whatever Ansible takes for true."""
+        return str(self.variables.get("obproxy_allow_restart", "")).lower() in _TRUE
 
 
 @dataclass(frozen=True, kw_only=True)

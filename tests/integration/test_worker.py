@@ -296,6 +296,24 @@ async def test_a_cluster_has_only_as_many_runs_as_it_may(local: Resources) -> No
     assert task.id != waiting.id
 
 
+async def test_where_a_restart_is_allowed_one_takeover_runs_at_a_time(local: Resources, inventory_file: Path) -> None:
+    """The lock around a restart: it is the cluster's, over all workers, and it holds for a rollback as well."""
+    allowing = INVENTORY.replace("obproxy_cluster_id: 1", "obproxy_cluster_id: 1, obproxy_allow_restart: 'yes'")
+    inventory_file.write_text(allowing.format(command="sleep 1.5"))
+    hosts = allowing.format(command="'true'").replace("here:", "there:").replace("ocp_host_id: 1", "ocp_host_id: 2")
+    inventory_file.with_name("more.yml").write_text(hosts)
+    both = [HostRequest(host_id=number, sql_port=2883) for number in (1, 2)]
+    async with worker.running(local):
+        tasks = await take_over(local, 1, both, creator=ADMIN, trace_id="t")
+        for task, _ in tasks:
+            await ended(local, task)
+    async with local.database.transaction() as connection:
+        runs = await (
+            await connection.execute("SELECT start_time, finish_time FROM run ORDER BY start_time")
+        ).fetchall()
+    assert len(runs) == 2 and runs[0]["finish_time"] <= runs[1]["start_time"]
+
+
 @pytest.mark.parametrize("exception", [ValueError(), TakeoverError()])
 def test_only_what_was_cancelled_or_postponed_goes_back_on_the_queue(exception: Exception) -> None:
     queued = Job(queue="q", lock=None, queueing_lock=None, task_name="t")
