@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 sys.path.append(str(Path(__file__).parents[1] / "module_utils"))  # Ansible itself does not, on the controller
 
 from obproxy_takeover.action import HostAction
-from obproxy_takeover.facts import assemble, no_reading, reading, server_row
+from obproxy_takeover.facts import assemble, no_reading, note_at, reading, server_row
+from obproxy_takeover.record import PROXYRO, SYS
 from obproxy_takeover.sql import Denied, Session, SqlError
 
 _SECONDS = 60
@@ -22,6 +23,7 @@ class ActionModule(HostAction):
         "commands": {"type": "list", "elements": "str", "default": ["nc"]},
         "agent_home": {"type": "path", "default": "/home/admin/ocp_agent"},
         "agent_control": {"type": "path", "default": "/home/admin/ocp_agent/bin/ocp_agentctl"},
+        "agent_file": {"type": "path", "default": "/home/admin/ocp_agent/conf/module_config/obproxy.yaml"},
         "state_directory": {"type": "path", "default": "/var/lib/obproxy-takeover"},
         "record": {"type": "bool", "default": False},
         "fact_file": {"type": "path", "default": "/etc/ansible/facts.d/obproxy.fact"},
@@ -30,9 +32,11 @@ class ActionModule(HostAction):
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         self._port: int = arguments["sql_port"]
         arguments["record_file"] = f"{arguments['state_directory']}/before-{self._port}.json"
+        arguments["done_file"] = f"{arguments['state_directory']}/done-{self._port}.json"
         arguments["pending_file"] = f"{arguments['state_directory']}/pending-{self._port}.json"
         arguments["asked"] = {key: arguments[key] for key in self.OPTIONS}
         host = self.on_host("probe", _question(arguments))
+        self._record = note_at(host["files"], arguments["record_file"])
         facts = assemble(host, self._sql(host), arguments)
         return {"changed": False, "ansible_facts": {"obproxy": facts}, "obproxy_server": server_row(facts)}
 
@@ -43,7 +47,7 @@ class ActionModule(HostAction):
             return no_reading("untried", None)
         with self.tunnels() as tunnels:
             try:
-                name, _, session = self.log_in(tunnels, self._port, self.candidates())
+                name, _, session = self.log_in(tunnels, self._port, self.candidates(self._record))
             except Denied as error:
                 return no_reading("denied", str(error))
             except SqlError as error:
@@ -53,13 +57,11 @@ class ActionModule(HostAction):
 
     def _read(self, session: Session, login: str) -> dict[str, Any]:
         secrets = self.secrets()
-        wished = {
-            "obproxy_sys_password": secrets["obproxy_sys_password"],
-            "observer_sys_password": secrets["obproxy_proxyro_password"],
-        }
+        wished = {SYS: secrets["obproxy_sys_password"], PROXYRO: secrets["obproxy_proxyro_password"]}
+        given = secrets["obproxy_current_proxyro_password"]
         try:
             config = session.rows("SHOW PROXYCONFIG")
-            return reading(config, session.binary(), session.clusters(), login, wished)
+            return reading(config, session.binary(), session.clusters(), login, wished, given)
         except SqlError as error:
             return no_reading("unreachable", str(error))
 
@@ -71,7 +73,8 @@ def _question(arguments: dict[str, Any]) -> dict[str, Any]:
         "commands": arguments["commands"],
         "owner": "admin",
         "directories": ["/var/lib", "/etc"],
-        "files": [arguments[key] for key in ("fact_file", "pending_file", *(["record_file"] * arguments["record"]))],
+        "files": [arguments[key] for key in ("fact_file", "record_file", "pending_file", "done_file")],
+        "places": [arguments["agent_file"]],
         "executables": [arguments["agent_control"]],
         "seconds": _SECONDS,
     }

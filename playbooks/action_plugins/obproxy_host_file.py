@@ -18,7 +18,8 @@ class ActionModule(HostAction):
         "directory_mode": {"type": "str", "default": "0755"},
         "replace": {"type": "bool", "default": True},
         "keep": {"type": "bool", "default": False},
-        "prune": {"type": "bool", "default": False},
+        "signature": {"type": "str", "default": ""},
+        "prune": {"type": "list", "elements": "path", "default": []},
         "as_owner_of": {"type": "path"},
         "commands": {"type": "list", "elements": "list", "default": []},
         "rule": {"type": "str", "default": "The file can be brought to its wanted state"},
@@ -26,9 +27,9 @@ class ActionModule(HostAction):
     }
 
     def act(self, arguments: dict[str, Any]) -> Result:
-        file = {key: arguments[key] for key in ("path", "mode", "directory_mode", "replace", "keep", "prune")}
+        file = {key: arguments[key] for key in ("path", "mode", "directory_mode", "replace", "keep", "signature")}
         file["text"] = (arguments["content"] or "") if arguments["state"] == "present" else None
-        options = {key: arguments[key] for key in ("as_owner_of", "commands")}
+        options = {key: arguments[key] for key in ("as_owner_of", "commands", "prune")}
         result = self.converge(arguments["rule"], [file], **options)
         if arguments["obproxy_server"] is not None:
             result["obproxy_server"] = arguments["obproxy_server"]

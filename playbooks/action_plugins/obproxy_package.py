@@ -54,6 +54,7 @@ class ActionModule(HostAction):
             )
         if self.checking:
             return {"changed": True, "msg": f"would install {wanted}"}
+        self.note_done(installed=True)
         # The release ends in the distribution's tag, which the wanted version does not name (facts/obproxy.md 1.1).
         command = f"timeout {_SECONDS} {manager} -y -q install {shlex.quote(wanted + '*')}"
         ended = self.execute(command)

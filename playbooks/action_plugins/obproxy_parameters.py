@@ -1,6 +1,5 @@
 """Action plugin obproxy_parameters: brings an OBProxy's parameters to the wished values by SQL (see library/)."""
 
-import json
 import sys
 from pathlib import Path
 from typing import Any, ClassVar
@@ -9,38 +8,45 @@ sys.path.append(str(Path(__file__).parents[1] / "module_utils"))  # Ansible itse
 
 from obproxy_takeover.action import HostAction, Result
 from obproxy_takeover.rules import Broken
-from obproxy_takeover.sql import SqlError, apply
-from obproxy_takeover.values import NEVER_SYNCED, Difference, differences, unknown, why_not_settable
+from obproxy_takeover.values import Difference, differences, is_synced, undoing, unknown, why_not_settable
 
 
 class ActionModule(HostAction):
     OPTIONS: ClassVar[dict[str, Any]] = {
         "wished": {"type": "dict", "required": True},
+        # "former": what a takeover has set goes back to the record, for a rollback.
+        "target": {"type": "str", "choices": ["wished", "former"], "default": "wished"},
         "allow_restart": {"type": "bool", "default": False},
-        "pending_file": {"type": "path"},
     }
 
     def act(self, arguments: dict[str, Any]) -> Result:
         return self.not_yet() or self._act(arguments)
 
     def _act(self, arguments: dict[str, Any]) -> Result:
-        wished, facts = arguments["wished"], self.facts
+        facts, wished, notes = self.facts, arguments["wished"], []
+        if backwards := arguments["target"] == "former":
+            recorded = facts["recorded"]
+            wished, notes = undoing([recorded.get("wished", {}), wished], recorded["parameters"], facts["parameters"])
         todo = differences(wished, facts["parameters"], facts["restart_parameters"])
-        self._require_settable(wished, todo, arguments["allow_restart"])
-        left_out = sorted(NEVER_SYNCED & wished.keys())
+        self._require_settable(wished, todo, arguments["allow_restart"] or backwards)
+        if left_out := sorted(name for name in wished if not is_synced(name)):
+            notes.append(f"never the same for all: {', '.join(left_out)}")
         result: Result = {
             "changed": bool(todo),
-            "msg": _summary(todo, left_out),
+            "msg": "; ".join([_summary(todo), *notes]),
             "diff": {
                 "before": "".join(f"{one.name}={one.before}\n" for one in todo),
                 "after": "".join(f"{one.name}={one.after}\n" for one in todo),
             },
         }
-        if todo and not self.checking:
-            self._apply(todo)
-        pending = sorted({*facts["pending_restart"], *(one.name for one in todo if one.needs_restart)})
+        if not todo or self.checking:
+            return result
+        restart = {one.name for one in todo if one.needs_restart}
+        # Going back to what a process that was not restarted runs with anyway, nothing waits any more.
+        unmoved = backwards and not facts["done"].get("restarted")
+        pending = sorted(set(facts["pending_restart"]) - restart if unmoved else {*facts["pending_restart"], *restart})
+        self.set_parameters(todo, pending)
         if pending != facts["pending_restart"]:
-            self._remember(pending, arguments["pending_file"])
             result["ansible_facts"] = {"obproxy": facts | {"pending_restart": pending}}
             result["obproxy_server"] = {"pending_restart": pending}
         return result
@@ -68,28 +74,6 @@ class ActionModule(HostAction):
                 "(then the values are stored and reported as pending until it is restarted)",
             )
 
-    def _apply(self, todo: list[Difference]) -> None:
-        with self.tunnels() as tunnels:
-            _, _, session = self.admin_session(tunnels)
-            with session:
-                try:
-                    apply(session, todo)
-                except SqlError as error:
-                    raise Broken(
-                        "OBProxy accepts every wished parameter",
-                        str(error),
-                        "correct the value in the cluster's obproxy_parameters; the values set before it were put back",
-                    ) from error
 
-    def _remember(self, pending: list[str], path: str | None) -> None:
-        """A value that waits for a restart looks applied in SHOW PROXYCONFIG, so a file keeps it in mind."""
-        if path is None:
-            return
-        note = {"started": self.facts["process"]["started"], "parameters": pending}
-        file = {"path": path, "text": json.dumps(note) + "\n", "mode": "0600", "directory_mode": "0700"}
-        self.converge("The host remembers which parameters wait for a restart", [file])
-
-
-def _summary(todo: list[Difference], left_out: list[str]) -> str:
-    text = f"{len(todo)} parameters differ: {', '.join(one.name for one in todo)}" if todo else "no parameter differs"
-    return f"{text}; never the same for all: {', '.join(left_out)}" if left_out else text
+def _summary(todo: list[Difference]) -> str:
+    return f"{len(todo)} parameters differ: {', '.join(one.name for one in todo)}" if todo else "no parameter differs"

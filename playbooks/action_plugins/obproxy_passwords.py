@@ -8,20 +8,20 @@ sys.path.append(str(Path(__file__).parents[1] / "module_utils"))  # Ansible itse
 
 from obproxy_takeover.action import HostAction, Result
 from obproxy_takeover.masking import stage_one
+from obproxy_takeover.record import PROXYRO, SYS, unsealed
 from obproxy_takeover.rules import Broken
 from obproxy_takeover.sql import Session, SqlError
 from obproxy_takeover.tunnel import Tunnels
 from obproxy_takeover.values import why_not_settable
 from obproxy_takeover.versions import is_older
 
-PROXYRO = "observer_sys_password"
-SYS = "obproxy_sys_password"
 _PROXYRO_SINCE = "3.2.0"  # before it the password was a constant (facts/obproxy.md 4.3)
+_UNKNOWN = "nobody knows what it was (OBProxy keeps only a hash); {} can tell"
 
 
 class ActionModule(HostAction):
     OPTIONS: ClassVar[dict[str, Any]] = {
-        # "wished": as the cluster wants; "former": root@proxysys back to obproxy_current_sys_password, for a rollback.
+        # "wished": as the cluster wants; "former": as recorded before the takeover, for a rollback.
         "target": {"type": "str", "choices": ["wished", "former"], "default": "wished"},
     }
 
@@ -41,24 +41,21 @@ class ActionModule(HostAction):
             with self.tunnels() as tunnels:
                 self._set(tunnels, wanted)
         names = "".join(f"{name}\n" for name in wanted)
-        done = f"set: {', '.join(wanted)}" if wanted else "every password is as wished already"
+        done = f"set: {', '.join(wanted)}" if wanted else f"no password had to be set to the {arguments['target']} one"
         return {
             "changed": bool(wanted),
             "msg": "; ".join([done, *notes]),
             "diff": {
                 "before": names.replace("\n", ": another password\n"),
-                "after": names.replace("\n", ": as wished\n"),
+                "after": names.replace("\n", f": {arguments['target']}\n"),
             },
         }
 
     def _wanted(self, target: str) -> tuple[dict[str, str], list[str]]:
         """Which password parameters have to be set to what plain text, root@proxysys last; and what to tell."""
-        secrets, facts = self.secrets(), self.facts
         if target == "former":
-            former = secrets["obproxy_current_sys_password"]
-            if former is None:
-                return {}, ["the former password of root@proxysys is not known (obproxy_current_sys_password)"]
-            return ({} if facts["login"] == "given" else {SYS: former}), []
+            return self._former()
+        secrets, facts = self.secrets(), self.facts
         as_wished, notes, wanted = facts["passwords_as_wished"], [], {}
         if secrets["obproxy_proxyro_password"] is not None and not as_wished.get(PROXYRO, False):
             if is_older(facts["version"] or "0", _PROXYRO_SINCE):
@@ -68,6 +65,22 @@ class ActionModule(HostAction):
         if secrets["obproxy_sys_password"] is not None and not as_wished.get(SYS, False):
             wanted[SYS] = secrets["obproxy_sys_password"]
         return wanted, notes
+
+    def _former(self) -> tuple[dict[str, str], list[str]]:
+        """What this takeover has replaced and somebody knows. OBProxy shows a hash, and a hash cannot be set by SQL
+        (facts/obproxy.md 11.3), so what nobody knows is told by name."""
+        secrets, facts = self.secrets(), self.facts
+        recorded, as_wished = facts["recorded"], facts["passwords_as_wished"]
+        known = unsealed(recorded, secrets["obproxy_sys_password"])
+        known |= {SYS: ""} if recorded["login"] == "empty" else {}
+        given = {SYS: "obproxy_current_sys_password", PROXYRO: "obproxy_current_proxyro_password"}
+        known |= {name: secret for name, variable in given.items() if (secret := secrets[variable]) is not None}
+        before = recorded.get("passwords_as_wished", {})
+        replaced = [name for name in (PROXYRO, SYS) if as_wished.get(name, False) and not before.get(name, False)]
+        lost = {name: _UNKNOWN.format(given[name]) for name in replaced if name not in known}
+        lost |= {name: f"what it was {why}" for name in replaced if (why := why_not_settable(known.get(name, "")))}
+        notes = [f"{name} stays as it is: {why}" for name, why in lost.items()]
+        return {name: known[name] for name in replaced if name not in lost}, notes
 
     def _set(self, tunnels: Tunnels, wanted: dict[str, str]) -> None:
         _, former, session = self.admin_session(tunnels)

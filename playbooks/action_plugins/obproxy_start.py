@@ -37,6 +37,7 @@ class ActionModule(HostAction):
             )
         if self.checking:
             return {"changed": True, "msg": "would start the OBProxy"}
+        self.note_done(started=True)
         self._start(facts, arguments)
         found = self.rediscover()
         return self._healthy(found["ansible_facts"]["obproxy"]) | {

@@ -37,9 +37,11 @@ class ActionModule(HostAction):
             "sql_port": facts["sql_port"],
             **{key: row.get(key) for key in ("version", "home", "owner", "exporter_port", "start_mode")},
         }
+        text = json.dumps(note, indent=2, sort_keys=True) + "\n"
+        former = (facts["recorded"] or facts)["local_fact"]
         result = self.converge(
             "The host keeps a note of who manages its OBProxy",
-            [{"path": arguments["fact_file"], "text": json.dumps(note, indent=2, sort_keys=True) + "\n"}],
+            [{"path": arguments["fact_file"], "text": text, "keep": former is not None}],
             process={key: facts["process"][key] for key in ("pid", "started")},
         )
         return result | {"msg": f"OBProxy {row['version']} is healthy, pid {row['pid']}", "obproxy_server": row}
@@ -50,7 +52,7 @@ class ActionModule(HostAction):
         try:
             with self.tunnels() as tunnels:
                 _, _, session = self.log_in(
-                    tunnels, port, sorted(self.candidates(), key=lambda one: one[0] != "cluster")
+                    tunnels, port, sorted(self.candidates(None), key=lambda one: one[0] != "cluster")
                 )
                 with session:
                     session.ping()

@@ -11,8 +11,9 @@ description:
   - Changes nothing. A refused login is a fact (C(login)), not a failure.
 notes:
   - Check mode and diff mode are honoured by the action plugin.
-  - Passwords are read from the variables C(obproxy_current_sys_password), C(obproxy_sys_password) and
-    C(obproxy_proxyro_password), never from arguments, which callbacks may record.
+  - Passwords are read from the variables C(obproxy_sys_password), C(obproxy_proxyro_password) and what the takeover
+    replaces, C(obproxy_current_sys_password) and C(obproxy_current_proxyro_password), never from arguments, which
+    callbacks may record.
 options:
   sql_port:
     description: The port at which clients reach the OBProxy.
@@ -42,12 +43,16 @@ options:
     description: The agent's control program.
     type: path
     default: /home/admin/ocp_agent/bin/ocp_agentctl
+  agent_file:
+    description: The file that tells the agent about the OBProxy; only to know which directories it lacks.
+    type: path
+    default: /home/admin/ocp_agent/conf/module_config/obproxy.yaml
   state_directory:
     description: Where a takeover keeps its record on the host.
     type: path
     default: /var/lib/obproxy-takeover
   record:
-    description: Read the record of the state before the takeover too, for a rollback.
+    description: Tell the record of the state before the takeover whole, for a rollback, not without its parameters.
     type: bool
     default: false
   fact_file:

@@ -39,10 +39,15 @@ options:
     description: Put a former file aside at the first write, and back at a removal.
     type: bool
     default: false
+  signature:
+    description: What only the takeover's own file holds; one without it is not removed, and put aside if I(keep).
+    type: str
+    default: ""
   prune:
-    description: Remove the directory with the last file in it.
-    type: bool
-    default: false
+    description: Directories to remove when they are empty afterwards.
+    type: list
+    elements: path
+    default: []
   as_owner_of:
     description: Act as the owner of this path instead of root.
     type: path

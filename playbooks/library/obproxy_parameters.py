@@ -11,8 +11,9 @@ description:
   - Parameters that are per server or secret are never set.
 notes:
   - Check mode and diff mode are honoured by the action plugin.
-  - Passwords are read from the variables C(obproxy_current_sys_password), C(obproxy_sys_password) and
-    C(obproxy_proxyro_password), never from arguments, which callbacks may record.
+  - Passwords are read from the variables C(obproxy_sys_password), C(obproxy_proxyro_password) and what the takeover
+    replaces, C(obproxy_current_sys_password) and C(obproxy_current_proxyro_password), never from arguments, which
+    callbacks may record.
 options:
   wished:
     description: Values by name.
@@ -22,9 +23,11 @@ options:
     description: Set parameters that act only after a restart too, and remember them as pending.
     type: bool
     default: false
-  pending_file:
-    description: Where on the host the pending ones are remembered.
-    type: path
+  target:
+    description: C(wished), or C(former) to put back what was recorded before the takeover set it.
+    type: str
+    choices: [wished, former]
+    default: wished
 """
 
 EXAMPLES = r"""

@@ -11,11 +11,12 @@ description:
   - OBProxy before 3.2.0 cannot be told proxyro's password; that is reported.
 notes:
   - Check mode and diff mode are honoured by the action plugin.
-  - Passwords are read from the variables C(obproxy_current_sys_password), C(obproxy_sys_password) and
-    C(obproxy_proxyro_password), never from arguments, which callbacks may record.
+  - Passwords are read from the variables C(obproxy_sys_password), C(obproxy_proxyro_password) and what the takeover
+    replaces, C(obproxy_current_sys_password) and C(obproxy_current_proxyro_password), never from arguments, which
+    callbacks may record.
 options:
   target:
-    description: C(wished) as the cluster wants; C(former) sets root@proxysys back to C(obproxy_current_sys_password).
+    description: C(wished) as the cluster wants; C(former) as they were before, where that is recorded or given.
     type: str
     choices: [wished, former]
     default: wished

@@ -11,8 +11,9 @@ description:
   - A second instance is never started.
 notes:
   - Check mode and diff mode are honoured by the action plugin.
-  - Passwords are read from the variables C(obproxy_current_sys_password), C(obproxy_sys_password) and
-    C(obproxy_proxyro_password), never from arguments, which callbacks may record.
+  - Passwords are read from the variables C(obproxy_sys_password), C(obproxy_proxyro_password) and what the takeover
+    replaces, C(obproxy_current_sys_password) and C(obproxy_current_proxyro_password), never from arguments, which
+    callbacks may record.
 options:
   state:
     description: C(stopped) is for the rollback of a start.

@@ -10,8 +10,9 @@ description:
   - Then writes the local fact that says who manages the OBProxy.
 notes:
   - Check mode and diff mode are honoured by the action plugin.
-  - Passwords are read from the variables C(obproxy_current_sys_password), C(obproxy_sys_password) and
-    C(obproxy_proxyro_password), never from arguments, which callbacks may record.
+  - Passwords are read from the variables C(obproxy_sys_password), C(obproxy_proxyro_password) and what the takeover
+    replaces, C(obproxy_current_sys_password) and C(obproxy_current_proxyro_password), never from arguments, which
+    callbacks may record.
 options:
   fact_file:
     description: The local fact.

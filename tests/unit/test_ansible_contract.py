@@ -66,7 +66,7 @@ def _options() -> dict[str, Any]:
 def test_every_variable_is_typed_and_every_typed_one_is_used() -> None:
     no_variables = {*PLUGINS, *_roles(), "obproxy_server"} - {"obproxy_parameters"}  # a plugin and a variable
     used = set(re.findall(r"\bobproxy_[a-z_]+\b|\bocp_host_id\b", _texts())) - no_variables
-    by_plugins = {"obproxy_current_sys_password", "obproxy_sys_password", "obproxy_proxyro_password"}
+    by_plugins = {name for name in _options() if name.endswith("_password")}
     assert used | by_plugins == _options().keys()
 
 

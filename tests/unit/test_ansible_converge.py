@@ -10,9 +10,10 @@ from obproxy_takeover.programs.converge import KEPT, Problem, converge
 
 
 def _wanted(path: Path, text: str | None, **options: Any) -> dict[str, Any]:
-    usual = {"mode": "0640", "replace": True, "directory_mode": "0755", "keep": False, "prune": False}
+    usual = {"mode": "0640", "replace": True, "directory_mode": "0755", "keep": False, "signature": ""}
     file = usual | {key: value for key, value in options.items() if key in usual} | {"path": str(path), "text": text}
     rest: dict[str, Any] = {"check": False, "as_owner_of": None, "commands": [], "process": None, "seconds": 5}
+    rest["prune"] = []
     return rest | {key: value for key, value in options.items() if key in rest} | {"files": [file]}
 
 
@@ -52,16 +53,16 @@ def test_check_mode_only_tells(tmp_path: Path) -> None:
 def test_removes_and_prunes(tmp_path: Path) -> None:
     path = tmp_path / "own" / "file"
     converge(_wanted(path, "a"))
-    assert converge(_wanted(path, None, prune=True))["changed"][0]["before"] == "a"
+    assert converge(_wanted(path, None, prune=[str(path.parent)]))["changed"][0]["before"] == "a"
     assert _names(tmp_path) == []
-    assert converge(_wanted(path, None, prune=True))["changed"] == []
+    assert converge(_wanted(path, None, prune=[str(path.parent)]))["changed"] == []
 
 
 def test_pruning_spares_others_files(tmp_path: Path) -> None:
     path = tmp_path / "own" / "file"
     converge(_wanted(path, "a"))
     (tmp_path / "own" / "other").touch()
-    converge(_wanted(path, None, prune=True))
+    converge(_wanted(path, None, prune=[str(path.parent)]))
     assert _names(tmp_path / "own") == ["other"]
 
 
@@ -73,6 +74,38 @@ def test_a_kept_file_comes_back(tmp_path: Path) -> None:
     assert (tmp_path / f"agent.yaml{KEPT}").read_text() == "theirs"
     converge(_wanted(path, None, keep=True))
     assert path.read_text() == "theirs" and _names(tmp_path) == ["agent.yaml"]
+
+
+def test_without_the_signature_it_is_somebody_else_s(tmp_path: Path) -> None:
+    path, signed = tmp_path / "agent.yaml", {"keep": True, "signature": "# ours"}
+    path.write_text("theirs")
+    assert converge(_wanted(path, None, **signed))["changed"] == []
+    path.write_text("# ours, of an earlier takeover")
+    converge(_wanted(path, "# ours, newer", **signed))
+    assert _names(tmp_path) == ["agent.yaml"]
+    converge(_wanted(path, None, **signed))
+    assert _names(tmp_path) == []
+
+
+def test_a_refused_change_leaves_the_former_file_itself(tmp_path: Path) -> None:
+    path = tmp_path / "agent.yaml"
+    path.write_text("theirs")
+    path.chmod(0o600)
+    before = path.stat()
+    with pytest.raises(Problem):
+        converge(_wanted(path, "ours", keep=True, commands=[["false"]]))
+    assert (path.stat().st_ino, path.stat().st_mode) == (before.st_ino, before.st_mode)
+    assert _names(tmp_path) == ["agent.yaml"]
+
+
+def test_check_mode_tells_which_directories_would_go(tmp_path: Path) -> None:
+    path = tmp_path / "own" / "deep" / "file"
+    converge(_wanted(path, "a"))
+    prune = [str(tmp_path / "own"), str(path.parent)]
+    checked = converge(_wanted(path, None, prune=prune, check=True))["changed"]
+    assert path.exists() and len(checked) == 3
+    assert converge(_wanted(path, None, prune=prune))["changed"] == checked
+    assert _names(tmp_path) == []
 
 
 def test_a_link_is_refused(tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ def _host(*processes: Facts, **other: Any) -> Facts:
         "disks": [],
         "files": [{"path": path, "text": None} for path in (FACT, RECORD, PENDING)],
         "leftovers": [],
+        "absent_directories": [],
         "executables": [],
         "packages": ["obproxy-4.3.1.0-1.el7.x86_64"],
         "package": "obproxy-4.3.1.0-1.el7.x86_64",
@@ -67,6 +68,8 @@ def _wanted(**other: Any) -> Facts:
         "fact_file": FACT,
         "record_file": RECORD,
         "pending_file": PENDING,
+        "done_file": "/var/done.json",
+        "record": True,
         "asked": {},
     }
     return usual | other

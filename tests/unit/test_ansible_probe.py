@@ -82,7 +82,26 @@ def test_leftovers_of_a_killed_run(tmp_path: Path) -> None:
     ]
 
 
-def test_the_whole_program_as_a_host_runs_it(tmp_path: Path) -> None:
+def interpreters() -> list[str]:
+    """This one, and of each older Python that pyenv has installed one: hosts have older ones than the controller."""
+    found = {sys.version_info[:2]: sys.executable}
+    for path in (Path.home() / ".pyenv" / "versions").glob("3.*/bin/python3"):
+        major, minor = path.parents[1].name.split(".")[:2]
+        if minor.isdecimal() and int(minor) >= 6:
+            found.setdefault((int(major), int(minor)), str(path))
+    return sorted(found.values())
+
+
+@pytest.mark.parametrize("python", interpreters())
+@pytest.mark.parametrize("name", ["converge", "restart", "start", "stop"])
+def test_programs_can_be_read_by_old_interpreters(python: str, name: str) -> None:
+    text = program(name, {}).decode().rpartition("import binascii")[0]
+    ended = subprocess.run([python, "-IS", "-"], input=text.encode(), capture_output=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("python", interpreters())
+def test_the_whole_program_as_a_host_runs_it(tmp_path: Path, python: str) -> None:
     fact = tmp_path / "obproxy.fact"
     fact.write_text(json.dumps({"managed_by": "x"}))
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -94,11 +113,12 @@ def test_the_whole_program_as_a_host_runs_it(tmp_path: Path) -> None:
             "owner": "root",
             "directories": [str(tmp_path)],
             "files": [str(fact), str(tmp_path / "none")],
+            "places": [str(tmp_path / "a" / "b" / "file")],
             "executables": ["/bin/sh", "/none"],
             "seconds": 30,
         }
         ended = subprocess.run(
-            [sys.executable, "-IS", "-"], input=program("probe", question), capture_output=True, check=True, timeout=60
+            [python, "-IS", "-"], input=program("probe", question), capture_output=True, check=True, timeout=60
         )
     assert ended.stderr == b""
     found = answer_in(ended.stdout.decode())
@@ -108,6 +128,7 @@ def test_the_whole_program_as_a_host_runs_it(tmp_path: Path) -> None:
         {"path": str(tmp_path / "none"), "text": None},
     ]
     assert found["executables"] == ["/bin/sh"]
+    assert found["absent_directories"] == [str(tmp_path / "a"), str(tmp_path / "a" / "b")]
     assert found["missing_commands"] == ["no-such-command"]
     assert found["host"]["architecture"] and found["disks"][0]["path"] == str(tmp_path)
 

@@ -4,6 +4,7 @@ An Ansible module would cost 0.2 s on the host for unpacking itself; a program o
 (facts/ansible-speed.md). Such a program sees its arguments as data only (`remote.program`).
 """
 
+import json
 import os
 import shlex
 from typing import Any, ClassVar
@@ -13,15 +14,20 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 
 from .masking import scrub
+from .record import SYS, unsealed
 from .remote import NoAnswer, answer_in, program
 from .rules import Broken, Unreachable
-from .sql import Denied, Session, SqlError, log_in
+from .sql import Denied, Session, SqlError, apply, log_in
 from .tunnel import TunnelError, Tunnels
+from .values import Difference
 
 Result = dict[str, Any]
 _MARK = "OBPROXY_TAKEOVER"
 # The variables with secrets are read here and never passed as task arguments, which callbacks may record.
-SECRETS = ("obproxy_current_sys_password", "obproxy_sys_password", "obproxy_proxyro_password")
+SECRETS = (
+    *("obproxy_current_sys_password", "obproxy_current_proxyro_password"),
+    *("obproxy_sys_password", "obproxy_proxyro_password"),
+)
 
 
 class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
@@ -57,6 +63,17 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
                 "run playbooks/takeover.yml, or import playbooks/tasks/discover.yml before the role",
             )
         return dict(found)
+
+    def own_file(self, name: str) -> str:
+        """The path of one of the takeover's own files on the host: before, pending, done."""
+        facts = self.facts
+        return f"{facts['asked']['state_directory']}/{name}-{facts['sql_port']}.json"
+
+    def note_done(self, **what: Any) -> None:
+        """Write down, before it is done, what a rollback may undo: only what this takeover has done itself."""
+        done = json.dumps(self.facts["done"] | what, sort_keys=True) + "\n"
+        file = {"path": self.own_file("done"), "text": done, "mode": "0600", "directory_mode": "0700"}
+        self.converge("The host keeps a note of what the takeover does", [file])
 
     @property
     def checking(self) -> bool:
@@ -162,18 +179,20 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
                 return self.log_in(tunnels, port, candidates)
             raise SqlError(error.code, tunnels.said() or str(error)) from error
 
-    def candidates(self) -> list[tuple[str, str]]:
-        """The passwords to try for root@proxysys, in order: given, the cluster's, empty (facts/obproxy.md 4.3)."""
+    def candidates(self, record: Result | None) -> list[tuple[str, str]]:
+        """The passwords to try for root@proxysys, in order: given, the cluster's, the recorded one, empty
+        (facts/obproxy.md 4.3)."""
         secrets = self.secrets()
         given, cluster = secrets["obproxy_current_sys_password"], secrets["obproxy_sys_password"]
-        named = [("given", given), ("cluster", cluster), ("empty", "")]
+        recorded = unsealed(record, cluster).get(SYS)
+        named = [("given", given), ("cluster", cluster), ("recorded", recorded), ("empty", "")]
         return [(name, password) for name, password in named if password is not None]
 
     def admin_session(self, tunnels: Tunnels) -> tuple[str, str, Session]:
         """A session with whichever password works; raises Broken when none does."""
         port = int(self.facts["sql_port"])
         try:
-            return self.log_in(tunnels, port, self.candidates())
+            return self.log_in(tunnels, port, self.candidates(self.facts["recorded"]))
         except SqlError as error:
             raise Broken(
                 "root@proxysys can log in with the given, the cluster's or the empty password",
@@ -182,10 +201,40 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
                 "direct run",
             ) from error
 
+    def set_parameters(self, todo: list[Difference], pending: list[str]) -> None:
+        """Set parameters by SQL, all or none; raises Broken.
+
+        A value that waits for a restart looks applied in SHOW PROXYCONFIG, so a file keeps `pending` in mind: written
+        before, since the run may be ended at any moment.
+        """
+        former = self.facts["pending_restart"]
+        self._remember(pending, former)
+        with self.tunnels() as tunnels:
+            _, _, session = self.admin_session(tunnels)
+            with session:
+                try:
+                    apply(session, todo)
+                except SqlError as error:
+                    self._remember(former, pending)
+                    raise Broken(
+                        "OBProxy accepts every wished parameter",
+                        str(error),
+                        "correct the value in the cluster's obproxy_parameters; the values set before it were put back",
+                    ) from error
+
+    def _remember(self, pending: list[str], former: list[str]) -> None:
+        if pending == former:
+            return
+        note = {"started": self.facts["process"]["started"], "parameters": pending}
+        text = json.dumps(note) + "\n" if pending else None
+        file = {"path": self.own_file("pending"), "text": text, "mode": "0600", "directory_mode": "0700"}
+        self.converge("The host remembers which parameters wait for a restart", [file])
+
     def converge(self, rule: str, files: list[dict[str, Any]], **options: Any) -> Result:
         """Bring files on the host to wanted texts (`programs.converge`); the result tells `changed` and `diff`."""
         wanted: Result = {"check": self.checking, "as_owner_of": None, "commands": [], "process": None, "seconds": 60}
-        usual = {"mode": "0644", "replace": True, "directory_mode": "0755", "keep": False, "prune": False}
+        wanted["prune"] = []
+        usual = {"mode": "0644", "replace": True, "directory_mode": "0755", "keep": False, "signature": ""}
         answer = self.on_host("converge", wanted | options | {"files": [usual | file for file in files]})
         if answer.get("problem"):
             raise Broken(rule, answer["problem"], "see what was found; nothing was left half done, so run it again")

@@ -10,6 +10,7 @@ from pathlib import PurePosixPath as Path
 from typing import Any
 
 from .masking import MASK, is_secret, stage_one
+from .record import PROXYRO
 from .versions import name_of_package, version_in, version_of_package
 
 Facts = dict[str, Any]
@@ -41,7 +42,9 @@ def assemble(host: Facts, sql: Facts, wanted: Facts) -> Facts:
         "disks": host["disks"],
         "agent": {"home": wanted["agent_home"], "present": wanted["agent_control"] in host["executables"]},
         "local_fact": local_fact(host["files"], wanted["fact_file"]),
-        "recorded": note_at(host["files"], wanted["record_file"]),
+        "recorded": recorded(note_at(host["files"], wanted["record_file"]), whole=wanted["record"]),
+        "done": note_at(host["files"], wanted["done_file"]) or {},
+        "absent_directories": host["absent_directories"],
         "pending_restart": pending_restart(note_at(host["files"], wanted["pending_file"]), proxy),
         "leftovers": host["leftovers"],
         **sql,
@@ -116,7 +119,9 @@ def holder_of(port: int, host: Facts) -> Facts | None:
     holder: Facts | None = host["holders"].get(str(port), unknown if user is not None else None)
     if holder is None:
         return None
-    return holder | {"told": f"{holder['comm'] or 'a process'} (pid {holder['pid'] or '?'}, owner {holder['owner']})"}
+    return dict(holder) | {
+        "told": f"{holder['comm'] or 'a process'} (pid {holder['pid'] or '?'}, owner {holder['owner']})"
+    }
 
 
 def local_fact(files: list[Facts], path: str) -> Facts | None:
@@ -132,6 +137,11 @@ def note_at(files: list[Facts], path: str) -> Facts | None:
     """The JSON object in one of the takeover's own files, None when there is none."""
     text = next((found["text"] for found in files if found["path"] == path), None)
     return None if text is None else json_object(text)
+
+
+def recorded(note: Facts | None, *, whole: bool) -> Facts | None:
+    """The record of the state before the takeover; three hundred parameters of it only for a rollback."""
+    return note if whole or note is None else {key: note[key] for key in note if key not in ("parameters", "wished")}
 
 
 def json_object(text: str) -> Facts | None:
@@ -174,11 +184,17 @@ def drift(facts: Facts, wanted: Facts) -> list[str]:
 
 
 def reading(
-    config: Sequence[Mapping[str, Any]], binary: str, clusters: list[str], login: str, wished: Mapping[str, str | None]
+    config: Sequence[Mapping[str, Any]],
+    binary: str,
+    clusters: list[str],
+    login: str,
+    wished: Mapping[str, str | None],
+    given: str | None = None,
 ) -> Facts:
     """The SQL half of the fact, from SHOW PROXYCONFIG's rows read by column name (facts/obproxy.md trap 6).
 
     `wished` maps the names of password parameters to the wished plain text, None where the cluster wishes nothing.
+    `given` is what proxyro's password is said to be now.
     """
     raw = {str(row["name"]): str(row["value"] or "") for row in config}
     url = raw.get("obproxy_config_server_url", "")
@@ -193,6 +209,7 @@ def reading(
         "passwords_as_wished": {
             name: raw.get(name) == stage_one(password) for name, password in wished.items() if password is not None
         },
+        "proxyro_as_given": given is not None and raw.get(PROXYRO) == stage_one(given),
         "clusters": sorted(set(clusters)),
         "start_mode": "config_url" if url else "rs_list",
         "config_server_url": url,

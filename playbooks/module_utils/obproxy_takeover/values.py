@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from .masking import is_secret
+
 # Per OBProxy server or secret: one cluster-wide value for them would break a proxy (facts/obproxy.md 5.2).
 NEVER_SYNCED = frozenset(
     {
@@ -29,6 +31,11 @@ class Difference:
     before: str
     after: str
     needs_restart: bool
+
+
+def is_synced(name: str) -> bool:
+    """Whether a takeover may set a parameter: it is neither one server's own nor a secret."""
+    return name not in NEVER_SYNCED and not is_secret(name)
 
 
 def text_of(value: object) -> str:
@@ -88,14 +95,34 @@ def differences(
     found = [
         Difference(name=name, before=current[name], after=text_of(value), needs_restart=name in restart)
         for name, value in wished.items()
-        if name not in NEVER_SYNCED and name in current and not same(name, current[name], text_of(value))
+        if is_synced(name) and name in current and not same(name, current[name], text_of(value))
     ]
     return sorted(found, key=lambda difference: (difference.name != "client_session_id_version", difference.name))
 
 
+def undoing(
+    wishes: Iterable[Mapping[str, object]], before: Mapping[str, str], now: Mapping[str, str]
+) -> tuple[dict[str, str], list[str]]:
+    """What brings back the values from before a takeover: those to set, and sentences about those that stay.
+
+    `wishes` are all that may have been set; a value that is neither that nor the former one is somebody else's.
+    """
+    former, stays = {}, []
+    for name in sorted({name for wish in wishes for name in wish if is_synced(name) and name in before}):
+        if name not in now or same(name, now[name], before[name]):
+            continue
+        if not any(same(name, now[name], text_of(wish[name])) for wish in wishes if name in wish):
+            stays.append(f"{name} stays '{now[name]}': somebody has set that since")
+        elif why := why_not_settable(before[name]):
+            stays.append(f"{name} stays '{now[name]}': its former value {why}")
+        else:
+            former[name] = before[name]
+    return former, stays
+
+
 def unknown(wished: Mapping[str, object], current: Mapping[str, str]) -> list[str]:
     """Wished names that this OBProxy does not have."""
-    return sorted(name for name in wished if name not in current and name not in NEVER_SYNCED)
+    return sorted(name for name in wished if name not in current and is_synced(name))
 
 
 def alter_statement(name: str, value: str) -> str:

@@ -113,6 +113,8 @@ def _prepare(home: Path, options: Options, arguments: list[str], release: Releas
     store.save(settings.stored())
     store.commit()
     _check(settings)
+    if fatal := [definition.name for definition, value in settings if simulation.is_fatal(definition.name, value)]:
+        raise StartError(f"fail to start with {', '.join(fatal)} ret=-4147")
     settings.put_unchecked("json_config_modified_time", time.strftime("%Y-%m-%d %H:%M:%S.000000"))
     return Proxy(
         release=release,

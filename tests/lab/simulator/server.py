@@ -158,7 +158,7 @@ class MetricsConnection(Stream):
         target = self._request.split(None, 2)[1:2]
         found = target == [b"/metrics"]
         body = self._metrics() if found else b"Not Found\n"
-        status = "200 OK" if found else "404 Not Found"
+        status = self._proxy.simulation.text("metrics", "200 OK") if found else "404 Not Found"
         head = f"HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\nConnection: close\r\n"
         self.send(head.encode() + b"\r\n" + body, close=True)
 

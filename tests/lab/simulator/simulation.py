@@ -20,6 +20,8 @@ class Simulation:
     die_after     seconds after which the process ends by itself; 0 = never
     read_only     bool: values cannot be stored, ALTER fails
     refuse        [parameter names] whose ALTER is refused as invalid
+    fatal         {parameter: value} with which no process starts
+    metrics       status of every answer of the exporter, such as "500 Broken" ("200 OK")
     """
 
     def __init__(self) -> None:
@@ -40,6 +42,10 @@ class Simulation:
     def refuses(self, parameter: str) -> bool:
         names = self._current().get("refuse", [])
         return isinstance(names, list) and parameter in names
+
+    def is_fatal(self, parameter: str, value: str) -> bool:
+        values = self._current().get("fatal", {})
+        return isinstance(values, dict) and values.get(parameter) == value
 
     def _current(self) -> Mapping[str, object]:
         try:

@@ -3,7 +3,9 @@
 In check mode it only says what it would do.
 """
 
-# ruff: noqa: PTH101, PTH103, PTH104, PTH106, PTH108, PTH110, PTH116, PTH118, PTH119, PTH120, PTH123, PTH208
+# importing pathlib would cost the host a third of this program's time
+# ruff: noqa: PTH101, PTH103, PTH104, PTH106, PTH108, PTH110, PTH112, PTH114, PTH116, PTH118, PTH119, PTH120
+# ruff: noqa: PTH123, PTH208
 
 import errno
 import json
@@ -30,7 +32,7 @@ def text_at(path: str) -> "str | None":
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     except OSError as error:
-        if error.errno == errno.ENOENT:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
             return None
         raise Problem(str(error)) from error
     with open(descriptor, encoding="utf-8", errors="replace", newline="") as file:
@@ -38,9 +40,12 @@ def text_at(path: str) -> "str | None":
 
 
 def same(path: str, text: "str | None", wanted: "dict[str, Any]") -> bool:
-    """Whether a file with this text is as wanted already; one that must not be replaced is, when it is there."""
-    if wanted["text"] is None or text is None:
-        return wanted["text"] is None and text is None
+    """Whether a file with this text is as wanted already. One that must not be replaced is, when it is there; and of
+    files to be removed those without the signature are somebody else's."""
+    if wanted["text"] is None:
+        return text is None or wanted["signature"] not in text
+    if text is None:
+        return False
     return not wanted["replace"] or (
         text == wanted["text"] and stat.S_IMODE(os.lstat(path).st_mode) == int(wanted["mode"], 8)
     )
@@ -62,23 +67,34 @@ def write(path: str, text: str, mode: int) -> None:
         raise
 
 
-def place(path: str, wanted: "dict[str, Any]") -> None:
-    """Write or remove one file, and the directory that only it needs. With `keep`, a file that was there before is
-    put aside by the first write and comes back instead of the removal."""
-    directory = os.path.dirname(path)
-    if wanted["text"] is not None:
-        if not os.path.exists(directory):
-            os.makedirs(directory, int(wanted["directory_mode"], 8))
-        if wanted["keep"] and os.path.exists(path) and not os.path.exists(path + KEPT):
-            os.link(path, path + KEPT)
-        write(path, wanted["text"], int(wanted["mode"], 8))
-        return
-    if wanted["keep"] and os.path.exists(path + KEPT):
-        os.rename(path + KEPT, path)
-        return
-    os.unlink(path)
-    if wanted["prune"] and not os.listdir(directory):
-        os.rmdir(directory)
+def place(path: str, text: "str | None", wanted: "dict[str, Any]") -> bool:
+    """Write or remove one file that holds `text`. With `keep`, somebody else's is put aside by the first write (then
+    the answer is true) and comes back instead of the removal, as it was."""
+    if wanted["text"] is None:
+        if wanted["keep"] and os.path.exists(path + KEPT):
+            os.rename(path + KEPT, path)
+        else:
+            os.unlink(path)
+        return False
+    if not os.path.exists(os.path.dirname(path)):
+        os.makedirs(os.path.dirname(path), int(wanted["directory_mode"], 8))
+    is_ours = text is None or (wanted["signature"] and wanted["signature"] in text)
+    aside = wanted["keep"] and not is_ours and not os.path.exists(path + KEPT)
+    if aside:
+        os.link(path, path + KEPT)
+    write(path, wanted["text"], int(wanted["mode"], 8))
+    return bool(aside)
+
+
+def emptied(directories: "list[str]", gone: "set[str]") -> "list[str]":
+    """Those of the directories that are empty once the paths in `gone` have been removed, the deepest first."""
+    found = []  # type: list[str]
+    for directory in sorted(directories, key=len, reverse=True):
+        if os.path.isdir(directory) and not os.path.islink(directory):
+            names = {os.path.join(directory, name) for name in os.listdir(directory)}
+            if not names - gone - set(found):
+                found.append(directory)
+    return found
 
 
 def run(commands: "list[list[str]]", seconds: int) -> None:
@@ -124,8 +140,9 @@ def still_runs(process: "dict[str, Any]") -> bool:
 
 
 def converge(wanted: "dict[str, Any]") -> "dict[str, Any]":
-    """`wanted`: files [{path, text or None, mode, replace, directory_mode, keep, prune}], check, as_owner_of, commands,
-    process, seconds. When a command fails the former texts are put back."""
+    """`wanted`: files [{path, text or None, mode, replace, directory_mode, keep, signature}], prune (directories to
+    remove when they are empty), check, as_owner_of, commands, process, seconds. When a command fails the former texts
+    are put back."""
     if wanted["process"] and not still_runs(wanted["process"]):
         raise Problem(f"the OBProxy with pid {wanted['process']['pid']} does not run any more")
     if wanted["as_owner_of"]:
@@ -135,14 +152,18 @@ def converge(wanted: "dict[str, Any]") -> "dict[str, Any]":
     done = []
     try:
         for item in [] if wanted["check"] else todo:
-            place(item["path"], item)
-            done.append(item)
+            done.append((item, place(item["path"], before[item["path"]], item)))
         run(wanted["commands"] if done else [], wanted["seconds"])
     except Problem:
-        for item in done:
-            place(item["path"], dict(item, text=before[item["path"]], keep=False))
+        for item, aside in done:
+            undo = dict(item, text=None if aside else before[item["path"]], keep=aside)
+            place(item["path"], item["text"], undo)
         raise
-    return {"changed": [{"path": item["path"], "before": before[item["path"]], "after": item["text"]} for item in todo]}
+    changed = [{"path": item["path"], "before": before[item["path"]], "after": item["text"]} for item in todo]
+    empty = emptied(wanted["prune"], {item["path"] for item in todo if item["text"] is None})
+    for directory in [] if wanted["check"] else empty:
+        os.rmdir(directory)
+    return {"changed": changed + [{"path": path, "before": "a directory\n", "after": None} for path in empty]}
 
 
 def main(wanted: "dict[str, Any]") -> None:

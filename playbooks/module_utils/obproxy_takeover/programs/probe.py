@@ -120,6 +120,7 @@ def process(pid: int, keywords: "list[str]") -> "dict[str, Any] | None":
         "exe": exe,
         "exe_deleted": deleted,
         "home": root or cwd,
+        "library_path": any(item.startswith("LD_LIBRARY_PATH=") for item in environment),
         "owner": owner,
         "cmdline": mask(" ".join(arguments))[:LONGEST_TEXT],
         "script": script_of(arguments, cwd),
@@ -241,6 +242,17 @@ def file(path: str) -> "dict[str, Any]":
     return {"path": path, "text": read(path)}
 
 
+def absent(files: "list[str]") -> "list[str]":
+    """The directories that would have to be made for these files."""
+    found = set()  # type: set[str]
+    for path in files:
+        above = os.path.dirname(path)
+        while not os.path.lexists(above):
+            found.add(above)
+            above = os.path.dirname(above)
+    return sorted(found)
+
+
 def leftovers(files: "list[str]") -> "list[str]":
     """Temporary files that a killed run left beside the files that a takeover writes (`converge.TEMPORARY`)."""
     places = sorted({os.path.dirname(path) for path in files})
@@ -264,7 +276,8 @@ def host() -> "dict[str, Any]":
 
 
 def probe(wanted: "dict[str, Any]") -> "dict[str, Any]":
-    """Everything in one pass. `wanted`: sql_port, keywords, commands, owner, directories, files, executables, seconds.
+    """Everything in one pass. `wanted`: sql_port, keywords, commands, owner, directories, files, places,
+    executables, seconds.
 
     Each of the processes carries the ports that it listens on; `sql_port` names the one that holds the SQL port.
     """
@@ -283,6 +296,7 @@ def probe(wanted: "dict[str, Any]") -> "dict[str, Any]":
         "disks": [disk(path) for path in wanted["directories"] + ([at_port["home"]] if at_port else [])],
         "files": [file(path) for path in wanted["files"]],
         "leftovers": leftovers(wanted["files"]),
+        "absent_directories": absent(wanted["files"] + wanted["places"]),
         "executables": [path for path in wanted["executables"] if os.access(path, os.X_OK)],
     }
     result.update(packages_and_commands(wanted, at_port))
