@@ -8,6 +8,7 @@ from typing import Any
 
 MARKER = "OBPROXY-RESULT "
 LONGEST_ANSWER = 1024 * 1024
+_USES = {"restart": ("start", "stop")}  # programs whose functions another one needs
 
 
 class NoAnswer(Exception):
@@ -16,7 +17,8 @@ class NoAnswer(Exception):
 
 @cache
 def _source(name: str) -> str:
-    return (Path(__file__).parent / "programs" / f"{name}.py").read_text()
+    directory = Path(__file__).parent / "programs"
+    return "\n\n".join((directory / f"{part}.py").read_text() for part in (*_USES.get(name, ()), name))
 
 
 def program(name: str, arguments: dict[str, Any]) -> bytes:

@@ -1,0 +1,53 @@
+"""Documentation of the action plugin of the same name, which does the work; ansible-doc and ansible-lint read it."""
+
+DOCUMENTATION = r"""
+module: obproxy_restart
+short_description: Make parameters act that need a restart
+author: the OBProxy takeover
+version_added: "0.1.0"
+description:
+  - Sets the wished parameters that act only after a restart, and restarts the OBProxy when there are such, or when
+    earlier ones still wait. Otherwise, and without consent, it changes nothing.
+  - From version 4.0 on by a hot restart, which refuses no connection and drains the open ones; before, and where the
+    process has an LD_LIBRARY_PATH, which a hot restart loses, by stopping its watchdog, then itself, and starting both
+    as they were.
+  - When the new process does not come up, the OBProxy is started with the former values, and the task fails.
+notes:
+  - Check mode and diff mode are honoured by the action plugin.
+  - Passwords are read from the variables C(obproxy_sys_password), C(obproxy_proxyro_password) and what the takeover
+    replaces, C(obproxy_current_sys_password) and C(obproxy_current_proxyro_password), never from arguments, which
+    callbacks may record.
+options:
+  wished:
+    description: Values by name; those that act at once are left to M(obproxy_parameters).
+    type: dict
+    default: {}
+  allow:
+    description: The consent.
+    type: bool
+    default: false
+  seconds:
+    description: How long a started one may take until it listens.
+    type: int
+    default: 60
+"""
+
+EXAMPLES = r"""
+- name: Restart it where that is needed, one host at a time
+  obproxy_restart:
+    wished: "{{ obproxy_parameters }}"
+    allow: "{{ obproxy_allow_restart }}"
+  throttle: 1
+"""
+
+RETURN = r"""
+obproxy_server:
+  description: What the service is to know about the OBProxy server.
+  returned: after a restart
+  type: dict
+broken:
+  description: The rules that do not hold, each with rule, found and remedy; msg tells the same to people.
+  returned: failure
+  type: list
+  elements: dict
+"""
