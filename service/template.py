@@ -1,6 +1,7 @@
 """The template of a takeover: the DAG, read from the playbook and the roles so that nothing is written twice.
 
-Order comes from `roles:` of playbooks/takeover.yml, everything else about a subtask from roles/<role>/meta/subtask.yml.
+Order comes from the roles that playbooks/takeover.yml imports, everything else about a subtask from
+roles/<role>/meta/subtask.yml.
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from service.errors import TemplateInvalid
 
 PLAYBOOK = "takeover.yml"
 ROLLBACK = "rollback.yml"
+_IMPORT = "ansible.builtin.import_role"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +45,18 @@ def load(project: Path) -> Template:
     plays = _read_yaml(playbook)
     if not isinstance(plays, list) or not all(isinstance(play, dict) for play in plays):
         raise TemplateInvalid(path=playbook, reason="is not a list of plays")
-    roles = [entry["role"] if isinstance(entry, dict) else entry for play in plays for entry in play.get("roles", [])]
+    roles = [role for play in plays for role in _roles(play)]
     subtasks = [_subtask(project / "roles" / role / "meta" / "subtask.yml", role) for role in roles]
     if not subtasks:
         raise TemplateInvalid(path=playbook, reason="has no roles")
     _assert_unique(playbook, subtasks)
     return Template(playbook=playbook, rollback=playbook.with_name(ROLLBACK), subtasks=subtasks)
+
+
+def _roles(play: dict[str, Any]) -> list[str]:
+    """A play's roles in the order that Ansible runs them in: those it lists, then those that its tasks import."""
+    listed = [entry["role"] if isinstance(entry, dict) else entry for entry in play.get("roles", [])]
+    return listed + [task[_IMPORT]["name"] for task in play.get("tasks", []) if _IMPORT in task]
 
 
 def _subtask(path: Path, role: str) -> SubtaskTemplate:

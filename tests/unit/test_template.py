@@ -58,6 +58,18 @@ def test_the_projects_own_template_is_ocps_chain() -> None:
     assert all(s.class_name.startswith(prefix) and not s.prohibit_rollback for s in subtasks)
 
 
+def test_imported_roles_come_after_listed_ones(tmp_path: Path) -> None:
+    project = make(tmp_path, ("one", 1), ("two", 0), ("three", 2))
+    (project / "playbooks" / "takeover.yml").write_text(
+        "- hosts: all\n  roles: [three]\n  tasks:\n"
+        "    - ansible.builtin.import_role: {name: two}\n"
+        "    - ansible.builtin.debug: {}\n"
+        "    - ansible.builtin.import_role: {name: one}\n",
+        encoding="utf-8",
+    )
+    assert [subtask.role for subtask in template.load(project).subtasks] == ["three", "two", "one"]
+
+
 def test_a_subtask_is_a_role_and_a_line_in_the_playbook(tmp_path: Path) -> None:
     loaded = template.load(make(tmp_path, ("one", 1), ("two", 0)))
     assert [(s.role, s.name, s.series_id) for s in loaded.subtasks] == [("one", "one", 1), ("two", "two", 0)]
