@@ -12,13 +12,13 @@ END = "<!-- end of variables -->"
 def table(specs: dict[str, Any]) -> str:
     """The variables of the entry points `main` and `rollback`, in the order of the spec."""
     undone = specs.get("rollback", {}).get("options", {})
-    options = dict(specs["main"]["options"])
+    options = specs["main"]["options"] | undone
     if not options:
         return "The role has no variables."
     lines = ["| variable | type | default | |", "|---|---|---|---|"]
     lines += [_line(name, option, name in undone) for name, option in options.items()]
     if undone:
-        lines += ["", "↺: the rollback reads it too."]
+        lines += ["", "↺: the rollback reads it."]
     return "\n".join(lines)
 
 
