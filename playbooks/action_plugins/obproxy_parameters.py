@@ -33,6 +33,7 @@ class ActionModule(HostAction):
             notes.append(f"never the same for all: {', '.join(left_out)}")
         result: Result = {
             "changed": bool(todo),
+            "stays": notes if backwards else [],
             "msg": "; ".join([_summary(todo), *notes]),
             "diff": {
                 "before": "".join(f"{one.name}={one.before}\n" for one in todo),

@@ -45,6 +45,7 @@ class ActionModule(HostAction):
         return {
             "changed": bool(wanted),
             "msg": "; ".join([done, *notes]),
+            "stays": notes if arguments["target"] == "former" else [],
             "diff": {
                 "before": names.replace("\n", ": another password\n"),
                 "after": names.replace("\n", f": {arguments['target']}\n"),

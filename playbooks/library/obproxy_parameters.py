@@ -38,6 +38,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+stays:
+  description: What could not be put back, by name and with the reason.
+  returned: success
+  type: list
+  elements: str
 obproxy_server:
   description: What the service is to know about the OBProxy server.
   returned: success

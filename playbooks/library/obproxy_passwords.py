@@ -29,6 +29,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+stays:
+  description: What could not be put back, by name and with the reason.
+  returned: success
+  type: list
+  elements: str
 broken:
   description: The rules that do not hold, each with rule, found and remedy; msg tells the same to people.
   returned: failure

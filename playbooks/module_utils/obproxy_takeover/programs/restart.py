@@ -6,7 +6,7 @@ a watchdog that runs meanwhile would start a second one, one that is new would o
 `start.py` and `stop.py` stand before this text when it is sent.
 """
 
-# ruff: noqa: PTH115, PTH123, PTH208
+# ruff: noqa: PTH115, PTH119, PTH123, PTH208
 
 import json
 import os
@@ -40,6 +40,10 @@ def look(pid: int) -> "dict[str, Any]":
     base = f"/proc/{pid}/"
     with open(base + "cmdline", "rb") as file:
         arguments = [os.fsdecode(word) for word in file.read().rstrip(b"\0").split(b"\0")]
+    with open(base + "comm") as file:
+        comm = file.read().strip()
+    if len(arguments) > 1 and comm != os.path.basename(arguments[0]) and comm == os.path.basename(arguments[1])[:15]:
+        del arguments[0]  # a script by its first line; through the shell its comm would be the shell's (trap 12)
     with open(base + "environ", "rb") as file:
         items = [os.fsdecode(item).partition("=") for item in file.read().split(b"\0") if b"=" in item]
     with open(base + "status") as file:
