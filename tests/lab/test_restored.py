@@ -134,7 +134,8 @@ def test_rolled_back_twice_is_once(restored: Restored, role: str) -> None:
 def test_what_nobody_knows_is_told_by_name(restored: Restored) -> None:
     host = restored.hosts[FORGOTTEN]
     assert restored.rollback.stats(host)["failures"] == 0
-    message = str(restored.rollback.result(host, "set_obproxy_user_password")["msg"])  # of the debug that shows it
+    # The last result of the role is that of the debug, which an operator sees.
+    message = str(restored.rollback.result(host, "set_obproxy_user_password"))
     assert "observer_sys_password stays as it is" in message and "obproxy_current_proxyro_password can tell" in message
     before, after = (dict(found[FORGOTTEN]) for found in (restored.before, restored.after))
     parameters = [dict(found.pop("parameters")) for found in (before, after)]  # type: ignore[call-overload]
