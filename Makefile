@@ -29,7 +29,7 @@ lint: environment  ## ruff, mypy, ansible-lint, yamllint
 bench: lab  ## Measure side by side: ours, bare Ansible, generic modules
 	@$(PYTHON) -m tests.bench
 
-chaos: lab  ## Kill every part of the service at every subtask; make test does a sample
+chaos: lab  ## Kill every part of the service at every subtask
 	@CHAOS=all $(PYTHON) -m pytest tests/lab/test_chaos.py $(ARGS)
 
 lock: environment  ## Pin the newest versions that fit pyproject.toml
