@@ -1,6 +1,7 @@
 """What every process of the service stands on, opened once and closed in order."""
 
 import asyncio
+import os
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -53,6 +54,9 @@ def _database_url(settings: Settings) -> Iterator[str]:
         yield settings.database_url.get_secret_value()
     else:
         with embedded.running(settings.data_dir / "postgres") as url:
+            # Started by root, PostgreSQL runs as an account of its own and has the directories above it opened for
+            # everybody. It need pass through this one, nobody need read it.
+            settings.data_dir.chmod(0o711 if os.geteuid() == 0 else 0o700)
             yield url
 
 

@@ -13,6 +13,8 @@ import psycopg
 import pytest
 
 from service import embedded
+from service.resources import open_resources
+from service.settings import Settings
 
 DEADLINE = 30.0
 
@@ -59,3 +61,13 @@ def test_a_user_that_was_killed_does_not_keep_it_running(directory: Path) -> Non
         running = postmaster(directory)
     with contextlib.suppress(psutil.NoSuchProcess):
         assert psutil.Process(running).status() == psutil.STATUS_ZOMBIE  # where nobody reaps
+
+
+async def test_the_data_directory_cannot_be_read_by_others(directory: Path) -> None:
+    async with (
+        open_resources(Settings(data_dir=directory)) as resources,
+        resources.database.transaction() as connection,
+    ):
+        await connection.execute("SELECT 1")
+        assert directory.stat().st_mode & 0o066 == 0
+        assert (directory / "secret-key").stat().st_mode & 0o777 == 0o600
