@@ -60,11 +60,12 @@ def test_a_rollback_leaves_the_host_as_it_was(lab: Lab, lab_host: StartHost) -> 
         "prepare_create_obproxy",
     ]
     assert host.proxy_pid() == pid
-    assert host.run("ls /etc/ansible/facts.d").strip() == ""
+    assert host.run("ls /etc/ansible/facts.d 2>/dev/null || true").strip() == ""
     assert host.run("ls -d /var/lib/obproxy-takeover 2>/dev/null || true").strip() == ""
     again = play(lab, host, playbook="rollback", variables=GIVEN)
     assert again.code == 0 and again.changed(host) == []
-    assert play(lab, host, variables=GIVEN).stats(host)["changed"] == 4
+    # The four again, and finish forgets the former password, which only this kind of takeover has kept.
+    assert play(lab, host, variables=GIVEN).stats(host)["changed"] == 5
 
 
 def test_a_rollback_stops_and_removes_only_what_the_takeover_brought(lab: Lab, lab_host: StartHost) -> None:
