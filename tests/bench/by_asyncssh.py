@@ -5,81 +5,97 @@ would write it for the purpose: no subtasks, no events, no check mode, no rollba
 """
 
 import asyncio
+import base64
+import hashlib
 import http.client
 import json
+import os
+import socket
 import sys
 from typing import Any
 
 import asyncssh
-from obproxy_takeover.facts import assemble, reading, server_row
-from obproxy_takeover.masking import stage_one
+from cryptography.fernet import Fernet
+from obproxy_takeover.masking import MASK, is_secret, stage_one
 from obproxy_takeover.remote import answer_in, program
 from obproxy_takeover.sql import Session, apply, log_in
 from obproxy_takeover.values import differences
+from obproxy_takeover.versions import version_in
 
 FACT = "/etc/ansible/facts.d/obproxy.fact"
 STATE = "/var/lib/obproxy-takeover"
 AGENT = "/home/admin/ocp_agent"
+MINIMUM_FREE_MB = 64
+
+JSON = dict[str, Any]
 
 
 class Failed(Exception):
     """A host cannot be taken over; the text says why."""
 
 
-async def take_over(wanted: dict[str, Any], address: str, port: int) -> None:
+async def take_over(wanted: JSON, address: str, port: int) -> None:
     """One host, from the first look to the note of who manages it; raises Failed."""
     async with asyncssh.connect(
         address, username="ops", client_keys=[wanted["key"]], known_hosts=wanted["known_hosts"], config=None
     ) as host:
         found = await on_host(host, "probe", question(port))
         async with host.forward_local_port("127.0.0.1", 0, "127.0.0.1", port) as sql:
-            facts = await asyncio.to_thread(read, wanted, found, port, sql.get_port())
-            check(facts, wanted)
-            record = {
-                "path": f"{STATE}/before-{port}.json",
-                "text": json.dumps(facts, indent=4, sort_keys=True) + "\n",
-                "mode": "0600",
-                "directory_mode": "0700",
-                "replace": False,
-            }
-            await converge(host, record)
-            await asyncio.to_thread(change, wanted, facts, sql.get_port())
-            async with host.forward_local_port("127.0.0.1", 0, "127.0.0.1", facts["exporter"]["port"]) as exporter:
+            config, version = await asyncio.to_thread(read, wanted, sql.get_port())
+            current = {row["name"]: str(row["value"] or "") for row in config}
+            proxy = check(wanted, found, current, version, port)
+            shown = {name: MASK if is_secret(name) else value for name, value in current.items()}
+            before = {"version": version, "home": proxy["home"], "packages": found["packages"], "parameters": shown}
+            record = {"path": f"{STATE}/before-{port}.json", "mode": "0600", "directory_mode": "0700"}
+            former = {"passwords": sealed(wanted["current_password"], wanted["sys_password"])}
+            await converge(host, record | {"text": text_of(before | former), "replace": False})
+            await asyncio.to_thread(change, wanted, config, sql.get_port())
+            metrics = int(current["prometheus_listen_port"])
+            async with host.forward_local_port("127.0.0.1", 0, "127.0.0.1", metrics) as exporter:
                 await asyncio.to_thread(ask_exporter, exporter.get_port())
             await asyncio.to_thread(check_again, wanted, port, sql.get_port())
         note = {"managed_by": "obproxy-takeover", "cluster_id": wanted["cluster"]["obproxy_cluster_id"]}
-        note |= {"sql_port": port} | server_row(facts)
-        file = {"path": FACT, "text": json.dumps(note, indent=2, sort_keys=True) + "\n"}
-        await converge(host, file, {key: facts["process"][key] for key in ("pid", "started")})
+        note |= {"sql_port": port, "version": version, "exporter_port": metrics}
+        note |= {key: proxy[key] for key in ("home", "owner")}
+        process = {key: proxy[key] for key in ("pid", "started")}
+        await converge(host, {"path": FACT, "text": text_of(note)}, process)
+        await converge(host, record | {"text": text_of(before | {"passwords": None})})
 
 
-async def on_host(host: asyncssh.SSHClientConnection, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+async def on_host(host: asyncssh.SSHClientConnection, name: str, arguments: JSON) -> JSON:
     """One program on the host, as root; its answer."""
     command = "sudo -H -n -u root /usr/bin/python3 -IS -"
     ended = await host.run(command, input=program(name, arguments).decode(), check=True)
     return answer_in(str(ended.stdout))
 
 
-async def converge(
-    host: asyncssh.SSHClientConnection, file: dict[str, Any], process: dict[str, Any] | None = None
-) -> None:
+async def converge(host: asyncssh.SSHClientConnection, file: JSON, process: JSON | None = None) -> None:
     """Bring one file on the host to its wanted text."""
-    usual = {"mode": "0644", "replace": True, "directory_mode": "0755", "keep": False, "prune": False}
-    arguments = {"files": [usual | file], "check": False, "as_owner_of": None, "commands": [], "seconds": 60}
-    answer = await on_host(host, "converge", arguments | {"process": process})
+    usual = {"mode": "0644", "replace": True, "directory_mode": "0755", "keep": False, "signature": ""}
+    arguments: JSON = {
+        "check": False,
+        "as_owner_of": None,
+        "commands": [],
+        "prune": [],
+        "seconds": 60,
+        "process": process,
+    }
+    answer = await on_host(host, "converge", arguments | {"files": [usual | file]})
     if answer.get("problem"):
         raise Failed(answer["problem"])
 
 
-def question(port: int) -> dict[str, Any]:
+def question(port: int) -> JSON:
     """What the first look asks for: what the playbook's does."""
+    own = [f"{STATE}/{name}-{port}.json" for name in ("before", "pending", "done")]
     return {
         "sql_port": port,
         "keywords": ["obproxy", "obproxyd.sh"],
         "commands": ["nc"],
         "owner": "admin",
         "directories": ["/var/lib", "/etc"],
-        "files": [FACT, f"{STATE}/before-{port}.json", f"{STATE}/pending-{port}.json"],
+        "files": [FACT, *own],
+        "places": [f"{AGENT}/conf/module_config/obproxy.yaml"],
         "executables": [f"{AGENT}/bin/ocp_agentctl"],
         "seconds": 60,
     }
@@ -87,62 +103,68 @@ def question(port: int) -> dict[str, Any]:
 
 def session(local_port: int, *passwords: str) -> Session:
     """A login as root@proxysys with the first password that works."""
-    import socket
-
-    return log_in(
-        lambda: socket.create_connection(("127.0.0.1", local_port)), [(str(n), p) for n, p in enumerate(passwords)]
-    )[2]
+    candidates = [(str(number), password) for number, password in enumerate(passwords)]
+    return log_in(lambda: socket.create_connection(("127.0.0.1", local_port)), candidates)[2]
 
 
-def read(wanted: dict[str, Any], found: dict[str, Any], port: int, local_port: int) -> dict[str, Any]:
-    """The facts of the host, as the playbook's discovery has them."""
-    cluster = wanted["cluster"]
+def read(wanted: JSON, local_port: int) -> tuple[list[JSON], str | None]:
+    """The rows of SHOW PROXYCONFIG, and the version."""
     with session(local_port, wanted["current_password"], wanted["sys_password"], "") as sql:
-        passwords = {
-            "obproxy_sys_password": wanted["sys_password"],
-            "observer_sys_password": wanted["proxyro_password"],
-        }
-        config = sql.rows("SHOW PROXYCONFIG")
-        told = reading(config, sql.binary(), sql.clusters(), "given", passwords)
-    asked = {
-        "sql_port": port,
-        "asked": {},
-        "package_name": cluster["obproxy_package_name"],
-        "package_version": cluster["obproxy_package_version"],
-        "agent_home": AGENT,
-        "agent_control": f"{AGENT}/bin/ocp_agentctl",
-        "fact_file": FACT,
-        "record_file": f"{STATE}/before-{port}.json",
-        "pending_file": f"{STATE}/pending-{port}.json",
-    }
-    return assemble(found, told, asked)
+        config = [dict(row) for row in sql.rows("SHOW PROXYCONFIG")]
+        version = version_in(sql.binary())
+        sql.clusters()
+        return config, version
 
 
-def check(facts: dict[str, Any], wanted: dict[str, Any]) -> None:
-    """The rules of the first six subtasks."""
+def check(wanted: JSON, found: JSON, current: JSON, version: str | None, port: int) -> JSON:
+    """The rules of the first six subtasks; the OBProxy's process."""
     cluster = wanted["cluster"]
-    new = {(version or "0").split(".")[0] >= "4" for version in (facts["version"], cluster["obproxy_package_version"])}
+    proxies = [process for process in found["processes"] if process["comm"] == "obproxy"]
+    at_port = [process for process in proxies if port in process["ports"]]
+    metrics = int(current["prometheus_listen_port"])
+    mode = "config_url" if current["obproxy_config_server_url"] else "rs_list"
+    majors = {int((one or "0").split(".")[0]) >= 4 for one in (version, cluster["obproxy_package_version"])}
+    foreign = [process for process in found["processes"] if process["home"] != at_port[0]["home"]] if at_port else []
     rules = {
-        "one OBProxy runs": facts["running"] and len(facts["proxies"]) == 1,
-        "it does not belong to root": facts["running"] and facts["process"]["owner"] != "root",
-        "versions are not mixed": len(new) == 1,
-        "the start mode is the cluster's": facts["start_mode"] == cluster["obproxy_start_mode"],
-        "nobody else manages it": facts["local_fact"] is None,
-        "there is room": all(disk["free_mb"] >= 64 and not disk["read_only"] for disk in facts["disks"]),
-        "the exporter's port is its own": facts["exporter"]["held_by"] == "proxy",
-        "no foreign process runs": not facts["others"],
-        "every command is there": facts["commands_checked"] and not facts["missing_commands"],
-        "one package is installed": len(facts["packages"]) == 1,
+        "one OBProxy runs, at the port": len(proxies) == len(at_port) == 1,
+        "it does not belong to root": all(process["owner"] != "root" for process in at_port),
+        "versions are not mixed": len(majors) == 1,
+        "the start mode is the cluster's": mode == cluster["obproxy_start_mode"],
+        "nobody else manages it": all(file["text"] is None for file in found["files"] if file["path"] == FACT),
+        "there is room": all(disk["free_mb"] >= MINIMUM_FREE_MB and not disk["read_only"] for disk in found["disks"]),
+        "the exporter's port is its own": all(metrics in process["ports"] for process in at_port),
+        "no foreign process runs": not foreign,
+        "every command is there": found["commands_checked"] and not found["missing_commands"],
+        "one package is installed": len(found["packages"]) == 1,
     }
     if broken := [rule for rule, holds in rules.items() if not holds]:
         raise Failed("; ".join(broken))
+    process: JSON = at_port[0]
+    return process
 
 
-def change(wanted: dict[str, Any], facts: dict[str, Any], local_port: int) -> None:
+def sealed(password: str, key: str) -> str:
+    """A password as text that tells nobody without the key: as many rounds of PBKDF2 as Ansible Vault takes."""
+    salt = os.urandom(32)
+    derived = hashlib.pbkdf2_hmac("sha256", key.encode(), salt, 10_000)
+    return salt.hex() + Fernet(base64.urlsafe_b64encode(derived)).encrypt(password.encode()).decode()
+
+
+def text_of(content: JSON) -> str:
+    """The text of a JSON file."""
+    return json.dumps(content, indent=2, sort_keys=True) + "\n"
+
+
+def change(wanted: JSON, config: list[JSON], local_port: int) -> None:
     """Parameters and passwords, each read back; the new password is proved while the old connection is open."""
-    parameters = wanted["cluster"]["obproxy_parameters"]
+    current = {row["name"]: str(row["value"] or "") for row in config}
+    restart = [row["name"] for row in config if row["need_reboot"] == "true"]
+    todo = differences(wanted["cluster"]["obproxy_parameters"], current, restart)
+    if waiting := [one.name for one in todo if one.needs_restart]:
+        raise Failed(f"act only after a restart: {waiting}")
     with session(local_port, wanted["current_password"]) as sql:
-        apply(sql, differences(parameters, facts["parameters"], facts["restart_parameters"]))
+        apply(sql, todo)
+    with session(local_port, wanted["current_password"]) as sql:
         sql.alter("observer_sys_password", wanted["proxyro_password"])
         if sql.parameter("observer_sys_password") != stage_one(wanted["proxyro_password"]):
             raise Failed("proxyro's password does not read back")
@@ -162,7 +184,7 @@ def ask_exporter(local_port: int) -> None:
         raise Failed(f"the exporter answers {answer.status}")
 
 
-def check_again(wanted: dict[str, Any], port: int, local_port: int) -> None:
+def check_again(wanted: JSON, port: int, local_port: int) -> None:
     """The last look of the eleventh subtask."""
     with session(local_port, wanted["sys_password"]) as sql:
         sql.ping()

@@ -21,9 +21,9 @@ def takeover(directory: Path, plan: Plan) -> list[Result]:
     with prepared(directory, 1) as ground:
         ways = {
             "service": contenders.service(ground),
-            "bare playbook": contenders.bare_playbook(ground),
-            "generic modules": contenders.generic_playbook(ground),
-            "asyncssh script": contenders.asyncssh_script(ground),
+            "bare playbook": contenders.bare_playbook(ground.lab, ground.secrets),
+            "generic modules": contenders.generic_playbook(ground.lab, ground.secrets),
+            "asyncssh script": contenders.asyncssh_script(ground.lab),
         }
         entries = {name: (way, ground.hosts) for name, way in ways.items()}
         costs = rounds(ground, entries, plan)
@@ -39,7 +39,10 @@ def takeover(directory: Path, plan: Plan) -> list[Result]:
 def scale(directory: Path, plan: Plan) -> list[Result]:
     """Several hosts in one request, per host: against one host, and against one bare playbook run for all."""
     with prepared(directory, max(SCALES)) as ground:
-        ways = {"service": contenders.service(ground), "bare playbook": contenders.bare_playbook(ground)}
+        ways = {
+            "service": contenders.service(ground),
+            "bare playbook": contenders.bare_playbook(ground.lab, ground.secrets),
+        }
         entries = {
             f"{name}, {count} hosts": (way, ground.hosts[:count]) for count in SCALES for name, way in ways.items()
         }

@@ -1,7 +1,7 @@
 """The ways to take hosts over, each as a function from hosts to the wall seconds it took.
 
 Every one of them begins without an ssh connection, logs in as the same user, and does the same work on the host and in
-SQL; `Ground.check` looks at the outcome of all alike.
+SQL; `ground.check` looks at the outcome of all alike.
 """
 
 import json
@@ -19,7 +19,7 @@ import psutil
 
 from service.client import Document
 from service.settings import PROJECT
-from tests.lab import LabHost
+from tests.lab import Lab, LabHost
 from tests.lab.inventory import PROXYRO_PASSWORD, SYS_PASSWORD
 from tests.lab.states import ADOPTED_PASSWORD
 
@@ -74,24 +74,24 @@ def seconds(timestamp: str) -> float:
     return datetime.fromisoformat(timestamp).timestamp()
 
 
-def bare_playbook(ground: Ground) -> Contender:
+def bare_playbook(lab: Lab, secrets: Path) -> Contender:
     """Our own playbook by ansible-playbook, all hosts in one process."""
-    return _playbook(ground, PROJECT / "playbooks" / "takeover.yml", PROJECT / "ansible.cfg")
+    return _playbook(lab, secrets, PROJECT / "playbooks" / "takeover.yml", PROJECT / "ansible.cfg")
 
 
-def generic_playbook(ground: Ground) -> Contender:
+def generic_playbook(lab: Lab, secrets: Path) -> Contender:
     """A playbook of generic modules doing the same, with Ansible's own defaults (generic/takeover.yml)."""
-    return _playbook(ground, _HERE / "generic" / "takeover.yml", _HERE / "generic" / "ansible.cfg")
+    return _playbook(lab, secrets, _HERE / "generic" / "takeover.yml", _HERE / "generic" / "ansible.cfg")
 
 
-def asyncssh_script(ground: Ground) -> Contender:
+def asyncssh_script(lab: Lab) -> Contender:
     """A script doing the same over one ssh connection a host, without Ansible (by_asyncssh.py)."""
 
     def take_over(hosts: Sequence[LabHost]) -> float:
         wanted = {
             "hosts": [[host.address, host.sql_port] for host in hosts],
-            "key": str(ground.lab.directory / "ssh-key"),
-            "known_hosts": str(ground.lab.directory / "known_hosts"),
+            "key": str(lab.directory / "ssh-key"),
+            "known_hosts": str(lab.directory / "known_hosts"),
             "current_password": ADOPTED_PASSWORD,
             "sys_password": SYS_PASSWORD,
             "proxyro_password": PROXYRO_PASSWORD,
@@ -107,13 +107,13 @@ def asyncssh_script(ground: Ground) -> Contender:
     return take_over
 
 
-def _playbook(ground: Ground, playbook: Path, configuration: Path) -> Contender:
+def _playbook(lab: Lab, secrets: Path, playbook: Path, configuration: Path) -> Contender:
     program = Path(sys.executable).with_name("ansible-playbook")
 
     def take_over(hosts: Sequence[LabHost]) -> float:
         names = ",".join(host.name for host in hosts)
         with _fresh_connections() as control:
-            options = ["-i", str(ground.lab.inventory), "-l", names, "-e", f"@{ground.secrets}"]
+            options = ["-i", str(lab.inventory), "-l", names, "-e", f"@{secrets}"]
             environment = {
                 **os.environ,
                 "ANSIBLE_CONFIG": str(configuration),

@@ -61,16 +61,17 @@ class Ground:
         with admin(self.lab, host, SYS_PASSWORD) as connection:
             _alter(connection, self.before)
 
-    def check(self, hosts: Sequence[LabHost]) -> None:
-        """Whoever took them over: password, parameters, record and note are those of a takeover, or NotTakenOver."""
-        for host in hosts:
-            with admin(self.lab, host, SYS_PASSWORD) as connection:
-                now = _parameters(connection)
-            if wrong := {name: now[name] for name, wished in CLUSTER.parameters.items() if now[name] != wished}:
-                raise NotTakenOver(f"{host.name}: {wrong}")
-            if now["observer_sys_password"] != _STORED_PROXYRO:
-                raise NotTakenOver(f"{host.name}: proxyro's password is not the cluster's")
-            host.run(f"test -s /etc/ansible/facts.d/obproxy.fact -a -s {WRITTEN[1]}/before-{host.sql_port}.json")
+
+def check(lab: Lab, hosts: Sequence[LabHost]) -> None:
+    """Whoever took them over: passwords, parameters, record and note are those of a takeover. Raises NotTakenOver."""
+    for host in hosts:
+        with admin(lab, host, SYS_PASSWORD) as connection:
+            now = _parameters(connection)
+        if wrong := {name: now[name] for name, wished in CLUSTER.parameters.items() if now[name] != wished}:
+            raise NotTakenOver(f"{host.name}: {wrong}")
+        if now["observer_sys_password"] != _STORED_PROXYRO:
+            raise NotTakenOver(f"{host.name}: proxyro's password is not the cluster's")
+        host.run(f"test -s {WRITTEN[0]}/obproxy.fact -a -s {WRITTEN[1]}/before-{host.sql_port}.json")
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from tests.lab import LabHost
 
 from . import accounting
 from .contenders import Contender
-from .ground import Ground
+from .ground import Ground, check
 
 Say = Callable[[str], None]
 
@@ -74,7 +74,7 @@ def measure(ground: Ground, contender: Contender, hosts: Sequence[LabHost], pati
         host_cpu=host_cpu,
         others=max(0.0, used - cpu - host_cpu) / elapsed / (os.cpu_count() or 1),
     )
-    ground.check(hosts)
+    check(ground.lab, hosts)
     return cost
 
 

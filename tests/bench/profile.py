@@ -57,7 +57,7 @@ def _of_playbook(ground: Ground, file: Path, patience: float) -> list[Moment]:
         moments.append(Moment(at=time.time(), what="end"))
         return wall
 
-    bare: Contender = contenders.bare_playbook(ground)
+    bare: Contender = contenders.bare_playbook(ground.lab, ground.secrets)
     with _callback(file):
         measure(ground, timed, ground.hosts, patience)
     lines = [json.loads(line) for line in file.read_text().splitlines()]

@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from service.settings import PROJECT
+from tests.lab import Lab
+from tests.lab.fixtures import StartHost
 
-from . import accounting
+from . import accounting, contenders
+from .ground import check
 from .results import Goal, compare, table
 
 DEADLINE = 180  # seconds
@@ -32,6 +35,14 @@ def test_the_cheapest_case_gives_results_of_the_right_shape(tmp_path: Path) -> N
         assert row["unit"] == "ms" and row["runs"] == [[row["ours"], row["theirs"]]]
         assert row["ours"] > 0 and row["ratio"] == pytest.approx(row["ours"] / row["theirs"])
         assert row["name"].split(" /")[0] in " ".join(done.stdout.split())
+
+
+def test_the_asyncssh_script_does_all_that_a_takeover_does(lab: Lab, lab_host: StartHost) -> None:
+    host = lab_host(state="other-password")
+
+    contenders.asyncssh_script(lab)([host])
+
+    check(lab, [host])
 
 
 def test_a_result_is_of_medians_with_the_spread_of_single_ratios() -> None:
