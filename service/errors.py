@@ -227,6 +227,12 @@ class ReadOnly(TakeoverError):
     code = 4007
 
 
+class ServerGone(TakeoverError):
+    """Task instance {task_id} cannot go on: another rollback has removed its OBProxy server. Take it over anew."""
+
+    code = 4007
+
+
 class RollbackProhibited(TakeoverError):
     """Task instance {task_id} must not be rolled back: a subtask that was begun prohibits it."""
 

@@ -15,6 +15,7 @@ from service.errors import (
     OperationNotAllowed,
     ReadOnly,
     RollbackProhibited,
+    ServerGone,
     SubtaskOperationNotAllowed,
     UnknownSubtask,
     UnknownTask,
@@ -82,7 +83,7 @@ async def _ledger(resources: Resources, task_id: int) -> AsyncIterator[Ledger]:
         if ledger is None:
             raise UnknownTask(task_id=task_id)
         if state.read_only(ledger.task):
-            raise ReadOnly(task_id=task_id)
+            raise (ReadOnly if state.is_external(ledger.task) else ServerGone)(task_id=task_id)
         yield ledger
         await execute(connection, "notify_task", task_id=task_id)
 

@@ -122,6 +122,7 @@ OPERATIONS = (
             errors.UnknownTask,
             errors.OperationNotAllowed,
             errors.ReadOnly,
+            errors.ServerGone,
             errors.HostBusy,
         ),
     ),
@@ -137,6 +138,7 @@ OPERATIONS = (
             errors.UnknownTask,
             errors.OperationNotAllowed,
             errors.ReadOnly,
+            errors.ServerGone,
             errors.RollbackProhibited,
             errors.HostBusy,
         ),
@@ -164,6 +166,7 @@ OPERATIONS = (
                 errors.UnknownSubtask,
                 errors.SubtaskOperationNotAllowed,
                 errors.ReadOnly,
+                errors.ServerGone,
                 errors.HostBusy,
             ),
         )

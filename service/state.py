@@ -114,8 +114,18 @@ def rollback_prohibited(task: TaskInstance, subtasks: Collection[Subtask]) -> bo
 
 
 def read_only(task: TaskInstance) -> bool:
-    """Whether nothing may be asked of a task instance, ever: its run was not this service's."""
+    """Whether nothing may be asked of a task instance any more."""
+    return is_external(task) or _is_bereft(task)
+
+
+def is_external(task: TaskInstance) -> bool:
+    """Whether the run of a task instance was started by hand."""
     return task.type == EXTERNAL
+
+
+def _is_bereft(task: TaskInstance) -> bool:
+    """Whether another rollback than its own has removed the OBProxy server of a failed task instance."""
+    return task.status is TaskStatus.FAILED and task.obproxy_server_id is None
 
 
 def legal_for_task(task: TaskInstance, subtasks: Collection[Subtask]) -> list[Operation]:

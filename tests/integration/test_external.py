@@ -11,6 +11,8 @@ from starlette.applications import Starlette
 
 from service.database import fetch
 from service.document import timestamp
+from service.events import Ended, Started, Verdict
+from service.recorder import Recorder
 from service.resources import Resources
 from tests.integration.by_hand import ROLES, START, Body, told
 from tests.integration.over_http import assert_failure, assert_sorted, count_rows, take_over
@@ -246,9 +248,9 @@ async def test_the_run_of_another_host_is_not_this_one(client: httpx.AsyncClient
     assert f"task instance {document['id']} of host 1" in assert_failure(answer).error.message
 
 
-@pytest.mark.parametrize("failing", [None, "check_command"])
-async def test_nothing_may_be_asked_of_it(client: httpx.AsyncClient, failing: str | None) -> None:
-    document = await recorded(client, told(failing=failing))
+@pytest.mark.parametrize(("roles", "failing"), [(ROLES, None), (ROLES, "check_command"), (ROLES[3:5], "check_command")])
+async def test_nothing_may_be_asked_of_it(client: httpx.AsyncClient, roles: list[str], failing: str | None) -> None:
+    document = await recorded(client, told(roles, failing=failing))
 
     assert document["operations"] == []
     assert each(document, "operations") == [[]] * TWELVE
@@ -259,6 +261,25 @@ async def test_nothing_may_be_asked_of_it(client: httpx.AsyncClient, failing: st
         assert (answer.status_code, error.code) == (400, 4007), path
         assert error.message.startswith(f"Task instance {document['id']} records a run that was started by hand")
     assert (await client.get(task)).json()["data"] == document
+
+
+async def test_a_rollback_by_hand_ends_what_could_be_asked_of_an_earlier_failure(
+    client: httpx.AsyncClient, resources: Resources
+) -> None:
+    (task,) = await take_over(client, 1)
+    broken = Ended(role=ROLES[0], verdict=Verdict.FAILED, code="TASK_FAILED", message="broken")
+    await Recorder(resources.database, task["id"], "x").record([Started(role=ROLES[0]), broken])
+    await recorded(client, told(playbook="rollback"))
+
+    detail = (await client.get(f"{TASKS}/{task['id']}")).json()["data"]
+
+    assert (detail["status"], detail["operations"], each(detail, "operations")) == ("FAILED", [], [[]] * TWELVE)
+    for path in ("retry", "rollback", f"subtasks/{task['subtasks'][0]['id']}/retry"):
+        answer = await client.post(f"{TASKS}/{task['id']}/{path}")
+        error = assert_failure(answer).error
+        assert (answer.status_code, error.code) == (400, 4007)
+        assert "another rollback has removed its OBProxy server" in error.message
+    assert len(await take_over(client, 1)) == 1
 
 
 async def test_the_next_takeover_of_the_service_is_free_to_start(client: httpx.AsyncClient) -> None:
