@@ -34,7 +34,7 @@ chaos: lab  ## Kill every part of the service at every subtask
 
 lock: environment  ## Pin the newest versions that fit pyproject.toml
 	@.cache/uv-venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.12 --generate-hashes \
-	    --no-header --group dev pyproject.toml -o requirements.lock
+	    --no-header --group dev --extra otel pyproject.toml -o requirements.lock
 
 lab-up: lab  ## Start a lab host to play with: make lab-up NAME=odp-1 STATE=running
 	@$(PYTHON) -m tests.lab up $(or $(NAME),odp-1) --state $(or $(STATE),running)
