@@ -16,6 +16,7 @@ from starlette.requests import Request
 
 from service import bodies
 from service.errors import InvalidRequest, MalformedBody, SubError, UnsupportedMediaType
+from service.resources import Resources
 from service.schemas import Parameters, SpelledLong
 from service.types import JSON
 
@@ -48,6 +49,12 @@ SECRETS = frozenset({"proxysysPasswd"})
 
 LONGEST_ECHO = 100  # characters of a refused value that are shown again
 MOST_PARAMETERS = 100  # of one query string
+
+
+def resources(request: Request) -> Resources:
+    """What the service works with."""
+    found: Resources = request.app.state.resources
+    return found
 
 
 async def body[Model: Parameters](request: Request, model: type[Model], *, limit: int, context: JSON) -> Model:

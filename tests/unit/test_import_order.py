@@ -15,7 +15,9 @@ ORDER = [
     *("queue", "resources", "instances", "submit", "recorder", "operations", "external", "diagnosis", "retention"),
     *("processes", "run_child", "run", "supervisor", "leases", "remains", "job", "worker"),
     *("headers", "responses", "bodies", "auth", "guards"),
-    *("schemas", "requests", "answers", "openapi", "pages", "endpoints", "routes", "app", "transport"),
+    *("schemas", "requests", "answers", "openapi", "pages"),
+    *("endpoints_obproxy", "endpoints_tasks", "endpoints_service"),
+    *("routes_obproxy", "routes_tasks", "routes_service", "routes", "app", "transport"),
     *("client", "progress", "cli_tasks", "cli_users", "cli", "__main__"),
 ]
 

@@ -1,0 +1,55 @@
+"""OBProxy clusters and servers: parse, do it, answer. Nothing is decided here."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service import document, external, requests, submit
+from service.auth import client
+from service.external import ExternalRun, Playbook
+from service.responses import contents, success, trace_id
+from service.schemas import ExternalRunParam, TakeOverParam
+from service.submit import HostRequest
+
+DATABASE_PATIENCE = 3.0  # seconds after which a database that does not answer counts as gone
+
+
+async def take_over(request: Request) -> Response:
+    """POST /api/v2/obproxy/clusters/{id}/takeOver"""
+    resources = requests.resources(request)
+    settings = resources.settings
+    cluster_id = requests.path_id(request, "id")
+    wanted = await requests.body(
+        request, TakeOverParam, limit=settings.body_limit, context=TakeOverParam.context(settings.hosts_limit)
+    )
+    hosts = [HostRequest(host_id=h.host_id, sql_port=h.sql_port, password=h.proxysys_passwd) for h in wanted.hosts]
+    submitted = await submit.take_over(
+        resources,
+        cluster_id,
+        hosts,
+        creator=request.user,
+        trace_id=trace_id(request),
+        idempotency_key=requests.idempotency_key(request),
+    )
+    return success(request, contents(document.task_instance(task, subtasks) for task, subtasks in submitted))
+
+
+async def record_external_run(request: Request) -> Response:
+    """POST /api/v2/obproxy/externalRuns"""
+    resources = requests.resources(request)
+    told = await requests.body(request, ExternalRunParam, limit=resources.settings.body_limit, context={})
+    run = ExternalRun(
+        ident=told.uuid,
+        cluster_id=told.cluster_id,
+        host_id=told.host_id,
+        host_name=told.host_name,
+        sql_port=told.sql_port,
+        playbook=Playbook(told.playbook),
+        roles=told.roles,
+        rc=told.rc,
+        start_time=told.start_time,
+        finish_time=told.finish_time,
+        events=[(event.created, event.as_ansible_runner()) for event in told.events],
+        executor=client(request.scope),
+    )
+    task, subtasks = await external.record(resources, run, creator=request.user, trace_id=trace_id(request))
+    return success(request, document.wrapped(task, subtasks))

@@ -1,0 +1,44 @@
+"""What can be asked for about the service itself."""
+
+from service import answers, errors, schemas
+from service import endpoints_service as endpoints
+from service.openapi import Operation
+from service.permissions import ANY_USER, ANYBODY
+
+READ_AUDIT = "AUDIT:*:READ"
+
+OPERATIONS = (
+    Operation(
+        method="GET",
+        path="/api/v2/audit/events",
+        endpoint=endpoints.list_audit_events,
+        needs=READ_AUDIT,
+        summary="Who has changed what, or tried to, the newest first",
+        query=schemas.AuditQuery,
+        answer=answers.Success[answers.PageOf[answers.AuditEvent]],
+        errors=(errors.InvalidRequest,),
+    ),
+    Operation(
+        method="GET",
+        path="/api/v2/info",
+        endpoint=endpoints.info,
+        needs=ANY_USER,
+        summary="What this service is",
+        answer=answers.Info,
+    ),
+    Operation(
+        method="GET",
+        path="/api/v2/time",
+        endpoint=endpoints.server_time,
+        needs=ANYBODY,
+        summary="What time it is here",
+    ),
+    Operation(
+        method="GET",
+        path="/api/status",
+        endpoint=endpoints.status,
+        needs=ANYBODY,
+        summary="okay, or bad when the database does not answer",
+        texts={503: "bad"},
+    ),
+)
