@@ -1,13 +1,13 @@
 """What the outside sees: rows made into OCP's JSON objects, properties in alphabetical order, absent ones left out.
 
-Shapes and null rules: facts/ocp-api.md 1.2 (takeOver), 2.2 (list), 2.3 (detail), 1.4 (OBProxy servers).
+Shapes and null rules: facts/ocp-api.md 1.2 (takeOver), 2.2 (list), 2.3 (detail).
 """
 
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 
 from service import state
-from service.types import JSON, AuditEvent, ObproxyServer, Subtask, TaskInstance
+from service.types import JSON, AuditEvent, Subtask, TaskInstance
 
 
 def timestamp(moment: datetime) -> str:
@@ -20,7 +20,7 @@ def timestamp(moment: datetime) -> str:
 
 def task_instance(task: TaskInstance, subtasks: Collection[Subtask]) -> JSON:
     """A TaskInstance as takeOver answers it: `creator` is a string, `context` is there, subtasks carry `className`."""
-    return _present(
+    return present(
         context={
             "listMap": dict(sorted(task.context["listMap"].items())),
             "parallel": False,
@@ -47,11 +47,11 @@ def wrapped(task: TaskInstance, subtasks: Collection[Subtask], waits_for: Sequen
     Beyond OCP, `operations` of it and of each subtask are what may be asked of it now, and `waitsFor` are the task
     instances that must end before this one gets a worker.
     """
-    return _present(
+    return present(
         createTime=timestamp(task.create_time.replace(microsecond=0)),
         creator={"id": task.creator_id, "name": task.creator},
         executor=task.executor,
-        finishTime=_timestamp_or_none(task.finish_time),
+        finishTime=timestamp_or_none(task.finish_time),
         id=task.id,
         name=task.name,
         operation=task.operation,
@@ -68,15 +68,15 @@ def wrapped(task: TaskInstance, subtasks: Collection[Subtask], waits_for: Sequen
 
 def basic(task: TaskInstance, subtasks: Collection[Subtask]) -> JSON:
     """A BasicTaskInstance, the list's element."""
-    return _present(
+    return present(
         creator={"id": task.creator_id, "name": task.creator},
-        finishTime=_timestamp_or_none(task.finish_time),
+        finishTime=timestamp_or_none(task.finish_time),
         id=task.id,
         name=task.name,
         startTime=timestamp(task.start_time),
         status=task.status,
         subtasks=[
-            _present(description=s.description, id=s.id, name=s.name, operation=s.operation, status=s.status)
+            present(description=s.description, id=s.id, name=s.name, operation=s.operation, status=s.status)
             for s in subtasks
         ],
     )
@@ -86,40 +86,21 @@ def subtask(row: Subtask, *, read_only: bool = False) -> JSON:
     """A SubtaskInstance of the task API; `read_only` = one of a task instance that nothing may be asked of."""
     return dict(
         sorted(
-            _present(
+            present(
                 createTime=timestamp(row.create_time.replace(microsecond=0)),
                 executor=row.executor,
-                finishTime=_timestamp_or_none(row.finish_time),
+                finishTime=timestamp_or_none(row.finish_time),
                 operations=[] if read_only else state.legal_for_subtask(row),
-                startTime=_timestamp_or_none(row.start_time),
+                startTime=timestamp_or_none(row.start_time),
                 **_submitted(row),
             ).items()
         )
     )
 
 
-def obproxy_server(row: ObproxyServer) -> JSON:
-    """An element of an OBProxy cluster's `obproxies`, plus `pendingRestart`: names of parameters that wait for one."""
-    return _present(
-        architecture=row.architecture,
-        clusterId=row.cluster_id,
-        exporterPort=row.exporter_port,
-        hostId=row.host_id,
-        id=row.id,
-        ip=row.ip,
-        lastActiveTime=_timestamp_or_none(row.last_active_time),
-        operateStatus=row.operate_status,
-        parameterVersion=row.parameter_version,
-        pendingRestart=row.learned.get("pending_restart"),
-        sqlPort=row.sql_port,
-        status=row.status,
-        version=row.version,
-    )
-
-
 def audit_event(row: AuditEvent) -> JSON:
     """One call of the record of what was changed."""
-    return _present(
+    return present(
         calls=row.calls,
         client=row.client,
         id=row.id,
@@ -134,7 +115,7 @@ def audit_event(row: AuditEvent) -> JSON:
 
 def _submitted(row: Subtask) -> JSON:
     """The fields a subtask has from the moment it is submitted."""
-    return _present(
+    return present(
         description=row.description,
         downstreams=list(row.downstreams),
         id=row.id,
@@ -151,9 +132,11 @@ def _submitted(row: Subtask) -> JSON:
     )
 
 
-def _present(**properties: object) -> JSON:
+def present(**properties: object) -> JSON:
+    """An object without the properties that are not there (facts/ocp-api.md 1.2)."""
     return {name: value for name, value in properties.items() if value is not None}
 
 
-def _timestamp_or_none(moment: datetime | None) -> str | None:
+def timestamp_or_none(moment: datetime | None) -> str | None:
+    """The same, of a moment that may not have come yet."""
     return timestamp(moment) if moment else None

@@ -1,16 +1,14 @@
-"""OBProxy clusters and servers: parse, do it, answer. Nothing is decided here."""
+"""OBProxy clusters, servers and hosts: parse, do it, answer. Nothing is decided here."""
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service import document, external, requests, submit
+from service import clusters, document, document_clusters, external, hosts, requests, submit
 from service.auth import client
 from service.external import ExternalRun, Playbook
-from service.responses import contents, success, trace_id
-from service.schemas import ExternalRunParam, TakeOverParam
+from service.responses import contents, page_of, success, trace_id
+from service.schemas import ExternalRunParam, HostQuery, PageQuery, TakeOverParam
 from service.submit import HostRequest
-
-DATABASE_PATIENCE = 3.0  # seconds after which a database that does not answer counts as gone
 
 
 async def take_over(request: Request) -> Response:
@@ -21,11 +19,11 @@ async def take_over(request: Request) -> Response:
     wanted = await requests.body(
         request, TakeOverParam, limit=settings.body_limit, context=TakeOverParam.context(settings.hosts_limit)
     )
-    hosts = [HostRequest(host_id=h.host_id, sql_port=h.sql_port, password=h.proxysys_passwd) for h in wanted.hosts]
+    proxies = [HostRequest(host_id=h.host_id, sql_port=h.sql_port, password=h.proxysys_passwd) for h in wanted.hosts]
     submitted = await submit.take_over(
         resources,
         cluster_id,
-        hosts,
+        proxies,
         creator=request.user,
         trace_id=trace_id(request),
         idempotency_key=requests.idempotency_key(request),
@@ -53,3 +51,29 @@ async def record_external_run(request: Request) -> Response:
     )
     task, subtasks = await external.record(resources, run, creator=request.user, trace_id=trace_id(request))
     return success(request, document.wrapped(task, subtasks))
+
+
+async def list_clusters(request: Request) -> Response:
+    """GET /api/v2/obproxy/clusters"""
+    query = requests.query(request, PageQuery)
+    found, total = await clusters.page(requests.resources(request), query.page)
+    return success(request, page_of(map(document_clusters.obproxy_cluster, found), query.page, total))
+
+
+async def get_cluster(request: Request) -> Response:
+    """GET /api/v2/obproxy/clusters/{id}"""
+    found = await clusters.get(requests.resources(request), requests.path_id(request, "id"))
+    return success(request, document_clusters.obproxy_cluster(found))
+
+
+async def list_hosts(request: Request) -> Response:
+    """GET /api/v2/compute/hosts"""
+    query = requests.query(request, HostQuery)
+    found, total = await hosts.page(requests.resources(request), query.filter, query.page)
+    return success(request, page_of(map(document_clusters.host, found), query.page, total))
+
+
+async def get_host(request: Request) -> Response:
+    """GET /api/v2/compute/hosts/{hostId}"""
+    found = await hosts.get(requests.resources(request), requests.path_id(request, "hostId"))
+    return success(request, document_clusters.host(found))

@@ -40,6 +40,12 @@ class Host:
         """Where it is reached."""
         return str(self.variables.get("ansible_host", self.name))
 
+    @property
+    def idc_name(self) -> str | None:
+        """The data centre it stands in, if the inventory says so."""
+        name = self.variables.get("ocp_idc_name")
+        return None if name is None else str(name)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:

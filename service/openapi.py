@@ -55,15 +55,13 @@ class Operation:
 
 
 class _Schemas(GenerateJsonSchema):
-    """Null is never sent, and what is not given has no default that says null."""
-
-    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
-        return self.generate_inner(schema["schema"])
+    """What has the default null may be left out and is never null; what has none is always there, and may be."""
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
-        if schema.get("default") is None:
-            return self.generate_inner(schema["schema"])
-        return super().default_schema(schema)
+        if schema.get("default", ...) is not None:
+            return super().default_schema(schema)
+        inner = schema["schema"]
+        return self.generate_inner(inner["schema"] if inner["type"] == "nullable" else inner)
 
 
 def describe(operations: Iterable[Operation], version: str) -> JSON:

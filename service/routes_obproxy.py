@@ -1,10 +1,12 @@
-"""What can be asked for about OBProxy clusters and servers (facts/ocp-api.md 1)."""
+"""What can be asked for about OBProxy clusters, servers and hosts (facts/ocp-api.md 1)."""
 
-from service import answers, errors, schemas
+from service import answers, answers_clusters, errors, schemas
 from service import endpoints_obproxy as endpoints
 from service.openapi import Operation
 
 TAKE_OVER = "OBPROXY:*:UPDATE"
+READ_OBPROXY = "OBPROXY:*:READ"
+READ_HOST = "HOST:*:READ"
 
 OPERATIONS = (
     Operation(
@@ -49,5 +51,43 @@ OPERATIONS = (
             errors.UnsupportedMediaType,
             errors.InventoryUnreadable,
         ),
+    ),
+    Operation(
+        method="GET",
+        path="/api/v2/obproxy/clusters",
+        endpoint=endpoints.list_clusters,
+        needs=READ_OBPROXY,
+        summary="List OBProxy clusters with their servers, by id",
+        query=schemas.PageQuery,
+        answer=answers.Success[answers.PageOf[answers_clusters.ObproxyCluster]],
+        errors=(errors.InvalidRequest, errors.InventoryUnreadable),
+    ),
+    Operation(
+        method="GET",
+        path="/api/v2/obproxy/clusters/{id}",
+        endpoint=endpoints.get_cluster,
+        needs=READ_OBPROXY,
+        summary="One OBProxy cluster with its servers",
+        answer=answers.Success[answers_clusters.ObproxyCluster],
+        errors=(errors.InvalidRequest, errors.UnknownCluster, errors.InventoryUnreadable),
+    ),
+    Operation(
+        method="GET",
+        path="/api/v2/compute/hosts",
+        endpoint=endpoints.list_hosts,
+        needs=READ_HOST,
+        summary="List the hosts of the inventory; those with an OBProxy server that was taken over have services",
+        query=schemas.HostQuery,
+        answer=answers.Success[answers.PageOf[answers_clusters.Host]],
+        errors=(errors.InvalidRequest, errors.InventoryUnreadable),
+    ),
+    Operation(
+        method="GET",
+        path="/api/v2/compute/hosts/{hostId}",
+        endpoint=endpoints.get_host,
+        needs=READ_HOST,
+        summary="One host of the inventory",
+        answer=answers.Success[answers_clusters.Host],
+        errors=(errors.InvalidRequest, errors.UnknownHost, errors.InventoryUnreadable),
     ),
 )

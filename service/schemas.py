@@ -1,6 +1,7 @@
 """What callers may send, as types: bodies and query strings. `requests` reads them.
 
-Fields and limits: facts/ocp-api.md 1.1 (takeOver), 2.2 (list), 6 (validation). Unknown fields are ignored, as in OCP.
+Fields and limits: facts/ocp-api.md 1.1 (takeOver), 1.5 (hosts), 2.2 (list), 6 (validation).
+Unknown fields are ignored, as in OCP.
 """
 
 import re
@@ -21,7 +22,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
-from service.types import JSON, Page, TaskFilter, TaskStatus
+from service.types import JSON, HostFilter, HostStatus, Page, ServiceType, TaskFilter, TaskStatus
 
 CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -69,6 +70,8 @@ Text = Annotated[str, AfterValidator(_printable)]
 Spelled = BeforeValidator(_integer)
 SpelledLong = Annotated[Long, Spelled]
 Status = Annotated[TaskStatus, Field(strict=False)]
+HostState = Annotated[HostStatus, Field(strict=False)]
+Service = Annotated[ServiceType, Field(strict=False)]
 PageNumber = Annotated[int, Field(alias="page", ge=1, le=2**31 - 1), Spelled]
 PageSize = Annotated[int, Field(ge=1, le=2000), Spelled]
 MOST_WORDS = 10  # in one comma list
@@ -150,10 +153,9 @@ class LogQuery(Parameters):
     after: SpelledLong | None = None
 
 
-class AuditQuery(Parameters):
-    """The query of the record of what was changed."""
+class PageQuery(Parameters):
+    """The query of a list that comes in pages."""
 
-    user_name: Text | None = None
     number: PageNumber = 1
     size: PageSize = 10
 
@@ -163,7 +165,34 @@ class AuditQuery(Parameters):
         return Page(number=self.number, size=self.size)
 
 
-class TaskQuery(Parameters):
+class AuditQuery(PageQuery):
+    """The query of the record of what was changed."""
+
+    user_name: Text | None = None
+
+
+class HostQuery(PageQuery):
+    """The query of the list of hosts."""
+
+    status: Annotated[list[HostState], Field(max_length=MOST_WORDS), BeforeValidator(_words)] | None = None
+    keyword: Text | None = None
+    included_service_type: Annotated[list[Service], Field(max_length=MOST_WORDS), BeforeValidator(_words)] | None = None
+    excluded_service_type: Annotated[list[Service], Field(max_length=MOST_WORDS), BeforeValidator(_words)] | None = None
+    sort: Literal["id", "id,asc", "id,desc"] = "id,asc"
+
+    @property
+    def filter(self) -> HostFilter:
+        """What the list is narrowed to."""
+        return HostFilter(
+            statuses=self.status,
+            keyword=self.keyword,
+            included=self.included_service_type or (),
+            excluded=self.excluded_service_type or (),
+            descending=self.sort == "id,desc",
+        )
+
+
+class TaskQuery(PageQuery):
     """The query of the list of task instances."""
 
     name: Text | None = None
@@ -174,14 +203,7 @@ class TaskQuery(Parameters):
     cluster_name: Text | None = None
     tenant_id: SpelledLong | None = None
     tenant_name: Text | None = None
-    number: PageNumber = 1
-    size: PageSize = 10
     sort: Literal["id", "id,asc", "id,desc"] = "id,desc"
-
-    @property
-    def page(self) -> Page:
-        """Which part of the list is wanted."""
-        return Page(number=self.number, size=self.size)
 
     @property
     def filter(self) -> TaskFilter | None:

@@ -133,6 +133,73 @@ class ObproxyServer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ObproxyCluster:
+    """An OBProxy cluster as the inventory wishes it, with the servers that the service knows of it."""
+
+    id: int
+    name: str
+    work_mode: str | None  # CONFIG_URL or RS_LIST; None = the inventory does not say
+    config_url: str | None
+    address: str | None  # of the load balancer in front of it
+    port: int | None
+    servers: Sequence[ObproxyServer]
+    idc_names: Mapping[int, str]  # by host id, of those hosts that have one
+
+
+class HostStatus(StrEnum):
+    """State of a host (facts/ocp-api.md 1.5)."""
+
+    NEW = "NEW"
+    AVAILABLE = "AVAILABLE"
+    ONLINE = "ONLINE"
+    OFFLINE = "OFFLINE"
+    DELETING = "DELETING"
+
+
+class ServiceType(StrEnum):
+    """What may be deployed on a host (facts/ocp-api.md 1.5); here it is OB_PROXY only."""
+
+    OB_CLUSTER = "OB_CLUSTER"
+    OB_PROXY = "OB_PROXY"
+    OCP_AGENT = "OCP_AGENT"
+    BACKUP_AGENT = "BACKUP_AGENT"
+    RESTORE_AGENT = "RESTORE_AGENT"
+    BACKUP_RESTORE_AGENT = "BACKUP_RESTORE_AGENT"
+    OMS = "OMS"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ManagedHost:
+    """A host of the inventory, with the OBProxy servers that have been taken over on it."""
+
+    id: int
+    name: str
+    address: str
+    ssh_port: int | None  # None = the inventory's is none
+    idc_name: str | None
+    servers: Sequence[ObproxyServer]
+
+    @property
+    def status(self) -> HostStatus:
+        """ONLINE with an OBProxy server that answers, OFFLINE when none of its does, NEW when it has none."""
+        if not self.servers:
+            return HostStatus.NEW
+        silent = all(server.status is ServerStatus.UNAVAILABLE for server in self.servers)
+        return HostStatus.OFFLINE if silent else HostStatus.ONLINE
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostFilter:
+    """What a list of hosts is narrowed to; None, empty = not narrowed."""
+
+    statuses: Sequence[HostStatus] | None = None
+    keyword: str | None = None  # part of the name, the address or a service's name
+    included: Sequence[ServiceType] = ()  # has one of these
+    excluded: Sequence[ServiceType] = ()  # has none of these
+    descending: bool = False  # by id
+
+
+@dataclass(frozen=True, kw_only=True)
 class AuditCall:
     """One call that is to change something: by whom (None = nobody was proved), from where, what came of it."""
 

@@ -398,3 +398,12 @@ UPDATE subtask_instance s SET status = p.status, operation = p.operation
 FROM unnest(%(roles)s::text[], %(statuses)s::subtask_status[], %(operations)s::operation[])
      AS p (role, status, operation)
 WHERE s.task_instance_id = %(task_id)s AND s.role = p.role;
+
+-- name: clusters_of_servers
+SELECT DISTINCT ON (cluster_id) cluster_id, cluster_name FROM obproxy_server ORDER BY cluster_id, id DESC;
+
+-- name: servers_of_clusters
+SELECT * FROM obproxy_server WHERE cluster_id = ANY(%(cluster_ids)s) ORDER BY cluster_id, id;
+
+-- name: managed_servers_of_hosts
+SELECT * FROM obproxy_server WHERE host_id = ANY(%(host_ids)s) AND status <> 'TAKINGOVER' ORDER BY host_id, sql_port;

@@ -15,12 +15,18 @@ EVERYBODY = frozenset(Role)
 TASK_READERS = frozenset({Role.ADMIN, Role.CLUSTER_MANAGER, Role.TASK_MANAGER, Role.TASK_VIEWER})
 TASK_WORKERS = TASK_READERS - {Role.TASK_VIEWER}
 OBPROXY_WORKERS = frozenset({Role.ADMIN, Role.CLUSTER_MANAGER, Role.OBPROXY_MANAGER})
+OBPROXY_READERS = OBPROXY_WORKERS | {Role.OBPROXY_VIEWER}
+HOST_READERS = frozenset({Role.ADMIN, Role.OBPROXY_MANAGER, Role.OBPROXY_VIEWER, Role.HOST_MANAGER, Role.HOST_VIEWER})
 TASK = "/api/v2/tasks/instances/{taskInstanceId}"
 SUBTASK = TASK + "/subtasks/{subtaskInstanceId}"
 
 MAY = {
     ("POST", "/api/v2/obproxy/clusters/{id}/takeOver"): OBPROXY_WORKERS,
     ("POST", "/api/v2/obproxy/externalRuns"): OBPROXY_WORKERS,
+    ("GET", "/api/v2/obproxy/clusters"): OBPROXY_READERS,
+    ("GET", "/api/v2/obproxy/clusters/{id}"): OBPROXY_READERS,
+    ("GET", "/api/v2/compute/hosts"): HOST_READERS,
+    ("GET", "/api/v2/compute/hosts/{hostId}"): HOST_READERS,
     ("GET", "/api/v2/tasks/instances"): TASK_READERS,
     ("GET", TASK): TASK_READERS,
     ("POST", TASK + "/retry"): TASK_WORKERS,
@@ -92,6 +98,6 @@ async def test_only_what_oneself_is_and_what_is_open_needs_no_permission() -> No
 
 def at(path: str) -> str:
     """The path with ids that nothing has."""
-    for name in ("id", "taskInstanceId", "subtaskInstanceId"):
+    for name in ("id", "hostId", "taskInstanceId", "subtaskInstanceId"):
         path = path.replace("{" + name + "}", "999")
     return path

@@ -209,7 +209,7 @@ async def test_every_answer_is_as_described(client: httpx.AsyncClient, resources
     (task,) = await take_over(client, 1)
     subtask_id = task["subtasks"][0]["id"]
     bodies = {TakeOverParam: take_over_body(2), ExternalRunParam: told(hostId=3)}
-    filled = {"id": 1, "taskInstanceId": task["id"], "subtaskInstanceId": subtask_id}
+    filled = {"id": 1, "hostId": 1, "taskInstanceId": task["id"], "subtaskInstanceId": subtask_id}
 
     for operation in OPERATIONS:
         canceled = operation.endpoint.__name__ == "cancel_subtask"

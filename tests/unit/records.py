@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from service.types import Operation, Subtask, SubtaskStatus, TaskInstance, TaskStatus
+from service.types import ObproxyServer, Operation, ServerStatus, Subtask, SubtaskStatus, TaskInstance, TaskStatus
 
 MOMENT = datetime(2021, 9, 3, 8, 25, 8, 4000, tzinfo=UTC)
 
@@ -51,6 +51,30 @@ _TASK = TaskInstance(
     start_time=MOMENT,
     finish_time=None,
 )
+
+_SERVER = ObproxyServer(
+    id=1,
+    cluster_id=1,
+    cluster_name="test",
+    host_id=2,
+    host_name="odp-2",
+    ip="192.0.2.2",
+    sql_port=2883,
+    status=ServerStatus.RUNNING,
+    operate_status="NORMAL",
+    exporter_port=2884,
+    version="1.9.1.1-1919579",
+    architecture="x86_64",
+    parameter_version=3,
+    learned={},
+    last_active_time=MOMENT,
+    create_time=MOMENT,
+    update_time=MOMENT,
+)
+
+
+def server(**fields: Any) -> ObproxyServer:
+    return replace(_SERVER, **fields)
 
 
 def subtask(**fields: Any) -> Subtask:

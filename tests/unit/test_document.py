@@ -2,14 +2,12 @@
 
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from service import document
-from service.types import ObproxyServer, ServerStatus
 from tests.unit.records import MOMENT, subtask, task
 
 MAPS = ("stringMap", "listMap")  # not sorted by OCP either
@@ -92,28 +90,3 @@ def test_the_detail_has_neither_but_times() -> None:
 
 def test_a_subtask_that_has_not_run_has_no_times() -> None:
     assert not {"startTime", "finishTime", "executor"} & document.subtask(subtask()).keys()
-
-
-def test_a_server_says_which_parameters_wait_for_a_restart() -> None:
-    server = ObproxyServer(
-        id=1,
-        cluster_id=1,
-        cluster_name="test",
-        host_id=2,
-        host_name="odp-2",
-        ip="192.0.2.2",
-        sql_port=2883,
-        status=ServerStatus.RUNNING,
-        operate_status="NORMAL",
-        exporter_port=2884,
-        version="4.3.1.0-1",
-        architecture="x86_64",
-        parameter_version=1,
-        learned={"pending_restart": ["work_thread_num"]},
-        last_active_time=datetime.now(UTC) - timedelta(seconds=1),
-        create_time=MOMENT,
-        update_time=MOMENT,
-    )
-    shown = document.obproxy_server(server)
-    assert shown["pendingRestart"] == ["work_thread_num"]
-    assert all(one < other for one, other in pairwise(shown))

@@ -112,8 +112,14 @@ def test_tells_the_permission(description: JSON) -> None:
     assert "description" not in by_id["info"]
 
 
-def test_null_is_never_described(description: JSON) -> None:
-    assert "null" not in str(description).lower()
+def test_only_a_host_says_null(description: JSON) -> None:
+    schemas = dict(description["components"]["schemas"])
+    host, summary = schemas.pop("Host"), schemas.pop("ServiceSummary")
+
+    assert "null" not in str({**description, "components": schemas}).lower()
+    assert host["properties"]["alias"] == {"anyOf": [{"type": "string"}, {"type": "null"}], "title": "Alias"}
+    for always in (host, summary):
+        assert set(always["required"]) == set(always["properties"])
 
 
 def test_answers_are_closed() -> None:

@@ -1,0 +1,112 @@
+"""What callers get of OBProxy clusters, OBProxy servers and hosts: `document_clusters` makes it.
+
+Shapes: facts/ocp-api.md 1.4 and 1.5.
+"""
+
+from datetime import datetime
+from typing import Literal
+
+from service.answers import Answer
+from service.types import HostStatus, ServerStatus, ServiceType
+
+
+class ObproxyServer(Answer):
+    """A member of an OBProxy cluster. `version` is VERSION-BUILD; `pendingRestart` names parameters that wait for one.
+
+    `lastActiveTime` is when it was last seen answering.
+    """
+
+    architecture: str | None = None
+    clusterId: int
+    exporterPort: int | None = None
+    hostId: int
+    id: int
+    idcName: str | None = None
+    ip: str
+    lastActiveTime: datetime | None = None
+    operateStatus: Literal["NORMAL", "OPERATING"]
+    parameterVersion: int
+    pendingRestart: list[str] | None = None
+    sqlPort: int
+    status: ServerStatus
+    version: str | None = None
+
+
+class IdcCount(Answer):
+    """How many of a cluster's servers are in a data centre."""
+
+    count: int
+    idcName: str
+
+
+class VersionCount(Answer):
+    """How many of a cluster's servers have a version."""
+
+    count: int
+    version: str
+
+
+class ObLink(Answer):
+    """An OceanBase cluster that an OBProxy cluster leads to. None is managed here."""
+
+
+class ObproxyCluster(Answer):
+    """An OBProxy cluster with its servers. `updateTime` is when the last of them changed."""
+
+    address: str | None = None
+    configUrl: str | None = None
+    id: int
+    name: str
+    obLinks: list[ObLink]
+    obproxies: list[ObproxyServer]
+    parameterVersion: int
+    port: int | None = None
+    topo: list[IdcCount]
+    updateTime: datetime | None = None
+    versions: list[VersionCount]
+    workMode: Literal["CONFIG_URL", "RS_LIST"] | None = None
+
+
+class ServiceSummary(Answer):
+    """What is deployed on a host; `name` is the OBProxy cluster's."""
+
+    name: str
+    softwarePackageId: int | None
+    type: ServiceType
+    version: str | None
+
+
+class Host(Answer):
+    """A host of the inventory. What it does not know is null.
+
+    `status` is ONLINE with an OBProxy server that answers, OFFLINE when none of its does, NEW when it has none.
+    """
+
+    alias: str | None
+    architecture: str | None
+    createTime: datetime | None
+    description: str | None
+    hostAgentId: int | None
+    hostAgentStatus: str | None
+    hostAgentVersion: str | None
+    id: int
+    idcDescription: str | None
+    idcId: int | None
+    idcName: str | None
+    innerIpAddress: str
+    kind: str | None
+    name: str
+    operatingSystem: str | None
+    operatingSystemRelease: str | None
+    publishPorts: str | None
+    regionDescription: str | None
+    regionId: int | None
+    regionName: str | None
+    serialNumber: str | None
+    services: list[ServiceSummary]
+    sshPort: int | None
+    status: HostStatus
+    typeDescription: str | None
+    typeId: int | None
+    typeName: str | None
+    updateTime: datetime | None

@@ -1,0 +1,106 @@
+"""What the outside sees of OBProxy clusters, OBProxy servers and hosts, as `document` shows task instances.
+
+Shapes: facts/ocp-api.md 1.4 (clusters, servers), 1.5 (hosts). Null rule: 4.1; a host alone says its nulls.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from service.document import present, timestamp_or_none
+from service.types import JSON, ManagedHost, ObproxyCluster, ObproxyServer, ServiceType
+
+
+def obproxy_cluster(cluster: ObproxyCluster) -> JSON:
+    """An obproxyCluster with all its servers.
+
+    It has no creator and no `createTime`, since the inventory knows neither; `updateTime` is when the last of its
+    servers changed. The OceanBase clusters that its servers lead to are not managed here: `obLinks` is empty.
+    """
+    servers = cluster.servers
+    return present(
+        address=cluster.address,
+        configUrl=cluster.config_url,
+        id=cluster.id,
+        name=cluster.name,
+        obLinks=[],
+        obproxies=[obproxy_server(server, cluster.idc_names.get(server.host_id)) for server in servers],
+        parameterVersion=max((server.parameter_version for server in servers), default=1),
+        port=cluster.port,
+        topo=[
+            {"count": count, "idcName": name}
+            for name, count in _counted(cluster.idc_names.get(server.host_id) for server in servers)
+        ],
+        updateTime=timestamp_or_none(max((server.update_time for server in servers), default=None)),
+        versions=[
+            {"count": count, "version": version} for version, count in _counted(server.version for server in servers)
+        ],
+        workMode=cluster.work_mode,
+    )
+
+
+def obproxy_server(row: ObproxyServer, idc_name: str | None = None) -> JSON:
+    """An element of an OBProxy cluster's `obproxies`, plus `pendingRestart`: names of parameters that wait for one."""
+    return present(
+        architecture=row.architecture,
+        clusterId=row.cluster_id,
+        exporterPort=row.exporter_port,
+        hostId=row.host_id,
+        id=row.id,
+        idcName=idc_name,
+        ip=row.ip,
+        lastActiveTime=timestamp_or_none(row.last_active_time),
+        operateStatus=row.operate_status,
+        parameterVersion=row.parameter_version,
+        pendingRestart=row.learned.get("pending_restart"),
+        sqlPort=row.sql_port,
+        status=row.status,
+        version=row.version,
+    )
+
+
+def host(managed: ManagedHost) -> JSON:
+    """A Host. What the inventory does not know is null, as in OCP's sample."""
+    architectures = [server.architecture for server in managed.servers if server.architecture]
+    return {
+        "alias": None,
+        "architecture": architectures[0] if architectures else None,
+        "createTime": None,
+        "description": None,
+        "hostAgentId": None,
+        "hostAgentStatus": None,
+        "hostAgentVersion": None,
+        "id": managed.id,
+        "idcDescription": None,
+        "idcId": None,
+        "idcName": managed.idc_name,
+        "innerIpAddress": managed.address,
+        "kind": None,
+        "name": managed.name,
+        "operatingSystem": None,
+        "operatingSystemRelease": None,
+        "publishPorts": None,
+        "regionDescription": None,
+        "regionId": None,
+        "regionName": None,
+        "serialNumber": None,
+        "services": [
+            {
+                "name": server.cluster_name,
+                "softwarePackageId": None,
+                "type": ServiceType.OB_PROXY,
+                "version": server.version,
+            }
+            for server in managed.servers
+        ],
+        "sshPort": managed.ssh_port,
+        "status": managed.status,
+        "typeDescription": None,
+        "typeId": None,
+        "typeName": None,
+        "updateTime": None,
+    }
+
+
+def _counted(words: Iterable[str | None]) -> list[tuple[str, int]]:
+    """How often each word is there, in alphabetical order."""
+    return sorted(Counter(word for word in words if word is not None).items())

@@ -1,0 +1,112 @@
+"""OBProxy clusters, servers and hosts on the wire, held against the samples of OCP's documentation: names and order."""
+
+from service import document_clusters
+from service.types import HostStatus, ManagedHost, ObproxyCluster, ServerStatus
+from tests.unit.records import MOMENT, server
+
+CLUSTER = ObproxyCluster(
+    id=1,
+    name="test",
+    work_mode="CONFIG_URL",
+    config_url="http://192.0.2.1:8080/services?Action=GetObProxyConfig&ObproxyClusterName=test",
+    address="192.0.2.99",
+    port=2883,
+    servers=[server()],
+    idc_names={2: "am171"},
+)
+
+# Without creator and createTime, which the inventory does not know.
+OF_A_CLUSTER = [
+    *("address", "configUrl", "id", "name", "obLinks", "obproxies", "parameterVersion", "port", "topo", "updateTime"),
+    *("versions", "workMode"),
+]
+OF_A_SERVER = [
+    *("architecture", "clusterId", "exporterPort", "hostId", "id", "idcName", "ip", "lastActiveTime", "operateStatus"),
+    *("parameterVersion", "sqlPort", "status", "version"),
+]
+OF_A_HOST = [
+    *("alias", "architecture", "createTime", "description", "hostAgentId", "hostAgentStatus", "hostAgentVersion", "id"),
+    *("idcDescription", "idcId", "idcName", "innerIpAddress", "kind", "name", "operatingSystem"),
+    *("operatingSystemRelease", "publishPorts", "regionDescription", "regionId", "regionName", "serialNumber"),
+    *("services", "sshPort", "status", "typeDescription", "typeId", "typeName", "updateTime"),
+]
+
+
+def host(*statuses: ServerStatus) -> ManagedHost:
+    return ManagedHost(
+        id=1,
+        name="odp-1",
+        address="192.0.2.11",
+        ssh_port=22,
+        idc_name=None,
+        servers=[server(status=status) for status in statuses],
+    )
+
+
+def test_a_cluster_has_the_properties_of_the_sample_in_its_order() -> None:
+    shown = document_clusters.obproxy_cluster(CLUSTER)
+
+    assert list(shown) == OF_A_CLUSTER
+    assert shown["obLinks"] == []
+    assert shown["parameterVersion"] == 3
+    (proxy,) = shown["obproxies"]
+    assert list(proxy) == OF_A_SERVER
+    assert shown["topo"] == [{"count": 1, "idcName": "am171"}]
+    assert shown["versions"] == [{"count": 1, "version": "1.9.1.1-1919579"}]
+    assert [list(part) for part in (*shown["topo"], *shown["versions"])] == [["count", "idcName"], ["count", "version"]]
+
+
+def test_what_is_not_known_is_left_out_of_a_cluster() -> None:
+    bare = ObproxyCluster(
+        id=7, name="empty", work_mode=None, config_url=None, address=None, port=None, servers=[], idc_names={}
+    )
+
+    assert document_clusters.obproxy_cluster(bare) == {
+        **{"id": 7, "name": "empty", "parameterVersion": 1},
+        **{"obLinks": [], "obproxies": [], "topo": [], "versions": []},
+    }
+
+
+def test_servers_are_counted_by_version_and_data_centre() -> None:
+    servers = [
+        server(id=1, host_id=1, version="4.3.1.0-1", parameter_version=1),
+        server(id=2, host_id=2, version="1.9.1.1-1919579"),
+        server(id=3, host_id=3, version="4.3.1.0-1"),
+        server(id=4, host_id=4, version=None, update_time=MOMENT.replace(year=2030)),
+    ]
+    cluster = ObproxyCluster(**{**vars(CLUSTER), "servers": servers, "idc_names": {1: "b", 2: "b", 3: "a"}})
+
+    shown = document_clusters.obproxy_cluster(cluster)
+
+    assert shown["versions"] == [{"count": 1, "version": "1.9.1.1-1919579"}, {"count": 2, "version": "4.3.1.0-1"}]
+    assert shown["topo"] == [{"count": 1, "idcName": "a"}, {"count": 2, "idcName": "b"}]
+    assert [proxy.get("idcName") for proxy in shown["obproxies"]] == ["b", "b", "a", None]
+    assert shown["updateTime"].startswith("2030")
+    assert shown["parameterVersion"] == 3
+
+
+def test_a_server_says_which_parameters_wait_for_a_restart() -> None:
+    shown = document_clusters.obproxy_server(server(learned={"pending_restart": ["work_thread_num"]}))
+
+    assert shown["pendingRestart"] == ["work_thread_num"]
+    assert list(shown) == sorted(shown)
+
+
+def test_a_host_has_the_properties_of_the_sample_in_its_order_nulls_included() -> None:
+    shown = document_clusters.host(host(ServerStatus.RUNNING))
+
+    assert list(shown) == OF_A_HOST
+    assert shown["alias"] is None
+    assert shown["services"] == [
+        {"name": "test", "softwarePackageId": None, "type": "OB_PROXY", "version": "1.9.1.1-1919579"}
+    ]
+    assert list(shown["services"][0]) == ["name", "softwarePackageId", "type", "version"]
+
+
+def test_a_host_is_what_its_obproxy_servers_are() -> None:
+    running, unavailable = ServerStatus.RUNNING, ServerStatus.UNAVAILABLE
+
+    assert host().status is HostStatus.NEW
+    assert host(running, unavailable).status is HostStatus.ONLINE
+    assert host(unavailable, unavailable).status is HostStatus.OFFLINE
+    assert document_clusters.host(host())["architecture"] is None
