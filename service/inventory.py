@@ -4,26 +4,37 @@ A host that may be taken over carries `ocp_host_id`; a group that carries `obpro
 """
 
 import asyncio
+import itertools
 import json
 import logging
 import os
 import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from service.errors import InventoryUnreadable
+from service.masking import Hidden
 from service.settings import PROJECT
 
 log = logging.getLogger(__name__)
 
 MAX_AGE = 60.0  # seconds after which an unchanged inventory is read again: a plugin's source is not a file
 READ_TIMEOUT = 120.0  # seconds one reading may take
+VAULT_HINT = "set TAKEOVER_VAULT_PASSWORD_FILE to the file, or the program, with the password of Ansible Vault"
 
 Variables = Mapping[str, Any]
+
+
+class Unsafe(str):
+    """Text that is data: what looks like a template in it is none. An inventory says so, or a plugin that reads one."""
+
+    __slots__ = ()
+
+
 _TRUE = {"y", "yes", "on", "1", "true", "t", "1.0"}  # as ansible.module_utils.parsing.convert_bool
 
 
@@ -72,8 +83,9 @@ class Inventory:
 class InventoryReader:
     """Keeps the last good reading of one inventory, and reads again when its files change."""
 
-    def __init__(self, source: Path) -> None:
+    def __init__(self, source: Path, vault_password_file: Path | None = None) -> None:
         self.source = source
+        self._vault_password_file = vault_password_file
         self.problem: str | None = None
         self._good: Inventory | None = None
         self._signature: object = None
@@ -84,7 +96,7 @@ class InventoryReader:
     async def current(self) -> Inventory:
         """The inventory as it is now, or as it last was when it cannot be read; raises InventoryUnreadable if never."""
         async with self._lock:
-            signature = await asyncio.to_thread(_signature, self.source)
+            signature = await asyncio.to_thread(_signature, self.source, self._vault_password_file)
             if signature != self._signature:
                 await self._read()
                 self._signature = signature
@@ -98,18 +110,56 @@ class InventoryReader:
     async def _read(self) -> None:
         self._read_at = time.monotonic()
         try:
-            self._good = await read(self.source)
+            self._good = await read(self.source, self._vault_password_file)
             self.problem = None
         except InventoryUnreadable as error:
             self.problem = str(error.details["reason"])
             log.error("%s; using the last good one", error, extra={"action": "inventory_unreadable"})
 
 
-async def read(source: Path) -> Inventory:
-    """Read the inventory at `source`; raises InventoryUnreadable with Ansible's own words (file and line)."""
-    hosts = await _list(source)
-    groups = await _list(source, "--export")
+async def read(source: Path, vault_password_file: Path | None = None) -> Inventory:
+    """Read the inventory at `source`; raises InventoryUnreadable with Ansible's own words (file and line).
+
+    Values that are encrypted by themselves come out as `Hidden`, those that Ansible must not template as `Unsafe`.
+    """
+    opened: dict[str, str] = {}
+    listing = ("-i", str(source.absolute()), "--list")
+    program = str(Path(sys.executable).with_name("ansible-inventory"))
+    hosts, groups = [
+        json.loads(await _say(source, vault_password_file, program, *listing, *options))
+        for options in ((), ("--export",))
+    ]
+    if ciphertexts := sorted({*_vaulted(hosts), *_vaulted(groups)}):
+        opener = (sys.executable, "-P", str(Path(__file__).with_name("unvault.py")))
+        said = await _say(source, vault_password_file, *opener, given=json.dumps(ciphertexts).encode())
+        opened = dict(zip(ciphertexts, json.loads(said), strict=True))
+    hosts, groups = _plain(hosts, opened), _plain(groups, opened)
     return parse(hosts["_meta"]["hostvars"], groups)
+
+
+def _vaulted(value: object) -> Iterator[str]:
+    """Every ciphertext in what ansible-inventory has printed."""
+    match value:
+        case {"__ansible_vault": str(ciphertext)}:
+            yield ciphertext
+        case dict():
+            yield from itertools.chain.from_iterable(map(_vaulted, value.values()))
+        case list():
+            yield from itertools.chain.from_iterable(map(_vaulted, value))
+
+
+def _plain(value: Any, opened: Mapping[str, str]) -> Any:
+    """The same without the wrappers in which ansible-inventory prints what is encrypted, or no template."""
+    match value:
+        case {"__ansible_vault": str(ciphertext)}:
+            return Hidden(opened[ciphertext])
+        case {"__ansible_unsafe": str(text)}:
+            return Unsafe(text)
+        case dict():
+            return {key: _plain(inner, opened) for key, inner in value.items()}
+        case list():
+            return [_plain(inner, opened) for inner in value]
+    return value
 
 
 def parse(hostvars: Mapping[str, Variables], groups: Mapping[str, Any]) -> Inventory:
@@ -160,30 +210,33 @@ def _id(value: object, what: str) -> int:
     return value
 
 
-async def _list(source: Path, *options: str) -> dict[str, Any]:
-    program = Path(sys.executable).with_name("ansible-inventory")
+async def _say(source: Path, vault_password_file: Path | None, *command: str, given: bytes = b"") -> bytes:
+    """What one of Ansible's programs prints about the inventory at `source`; raises InventoryUnreadable."""
     environment = {
         **{name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "LANG", "LC_ALL")},
         "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
         "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true",
         "ANSIBLE_NOCOLOR": "true",
+        **({"ANSIBLE_VAULT_PASSWORD_FILE": str(vault_password_file.absolute())} if vault_password_file else {}),
     }
     process = await asyncio.create_subprocess_exec(
-        *(str(program), "-i", str(source.absolute()), "--list", *options),
+        *command,
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         env=environment,
     )
     try:
         async with asyncio.timeout(READ_TIMEOUT):
-            output, errors = await process.communicate()
+            output, errors = await process.communicate(given)
     except TimeoutError:
         process.kill()
         raise InventoryUnreadable(reason=f"{source}: reading took longer than {READ_TIMEOUT:.0f} s") from None
     if process.returncode:
-        raise InventoryUnreadable(reason=first_reason(errors.decode(errors="replace")))
-    listed: dict[str, Any] = json.loads(output)
-    return listed
+        reason = first_reason(errors.decode(errors="replace"))
+        hint = f"; {VAULT_HINT}" if "vault secrets" in reason and not vault_password_file else ""
+        raise InventoryUnreadable(reason=f"{reason.removesuffix('.')}{hint}")
+    return output
 
 
 def first_reason(errors: str) -> str:
@@ -195,9 +248,9 @@ def first_reason(errors: str) -> str:
     return f"{origin[1]}: {reason[1]}" if origin else reason[1]
 
 
-def _signature(source: Path) -> list[tuple[str, int, int]]:
+def _signature(source: Path, vault_password_file: Path | None) -> list[tuple[str, int, int]]:
     """Name, time and size of every file of the inventory: what changes when somebody edits it."""
-    files = [source, *(source.rglob("*") if source.is_dir() else [])]
+    files = [source, *(source.rglob("*") if source.is_dir() else []), *filter(None, [vault_password_file])]
     return sorted((str(file), stat.st_mtime_ns, stat.st_size) for file in files if (stat := _stat(file)))
 
 

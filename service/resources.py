@@ -40,7 +40,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         yield Resources(
             settings=settings,
             database=database,
-            inventory=InventoryReader(settings.inventory),
+            inventory=InventoryReader(settings.inventory, settings.vault_password_file),
             template=template.load(PROJECT),
             queue=queue,
             secrets=Secrets(load_key(settings.secret_key, settings.data_dir)),

@@ -1,8 +1,10 @@
 """One run as the worker holds it: its private directory, its child process, its events, its end."""
 
 import asyncio
+import json
 import multiprocessing
 import os
+import re
 import secrets
 import shutil
 import sys
@@ -22,7 +24,8 @@ from pydantic import SecretStr
 
 from service import run_child
 from service.events import RunEnd
-from service.inventory import Cluster, Host
+from service.inventory import Cluster, Host, Unsafe
+from service.masking import Hidden
 from service.processes import end_marked
 from service.run_child import RunSpec
 from service.settings import PROJECT
@@ -35,10 +38,32 @@ _context.set_forkserver_preload(["service.run_child"])
 _templates = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates" / "run"),
     undefined=StrictUndefined,
-    autoescape=False,  # noqa: S701 - the output is YAML, every value goes through tojson
+    autoescape=False,  # noqa: S701 - the output is YAML, every value goes through the filter yaml
     keep_trailing_newline=True,
     trim_blocks=True,
 )
+_UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")  # what YAML takes as escapes only
+
+
+def _yaml(value: object) -> str:
+    """`value` as YAML on one line; what is `Unsafe` or was encrypted as data, never a template: as in Ansible."""
+    match value:
+        case SecretStr():
+            return _yaml(Unsafe(value.get_secret_value()))
+        case Unsafe() | Hidden():
+            return f"!unsafe {_yaml(str(value))}"
+        case str():
+            # Not with ASCII alone: YAML does not put the two halves of an escaped character together again.
+            quoted = json.dumps(value, ensure_ascii=False)
+            return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", quoted)
+        case Mapping():
+            return "{" + ", ".join(f"{_yaml(str(key))}: {_yaml(inner)}" for key, inner in value.items()) + "}"
+        case list() | tuple():
+            return "[" + ", ".join(map(_yaml, value)) + "]"
+    return json.dumps(value)
+
+
+_templates.filters["yaml"] = _yaml
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,6 +43,9 @@ class Settings(BaseSettings):
     inventory: Path = PROJECT / "inventory"
     """Ansible inventory: a file, a directory, or anything an inventory plugin reads."""
 
+    vault_password_file: FilePath | None = None
+    """A file with the password of what Ansible Vault has encrypted in the inventory, or a program that says it."""
+
     host: str = "127.0.0.1"
     port: Annotated[int, Ge(0), Le(65535)] = 8080
 

@@ -97,10 +97,10 @@ def remembered_inventories(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each inventory text is read by Ansible once in the session: starting Ansible is most of what a test costs."""
     read = inventory.read
 
-    async def remember(source: Path) -> Inventory:
+    async def remember(source: Path, vault_password_file: Path | None = None) -> Inventory:
         text = "".join(file.read_text() for file in sorted(source.rglob("*")) if file.is_file())
         if text not in _read:
-            _read[text] = await read(source)
+            _read[text] = await read(source, vault_password_file)
         return _read[text]
 
     monkeypatch.setattr(inventory, "read", remember)

@@ -16,7 +16,8 @@ from pydantic import SecretStr
 
 from service import run, run_child
 from service.events import RunEnd
-from service.inventory import Cluster, Host
+from service.inventory import Cluster, Host, Unsafe
+from service.masking import Hidden
 from service.run import PREFIX, Run, RunRequest
 
 DEADLINE = 30.0  # seconds any of this may take at the most
@@ -37,6 +38,20 @@ PLAYBOOK = """
     - name: Sleep in two processes
       ansible.builtin.shell: sleep 987 & sleep 987
       tags: [sleep]
+"""
+
+COMPARE = """
+- hosts: all
+  gather_facts: false
+  tasks:
+    - name: Compare what has arrived with its bytes
+      ansible.builtin.assert:
+        that:
+          - item.0 | b64encode == item.1
+          - within.yes is true and within.none is none and within['a {key'][1].number == 1.5
+      loop: >-
+        {{ [plain, unsafe, hidden, within['a {key'][0], given_password] | zip([expected[0]] + [expected[1]] * 4) }}
+      tags: [compare]
 """
 
 ATTACK = """
@@ -96,6 +111,30 @@ async def test_every_event_of_ansible_carries_the_token(tmp_path: Path) -> None:
     events, _ = await follow(run.start(asked))
 
     assert {event.get("job_id") for event in events if event["event"] != "verbose"} == {asked.token}
+
+
+STRANGE = "{{ 1 }} {% raw %} \\ 'it' \"is\" é \U0001f600 \x7f \x85 \u2028 \ufeff ~ # : !unsafe\t\n"
+
+
+async def test_every_value_arrives_as_it_is(tmp_path: Path) -> None:
+    asked = request(tmp_path, "compare")
+    asked.playbook.write_text(COMPARE, encoding="utf-8")
+    plain = STRANGE.replace("{", "(")
+    variables = {
+        **asked.host.variables,
+        "plain": plain,
+        "unsafe": Unsafe(STRANGE),
+        "within": {"a {key": [Unsafe(STRANGE), {"number": 1.5}], "none": None, "yes": True},
+        "hidden": Hidden(STRANGE),
+        "expected": [base64.b64encode(text.encode()).decode() for text in (plain, STRANGE)],
+    }
+    asked = replace(
+        asked, host=replace(asked.host, variables=variables), secrets={"given_password": SecretStr(STRANGE)}
+    )
+
+    _, end = await follow(run.start(asked))
+
+    assert end.rc == 0, end.last_lines
 
 
 async def test_the_environment_is_scrubbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

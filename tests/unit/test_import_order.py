@@ -11,7 +11,7 @@ ORDER = [
     *("errors", "types", "settings", "sql"),
     *("state", "template", "results", "verdict", "events", "document", "document_clusters"),
     *("masking", "signature", "permissions"),
-    *("migrations", "embedded", "database", "inventory", "secrets"),
+    *("migrations", "embedded", "database", "unvault", "inventory", "secrets"),
     *("passwords", "users", "access_keys", "logins", "audit"),
     *(
         "queue",

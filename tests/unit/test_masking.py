@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.masking import MASK, masker
+from service.masking import MASK, Hidden, masker
 
 
 @pytest.mark.parametrize(
@@ -14,6 +14,15 @@ from service.masking import MASK, masker
         ({"obproxy_sys_password": "abc"}, "abc", "abc"),  # shorter than is worth it
         ({"obproxy_cluster_name": "test"}, "test", "test"),
         ({"obproxy_sys_password": None}, "None", "None"),
+        ({"obproxy_secrets": {"sys": ["Needle#1"]}}, "Needle#1", MASK),
+        ({"plain": {"password": "Needle#1", "name": "Haystack"}}, "Needle#1 in a Haystack", f"{MASK} in a Haystack"),
+        ({"plain": {"any": Hidden("Needle#1")}}, "Needle#1", MASK),
+        ({"ansible_ssh_private_key_file": "/keys/id"}, "/keys/id", "/keys/id"),  # where it is, is no secret
+        ({"x_secret": 'a"b\\c'}, r'as JSON "a\"b\\c"', f'as JSON "{MASK}"'),
+        ({"x_secret": "sé#cret"}, r"s\u00e9#cret s%C3%A9%23cret", f"{MASK} {MASK}"),
+        ({"x_secret": "it's \t"}, r"it's \t", MASK),
+        ({"obproxy_sys_password": "secret"}, "e5e9fa1ba31ecd1ae84f75caaa474f3a663f05f4", MASK),
+        ({"ansible_private_key": "-----BEGIN-----\nNeedleNeedleNeedle\n"}, "  NeedleNeedleNeedle.", f"  {MASK}."),
         ({}, "text", "text"),
     ],
 )

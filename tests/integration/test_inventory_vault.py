@@ -1,0 +1,121 @@
+"""Inventories in which Ansible Vault has encrypted single values and whole files, and values that are no templates."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from service.errors import InventoryUnreadable
+from service.inventory import InventoryReader, Unsafe, read
+from service.masking import Hidden
+
+PASSWORD = "opens the vault"
+HOSTS = """
+all:
+  hosts:
+    odp-1: {ocp_host_id: 1, braces: !unsafe "{{ 1 }}", list: [!unsafe "{% x %}"], template: "{{ 1 }}"}
+  children:
+    test: {hosts: {odp-1: {}}}
+"""
+
+
+def vault(path: Path, *arguments: str) -> str:
+    program = Path(sys.executable).with_name("ansible-vault")
+    command = [str(program), arguments[0], "--vault-password-file", str(path), *arguments[1:]]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.fixture
+def password_file(tmp_path: Path) -> Path:
+    path = tmp_path / "vault-password"
+    path.write_text(PASSWORD)
+    return path
+
+
+@pytest.fixture
+def source(tmp_path: Path, password_file: Path) -> Path:
+    """An inventory with a password that is encrypted by itself, and one in a file that is encrypted as a whole."""
+    source = tmp_path / "inventory"
+    (source / "group_vars" / "test").mkdir(parents=True)
+    (source / "hosts.yml").write_text(HOSTS)
+    value = vault(password_file, "encrypt_string", "Inline#1", "--name", "obproxy_sys_password")
+    (source / "group_vars" / "test" / "main.yml").write_text(f"obproxy_cluster_id: 1\n{value}\n")
+    file = source / "group_vars" / "test" / "vault.yml"
+    file.write_text("obproxy_proxyro_password: File#1\n")
+    vault(password_file, "encrypt", str(file))
+    return source
+
+
+def as_file(directory: Path) -> Path:
+    path = directory / "held"
+    path.write_text(PASSWORD)
+    return path
+
+
+def as_program(directory: Path) -> Path:
+    path = directory / "says.sh"
+    path.write_text(f"#!/bin/sh\necho '{PASSWORD}'\n")
+    path.chmod(0o700)
+    return path
+
+
+def as_client(directory: Path) -> Path:
+    """What Ansible calls a client script: its name says so, and it is told the vault's id."""
+    path = directory / "keyring-client.sh"
+    path.write_text(f'#!/bin/sh\n[ "$1 $2" = "--vault-id default" ] && echo "{PASSWORD}"\n')
+    path.chmod(0o700)
+    return path
+
+
+@pytest.mark.parametrize("opener", [as_file, as_program, as_client])
+async def test_opens_single_values_and_whole_files(
+    source: Path, tmp_path: Path, opener: Callable[[Path], Path]
+) -> None:
+    found = await read(source, opener(tmp_path))
+
+    for variables in (found.hosts[1].variables, found.clusters[1].variables):
+        assert variables["obproxy_sys_password"] == "Inline#1"
+        assert variables["obproxy_proxyro_password"] == "File#1"
+        assert isinstance(variables["obproxy_sys_password"], Hidden)
+
+
+async def test_what_is_no_template_stays_none(source: Path, password_file: Path) -> None:
+    variables = (await read(source, password_file)).hosts[1].variables
+
+    assert (variables["braces"], variables["list"]) == ("{{ 1 }}", ["{% x %}"])
+    assert isinstance(variables["braces"], Unsafe) and isinstance(variables["list"][0], Unsafe)
+    assert not isinstance(variables["template"], Unsafe)
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["a file", "a value"])
+async def test_without_the_password_it_says_what_to_set(source: Path, whole: bool) -> None:
+    (source / "group_vars" / "test" / ("main.yml" if whole else "vault.yml")).unlink()
+
+    with pytest.raises(InventoryUnreadable, match="no vault secrets found; set TAKEOVER_VAULT_PASSWORD_FILE"):
+        await read(source)
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["a file", "a value"])
+async def test_a_wrong_password_is_told_without_showing_it(source: Path, tmp_path: Path, whole: bool) -> None:
+    (source / "group_vars" / "test" / ("main.yml" if whole else "vault.yml")).unlink()
+    wrong = tmp_path / "wrong"
+    wrong.write_text("another password")
+
+    with pytest.raises(InventoryUnreadable, match="no vault secrets were found that could decrypt") as refusal:
+        await read(source, wrong)
+
+    assert "another password" not in str(refusal.value)
+
+
+async def test_a_new_password_is_seen_like_a_new_inventory(source: Path, tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("not yet")
+    reader = InventoryReader(source, file)
+    with pytest.raises(InventoryUnreadable):
+        await reader.current()
+
+    file.write_text(PASSWORD)
+
+    assert (await reader.current()).clusters[1].variables["obproxy_sys_password"] == "Inline#1"
