@@ -17,7 +17,7 @@ from . import HostSpec, Lab
 from .chaos import invariants
 from .chaos.ground import Ground
 from .chaos.holds import Holds
-from .chaos.matrix import Round, Subject, kill, rounds, seed
+from .chaos.matrix import Round, Subject, kill, rounds, seed, settle
 
 pytestmark = pytest.mark.skipif("CHAOS" not in os.environ, reason="the crash matrix runs by `make chaos`")
 
@@ -62,8 +62,7 @@ def test_nothing_is_lost(case: Round, lab: Lab, ground: Ground, holds: Holds) ->
 
         for subject in subjects:
             subject.let_go()
-        for subject in subjects:
-            subject.settle()
+        settle(subjects)
         workers |= {worker.pid for worker in ground.workers}
         invariants.check(ground.postgres.url, [subject.task_id for subject in subjects], workers)
         for subject in subjects:

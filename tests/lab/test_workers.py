@@ -17,7 +17,7 @@ from .chaos import invariants, processes
 from .chaos.ground import Ground, Part
 from .chaos.holds import Holds
 from .chaos.machine import Machine
-from .chaos.matrix import Subject
+from .chaos.matrix import Subject, settle
 from .chaos.postgres import Postgres
 
 WORKERS = 4
@@ -121,7 +121,8 @@ def test_workers_share_the_work_and_hear_of_a_cancel_wherever_they_are(
     ]
     for subject in subjects[:2]:
         subject.let_go()
-        subject.settle()
+        subject.retry()
+    settle(subjects[:2])
     invariants.check(ground.postgres.url, [subject.task_id for subject in subjects], {w.pid for w in ground.workers})
 
 
@@ -155,7 +156,8 @@ def test_one_worker_stands_in_for_one_killed_one_cut_off_and_one_frozen(
     at(killed, machines, ground).start()
     for subject in lost:
         subject.let_go()
-        subject.settle()
+        subject.retry()
+    settle(lost)
     invariants.check(ground.postgres.url, [s.task_id for s in subjects], pids | {w.pid for w in ground.workers})
 
 

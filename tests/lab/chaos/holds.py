@@ -13,7 +13,7 @@ _HELD = "/run/held"
 
 _SCRIPT = f"""cat > {_INTERPRETER} <<'END'
 #!/bin/sh
-while [ -e {_HELD} ]; do sleep 0.05; done
+while [ -e {_HELD} ]; do sleep 0.2; done
 exec /usr/bin/python3 "$@"
 END
 chmod 755 {_INTERPRETER}"""
@@ -24,7 +24,7 @@ _INVENTORY = """all:
     ansible_python_interpreter: {interpreter}
     ansible_ssh_extra_args: >-
       {{{{ lookup('ansible.builtin.pipe', 'while [ -e {directory}/' ~ inventory_hostname ~ '.' ~
-      (role_name | default('none')) ~ ' ]; do sleep 0.05; done') }}}}
+      (role_name | default('none')) ~ ' ]; do sleep 0.2; done') }}}}
 """
 
 

@@ -12,12 +12,17 @@ def of_run(ident: str) -> list[psutil.Process]:
 
 
 def playbook(ident: str) -> psutil.Process:
-    """The ansible-playbook of a run: the first of what carries its ident."""
-    found = of_run(ident)
-    pids = {process.pid for process in found}
-    roots = [process for process in found if process.ppid() not in pids and "ansible-playbook" in _command(process)]
-    (root,) = roots
-    return root
+    """The ansible-playbook of a run: of those that carry its ident, workers included, the one whose parent does not.
+
+    Raises NoSuchProcess when the run has none.
+    """
+    found = {process.pid: process for process in of_run(ident) if "ansible-playbook" in _command(process)}
+    for process in found.values():
+        # Others come and go meanwhile.
+        with suppress(psutil.NoSuchProcess):
+            if process.ppid() not in found:
+                return process
+    raise psutil.NoSuchProcess(0, msg=f"run {ident} has no ansible-playbook")
 
 
 def child(ident: str) -> psutil.Process:
