@@ -5,13 +5,14 @@ import logging
 import uuid
 from collections.abc import Callable
 
-from service import events, instances, remains, run, state
+from service import events, instances, run, state
 from service.database import execute, fetch, fetch_as
 from service.errors import TakeoverError, UnknownCluster, UnknownHost
 from service.events import Code, Ended, RunEnd, Verdict
 from service.leases import DEAD, Leases
 from service.masking import masker
 from service.recorder import Recorder
+from service.remains import Question
 from service.resources import Resources
 from service.run import RunRequest
 from service.supervisor import Stop, Supervisor
@@ -67,7 +68,7 @@ async def _run(
         recorder,
         events.begin(request.roles, request.host.name, job_id=request.token),
         {subtask.role: subtask.timeout for subtask in subtasks},
-        lambda: remains.ask(request),
+        Question(request),
     )
     with leases.holding(request.ident, supervisor):
         following = asyncio.create_task(_follow(supervisor, recorder, request), name=f"run-{request.ident}")

@@ -12,50 +12,68 @@ from service.run import Run, RunRequest
 from service.settings import PROJECT
 
 PLAYBOOK = PROJECT / "playbooks" / "remains.yml"
-LIMIT = 2.0  # seconds that the host has for its answer
+LOOK = "Look for processes of the run"  # the playbook's Ansible task with the answer
+LIMIT = 2.0  # seconds that are waited for the answer once nothing of the run is left here
 
 NOTHING = "Nothing that this run started is left on the host."
 SOMETHING = "Still running on the host, started by this run and not ended with it:"
 UNKNOWN = "The host could not be asked what this run has left on it"
 
 
-async def ask(request: RunRequest) -> str:
-    """What is left of the run of `request` on its host, in words for its log."""
-    variables = {**request.cluster.variables, "run_ident": request.ident}
-    question = replace(
-        request,
-        ident=str(uuid.uuid4()),
-        playbook=PLAYBOOK,
-        roles=(),
-        cluster=replace(request.cluster, variables=variables),
-        secrets={},
-    )
-    try:
-        started = await asyncio.to_thread(run.start, question)
-    except OSError as error:
-        return f"{UNKNOWN}: {error}."
-    try:
-        async with asyncio.timeout(LIMIT):
-            return await _answer(started, question)
-    except TimeoutError:
-        return f"{UNKNOWN}: no answer within {LIMIT:.0f} s."
-    finally:
+class Question:
+    """To the host of `request`; begun as soon as its run is to be ended, since Ansible takes a while to start."""
+
+    def __init__(self, request: RunRequest) -> None:
+        self._request = request
+        self._starting: asyncio.Task[Run] | None = None
+
+    def begin(self, process: int) -> None:
+        """Get ready to ask; the host is looked at when the run's own `process` (its id) is gone."""
+        variables = {**self._request.cluster.variables, "run_ident": self._request.ident, "run_process": process}
+        self._request = replace(
+            self._request,
+            ident=str(uuid.uuid4()),
+            playbook=PLAYBOOK,
+            roles=(),
+            cluster=replace(self._request.cluster, variables=variables),
+            secrets={},
+        )
+        self._starting = asyncio.create_task(asyncio.to_thread(run.start, self._request))
+
+    async def answer(self) -> str:
+        """In words for the log; within `LIMIT` and what it takes to end the asking."""
+        assert self._starting is not None, "it was begun"
+        try:
+            async with asyncio.timeout(LIMIT):
+                return await self._answer(await asyncio.shield(self._starting))
+        except TimeoutError:
+            return f"{UNKNOWN}: no answer within {LIMIT:.0f} s."
+        except OSError as error:
+            return f"{UNKNOWN}: {error}."
+
+    async def drop(self) -> None:
+        """End the asking, answered or not."""
+        if self._starting is None:
+            return
+        try:
+            started = await self._starting
+        except OSError:  # it was not even started
+            return
         await started.end()
 
-
-async def _answer(started: Run, question: RunRequest) -> str:
-    """The answer as soon as it is there; the run that brought it may then be ended."""
-    failed = ""
-    async with aclosing(started.batches()) as batches:
-        async for batch, _ in batches:
-            for event in batch:
-                if event.get("job_id") != question.token:
-                    continue
-                if event.get("event") == "runner_on_ok":
-                    return _told(results.mapping(results.mapping(event.get("event_data")).get("res")))
-                if event.get("event") in ("runner_on_failed", "runner_on_unreachable"):
-                    failed = f": {results.failure(event)}"
-    return f"{UNKNOWN}{failed or '.'}"
+    async def _answer(self, started: Run) -> str:
+        failed = "."
+        async with aclosing(started.batches()) as batches:
+            async for batch, _ in batches:
+                for event in batch:
+                    data = results.mapping(event.get("event_data"))
+                    if event.get("job_id") != self._request.token:
+                        continue
+                    if event.get("event") == "runner_on_ok" and data.get("task") == LOOK:
+                        return _told(results.mapping(data.get("res")))
+                    if event.get("event") in ("runner_on_failed", "runner_on_unreachable"):
+                        failed = f": {results.failure(event)}"
+        return UNKNOWN + failed
 
 
 def _told(res: Mapping[str, Any]) -> str:

@@ -102,6 +102,8 @@ class Run:
         self._pipe, theirs = _context.Pipe()
         self._process = _context.Process(target=run_child.main, args=(spec, theirs), daemon=True)
         self._process.start()
+        self.pid = self._process.pid
+        """The child's process id."""
         self._reader: threading.Thread | None = None
         self._closed = False
         theirs.close()
@@ -110,11 +112,6 @@ class Run:
     def ident(self) -> str:
         """Which run this is."""
         return self._spec.ident
-
-    @property
-    def pid(self) -> int | None:
-        """The child's process id."""
-        return self._process.pid
 
     def cancel(self) -> None:
         """Ask for its end; it comes as the last element of `batches`."""
@@ -126,11 +123,7 @@ class Run:
 
     async def batches(self) -> AsyncGenerator[tuple[list[Mapping[str, Any]], RunEnd | None]]:
         """Events as they come, all that have arrived at once; the last batch carries the end, whatever happened."""
-        arrived: asyncio.Queue[run_child.Message] = asyncio.Queue()
-        self._reader = threading.Thread(
-            target=_read, args=(self._pipe, asyncio.get_running_loop(), arrived), daemon=True, name="run-events"
-        )
-        self._reader.start()
+        arrived = self._listen()
         end = None
         while end is None:
             messages = [await arrived.get()]
@@ -145,7 +138,17 @@ class Run:
     async def end(self) -> None:
         """End it now, whatever it still had to say."""
         self.cancel()
+        if self._reader is None:  # with nobody listening, a run that has much to say would never end
+            self._listen()
         await self._close()
+
+    def _listen(self) -> asyncio.Queue[run_child.Message]:
+        arrived: asyncio.Queue[run_child.Message] = asyncio.Queue()
+        self._reader = threading.Thread(
+            target=_read, args=(self._pipe, asyncio.get_running_loop(), arrived), daemon=True, name="run-events"
+        )
+        self._reader.start()
+        return arrived
 
     async def _close(self) -> bool:
         """Whether nothing of it is left, as far as this end can know."""

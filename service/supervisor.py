@@ -3,13 +3,14 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
 
 from service import events
 from service.events import Change, Ended, Logged, RunEnd, Started
 from service.recorder import Recorder, RunTaken
+from service.remains import Question
 from service.run import Run
 
 log = logging.getLogger(__name__)
@@ -29,8 +30,8 @@ class Stop(StrEnum):
 class Supervisor:
     """Starts a run and follows it.
 
-    `limits` are seconds a role, 0 = none; they count from the role's start. `ask` says what a run that was ended in
-    the middle may have left on the host.
+    `limits` are seconds a role, 0 = none; they count from the role's start. `question` asks what a run that was ended
+    in the middle has left on the host.
     """
 
     def __init__(
@@ -39,14 +40,14 @@ class Supervisor:
         recorder: Recorder,
         progress: events.Progress,
         limits: Mapping[str, int],
-        ask: Callable[[], Awaitable[str]],
+        question: Question,
     ) -> None:
         self._start = start
         self._run: Run | None = None
         self._recorder = recorder
         self._progress = progress
         self._limits = limits
-        self._ask = ask
+        self._question = question
         self._stop: Stop | None = None
         self._role: str | None = None
         self._since = 0.0
@@ -62,7 +63,12 @@ class Supervisor:
         if self._stop is None:
             self._stop = reason
             if self._run is not None:
-                self._run.cancel()
+                self._end(self._run)
+
+    def _end(self, run: Run) -> None:
+        run.cancel()
+        if self._stop in (Stop.CANCELED, Stop.TIMED_OUT) and run.pid is not None:
+            self._question.begin(run.pid)
 
     def renew(self, stamp: float) -> None:
         """The run was this worker's at `stamp` (monotonic seconds), so it may go on for a while."""
@@ -73,7 +79,7 @@ class Supervisor:
         """Record the run until it has ended; returns when nothing of it is left and its last word is written."""
         self._run = await asyncio.to_thread(self._start)
         if self._stop is not None:
-            self._run.cancel()
+            self._end(self._run)
         try:
             async for batch, end in self._run.batches():
                 changes: list[Change] = []
@@ -93,6 +99,7 @@ class Supervisor:
             raise
         finally:
             self._disarm()
+            await self._question.drop()
         raise AssertionError("a run's last batch carries its end")
 
     async def _finish(self, changes: list[Change], end: RunEnd) -> RunEnd:
@@ -114,7 +121,7 @@ class Supervisor:
             changes.append(Logged(role=self._role or self._progress.roles[0], text=LEASE_LOST))
         if self._role is not None and self._stop in (Stop.CANCELED, Stop.TIMED_OUT) and end.rc != 0:
             await self._recorder.record(changes)
-            changes = [Logged(role=self._role, text=await self._ask())]
+            changes = [Logged(role=self._role, text=await self._question.answer())]
         await self._recorder.record([*changes, *events.finish(self._progress, end)], end)
         return end
 

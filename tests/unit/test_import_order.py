@@ -26,7 +26,7 @@ ORDER = [
         "diagnosis",
         "retention",
     ),
-    *("processes", "run_child", "run", "supervisor", "leases", "remains", "job", "worker"),
+    *("processes", "run_child", "run", "remains", "supervisor", "leases", "job", "worker"),
     *("headers", "responses", "bodies", "auth", "guards"),
     *("schemas", "requests", "answers", "answers_clusters", "openapi", "pages"),
     *("endpoints_obproxy", "endpoints_tasks", "endpoints_service"),
