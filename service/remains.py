@@ -13,7 +13,7 @@ from service.settings import PROJECT
 
 PLAYBOOK = PROJECT / "playbooks" / "remains.yml"
 LOOK = "Look for processes of the run"  # the playbook's Ansible task with the answer
-LIMIT = 2.0  # seconds that are waited for the answer once nothing of the run is left here
+LIMIT = 5.0  # seconds that are waited for the answer once nothing of the run is left here
 
 NOTHING = "Nothing that this run started is left on the host."
 SOMETHING = "Still running on the host, started by this run and not ended with it:"

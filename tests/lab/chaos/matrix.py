@@ -86,7 +86,7 @@ class Subject:
         self.wait_for_running(self.role)
         if self.moment == CANCEL:
             self._paused = True
-            self.host.pause()  # the host's answer to what is left keeps it CANCELING for two seconds
+            self.host.pause()  # the host's answer to what is left keeps it CANCELING for some seconds
             self._cancel()
         if self.moment == ROLLBACK:
             self._cancel()
