@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import typer
 
-from service import cli_tasks, cli_users, transport, worker
+from service import cli_keys, cli_tasks, cli_users, transport, worker
 from service.app import create_app
 from service.client import Refused
 from service.errors import TakeoverError
@@ -21,6 +21,7 @@ main = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__
 main.add_typer(cli_tasks.tasks)
 main.add_typer(cli_users.user, name="user")
 main.add_typer(cli_users.access_key, name="accesskey")
+main.add_typer(cli_keys.key, name="key")
 
 
 @main.command()

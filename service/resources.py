@@ -11,7 +11,7 @@ from service import embedded, template
 from service.database import Database, open_database
 from service.inventory import InventoryReader
 from service.queue import Queue, open_queue
-from service.secrets import Secrets, load_key
+from service.secrets import Secrets, load
 from service.settings import PROJECT, Settings
 from service.template import Template
 
@@ -43,7 +43,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
             inventory=InventoryReader(settings.inventory, settings.vault_password_file),
             template=template.load(PROJECT),
             queue=queue,
-            secrets=Secrets(load_key(settings.secret_key, settings.data_dir)),
+            secrets=load(settings.secret_key, settings.data_dir),
             executor=_own_address(),
         )
 

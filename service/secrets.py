@@ -3,47 +3,108 @@
 import hmac
 import os
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 
-from cryptography.fernet import Fernet, InvalidToken
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from pydantic import SecretStr
 
 from service.errors import DecryptionFailed, SettingsInvalid
 
 ADMIN_PASSWORD = "admin-password"  # noqa: S105 - the file's name
+KEY_FILE = "secret-key"
 
 
 class Secrets:
-    """Encrypts and decrypts with one key."""
+    """Encrypts with the first of its keys, decrypts with any.
 
-    def __init__(self, key: SecretStr) -> None:
-        self._key = key.get_secret_value().encode()
-        try:
-            self._fernet = Fernet(self._key)
-        except ValueError as error:
-            raise SettingsInvalid(reason=f"TAKEOVER_SECRET_KEY: {error}") from None
+    `keys` are words in one text. With `file`, they are what that holds at any time: a process that runs while keys are
+    exchanged goes on with the new ones.
+    """
+
+    def __init__(self, keys: SecretStr, file: Path | None = None) -> None:
+        self.file = file
+        self._stamp = _stamp(file)
+        self._keys, self._fernets = _read(keys)
 
     def encrypt(self, secret: SecretStr) -> bytes:
         """The ciphertext of `secret`."""
-        return self._fernet.encrypt(secret.get_secret_value().encode())
-
-    def fingerprint(self, text: str) -> bytes:
-        """A keyed hash: tells equal texts, and nothing about a secret in one without the key."""
-        return hmac.digest(self._key, text.encode(), "sha256")
+        return MultiFernet(self._current()).encrypt(secret.get_secret_value().encode())
 
     def decrypt(self, ciphertext: bytes) -> SecretStr:
-        """What was encrypted; raises DecryptionFailed when it was with another key."""
+        """What was encrypted; raises DecryptionFailed when it was with none of the keys."""
         try:
-            return SecretStr(self._fernet.decrypt(ciphertext).decode())
+            return SecretStr(MultiFernet(self._current()).decrypt(ciphertext).decode())
         except InvalidToken:
             raise DecryptionFailed from None
 
+    def renew(self, ciphertext: bytes) -> bytes | None:
+        """The same secret encrypted with the first key; None when it is already. Raises DecryptionFailed."""
+        first, *_ = fernets = self._current()
+        try:
+            first.decrypt(ciphertext)
+        except InvalidToken:
+            try:
+                return MultiFernet(fernets).rotate(ciphertext)
+            except InvalidToken:
+                raise DecryptionFailed from None
+        return None
 
-def load_key(configured: SecretStr, directory: Path) -> SecretStr:
-    """The configured key, or the one in `directory`/secret-key, which is made when it is not there."""
+    def fingerprints(self, text: str) -> list[bytes]:
+        """Keyed hashes, one for each key: they tell equal texts, and nothing about a secret in one without the key."""
+        self._current()
+        return [hmac.digest(key, text.encode(), "sha256") for key in self._keys]
+
+    def _current(self) -> Sequence[Fernet]:
+        stamp = _stamp(self.file)
+        if self.file is not None and stamp is not None and stamp != self._stamp:
+            self._keys, self._fernets = _read(SecretStr(self.file.read_text(encoding="utf-8")))
+            self._stamp = stamp
+        return self._fernets
+
+
+def load(configured: SecretStr, directory: Path) -> Secrets:
+    """With the configured keys, or those in `directory`/secret-key, of which one is made when it is not there."""
     if configured.get_secret_value():
-        return configured
-    return SecretStr(keep(directory / "secret-key", Fernet.generate_key().decode()))
+        return Secrets(configured)
+    path = directory / KEY_FILE
+    return Secrets(SecretStr(keep(path, Fernet.generate_key().decode())), path)
+
+
+def add_key(path: Path) -> None:
+    """Put a new key before those in a file; they go on being there. A reader sees the former file or the new one."""
+    _replace(path, [Fernet.generate_key().decode(), *path.read_text(encoding="utf-8").split()])
+
+
+def drop_keys(path: Path) -> int:
+    """Leave only the first of the keys in a file; how many went."""
+    first, *others = path.read_text(encoding="utf-8").split()
+    if others:
+        _replace(path, [first])
+    return len(others)
+
+
+def _replace(path: Path, keys: Sequence[str]) -> None:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    keep(temporary, "\n".join(keys))
+    temporary.replace(path)
+
+
+def _read(keys: SecretStr) -> tuple[list[bytes], list[Fernet]]:
+    words = [word.encode() for word in keys.get_secret_value().split()]
+    try:
+        return words, [Fernet(word) for word in words]
+    except ValueError as error:
+        raise SettingsInvalid(reason=f"TAKEOVER_SECRET_KEY: {error}") from None
+
+
+def _stamp(file: Path | None) -> tuple[int, int] | None:
+    """What is another after a file was replaced; None when it is not there."""
+    try:
+        stat = file.stat() if file else None
+    except FileNotFoundError:
+        return None
+    return (stat.st_ino, stat.st_mtime_ns) if stat else None
 
 
 def admin_password(directory: Path) -> Path:

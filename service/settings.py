@@ -68,7 +68,8 @@ class Settings(BaseSettings):
     """Seconds a worker that is being stopped lets its runs go on before it hands them back."""
 
     secret_key: SecretStr = SecretStr("")
-    """Key for secrets in the database (urlsafe base64 of 32 bytes); empty = generated into data_dir/secret-key."""
+    """Keys for secrets in the database (urlsafe base64 of 32 bytes each), the one to encrypt with first, then former
+    ones, with spaces between; empty = generated into data_dir/secret-key."""
 
     body_limit: Annotated[int, Ge(1024)] = 1024 * 1024
     """Largest request body, bytes."""

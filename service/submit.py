@@ -54,8 +54,8 @@ async def take_over(
     known = _known_hosts(inventory, hosts)
     async with resources.database.transaction() as connection:
         if idempotency_key is not None:
-            fingerprint = resources.secrets.fingerprint(_canonical(cluster_id, hosts))
-            done = await _claim(connection, creator.name, idempotency_key, fingerprint)
+            fingerprints = resources.secrets.fingerprints(_canonical(cluster_id, hosts))
+            done = await _claim(connection, creator.name, idempotency_key, fingerprints)
             if done is not None:
                 return [_as_submitted(*instance) for instance in await instances.by_ids(connection, done)]
         await _refuse_managed(connection, hosts)
@@ -76,12 +76,12 @@ def _canonical(cluster_id: int, hosts: Sequence[HostRequest]) -> str:
     return json.dumps([cluster_id, asked])
 
 
-async def _claim(connection: Connection, creator: str, key: str, fingerprint: bytes) -> list[int] | None:
+async def _claim(connection: Connection, creator: str, key: str, fingerprints: Sequence[bytes]) -> list[int] | None:
     """None = the key is ours now; else the task instances it stands for. Waits for a racing request with this key."""
-    if await fetch(connection, "claim_key", creator=creator, key=key, fingerprint=fingerprint):
+    if await fetch(connection, "claim_key", creator=creator, key=key, fingerprint=fingerprints[0]):
         return None
     (known,) = await fetch(connection, "idempotency_key", creator=creator, key=key)
-    if known["fingerprint"] != fingerprint:
+    if known["fingerprint"] not in fingerprints:
         raise KeyReused(key=key)
     task_ids: list[int] = known["task_ids"]
     return task_ids

@@ -407,3 +407,23 @@ SELECT * FROM obproxy_server WHERE cluster_id = ANY(%(cluster_ids)s) ORDER BY cl
 
 -- name: managed_servers_of_hosts
 SELECT * FROM obproxy_server WHERE host_id = ANY(%(host_ids)s) AND status <> 'TAKINGOVER' ORDER BY host_id, sql_port;
+
+-- name: lock_secrets
+-- While secrets are encrypted anew nobody writes one; who reads them does not wait.
+LOCK TABLE access_key, task_secret IN EXCLUSIVE MODE;
+
+-- name: every_secret
+-- Each with its place: which table, and its primary key there.
+SELECT 'access_key ' || id AS place, ciphertext FROM access_key
+UNION ALL
+SELECT 'task_secret ' || task_instance_id || ' ' || name, ciphertext FROM task_secret;
+
+-- name: renew_access_keys
+UPDATE access_key k SET ciphertext = n.ciphertext
+FROM unnest(%(places)s::text[], %(ciphertexts)s::bytea[]) AS n (place, ciphertext)
+WHERE n.place = 'access_key ' || k.id;
+
+-- name: renew_task_secrets
+UPDATE task_secret s SET ciphertext = n.ciphertext
+FROM unnest(%(places)s::text[], %(ciphertexts)s::bytea[]) AS n (place, ciphertext)
+WHERE n.place = 'task_secret ' || s.task_instance_id || ' ' || s.name;

@@ -12,7 +12,7 @@ ORDER = [
     *("state", "template", "results", "verdict", "events", "document", "document_clusters"),
     *("masking", "signature", "permissions"),
     *("migrations", "embedded", "database", "unvault", "inventory", "secrets"),
-    *("passwords", "users", "access_keys", "logins", "audit"),
+    *("passwords", "users", "access_keys", "rekeying", "logins", "audit"),
     *(
         "queue",
         "resources",
@@ -31,7 +31,7 @@ ORDER = [
     *("schemas", "requests", "answers", "answers_clusters", "openapi", "pages"),
     *("endpoints_obproxy", "endpoints_tasks", "endpoints_service"),
     *("routes_obproxy", "routes_tasks", "routes_service", "routes", "app", "transport"),
-    *("client", "progress", "cli_tasks", "cli_users", "cli", "__main__"),
+    *("client", "progress", "cli_tasks", "cli_users", "cli_keys", "cli", "__main__"),
 ]
 
 HTTP = tuple(ORDER[ORDER.index("headers") : ORDER.index("transport") + 1])

@@ -1,0 +1,121 @@
+"""Another key for what is encrypted in the database: all at once, while others read and write, or not at all."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable
+
+import pytest
+from cryptography.fernet import Fernet
+from pydantic import SecretStr
+from typer.testing import CliRunner
+
+from service import access_keys, rekeying, submit, users
+from service.cli import main
+from service.database import Database, execute, fetch
+from service.errors import DecryptionFailed
+from service.permissions import Role
+from service.rekeying import Renewed
+from service.resources import Resources
+from service.secrets import Secrets
+from service.submit import HostRequest
+from service.users import User
+
+ANNE = User(id=201, name="anne", roles=(Role.ADMIN,))
+NEEDLE = SecretStr("Needle#1")
+
+
+async def ciphertexts(resources: Resources) -> list[bytes]:
+    async with resources.database.transaction() as connection:
+        return [row["ciphertext"] for row in await fetch(connection, "every_secret")]
+
+
+async def planted(resources: Resources) -> tuple[str, SecretStr]:
+    """A secret in each table that has any; the access key's id and secret."""
+    await users.add(resources.database, "anne", "long enough", [Role.ADMIN])
+    asked = [HostRequest(host_id=1, sql_port=2883, password=NEEDLE)]
+    await submit.take_over(resources, 1, asked, creator=ANNE, trace_id="", idempotency_key="once")
+    return await access_keys.create(resources.database, resources.secrets, "anne")
+
+
+async def test_rotating_encrypts_everything_anew_and_retiring_forgets_the_former_key(resources: Resources) -> None:
+    key, secret = await planted(resources)
+    file = resources.settings.data_dir / "secret-key"
+    former, before = file.read_text().strip(), await ciphertexts(resources)
+
+    assert await rekeying.rotate(resources.database, resources.secrets) == Renewed(total=2, renewed=2)
+
+    after = await ciphertexts(resources)
+    new, *others = file.read_text().split()
+    assert others == [former] and not set(before) & set(after)
+    assert sorted(Secrets(SecretStr(new)).decrypt(text).get_secret_value() for text in after) == sorted(
+        [NEEDLE.get_secret_value(), secret.get_secret_value()]
+    )
+    found = await access_keys.find(resources.database, resources.secrets, key)
+    assert found and found[1] == secret
+    assert (await rekeying.retire(resources.database, resources.secrets)) == (Renewed(total=2, renewed=0), 1)
+    assert file.read_text().split() == [new]
+
+
+async def test_what_a_process_with_the_former_key_writes_is_read_and_renewed_when_that_is_retired(
+    resources: Resources,
+) -> None:
+    await planted(resources)
+    slow = Secrets(SecretStr((resources.settings.data_dir / "secret-key").read_text()))
+    await rekeying.rotate(resources.database, resources.secrets)
+
+    key, secret = await access_keys.create(resources.database, slow, "anne")
+
+    found = await access_keys.find(resources.database, resources.secrets, key)
+    assert found and found[1] == secret
+    assert (await rekeying.retire(resources.database, resources.secrets))[0] == Renewed(total=3, renewed=1)
+    assert await access_keys.find(resources.database, resources.secrets, key)
+
+
+@pytest.mark.parametrize("verb", [rekeying.rotate, rekeying.retire])
+async def test_a_secret_that_no_key_opens_stops_it_before_anything_changes(
+    resources: Resources, verb: Callable[[Database, Secrets], Awaitable[object]]
+) -> None:
+    await planted(resources)
+    lost = Secrets(SecretStr(Fernet.generate_key().decode())).encrypt(NEEDLE)
+    async with resources.database.transaction() as connection:
+        await execute(connection, "renew_task_secrets", places=["task_secret 1 obproxy_current_sys_password"],
+                      ciphertexts=[lost])  # fmt: skip
+    before, keys = await ciphertexts(resources), (resources.settings.data_dir / "secret-key").read_text()
+
+    with pytest.raises(DecryptionFailed):
+        await verb(resources.database, resources.secrets)
+
+    assert await ciphertexts(resources) == before
+    assert (resources.settings.data_dir / "secret-key").read_text() == keys
+
+
+async def test_a_request_is_known_again_after_the_key_was_exchanged(resources: Resources) -> None:
+    await planted(resources)
+    await rekeying.rotate(resources.database, resources.secrets)
+
+    asked = [HostRequest(host_id=1, sql_port=2883, password=NEEDLE)]
+    again = await submit.take_over(resources, 1, asked, creator=ANNE, trace_id="", idempotency_key="once")
+
+    assert len(again) == 1
+
+
+async def test_the_commands_say_how_much_was_done_and_no_key(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await planted(resources)
+    caplog.set_level(logging.DEBUG)
+    said = {word: await _run(resources, monkeypatch, "key", word) for word in ("rotate", "retire")}
+
+    assert "2 of 2 secrets" in said["rotate"] and str(resources.settings.data_dir / "secret-key") in said["rotate"]
+    assert "0 of 2 secrets" in said["retire"] and "removed" in said["retire"]
+    for key in (resources.settings.data_dir / "secret-key").read_text().split():
+        assert key not in json.dumps(said) + caplog.text
+
+
+async def _run(resources: Resources, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
+    monkeypatch.setenv("TAKEOVER_DATABASE_URL", resources.settings.database_url.get_secret_value())
+    monkeypatch.setenv("TAKEOVER_DATA_DIR", str(resources.settings.data_dir))
+    done = await asyncio.to_thread(CliRunner().invoke, main, list(arguments))
+    assert done.exit_code == 0, done.output
+    return done.output

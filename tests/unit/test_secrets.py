@@ -1,0 +1,65 @@
+"""Keys: what is encrypted with which, and that a running process follows their exchange."""
+
+import stat
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+from pydantic import SecretStr
+
+from service import secrets
+from service.errors import DecryptionFailed, SettingsInvalid
+from service.secrets import Secrets
+
+NEEDLE = SecretStr("Needle#1")
+OLD, NEW = (Fernet.generate_key().decode() for _ in range(2))
+
+
+def test_the_first_key_encrypts_and_any_decrypts() -> None:
+    former, both, new = Secrets(SecretStr(OLD)), Secrets(SecretStr(f"{NEW} {OLD}")), Secrets(SecretStr(NEW))
+    old_text, new_text = former.encrypt(NEEDLE), both.encrypt(NEEDLE)
+
+    assert both.decrypt(old_text) == both.decrypt(new_text) == new.decrypt(new_text) == NEEDLE
+    with pytest.raises(DecryptionFailed):
+        former.decrypt(new_text)
+
+
+def test_renewing_is_for_what_the_first_key_does_not_open() -> None:
+    both = Secrets(SecretStr(f"{NEW} {OLD}"))
+    renewed = both.renew(Secrets(SecretStr(OLD)).encrypt(NEEDLE))
+
+    assert renewed is not None and both.renew(renewed) is None
+    assert Secrets(SecretStr(NEW)).decrypt(renewed) == NEEDLE
+    with pytest.raises(DecryptionFailed):
+        both.renew(Secrets(SecretStr(Fernet.generate_key().decode())).encrypt(NEEDLE))
+
+
+def test_a_text_is_known_again_by_a_former_key() -> None:
+    (former,) = Secrets(SecretStr(OLD)).fingerprints("text")
+
+    assert former in Secrets(SecretStr(f"{NEW} {OLD}")).fingerprints("text")
+    assert former not in Secrets(SecretStr(NEW)).fingerprints("text")
+
+
+def test_a_running_process_follows_the_file(tmp_path: Path) -> None:
+    running = secrets.load(SecretStr(""), tmp_path)
+    file = tmp_path / "secret-key"
+    before = running.encrypt(NEEDLE)
+
+    secrets.add_key(file)
+
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert running.decrypt(before) == NEEDLE and running.renew(before) is not None
+    after = running.encrypt(NEEDLE)
+    assert secrets.drop_keys(file) == 1 and secrets.drop_keys(file) == 0
+    assert running.decrypt(after) == NEEDLE
+    with pytest.raises(DecryptionFailed):
+        running.decrypt(before)
+    assert [path.name for path in tmp_path.iterdir()] == ["secret-key"]
+
+
+def test_a_bad_key_names_the_setting_and_not_itself() -> None:
+    with pytest.raises(SettingsInvalid, match="TAKEOVER_SECRET_KEY") as refusal:
+        Secrets(SecretStr("needle"))
+
+    assert "needle" not in str(refusal.value)
