@@ -8,7 +8,7 @@ from starlette.middleware import Middleware
 
 from service import signature
 from service.auth import Authentication, Basic, signed
-from service.guards import Auditing, RateLimit
+from service.guards import Auditing, Faults, RateLimit
 from service.headers import SecurityHeaders
 from service.resources import Resources, open_resources
 from service.responses import HANDLERS, Tracing
@@ -38,6 +38,7 @@ def create_app(settings: Settings, *, beside: Sequence[Beside] = ()) -> Starlett
         middleware=[
             Middleware(SecurityHeaders),
             Middleware(Auditing),
+            Middleware(Faults),
             Middleware(
                 Authentication,
                 schemes={"basic": Basic(), signature.SCHEME.lower(): signed},

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import psycopg
 from psycopg import AsyncConnection, AsyncCursor
 from psycopg.rows import DictRow, class_row, dict_row
 from psycopg.types.enum import EnumInfo, register_enum
@@ -22,6 +23,9 @@ ENUMS = {
     "operation": Operation,
     "server_status": ServerStatus,
 }
+LOST = (psycopg.OperationalError, psycopg.InterfaceError)  # it does not answer; it may be back in a moment
+PATIENCE = 5.0  # seconds to wait for a connection: long enough for a restart of the server
+RECONNECT = 2.0  # seconds; the pool's pauses double, and after minutes they would last as long: it begins anew instead
 POOL_SIZE = 20  # connections; a request or a batch of events holds one for a few milliseconds
 CONNECT_TIMEOUT = 30.0  # seconds to wait for the first connection
 
@@ -84,6 +88,8 @@ async def open_database(url: str) -> AsyncIterator[Database]:
         check=AsyncConnectionPool.check_connection,
         min_size=1,
         max_size=POOL_SIZE,
+        timeout=PATIENCE,
+        reconnect_timeout=RECONNECT,
         open=False,
     )
     await pool.open(wait=True, timeout=CONNECT_TIMEOUT)

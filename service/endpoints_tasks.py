@@ -65,8 +65,7 @@ async def _control_task(request: Request, operation: Callable[[Resources, int], 
 async def _wrapped(request: Request, task_id: int) -> JSON:
     resources = requests.resources(request)
     task, subtasks = await instances.get(resources.database, task_id)
-    limited = resources.settings.cluster_concurrency > 0
-    return document.wrapped(task, subtasks, await instances.waits_for(resources.database, task, limited=limited))
+    return document.wrapped(task, subtasks, await instances.waits_for(resources, task))
 
 
 async def _control_subtask(request: Request, operation: Callable[[Resources, int, int], Awaitable[None]]) -> Subtask:

@@ -203,6 +203,12 @@ class InventoryUnreadable(TakeoverError):
     kind = Kind.UNAVAILABLE
 
 
+class DatabaseLost(TakeoverError):
+    """The database does not answer; ask again in a moment."""
+
+    kind = Kind.UNAVAILABLE
+
+
 class TemplateInvalid(TakeoverError):
     """{path}: {reason}"""
 

@@ -1,4 +1,4 @@
-"""What surrounds every request besides authentication: the record of what changes something, and the rate limit."""
+"""What surrounds every request besides authentication: the record of what changes something, faults, the rate limit."""
 
 import logging
 import time
@@ -14,7 +14,7 @@ from service import audit
 from service.auth import SAFE_METHODS, client
 from service.errors import RateLimited
 from service.resources import Resources
-from service.responses import UNEXPECTED, failure, trace_id
+from service.responses import UNEXPECTED, failure, fault, trace_id
 from service.types import AuditCall
 from service.users import User
 
@@ -68,6 +68,32 @@ async def _record(scope: Scope, status: int) -> None:
     except psycopg.Error as error:
         # It has happened all the same, and the log has it: an answer that says otherwise would be a lie.
         log.error("A call could not be recorded: %s", error, extra={"action": "audit_failed"})
+
+
+class Faults:
+    """Answers what has gone wrong and nobody else answers, once: Starlette's own would log it a second time."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        begun = False
+
+        async def send_noting(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, send_noting)
+        except Exception as error:  # the loop around all requests: whatever it is, the next one is served
+            if begun:
+                raise
+            answer = await fault(HTTPConnection(scope), error)
+            await answer(scope, receive, send)
 
 
 class RateLimit:

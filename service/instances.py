@@ -1,9 +1,11 @@
 """Reading task instances: rows in, records out."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from service.database import Connection, Database, fetch, fetch_as
-from service.errors import UnknownSubtask, UnknownTask
+from service.errors import InventoryUnreadable, UnknownSubtask, UnknownTask
+from service.resources import Resources
 from service.types import Page, Subtask, TaskFilter, TaskInstance, TaskStatus
 
 WithSubtasks = tuple[TaskInstance, list[Subtask]]
@@ -18,14 +20,24 @@ async def get(database: Database, task_id: int) -> WithSubtasks:
     return found[0]
 
 
-async def waits_for(database: Database, task: TaskInstance, *, limited: bool) -> list[int]:
-    """The task instances that `task` waits for; `limited` = its OBProxy cluster may only have so many at a time."""
+async def waits_for(resources: Resources, task: TaskInstance) -> list[int]:
+    """The task instances that hold the host of `task`, and those that fill its OBProxy cluster, while it is queued."""
     if task.status is not TaskStatus.RUNNING:
         return []
     cluster_id = task.context["stringMap"]["obproxy_cluster_id"]
-    async with database.transaction() as connection:
-        rows = await fetch(connection, "waits_for", task_id=task.id, cluster_id=cluster_id, limited=limited)
-    return [row["id"] for row in rows]
+    async with resources.database.transaction() as connection:
+        rows = await fetch(connection, "waits_for", task_id=task.id, cluster_id=cluster_id)
+    beside = any(not row["same_host"] for row in rows)
+    limited = beside and await _is_limited(resources, int(cluster_id))
+    return [row["id"] for row in rows if row["same_host"] or limited]
+
+
+async def _is_limited(resources: Resources, cluster_id: int) -> bool:
+    """Whether an OBProxy cluster may only have so many takeovers at a time, as far as anybody can say now."""
+    with suppress(InventoryUnreadable):
+        cluster = (await resources.inventory.current()).clusters.get(cluster_id)
+        return cluster is not None and resources.takeovers_at_a_time(cluster) > 0
+    return False
 
 
 async def page(database: Database, filter: TaskFilter, page: Page) -> tuple[list[WithSubtasks], int]:

@@ -95,11 +95,8 @@ async def _follow(supervisor: Supervisor, recorder: Recorder, request: RunReques
 
 
 async def _insert_run(resources: Resources, task: TaskInstance, request: RunRequest) -> None:
-    """The run counts as alive from now on; raises NotNow when its OBProxy cluster has as many as it may have.
-
-    Where a takeover may restart an OBProxy that is one: the others of the cluster go on serving meanwhile.
-    """
-    limit = 1 if request.cluster.allows_restart else resources.settings.cluster_concurrency
+    """The run counts as alive from now on; raises NotNow when its OBProxy cluster has as many as it may have."""
+    limit = resources.takeovers_at_a_time(request.cluster)
     async with resources.database.transaction() as connection:
         if limit:
             await execute(connection, "lock_cluster", cluster_id=request.cluster.id)

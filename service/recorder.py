@@ -6,11 +6,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-import psycopg
 from psycopg.types.json import Jsonb
 
 from service import document, state
-from service.database import Connection, Database, execute, fetch, fetch_as
+from service.database import LOST, Connection, Database, execute, fetch, fetch_as
 from service.errors import IllegalTransition
 from service.events import Change, Code, Ended, Learned, Logged, RunEnd, Started, Verdict
 from service.state import READY, SKIPPED, TRANSITIONS, Trigger
@@ -20,7 +19,6 @@ CANCELED = ("CANCELED", "CANCEL_INCOMPLETE")
 INTERRUPTED = "The worker that ran it has died. What the run did on the host until then stays; a retry looks anew."
 HANDED_BACK = "The worker is being stopped; its run was ended, and the next worker starts this subtask again."
 
-DATABASE_LOST = (psycopg.OperationalError, psycopg.InterfaceError)  # it may be back in a moment
 PAUSE = 0.3  # seconds until the next try to reach it
 
 Mask = Callable[[str], str]
@@ -215,7 +213,7 @@ class Recorder:
                         await apply(ledger)
                         await ledger.close()
                 return
-            except DATABASE_LOST as error:
+            except LOST as error:
                 if self._run is None:
                     raise
                 log.warning("Run %s cannot be recorded now: %s", self._run, error, extra={"action": "record_waits"})

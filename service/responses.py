@@ -21,7 +21,8 @@ from starlette.routing import Match, Route
 from starlette.types import ASGIApp, ExceptionHandler, Receive, Scope, Send
 
 from service import document
-from service.errors import InvalidRequest, Kind, MethodNotAllowed, NoSuchPath, SubError, TakeoverError
+from service.database import LOST
+from service.errors import DatabaseLost, InvalidRequest, Kind, MethodNotAllowed, NoSuchPath, SubError, TakeoverError
 from service.headers import SECURITY_HEADERS
 from service.types import JSON, Page
 
@@ -43,6 +44,7 @@ STATUS: Mapping[Kind, int] = {
     Kind.UNAVAILABLE: 503,
 }
 UNEXPECTED = 500
+RETRY_AFTER = "5"  # seconds until a caller may find the database back
 
 TRACE_ID = re.compile(r"[0-9a-f]{16}")
 LARGEST_NUMBER = 2**53 - 1  # what a JavaScript reader keeps exactly; OCP writes longer ones as strings
@@ -183,16 +185,28 @@ async def gone(request: Request, error: Exception) -> Response:
     return Response(status_code=400)
 
 
-async def unexpected(request: Request, error: Exception) -> Response:
+async def unexpected(request: HTTPConnection, error: Exception) -> Response:
     """Answers a fault of this service: the type of the exception is named, everything else is in the log."""
     log.error(
         "%s %s failed (trace id %s)",
-        *(request.method, request.scope["path"], trace_id(request)),
+        *(request.scope["method"], request.scope["path"], trace_id(request)),
         exc_info=error,
         extra={"action": "request_failed", "trace_id": trace_id(request)},
     )
     text = f"Unexpected error: {type(error).__name__}."
-    return _failure(request, UNEXPECTED, 0, text, headers=SECURITY_HEADERS)  # nothing else stands around this answer
+    return _failure(request, UNEXPECTED, 0, text, headers=SECURITY_HEADERS)  # perhaps nothing else adds them
+
+
+async def fault(request: HTTPConnection, error: Exception) -> Response:
+    """Answers what went wrong here and not with the request: 503 while the database is away, else 500."""
+    if not isinstance(error, LOST):
+        return await unexpected(request, error)
+    log.warning(
+        "%s %s was not done, the database does not answer: %s (trace id %s)",
+        *(request.scope["method"], request.scope["path"], error, trace_id(request)),
+        extra={"action": "database_lost", "trace_id": trace_id(request)},
+    )
+    return failure(request, DatabaseLost(), {"Retry-After": RETRY_AFTER})
 
 
 HANDLERS: Mapping[type[Exception], ExceptionHandler] = {

@@ -357,15 +357,15 @@ ORDER BY id DESC LIMIT %(size)s OFFSET %(offset)s;
 SELECT count(*) AS total FROM audit_event WHERE %(user_name)s::text IS NULL OR user_name = %(user_name)s;
 
 -- name: waits_for
--- The task instances that a queued one waits for: those that hold its host's lock, and those that fill its OBProxy
--- cluster when that may only have so many.
-SELECT t.id
+-- The task instances that are at work while this one is queued: those that hold its host's lock, and those of its
+-- OBProxy cluster, which it waits for when that may only have so many.
+SELECT t.id, other.lock = mine.lock AS same_host
 FROM procrastinate_jobs mine
 JOIN procrastinate_jobs other ON other.status = 'doing' AND other.id <> mine.id
 JOIN task_instance t ON t.id = (other.args ->> 'task_instance_id')::bigint
 WHERE mine.status = 'todo' AND (mine.args ->> 'task_instance_id')::bigint = %(task_id)s
   AND (other.lock = mine.lock
-       OR %(limited)s AND t.context -> 'stringMap' ->> 'obproxy_cluster_id' = %(cluster_id)s::text)
+       OR t.context -> 'stringMap' ->> 'obproxy_cluster_id' = %(cluster_id)s::text)
 ORDER BY t.id;
 
 -- name: lock_run

@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -153,3 +154,18 @@ async def test_detail_says_who_is_waited_for(client: httpx.AsyncClient, resource
 
     assert (await client.get(f"{TASKS}/{second}")).json()["data"]["waitsFor"] == [first]
     assert "waitsFor" not in (await client.get(f"{TASKS}/{first}")).json()["data"]
+
+
+async def test_detail_says_who_fills_the_cluster(
+    client: httpx.AsyncClient, resources: Resources, inventory_file: Path
+) -> None:
+    first = (await submit(client, host_id=1)).json()["data"]["contents"][0]["id"]
+    second = (await submit(client, host_id=2)).json()["data"]["contents"][0]["id"]
+    async with resources.database.transaction() as connection:
+        await connection.execute(
+            "UPDATE procrastinate_jobs SET status = 'doing' WHERE (args ->> 'task_instance_id')::bigint = %s", (first,)
+        )
+    text = inventory_file.read_text(encoding="utf-8")
+    inventory_file.write_text(text.replace("name: test\n", "name: test\n        obproxy_allow_restart: true\n"))
+
+    assert (await client.get(f"{TASKS}/{second}")).json()["data"]["waitsFor"] == [first]

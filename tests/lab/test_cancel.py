@@ -68,7 +68,8 @@ def test_cancel_is_quick_and_leaves_nothing(
         ident = subject.ident()
         seconds, document = cancel(client, subject)
         took.append(seconds)
-        assert "Nothing that this run started is left on the host." in failed_log(client, document)
+        log = failed_log(client, document)
+        assert "Nothing that this run started is left on the host." in log, log
         assert not list(processes.alive(processes.of_run(ident)))
         subject.retry()
     subject.let_go()

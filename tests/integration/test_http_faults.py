@@ -1,0 +1,99 @@
+"""What is answered when the service cannot do its part: the database is away, or there is a fault in the code."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import psycopg
+import pytest
+from psycopg import sql
+from starlette.applications import Starlette
+
+from service import database
+from service.settings import Settings
+from tests.integration.over_http import take_over_body
+
+TASKS = "/api/v2/tasks/instances"
+TAKE_OVER = "/api/v2/obproxy/clusters/1/takeOver"
+PATIENCE = 0.5  # seconds that the application waits for the database here
+
+
+@pytest.fixture
+async def client(app: Starlette, settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    """The administrator's way. What leaves the application is raised: its server would log it again."""
+    app.state.resources.database.pool.timeout = PATIENCE
+    password = (settings.data_dir / "admin-password").read_text(encoding="utf-8").strip()
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=True)
+    async with httpx.AsyncClient(transport=transport, base_url="http://service", auth=("admin", password)) as http:
+        yield http
+
+
+@asynccontextmanager
+async def away(postgres: str, database_url: str) -> AsyncIterator[None]:
+    """The database takes no connections and has lost those it had."""
+    name = psycopg.conninfo.conninfo_to_dict(database_url)["dbname"]
+    allow = sql.SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS {}")
+    async with await psycopg.AsyncConnection.connect(postgres, autocommit=True) as connection:
+        await connection.execute(allow.format(sql.Identifier(str(name)), sql.SQL("false")))
+        await connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+        yield
+        await connection.execute(allow.format(sql.Identifier(str(name)), sql.SQL("true")))
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
+    """What was logged about requests: level and action."""
+    records = [r for r in caplog.records if r.name in ("service.responses", "uvicorn.error")]
+    return [(r.levelname, str(getattr(r, "action", ""))) for r in records]
+
+
+async def test_without_its_database_it_says_so_and_goes_on_when_it_is_back(
+    client: httpx.AsyncClient, app: Starlette, postgres: str, database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert (await client.get(TASKS)).status_code == 200
+
+    async with away(postgres, database_url):
+        with caplog.at_level(logging.WARNING):
+            read = await client.get(TASKS)
+            asked = await client.post(TAKE_OVER, json=take_over_body(1), headers={"X-Trace-Id": "0123456789abcdef"})
+
+    for answer in (read, asked):
+        assert answer.status_code == 503
+        assert answer.json()["error"] == {"code": 0, "message": "The database does not answer; ask again in a moment."}
+        assert (answer.json()["successful"], answer.json()["status"]) == (False, 503)
+        assert int(answer.headers["Retry-After"]) > 0
+        assert "X-Content-Type-Options" in answer.headers
+    assert said(caplog) == [("WARNING", "database_lost")] * 2
+    app.state.resources.database.pool.timeout = database.PATIENCE
+    assert (await client.get(TASKS)).status_code == 200
+    assert (await client.post(TAKE_OVER, json=take_over_body(1))).status_code == 200
+
+
+async def test_a_database_that_goes_away_in_the_middle_is_told_the_same_way(
+    client: httpx.AsyncClient, app: Starlette, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lost(*_: object, **__: object) -> None:
+        raise psycopg.OperationalError("consuming input failed: server closed the connection unexpectedly")
+
+    monkeypatch.setattr("service.instances.page", lost)
+
+    answer = await client.get(TASKS)
+
+    assert answer.status_code == 503
+    assert len(answer.json()["traceId"]) == 16
+    assert "server closed" not in answer.text
+
+
+async def test_a_fault_is_answered_and_logged_once(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("planted")
+
+    monkeypatch.setattr("service.instances.page", broken)
+
+    answer = await client.get(TASKS)
+
+    assert (answer.status_code, answer.json()["error"]["message"]) == (500, "Unexpected error: RuntimeError.")
+    assert "X-Content-Type-Options" in answer.headers
+    assert said(caplog) == [("ERROR", "request_failed")]
