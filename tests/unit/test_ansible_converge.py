@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from obproxy_takeover.programs.converge import KEPT, Problem, converge
+from obproxy_takeover.programs.converge import KEPT, UNTOLD, Problem, converge
 
 
 def _wanted(path: Path, text: str | None, **options: Any) -> dict[str, Any]:
@@ -122,6 +122,31 @@ def test_commands_run_only_after_a_change(tmp_path: Path) -> None:
     converge(_wanted(tmp_path / "file", "a", commands=[command, command]))
     converge(_wanted(tmp_path / "file", "a", commands=[command]))
     assert log.read_text() == "x\nx\n"
+
+
+@pytest.mark.parametrize("wanted", ["ours", None])
+def test_commands_that_a_killed_run_owes(tmp_path: Path, wanted: str | None) -> None:
+    path, log = tmp_path / "file", tmp_path / "log"
+    command = ["sh", "-c", f"test -e {path}{UNTOLD} && echo x >> {log}"]
+    if wanted is not None:
+        path.write_text(wanted)
+        path.chmod(0o640)
+    (tmp_path / f"file{UNTOLD}").touch()
+    assert len(converge(_wanted(path, wanted, commands=[command], check=True))["changed"]) == 1
+    assert len(converge(_wanted(path, wanted, commands=[command]))["changed"]) == 1
+    assert converge(_wanted(path, wanted, commands=[command]))["changed"] == []
+    assert log.read_text() == "x\n" and not (tmp_path / f"file{UNTOLD}").exists()
+
+
+def test_commands_that_fail_are_owed_by_nobody_but_a_killed_run(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with pytest.raises(Problem):
+        converge(_wanted(path, "ours", commands=[["false"]]))
+    assert _names(tmp_path) == []
+    (tmp_path / f"file{UNTOLD}").touch()
+    with pytest.raises(Problem):
+        converge(_wanted(path, "ours", commands=[["false"]]))
+    assert _names(tmp_path) == [f"file{UNTOLD}"]
 
 
 @pytest.mark.parametrize("before", [None, "former"])

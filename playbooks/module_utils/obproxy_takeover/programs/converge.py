@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 MARKER = "OBPROXY-RESULT "
 TEMPORARY = ".obproxy-takeover-"
 KEPT = ".before-takeover"  # ending of the copy of a file that was not ours
+UNTOLD = ".untold"  # ending of a mark: the file has changed, and the commands have not all run since
 
 
 class Problem(Exception):
@@ -69,21 +70,31 @@ def write(path: str, text: str, mode: int) -> None:
 
 def place(path: str, text: "str | None", wanted: "dict[str, Any]") -> bool:
     """Write or remove one file that holds `text`. With `keep`, somebody else's is put aside by the first write (then
-    the answer is true) and comes back instead of the removal, as it was."""
+    the answer is true) and comes back instead of the removal, as it was. A mark says until `told` that commands have
+    to hear of it."""
+    if wanted["text"] is not None and not os.path.exists(os.path.dirname(path)):
+        os.makedirs(os.path.dirname(path), int(wanted["directory_mode"], 8))
+    if wanted.get("commands"):
+        os.close(os.open(path + UNTOLD, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600))
     if wanted["text"] is None:
         if wanted["keep"] and os.path.exists(path + KEPT):
             os.rename(path + KEPT, path)
         else:
             os.unlink(path)
         return False
-    if not os.path.exists(os.path.dirname(path)):
-        os.makedirs(os.path.dirname(path), int(wanted["directory_mode"], 8))
     is_ours = text is None or (wanted["signature"] and wanted["signature"] in text)
     aside = wanted["keep"] and not is_ours and not os.path.exists(path + KEPT)
     if aside:
         os.link(path, path + KEPT)
     write(path, wanted["text"], int(wanted["mode"], 8))
     return bool(aside)
+
+
+def told(items: "list[dict[str, Any]]") -> None:
+    """Take the marks away: the commands have heard of these files, or their former texts are back."""
+    for item in items:
+        if os.path.exists(item["path"] + UNTOLD):
+            os.unlink(item["path"] + UNTOLD)
 
 
 def emptied(directories: "list[str]", gone: "set[str]") -> "list[str]":
@@ -149,17 +160,24 @@ def converge(wanted: "dict[str, Any]") -> "dict[str, Any]":
         become_owner_of(wanted["as_owner_of"])
     before = {item["path"]: text_at(item["path"]) for item in wanted["files"]}
     todo = [item for item in wanted["files"] if not same(item["path"], before[item["path"]], item)]
+    # Where a run was killed between the file and its commands.
+    owed = [item for item in wanted["files"] if os.path.exists(item["path"] + UNTOLD)]
     done = []
     try:
         for item in [] if wanted["check"] else todo:
-            done.append((item, place(item["path"], before[item["path"]], item)))
-        run(wanted["commands"] if done else [], wanted["seconds"])
+            done.append((item, place(item["path"], before[item["path"]], dict(item, commands=wanted["commands"]))))
+        run(wanted["commands"] if (todo or owed) and not wanted["check"] else [], wanted["seconds"])
     except Problem:
         for item, aside in done:
             undo = dict(item, text=None if aside else before[item["path"]], keep=aside)
             place(item["path"], item["text"], undo)
+        told([item for item, _ in done if item not in owed])
         raise
-    changed = [{"path": item["path"], "before": before[item["path"]], "after": item["text"]} for item in todo]
+    told([] if wanted["check"] else todo + owed)
+    changed = [
+        {"path": item["path"], "before": before[item["path"]], "after": item["text"]}
+        for item in todo + [item for item in owed if item not in todo]
+    ]
     empty = emptied(wanted["prune"], {item["path"] for item in todo if item["text"] is None})
     for directory in [] if wanted["check"] else empty:
         os.rmdir(directory)
