@@ -8,7 +8,7 @@ sys.path.append(str(Path(__file__).parents[1] / "module_utils"))  # Ansible itse
 
 from obproxy_takeover.action import HostAction, Result
 from obproxy_takeover.masking import stage_one
-from obproxy_takeover.record import PROXYRO, SYS, unsealed
+from obproxy_takeover.record import PROXYRO, SYS, former_passwords
 from obproxy_takeover.rules import Broken
 from obproxy_takeover.sql import Session, SqlError
 from obproxy_takeover.tunnel import Tunnels
@@ -16,7 +16,6 @@ from obproxy_takeover.values import why_not_settable
 from obproxy_takeover.versions import is_older
 
 _PROXYRO_SINCE = "3.2.0"  # before it the password was a constant (facts/obproxy.md 4.3)
-_UNKNOWN = "nobody knows what it was (OBProxy keeps only a hash); {} can tell"
 
 
 class ActionModule(HostAction):
@@ -68,20 +67,9 @@ class ActionModule(HostAction):
         return wanted, notes
 
     def _former(self) -> tuple[dict[str, str], list[str]]:
-        """What this takeover has replaced and somebody knows. OBProxy shows a hash, and a hash cannot be set by SQL
-        (facts/obproxy.md 11.3), so what nobody knows is told by name."""
         secrets, facts = self.secrets(), self.facts
-        recorded, as_wished = facts["recorded"], facts["passwords_as_wished"]
-        known = unsealed(recorded, secrets["obproxy_sys_password"])
-        known |= {SYS: ""} if recorded["login"] == "empty" else {}
-        given = {SYS: "obproxy_current_sys_password", PROXYRO: "obproxy_current_proxyro_password"}
-        known |= {name: secret for name, variable in given.items() if (secret := secrets[variable]) is not None}
-        before = recorded.get("passwords_as_wished", {})
-        replaced = [name for name in (PROXYRO, SYS) if as_wished.get(name, False) and not before.get(name, False)]
-        lost = {name: _UNKNOWN.format(given[name]) for name in replaced if name not in known}
-        lost |= {name: f"what it was {why}" for name in replaced if (why := why_not_settable(known.get(name, "")))}
-        notes = [f"{name} stays as it is: {why}" for name, why in lost.items()]
-        return {name: known[name] for name in replaced if name not in lost}, notes
+        given = {SYS: secrets["obproxy_current_sys_password"], PROXYRO: secrets["obproxy_current_proxyro_password"]}
+        return former_passwords(facts["recorded"], facts["passwords_as_wished"], given, secrets["obproxy_sys_password"])
 
     def _set(self, tunnels: Tunnels, wanted: dict[str, str]) -> None:
         _, former, session = self.admin_session(tunnels)

@@ -12,10 +12,11 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.parsing.vault import VaultLib, VaultSecret
 
-from .values import is_synced, text_of
+from .values import is_synced, text_of, why_not_settable
 
 PROXYRO = "observer_sys_password"
 SYS = "obproxy_sys_password"
+_TELLERS = {PROXYRO: "obproxy_current_proxyro_password", SYS: "obproxy_current_sys_password"}
 Record = dict[str, Any]
 
 
@@ -56,3 +57,28 @@ def unsealed(of: Mapping[str, Any] | None, key: str | None) -> dict[str, str]:
     except AnsibleError:
         return {}
     return {str(name): str(password) for name, password in json.loads(text).items()}
+
+
+def former_passwords(
+    recorded: Mapping[str, Any], as_wished: Mapping[str, bool], given: Mapping[str, str | None], key: str | None
+) -> tuple[dict[str, str], list[str]]:
+    """The passwords that a takeover has replaced and somebody knows, in the order to set them; and sentences about
+    those that stay.
+
+    OBProxy shows a hash, and a hash cannot be set by SQL (facts/obproxy.md 11.3): what neither `recorded` holds,
+    opened by `key`, nor `given` says, is lost. `as_wished`: which passwords are the cluster's now.
+    """
+    known = unsealed(recorded, key)
+    known |= {SYS: ""} if recorded["login"] == "empty" else {}
+    known |= {name: password for name, password in given.items() if password is not None}
+    before = recorded.get("passwords_as_wished", {})
+    replaced = [name for name in (PROXYRO, SYS) if as_wished.get(name, False) and not before.get(name, False)]
+    lost = {
+        name: f"nobody knows what it was (OBProxy keeps only a hash); {_TELLERS[name]} can tell"
+        for name in replaced
+        if name not in known
+    }
+    lost |= {name: f"what it was {why}" for name in replaced if (why := why_not_settable(known.get(name, "")))}
+    return {name: known[name] for name in replaced if name not in lost}, [
+        f"{name} stays as it is: {why}" for name, why in lost.items()
+    ]

@@ -1,0 +1,133 @@
+"""What a takeover writes down before it changes anything, and what a rollback makes of that."""
+
+import json
+from typing import Any
+
+import pytest
+from obproxy_takeover.masking import MASK
+from obproxy_takeover.record import PROXYRO, SYS, Record, former_passwords, record, seal, unsealed
+from obproxy_takeover.values import undoing
+
+KEY = "Cluster#1"
+FACTS: dict[str, Any] = {
+    "running": True,
+    "version": "4.3.1.0-1",
+    "process": {"home": "/opt/taobao/install/obproxy-4.3.1.0", "pid": 7},
+    "supervised": True,
+    "packages": ["obproxy-4.3.1.0-1.el7.x86_64"],
+    "login": "given",
+    "local_fact": {"managed_by": "ocp"},
+    "absent_directories": ["/var/lib/obproxy-takeover"],
+    "parameters": {"proxy_mem_limited": "2G", SYS: MASK},
+    "passwords_as_wished": {SYS: False, PROXYRO: False},
+    "asked": {"sql_port": 2883},
+}
+
+
+def test_a_record_holds_what_was_and_what_may_be_set() -> None:
+    taken = record(FACTS, {"proxy_mem_limited": "3G", "enable_x": True, "proxy_id": 7, SYS: "Secret#1"}, None)
+    assert taken["wished"] == {"proxy_mem_limited": "3G", "enable_x": "true"}, "never what is per server or secret"
+    assert taken["home"] == "/opt/taobao/install/obproxy-4.3.1.0" and taken["packages"] == FACTS["packages"]
+    assert taken["parameters"] is FACTS["parameters"] and taken["local_fact"] == {"managed_by": "ocp"}
+    assert "pid" not in taken and "asked" not in taken
+    assert "Secret#1" not in json.dumps(taken)
+
+
+def test_a_record_of_a_host_without_an_obproxy() -> None:
+    taken = record(FACTS | {"process": None, "running": False, "version": None}, {}, None)
+    assert (taken["running"], taken["home"], taken["version"]) == (False, None, None)
+
+
+def test_sealed_passwords_open_with_the_same_key_only() -> None:
+    sealed = seal({SYS: "Former#2", PROXYRO: ""}, KEY)
+    assert sealed is not None and "Former" not in sealed and sealed.startswith("$ANSIBLE_VAULT")
+    assert unsealed({"passwords": sealed}, KEY) == {SYS: "Former#2", PROXYRO: ""}
+    assert unsealed({"passwords": sealed}, "Another#1") == {}, "the cluster's password has changed since"
+    assert unsealed({"passwords": sealed}, None) == {}
+    assert seal({SYS: "Former#2"}, KEY) != sealed
+
+
+@pytest.mark.parametrize(("passwords", "key"), [({}, KEY), ({SYS: "Former#2"}, None), ({SYS: "Former#2"}, "")])
+def test_what_cannot_be_sealed_is_not_kept(passwords: dict[str, str], key: str | None) -> None:
+    assert seal(passwords, key) is None
+
+
+@pytest.mark.parametrize("of", [None, {}, {"passwords": None}, {"passwords": "no vault at all"}])
+def test_a_record_without_passwords(of: Record | None) -> None:
+    assert unsealed(of, KEY) == {}
+
+
+BOTH_NOW = {SYS: True, PROXYRO: True}
+NOT_GIVEN: dict[str, str | None] = {SYS: None, PROXYRO: None}
+
+
+def _recorded(sealed: dict[str, str], **other: Any) -> Record:
+    return {"login": "given", "passwords_as_wished": {}, "passwords": seal(sealed, KEY)} | other
+
+
+def test_sealed_passwords_come_back_proxyro_s_first() -> None:
+    former, stays = former_passwords(_recorded({SYS: "Former#2", PROXYRO: "Former#3"}), BOTH_NOW, NOT_GIVEN, KEY)
+    assert list(former.items()) == [(PROXYRO, "Former#3"), (SYS, "Former#2")]
+    assert stays == []
+
+
+def test_what_is_given_counts_more_than_the_record() -> None:
+    given = NOT_GIVEN | {SYS: "Given#2"}
+    former, _ = former_passwords(_recorded({SYS: "Former#2"}), {SYS: True}, given, KEY)
+    assert former == {SYS: "Given#2"}
+
+
+def test_an_empty_password_needs_no_record() -> None:
+    former, stays = former_passwords(_recorded({}, login="empty"), {SYS: True}, NOT_GIVEN, KEY)
+    assert (former, stays) == ({SYS: ""}, [])
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [(BOTH_NOW, BOTH_NOW), ({}, {SYS: False, PROXYRO: False}), ({}, {})],
+    ids=["was so before", "is not the cluster's", "nothing was wished"],
+)
+def test_what_the_takeover_has_not_replaced_stays_untouched(before: dict[str, bool], now: dict[str, bool]) -> None:
+    recorded = _recorded({SYS: "Former#2", PROXYRO: "Former#3"}, passwords_as_wished=before)
+    assert former_passwords(recorded, now, NOT_GIVEN, KEY) == ({}, [])
+
+
+def test_what_nobody_knows_is_told_with_who_can_tell_it() -> None:
+    former, stays = former_passwords(_recorded({SYS: "Former#2"}), BOTH_NOW, NOT_GIVEN, "Changed#9")
+    assert former == {}
+    assert [sentence.split(" ")[0] for sentence in stays] == [PROXYRO, SYS]
+    assert "obproxy_current_proxyro_password can tell" in stays[0] and "obproxy_current_sys_password" in stays[1]
+
+
+def test_a_password_that_no_sql_can_carry_is_told_without_it() -> None:
+    former, stays = former_passwords(_recorded({PROXYRO: "it's"}), {PROXYRO: True}, NOT_GIVEN, KEY)
+    assert former == {} and "quote" in stays[0] and "it's" not in stays[0]
+
+
+def test_only_what_the_takeover_has_set_goes_back() -> None:
+    wishes: list[dict[str, object]] = [{"a": "3G", "b": "5s", "c": "True", "d": "1", "e": "1"}]
+    before = {"a": "2G", "b": "5s", "c": "False", "d": "9", "z": "1"}
+    now = {"a": "3072M", "b": "5s", "c": "True", "d": "7", "z": "2", "e": "1"}
+    former, stays = undoing(wishes, before, now)
+    assert former == {"a": "2G", "c": "False"}, "b never changed, e was not there, z was never wished"
+    assert stays == ["d stays '7': somebody has set that since"]
+
+
+def test_two_wishes_of_one_takeover_both_count() -> None:
+    """A retry may have had other wishes than the run that made the record."""
+    former, stays = undoing([{"a": "3"}, {"a": "4"}], {"a": "2"}, {"a": "4"})
+    assert (former, stays) == ({"a": "2"}, [])
+
+
+def test_a_former_value_that_cannot_be_set_is_told() -> None:
+    former, stays = undoing([{"a": "3"}], {"a": "it's"}, {"a": "3"})
+    assert former == {} and stays[0].startswith("a stays '3': its former value holds a quote")
+
+
+def test_never_what_is_per_server_or_a_secret() -> None:
+    wish: dict[str, object] = {"proxy_id": "3", SYS: "x"}
+    assert undoing([wish], {"proxy_id": "1", SYS: "y"}, {"proxy_id": "3", SYS: "x"}) == ({}, [])
+
+
+def test_a_parameter_that_this_version_has_not_any_more() -> None:
+    assert undoing([{"a": "3"}], {"a": "2"}, {}) == ({}, [])
