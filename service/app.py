@@ -10,6 +10,7 @@ from service import signature
 from service.auth import Authentication, Basic, signed
 from service.guards import Auditing, Faults, RateLimit
 from service.headers import SecurityHeaders
+from service.news import listening
 from service.resources import Resources, open_resources
 from service.responses import HANDLERS, Tracing
 from service.routes import OPEN_PATHS, routes
@@ -21,7 +22,7 @@ Beside = Callable[[Resources], AbstractAsyncContextManager[None]]
 
 
 def create_app(settings: Settings, *, beside: Sequence[Beside] = ()) -> Starlette:
-    """The service as an ASGI application; its lifespan opens the resources as `app.state.resources`."""
+    """The service as an ASGI application; its lifespan opens `app.state.resources` and `app.state.news`."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -29,6 +30,7 @@ def create_app(settings: Settings, *, beside: Sequence[Beside] = ()) -> Starlett
             resources = await stack.enter_async_context(open_resources(settings))
             await ensure_admin(resources.database, settings.data_dir)
             app.state.resources = resources
+            app.state.news = await stack.enter_async_context(listening(resources.database.url))
             for companion in beside:
                 await stack.enter_async_context(companion(resources))
             yield

@@ -29,7 +29,7 @@ def serve() -> None:
     """Answer HTTP requests and, unless TAKEOVER_WORKER=false, run takeovers."""
     settings = _settings()
     app = create_app(settings, beside=[_say_password, *([worker.running] if settings.worker else [])])
-    server = transport.server(app, settings)
+    server = transport.server(app, settings, ending=lambda: app.state.news.close())
     server.run()
     if not server.started:
         raise SystemExit(1)

@@ -33,7 +33,8 @@ CONNECT_TIMEOUT = 30.0  # seconds to wait for the first connection
 class Database:
     """The pool and the verbs on it."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, url: str, pool: Pool) -> None:
+        self.url = url
         self.pool = pool
 
     @asynccontextmanager
@@ -94,7 +95,7 @@ async def open_database(url: str) -> AsyncIterator[Database]:
     )
     await pool.open(wait=True, timeout=CONNECT_TIMEOUT)
     try:
-        yield Database(pool)
+        yield Database(url, pool)
     finally:
         await pool.close()
 

@@ -25,7 +25,7 @@ async def list_task_instances(request: Request) -> Response:
 
 async def get_task_instance(request: Request) -> Response:
     """GET /api/v2/tasks/instances/{taskInstanceId}"""
-    return success(request, await _wrapped(request, requests.path_id(request, "taskInstanceId")))
+    return success(request, await detail(requests.resources(request), requests.path_id(request, "taskInstanceId")))
 
 
 async def retry_task(request: Request) -> Response:
@@ -58,12 +58,13 @@ async def cancel_subtask(request: Request) -> Response:
 
 async def _control_task(request: Request, operation: Callable[[Resources, int], Awaitable[None]]) -> Response:
     task_id = requests.path_id(request, "taskInstanceId")
-    await operation(requests.resources(request), task_id)
-    return success(request, await _wrapped(request, task_id))
-
-
-async def _wrapped(request: Request, task_id: int) -> JSON:
     resources = requests.resources(request)
+    await operation(resources, task_id)
+    return success(request, await detail(resources, task_id))
+
+
+async def detail(resources: Resources, task_id: int) -> JSON:
+    """The document of a task instance as GET answers it; raises UnknownTask."""
     task, subtasks = await instances.get(resources.database, task_id)
     return document.wrapped(task, subtasks, await instances.waits_for(resources, task))
 

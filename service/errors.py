@@ -252,6 +252,12 @@ class IllegalTransition(TakeoverError):
     code = 4007
 
 
+class TooManyStreams(TakeoverError):
+    """This process has {limit} event streams open already; ask again later, or for what you need without a stream."""
+
+    kind = Kind.UNAVAILABLE
+
+
 class SettingsInvalid(TakeoverError):
     """{reason}"""
 

@@ -19,6 +19,8 @@ from service.responses import STATUS, UNEXPECTED
 from service.schemas import Parameters
 from service.types import JSON
 
+EVENT_STREAM = "text/event-stream"
+
 COMPONENT = "#/components/schemas/{model}"
 
 SECURITY_SCHEMES: JSON = {

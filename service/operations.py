@@ -85,7 +85,7 @@ async def _ledger(resources: Resources, task_id: int) -> AsyncIterator[Ledger]:
         if state.read_only(ledger.task):
             raise (ReadOnly if state.is_external(ledger.task) else ServerGone)(task_id=task_id)
         yield ledger
-        await execute(connection, "notify_task", task_id=task_id)
+        await execute(connection, "announce_tasks", task_ids=[task_id], changed=True)
 
 
 async def _resume(resources: Resources, ledger: Ledger, operation: Operation) -> None:

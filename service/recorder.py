@@ -43,6 +43,7 @@ class Ledger:
     executor: str
     moment: datetime | None = None
     log: list[tuple[int, int, str]] = field(default_factory=list)  # subtask id, run time, text
+    changed: bool = False  # whether the document is another one than before
 
     async def apply(self, change: Change, mask: Mask = str) -> None:
         """Write a change of a run; `mask` takes secrets out of what it says."""
@@ -87,6 +88,7 @@ class Ledger:
             raise IllegalTransition(
                 subtask_id=subtask_id, found=subtask.status, operation=trigger, expected=_or(state.allowed(trigger))
             )
+        self.changed = True
         self.subtasks[subtask_id] = replace(
             subtask, status=after[0], operation=after[1], run_time=subtask.run_time + runs
         )
@@ -122,11 +124,12 @@ class Ledger:
         status = state.task_status(self.task.operation, [s.status for s in self.subtasks.values()])
         if status is not TaskStatus.RUNNING and self.task.status is TaskStatus.RUNNING:
             await execute(self.connection, "finish_task", task_id=self.task.id, status=status, moment=self.moment)
+            self.changed = True
         if status is TaskStatus.SUCCESSFUL:
             ending = "remove_server" if self.task.operation is Operation.ROLLBACK else "server_taken_over"
             await execute(self.connection, ending, server_id=self.task.obproxy_server_id)
             await execute(self.connection, "delete_secrets", task_id=self.task.id)
-        await execute(self.connection, "notify_task", task_id=self.task.id)
+        await execute(self.connection, "announce_tasks", task_ids=[self.task.id], changed=self.changed)
 
 
 async def open_ledger(connection: Connection, task_id: int, executor: str) -> Ledger | None:

@@ -102,6 +102,17 @@ def idempotency_key(request: Request) -> str | None:
     return key
 
 
+def last_event_id(request: Request) -> int | None:
+    """The number of the last event that a reader who comes back has seen; raises InvalidRequest."""
+    given = request.headers.get("last-event-id")
+    if not given:
+        return None
+    if not re.fullmatch(r"[0-9]{1,18}", given):
+        message = "Last-Event-ID must be the id of an event, a number of at most 18 digits."
+        raise InvalidRequest([SubError(field="Last-Event-ID", message=message, object="headers")])
+    return int(given)
+
+
 def path_id(request: Request, name: str) -> int:
     """The id that the path carries as `name`; raises InvalidRequest when it is no Long."""
     try:

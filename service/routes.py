@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from service import __version__, pages, routes_obproxy, routes_service, routes_tasks
+from service import __version__, pages, routes_events, routes_obproxy, routes_service, routes_tasks
 from service.auth import demand
 from service.openapi import Operation, describe
 from service.permissions import ANYBODY
@@ -39,7 +39,12 @@ def _docs() -> str:
     return pages.docs(_description())
 
 
-OPERATIONS = (*routes_obproxy.OPERATIONS, *routes_tasks.OPERATIONS, *routes_service.OPERATIONS)
+OPERATIONS = (
+    *routes_obproxy.OPERATIONS,
+    *routes_tasks.OPERATIONS,
+    *routes_events.OPERATIONS,
+    *routes_service.OPERATIONS,
+)
 
 OPEN_PATHS = [operation.path for operation in OPERATIONS if operation.needs == ANYBODY]
 

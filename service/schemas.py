@@ -153,6 +153,12 @@ class LogQuery(Parameters):
     after: SpelledLong | None = None
 
 
+class EventsQuery(Parameters):
+    """The query of a task instance's events. `after`: what is behind this row, 0 = all; Last-Event-ID goes first."""
+
+    after: Annotated[SpelledLong, Field(ge=0)] | None = None
+
+
 class PageQuery(Parameters):
     """The query of a list that comes in pages."""
 

@@ -1,7 +1,9 @@
 """The socket: HTTP or HTTPS by uvicorn, with callers cut off that take too long to ask or to listen."""
 
 import asyncio
+import socket
 import ssl
+from collections.abc import Callable
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -87,8 +89,24 @@ class PatientProtocol(H11Protocol):
         return ("body", self.cycle) if self.cycle.more_body else None
 
 
-def server(app: ASGIApp, settings: Settings) -> uvicorn.Server:
-    """uvicorn for `app`; raises SettingsInvalid when the certificate or its key is none."""
+class Server(uvicorn.Server):
+    """uvicorn's, which waits at its end for every answer to be over, and says so before to those that have none."""
+
+    def __init__(self, config: uvicorn.Config, ending: Callable[[], None] | None) -> None:
+        super().__init__(config)
+        self._ending = ending
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._ending:
+            self._ending()
+        await super().shutdown(sockets)
+
+
+def server(app: ASGIApp, settings: Settings, ending: Callable[[], None] | None = None) -> uvicorn.Server:
+    """uvicorn for `app`; `ending` is called when it begins to stop.
+
+    Raises SettingsInvalid when the certificate or its key is none.
+    """
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -111,4 +129,4 @@ def server(app: ASGIApp, settings: Settings) -> uvicorn.Server:
         config.load()
     except ssl.SSLError as error:
         raise SettingsInvalid(reason=f"TAKEOVER_TLS_CERTIFICATE, TAKEOVER_TLS_KEY: {error}") from error
-    return uvicorn.Server(config)
+    return Server(config, ending)

@@ -16,7 +16,8 @@ DEADLINE = 30.0  # seconds to start or to stop
 @contextmanager
 def serving(settings: Settings) -> Iterator[str]:
     """The URL of the service with `settings`, without a worker."""
-    server = transport.server(create_app(settings), settings)
+    app = create_app(settings)
+    server = transport.server(app, settings, ending=lambda: app.state.news.close())
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()), name="service")
     thread.start()
     try:

@@ -19,6 +19,7 @@ ORDER = [
         "instances",
         "clusters",
         "hosts",
+        "news",
         "submit",
         "recorder",
         "operations",
@@ -28,9 +29,9 @@ ORDER = [
     ),
     *("processes", "run_child", "run", "remains", "supervisor", "leases", "job", "worker"),
     *("headers", "responses", "bodies", "auth", "guards"),
-    *("schemas", "requests", "answers", "answers_clusters", "openapi", "pages"),
-    *("endpoints_obproxy", "endpoints_tasks", "endpoints_service"),
-    *("routes_obproxy", "routes_tasks", "routes_service", "routes", "app", "transport"),
+    *("schemas", "requests", "answers", "answers_clusters", "openapi", "pages", "streams"),
+    *("endpoints_obproxy", "endpoints_tasks", "endpoints_events", "endpoints_service"),
+    *("routes_obproxy", "routes_tasks", "routes_events", "routes_service", "routes", "app", "transport"),
     *("client", "progress", "cli_tasks", "cli_users", "cli_keys", "cli", "__main__"),
 ]
 

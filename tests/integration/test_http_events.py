@@ -1,0 +1,326 @@
+"""Event streams: what is written is sent once and in order, however often the reader, the service or the database go.
+
+All of it over real sockets.
+"""
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, aclosing, suppress
+from statistics import median, quantiles
+
+import httpx
+import psycopg
+import pytest
+from httpx_sse import ServerSentEvent
+
+from service import endpoints_events, instances, streams
+from service.database import execute
+from service.events import Ended, Logged, Started, Verdict
+from service.operations import skip_subtask
+from service.recorder import Recorder
+from service.resources import Resources
+from service.settings import Settings
+from service.submit import HostRequest, take_over
+from service.types import Subtask
+from tests.integration.following import DEADLINE, LIST_EVENTS, TASK_EVENTS, Reader, events, first
+from tests.integration.over_http import assert_failure
+from tests.integration.people import ADMIN
+from tests.integration.serving import serving
+
+LINES = 100_000
+GOAL = 0.1  # seconds from the commit to the reader, for 99 of 100
+
+
+@pytest.fixture
+def urls(settings: Settings) -> Iterator[list[str]]:
+    """Two processes' worth of the service on one database."""
+    with serving(settings) as one, serving(settings) as other:
+        yield [one, other]
+
+
+@pytest.fixture
+async def https(urls: list[str], settings: Settings) -> AsyncIterator[list[httpx.AsyncClient]]:
+    """The administrator's way to each."""
+    password = (settings.data_dir / "admin-password").read_text(encoding="utf-8").strip()
+    async with AsyncExitStack() as stack:
+        yield [
+            await stack.enter_async_context(
+                httpx.AsyncClient(base_url=url, auth=("admin", password), timeout=httpx.Timeout(10, read=DEADLINE))
+            )
+            for url in urls
+        ]
+
+
+async def submit(resources: Resources, host_id: int = 1) -> tuple[int, list[Subtask]]:
+    """Take a host over: the id of its task instance and its subtasks."""
+    submitted = await take_over(
+        resources, 1, [HostRequest(host_id=host_id, sql_port=2883)], creator=ADMIN, trace_id="t"
+    )
+    return submitted[0][0].id, list(submitted[0][1])
+
+
+def recorder(resources: Resources, task_id: int) -> Recorder:
+    return Recorder(resources.database, task_id, "192.0.2.1")
+
+
+async def test_begins_with_the_document_and_goes_on_with_what_comes(
+    https: list[httpx.AsyncClient], resources: Resources
+) -> None:
+    task_id, (subtask, *_) = await submit(resources)
+    await recorder(resources, task_id).record([Started(role=subtask.role), Logged(role=subtask.role, text="before")])
+
+    async with asyncio.timeout(DEADLINE), aclosing(events(https[0], TASK_EVENTS.format(task_id))) as stream:
+        greeting = await anext(stream)
+        assert greeting.event == "task"
+        answer = await https[0].get(f"/api/v2/tasks/instances/{task_id}")
+        assert json.loads(greeting.data) == answer.json()["data"]
+
+        await recorder(resources, task_id).record([Logged(role=subtask.role, text="one\ntwo")])
+        said = await anext(stream)
+        assert (said.event, json.loads(said.data)) == (
+            "log",
+            {"subtaskId": subtask.id, "runTime": 1, "lines": ["one", "two"]},
+        )
+        ended = Ended(role=subtask.role, verdict=Verdict.FAILED, code="TASK_FAILED", message="it broke")
+        await recorder(resources, task_id).record([ended])
+        said, changed = await anext(stream), await anext(stream)
+        assert json.loads(said.data)["lines"][0] == "TASK_FAILED: it broke"
+        assert json.loads(changed.data)["status"] == "FAILED"
+
+        await skip_subtask(resources, task_id, subtask.id)
+        assert json.loads((await anext(stream)).data)["subtasks"][0]["operation"] == "SKIP"
+        assert int(greeting.id) < int(said.id) < int(changed.id)
+
+
+async def test_the_whole_log_from_its_beginning_or_from_where_the_log_endpoint_was(
+    https: list[httpx.AsyncClient], resources: Resources
+) -> None:
+    task_id, (subtask, *_) = await submit(resources)
+    await recorder(resources, task_id).record([Started(role=subtask.role), Logged(role=subtask.role, text="one")])
+    path = TASK_EVENTS.format(task_id)
+
+    beginning = await first(https[0], path, 2, after=0)
+    assert [event.event for event in beginning] == ["log", "task"]
+    log = await https[0].get(f"/api/v2/tasks/instances/{task_id}/subtasks/{subtask.id}/log", params={"after": 0})
+    assert "\n".join(json.loads(beginning[0].data)["lines"]) == log.json()["data"]["log"]
+    (behind,) = await first(https[0], path, 1, after=log.json()["data"]["next"])
+    assert (behind.event, behind.id) == ("task", beginning[1].id)
+
+
+async def test_a_log_that_is_long_comes_in_pages(https: list[httpx.AsyncClient], resources: Resources) -> None:
+    task_id, (subtask, *_) = await submit(resources)
+    async with resources.database.transaction() as connection:
+        values = {"subtask_ids": [subtask.id] * LINES, "run_times": [1] * LINES}
+        await execute(connection, "append_log", **values, contents=[f"line {number}" for number in range(LINES)])
+        await execute(connection, "announce_tasks", task_ids=[task_id], changed=True)
+
+    reader = Reader()
+    largest = 0
+    async with (
+        asyncio.timeout(DEADLINE),
+        aclosing(events(https[0], TASK_EVENTS.format(task_id), query={"after": 0})) as stream,
+    ):
+        async for event in stream:
+            reader.take(event)
+            largest = max(largest, len(event.data))
+            if len(reader.lines.get(subtask.id, ())) == LINES and event.event == "task":
+                break
+
+    assert reader.lines[subtask.id] == [f"line {number}" for number in range(LINES)]
+    assert largest < 100_000
+
+
+async def test_who_comes_back_loses_and_repeats_nothing(https: list[httpx.AsyncClient], resources: Resources) -> None:
+    """A reader that is cut off again and again, at random, and comes back to either process, under load."""
+    task_id, subtasks = await submit(resources)
+    dice = random.Random(20261123)
+    writing = asyncio.create_task(run_all(resources, task_id, subtasks))
+    reader = Reader()
+    connections = 0
+    async with asyncio.timeout(DEADLINE * 2):
+        while reader.document.get("status") != "SUCCESSFUL":
+            connections += 1
+            last = str(reader.ids[-1]) if reader.ids else "0"
+            few = dice.randrange(1, 12)
+            with suppress(httpx.HTTPError):
+                async with aclosing(events(dice.choice(https), TASK_EVENTS.format(task_id), last)) as stream:
+                    async for event in stream:
+                        reader.take(event)
+                        few -= 1
+                        if few == 0 or reader.document.get("status") == "SUCCESSFUL":
+                            break
+    await writing
+
+    assert connections > 10
+    assert reader.ids == sorted(set(reader.ids))
+    for subtask in subtasks:
+        text, _ = await instances.log(resources.database, task_id, subtask.id)
+        assert reader.lines[subtask.id] == text.split("\n")
+
+
+async def run_all(resources: Resources, task_id: int, subtasks: list[Subtask]) -> None:
+    """Write what a talkative run would."""
+    writer = recorder(resources, task_id)
+    for subtask in subtasks:
+        await writer.record([Started(role=subtask.role)])
+        for number in range(25):
+            await writer.record([Logged(role=subtask.role, text=f"{subtask.role} says\n{number}")])
+        await writer.record([Ended(role=subtask.role, verdict=Verdict.SUCCESSFUL, code="", message="")])
+
+
+async def test_the_way_from_the_commit_to_the_reader_is_short(
+    https: list[httpx.AsyncClient], resources: Resources
+) -> None:
+    task_id, (subtask, *_) = await submit(resources)
+    writer = recorder(resources, task_id)
+    await writer.record([Started(role=subtask.role)])
+    lags: list[float] = []
+    async with asyncio.timeout(DEADLINE * 2), aclosing(events(https[0], TASK_EVENTS.format(task_id))) as stream:
+        await anext(stream)
+        for number in range(200):
+            await writer.record([Logged(role=subtask.role, text=str(number))])
+            committed = time.perf_counter()
+            event = await anext(stream)
+            lags.append(time.perf_counter() - committed)
+            assert json.loads(event.data)["lines"] == [str(number)]
+
+    assert quantiles(lags, n=100)[98] <= GOAL, f"median {median(lags):.4f} s, worst {max(lags):.4f} s"
+
+
+async def test_goes_on_after_the_database_was_away(https: list[httpx.AsyncClient], resources: Resources) -> None:
+    task_id, (subtask, *_) = await submit(resources)
+    async with asyncio.timeout(DEADLINE), aclosing(events(https[0], TASK_EVENTS.format(task_id))) as stream:
+        await anext(stream)
+        async with await psycopg.AsyncConnection.connect(resources.database.url, autocommit=True) as connection:
+            await connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        while True:  # its own connections are gone as well
+            with suppress(psycopg.OperationalError):
+                await recorder(resources, task_id).record([Started(role=subtask.role)])
+                break
+        said = [json.loads((await anext(stream)).data) for _ in range(2)]
+
+    assert said[1]["subtasks"][0]["status"] == "RUNNING"
+
+
+async def test_ends_with_the_service(settings: Settings, resources: Resources) -> None:
+    task_id, _ = await submit(resources)
+    with serving(settings) as url:
+        password = (settings.data_dir / "admin-password").read_text(encoding="utf-8").strip()
+        http = httpx.AsyncClient(base_url=url, auth=("admin", password), timeout=DEADLINE)
+        streams_open = [events(http, TASK_EVENTS.format(task_id)), events(http, LIST_EVENTS)]
+        async with asyncio.timeout(DEADLINE):
+            for stream in streams_open:
+                await anext(stream)
+        rest = asyncio.gather(*(collect(stream) for stream in streams_open))
+        await asyncio.sleep(0)
+        began = time.monotonic()
+    async with asyncio.timeout(DEADLINE):
+        assert await rest == [[], []]  # ended as it should, not cut off
+    await http.aclose()
+    assert time.monotonic() - began < streams.FAREWELL
+
+
+async def collect(stream: AsyncIterator[ServerSentEvent]) -> list[ServerSentEvent]:
+    return [event async for event in stream]
+
+
+async def test_somebody_who_does_not_read_holds_nobody_up_and_is_dropped(
+    https: list[httpx.AsyncClient], resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "SEND_PATIENCE", 1.0)
+    task_id, (subtask, *_) = await submit(resources)
+    writer = recorder(resources, task_id)
+    await writer.record([Started(role=subtask.role)])
+    reading, writing = await asyncio.open_connection("127.0.0.1", https[0].base_url.port, limit=1024)
+    login = (await https[0].head(TASK_EVENTS.format(task_id))).request.headers["authorization"]
+    head = f"GET {TASK_EVENTS.format(task_id)} HTTP/1.1\r\nHost: x\r\nAuthorization: {login}\r\n\r\n"
+    writing.write(head.encode())
+    await writing.drain()
+    await reading.readline()
+
+    async with asyncio.timeout(DEADLINE), aclosing(events(https[0], TASK_EVENTS.format(task_id))) as stream:
+        await anext(stream)
+        for number in range(40):
+            await writer.record([Logged(role=subtask.role, text=f"{number}" + "x" * 500_000)])
+            assert json.loads((await anext(stream)).data)["lines"][0].startswith(str(number))
+        with suppress(ConnectionError):
+            while await reading.read(2**20):
+                await asyncio.sleep(0)
+    writing.close()
+
+
+async def test_the_list_tells_which_have_changed(https: list[httpx.AsyncClient], resources: Resources) -> None:
+    async with asyncio.timeout(DEADLINE), aclosing(events(https[1], LIST_EVENTS)) as stream:
+        assert json.loads((await anext(stream)).data) == {"running": 0}
+        one, _ = await submit(resources, 1)
+        assert json.loads((await anext(stream)).data) == {"running": 1, "changed": [one]}
+        two, subtasks = await submit(resources, 2)
+        changed: set[int] = set()
+        await run_all(resources, two, subtasks)
+        while True:
+            told = json.loads((await anext(stream)).data)
+            changed |= set(told["changed"])
+            if told["running"] == 1:
+                break
+
+    assert changed == {two}
+
+
+async def test_what_is_wrong_is_answered_before_a_stream_begins(
+    https: list[httpx.AsyncClient], resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task_id, _ = await submit(resources)
+    path = TASK_EVENTS.format(task_id)
+    for asked, headers, status, names in (
+        (TASK_EVENTS.format(404), {}, 404, "Task instance 404"),
+        (path + "?after=-1", {}, 400, "after"),
+        (path, {"Last-Event-ID": "x"}, 400, "Last-Event-ID"),
+    ):
+        answer = await https[0].get(asked, headers=headers)
+        assert answer.status_code == status
+        assert names in assert_failure(answer).error.message
+    monkeypatch.setattr(endpoints_events, "MOST_STREAMS", 0)
+    assert (await https[0].get(path)).status_code == 503
+
+
+async def test_says_what_proxies_and_browsers_need_to_know(
+    https: list[httpx.AsyncClient], resources: Resources
+) -> None:
+    task_id, _ = await submit(resources)
+    answer = await https[0].head(TASK_EVENTS.format(task_id))
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["x-accel-buffering"] == "no"
+    (greeting,) = await first(https[0], TASK_EVENTS.format(task_id), 1)
+    assert greeting.retry == streams.RETRY
+
+
+async def test_a_stream_ends_now_and_then_so_that_its_reader_proves_itself_again(
+    https: list[httpx.AsyncClient], resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "LIFETIME", 0.3)
+    task_id, _ = await submit(resources)
+    async with asyncio.timeout(DEADLINE):
+        assert len(await collect(events(https[0], TASK_EVENTS.format(task_id)))) == 1
+        assert len(await collect(events(https[0], LIST_EVENTS))) == 1
+
+
+async def test_a_task_instance_that_is_removed_ends_its_stream(
+    https: list[httpx.AsyncClient], resources: Resources
+) -> None:
+    task_id, _ = await submit(resources)
+    async with asyncio.timeout(DEADLINE), aclosing(events(https[0], TASK_EVENTS.format(task_id))) as stream:
+        greeting = await anext(stream)
+        async with resources.database.transaction() as connection:
+            await execute(connection, "announce_tasks", task_ids=[task_id], changed=True)
+            await connection.execute("ALTER TABLE task_change DROP CONSTRAINT task_change_task_instance_id_fkey")
+            await connection.execute("DELETE FROM task_instance WHERE id = %s", (task_id,))
+        assert await collect(stream) == []
+    answer = await https[0].get(TASK_EVENTS.format(task_id), headers={"Last-Event-ID": greeting.id})
+    assert answer.status_code == 404
