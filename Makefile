@@ -30,7 +30,7 @@ bench: lab  ## Measure side by side: ours, bare Ansible, generic modules
 	@$(PYTHON) -m tests.bench
 
 chaos: lab  ## Kill every part of the service at every subtask
-	@CHAOS=all $(PYTHON) -m pytest tests/lab/test_chaos.py $(ARGS)
+	@CHAOS=all $(PYTHON) -m pytest tests/lab/test_chaos.py -s $(ARGS)
 
 lock: environment  ## Pin the newest versions that fit pyproject.toml
 	@.cache/uv-venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.12 --generate-hashes \
