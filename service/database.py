@@ -64,6 +64,11 @@ async def fetch(connection: Connection, query: str, **values: object) -> list[Di
     return await (await execute(connection, query, **values)).fetchall()
 
 
+async def fetch_planned(connection: Connection, query: str, **values: object) -> list[DictRow]:
+    """The same, planned for these very values: never a prepared statement, whose plan must do for any."""
+    return await (await connection.execute(queries()[query].encode(), values, prepare=False)).fetchall()
+
+
 async def fetch_as[Row](connection: Connection, record: type[Row], query: str, **values: object) -> list[Row]:
     """All rows of a named query, each as a `record`."""
     async with connection.cursor(row_factory=class_row(record)) as cursor:

@@ -1,0 +1,82 @@
+"""What is looked for in a long history is found by an index, whatever is asked for (docs/scale.md has the times)."""
+
+import re
+from collections.abc import Iterator, Mapping
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from service.sql import queries
+from tests.bench import history
+
+TASKS, HOSTS = 4000, 400
+LARGE = ("task_instance", "subtask_instance", "subtask_dependency", "subtask_log", "run", "obproxy_server")
+PAGE: dict[str, object] = {"names": None, "statuses": None, "type": None, "host_id": None, "size": 10, "offset": 0}
+RUN = "6f1ed002-ab5b-4b39-8e0c-2f1d5f5b3f6a"
+
+LISTS = ("task_ids_descending", "task_ids_ascending", "count_tasks")
+FILTERS: list[dict[str, object]] = [
+    {},
+    {"statuses": ["RUNNING"]},
+    {"statuses": ["RUNNING", "FAILED"]},
+    {"host_id": 7},
+    {"names": ["Install obproxy"]},
+    {"names": []},
+    {"offset": TASKS - 10},
+]
+LOOKED_FOR: list[tuple[str, dict[str, object]]] = [
+    ("task", {"task_id": 7}),
+    ("lock_task", {"task_id": 7}),
+    ("tasks_by_id", {"task_ids": [7, 8, 9]}),
+    ("subtasks", {"task_ids": [7, 8, 9]}),
+    ("subtask_of_task", {"subtask_id": 80, "task_id": 7}),
+    ("log_after", {"subtask_id": 80, "after": 0}),
+    ("log_of_task", {"task_id": 7}),
+    ("task_names", {"text": "obproxy"}),
+    *[(query, {**PAGE, **asked}) for query in LISTS for asked in FILTERS],
+    ("running_tasks", {"host_ids": [7, 8]}),
+    ("server", {"server_id": 7}),
+    ("renew_runs", {"idents": [RUN]}),
+    ("write_run", {"ident": RUN, "batch": 3, "ended": False, "rc": None}),
+    ("batch_of_run", {"ident": RUN}),
+    ("task_of_run", {"ident": RUN}),
+    ("held_runs", {"task_id": 7, "dead_after": 30.0}),
+    ("finish_runs_of_task", {"task_id": 7}),
+    ("runs_of_cluster", {"cluster_id": 1, "dead_after": 30.0}),
+    ("unfinished_tasks_without_job", {}),
+]
+
+
+@pytest.fixture(scope="module")
+def connection(postgres: str, template_database: str) -> Iterator[psycopg.Connection]:
+    """To a database with a history."""
+    names = {"name": sql.Identifier("test_plans"), "template": sql.Identifier(template_database)}
+    url = psycopg.conninfo.make_conninfo(postgres, dbname="test_plans")
+    with psycopg.connect(postgres, autocommit=True) as admin:
+        admin.execute(sql.SQL("CREATE DATABASE {name} TEMPLATE {template}").format(**names))
+        history.fill(url, TASKS, hosts=HOSTS)
+        with psycopg.connect(url, autocommit=True) as opened:
+            yield opened
+        admin.execute(sql.SQL("DROP DATABASE {name} WITH (FORCE)").format(**names))
+
+
+@pytest.mark.parametrize(("query", "values"), LOOKED_FOR, ids=str)
+def test_no_table_that_grows_is_read_as_a_whole(
+    connection: psycopg.Connection, query: str, values: Mapping[str, object]
+) -> None:
+    rows = connection.execute(f"EXPLAIN {queries()[query]}".encode(), values).fetchall()
+    plan = "\n".join(row[0] for row in rows)
+
+    assert not set(re.findall(r"Seq Scan on (\w+)", plan)) & set(LARGE), plan
+
+
+def test_each_foreign_key_has_an_index(connection: psycopg.Connection) -> None:
+    """Without one, each row that is removed at its other end reads the whole table."""
+    without = connection.execute(
+        "SELECT c.conrelid::regclass::text, c.conname FROM pg_constraint c "
+        "WHERE c.contype = 'f' AND c.conrelid::regclass::text NOT LIKE 'procrastinate%' AND NOT EXISTS ("
+        "    SELECT FROM pg_index i WHERE i.indrelid = c.conrelid AND i.indpred IS NULL AND i.indkey[0] = c.conkey[1])"
+    ).fetchall()
+
+    assert without == []
