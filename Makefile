@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
 
-.PHONY: help environment lab demo test unit lint bench chaos lock lab-up lab-down clean
+.PHONY: help environment lab demo test unit lint bench chaos lock messages lab-up lab-down clean
 
 help:  ## Show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -35,6 +35,11 @@ chaos: lab  ## Kill every part of the service at every subtask
 lock: environment  ## Pin the newest versions that fit pyproject.toml
 	@.cache/uv-venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.12 --generate-hashes \
 	    --no-header --group dev --extra otel pyproject.toml -o requirements.lock
+
+messages: environment  ## Bring the catalogs of the pages' languages up to date with what is said
+	@.venv/bin/pybabel -q extract -F service/locale/babel.cfg --no-location --sort-output -o .cache/messages.pot service
+	@.venv/bin/pybabel -q update -i .cache/messages.pot -o service/locale/zh_CN.po -l zh_CN --no-fuzzy-matching \
+	    --ignore-obsolete --ignore-pot-creation-date -w 120
 
 lab-up: lab  ## Start a lab host to play with: make lab-up NAME=odp-1 STATE=running
 	@$(PYTHON) -m tests.lab up $(or $(NAME),odp-1) --state $(or $(STATE),running)

@@ -6,13 +6,13 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
-from service import signature
-from service.auth import Authentication, Basic, signed
+from service import pages_errors, signature
+from service.auth import Authentication, Basic, in_session, signed
 from service.guards import Auditing, Faults, RateLimit
 from service.headers import SecurityHeaders
 from service.news import listening
 from service.resources import Resources, open_resources
-from service.responses import HANDLERS, Tracing
+from service.responses import Tracing
 from service.routes import OPEN_PATHS, routes
 from service.settings import Settings
 from service.users import ensure_admin
@@ -23,6 +23,7 @@ Beside = Callable[[Resources], AbstractAsyncContextManager[None]]
 
 def create_app(settings: Settings, *, beside: Sequence[Beside] = ()) -> Starlette:
     """The service as an ASGI application; its lifespan opens `app.state.resources` and `app.state.news`."""
+    basic = Basic()
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -40,17 +41,19 @@ def create_app(settings: Settings, *, beside: Sequence[Beside] = ()) -> Starlett
         middleware=[
             Middleware(SecurityHeaders),
             Middleware(Auditing),
-            Middleware(Faults),
+            Middleware(Faults, answer=pages_errors.fault),
             Middleware(
                 Authentication,
-                schemes={"basic": Basic(), signature.SCHEME.lower(): signed},
+                schemes={"basic": basic, signature.SCHEME.lower(): signed},
                 open_paths=OPEN_PATHS,
+                session=in_session,
             ),
             *([Middleware(RateLimit, limit=settings.rate_limit)] if settings.rate_limit else []),
             Middleware(Tracing),
         ],
-        exception_handlers=HANDLERS,
+        exception_handlers=pages_errors.HANDLERS,
         lifespan=lifespan,
     )
+    app.state.basic = basic  # the login page checks as HTTP Basic does
     app.router.redirect_slashes = False  # a path with a slash too many is another path: 404, not a redirect
     return app

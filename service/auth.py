@@ -1,33 +1,40 @@
 """Who calls: checked before anything else happens (facts/ocp-api.md 5).
 
-HTTP Basic with a user's name and password, or a request signed with an access key. What is wrong with either is never
-said: every refusal is the same.
+HTTP Basic with a user's name and password, a request signed with an access key, or the cookie of a session. What is
+wrong with any is never said: every refusal is the same. A browser that asks for a page is sent to log in instead.
 """
 
 import asyncio
 import base64
 import binascii
+import hmac
 import re
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from urllib.parse import quote
 
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, HTTPConnection
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service import access_keys, bodies, logins, users
-from service.errors import Forbidden, TakeoverError, Unauthenticated
+from service import access_keys, bodies, logins, sessions, users
+from service.errors import Forbidden, NotFromOurPage, TakeoverError, Unauthenticated
 from service.logins import Attempt
 from service.passwords import Passwords
 from service.permissions import ANYBODY, permitted
 from service.resources import Resources
-from service.responses import failure
+from service.responses import failure, wants_page
 from service.signature import SignedRequest, verify
 from service.users import NAME, User
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 ACCESS_KEY = re.compile(r"([A-Za-z0-9]{16}):(\S+)")
+COOKIE = "session"
+FORM_TOKEN = "form_token"  # noqa: S105 - the field of a form that proves it ours
+FORM_HEADER = "X-Form-Token"  # the same for a script's request
+LOGIN_PAGE = "/login"
 NOBODY = "?"  # no user's name: what failures are counted for when the name given can be nobody's
 
 
@@ -37,10 +44,12 @@ class Caller:
 
     user: User
     receive: Receive
+    form_token: str = ""
 
 
 Scheme = Callable[[Scope, Receive, str], Awaitable[Caller | None]]
 """From a request and what follows the scheme's word in its Authorization header to the caller; None proves nobody.
+A session's is what its cookie holds.
 
 May raise a TakeoverError instead, which is then the answer.
 """
@@ -49,13 +58,22 @@ May raise a TakeoverError instead, which is then the answer.
 class Authentication:
     """Lets only known users through, as `scope["user"]`; `open_paths` need none.
 
-    `schemes` maps the first word of the Authorization header, in lower case, to what verifies the rest. It is not
-    Starlette's AuthenticationMiddleware because that lets strangers through for every endpoint to refuse.
+    `schemes` maps the first word of the Authorization header, in lower case, to what verifies the rest; `session` is
+    for those who have no such header, but maybe a cookie. It is not Starlette's AuthenticationMiddleware because that
+    lets strangers through for every endpoint to refuse.
     """
 
-    def __init__(self, app: ASGIApp, *, schemes: Mapping[str, Scheme], open_paths: Collection[str]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        schemes: Mapping[str, Scheme],
+        open_paths: Collection[str],
+        session: Scheme | None = None,
+    ) -> None:
         self.app = app
         self.schemes = schemes
+        self.session = session
         self.open_paths = frozenset(open_paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -68,14 +86,17 @@ class Authentication:
             return  # it hung up while its body was read
         except TakeoverError as error:
             # No WWW-Authenticate: OCP sends none (facts/ocp-api.md 5.5), and a browser would ask with its own dialog.
-            await failure(HTTPConnection(scope), error)(scope, receive, send)
+            await _refusal(HTTPConnection(scope), error)(scope, receive, send)
             return
         scope["user"] = caller.user
+        scope[FORM_TOKEN] = caller.form_token
         await self.app(scope, caller.receive, send)
 
     async def _caller(self, scope: Scope, receive: Receive) -> Caller:
         word, _, credentials = Headers(scope=scope).get("authorization", "").partition(" ")
         scheme = self.schemes.get(word.lower())
+        if not word and self.session:
+            scheme, credentials = self.session, HTTPConnection(scope).cookies.get(COOKIE, "")
         caller = await scheme(scope, receive, credentials) if scheme else None
         if caller is None:
             raise Unauthenticated
@@ -90,10 +111,12 @@ class Basic:
 
     async def __call__(self, scope: Scope, receive: Receive, credentials: str) -> Caller | None:
         given = _name_and_password(credentials)
-        user = await self._login(scope, *given) if given else None
+        user = await self.login(scope, *given) if given else None
         return Caller(user=user, receive=receive) if user else None
 
-    async def _login(self, scope: Scope, name: str, password: bytes) -> User | None:
+    async def login(self, scope: Scope, name: str, password: bytes) -> User | None:
+        """The user of this name with this password, None when that is nobody; raises LoginBlocked."""
+        name = name if NAME.fullmatch(name) else NOBODY
         database = _resources(scope).database
         user = await users.find(database, name) if name != NOBODY else None
         hashed = user.password_hash if user and user.enabled else None
@@ -133,6 +156,31 @@ async def signed(scope: Scope, receive: Receive, credentials: str) -> Caller | N
     return Caller(user=user, receive=bodies.again(body, receive))
 
 
+async def in_session(scope: Scope, receive: Receive, token: str) -> Caller | None:
+    """A browser that has logged in. What changes something must come from a page of ours, not merely with a cookie."""
+    resources = _resources(scope)
+    user = await sessions.find(resources.database, token) if token else None
+    if user is None:
+        return None
+    expected = sessions.form_token(token)
+    if scope["method"] not in SAFE_METHODS:
+        headers = Headers(scope=scope)
+        body = await bodies.read(headers, receive, resources.settings.body_limit)
+        given = headers.get(FORM_HEADER) or bodies.form(body).get(FORM_TOKEN, "")
+        if not hmac.compare_digest(given.encode(), expected.encode()):
+            raise NotFromOurPage
+        receive = bodies.again(body, receive)
+    return Caller(user=user, receive=receive, form_token=expected)
+
+
+def _refusal(request: HTTPConnection, error: TakeoverError) -> Response:
+    if isinstance(error, Unauthenticated) and wants_page(request):
+        here = f"{request.scope['path']}?{request.scope['query_string'].decode('latin-1')}".rstrip("?")
+        wanted = f"?next={quote(here)}" if request.scope["method"] in SAFE_METHODS else ""
+        return RedirectResponse(LOGIN_PAGE + wanted, 303)
+    return failure(request, error)
+
+
 def demand(request: HTTPConnection, needed: str) -> None:
     """Raise Forbidden when the request's user lacks what is needed (see `permissions`)."""
     if needed != ANYBODY and not permitted(request.user.roles, needed):
@@ -161,8 +209,7 @@ def _name_and_password(credentials: str) -> tuple[str, bytes] | None:
     except (binascii.Error, UnicodeEncodeError):
         return None
     name, colon, password = given.partition(b":")
-    shown = name.decode("utf-8", "replace")
-    return (shown if NAME.fullmatch(shown) else NOBODY, password) if colon else None
+    return (name.decode("utf-8", "replace"), password) if colon else None
 
 
 def _resources(scope: Scope) -> Resources:

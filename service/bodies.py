@@ -1,10 +1,14 @@
 """The bytes of a request's body, never more than allowed, for whoever needs them before it is parsed."""
 
+from urllib.parse import parse_qsl
+
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive
 
 from service.errors import BodyTooLarge
+
+MOST_FIELDS = 5000  # of one form
 
 
 async def read(headers: Headers, receive: Receive, limit: int) -> bytes:
@@ -40,3 +44,11 @@ def again(content: bytes, receive: Receive) -> Receive:
         return {"type": "http.request", "body": content, "more_body": False}
 
     return replay
+
+
+def form(content: bytes) -> dict[str, str]:
+    """The fields of an HTML form's body; of a field that is there twice, the last. What is none has no fields."""
+    try:
+        return dict(parse_qsl(content.decode(), keep_blank_values=True, errors="strict", max_num_fields=MOST_FIELDS))
+    except ValueError:
+        return {}

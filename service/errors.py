@@ -90,6 +90,13 @@ class Forbidden(TakeoverError):
     code = 3100
 
 
+class NotFromOurPage(TakeoverError):
+    """This request does not come from a page of this service, or that page is out of date. Reload it and try again."""
+
+    kind = Kind.FORBIDDEN
+    code = 3100
+
+
 class RateLimited(TakeoverError):
     """Too many requests; the next one is answered in {seconds} seconds."""
 

@@ -2,12 +2,13 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import cast
 
 import psycopg
 from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import audit
@@ -70,11 +71,16 @@ async def _record(scope: Scope, status: int) -> None:
         log.error("A call could not be recorded: %s", error, extra={"action": "audit_failed"})
 
 
+Fault = Callable[[HTTPConnection, Exception], Awaitable[Response]]
+"""Makes the answer to a request that an exception has ended."""
+
+
 class Faults:
     """Answers what has gone wrong and nobody else answers, once: Starlette's own would log it a second time."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, answer: Fault = fault) -> None:
         self.app = app
+        self.answer = answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -92,7 +98,7 @@ class Faults:
         except Exception as error:  # the loop around all requests: whatever it is, the next one is served
             if begun:
                 raise
-            answer = await fault(HTTPConnection(scope), error)
+            answer = await self.answer(HTTPConnection(scope), error)
             await answer(scope, receive, send)
 
 

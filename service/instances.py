@@ -59,6 +59,13 @@ async def page(database: Database, filter: TaskFilter, page: Page) -> tuple[list
         return await by_ids(connection, [row["id"] for row in rows]), total
 
 
+async def counts(database: Database) -> dict[TaskStatus, int]:
+    """How many task instances are RUNNING, and how many FAILED."""
+    async with database.reading() as connection:
+        rows = await fetch(connection, "count_tasks_by_status")
+    return {TaskStatus.RUNNING: 0, TaskStatus.FAILED: 0} | {row["status"]: row["total"] for row in rows}
+
+
 async def log(database: Database, task_id: int, subtask_id: int, *, after: int = 0) -> tuple[str, int]:
     """What a subtask's runs said behind row `after`, and the number of the last row; one string, as OCP joins it."""
     async with database.transaction() as connection:

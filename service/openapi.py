@@ -34,6 +34,10 @@ SECURITY_SCHEMES: JSON = {
 }
 
 
+Endpoint = Callable[[Request], Awaitable[Response]]
+"""What answers a request."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Operation:
     """One thing a caller can do, with everything that is known about it.
@@ -44,7 +48,7 @@ class Operation:
 
     method: str
     path: str
-    endpoint: Callable[[Request], Awaitable[Response]]
+    endpoint: Endpoint
     needs: str
     summary: str
     query: type[Parameters] | None = None

@@ -86,6 +86,12 @@ def trace_id(connection: HTTPConnection) -> str:
     return trace.id if trace else ""
 
 
+def wants_page(connection: HTTPConnection) -> bool:
+    """Whether a person looks at the answer: a browser asks, and not for something of the API."""
+    accepted = Headers(scope=connection.scope).get("accept", "")
+    return "text/html" in accepted and not connection.scope["path"].startswith("/api/")
+
+
 def success(request: Request, data: JSON | None = None) -> Response:
     """200 with `data`, which is left out when there is none."""
     return JSONResponse(_envelope(request, 200, **({} if data is None else {"data": data})))

@@ -1,6 +1,5 @@
-"""Everything that can be asked for, put together: the routes and their description are made from these tables."""
+"""Everything that can be asked for, put together: the routes and the API's description are made from these tables."""
 
-from collections.abc import Awaitable, Callable
 from functools import cache, wraps
 
 from starlette.requests import Request
@@ -9,8 +8,9 @@ from starlette.routing import Route
 
 from service import __version__, pages, routes_events, routes_obproxy, routes_service, routes_tasks
 from service.auth import demand
-from service.openapi import Operation, describe
-from service.permissions import ANYBODY
+from service.openapi import Endpoint, Operation, describe
+from service.permissions import ANY_USER, ANYBODY
+from service.routes_pages import PAGES, PageRoute
 from service.types import JSON
 
 
@@ -22,11 +22,6 @@ async def openapi(request: Request) -> Response:
 async def docs(request: Request) -> Response:
     """GET /docs"""
     return HTMLResponse(_docs())
-
-
-async def docs_style(request: Request) -> Response:
-    """GET /docs.css"""
-    return Response(pages.DOCS_STYLE, media_type="text/css")
 
 
 @cache
@@ -46,23 +41,24 @@ OPERATIONS = (
     *routes_service.OPERATIONS,
 )
 
-OPEN_PATHS = [operation.path for operation in OPERATIONS if operation.needs == ANYBODY]
+ALL: tuple[Operation | PageRoute, ...] = (*OPERATIONS, *PAGES)
+
+OPEN_PATHS = [route.path for route in ALL if route.needs == ANYBODY]
 
 
 def routes() -> list[Route]:
-    """The routes of OPERATIONS, each for those who may, and those to their description."""
+    """The routes of both tables, each for those who may, and those to the API's description."""
     return [
-        *(Route(operation.path, _guarded(operation), methods=[operation.method]) for operation in OPERATIONS),
-        Route("/openapi.json", openapi),
-        Route("/docs", docs),
-        Route("/docs.css", docs_style),
+        *(Route(route.path, _guarded(route.endpoint, route.needs), methods=[route.method]) for route in ALL),
+        Route("/openapi.json", _guarded(openapi, ANY_USER)),
+        Route("/docs", _guarded(docs, ANY_USER)),
     ]
 
 
-def _guarded(operation: Operation) -> Callable[[Request], Awaitable[Response]]:
-    @wraps(operation.endpoint)
-    async def endpoint(request: Request) -> Response:
-        demand(request, operation.needs)
-        return await operation.endpoint(request)
+def _guarded(endpoint: Endpoint, needs: str) -> Endpoint:
+    @wraps(endpoint)
+    async def guarded(request: Request) -> Response:
+        demand(request, needs)
+        return await endpoint(request)
 
-    return endpoint
+    return guarded

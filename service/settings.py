@@ -86,6 +86,9 @@ class Settings(BaseSettings):
     trusted_proxies: Annotated[str, AfterValidator(_networks)] = ""
     """Addresses or networks, with commas, whose word on where a request comes from is taken (X-Forwarded-For)."""
 
+    session_hours: Annotated[int, Ge(1), Le(720)] = 12
+    """Hours after which whoever has logged in to the pages must do so again."""
+
     rate_limit: Annotated[int, Ge(0)] = 5000
     """Requests a user may make of one process within 10 seconds; 0 = no limit."""
 

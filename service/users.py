@@ -67,17 +67,19 @@ async def add(database: Database, name: str, password: str, roles: Collection[Ro
 
 
 async def set_password(database: Database, name: str, password: str) -> None:
-    """Give a user a new password, and another chance to log in; raises UnknownUser, UserInvalid."""
+    """Give a user a new password, and another chance to log in; its sessions end. Raises UnknownUser, UserInvalid."""
     hashed = await _hash(password)
     async with database.transaction() as connection:
         await _change(connection, "set_password", name, password_hash=hashed)
+        await execute(connection, "delete_sessions_of_user", name=name)
         await execute(connection, "forget_login_failures", name=name)
 
 
 async def set_enabled(database: Database, name: str, *, enabled: bool) -> None:
-    """Let a user in or keep it out, its access keys as well; raises UnknownUser."""
+    """Let a user in or keep it out, its access keys as well; its sessions end. Raises UnknownUser."""
     async with database.transaction() as connection:
         await _change(connection, "set_user_enabled", name, enabled=enabled)
+        await execute(connection, "delete_sessions_of_user", name=name)
 
 
 async def ensure_admin(database: Database, directory: Path) -> None:

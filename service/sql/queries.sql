@@ -473,3 +473,34 @@ WHERE n.place = 'access_key ' || k.id;
 UPDATE task_secret s SET ciphertext = n.ciphertext
 FROM unnest(%(places)s::text[], %(ciphertexts)s::bytea[]) AS n (place, ciphertext)
 WHERE n.place = 'task_secret ' || s.task_instance_id || ' ' || s.name;
+
+-- name: insert_session
+-- What has run out is forgotten on the way.
+WITH forgotten AS (DELETE FROM session WHERE expires < now())
+INSERT INTO session (digest, user_id, expires)
+VALUES (%(digest)s, %(user_id)s, now() + make_interval(hours => %(hours)s));
+
+-- name: session_user
+SELECT u.id, u.name, u.password_hash, u.roles, u.enabled
+FROM session s JOIN user_account u ON u.id = s.user_id
+WHERE s.digest = %(digest)s AND s.expires > now() AND u.enabled;
+
+-- name: delete_session
+DELETE FROM session WHERE digest = %(digest)s;
+
+-- name: delete_sessions_of_user
+DELETE FROM session s USING user_account u WHERE u.id = s.user_id AND u.name = %(name)s;
+
+-- name: count_tasks_by_status
+SELECT status, count(*) AS total FROM task_instance WHERE status IN ('RUNNING', 'FAILED') GROUP BY status;
+
+-- name: log_attempts
+-- The lines that start each execution in a subtask's log (facts/ocp-api.md 3.8).
+SELECT id, content FROM subtask_log
+WHERE subtask_id = %(subtask_id)s AND starts_with(content, '############{')
+ORDER BY id;
+
+-- name: log_between
+SELECT id, content FROM subtask_log
+WHERE subtask_id = %(subtask_id)s AND id > %(after)s AND (%(until)s::bigint IS NULL OR id < %(until)s)
+ORDER BY id LIMIT %(limit)s;

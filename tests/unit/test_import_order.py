@@ -10,9 +10,9 @@ SERVICE = Path(__file__).parents[2] / "service"
 ORDER = [
     *("errors", "types", "settings", "sql"),
     *("state", "template", "results", "verdict", "events", "document", "document_clusters"),
-    *("masking", "signature", "permissions"),
+    *("masking", "signature", "permissions", "languages"),
     *("migrations", "embedded", "database", "unvault", "inventory", "secrets"),
-    *("passwords", "users", "access_keys", "rekeying", "logins", "audit"),
+    *("passwords", "users", "access_keys", "rekeying", "logins", "sessions", "audit"),
     *(
         "queue",
         "resources",
@@ -29,9 +29,29 @@ ORDER = [
     ),
     *("processes", "run_child", "run", "remains", "supervisor", "leases", "job", "worker"),
     *("headers", "responses", "bodies", "auth", "guards"),
-    *("schemas", "requests", "answers", "answers_clusters", "openapi", "pages", "streams"),
+    *(
+        "schemas",
+        "requests",
+        "answers",
+        "answers_clusters",
+        "openapi",
+        "pages",
+        "pages_errors",
+        "pages_login",
+        "pages_tasks",
+        "streams",
+    ),
     *("endpoints_obproxy", "endpoints_tasks", "endpoints_events", "endpoints_service"),
-    *("routes_obproxy", "routes_tasks", "routes_events", "routes_service", "routes", "app", "transport"),
+    *(
+        "routes_obproxy",
+        "routes_tasks",
+        "routes_events",
+        "routes_service",
+        "routes_pages",
+        "routes",
+        "app",
+        "transport",
+    ),
     *("client", "progress", "cli_tasks", "cli_users", "cli_keys", "cli", "__main__"),
 ]
 

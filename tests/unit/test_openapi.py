@@ -11,6 +11,7 @@ from service.answers import Answer
 from service.openapi import Operation, describe
 from service.permissions import ANYBODY
 from service.routes import OPERATIONS, routes
+from service.routes_pages import PAGES
 from service.types import JSON
 
 
@@ -30,7 +31,7 @@ def test_describes_every_route_and_no_other(description: JSON) -> None:
         (method, route.path)
         for route in routes()
         for method in (route.methods or set()) - {"HEAD"}
-        if route.path not in ("/openapi.json", "/docs", "/docs.css")
+        if route.path not in {"/openapi.json", "/docs", *(page.path for page in PAGES)}
     }
 
     assert {(method, path) for method, path, _ in described_operations(description)} == routed

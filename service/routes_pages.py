@@ -1,0 +1,30 @@
+"""What a browser asks for: the pages, what their forms do, and the files that come with them."""
+
+from dataclasses import dataclass
+
+from service import pages, pages_login, pages_tasks
+from service.openapi import Endpoint
+from service.permissions import ANY_USER, ANYBODY
+from service.routes_tasks import READ_TASK
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageRoute:
+    """Something that a browser asks for; what `needs` says is as for an Operation."""
+
+    path: str
+    endpoint: Endpoint
+    needs: str = ANY_USER
+    method: str = "GET"
+
+
+PAGES = (
+    PageRoute(path="/", endpoint=pages_login.home),
+    PageRoute(path="/login", endpoint=pages_login.login_form, needs=ANYBODY),
+    PageRoute(path="/login", endpoint=pages_login.login, needs=ANYBODY, method="POST"),
+    PageRoute(path="/logout", endpoint=pages_login.logout, method="POST"),
+    PageRoute(path="/preferences", endpoint=pages_login.preferences, needs=ANYBODY),
+    PageRoute(path="/tasks", endpoint=pages_tasks.list_page, needs=READ_TASK),
+    PageRoute(path="/tasks/under-way", endpoint=pages_tasks.under_way, needs=READ_TASK),
+    *(PageRoute(path=path, endpoint=pages.static, needs=ANYBODY) for path in pages.STATIC_FILES),
+)

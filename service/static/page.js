@@ -1,0 +1,45 @@
+// What every page does: questions before deeds, menus, times, and staying fresh.
+import { ask, toast } from "./dialogs.js";
+import { watch } from "./live.js";
+import { count, localize } from "./times.js";
+
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if ("confirm" in form.dataset) {
+    event.preventDefault();
+    ask(form);
+  } else if (form.method === "get") {
+    // What is empty is not sent; the form stays as it is for whoever comes back.
+    const empty = [...form.elements].filter((field) => field.name && !field.value);
+    empty.forEach((field) => (field.disabled = true));
+    setTimeout(() => empty.forEach((field) => (field.disabled = false)));
+  }
+});
+
+document.addEventListener("click", async (event) => {
+  const copy = event.target.closest("[data-copy]");
+  if (copy) {
+    await navigator.clipboard?.writeText(copy.dataset.copy);
+    toast(`${document.body.dataset.copied}: ${copy.dataset.copy}`);
+  }
+  for (const menu of document.querySelectorAll("details[data-menu][open]"))
+    if (!menu.contains(event.target)) menu.open = false;
+});
+
+document.addEventListener("keydown", (event) => {
+  const menu = event.key === "Escape" && document.querySelector("details[data-menu][open]");
+  if (menu) {
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  }
+});
+
+for (const shown of document.querySelectorAll(".toast")) setTimeout(() => shown.remove(), 6000);
+if (new URLSearchParams(location.search).has("done")) {
+  const kept = new URL(location.href);
+  kept.searchParams.delete("done");
+  history.replaceState(null, "", kept);
+}
+localize(document);
+setInterval(() => count(document), 1000);
+watch();

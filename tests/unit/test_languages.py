@@ -1,0 +1,74 @@
+"""Which language a reader gets, and that every catalog says everything that the pages say."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from babel.messages.catalog import Catalog
+from babel.messages.extract import extract_from_dir
+from babel.messages.pofile import read_po
+
+from service import languages
+from service.languages import CATALOGS, LOCALE, choose, translations
+
+SERVICE = Path(__file__).parents[2] / "service"
+
+
+@pytest.mark.parametrize(
+    ("accepted", "wanted", "chosen"),
+    [
+        ("", "", "en"),
+        ("zh-CN,zh;q=0.9,en;q=0.8", "", "zh-CN"),
+        ("zh", "", "zh-CN"),
+        ("zh-Hant-TW", "", "zh-CN"),
+        ("en-GB,zh;q=0.9", "", "en"),
+        ("de,fr;q=0.9", "", "en"),
+        ("de, zh;q=0.5, en;q=0.4", "", "zh-CN"),
+        ("zh;q=0, en;q=0.1", "", "en"),
+        ("zh;q=0", "", "en"),
+        ("zh;q=nonsense,;;;,*", "", "en"),
+        ("zh", "en", "en"),
+        ("en", "zh-CN", "zh-CN"),
+        ("en", "zh-CN\n", "en"),
+        ("en", "xx", "en"),
+    ],
+)
+def test_the_reader_gets_what_it_chose_or_else_what_its_browser_asks_for(
+    accepted: str, wanted: str, chosen: str
+) -> None:
+    assert choose(accepted, wanted) == chosen
+
+
+def said() -> Iterator[tuple[str, ...]]:
+    """Everything on the pages that is to be translated, with its plural."""
+    ways = [("templates/pages/**.html", "jinja2"), ("**.py", "python")]
+    for _, _, message, _, _ in extract_from_dir(SERVICE, ways, {"templates/pages/**.html": {"trimmed": "true"}}):
+        yield (message,) if isinstance(message, str) else tuple(message)
+
+
+def catalog(language: str) -> Catalog:
+    with (LOCALE / CATALOGS[language]).open("rb") as file:
+        return read_po(file)
+
+
+@pytest.mark.parametrize("language", CATALOGS)
+def test_a_catalog_says_everything_and_nothing_else(language: str) -> None:
+    known = {message.id: message.string for message in catalog(language) if message.id}
+    wanted = {message[0] if len(message) == 1 else message for message in said()}
+
+    assert set(known) == wanted, "make messages brings the catalog up to date"
+    assert [text for text, string in known.items() if not string or not all(string)] == []
+
+
+@pytest.mark.parametrize("language", CATALOGS)
+def test_what_is_filled_in_is_filled_in_everywhere(language: str) -> None:
+    faults = [(message.id, error) for message in catalog(language) for error in message.check()]
+
+    assert not faults
+
+
+def test_english_needs_no_catalog_and_chinese_has_one() -> None:
+    assert translations("en").gettext("Running") == "Running"
+    assert translations("zh-CN").gettext("Running") == "运行中"
+    assert translations("zh-CN").ngettext("%(num)s entry", "%(num)s entries", 2) == "共 %(num)s 条"
+    assert set(languages.CATALOGS) | {"en"} == set(languages.LANGUAGES)
