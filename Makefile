@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
 
-.PHONY: help environment lab demo test unit lint bench chaos lock messages lab-up lab-down clean
+.PHONY: help environment lab demo test unit lint bench chaos lock messages lab-up lab-down clean molecule
 
 help:  ## Show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -25,6 +25,9 @@ unit: environment  ## Run the tests that need nothing but Python
 lint: environment  ## ruff, mypy, ansible-lint, yamllint
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
 	@.venv/bin/yamllint --strict . && PATH=.venv/bin:$$PATH .venv/bin/ansible-lint --strict
+
+molecule: lab  ## Test one role alone on a host: make molecule ROLE=check_command
+	@cd roles/$(ROLE) && PATH=$(CURDIR)/.venv/bin:$$PATH molecule test
 
 bench: lab  ## Measure side by side: ours, bare Ansible, generic modules
 	@$(PYTHON) -m tests.bench

@@ -7,6 +7,8 @@ from .playing import play
 
 GIVEN = {"obproxy_current_sys_password": "Adopted#0"}
 START = {"obproxy_allow_start": True}
+HOME = "/opt/taobao/install/obproxy-4.3.1.0"
+EVERYTHING_OF_PACKAGES = "rpm -qa | sort; find /opt | sort"
 RESTART = {"obproxy_allow_restart": True}
 
 
@@ -70,11 +72,25 @@ def test_a_rollback_leaves_the_host_as_it_was(lab: Lab, lab_host: StartHost) -> 
 
 def test_a_rollback_stops_and_removes_only_what_the_takeover_brought(lab: Lab, lab_host: StartHost) -> None:
     host = lab_host("absent")
+    before = host.run(EVERYTHING_OF_PACKAGES)
     assert play(lab, host, variables=START).code == 0
+    alone = play(lab, host, playbook="rollback", arguments=("--tags", "install_rpm"))
+    role, message = alone.failure(host)
+    assert role == "install_rpm" and "roll the start back too" in message and host.proxy_pid() is not None
     undone = play(lab, host, playbook="rollback")
     assert undone.code == 0 and {"start_obproxy", "install_rpm"} <= set(undone.changed(host))
     assert host.run("pgrep -c obproxy || true").strip() == "0"
+    assert host.run(EVERYTHING_OF_PACKAGES) == before, "logs and settings too"
+    assert play(lab, host, playbook="rollback").changed(host) == []
+
+
+def test_a_rollback_spares_a_home_that_was_there_before(lab: Lab, lab_host: StartHost) -> None:
+    host = lab_host("absent")
+    host.run(f"mkdir -p {HOME}/kept && chown -R admin:admin {HOME}")
+    assert play(lab, host, variables=START).code == 0
+    assert play(lab, host, playbook="rollback").code == 0
     assert host.run("rpm -qa 'obproxy*'").strip() == ""
+    assert "kept" in host.run(f"ls {HOME}").split()
 
 
 AGENT = """

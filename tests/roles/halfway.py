@@ -1,0 +1,43 @@
+"""Starts a command, and kills it with all that it has started as soon as a lab host is in a certain state.
+
+python -m tests.roles.halfway LAB-DIRECTORY 'SHELL CONDITION ON THE HOST' COMMAND...
+"""
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+from tests.lab import Lab, LabError
+
+_DEADLINE = 60  # seconds
+
+
+def main() -> None:
+    directory, condition, *command = sys.argv[1:]
+    (host,) = Lab(Path(directory)).hosts.values()
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        # One program on the host that looks again and again: starting one for each look would be too slow.
+        host.run(f"timeout {_DEADLINE} bash -c {shlex.quote(f'until {condition}; do sleep 0.02; done')}")
+        problem = "It ended before it could be killed." if run.poll() is not None else None
+    except LabError:
+        problem = f"It never came to: {condition}"
+    _kill(run)
+    if problem:
+        sys.exit(f"{problem}\n{run.communicate()[0]}")
+
+
+def _kill(run: subprocess.Popen[str]) -> None:
+    """Ansible's workers are sessions of their own, so a signal to the group would not reach them."""
+    if run.poll() is None:
+        parent = psutil.Process(run.pid)
+        for process in [parent, *parent.children(recursive=True)]:
+            process.kill()
+    run.wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""Each role alone on a lab host of its own, by its molecule scenario (docs/role-authors.md says what that proves)."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.lab import Lab
+
+ROOT = Path(__file__).parents[2]
+BIN = ROOT / ".venv" / "bin"
+ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
+AT_A_TIME = (os.cpu_count() or 1) + 1  # a run waits for its host about as long as it computes
+DEADLINE = 600  # seconds
+STEPS = ["create", "check", "converge", "idempotence", "verify", "side_effect"]  # and half_done, destroy
+
+Run = subprocess.CompletedProcess[str]
+
+
+def _load(path: Path) -> Any:
+    return yaml.safe_load(path.read_text())
+
+
+def _scenario(role: str) -> Path:
+    return ROOT / "roles" / role / "molecule" / "default"
+
+
+def _says(role: str) -> dict[str, Any]:
+    """The variables that a scenario sets for its host."""
+    (host_vars,) = (
+        _load(_scenario(role) / "molecule.yml")
+        .get("provisioner", {"inventory": {"host_vars": {"": {}}}})["inventory"]["host_vars"]
+        .values()
+    )
+    return dict(host_vars)
+
+
+def _molecule(role: str, directory: Path) -> Run:
+    directory.mkdir(parents=True)
+    environment = os.environ | {
+        "PATH": f"{BIN}:{os.environ['PATH']}",
+        "MOLECULE_EPHEMERAL_DIRECTORY": str(directory),
+        "MOLECULE_COMMAND_BORDERS": "0",
+        "NO_COLOR": "1",
+        "ANSIBLE_NOCOLOR": "1",
+    }
+    return subprocess.run(
+        [str(BIN / "molecule"), "--base-config", str(ROOT / ".config" / "molecule" / "config.yml"), "test"],
+        cwd=ROOT / "roles" / role,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=DEADLINE,
+    )
+
+
+@pytest.fixture(scope="module")
+def runs(request: pytest.FixtureRequest, lab: Lab) -> Iterator[dict[str, Future[Run]]]:
+    """The runs of all roles that are to be tested, some at a time."""
+    chosen = [item.name.rpartition("[")[2].rstrip("]") for item in request.session.items if item.path == request.path]
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        yield {
+            role: pool.submit(_molecule, role, lab.directory / "molecule" / role) for role in ROLES if role in chosen
+        }
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_role_alone(runs: dict[str, Future[Run]], role: str) -> None:
+    run = runs[role].result()
+    assert run.returncode == 0, run.stdout
+    done = [line for line in run.stdout.splitlines() if line.endswith("Executed: Successful")]
+    steps = _load(_scenario(role) / "molecule.yml").get("scenario", _shared()["scenario"])["test_sequence"]
+    # The recap tells every step once more.
+    assert len(done) == 2 * len(steps), run.stdout
+
+
+def _shared() -> dict[str, Any]:
+    return dict(_load(ROOT / ".config" / "molecule" / "config.yml"))
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_scenario_leaves_nothing_out(role: str) -> None:
+    scenario, changes = _scenario(role), _says(role).get("role_changes", True)
+    sequence = _load(scenario / "molecule.yml").get("scenario", _shared()["scenario"])["test_sequence"]
+    assert [step.split("/")[0].split()[0] for step in sequence] == [*STEPS, *["side_effect"] * changes, "destroy"]
+    assert (scenario / "tasks" / "verify.yml").is_file()
+    assert (scenario / "tasks" / "half_done.yml").is_file() == changes
+    specs = _load(ROOT / "roles" / role / "meta" / "argument_specs.yml")["argument_specs"]
+    assert (scenario / "vars" / "bad_arguments.yml").is_file() == bool(specs["main"]["options"])
+    texts = [path.read_text() for path in (ROOT / "roles" / role).rglob("*.yml")]
+    assert not any("notest" in text for text in texts), "a task that idempotence leaves out"
