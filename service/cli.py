@@ -17,7 +17,24 @@ from service.resources import Resources, open_resources
 from service.secrets import ADMIN_PASSWORD
 from service.settings import Settings, take
 
-main = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+EXAMPLES = """
+serve                          the service, with its worker
+
+submit 1 1:2883 --watch        take host 1 over into OBProxy cluster 1, and watch
+
+tasks --status FAILED          what has failed
+
+log 7 78 -f                    what subtask 78 of task instance 7 says
+
+retry 7                        go on at what has failed
+"""
+
+main = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Take running OBProxy processes over into managed OBProxy clusters.",
+    epilog=EXAMPLES,
+)
 main.add_typer(cli_tasks.tasks)
 main.add_typer(cli_users.user, name="user")
 main.add_typer(cli_users.access_key, name="accesskey")

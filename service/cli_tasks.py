@@ -1,6 +1,7 @@
 """The command line for callers: ask for takeovers, watch them, control them; against a service here or elsewhere."""
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,16 +12,10 @@ from rich.console import Console
 from rich.live import Live
 
 from service import progress
-from service.client import Client, Document, read_password
+from service.cli_connection import calling, read_secret
+from service.client import Client, Document
+from service.settings import PROJECT
 
-DEFAULT_URL = "http://127.0.0.1:8080"
-DEFAULT_PASSWORD_FILE = Path("data/admin-password")
-
-Url = Annotated[str, typer.Option(envvar="OBPROXY_TAKEOVER_URL", help="Where the service is.")]
-User = Annotated[str, typer.Option(envvar="OBPROXY_TAKEOVER_USER", help="Who asks.")]
-PasswordFile = Annotated[
-    Path, typer.Option(envvar="OBPROXY_TAKEOVER_PASSWORD_FILE", help="File with the user's password.")
-]
 TaskId = Annotated[int, typer.Argument(help="Task instance.")]
 SubtaskId = Annotated[int, typer.Argument(help="Subtask of it.")]
 OptionalSubtaskId = Annotated[int | None, typer.Argument(help="Subtask of it; without one, the task instance.")]
@@ -30,58 +25,74 @@ tasks = typer.Typer()
 
 
 @tasks.command()
+@calling
 def submit(
+    client: Client,
     cluster_id: Annotated[int, typer.Argument(help="OBProxy cluster to take over into.")],
     host: Annotated[list[str], typer.Argument(help="HOST_ID or HOST_ID:SQL_PORT, each.")],
-    url: Url = DEFAULT_URL,
-    user: User = "admin",
-    password_file: PasswordFile = DEFAULT_PASSWORD_FILE,
+    proxysys_password_file: Annotated[
+        Path | None, typer.Option(help="File with what root@proxysys has now, where that is not the cluster's.")
+    ] = None,
+    idempotency_key: Annotated[str | None, typer.Option(help="Asked again with this, it is done once.")] = None,
+    and_watch: Annotated[bool, typer.Option("--watch", "-w", help="And watch until all have ended.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Ask for a takeover, and print the ids of its task instances: `submit 1 1:2883 2:2883`."""
+    """Ask for a takeover, and print the ids of its task instances.
+
+    submit 1 1:2883 2:2883        two hosts into OBProxy cluster 1
+
+    submit 1 3 --watch            one host, at port 2883, and watch it
+    """
     with_ports = [entry.partition(":") for entry in host]
     if not all(host_id.isdigit() and (port or "2883").isdigit() for host_id, _, port in with_ports):
         raise SystemExit(f"Each host must be HOST_ID or HOST_ID:SQL_PORT, found: {' '.join(host)}")
-    hosts = [{"hostId": int(host_id), "sqlPort": int(port or 2883)} for host_id, _, port in with_ports]
-    with _client(url, user, password_file) as client:
-        for document in client.take_over(cluster_id, hosts):
-            print(document["id"])
+    given = {}
+    if proxysys_password_file:
+        given["proxysysPasswd"] = read_secret(proxysys_password_file, "password of root@proxysys")
+    hosts = [{"hostId": int(host_id), "sqlPort": int(port or 2883), **given} for host_id, _, port in with_ports]
+    documents = client.take_over(cluster_id, hosts, idempotency_key)
+    if and_watch:
+        _watch(client, [document["id"] for document in documents], as_json)
+    elif as_json:
+        _print_json(documents)
+    else:
+        print(*(document["id"] for document in documents), sep="\n")
 
 
 @tasks.command()
+@calling
 def watch(
+    client: Client,
     task_id: Annotated[list[int], typer.Argument(help="Task instances to watch.")],
-    url: Url = DEFAULT_URL,
-    user: User = "admin",
-    password_file: PasswordFile = DEFAULT_PASSWORD_FILE,
     as_json: AsJson = False,
 ) -> None:
-    """Show task instances filling until all have ended; exits with 1 when one has failed: `watch 7 8`."""
-    with _client(url, user, password_file) as client:
-        documents = _watch_live(client, task_id) if sys.stdout.isatty() else _watch_lines(client, task_id, as_json)
-        if as_json:
-            _print_json(documents)
-        for document in documents:
-            _print_failures(client, document)
-    raise SystemExit(any(document["status"] == "FAILED" for document in documents))
+    """Show task instances filling until all have ended; exits with 1 when one has failed.
+
+    watch 7 8           a table in a terminal, a line a change in a pipe
+
+    watch 7 --json      their documents, once they have ended
+    """
+    _watch(client, task_id, as_json)
 
 
 @tasks.command("tasks")
+@calling
 def list_tasks(
+    client: Client,
     status: Annotated[str, typer.Option(help="RUNNING, FAILED, SUCCESSFUL; several with commas.")] = "",
     host_id: Annotated[int | None, typer.Option(help="Only of this host.")] = None,
-    page: int = 1,
-    size: int = 20,
-    url: Url = DEFAULT_URL,
-    user: User = "admin",
-    password_file: PasswordFile = DEFAULT_PASSWORD_FILE,
+    page: Annotated[int, typer.Option(help="Which page, from 1.")] = 1,
+    size: Annotated[int, typer.Option(help="How many a page.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """List task instances, the newest first: `tasks --status RUNNING,FAILED`."""
+    """List task instances, the newest first.
+
+    tasks --status RUNNING,FAILED
+    """
     narrowed: dict[str, str | int] = {"page": page, "size": size, "status": status}
     if host_id is not None:
         narrowed["hostId"] = host_id
-    with _client(url, user, password_file) as client:
-        found = client.tasks(**narrowed)
+    found = client.tasks(**narrowed)
     if as_json:
         _print_json(found)
     else:
@@ -89,16 +100,24 @@ def list_tasks(
 
 
 @tasks.command()
-def show(
-    task_id: TaskId,
-    url: Url = DEFAULT_URL,
-    user: User = "admin",
-    password_file: PasswordFile = DEFAULT_PASSWORD_FILE,
-    as_json: AsJson = False,
-) -> None:
-    """Show one task instance as it is now, and what may be asked of it: `show 7`."""
-    with _client(url, user, password_file) as client:
-        document = client.task(task_id)
+@calling
+def hosts(client: Client, as_json: AsJson = False) -> None:
+    """List the hosts that can be named to `submit`, and which OBProxy cluster each serves already."""
+    found = client.hosts()
+    if as_json:
+        _print_json(found)
+    else:
+        Console().print(progress.hosts(found))
+
+
+@tasks.command()
+@calling
+def show(client: Client, task_id: TaskId, as_json: AsJson = False) -> None:
+    """Show one task instance as it is now, and what may be asked of it.
+
+    show 7
+    """
+    document = client.task(task_id)
     if as_json:
         _print_json(document)
     else:
@@ -108,84 +127,100 @@ def show(
 
 
 @tasks.command()
+@calling
 def log(
+    client: Client,
     task_id: TaskId,
     subtask_id: SubtaskId,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the subtask has ended.")] = False,
-    url: Url = DEFAULT_URL,
-    user: User = "admin",
-    password_file: PasswordFile = DEFAULT_PASSWORD_FILE,
 ) -> None:
-    """Print what a subtask's runs have said: `log 7 78 -f`."""
-    with _client(url, user, password_file) as client:
-        if follow:
-            for piece in client.follow_log(task_id, subtask_id):
-                print(piece, flush=True)
-        else:
-            print(client.log(task_id, subtask_id))
+    """Print what a subtask's runs have said.
+
+    log 7 78 -f         and what it goes on to say
+    """
+    if follow:
+        for piece in client.follow_log(task_id, subtask_id):
+            print(piece, flush=True)
+    else:
+        print(client.log(task_id, subtask_id))
 
 
 @tasks.command()
-def retry(
-    task_id: TaskId,
-    subtask_id: OptionalSubtaskId = None,
-    url: Url = DEFAULT_URL,
-    user: User = "admin",
-    password_file: PasswordFile = DEFAULT_PASSWORD_FILE,
-) -> None:
-    """Go on at what has failed: `retry 7`, or `retry 7 78` for one subtask."""
-    _control("retry", task_id, subtask_id, url, user, password_file)
+@calling
+def retry(client: Client, task_id: TaskId, subtask_id: OptionalSubtaskId = None) -> None:
+    """Go on at what has failed.
+
+    retry 7             everything that has failed in it
+
+    retry 7 78          one subtask
+    """
+    client.control("retry", task_id, subtask_id)
 
 
 @tasks.command()
-def skip(
-    task_id: TaskId,
-    subtask_id: SubtaskId,
-    url: Url = DEFAULT_URL,
-    user: User = "admin",
-    password_file: PasswordFile = DEFAULT_PASSWORD_FILE,
-) -> None:
-    """Take a failed subtask for done, and go on behind it: `skip 7 78`."""
-    _control("skip", task_id, subtask_id, url, user, password_file)
+@calling
+def skip(client: Client, task_id: TaskId, subtask_id: SubtaskId) -> None:
+    """Take a failed subtask for done, and go on behind it.
+
+    skip 7 78
+    """
+    client.control("skip", task_id, subtask_id)
 
 
 @tasks.command()
-def cancel(
-    task_id: TaskId,
-    subtask_id: SubtaskId,
-    url: Url = DEFAULT_URL,
-    user: User = "admin",
-    password_file: PasswordFile = DEFAULT_PASSWORD_FILE,
-) -> None:
-    """End a running subtask: `cancel 7 78`."""
-    _control("cancel", task_id, subtask_id, url, user, password_file)
+@calling
+def cancel(client: Client, task_id: TaskId, subtask_id: SubtaskId) -> None:
+    """End a running subtask.
+
+    cancel 7 78
+    """
+    client.control("cancel", task_id, subtask_id)
 
 
 @tasks.command()
-def rollback(
-    task_id: TaskId,
-    url: Url = DEFAULT_URL,
-    user: User = "admin",
-    password_file: PasswordFile = DEFAULT_PASSWORD_FILE,
+@calling
+def rollback(client: Client, task_id: TaskId) -> None:
+    """Undo what a failed task instance has done, the last first.
+
+    rollback 7
+    """
+    client.control("rollback", task_id)
+
+
+@tasks.command()
+def discover(
+    host: Annotated[list[str] | None, typer.Argument(help="Names in the inventory, or patterns; none = all.")] = None,
+    inventory: Annotated[
+        Path, typer.Option("--inventory", "-i", envvar="TAKEOVER_INVENTORY", help="Ansible inventory.")
+    ] = Path("inventory"),
 ) -> None:
-    """Undo what a failed task instance has done, the last first: `rollback 7`."""
-    _control("rollback", task_id, None, url, user, password_file)
+    """Look from here what runs on hosts of an inventory, by SSH; needs no service and changes nothing.
+
+    discover odp-1      what a takeover of this host would find
+    """
+    limit = ["--limit", ",".join(host)] if host else []
+    playbook = Path(sys.executable).with_name("ansible-playbook")
+    os.environ["ANSIBLE_CONFIG"] = str(PROJECT / "ansible.cfg")
+    command = [str(playbook), "-i", str(inventory), *limit, str(PROJECT / "playbooks" / "discover.yml")]
+    os.execv(playbook, command)  # noqa: S606 - it takes this process's place, and no shell is between
 
 
-def _control(operation: str, task_id: int, subtask_id: int | None, url: str, user: str, password_file: Path) -> None:
-    with _client(url, user, password_file) as client:
-        client.control(operation, task_id, subtask_id)
+def _watch(client: Client, task_ids: Sequence[int], as_json: bool) -> None:
+    show = _watch_live if sys.stdout.isatty() and not as_json else _watch_lines
+    documents = show(client, task_ids, as_json)
+    if as_json:
+        _print_json(documents)
+    for document in documents:
+        _print_failures(client, document)
+    raise SystemExit(any(document["status"] == "FAILED" for document in documents))
 
 
-def _client(url: str, user: str, password_file: Path) -> Client:
-    return Client(url, read_password(password_file), user=user)
-
-
-def _watch_live(client: Client, task_ids: Sequence[int]) -> list[Document]:
+def _watch_live(client: Client, task_ids: Sequence[int], _: bool) -> list[Document]:
     documents: list[Document] = []
-    with Live(console=Console(), auto_refresh=False) as live:
-        for documents in client.watch(task_ids):
-            live.update(progress.table(documents), refresh=True)
+    # Drawn again and again although nothing comes: the elapsed times go on.
+    with Live(console=Console(), get_renderable=lambda: progress.table(documents)):
+        for found in client.watch(task_ids):
+            documents = found
     return documents
 
 

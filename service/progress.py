@@ -22,6 +22,8 @@ MARKS = {
 def table(documents: Sequence[Document]) -> Table:
     """What all of `documents` say, each with its elapsed times."""
     drawn = Table("Subtask", *(f"task {document['id']}" for document in documents), title="Taking over OBProxy")
+    if not documents:
+        return drawn
     for row in zip(*(in_order(document["subtasks"]) for document in documents), strict=True):
         drawn.add_row(row[0]["name"], *(_cell(subtask) for subtask in row))
     drawn.add_section()
@@ -44,6 +46,15 @@ def overview(documents: Sequence[Document]) -> Table:
         done = f"{statuses.count('SUCCESSFUL')}/{len(statuses)}"
         start = f"{_moment(document['startTime']).astimezone():%Y-%m-%d %H:%M:%S}"
         drawn.add_row(str(document["id"]), document["name"], _cell(document), done, start, document["creator"]["name"])
+    return drawn
+
+
+def hosts(documents: Sequence[Document]) -> Table:
+    """A row a host."""
+    drawn = Table("id", "name", "address", "OBProxy cluster")
+    for document in documents:
+        clusters = ", ".join(f"{found['name']} {found['version'] or ''}".strip() for found in document["services"])
+        drawn.add_row(str(document["id"]), document["name"], document["innerIpAddress"], clusters)
     return drawn
 
 

@@ -12,7 +12,8 @@ import pytest
 import uvicorn
 from starlette.applications import Starlette
 
-from service import instances
+from service import access_keys, endpoints_events, instances
+from service.database import fetch
 from service.events import Change, Ended, Logged, Started, Verdict
 from service.recorder import Recorder
 from service.resources import Resources
@@ -37,11 +38,12 @@ class CommandLine:
     url: str
     password_file: Path
 
-    async def __call__(self, *words: str) -> Done:
+    async def __call__(self, *words: str, **variables: str) -> Done:
         environment = {
             **os.environ,
             "OBPROXY_TAKEOVER_URL": self.url,
             "OBPROXY_TAKEOVER_PASSWORD_FILE": str(self.password_file),
+            **variables,
         }
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "service", *words),
@@ -108,6 +110,88 @@ async def test_from_submit_to_control(command: CommandLine, app: Starlette) -> N
     assert detail["subtasks"][0]["operation"] == "SKIP"
 
 
+@pytest.mark.parametrize("streams", [300, 0])
+async def test_watches_by_events_and_without_them(
+    command: CommandLine, app: Starlette, monkeypatch: pytest.MonkeyPatch, streams: int
+) -> None:
+    monkeypatch.setattr(endpoints_events, "MOST_STREAMS", streams)
+    resources: Resources = app.state.resources
+    (document,) = json.loads((await command("submit", "1", "1", "--json")).output)
+    task_id, subtask_id = document["id"], document["subtasks"][0]["id"]
+    watching = asyncio.create_task(command("watch", str(task_id)))
+    following = asyncio.create_task(command("log", str(task_id), str(subtask_id), "-f"))
+    if streams:
+        async with asyncio.timeout(DEADLINE):
+            while len(app.state.news) < 2:
+                await asyncio.sleep(0.01)
+
+    await fail_first(resources, task_id)
+    watched, followed = await watching, await following
+
+    assert watched.status == 1
+    assert f"{task_id} {subtask_id} FAILED Prepare obproxy install" in watched.output.splitlines()
+    assert followed.status == 0
+    log, _ = await instances.log(resources.database, task_id, subtask_id)
+    assert followed.output == log + "\n"
+
+
+async def test_signs_with_an_access_key(command: CommandLine, app: Starlette, tmp_path: Path) -> None:
+    resources: Resources = app.state.resources
+    key, secret = await access_keys.create(resources.database, resources.secrets, "admin")
+    (tmp_path / "secret").write_text(secret.get_secret_value() + "\n", encoding="utf-8")
+    signed = {"OBPROXY_TAKEOVER_ACCESS_KEY": key, "OBPROXY_TAKEOVER_PASSWORD_FILE": "/nonexistent"}
+
+    submitted = await command("submit", "1", "1", "2", "--secret-file", str(tmp_path / "secret"), **signed)
+    assert submitted.status == 0, submitted.errors
+    assert (await command("tasks", OBPROXY_TAKEOVER_SECRET_FILE=str(tmp_path / "secret"), **signed)).status == 0
+    assert "--secret-file" in (await command("tasks", **signed)).errors
+
+
+async def test_submits_once_with_a_key_and_with_a_password_of_the_proxy(
+    command: CommandLine, app: Starlette, tmp_path: Path
+) -> None:
+    (tmp_path / "password").write_text("Old#1\n", encoding="utf-8")
+    words = ["submit", "1", "1", "--idempotency-key", "k", "--proxysys-password-file", str(tmp_path / "password")]
+    first, again = await command(*words), await command(*words)
+
+    assert first.status == again.status == 0, first.errors
+    assert first.output == again.output
+    resources: Resources = app.state.resources
+    async with resources.database.transaction() as connection:
+        (row,) = await fetch(connection, "secrets", task_id=int(first.output))
+    assert resources.secrets.decrypt(row["ciphertext"]).get_secret_value() == "Old#1"
+
+
+async def test_lists_the_hosts(command: CommandLine) -> None:
+    listed = await command("hosts")
+    assert "odp-2" in listed.output and "192.0.2.12" in listed.output
+    assert [host["id"] for host in json.loads((await command("hosts", "--json")).output)] == [1, 2, 3]
+
+
+async def test_helps_by_example(command: CommandLine) -> None:
+    general = (await command("--help")).output
+    assert "submit 1 1:2883 --watch" in general
+    assert "watch 7 8" in (await command("watch", "--help")).output
+
+
+async def test_completes_in_a_shell() -> None:
+    program = "from service.cli import main; main(prog_name='obproxy-takeover')"
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", program),
+        stdout=asyncio.subprocess.PIPE,
+        env={
+            **os.environ,
+            "_OBPROXY_TAKEOVER_COMPLETE": "complete_bash",
+            "COMP_WORDS": "obproxy-takeover wa",
+            "COMP_CWORD": "1",
+        },
+        cwd=PROJECT,
+    )
+    async with asyncio.timeout(DEADLINE):
+        output, _ = await process.communicate()
+    assert output.decode().split() == ["watch"]
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -115,6 +199,7 @@ async def test_from_submit_to_control(command: CommandLine, app: Starlette) -> N
         (["submit", "1", "x:y"], "Each host must be HOST_ID or HOST_ID:SQL_PORT, found: x:y"),
         (["show", "404"], "Task instance 404 does not exist."),
         (["retry", "404", "1"], "Task instance 404 does not exist."),
+        (["log", "1", "5", "-f"], "Task instance 1 does not exist."),
         (["show", "1", "--password-file", "/nonexistent"], "The password cannot be read"),
         (["show", "1", "--url", "http://127.0.0.1:1"], "No answer from http://127.0.0.1:1"),
     ],

@@ -52,7 +52,7 @@ ORDER = [
         "app",
         "transport",
     ),
-    *("client", "progress", "cli_tasks", "cli_users", "cli_keys", "cli", "__main__"),
+    *("signing", "client", "progress", "cli_connection", "cli_tasks", "cli_users", "cli_keys", "cli", "__main__"),
 ]
 
 HTTP = tuple(ORDER[ORDER.index("headers") : ORDER.index("transport") + 1])
