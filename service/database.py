@@ -2,11 +2,12 @@
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from typing import Any
+from dataclasses import fields
+from typing import Any, cast
 
 import psycopg
 from psycopg import AsyncConnection, AsyncCursor
-from psycopg.rows import DictRow, class_row, dict_row
+from psycopg.rows import AsyncRowFactory, DictRow, RowMaker, dict_row
 from psycopg.types.enum import EnumInfo, register_enum
 from psycopg_pool import AsyncConnectionPool
 
@@ -70,10 +71,25 @@ async def fetch_planned(connection: Connection, query: str, **values: object) ->
 
 
 async def fetch_as[Row](connection: Connection, record: type[Row], query: str, **values: object) -> list[Row]:
-    """All rows of a named query, each as a `record`."""
-    async with connection.cursor(row_factory=class_row(record)) as cursor:
+    """All rows of a named query, each as a `record`, a dataclass.
+
+    A column that it does not have is left out: while a newer version is being installed, its columns are there before
+    the last process of this one is gone.
+    """
+    async with connection.cursor(row_factory=_known_columns(record)) as cursor:
         await cursor.execute(queries()[query].encode(), values)
         return await cursor.fetchall()
+
+
+def _known_columns[Row](record: type[Row]) -> AsyncRowFactory[Row]:
+    names = {field.name for field in fields(cast(Any, record))}
+
+    def rows(cursor: AsyncCursor[Any]) -> RowMaker[Row]:
+        found = [column.name for column in cursor.description or ()]
+        columns = [(number, name) for number, name in enumerate(found) if name in names]
+        return lambda values: record(**{name: values[number] for number, name in columns})
+
+    return rows
 
 
 @asynccontextmanager

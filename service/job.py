@@ -15,7 +15,7 @@ from service.recorder import Recorder
 from service.remains import Question
 from service.resources import Resources
 from service.run import RunRequest
-from service.supervisor import Stop, Supervisor
+from service.supervisor import Limit, Stop, Supervisor
 from service.types import ObproxyServer, Operation, Subtask, TaskInstance, TaskStatus
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ async def _run(
         lambda: run.start(request),
         recorder,
         events.begin(request.roles, request.host.name, job_id=request.token),
-        {subtask.role: subtask.timeout for subtask in subtasks},
+        {subtask.role: Limit(subtask.timeout, subtask.spent) for subtask in subtasks},
         Question(request),
     )
     with leases.holding(request.ident, supervisor):

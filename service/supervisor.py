@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
+from typing import NamedTuple
 
 from service import events
 from service.events import Change, Ended, Logged, RunEnd, Started
@@ -27,10 +28,17 @@ class Stop(StrEnum):
     TAKEN = "another worker took it for dead"
 
 
+class Limit(NamedTuple):
+    """How long a role may run: `seconds`, 0 = no limit, of which `spent` are gone before it starts."""
+
+    seconds: int
+    spent: float
+
+
 class Supervisor:
     """Starts a run and follows it.
 
-    `limits` are seconds a role, 0 = none; they count from the role's start. `question` asks what a run that was ended
+    `limits` are those of its roles; they count from the role's start. `question` asks what a run that was ended
     in the middle has left on the host.
     """
 
@@ -39,7 +47,7 @@ class Supervisor:
         start: Callable[[], Run],
         recorder: Recorder,
         progress: events.Progress,
-        limits: Mapping[str, int],
+        limits: Mapping[str, Limit],
         question: Question,
     ) -> None:
         self._start = start
@@ -114,8 +122,8 @@ class Supervisor:
             await self._recorder.hand_back(end)
             return end
         if self._stop is Stop.TIMED_OUT and self._role is not None:
-            limit, elapsed = float(self._limits[self._role]), time.monotonic() - self._since
-            end = replace(end, timed_out=True, limit=limit, elapsed=elapsed)
+            limit, elapsed = self._limits[self._role], time.monotonic() - self._since
+            end = replace(end, timed_out=True, limit=float(limit.seconds), elapsed=limit.spent + elapsed)
         if lease_lost and end.rc != 0:
             end = replace(end, rc=None, status=None)
             changes.append(Logged(role=self._role or self._progress.roles[0], text=LEASE_LOST))
@@ -130,8 +138,10 @@ class Supervisor:
             if isinstance(change, Started):
                 self._role, self._since = change.role, time.monotonic()
                 self._disarm()
-                if limit := self._limits[change.role]:
-                    self._alarm = asyncio.get_running_loop().call_later(limit, self.stop, Stop.TIMED_OUT)
+                limit = self._limits[change.role]
+                if limit.seconds:
+                    left = max(limit.seconds - limit.spent, 0.0)
+                    self._alarm = asyncio.get_running_loop().call_later(left, self.stop, Stop.TIMED_OUT)
             elif isinstance(change, Ended):
                 self._disarm()
 

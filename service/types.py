@@ -107,6 +107,7 @@ class Subtask:
     finish_time: datetime | None
     upstreams: Sequence[int]  # ids of the subtasks that must be SUCCESSFUL before this one is READY
     downstreams: Sequence[int]
+    spent: float = 0.0  # seconds of its time limit that were used by runs that were handed back
 
 
 @dataclass(frozen=True, kw_only=True)

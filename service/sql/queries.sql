@@ -164,7 +164,13 @@ SET status      = %(status)s,
     finish_time = CASE WHEN %(status)s::subtask_status = 'RUNNING' THEN NULL
                        WHEN %(status)s::subtask_status IN ('FAILED', 'SUCCESSFUL', 'PENDING')
                             THEN coalesce(%(moment)s, now())
-                       ELSE finish_time END
+                       ELSE finish_time END,
+    running_since = CASE WHEN %(status)s::subtask_status = 'RUNNING' THEN coalesce(%(moment)s, now())
+                         WHEN %(status)s::subtask_status = 'CANCELING' THEN running_since END,
+    spent       = CASE WHEN %(status)s::subtask_status IN ('RUNNING', 'CANCELING') THEN spent
+                       WHEN %(status)s::subtask_status = 'READY' AND status = 'RUNNING'
+                            THEN spent + coalesce(extract(epoch FROM now() - running_since), 0)
+                       ELSE 0 END
 WHERE id = %(subtask_id)s AND status = %(from_status)s AND operation = %(from_operation)s
 RETURNING id;
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -225,6 +227,50 @@ async def test_a_subtask_that_takes_too_long_fails_with_limit_and_elapsed(
     log, _ = await instances.log(local.database, task.id, subtasks[1].id)
     assert re.search(r"TIMEOUT: .*1(\.\d)? s", log), log
     assert not [p for p in psutil.process_iter(["cmdline"]) if "987654" in (p.info["cmdline"] or [])]
+
+
+async def test_a_time_limit_goes_on_where_a_stopping_worker_has_left_it(local: Resources, inventory_file: Path) -> None:
+    hasty = replace(local, settings=local.settings.model_copy(update={"shutdown_grace": 0.1}))
+    inventory_file.write_text(INVENTORY.format(command="sleep 9876543"))
+    async with worker.running(hasty):
+        task = await submit(local)
+        await running_role(local, task, "two")
+    handed_back = (await instances.get(local.database, task.id))[1][1]
+    assert 0.0 < handed_back.spent < handed_back.timeout == 30
+    async with local.database.transaction() as connection:  # as if it had been stopped later
+        await connection.execute("UPDATE subtask_instance SET spent = spent + 28 WHERE id = %s", (handed_back.id,))
+
+    async with worker.running(local):
+        await running_role(local, task, "two")
+        begun = time.monotonic()
+        task, subtasks = await ended(local, task)
+
+    assert time.monotonic() - begun < 20
+    assert (subtasks[1].status, subtasks[1].spent) == (SubtaskStatus.FAILED, 0.0)
+    log, _ = await instances.log(local.database, task.id, subtasks[1].id)
+    assert re.search(r"TIMEOUT: .*30(\.\d)? s", log), log
+
+
+async def test_a_cancel_that_races_with_success_ends_in_one_of_the_two(local: Resources, inventory_file: Path) -> None:
+    inventory_file.write_text(INVENTORY.format(command="sleep 0.4"))
+    seen = set()
+    async with worker.running(local):
+        for attempt in range(5):
+            task = await submit(local)
+            await running_role(local, task, "two")
+            await asyncio.sleep(0.12 * attempt)
+            _, subtasks = await instances.get(local.database, task.id)
+            with suppress(TakeoverError):  # it has ended
+                await operations.cancel_subtask(local, task.id, subtasks[1].id)
+            task, subtasks = await ended(local, task)
+            seen.add(tuple((s.status, s.operation) for s in subtasks))
+            async with local.database.transaction() as connection:
+                await connection.execute("DELETE FROM obproxy_server")
+
+    done, canceled = (SubtaskStatus.SUCCESSFUL, Operation.EXECUTE), (SubtaskStatus.FAILED, Operation.CANCEL)
+    waiting = (SubtaskStatus.PENDING, Operation.EXECUTE)
+    assert seen <= {(done, canceled, waiting), (done, done, canceled), (done, done, done)}
+    assert (done, canceled, waiting) in seen
 
 
 async def test_rollback_undoes_in_reverse_order_and_leaves_no_server(local: Resources, inventory_file: Path) -> None:
