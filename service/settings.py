@@ -7,7 +7,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Le
+from annotated_types import Ge, Gt, Le
 from pydantic import AfterValidator, Field, FilePath, SecretStr, ValidationError, ValidationInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -66,6 +66,15 @@ class Settings(BaseSettings):
 
     shutdown_grace: Annotated[float, Ge(0)] = 20.0
     """Seconds a worker that is being stopped lets its runs go on before it hands them back."""
+
+    server_check_interval: Annotated[float, Ge(0)] = 30.0
+    """Seconds between two rounds in which every managed OBProxy server is asked whether it answers; 0 = never."""
+
+    server_check_timeout: Annotated[float, Gt(0)] = 3.0
+    """Seconds an OBProxy server has for that; it is asked twice."""
+
+    server_look_interval: Annotated[float, Ge(0)] = 6 * 3600.0
+    """Seconds between two closer looks at an OBProxy server, by playbooks/discover.yml on its host; 0 = never."""
 
     secret_key: SecretStr = SecretStr("")
     """Keys for secrets in the database (urlsafe base64 of 32 bytes each), the one to encrypt with first, then former

@@ -10,11 +10,11 @@ from procrastinate.exceptions import ProcrastinateException
 from procrastinate.job_context import AbortReason
 from procrastinate.jobs import Job
 
-from service import retention, run
+from service import checks, look, retention, run
 from service.database import fetch
 from service.job import NotNow, perform
 from service.leases import DEAD, Leases
-from service.queue import QUEUE, TASK, open_queue
+from service.queue import LOOK, QUEUE, TASK, open_queue
 from service.resources import Resources
 
 log = logging.getLogger(__name__)
@@ -67,9 +67,14 @@ async def _start(resources: Resources, app: App) -> list[asyncio.Task[None]]:
     async def remove_what_is_old(timestamp: int) -> None:
         await retention.apply(resources)
 
+    @app.task(name=LOOK, queue=QUEUE)
+    async def look_at_server(server_id: int) -> None:
+        await look.perform(resources, server_id)
+
     await asyncio.to_thread(run.sweep)
     await asyncio.to_thread(run.ensure_server)
     return [
+        *([asyncio.create_task(checks.forever(resources), name="checks")] if checks.wanted(resources) else []),
         asyncio.create_task(_recover_forever(resources), name="recovery"),
         asyncio.create_task(_work_forever(resources, app), name="worker"),
         asyncio.create_task(leases.renew_forever(), name="leases"),  # last: jobs that end need them

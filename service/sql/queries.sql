@@ -510,3 +510,122 @@ ORDER BY id;
 SELECT id, content FROM subtask_log
 WHERE subtask_id = %(subtask_id)s AND id > %(after)s AND (%(until)s::bigint IS NULL OR id < %(until)s)
 ORDER BY id LIMIT %(limit)s;
+
+-- name: claim_round
+-- A round of checks, for one worker; no row when it is not time. `before` is when the one before began.
+UPDATE server_check_round r SET started = now()
+FROM (SELECT started FROM server_check_round FOR UPDATE) AS last
+WHERE last.started <= now() - make_interval(secs => %(interval)s)
+RETURNING last.started AS before;
+
+-- name: servers_to_check
+SELECT s.id, s.ip, s.sql_port, coalesce(c.answered, false) AS answered
+FROM obproxy_server s LEFT JOIN server_check c ON c.server_id = s.id
+WHERE s.status IN ('RUNNING', 'UNAVAILABLE')
+ORDER BY s.id;
+
+-- name: servers_answered
+-- What has answered is RUNNING; gives those that were not. When each was last seen is written down now and then only.
+WITH former AS (
+    SELECT id, status, last_active_time FROM obproxy_server
+    WHERE id = ANY(%(server_ids)s) AND status IN ('RUNNING', 'UNAVAILABLE')
+      AND (status <> 'RUNNING' OR last_active_time IS NULL
+           OR last_active_time < now() - make_interval(secs => %(grain)s))
+    ORDER BY id FOR UPDATE
+), changed AS (
+    UPDATE obproxy_server s
+    SET status = 'RUNNING', last_active_time = now(),
+        update_time = CASE WHEN former.status = 'RUNNING' THEN s.update_time ELSE now() END
+    FROM former WHERE s.id = former.id
+)
+SELECT id FROM former WHERE status <> 'RUNNING';
+
+-- name: remember_answered
+INSERT INTO server_check (server_id, answered)
+SELECT id, true FROM obproxy_server WHERE id = ANY(%(server_ids)s)
+ON CONFLICT (server_id) DO UPDATE SET answered = true;
+
+-- name: servers_silent
+-- What is silent although it used to answer is UNAVAILABLE; it was last seen in the round before. Gives those that
+-- were not.
+UPDATE obproxy_server s
+SET status = 'UNAVAILABLE', update_time = now(),
+    last_active_time = greatest(s.last_active_time, %(before)s)
+FROM (
+    SELECT id FROM obproxy_server WHERE id = ANY(%(server_ids)s) AND status = 'RUNNING' ORDER BY id FOR UPDATE
+) AS former
+WHERE s.id = former.id
+RETURNING s.id;
+
+-- name: due_for_a_look
+-- Some of the servers whose host was not asked for so long, those that have waited longest first.
+INSERT INTO server_check (server_id)
+SELECT s.id FROM obproxy_server s LEFT JOIN server_check c ON c.server_id = s.id
+WHERE s.status IN ('RUNNING', 'UNAVAILABLE')
+  AND coalesce(c.looked, s.create_time) < now() - make_interval(secs => %(interval)s)
+ORDER BY coalesce(c.looked, s.create_time), s.id LIMIT %(most)s
+ON CONFLICT (server_id) DO UPDATE SET looked = now()
+RETURNING server_id;
+
+-- name: server_to_look_at
+SELECT * FROM obproxy_server WHERE id = %(server_id)s AND status IN ('RUNNING', 'UNAVAILABLE');
+
+-- name: server_seen
+-- The host says that the OBProxy runs. If it was silent, it cannot be reached from here, and its silence says nothing.
+WITH former AS (
+    SELECT id, status FROM obproxy_server
+    WHERE id = %(server_id)s AND status IN ('RUNNING', 'UNAVAILABLE') FOR UPDATE
+), unreachable AS (
+    UPDATE server_check c SET answered = false FROM former WHERE c.server_id = former.id AND former.status <> 'RUNNING'
+), changed AS (
+    UPDATE obproxy_server s
+    SET status = 'RUNNING', last_active_time = now(),
+        update_time = CASE WHEN former.status = 'RUNNING' THEN s.update_time ELSE now() END
+    FROM former WHERE s.id = former.id
+)
+SELECT id FROM former WHERE status <> 'RUNNING';
+
+-- name: server_not_seen
+-- Neither its port nor its host knows anything of the OBProxy. One whose port can be reached is judged by that alone.
+UPDATE obproxy_server s SET status = 'UNAVAILABLE', update_time = now()
+WHERE s.id = %(server_id)s AND s.status = 'RUNNING'
+  AND NOT EXISTS (SELECT FROM server_check c WHERE c.server_id = s.id AND c.answered)
+RETURNING s.id;
+
+-- name: learn_managed_server
+-- What a look at the host found out about a server that nobody is taking over; see learn_server.
+UPDATE obproxy_server
+SET learned      = learned || %(values)s::jsonb,
+    version      = coalesce(%(values)s::jsonb ->> 'version', version),
+    architecture = coalesce(%(values)s::jsonb ->> 'architecture', architecture),
+    update_time  = now()
+WHERE id = %(server_id)s AND status IN ('RUNNING', 'UNAVAILABLE') AND learned || %(values)s::jsonb <> learned;
+
+-- name: queue_now
+SELECT count(DISTINCT j.id) AS waiting, coalesce(extract(epoch FROM now() - min(e.at)), 0) AS oldest
+FROM procrastinate_jobs j LEFT JOIN procrastinate_events e ON e.job_id = j.id AND e.type = 'deferred'
+WHERE j.status = 'todo' AND j.queue_name = %(queue)s AND j.task_name = %(task_name)s;
+
+-- name: task_instances_now
+SELECT status, count(*) AS number FROM task_instance WHERE status IN ('RUNNING', 'FAILED') GROUP BY status;
+
+-- name: subtasks_now
+SELECT s.status, count(*) AS number
+FROM subtask_instance s JOIN task_instance t ON t.id = s.task_instance_id
+WHERE t.status = 'RUNNING' GROUP BY s.status;
+
+-- name: runs_now
+SELECT count(*) AS alive, coalesce(extract(epoch FROM now() - min(renewed)), 0) AS oldest
+FROM run WHERE finish_time IS NULL;
+
+-- name: workers_now
+SELECT count(*) AS workers, coalesce(extract(epoch FROM now() - max(last_heartbeat)), 0) AS youngest
+FROM procrastinate_workers;
+
+-- name: servers_now
+SELECT cluster_name AS cluster, status, count(*) AS servers,
+       count(*) FILTER (WHERE jsonb_array_length(coalesce(learned -> 'pending_restart', '[]')) > 0) AS pending
+FROM obproxy_server GROUP BY cluster_name, status ORDER BY cluster_name, status;
+
+-- name: last_round
+SELECT extract(epoch FROM now() - started) AS age FROM server_check_round;

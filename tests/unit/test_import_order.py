@@ -27,7 +27,8 @@ ORDER = [
         "diagnosis",
         "retention",
     ),
-    *("processes", "run_child", "run", "remains", "supervisor", "leases", "job", "worker"),
+    *("processes", "run_child", "run", "remains", "supervisor", "leases"),
+    *("look", "greeting", "checks", "job", "worker"),
     *("headers", "responses", "bodies", "auth", "guards"),
     *(
         "schemas",

@@ -1,0 +1,85 @@
+"""Keeping the status of OBProxy servers true: every managed one is asked now and then whether it still answers.
+
+A connection to the SQL port that waits for the greeting costs neither side anything, so it is the rule. What only the
+host knows (version, parameters that wait for a restart, an OBProxy behind a firewall) is found by a closer look, at a
+slower pace and when an OBProxy is back. Servers that are being taken over are nobody's business here.
+"""
+
+import asyncio
+import logging
+import math
+from datetime import datetime
+
+from service.database import Connection, execute, fetch
+from service.greeting import answering
+from service.resources import Resources
+from service.types import JSON
+
+log = logging.getLogger(__name__)
+
+GRAIN = 300.0  # seconds; lastActiveTime of a server that answers is as exact as this
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.2, 15.0  # seconds between two looks whether a round is due
+
+
+def wanted(resources: Resources) -> bool:
+    """Whether there are checks at all."""
+    return resources.settings.server_check_interval > 0
+
+
+async def forever(resources: Resources) -> None:
+    """Make every round that no other worker makes, until cancelled."""
+    interval = resources.settings.server_check_interval
+    while True:
+        try:
+            await make_round(resources)
+        except Exception as error:  # a process loop: the database may be gone for a while
+            log.warning("OBProxy servers cannot be checked now: %s", error, extra={"action": "check_failed"})
+        await asyncio.sleep(min(max(interval / 4, SHORTEST_PAUSE), LONGEST_PAUSE))
+
+
+async def make_round(resources: Resources) -> bool:
+    """Ask every managed OBProxy server, if it is time and no other worker does; whether it was."""
+    settings = resources.settings
+    async with resources.database.transaction() as connection:
+        claimed = await fetch(connection, "claim_round", interval=settings.server_check_interval)
+        if not claimed:
+            return False
+        servers = await fetch(connection, "servers_to_check")
+    found = await answering({_address(server) for server in servers}, settings.server_check_timeout)
+    answered = [server for server in servers if _address(server) in found]
+    # Silence of one that has never answered says nothing: it may be behind a firewall. A look will tell.
+    silent = [server["id"] for server in servers if server["answered"] and _address(server) not in found]
+    async with resources.database.transaction() as connection:
+        back = await _write(connection, answered, silent, claimed[0]["before"])
+        await resources.queue.defer_looks(connection, {*back, *await _due(resources, connection, len(servers))})
+    return True
+
+
+async def _write(connection: Connection, answered: list[JSON], silent: list[int], before: datetime) -> list[int]:
+    """Write down who answers and who does not; the ids of those that are back."""
+    ids = [server["id"] for server in answered]
+    back = [row["id"] for row in await fetch(connection, "servers_answered", server_ids=ids, grain=GRAIN)]
+    if new := [server["id"] for server in answered if not server["answered"]]:
+        await execute(connection, "remember_answered", server_ids=new)
+    gone = [row["id"] for row in await fetch(connection, "servers_silent", server_ids=silent, before=before)]
+    for status, changed in (("RUNNING", back), ("UNAVAILABLE", gone)):
+        if changed:
+            log.warning(
+                "OBProxy servers are %s: %s",
+                *(status, ", ".join(map(str, changed))),
+                extra={"action": "server_status", "status": status, "server_ids": changed},
+            )
+    return back
+
+
+async def _due(resources: Resources, connection: Connection, servers: int) -> list[int]:
+    """Servers that are due for a look; so few in each round that looks are spread over time."""
+    interval = resources.settings.server_look_interval
+    if not interval:
+        return []
+    most = math.ceil(servers * resources.settings.server_check_interval / interval)
+    return [row["server_id"] for row in await fetch(connection, "due_for_a_look", interval=interval, most=most)]
+
+
+def _address(server: JSON) -> tuple[str, int]:
+    return server["ip"], server["sql_port"]

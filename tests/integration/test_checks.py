@@ -1,0 +1,198 @@
+"""Whether OBProxy servers answer, round by round: on loopback, with listeners that greet, and one thousand of them."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from service import checks
+from service.greeting import Address, answering
+from service.resources import Resources
+from tests.lab.instance import free_ports
+
+GREETING = b"\x4a\x00\x00\x00\x0a5.6.25\x00"
+TOO_MANY = b"\x17\x00\x00\x00\xff\x10\x04Too many connections"
+SECONDS = 0.3
+MANY = 1000
+
+
+@asynccontextmanager
+async def listening(port: int, first_words: bytes = GREETING, host: str = "127.0.0.1") -> AsyncIterator[None]:
+    """Something at a port that says this to whoever connects, and then nothing."""
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(first_words)
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(greet, host, port, backlog=1024)
+    async with server:
+        yield
+
+
+@pytest.fixture
+def checked(resources: Resources) -> Resources:
+    """Resources with rounds that are always due."""
+    settings = resources.settings.model_copy(update={"server_check_interval": 1e-6, "server_check_timeout": SECONDS})
+    return replace(resources, settings=settings)
+
+
+async def insert(resources: Resources, addresses: Sequence[Address], status: str = "RUNNING") -> list[int]:
+    """OBProxy servers at these addresses, taken over just now; their ids."""
+    async with resources.database.transaction() as connection:
+        cursor = await connection.execute(
+            "INSERT INTO obproxy_server (cluster_id, cluster_name, host_id, host_name, ip, sql_port, status,"
+            " operate_status, last_active_time) SELECT 1, 'test', a.position + %(offset)s, 'h' || a.position, a.ip,"
+            " a.port, %(status)s::server_status, 'NORMAL', now()"
+            " FROM unnest(%(ips)s::text[], %(ports)s::integer[]) WITH ORDINALITY AS a (ip, port, position)"
+            " ORDER BY a.position RETURNING id",
+            {
+                "ips": [ip for ip, _ in addresses],
+                "ports": [port for _, port in addresses],
+                "status": status,
+                "offset": 10_000 if status == "TAKINGOVER" else 0,
+            },
+        )
+        return [row["id"] for row in await cursor.fetchall()]
+
+
+async def rows(resources: Resources, query: str, **values: object) -> list[dict[str, Any]]:
+    async with resources.database.transaction() as connection:
+        return list(await (await connection.execute(query.encode(), values)).fetchall())
+
+
+async def status(resources: Resources, server_id: int) -> str:
+    (row,) = await rows(resources, "SELECT status FROM obproxy_server WHERE id = %(id)s", id=server_id)
+    return str(row["status"])
+
+
+async def looks(resources: Resources) -> list[int]:
+    """The servers that are to be looked at."""
+    found = await rows(
+        resources, "SELECT args FROM procrastinate_jobs WHERE task_name = 'look_at_server' AND priority < 0 ORDER BY id"
+    )
+    return [row["args"]["server_id"] for row in found]
+
+
+async def test_who_greets_answers_and_nobody_else() -> None:
+    good, full, mute, stranger, closed = free_ports(5)
+    async with (
+        listening(good),
+        listening(full, TOO_MANY),
+        listening(mute, b""),
+        listening(stranger, b"HTTP/1.1 400 Bad Request\r\n\r\n"),
+    ):
+        addresses = {("127.0.0.1", port) for port in (good, full, mute, stranger, closed)}
+        found = await answering(addresses | {("no-such-host.invalid", good)}, SECONDS)
+
+    assert found == {("127.0.0.1", good), ("127.0.0.1", full)}
+
+
+async def test_one_that_stops_answering_is_unavailable_and_running_again_later(checked: Resources) -> None:
+    (port,) = free_ports(1)
+    (server,) = await insert(checked, [("127.0.0.1", port)])
+    async with listening(port):
+        await checks.make_round(checked)
+    assert await status(checked, server) == "RUNNING"
+    seen = datetime.now(UTC)
+
+    await checks.make_round(checked)
+    assert await status(checked, server) == "UNAVAILABLE"
+    (row,) = await rows(checked, "SELECT last_active_time FROM obproxy_server")
+    assert abs(row["last_active_time"] - seen) < timedelta(seconds=5), "last seen in the round before"
+    assert await looks(checked) == []
+
+    async with listening(port):
+        await checks.make_round(checked)
+    assert await status(checked, server) == "RUNNING"
+    assert await looks(checked) == [server], "it may be of another version now"
+
+
+async def test_one_that_is_being_taken_over_is_left_alone(checked: Resources) -> None:
+    (port,) = free_ports(1)
+    (server,) = await insert(checked, [("127.0.0.1", port)], status="TAKINGOVER")
+    await rows(
+        checked, "INSERT INTO server_check (server_id, answered) SELECT id, true FROM obproxy_server RETURNING 1"
+    )
+    before = await rows(checked, "SELECT xmin::text, * FROM obproxy_server")
+
+    await checks.make_round(checked)
+    async with listening(port):
+        await checks.make_round(checked)
+
+    assert await rows(checked, "SELECT xmin::text, * FROM obproxy_server") == before
+    assert await status(checked, server) == "TAKINGOVER"
+
+
+async def test_silence_of_one_that_has_never_answered_says_nothing(checked: Resources) -> None:
+    (port,) = free_ports(1)
+    (server,) = await insert(checked, [("127.0.0.1", port)])
+
+    await checks.make_round(checked)
+
+    assert await status(checked, server) == "RUNNING"
+
+
+async def test_of_several_workers_one_makes_the_round(resources: Resources) -> None:
+    settings = resources.settings.model_copy(update={"server_check_interval": 1.0})
+    workers = [replace(resources, settings=settings) for _ in range(5)]
+
+    made = await asyncio.gather(*(checks.make_round(worker) for worker in workers))
+    assert sorted(made) == [False] * 4 + [True]
+
+    await rows(resources, "UPDATE server_check_round SET started = started - interval '1 second' RETURNING 1")
+    assert await checks.make_round(workers[0])
+
+
+async def test_looks_are_spread_over_their_interval(checked: Resources) -> None:
+    settings = checked.settings.model_copy(update={"server_check_interval": 60.0, "server_look_interval": 600.0})
+    spread = replace(checked, settings=settings)
+    servers = await insert(checked, [("127.0.0.1", port) for port in free_ports(20)])
+    seen: list[list[int]] = []
+    await rows(checked, "UPDATE obproxy_server SET create_time = now() - interval '1 hour' RETURNING 1")
+    for _ in range(11):
+        await rows(checked, "UPDATE server_check_round SET started = 'epoch' RETURNING 1")
+        assert await checks.make_round(spread)
+        seen.append((await looks(checked))[sum(map(len, seen)) :])
+
+    assert [len(part) for part in seen] == [2] * 10 + [0]
+    assert sorted(server for part in seen for server in part) == servers
+
+
+async def test_no_looks_when_they_are_off(checked: Resources) -> None:
+    await insert(checked, [("127.0.0.1", port) for port in free_ports(2)])
+    await rows(checked, "UPDATE obproxy_server SET create_time = now() - interval '1 year' RETURNING 1")
+
+    off = checked.settings.model_copy(update={"server_look_interval": 0.0})
+    await checks.make_round(replace(checked, settings=off))
+    assert await looks(checked) == []
+    await checks.make_round(checked)
+    assert len(await looks(checked)) == 1
+
+
+async def test_a_thousand_servers_cost_little(checked: Resources) -> None:
+    """Of time less than a tenth of the default interval; of writing nothing at all, unless something changes."""
+    (port,) = free_ports(1)
+    addresses = [(f"127.1.{number // 250}.{number % 250 + 1}", port) for number in range(MANY)]
+    await insert(checked, addresses)
+    patient = replace(checked, settings=checked.settings.model_copy(update={"server_check_timeout": 3.0}))
+    async with listening(port, host="0.0.0.0"):  # noqa: S104 - all addresses of loopback
+        await checks.make_round(patient)
+        before = await rows(checked, "SELECT id, xmin::text FROM obproxy_server ORDER BY id")
+        wall, cpu = time.monotonic(), time.process_time()
+        await checks.make_round(patient)
+        wall, cpu = time.monotonic() - wall, time.process_time() - cpu
+
+    assert await rows(checked, "SELECT id, xmin::text FROM obproxy_server ORDER BY id") == before
+    assert await rows(checked, "SELECT count(*) AS n FROM server_check WHERE answered") == [{"n": MANY}]
+    print(f"{MANY} servers: {wall:.2f} s, {cpu:.2f} s of CPU, both ends")
+    assert wall < 3.0 and cpu < 3.0
+
+    await checks.make_round(checked)
+    found = await rows(checked, "SELECT status, count(*) AS n FROM obproxy_server GROUP BY 1")
+    assert [(row["status"], row["n"]) for row in found] == [("UNAVAILABLE", MANY)]

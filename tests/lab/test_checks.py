@@ -1,0 +1,141 @@
+"""The status of a managed OBProxy server follows its proxy, and its host where the port cannot be reached."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service import clusters, look, worker
+from service.permissions import Role
+from service.resources import Resources, open_resources
+from service.settings import Settings
+from service.submit import HostRequest, take_over
+from service.types import ObproxyServer, ServerStatus
+from service.users import User
+
+from . import Lab
+from .fixtures import StartHost
+from .host import LabHost
+from .inventory import CLUSTERS
+
+DEADLINE = 120.0  # seconds anything may take at the most, others at work on this machine included
+ADMIN = User(id=100, name="admin", roles=(Role.ADMIN,))
+RUNNING, UNAVAILABLE = ServerStatus.RUNNING, ServerStatus.UNAVAILABLE
+STALE = (  # what a restart has made untrue
+    "UPDATE obproxy_server SET version = '4.0.0.0-1',"
+    """ learned = learned || '{"pending_restart": ["work_thread_num"]}'"""
+)
+
+
+@pytest.fixture
+async def resources(lab: Lab) -> AsyncIterator[Resources]:
+    """A service with a worker that checks all the time."""
+    async with AsyncExitStack() as stack:
+        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="checks-"))
+        settings = Settings(
+            inventory=lab.inventory,
+            data_dir=Path(directory) / "data",
+            server_check_interval=0.5,
+            server_check_timeout=2.0,
+        )
+        opened = await stack.enter_async_context(open_resources(settings))
+        await stack.enter_async_context(worker.running(opened))
+        yield opened
+
+
+async def server(resources: Resources) -> ObproxyServer:
+    """The only one there is."""
+    (found,) = (await clusters.get(resources, 1)).servers
+    return found
+
+
+async def until(resources: Resources, holds: Callable[[ObproxyServer], bool]) -> ObproxyServer:
+    async with asyncio.timeout(DEADLINE):
+        while not holds(found := await server(resources)):
+            await asyncio.sleep(0.1)
+    return found
+
+
+async def managed(resources: Resources, host: LabHost) -> ObproxyServer:
+    """Take a host over."""
+    await take_over(
+        resources, 1, [HostRequest(host_id=host.host_id, sql_port=host.sql_port)], creator=ADMIN, trace_id="t"
+    )
+    return await until(resources, lambda found: found.status is not ServerStatus.TAKINGOVER)
+
+
+async def change(resources: Resources, statement: str) -> None:
+    async with resources.database.transaction() as connection:
+        await connection.execute(statement.encode())
+
+
+def stop(host: LabHost) -> None:
+    host.run("pkill -9 -x obproxyd.sh; pkill -9 -x obproxy")
+
+
+def start(host: LabHost) -> None:
+    script = f"runuser -u admin -- {host.home}/bin/obproxyd.sh -c start"
+    host.run(f"{script} -n test -p {host.sql_port} -u '{CLUSTERS[0].config_server_url}'")
+
+
+async def test_a_proxy_that_dies_and_comes_back(resources: Resources, lab_host: StartHost) -> None:
+    host = lab_host()
+    taken_over = await managed(resources, host)
+    assert taken_over.status is RUNNING
+    await change(resources, STALE)
+
+    await asyncio.to_thread(stop, host)
+    gone = await until(resources, lambda found: found.status is UNAVAILABLE)
+    assert gone.last_active_time and taken_over.last_active_time
+    assert taken_over.last_active_time <= gone.last_active_time <= gone.update_time
+
+    await asyncio.to_thread(start, host)
+    await until(resources, lambda found: found.status is RUNNING)
+    looked_at = await until(resources, lambda found: found.learned["pending_restart"] == [])
+    assert looked_at.version == taken_over.version
+    assert looked_at.learned["pid"] == await asyncio.to_thread(host.proxy_pid)
+
+
+async def test_where_the_port_cannot_be_reached_the_host_is_asked(resources: Resources, lab_host: StartHost) -> None:
+    host = lab_host()
+    identifier = (await managed(resources, host)).id
+    silent = "UPDATE obproxy_server SET ip = '127.9.9.9'"  # only the check uses it; nobody listens there
+
+    await change(resources, silent)
+    await until(resources, lambda found: found.status is UNAVAILABLE)
+    await look.perform(resources, identifier)
+    await stays(resources, RUNNING, lambda: rounds(resources, 3))
+
+    await asyncio.to_thread(stop, host)
+    await stays(resources, RUNNING, lambda: rounds(resources, 3))
+    await look.perform(resources, identifier)
+    assert (await server(resources)).status is UNAVAILABLE
+
+    await asyncio.to_thread(start, host)
+    await look.perform(resources, identifier)
+    assert (await server(resources)).status is RUNNING
+
+
+async def stays(resources: Resources, status: ServerStatus, meanwhile: Callable[[], Awaitable[Any]]) -> None:
+    assert (await server(resources)).status is status
+    await meanwhile()
+    assert (await server(resources)).status is status
+
+
+async def rounds(resources: Resources, count: int) -> None:
+    """Wait until so many rounds more have begun."""
+    async with asyncio.timeout(DEADLINE):
+        for _ in range(count):
+            before = await began(resources)
+            while await began(resources) == before:
+                await asyncio.sleep(0.05)
+
+
+async def began(resources: Resources) -> object:
+    async with resources.database.transaction() as connection:
+        row = await (await connection.execute("SELECT started FROM server_check_round")).fetchone()
+    return row and row["started"]
