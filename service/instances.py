@@ -1,13 +1,29 @@
 """Reading task instances: rows in, records out."""
 
+import re
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from service.database import Connection, Database, fetch, fetch_as, fetch_planned
 from service.errors import InventoryUnreadable, UnknownSubtask, UnknownTask
 from service.resources import Resources
 from service.types import Page, Subtask, TaskFilter, TaskInstance, TaskStatus
+
+SEPARATOR = re.compile(r"############\{(\w+)\}\{([^}]+)\}############")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One execution of a subtask: the rows of its log behind `after` and before `until` (None = to the end)."""
+
+    operation: str
+    time: datetime
+    after: int
+    until: int | None
+
 
 WithSubtasks = tuple[TaskInstance, list[Subtask]]
 
@@ -75,6 +91,37 @@ async def log(database: Database, task_id: int, subtask_id: int, *, after: int =
             raise UnknownSubtask(task_id=task_id, subtask_id=subtask_id)
         rows = await fetch(connection, "log_after", subtask_id=subtask_id, after=after)
     return "\n".join(row["content"] for row in rows), rows[-1]["id"] if rows else after
+
+
+async def attempts(database: Database, subtask_id: int) -> list[Attempt]:
+    """The executions that a subtask's log tells of, the newest first; what precedes the first belongs to it."""
+    async with database.reading() as connection:
+        rows = await fetch(connection, "log_attempts", subtask_id=subtask_id)
+    found: list[Attempt] = []
+    until = None
+    for row in reversed(rows):
+        if parts := SEPARATOR.match(row["content"]):
+            after = row["id"] - 1 if row is not rows[0] else 0
+            found.append(Attempt(operation=parts[1], time=datetime.fromisoformat(parts[2]), after=after, until=until))
+            until = row["id"]
+    return found
+
+
+async def log_rows(
+    database: Database, subtask_id: int, *, after: int, until: int | None, limit: int
+) -> list[tuple[int, str]]:
+    """At most `limit` rows of a subtask's log behind row `after` and before `until`, each with its number."""
+    async with database.reading() as connection:
+        values = {"subtask_id": subtask_id, "after": after, "until": until, "limit": limit}
+        rows = await fetch(connection, "log_between", **values)
+    return [(row["id"], row["content"]) for row in rows]
+
+
+async def last_words(database: Database, subtask_id: int) -> str:
+    """What a subtask's log ends with, beside its state: of a failed one why; empty when the log is gone."""
+    async with database.reading() as connection:
+        rows = await fetch(connection, "last_words", subtask_id=subtask_id)
+    return str(rows[0]["content"]) if rows else ""
 
 
 async def by_ids(connection: Connection, task_ids: Sequence[int]) -> list[WithSubtasks]:

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from service import pages, pages_login, pages_tasks
+from service import pages, pages_detail, pages_login, pages_tasks
 from service.openapi import Endpoint
 from service.permissions import ANY_USER, ANYBODY
-from service.routes_tasks import READ_TASK
+from service.routes_tasks import READ_TASK, WORK_ON_TASK
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +18,9 @@ class PageRoute:
     method: str = "GET"
 
 
+TASK = "/tasks/{taskInstanceId}"
+SUBTASK = TASK + "/subtasks/{subtaskInstanceId}"
+
 PAGES = (
     PageRoute(path="/", endpoint=pages_login.home),
     PageRoute(path="/login", endpoint=pages_login.login_form, needs=ANYBODY),
@@ -26,5 +29,10 @@ PAGES = (
     PageRoute(path="/preferences", endpoint=pages_login.preferences, needs=ANYBODY),
     PageRoute(path="/tasks", endpoint=pages_tasks.list_page, needs=READ_TASK),
     PageRoute(path="/tasks/under-way", endpoint=pages_tasks.under_way, needs=READ_TASK),
+    PageRoute(path=TASK, endpoint=pages_detail.detail, needs=READ_TASK),
+    PageRoute(path=TASK + "/{operation}", endpoint=pages_detail.operate, needs=WORK_ON_TASK, method="POST"),
+    PageRoute(path=SUBTASK + "/{operation}", endpoint=pages_detail.operate, needs=WORK_ON_TASK, method="POST"),
+    PageRoute(path=SUBTASK + "/lines", endpoint=pages_detail.lines, needs=READ_TASK),
+    PageRoute(path=SUBTASK + "/log", endpoint=pages_detail.log_file, needs=READ_TASK),
     *(PageRoute(path=path, endpoint=pages.static, needs=ANYBODY) for path in pages.STATIC_FILES),
 )

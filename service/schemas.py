@@ -171,6 +171,22 @@ class PageQuery(Parameters):
         return Page(number=self.number, size=self.size)
 
 
+class DetailQuery(Parameters):
+    """The query of a task instance's page: which way it is shown, which subtask's log, which attempt of it."""
+
+    view: Literal["log", "flow"] = "log"
+    subtask: SpelledLong | None = None
+    attempt: SpelledLong | None = None
+    done: Literal["retry", "rollback", "skip", "cancel"] | None = None
+
+
+class LinesQuery(Parameters):
+    """Which rows of a subtask's log: behind `after`, before `until`."""
+
+    after: SpelledLong = 0
+    until: SpelledLong | None = None
+
+
 class AuditQuery(PageQuery):
     """The query of the record of what was changed."""
 

@@ -506,6 +506,11 @@ SELECT id, content FROM subtask_log
 WHERE subtask_id = %(subtask_id)s AND starts_with(content, '############{')
 ORDER BY id;
 
+-- name: last_words
+SELECT content FROM subtask_log
+WHERE subtask_id = %(subtask_id)s AND NOT starts_with(content, 'Set state for subtask: ')
+ORDER BY id DESC LIMIT 1;
+
 -- name: log_between
 SELECT id, content FROM subtask_log
 WHERE subtask_id = %(subtask_id)s AND id > %(after)s AND (%(until)s::bigint IS NULL OR id < %(until)s)

@@ -16,6 +16,11 @@ export function ask(form) {
   yes.textContent = form.querySelector("button").textContent.trim();
   yes.classList.toggle("danger", "danger" in form.dataset);
   dialog.returnValue = "";
-  dialog.addEventListener("close", () => dialog.returnValue === "yes" && form.submit(), { once: true });
+  // A copy: the page may have been brought up to date by the time of the answer.
+  const sent = form.cloneNode(true);
+  sent.hidden = true;
+  document.body.append(sent);
+  const decide = () => (dialog.returnValue === "yes" ? sent.submit() : sent.remove());
+  dialog.addEventListener("close", decide, { once: true });
   dialog.showModal();
 }

@@ -2,6 +2,7 @@
 import { localize } from "./times.js";
 
 const POLL = 2000; // milliseconds between two looks while nothing can be listened to
+const SLOWLY = 10_000; // milliseconds between two looks at what is under way elsewhere
 const REST = 250; // milliseconds between two fetches of a page, however much happens
 
 /** Calls `act` when asked to, one call at a time and at most one waiting. */
@@ -25,38 +26,49 @@ export function calmly(act, rest = 0) {
 }
 
 /**
- * Calls `changed` on any of the `names` events of `address`, and after each reconnect; polls where it cannot listen.
- * The browser reconnects by itself, with the id of the last event it got.
+ * Calls `handlers[name]` on each event `name` of `address`, and all of them whenever it listens again; polls where it
+ * cannot listen.
+ *
+ * A page that nobody sees listens to nothing: a browser has only a few connections for all of its tabs.
  */
-export function listen(address, names, changed) {
-  const source = new EventSource(address);
+export function listen(address, handlers) {
+  const everything = () => Object.values(handlers).forEach((handle) => handle());
+  let source = null;
   let timer = 0;
-  let opened = false;
-  for (const name of names) source.addEventListener(name, changed);
-  source.addEventListener("open", () => {
+
+  function start() {
+    source = new EventSource(address);
+    for (const [name, handle] of Object.entries(handlers)) source.addEventListener(name, handle);
+    source.addEventListener("open", () => {
+      stopPolling();
+      everything();
+    });
+    source.addEventListener("error", () => {
+      timer ||= setInterval(everything, POLL);
+      // The browser comes back by itself, but not after an answer that is no stream.
+      if (source?.readyState === EventSource.CLOSED) setTimeout(restart, 5 * POLL);
+    });
+  }
+
+  function stopPolling() {
     clearInterval(timer);
     timer = 0;
-    if (opened) changed();
-    opened = true;
-  });
-  source.addEventListener("error", () => {
-    timer ||= setInterval(changed, POLL);
-    // What the browser gave up on (an answer that is no stream) is tried anew.
-    if (source.readyState === EventSource.CLOSED) setTimeout(() => retry(), 5 * POLL);
-  });
-  let closed = false;
-  let next = null;
-  function retry() {
-    if (closed) return;
-    next = listen(address, names, changed);
-    clearInterval(timer);
   }
-  return () => {
-    closed = true;
-    clearInterval(timer);
-    source.close();
-    next?.();
-  };
+
+  function stop() {
+    source?.close();
+    source = null;
+    stopPolling();
+  }
+
+  function restart() {
+    stop();
+    if (!document.hidden) start();
+  }
+
+  document.addEventListener("visibilitychange", restart);
+  addEventListener("pagehide", stop);
+  restart();
 }
 
 /** The document at `address`, or null when it is not to be had now. Where it sends to the login page, so do we. */
@@ -78,7 +90,7 @@ export async function refresh() {
     const now = fresh.getElementById(part.id);
     if (now) exchange(part, now);
   }
-  document.dispatchEvent(new Event("refreshed"));
+  document.dispatchEvent(new CustomEvent("refreshed", { detail: fresh }));
 }
 
 function exchange(old, now) {
@@ -87,10 +99,10 @@ function exchange(old, now) {
   if (same(old, made)) return;
   const focused = old.contains(document.activeElement) ? document.activeElement.id : "";
   const open = [...old.querySelectorAll("details[open][id]")].map((details) => details.id);
-  const scrolled = [...old.querySelectorAll("[data-keep-scroll]")].map((box) => [box.id, box.scrollTop, box.scrollLeft]);
+  const top = old.scrollTop;
   old.replaceWith(made);
   for (const id of open) made.querySelector(`#${id}`)?.setAttribute("open", "");
-  for (const [id, top, left] of scrolled) made.querySelector(`#${id}`)?.scrollTo({ top, left, behavior: "instant" });
+  made.scrollTop = top;
   if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
 }
 
@@ -110,13 +122,20 @@ function same(old, made) {
 
 /** Starts whatever this page has that lives. */
 export function watch() {
-  const list = document.querySelector("[data-live-source]");
-  if (list) listen(list.dataset.liveSource, list.dataset.liveEvents?.split(" ") ?? ["task", "tasks", "change"], calmly(refresh, REST));
+  const part = document.querySelector("[data-live-source]");
+  const fresh = calmly(refresh, REST);
+  const said = () => document.dispatchEvent(new Event("said"));
+  if (part) {
+    const names = part.dataset.liveEvents.split(" ");
+    listen(part.dataset.liveSource, Object.fromEntries(names.map((name) => [name, name === "log" ? said : fresh])));
+  }
   const bubble = document.querySelector(".bubble");
   if (!bubble) return;
   const look = calmly(() => fill(bubble), REST);
   look();
-  if (!list) listen(bubble.dataset.events, ["task", "tasks", "change"], look);
+  // One stream a page: where the page has its own, that one or a slow clock looks after the bubble.
+  if (part) setInterval(() => document.hidden || look(), SLOWLY);
+  else listen(bubble.dataset.events, { tasks: look });
   document.addEventListener("refreshed", look);
 }
 

@@ -40,6 +40,7 @@ if (new URLSearchParams(location.search).has("done")) {
   kept.searchParams.delete("done");
   history.replaceState(null, "", kept);
 }
+if (document.body.dataset.address) history.replaceState(null, "", document.body.dataset.address);
 localize(document);
 setInterval(() => count(document), 1000);
 watch();

@@ -9,7 +9,7 @@ SERVICE = Path(__file__).parents[2] / "service"
 
 ORDER = [
     *("errors", "types", "settings", "sql"),
-    *("state", "template", "results", "verdict", "events", "document", "document_clusters"),
+    *("state", "template", "results", "verdict", "events", "document", "document_clusters", "graph"),
     *("masking", "signature", "permissions", "languages"),
     *("migrations", "embedded", "database", "unvault", "inventory", "secrets"),
     *("passwords", "users", "access_keys", "rekeying", "logins", "sessions", "audit"),
@@ -39,6 +39,7 @@ ORDER = [
         "pages",
         "pages_errors",
         "pages_login",
+        "pages_detail",
         "pages_tasks",
         "streams",
     ),

@@ -29,23 +29,24 @@ async def fill(resources: Resources) -> dict[str, int]:
     """The ids of task instances by what became of them."""
     ids = {}
     for host_id, what in enumerate(("done", "failed", "running", "canceling", "backing"), 1):
-        ids[what] = await _take_over(resources, host_id)
+        ids[what] = await take_over(resources, host_id)
     roles = [subtask.role for subtask in resources.template.subtasks]
-    await _advance(resources, ids["done"], roles)
-    await _advance(resources, ids["failed"], roles[:6], roles[6], FAILURE)
+    await advance(resources, ids["done"], roles)
+    await advance(resources, ids["failed"], roles[:6], roles[6], FAILURE)
     await operations.retry_task(resources, ids["failed"])
-    await _advance(resources, ids["failed"], [], roles[6], FAILURE)
-    await _advance(resources, ids["running"], roles[:4], running=roles[4])
-    await _advance(resources, ids["canceling"], roles[:5], running=roles[5])
-    subtasks = await _subtask_ids(resources, ids["canceling"])
+    await advance(resources, ids["failed"], [], roles[6], FAILURE)
+    await advance(resources, ids["running"], roles[:4], running=roles[4])
+    await advance(resources, ids["canceling"], roles[:5], running=roles[5])
+    subtasks = await subtask_ids(resources, ids["canceling"])
     await operations.cancel_subtask(resources, ids["canceling"], subtasks[5])
-    await _advance(resources, ids["backing"], roles[:8], roles[8], "The agent's configuration cannot be validated.")
+    await advance(resources, ids["backing"], roles[:8], roles[8], "The agent's configuration cannot be validated.")
     await operations.rollback_task(resources, ids["backing"])
-    await _advance(resources, ids["backing"], [roles[8], roles[7]], running=roles[6])
+    await advance(resources, ids["backing"], [roles[8], roles[7]], running=roles[6])
     return ids
 
 
-async def _take_over(resources: Resources, host_id: int) -> int:
+async def take_over(resources: Resources, host_id: int) -> int:
+    """Ask for the takeover of a host's proxy into OBProxy cluster 1; the id of the task instance."""
     admin = await users.find(resources.database, users.ADMIN)
     assert admin
     wanted = [HostRequest(host_id=host_id, sql_port=2883)]
@@ -53,9 +54,10 @@ async def _take_over(resources: Resources, host_id: int) -> int:
     return submitted[0][0].id
 
 
-async def _advance(
+async def advance(
     resources: Resources, task_id: int, done: Sequence[str], failed: str = "", message: str = "", *, running: str = ""
 ) -> None:
+    """Report a run: `done` roles have succeeded, then one has `failed` with a message, or one is `running`."""
     changes: list[Change] = []
     for role in done:
         changes += [Started(role=role), Logged(role=role, text=_said(role))]
@@ -72,7 +74,8 @@ def _said(role: str) -> str:
     return RAN.get(role, f"TASK [{role} : Look at the host]\nok: [odp-1] => nothing to do")
 
 
-async def _subtask_ids(resources: Resources, task_id: int) -> list[int]:
+async def subtask_ids(resources: Resources, task_id: int) -> list[int]:
+    """Ids of the subtasks in the order of the DAG."""
     async with resources.database.transaction() as connection:
         [(_, subtasks)] = await instances.by_ids(connection, [task_id])
     return [subtask.id for subtask in subtasks]

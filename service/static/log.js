@@ -1,0 +1,106 @@
+// A subtask's log: its lines as they come, a hundred thousand of them, followed only by who is at their end.
+
+const CHUNK = 500; // lines in one block, which the browser leaves out of its layout while it is not seen
+const SLACK = 40; // pixels from the end that still count as being there
+const SEPARATOR = /^#{12}\{\w+\}\{[^}]+\}#{12}$/;
+const LOOKS = [
+  [SEPARATOR, "run"],
+  [/^(fatal|failed|error|unreachable)\b|^[A-Z_]{4,}: /i, "bad"],
+  [/^changed:/, "changed"],
+  [/^ok:/, "ok"],
+  [/^(TASK|PLAY|RUNNING HANDLER)\b/, "play"],
+  [/^(skipping:|Set state for subtask: )/, "quiet"],
+];
+
+function look(text) {
+  return LOOKS.find(([pattern]) => pattern.test(text))?.[1] ?? "";
+}
+
+/** Shows the log that the element `box` names in its data, and more of it at each `more()`. */
+export class LogView {
+  constructor(box) {
+    this.box = box;
+    this.begin();
+  }
+
+  /** From the start, as the box names it now. */
+  begin() {
+    this.named = name(this.box);
+    this.after = Number(this.box.dataset.after);
+    this.count = 0;
+    this.chunk = null;
+    this.following = true;
+    this.asked = null;
+    this.box.replaceChildren();
+    this.box.onscroll = () => {
+      this.following = this.box.scrollTop + this.box.clientHeight >= this.box.scrollHeight - SLACK;
+    };
+  }
+
+  /** What the box is to show from now on; the same as before goes on. */
+  show(box) {
+    for (const key of ["lines", "after", "until", "empty"]) this.box.dataset[key] = box.dataset[key];
+    if (name(this.box) !== this.named) this.begin();
+  }
+
+  /** Fetches what has come since the last time; false when it could not. */
+  async more() {
+    const named = this.named;
+    const { lines, until } = this.box.dataset;
+    let full = true;
+    while (full) {
+      const address = `${lines}?after=${this.after}${until ? `&until=${until}` : ""}`;
+      const answer = await fetch(address).catch(() => null);
+      if (!answer?.ok || this.named !== named) return false;
+      const found = await answer.json();
+      if (this.named !== named) return false;
+      this.append(found.rows.flatMap(([, content]) => content.split("\n")));
+      this.after = found.next;
+      full = found.more;
+    }
+    if (!this.count) this.empty();
+    return true;
+  }
+
+  append(lines) {
+    if (!lines.length) return;
+    this.box.querySelector(".empty")?.remove();
+    const following = this.following;
+    for (const text of lines) {
+      if (this.count % CHUNK === 0) this.open();
+      const line = document.createElement("div");
+      line.className = `line ${look(text)}`;
+      line.textContent = text;
+      this.chunk.append(line);
+      this.count += 1;
+    }
+    if (following) this.end();
+  }
+
+  open() {
+    this.chunk = document.createElement("div");
+    this.chunk.className = "chunk";
+    this.chunk.style.counterReset = `line ${this.count}`;
+    this.chunk.style.containIntrinsicSize = `auto ${CHUNK * 1.35}rem`;
+    this.box.append(this.chunk);
+  }
+
+  /** To the end, twice: the first time the last block gets its true size. */
+  end() {
+    this.box.scrollTop = this.box.scrollHeight;
+    requestAnimationFrame(() => {
+      if (this.following) this.box.scrollTop = this.box.scrollHeight;
+    });
+  }
+
+  empty() {
+    const said = document.createElement("p");
+    said.className = "empty";
+    said.textContent = this.box.dataset.empty;
+    this.box.replaceChildren(said);
+  }
+}
+
+function name(box) {
+  return `${box.dataset.lines} ${box.dataset.after} ${box.dataset.until}`;
+}

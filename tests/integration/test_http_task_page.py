@@ -1,0 +1,229 @@
+"""The page of one task instance as a browser gets it: what it shows, what it lets a reader do, what it refuses."""
+
+import re
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+
+from service import instances, operations, users
+from service.permissions import Role
+from service.resources import Resources
+from service.types import SubtaskStatus, TaskStatus
+from tests.integration import staged
+from tests.integration.test_http_pages import PAGE, form_token, log_in
+
+MARKUP = "<script>alert(1)</script><b>&amp;"
+
+
+@pytest.fixture
+async def browser(app: Starlette) -> AsyncIterator[httpx.AsyncClient]:
+    """Anne's browser; she may work on tasks."""
+    await users.add(app.state.resources.database, "anne", "long enough", [Role.TASK_MANAGER])
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://service", headers=PAGE) as http:
+        await log_in(http, "long enough")
+        yield http
+
+
+@pytest.fixture
+def resources(app: Starlette) -> Resources:
+    """What the application works with."""
+    found: Resources = app.state.resources
+    return found
+
+
+async def failed_at(resources: Resources, position: int, message: str = "The disk is full.") -> int:
+    """A task instance that has failed at the subtask of this position, from 0."""
+    roles = [subtask.role for subtask in resources.template.subtasks]
+    task_id = await staged.take_over(resources, 1)
+    await staged.advance(resources, task_id, roles[:position], roles[position], message)
+    return task_id
+
+
+async def status_of(resources: Resources, task_id: int) -> TaskStatus:
+    task, _ = await instances.get(resources.database, task_id)
+    return task.status
+
+
+async def test_a_failure_is_shown_first_with_its_reason(browser: httpx.AsyncClient, resources: Resources) -> None:
+    task_id = await failed_at(resources, 6)
+    ids = await staged.subtask_ids(resources, task_id)
+
+    page = (await browser.get(f"/tasks/{task_id}")).text
+
+    assert f'data-subtask="{ids[6]}"' in page
+    assert "Failed at “Sync obproxy parameter”" in page
+    assert "TASK_FAILED: The disk is full." in page
+    assert [page.count(f'status-{status}"') > 0 for status in ("SUCCESSFUL", "FAILED", "PENDING")] == [True] * 3
+    assert "6/12" in page
+
+
+async def test_what_may_be_asked_is_what_the_document_says(browser: httpx.AsyncClient, resources: Resources) -> None:
+    task_id = await failed_at(resources, 2)
+    ids = await staged.subtask_ids(resources, task_id)
+    actions = re.compile(rf'action="/tasks/{task_id}/((?:subtasks/\d+/)?\w+)"')
+
+    failed = set(actions.findall((await browser.get(f"/tasks/{task_id}")).text))
+    await operations.retry_task(resources, task_id)
+    ready = set(actions.findall((await browser.get(f"/tasks/{task_id}")).text))
+    roles = [subtask.role for subtask in resources.template.subtasks]
+    await staged.advance(resources, task_id, [], running=roles[2])
+    running = set(actions.findall((await browser.get(f"/tasks/{task_id}")).text))
+
+    assert failed == {"retry", "rollback", f"subtasks/{ids[2]}/retry", f"subtasks/{ids[2]}/skip"}
+    assert ready == set()
+    assert running == {f"subtasks/{ids[2]}/cancel"}
+
+
+@pytest.mark.parametrize("word", ["retry", "rollback"])
+async def test_a_task_operation_is_done_and_said(browser: httpx.AsyncClient, resources: Resources, word: str) -> None:
+    task_id = await failed_at(resources, 2)
+
+    answer = await browser.post(f"/tasks/{task_id}/{word}", data={"form_token": await form_token(browser)})
+    page = await browser.get(answer.headers["location"])
+
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/tasks/{task_id}?done={word}")
+    assert {"retry": "It runs again.", "rollback": "The rollback has been asked for."}[word] in page.text
+    assert await status_of(resources, task_id) is TaskStatus.RUNNING
+
+
+@pytest.mark.parametrize("word", ["retry", "skip"])
+async def test_a_subtask_operation_is_done(browser: httpx.AsyncClient, resources: Resources, word: str) -> None:
+    task_id = await failed_at(resources, 2)
+    subtask = (await staged.subtask_ids(resources, task_id))[2]
+    token = await form_token(browser)
+
+    answer = await browser.post(f"/tasks/{task_id}/subtasks/{subtask}/{word}", data={"form_token": token})
+
+    assert answer.status_code == 303
+    assert await status_of(resources, task_id) is TaskStatus.RUNNING
+
+
+async def test_canceling_is_asked_for_and_has_its_own_word(browser: httpx.AsyncClient, resources: Resources) -> None:
+    roles = [subtask.role for subtask in resources.template.subtasks]
+    task_id = await staged.take_over(resources, 1)
+    await staged.advance(resources, task_id, [], running=roles[0])
+    subtask = (await staged.subtask_ids(resources, task_id))[0]
+    token = await form_token(browser)
+
+    await browser.post(f"/tasks/{task_id}/subtasks/{subtask}/cancel", data={"form_token": token})
+    page = (await browser.get(f"/tasks/{task_id}")).text
+
+    _, subtasks = await instances.get(resources.database, task_id)
+    assert subtasks[0].status is SubtaskStatus.CANCELING
+    assert "Canceling" in page
+
+
+async def test_what_is_refused_is_said_on_the_page_and_changes_nothing(
+    browser: httpx.AsyncClient, resources: Resources
+) -> None:
+    task_id = await staged.take_over(resources, 1)
+
+    answer = await browser.post(f"/tasks/{task_id}/retry", data={"form_token": await form_token(browser)})
+
+    assert answer.status_code == 400
+    assert f"Task instance {task_id} is RUNNING; RETRY needs it to be FAILED." in answer.text
+    assert f'data-address="/tasks/{task_id}"' in answer.text
+
+
+async def test_what_is_not_there(browser: httpx.AsyncClient, resources: Resources) -> None:
+    task_id = await failed_at(resources, 2)
+    token = await form_token(browser)
+
+    for method, path in (
+        ("GET", "/tasks/999"),
+        ("GET", f"/tasks/{task_id}?subtask=999"),
+        ("GET", f"/tasks/{task_id}/subtasks/999/lines"),
+        ("GET", f"/tasks/{task_id}/subtasks/999/log"),
+        ("POST", "/tasks/999/retry"),
+        ("POST", f"/tasks/{task_id}/skip"),
+        ("POST", f"/tasks/{task_id}/subtasks/999/skip"),
+        ("POST", f"/tasks/{task_id}/subtasks/999/rollback"),
+    ):
+        answer = await browser.request(method, path, data={"form_token": token} if method == "POST" else None)
+        assert answer.status_code == 404, path
+    assert (await browser.get(f"/tasks/{task_id}?view=other")).status_code == 400
+    assert (await browser.get("/tasks/x")).status_code == 400
+
+
+async def test_who_only_looks_gets_no_buttons(browser: httpx.AsyncClient, resources: Resources) -> None:
+    task_id = await failed_at(resources, 2)
+    await users.add(resources.database, "vera", "long enough", [Role.TASK_VIEWER])
+    await log_in(browser, "long enough", name="vera")
+    token = await form_token(browser)
+
+    page = (await browser.get(f"/tasks/{task_id}")).text
+    tried = await browser.post(f"/tasks/{task_id}/retry", data={"form_token": token})
+
+    assert 'action="/tasks/' not in page
+    assert "downloadDiagnosis" in page
+    assert tried.status_code == 403
+    assert await status_of(resources, task_id) is TaskStatus.FAILED
+
+
+async def test_the_flow_is_drawn_for_every_width(browser: httpx.AsyncClient, resources: Resources) -> None:
+    task_id = await failed_at(resources, 2)
+
+    page = (await browser.get(f"/tasks/{task_id}?view=flow")).text
+
+    assert page.count('<svg class="drawing') == 3
+    assert page.count('class="edge ') == 3 * 11
+    assert page.count('class="box ') == 3 * 12
+    assert page.count('selected"') == 3
+
+
+async def test_attempts_are_apart_the_newest_first(browser: httpx.AsyncClient, resources: Resources) -> None:
+    task_id = await failed_at(resources, 2, "first")
+    subtask = (await staged.subtask_ids(resources, task_id))[2]
+    roles = [subtask.role for subtask in resources.template.subtasks]
+    for number in range(4):
+        await operations.retry_task(resources, task_id)
+        await staged.advance(resources, task_id, [], roles[2], f"again {number}")
+    attempts = await instances.attempts(resources.database, subtask)
+
+    page = (await browser.get(f"/tasks/{task_id}")).text
+    said = []
+    for attempt in attempts:
+        query = f"after={attempt.after}" + (f"&until={attempt.until}" if attempt.until else "")
+        rows = (await browser.get(f"/tasks/{task_id}/subtasks/{subtask}/lines?{query}")).json()["rows"]
+        said.append("\n".join(text for _, text in rows))
+
+    assert [attempt.operation for attempt in attempts] == ["RETRY"] * 4 + ["EXECUTE"]
+    assert "2 older" in page and "\u00d75" in page
+    for text, message in zip(said, ["again 3", "again 2", "again 1", "again 0", "first"], strict=True):
+        assert re.findall("again \\d|first", text) == [message]
+    whole = (await browser.get(f"/tasks/{task_id}/subtasks/{subtask}/log")).text
+    assert whole.rstrip("\n") == "\n".join(reversed(said))
+
+
+async def test_lines_come_in_pieces_without_a_gap(
+    browser: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.pages_detail.LINES_AT_ONCE", 2)
+    task_id = await failed_at(resources, 0)
+    subtask = (await staged.subtask_ids(resources, task_id))[0]
+    rows: list[list[object]] = []
+    after, more = 0, True
+    while more:
+        piece = (await browser.get(f"/tasks/{task_id}/subtasks/{subtask}/lines?after={after}")).json()
+        rows += piece["rows"]
+        after, more = piece["next"], piece["more"]
+
+    text, last = await instances.log(resources.database, task_id, subtask)
+    assert "\n".join(str(content) for _, content in rows) == text
+    assert after == last and len(rows) > 2
+
+
+async def test_markup_from_a_host_stays_text(browser: httpx.AsyncClient, resources: Resources) -> None:
+    task_id = await failed_at(resources, 2, MARKUP)
+    async with resources.database.transaction() as connection:
+        await connection.execute("UPDATE task_instance SET host_name = %s", [MARKUP])
+        await connection.execute("UPDATE subtask_instance SET name = %s, description = %s", [MARKUP, MARKUP + "2"])
+
+    pages = [await browser.get(path) for path in ("/tasks", f"/tasks/{task_id}", f"/tasks/{task_id}?view=flow")]
+
+    for page in pages:
+        assert page.status_code == 200
+        assert "alert(1)" in page.text and "<script>alert" not in page.text

@@ -1,0 +1,90 @@
+"""Where the boxes of a drawn DAG stand, and that the arrows lead from box to box."""
+
+import re
+from collections.abc import Sequence
+
+import pytest
+
+from service import graph
+from service.types import Subtask
+from tests.unit.records import subtask
+
+
+def dag(*upstreams: Sequence[int]) -> list[Subtask]:
+    """A DAG by each subtask's upstreams; ids count from 1."""
+    return [subtask(id=number, upstreams=tuple(above)) for number, above in enumerate(upstreams, 1)]
+
+
+CHAIN = dag((), *((number,) for number in range(1, 12)))
+DIAMOND = dag((), (1,), (1,), (2, 3))
+
+
+@pytest.mark.parametrize("columns", [1, 2, 4, 6, 12, 20])
+@pytest.mark.parametrize("subtasks", [CHAIN, DIAMOND, dag(())], ids=["chain", "diamond", "one"])
+def test_no_box_touches_another_and_all_are_inside(subtasks: list[Subtask], columns: int) -> None:
+    drawing = graph.draw(subtasks, columns)
+
+    assert [box.subtask.id for box in drawing.boxes] == [subtask.id for subtask in subtasks]
+    for index, box in enumerate(drawing.boxes):
+        assert 0 <= box.x <= drawing.width - graph.WIDTH and 0 <= box.y <= drawing.height - graph.HEIGHT
+        for other in drawing.boxes[index + 1 :]:
+            beside = abs(box.x - other.x) >= graph.WIDTH + graph.ACROSS
+            assert beside or abs(box.y - other.y) >= graph.HEIGHT + graph.DOWN
+
+
+def test_a_chain_goes_to_the_right_then_down_and_back() -> None:
+    boxes = graph.draw(CHAIN, 4).boxes
+
+    assert [box.x for box in boxes[:4]] == sorted(box.x for box in boxes[:4])
+    assert [box.x for box in boxes[4:8]] == sorted((box.x for box in boxes[4:8]), reverse=True)
+    assert boxes[3].x == boxes[4].x and boxes[7].x == boxes[8].x
+    assert boxes[0].y < boxes[4].y < boxes[8].y
+
+
+def test_a_row_that_is_not_full_goes_on_where_the_last_one_ended() -> None:
+    boxes = graph.draw(CHAIN[:6], 4).boxes
+
+    assert boxes[4].x == boxes[3].x
+    assert boxes[5].x == boxes[2].x
+
+
+@pytest.mark.parametrize("columns", [1, 4])
+def test_arrows_lead_from_box_to_box(columns: int) -> None:
+    drawing = graph.draw(CHAIN, columns)
+    boxes = {box.subtask.id: box for box in drawing.boxes}
+
+    assert [edge.target.id for edge in drawing.edges] == list(range(2, 13))
+    for edge in drawing.edges:
+        source, target = boxes[edge.target.id - 1], boxes[edge.target.id]
+        start, tip = points(edge.line)[0], tip_of(edge.head)
+        assert on_border(source, start)
+        assert on_border(target, tip)
+
+
+def test_branches_stand_beside_each_other_between_fork_and_join() -> None:
+    drawing = graph.draw(DIAMOND, 4)
+    fork, left, right, join = drawing.boxes
+
+    assert fork.x < left.x == right.x < join.x
+    assert left.y < fork.y == join.y < right.y
+    assert len(drawing.edges) == 4
+    assert [len(layer) for layer in graph.layers_of(DIAMOND)] == [1, 2, 1]
+
+
+def points(path: str) -> list[tuple[int, int]]:
+    numbers = [int(number) for number in re.findall(r"-?\d+", path)]
+    return list(zip(numbers[::2], numbers[1::2], strict=False))
+
+
+def tip_of(head: str) -> tuple[int, int]:
+    """`M x y, h or v 10, l dx dy`: where the triangle points to."""
+    found = re.fullmatch(r"M(-?\d+) (-?\d+)([hv])10l(-?\d+) (-?\d+)z", head)
+    assert found
+    x, y, way, dx, dy = int(found[1]), int(found[2]), found[3], int(found[4]), int(found[5])
+    return (x + 10 + dx if way == "h" else x + dx), (y + dy if way == "h" else y + 10 + dy)
+
+
+def on_border(box: graph.Box, point: tuple[int, int]) -> bool:
+    x, y = point[0] - box.x, point[1] - box.y
+    across = x in (0, graph.WIDTH) and y == graph.HEIGHT // 2
+    return across or (y in (0, graph.HEIGHT) and x == graph.WIDTH // 2)
