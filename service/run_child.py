@@ -5,6 +5,7 @@ wrong in one run can touch another. What it must watch out for: facts/ansible-ru
 """
 
 import os
+import resource
 import shutil
 import threading
 import time
@@ -24,6 +25,9 @@ from service.processes import adopt_orphans, end_children
 
 LAST_LINES = 4096  # characters of the run's output that go with its end
 POLL = 0.2  # seconds; ansible-runner's own default of 5 delays the end of a run
+
+MEMORY = 768 * 2**20  # bytes of its own that a process of a run may have: a host can answer without end
+FILE = 64 * 2**20  # bytes of a file that it may write; on a tmpfs that is memory too
 
 LEASE = 20.0  # seconds a run goes on without hearing that it still is its worker's
 
@@ -52,6 +56,8 @@ def main(spec: RunSpec, pipe: Connection) -> None:
     os.umask(0o077)
     os.environ.clear()
     os.environ.update(spec.environment)
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (FILE, FILE))
     adopt_orphans()
     canceled = threading.Event()
     outbox: Outbox = SimpleQueue()

@@ -56,6 +56,8 @@ def test_a_running_process_follows_the_file(tmp_path: Path) -> None:
     with pytest.raises(DecryptionFailed):
         running.decrypt(before)
     assert [path.name for path in tmp_path.iterdir()] == ["secret-key"]
+    file.unlink()
+    assert running.decrypt(after) == NEEDLE, "it goes on with what it knows"
 
 
 def test_a_bad_key_names_the_setting_and_not_itself() -> None:

@@ -5,19 +5,29 @@ statements (facts/obproxy.md 4.5, facts/obproxy-observed.md "Clients").
 """
 
 import socket
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pymysql
+import pymysql.connections
 import pymysql.cursors
 
 from .values import Difference, alter_statement, same
 
 ANSWER_SECONDS = 30  # OBProxy's own limit for internal commands (facts/obproxy.md 4.6)
+ANSWERS_LIMIT = 32 * 1024 * 1024  # bytes of all answers in one session; three hundred parameters are 0.1 MB
 _ACCESS_DENIED = 1045
+_NO_SUCH_LOGIN = 2059
+_NATIVE = "mysql_native_password"
 _ENTRY_NOT_EXIST = 4018
 Opener = Callable[[], socket.socket]
+
+if TYPE_CHECKING:
+    _Base = pymysql.connections.Connection[pymysql.cursors.DictCursor]
+else:
+    _Base = pymysql.Connection  # generic in its type description only
 
 
 class SqlError(Exception):
@@ -43,15 +53,43 @@ def _translated() -> Any:
         raise kind(code if isinstance(code, int) else 2013, str(text or code)) from error
     except OSError as error:
         raise SqlError(2013, f"the connection broke: {error}") from error
+    except (AssertionError, LookupError, RuntimeError, TypeError, ValueError, struct.error) as error:
+        # What PyMySQL raises where a server says what none would, such as a wish for a file of ours.
+        raise SqlError(2027, f"it does not speak the protocol ({type(error).__name__})") from None
+
+
+class _Connection(_Base):
+    """One whose other end may be anybody: it gets no password, but an answer to its challenge, and has only so much to
+    say. PyMySQL would send the password itself to a server that asks for it by mysql_clear_password or dialog, or
+    encrypted with a key of the server's by two others.
+    """
+
+    _left = ANSWERS_LIMIT
+
+    def _get_server_information(self) -> None:
+        super()._get_server_information()  # type: ignore[misc]
+        self._auth_plugin_name = _NATIVE
+
+    def _process_auth(self, plugin_name: bytes, *arguments: Any) -> Any:
+        if plugin_name != _NATIVE.encode():
+            raise pymysql.err.OperationalError(_NO_SUCH_LOGIN, "it wants a login that would give the password away")
+        return super()._process_auth(plugin_name, *arguments)  # type: ignore[misc]
+
+    def _read_bytes(self, count: int) -> bytes:
+        self._left -= count
+        if self._left < 0:
+            self._force_close()  # type: ignore[attr-defined]
+            raise pymysql.err.OperationalError(2013, f"it has answered more than {ANSWERS_LIMIT} bytes")
+        return bytes(super()._read_bytes(count))  # type: ignore[misc]
 
 
 class Session:
     """One login as root@proxysys; a context manager that closes it."""
 
     def __init__(self, channel: socket.socket, password: str) -> None:
-        self._connection = pymysql.Connection(
+        self._connection = _Connection(
             user="root@proxysys",
-            password=password,
+            password=password.encode(),  # PyMySQL would take text for latin-1; an ALTER carries it in UTF-8
             charset="utf8mb4",
             read_timeout=ANSWER_SECONDS,
             write_timeout=ANSWER_SECONDS,

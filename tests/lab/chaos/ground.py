@@ -31,7 +31,7 @@ class Part:
         self.log = directory / f"{name}.log"
         self._command = [*prefix, sys.executable, "-m", "service", command]
         values = {"data_dir": str(directory / name), **settings}
-        self._environment = {**os.environ, **{f"TAKEOVER_{key.upper()}": value for key, value in values.items()}}
+        self.environment = {**os.environ, **{f"TAKEOVER_{key.upper()}": value for key, value in values.items()}}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -46,7 +46,7 @@ class Part:
     def start(self) -> None:
         with self.log.open("ab") as file:
             self._process = subprocess.Popen(
-                self._command, env=self._environment, cwd=PROJECT,
+                self._command, env=self.environment, cwd=PROJECT,
                 stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
 

@@ -87,9 +87,9 @@ class Subject:
         if self.moment == CANCEL:
             self._paused = True
             self.host.pause()  # the host's answer to what is left keeps it CANCELING for some seconds
-            self._cancel()
+            self.cancel()
         if self.moment == ROLLBACK:
-            self._cancel()
+            self.cancel()
             self.wait_for_end()
             self.holds.release(self.host)
             self.holds.at(self.host, "prepare_create_obproxy")
@@ -157,7 +157,7 @@ class Subject:
             assert time.monotonic() < deadline, document
             time.sleep(0.1)
 
-    def _cancel(self) -> None:
+    def cancel(self) -> None:
         running = [s for s in self.client.task(self.task_id)["subtasks"] if s["status"] == "RUNNING"]
         self.client.control("cancel", self.task_id, running[0]["id"])
 

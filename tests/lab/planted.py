@@ -1,0 +1,126 @@
+"""Secrets that can be told from everything else, and looking for them wherever this machine can be looked at."""
+
+import base64
+import hashlib
+import json
+import os
+import re
+import secrets
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import quote
+
+import psutil
+import psycopg
+from psycopg import sql
+
+_SYSTEM = ("pg_catalog", "information_schema")
+PAUSE = 0.02  # seconds between two looks at all processes
+
+
+def plant(purpose: str) -> str:
+    """A secret of this test alone; its characters are spelled in several ways, and an OBProxy can take it."""
+    return f"Planted-{purpose}-{secrets.token_hex(6)}é#&1"
+
+
+class Searcher:
+    """Finds any of some secrets in bytes, by `name=secret`, whatever way they are spelled."""
+
+    def __init__(self, **planted: str) -> None:
+        forms = {form: name for name, secret in planted.items() for form in _forms(secret)}
+        self._names = forms
+        self._pattern = re.compile(b"|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True)))
+
+    def find(self, content: bytes) -> set[str]:
+        """The names of the secrets in it."""
+        return {self._names[found] for found in self._pattern.findall(content)}
+
+    def within(self, *places: Path, leaving_out: Iterable[str] = ()) -> dict[str, set[str]]:
+        """Files below some places, of whatever kind, that have one in them or in their names."""
+        told: dict[str, set[str]] = {}
+        for path in _files(places, set(leaving_out)):
+            with suppress(OSError):
+                found = self.find(str(path).encode(errors="surrogateescape"))
+                found |= self.find(path.read_bytes()) if path.is_file() and not path.is_symlink() else set()
+                if found:
+                    told[str(path)] = found
+        return told
+
+    def in_database(self, url: str) -> tuple[dict[str, set[str]], int]:
+        """The same of tables, looked at row by row with all columns as text; and how many rows those were."""
+        told: dict[str, set[str]] = {}
+        count = 0
+        with psycopg.connect(url) as connection:
+            names = connection.execute("SELECT schemaname, tablename FROM pg_tables").fetchall()
+            for name in (sql.Identifier(*name) for name in names if name[0] not in _SYSTEM):
+                for (row,) in connection.execute(sql.SQL("SELECT t::text FROM {} t").format(name)):
+                    count += 1
+                    if found := self.find(row.encode()):
+                        told[f"{name.as_string()}: {row[:200]}"] = found
+        return told, count
+
+
+def _forms(secret: str) -> Iterator[bytes]:
+    raw = secret.encode()
+    yield from {raw, json.dumps(secret)[1:-1].encode(), quote(secret, safe="").encode(), raw.hex().encode()}
+    yield hashlib.sha1(raw, usedforsecurity=False).hexdigest().encode()
+    for offset in range(3):  # whatever stands before it; the ends are another's too
+        encoded = base64.b64encode(b"\0" * offset + raw + b"\0" * 3)
+        yield encoded[4 if offset else 0 : 4 * ((offset + len(raw)) // 3)]
+
+
+def _files(places: Sequence[Path], leaving_out: set[str]) -> Iterator[Path]:
+    for place in places:
+        for directory, directories, names in os.walk(place):
+            directories[:] = [name for name in directories if name not in leaving_out]
+            yield from (Path(directory) / name for name in [*names, *directories] if name not in leaving_out)
+
+
+class Watcher:
+    """Looks at the command line and the environment of every process of this machine, lab hosts' included, all the
+    time. `own` are environments in which somebody has set one on purpose."""
+
+    def __init__(self, searcher: Searcher, own: Iterable[int] = ()) -> None:
+        self.found: dict[str, set[str]] = {}
+        self.rounds = 0
+        self.own = {os.getpid(), *own}
+        self._searcher = searcher
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._over.wait(PAUSE):
+            self.rounds += 1
+            for process in psutil.process_iter():
+                with suppress(psutil.Error, OSError):  # it has ended meanwhile
+                    self._look(process)
+
+    def _look(self, process: psutil.Process) -> None:
+        directory = Path(f"/proc/{process.pid}")
+        line = (directory / "cmdline").read_bytes()
+        contents = {"command line": line}
+        if not self._is_own(process, line):
+            contents["environment"] = (directory / "environ").read_bytes()
+        for kind, content in contents.items():
+            if names := self._searcher.find(content):
+                shown = line.replace(b"\0", b" ")[:200].decode(errors="replace")
+                self.found.setdefault(f"{kind} of {process.pid}: {shown}", set()).update(names)
+
+    def _is_own(self, process: psutil.Process, line: bytes) -> bool:
+        """One of them, or what it has just forked: until that executes something, it shows the same."""
+        parent = process.ppid()
+        return process.pid in self.own or (parent in self.own and line == Path(f"/proc/{parent}/cmdline").read_bytes())

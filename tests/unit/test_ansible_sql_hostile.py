@@ -1,0 +1,153 @@
+"""At the other end of an SQL session may be anybody: it gets no password, no file, and not all our memory."""
+
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from obproxy_takeover import sql
+from obproxy_takeover.sql import Session, SqlError
+
+PASSWORD = "Needle#1é"
+GREETING = b"\x0a5.6.25\0" + struct.pack("<I", 7) + b"a" * 8 + b"\0" + struct.pack("<H", 0xF7DF)
+GREETING += b"\x2d\x02\x00" + struct.pack("<H", 0x9F) + b"\x15" + b"\0" * 10 + b"b" * 12 + b"\0"
+OK = b"\0\0\0\x02\0\0\0"
+NATIVE = b"mysql_native_password\0"
+COLUMN = b"\x03def\0\0\0\x04info\0\x0c" + struct.pack("<HIBHB", 45, 4096, 253, 0, 0) + b"\0\0"
+END = b"\xfe\0\0\x02\0"
+
+
+class Server:
+    """Says what it likes, and keeps what it is told."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self.channel = channel
+        self.heard = b""
+        self._sequence = 0
+
+    def say(self, payload: bytes) -> None:
+        self.channel.sendall(struct.pack("<I", len(payload))[:3] + bytes([self._sequence % 256]) + payload)
+        self._sequence += 1
+
+    def hear(self) -> None:
+        heard = self.channel.recv(65536)
+        self.heard += heard
+        self._sequence = heard[3] + 1 if len(heard) > 3 else 0
+
+    def let_in(self) -> None:
+        self.say(GREETING + NATIVE)
+        self.hear()
+        while b"SHOW" not in self.heard:
+            self.say(OK)
+            self.hear()
+
+
+@contextmanager
+def played(script: Callable[[Server], None]) -> Iterator[tuple[socket.socket, Server]]:
+    """The client's end of a connection to a server that follows `script`."""
+    here, there = socket.socketpair()
+    server = Server(there)
+
+    def play() -> None:
+        with suppress(OSError):  # the client has had enough
+            script(server)
+
+    thread = threading.Thread(target=play)
+    thread.start()
+    try:
+        yield here, server
+    finally:
+        here.close()
+        with suppress(OSError):  # it is already
+            there.shutdown(socket.SHUT_RDWR)
+        thread.join()
+        there.close()
+
+
+@pytest.mark.parametrize(
+    "plugin", ["mysql_clear_password", "dialog", "sha256_password", "caching_sha2_password", "client_ed25519", "x"]
+)
+def test_no_other_login_than_the_challenge(plugin: str) -> None:
+    def switch(server: Server) -> None:
+        server.say(GREETING + NATIVE)
+        server.hear()
+        server.say(b"\xfe" + plugin.encode() + b"\0" + b"\x01Password: ")
+        server.hear()
+
+    with played(switch) as (channel, server), pytest.raises(SqlError, match="give the password away"):
+        Session(channel, PASSWORD)
+
+    assert server.heard and PASSWORD.encode() not in server.heard and PASSWORD.encode("latin-1") not in server.heard
+
+
+@pytest.mark.parametrize("plugin", ["mysql_clear_password", "sha256_password", "caching_sha2_password"])
+def test_nor_when_the_greeting_asks_for_it(plugin: str) -> None:
+    def greet(server: Server) -> None:
+        server.say(GREETING + plugin.encode() + b"\0")
+        server.hear()
+        server.say(b"\x01\x04")  # now in full
+        server.hear()
+
+    with played(greet) as (channel, server), pytest.raises(SqlError):
+        Session(channel, PASSWORD)
+
+    assert NATIVE in server.heard and PASSWORD.encode() not in server.heard
+
+
+def test_no_file_of_ours(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("Needle#2")
+
+    def ask_for_it(server: Server) -> None:
+        server.let_in()
+        server.say(b"\xfb" + str(file).encode())
+        server.hear()
+
+    with played(ask_for_it) as (channel, server):
+        with Session(channel, PASSWORD) as session, pytest.raises(SqlError, match="does not speak the protocol"):
+            session.rows("SHOW PROXYCONFIG")
+
+    assert b"Needle#2" not in server.heard
+
+
+@pytest.mark.parametrize("rows", ["endless rows", "one endless row"])
+def test_only_so_much(monkeypatch: pytest.MonkeyPatch, rows: str) -> None:
+    monkeypatch.setattr(sql._Connection, "_left", 1_000_000)
+    said = 0
+
+    def go_on(server: Server) -> None:
+        nonlocal said
+        server.let_in()
+        for payload in (b"\x01", COLUMN, END):
+            server.say(payload)
+        while True:
+            if rows == "endless rows":
+                server.say(b"\xfc" + struct.pack("<H", 40_000) + b"x" * 40_000)
+            else:
+                server.channel.sendall(b"\xff\xff\xff" + b"\x04" + b"x" * 0xFFFFFF)
+            said += 40_000
+
+    with played(go_on) as (channel, _):
+        with Session(channel, PASSWORD) as session, pytest.raises(SqlError, match="has answered more than"):
+            session.rows("SHOW PROXYCONFIG")
+
+    assert said < 3_000_000
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"\xff", b"\xff\x01", b"\xfe", b"\x01\x00", b"\xfd\xff\xff\xff", b"\xfc", b"\x05", b"\xff" * 300, b"\0" * 99],
+    ids=repr,
+)
+def test_bytes_that_are_no_answer_are_an_error_like_others(answer: bytes) -> None:
+    def babble(server: Server) -> None:
+        server.let_in()
+        server.say(answer)
+        server.channel.shutdown(socket.SHUT_WR)
+
+    with played(babble) as (channel, _):
+        with Session(channel, PASSWORD) as session, suppress(SqlError):
+            session.rows("SHOW PROXYCONFIG")
