@@ -1,6 +1,13 @@
-"""`python -m service`. Imports nothing by itself: the processes of runs import it again (multiprocessing does that)."""
+"""`python -m service`, and `obproxy-takeover`. Imports nothing by itself: the processes of runs import it again
+(multiprocessing does that)."""
 
-if __name__ == "__main__":
+
+def main() -> None:
+    """Run the command line."""
     from service.cli import run
 
     run()
+
+
+if __name__ == "__main__":
+    main()

@@ -14,7 +14,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from service.errors import SettingsInvalid
 
 PREFIX = "TAKEOVER_"
-PROJECT = Path(__file__).resolve().parent.parent
+_SHIPPED = Path(__file__).resolve().parent / "project"  # where the wheel has playbooks, roles, inventory, ansible.cfg
+PROJECT = _SHIPPED if _SHIPPED.is_dir() else _SHIPPED.parent.parent
 
 
 def _with_certificate(key: Path | None, info: ValidationInfo) -> Path | None:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from service.client import Client
 
 from .errors import LabError
 
+PROGRAM = (sys.executable, "-m", "service")
 START_DEADLINE = 60.0  # seconds until the service must answer
 STOP_DEADLINE = 30.0  # seconds until it must have stopped
 
@@ -42,7 +43,9 @@ class Service:
 
 
 @contextlib.contextmanager
-def running(directory: Path, inventory: Path, *, port: int = 0, **settings: str) -> Iterator[Service]:
+def running(
+    directory: Path, inventory: Path, *, port: int = 0, program: Sequence[str] = PROGRAM, **settings: str
+) -> Iterator[Service]:
     """Start the service with its data and log below `directory`, at `port` if that is free; stop it at the end.
 
     `settings` are more of its settings, without their prefix. Raises LabError with its log when it does not answer.
@@ -54,7 +57,7 @@ def running(directory: Path, inventory: Path, *, port: int = 0, **settings: str)
     with log.open("a") as file:
         # In a session of its own: Ctrl-C is for whoever started it, who then stops the service in order.
         process = subprocess.Popen(
-            [sys.executable, "-m", "service", "serve"],
+            [*program, "serve"],
             env=environment,
             stdout=file,
             stderr=subprocess.STDOUT,

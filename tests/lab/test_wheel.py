@@ -1,0 +1,94 @@
+"""The wheel: built and installed without a network, it takes a host over from a directory that is no checkout."""
+
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from service import template
+from service.settings import PROJECT
+
+from . import Lab
+from .fixtures import StartHost
+from .service import running
+
+DEADLINE = 120  # seconds
+OFFLINE = ("--no-deps", "--no-index", "--disable-pip-version-check", "--quiet")
+NOT_SHIPPED = {"molecule", "__pycache__"}
+
+
+def _run(*command: str | Path, cwd: Path) -> str:
+    ended = subprocess.run([*map(str, command)], cwd=cwd, capture_output=True, text=True, timeout=DEADLINE)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a virtual environment with the wheel, and with what it depends on from this one."""
+    directory = tmp_path_factory.mktemp("wheel")
+    _run(
+        *(sys.executable, "-m", "pip", "wheel", *OFFLINE, "--no-build-isolation", "--wheel-dir", directory, "."),
+        cwd=PROJECT,
+    )
+    (wheel,) = directory.glob("*.whl")
+    environment = directory / "environment"
+    _run(sys.executable, "-m", "venv", "--without-pip", environment, cwd=directory)
+    (packages,) = environment.glob("lib/python*/site-packages")
+    (dependencies,) = (path for path in sys.path if path.endswith("site-packages"))
+    (packages / "dependencies.pth").write_text(f"{dependencies}\n")
+    for program in Path(sys.executable).parent.glob("ansible*"):  # as pip puts those of dependencies
+        (environment / "bin" / program.name).symlink_to(program)
+    python = environment / "bin" / "python"
+    _run(sys.executable, "-m", "pip", "--python", python, "install", *OFFLINE, wheel, cwd=directory)
+    return environment
+
+
+def _shipped(installed: Path) -> Path:
+    (directory,) = installed.glob("lib/python*/site-packages/service/project")
+    return directory
+
+
+def test_it_carries_what_the_service_needs(installed: Path, tmp_path: Path) -> None:
+    told = _run(
+        installed / "bin" / "python", "-c", "from service.settings import PROJECT; print(PROJECT)", cwd=tmp_path
+    )
+    assert Path(told.strip()) == _shipped(installed).resolve()
+    assert template.load(_shipped(installed)).subtasks == template.load(PROJECT).subtasks
+
+
+@pytest.mark.parametrize("tree", ["service", "playbooks", "roles", "inventory"])
+def test_nothing_is_missing_and_no_tests_are_in_it(installed: Path, tree: str) -> None:
+    def files(root: Path) -> set[Path]:
+        found = (path.relative_to(root) for path in root.rglob("*") if path.is_file())
+        return {path for path in found if not NOT_SHIPPED & set(path.parts) and path.parts[0] != "project"}
+
+    there = _shipped(installed).parent if tree == "service" else _shipped(installed) / tree
+    assert files(there) == files(PROJECT / tree)
+    assert not [path for path in there.rglob("molecule")]
+
+
+def test_the_inventory_in_it_is_read_by_default(installed: Path, tmp_path: Path) -> None:
+    listed = _run(
+        installed / "bin" / "python",
+        "-c",
+        "import asyncio; from service.inventory import read; from service.settings import Settings; "
+        "print(sorted(asyncio.run(read(Settings().inventory)).clusters))",
+        cwd=tmp_path,
+    )
+    assert listed.strip() != "[]"
+
+
+def test_it_takes_a_host_over(installed: Path, lab: Lab, lab_host: StartHost, tmp_path: Path) -> None:
+    host = lab_host()
+    program = (str(installed / "bin" / "obproxy-takeover"),)
+    with running(tmp_path, lab.inventory, program=program) as service, service.client() as client:
+        assert b"</html>" in urllib.request.urlopen(f"{service.url}/login").read()  # noqa: S310
+        (accepted,) = client.take_over(1, [{"hostId": host.host_id, "sqlPort": host.sql_port}])
+        deadline = time.monotonic() + DEADLINE
+        for (document,) in client.watch([accepted["id"]]):
+            assert time.monotonic() < deadline, document
+        assert document["status"] == "SUCCESSFUL", service.log.read_text()
