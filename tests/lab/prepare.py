@@ -21,6 +21,7 @@ PROGRAMS = {
     "newuidmap": "uidmap",
     "debootstrap": "debootstrap",
     "ssh-keygen": "openssh-client",
+    "chromium": "chromium",
 }
 HELPERS = {"netavark": "netavark", "aardvark-dns": "aardvark-dns"}
 _HELPER_FOLDERS = ("/usr/lib/podman", "/usr/libexec/podman", "/usr/local/libexec/podman")

@@ -1,0 +1,43 @@
+"""One browser for the session; one service on the lab's inventory for a module; visitors who are logged in."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, StorageState, sync_playwright
+
+from tests.browser.visitor import ARGUMENTS, CHROMIUM, Visitor, visiting
+from tests.lab import Lab
+from tests.lab.service import Service, running
+
+
+@pytest.fixture(scope="session")
+def chromium(lab: Lab) -> Iterator[Browser]:
+    """Debian's Chromium, which preparing the lab has installed."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def service(lab: Lab) -> Iterator[Service]:
+    """One service for the tests of a module."""
+    with running(lab.directory, lab.inventory) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def logged_in(chromium: Browser, service: Service) -> StorageState:
+    """The cookies of somebody who has logged in by the form."""
+    with visiting(chromium, service.url) as visitor:
+        visitor.open("/login")
+        visitor.log_in(service.password)
+        visitor.page.wait_for_url("**/tasks")
+        return visitor.page.context.storage_state()
+
+
+@pytest.fixture
+def visitor(chromium: Browser, service: Service, logged_in: StorageState) -> Iterator[Visitor]:
+    """The administrator at a browser of its own."""
+    with visiting(chromium, service.url, storage_state=logged_in) as visitor:
+        yield visitor
