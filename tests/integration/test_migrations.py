@@ -80,6 +80,16 @@ def test_file_names_carry_their_order() -> None:
     assert len({name[:4] for name in names}) == len(names)
 
 
+@pytest.mark.parametrize("name", sorted(file.name for file in MIGRATIONS.glob("*.sql") if file.name > "0009"))
+def test_it_only_adds(name: str) -> None:
+    """Processes of the version before go on with the schema of this one."""
+    text = re.sub(r"--.*", "", (MIGRATIONS / name).read_text(encoding="utf-8"))
+
+    assert not re.findall(r"\b(?:DROP|RENAME|SET NOT NULL|TYPE \w+ USING)\b", text)
+    for column in re.findall(r"ADD COLUMN[^,;]*", text):
+        assert "NOT NULL" not in column or "DEFAULT" in column, column
+
+
 async def test_every_query_is_valid_for_the_schema(database_url: str) -> None:
     async with await psycopg.AsyncConnection.connect(database_url) as connection:
         for text in queries().values():

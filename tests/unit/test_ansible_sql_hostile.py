@@ -148,6 +148,5 @@ def test_bytes_that_are_no_answer_are_an_error_like_others(answer: bytes) -> Non
         server.say(answer)
         server.channel.shutdown(socket.SHUT_WR)
 
-    with played(babble) as (channel, _):
-        with Session(channel, PASSWORD) as session, suppress(SqlError):
-            session.rows("SHOW PROXYCONFIG")
+    with played(babble) as (channel, _), Session(channel, PASSWORD) as session, suppress(SqlError):
+        session.rows("SHOW PROXYCONFIG")

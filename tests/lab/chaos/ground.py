@@ -7,7 +7,7 @@ import sys
 import time
 import urllib.request
 from base64 import urlsafe_b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -26,12 +26,20 @@ class Part:
     """One process of the service: started, killed, started again. Its output goes to `log`."""
 
     def __init__(
-        self, directory: Path, name: str, command: str, settings: dict[str, str], prefix: Sequence[str] = ()
+        self,
+        directory: Path,
+        name: str,
+        command: str,
+        settings: Mapping[str, str],
+        *,
+        prefix: Sequence[str] = (),
+        project: Path = PROJECT,
     ) -> None:
         self.log = directory / f"{name}.log"
         self._command = [*prefix, sys.executable, "-m", "service", command]
         values = {"data_dir": str(directory / name), **settings}
         self.environment = {**os.environ, **{f"TAKEOVER_{key.upper()}": value for key, value in values.items()}}
+        self._project = project
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -46,7 +54,7 @@ class Part:
     def start(self) -> None:
         with self.log.open("ab") as file:
             self._process = subprocess.Popen(
-                self._command, env=self.environment, cwd=PROJECT,
+                self._command, env=self.environment, cwd=self._project,
                 stdout=file, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
 
@@ -78,6 +86,7 @@ class Ground:
         *,
         postgres: Postgres | None = None,
         prefixes: Sequence[Sequence[str]] = ((),),
+        project: Path = PROJECT,
         **settings: str,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -85,15 +94,17 @@ class Ground:
         self.postgres = postgres or Postgres()
         (port,) = free_ports(1)
         self.url = f"http://127.0.0.1:{port}"
-        common = {
+        self._port = str(port)
+        self._settings = {
             "database_url": self.postgres.url,
             "inventory": str(inventory),
             "secret_key": urlsafe_b64encode(secrets.token_bytes(32)).decode(),
             **settings,
         }
-        self.api = Part(directory, "api", "serve", {**common, "port": str(port), "worker": "false"})
+        self.api = self.part("api", "serve", project=project)
         self.workers = [
-            Part(directory, f"worker-{number}", "worker", common, prefix) for number, prefix in enumerate(prefixes)
+            self.part(f"worker-{number}", "worker", prefix=prefix, project=project)
+            for number, prefix in enumerate(prefixes)
         ]
 
     def __enter__(self) -> Self:
@@ -111,6 +122,11 @@ class Ground:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop()
+
+    def part(self, name: str, command: str, *, prefix: Sequence[str] = (), project: Path = PROJECT) -> Part:
+        """A further part, of the version in `project`; not started, and stopped only if it is put among the others."""
+        settings = {**self._settings, "port": self._port, "worker": "false"}
+        return Part(self.directory, name, command, settings, prefix=prefix, project=project)
 
     def start_api(self) -> None:
         """Start the API process and wait for its answer."""
