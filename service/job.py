@@ -124,6 +124,7 @@ async def _request(resources: Resources, task: TaskInstance, subtasks: list[Subt
         host=inventory.hosts[task.host_id],
         cluster=inventory.clusters[cluster_id],
         sql_port=server.sql_port,
+        start=resources.settings.run_start,
         secrets={row["name"]: resources.secrets.decrypt(row["ciphertext"]) for row in secrets},
     )
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 
+PR_SET_NAME = 15
 PR_SET_CHILD_SUBREAPER = 36
 GRACE = 1.0  # seconds between asking and killing: ansible-playbook ends its own workers when asked
 LIMIT = 5.0  # seconds to go on killing what keeps appearing
@@ -22,9 +23,12 @@ PAUSE = 0.02  # seconds between two looks
 
 def adopt_orphans() -> None:
     """Make this process the parent of every orphan below it."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+    _prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def take_name(name: str) -> None:
+    """Be listed under `name`, of which the kernel keeps the first 15 characters."""
+    _prctl(PR_SET_NAME, name.encode())
 
 
 def end_children(grace: float = GRACE, limit: float = LIMIT) -> bool:
@@ -32,9 +36,24 @@ def end_children(grace: float = GRACE, limit: float = LIMIT) -> bool:
     return _end(lambda: psutil.Process().children(recursive=True), grace, limit)
 
 
-def end_marked(mark: str, grace: float = GRACE, limit: float = LIMIT) -> bool:
-    """End every process with `mark` (`NAME=value`) in its environment: what a killed run left, wherever it hangs."""
-    return _end(lambda: [process for process in psutil.process_iter() if _is_marked(process, mark)], grace, limit)
+def end_marked(mark: str, directory: Path, grace: float = GRACE, limit: float = LIMIT) -> bool:
+    """End every process with `mark` (`NAME=value`) in its environment, or working in `directory` or below.
+
+    That is what a killed run left, wherever it hangs: programs have the mark, what was only forked has the directory.
+    """
+    return _end(
+        lambda: [
+            process for process in psutil.process_iter() if _is_marked(process, mark) or _works_in(process, directory)
+        ],
+        grace,
+        limit,
+    )
+
+
+def _prctl(option: int, argument: int | bytes) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(option, argument, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), f"prctl {option}")
 
 
 def _end(find: Callable[[], list[psutil.Process]], grace: float, limit: float) -> bool:
@@ -69,6 +88,13 @@ def _is_marked(process: psutil.Process, mark: str) -> bool:
     except OSError:  # gone, or somebody else's
         return False
     return mark.encode() in environment.split(b"\0")
+
+
+def _works_in(process: psutil.Process, directory: Path) -> bool:
+    try:
+        return Path(f"/proc/{process.pid}/cwd").readlink().is_relative_to(directory)
+    except OSError:  # gone, or somebody else's
+        return False
 
 
 def _signal(processes: list[psutil.Process], number: signal.Signals) -> bool:

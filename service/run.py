@@ -2,12 +2,12 @@
 
 import asyncio
 import json
+import logging
 import multiprocessing
 import os
 import re
 import secrets
 import shutil
-import sys
 import tempfile
 import threading
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -22,19 +22,22 @@ import psutil
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import SecretStr
 
-from service import run_child
+from service import run_child, run_environment
 from service.events import RunEnd
 from service.inventory import Cluster, Host, Unsafe
 from service.masking import Hidden
 from service.processes import end_marked
 from service.run_child import RunSpec
-from service.settings import PROJECT
+from service.settings import RunStart
+
+log = logging.getLogger(__name__)
 
 PREFIX = "takeover-run-"
-PASSED_ON = ("HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK", "TZ")  # all that a run may see of this process's environment
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["service.run_child"])
+_PRELOADED = ["service.run_child"]
+_WITH_ANSIBLE = [*_PRELOADED, "service.run_server"]
+_context.set_forkserver_preload(_WITH_ANSIBLE)
 _templates = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates" / "run"),
     undefined=StrictUndefined,
@@ -77,12 +80,14 @@ class RunRequest:
     cluster: Cluster
     sql_port: int
     secrets: Mapping[str, SecretStr] = field(default_factory=dict)
+    start: RunStart = "forked"
     token: int = field(default_factory=lambda: secrets.randbits(62), repr=False)
     """Only Ansible's own callback knows it and puts it into every event, as `job_id` (facts/ansible-runner.md E.12)."""
 
 
-def ensure_server() -> None:
+def ensure_server(start: RunStart) -> None:
     """Start the server that runs are forked from, so that the first run does not wait for it."""
+    _context.set_forkserver_preload(_WITH_ANSIBLE if start == "forked" else _PRELOADED)
     forkserver.ensure_running()
 
 
@@ -129,6 +134,8 @@ class Run:
             messages = [await arrived.get()]
             while not arrived.empty():
                 messages.append(arrived.get_nowait())
+            for _, reason in (message for message in messages if message[0] == "plain"):
+                log.warning("Run %s was started as a program. %s", self.ident, reason, extra={"action": "run_plain"})
             end = next((value for kind, value in messages if kind == "end"), None)
             if end is not None:
                 gone = await self._close()
@@ -193,34 +200,18 @@ def prepare(request: RunRequest) -> RunSpec:
         directory=directory,
         playbook=request.playbook,
         roles=tuple(request.roles),
-        environment=_environment(directory, request),
+        environment={
+            **run_environment.fixed(),
+            **run_environment.of_run(directory, request.ident, request.token),
+        },
+        start=request.start,
     )
-
-
-def _environment(directory: Path, request: RunRequest) -> dict[str, str]:
-    return {
-        **{name: os.environ[name] for name in PASSED_ON if name in os.environ},
-        "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.defpath, "/usr/local/bin")),
-        "LANG": "C.UTF-8",
-        "JOB_ID": str(request.token),
-        "OBPROXY_TAKEOVER": request.ident,  # what the run starts on the host carries it on (playbooks/remains.yml)
-        "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
-        "ANSIBLE_HOST_KEY_CHECKING": "True",  # ansible-runner turns it off unless it is set
-        **_mark(directory),
-        "ANSIBLE_SSH_CONTROL_PATH_DIR": str(directory / "cp"),
-        "ANSIBLE_NOCOLOR": "True",
-    }
-
-
-def _mark(directory: Path) -> dict[str, str]:
-    """Of all that a run starts, in whatever session and below whatever parent, the environment carries this."""
-    return {"ANSIBLE_LOCAL_TEMP": str(directory / "tmp")}
 
 
 def end_left_over(directory: Path) -> bool:
     """End what a killed run has left and remove its directory; True when no process is left."""
-    ((name, value),) = _mark(directory).items()
-    gone = end_marked(f"{name}={value}")
+    ((name, value),) = run_environment.mark(directory).items()
+    gone = end_marked(f"{name}={value}", directory)
     shutil.rmtree(directory, ignore_errors=True)
     return gone
 

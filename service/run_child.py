@@ -9,7 +9,7 @@ import resource
 import shutil
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -19,9 +19,12 @@ from queue import SimpleQueue
 from typing import Any
 
 import ansible_runner
+import pexpect
 
+from service import forked
 from service.events import RunEnd
 from service.processes import adopt_orphans, end_children
+from service.settings import RunStart
 
 LAST_LINES = 4096  # characters of the run's output that go with its end
 POLL = 0.2  # seconds; ansible-runner's own default of 5 delays the end of a run
@@ -31,7 +34,7 @@ FILE = 64 * 2**20  # bytes of a file that it may write; on a tmpfs that is memor
 
 LEASE = 20.0  # seconds a run goes on without hearing that it still is its worker's
 
-Message = tuple[str, Any]  # ("event", dict) … and as the last one ("end", RunEnd)
+Message = tuple[str, Any]  # ("plain", why it was not forked), ("event", dict) … and as the last one ("end", RunEnd)
 Outbox = SimpleQueue[Message | None]
 
 
@@ -44,6 +47,7 @@ class RunSpec:
     playbook: Path
     roles: tuple[str, ...]  # the tags to run, in order
     environment: Mapping[str, str] = field(repr=False)
+    start: RunStart
 
 
 def main(spec: RunSpec, pipe: Connection) -> None:
@@ -62,12 +66,12 @@ def main(spec: RunSpec, pipe: Connection) -> None:
     canceled = threading.Event()
     outbox: Outbox = SimpleQueue()
     sender = threading.Thread(target=_send, args=(outbox, pipe))
-    sender.start()
-    threading.Thread(target=_obey, args=(pipe, canceled), daemon=True).start()
+    threads = [sender, threading.Thread(target=_obey, args=(pipe, canceled), daemon=True)]
     try:
-        end = _run(spec, outbox, canceled)
+        end = _run(spec, outbox, partial(_start_all, threads))
     except Exception as error:  # a process loop: text of a managed host can make ansible-runner's parser raise
         end = RunEnd(rc=None, status=None, last_lines=f"ansible-runner failed: {type(error).__name__}: {error}")
+    _start_all(threads)  # where it did not come to that
     gone = end_children()
     shutil.rmtree(spec.directory, ignore_errors=True)
     outbox.put(("end", replace(end, canceled=canceled.is_set(), tree_gone=gone)))
@@ -75,10 +79,28 @@ def main(spec: RunSpec, pipe: Connection) -> None:
     sender.join()
 
 
-def _run(spec: RunSpec, outbox: Outbox, canceled: threading.Event) -> RunEnd:
+def _run(spec: RunSpec, outbox: Outbox, when_started: Callable[[], None]) -> RunEnd:
+    """`when_started` is called once ansible-playbook has been started; before, this process must have one thread."""
     tail: list[str] = []
-    if canceled.is_set():
-        return RunEnd(rc=None, status=None)
+
+    class Spawn(pexpect.spawn):  # type: ignore[misc]
+        """What ansible-runner starts ansible-playbook with; it has no other way to be given one."""
+
+        def _spawnpty(self, args: list[bytes], **options: Any) -> object:
+            reason = forked.obstacle(options["env"]) if spec.start == "forked" else ""
+            if reason:
+                outbox.put(("plain", reason))
+            elif spec.start == "forked":
+                arguments = [os.fsdecode(argument) for argument in args]
+                options["preexec_fn"] = partial(forked.play, arguments, options["env"], options["preexec_fn"])
+            try:
+                started = super()._spawnpty(args, **options)
+            finally:
+                when_started()
+            started.delayafterclose = 0  # seconds; ansible-runner closes it only when the process has ended
+            return started
+
+    pexpect.spawn = Spawn
     runner = ansible_runner.run(
         private_data_dir=str(spec.directory),
         ident=spec.ident,
@@ -93,6 +115,12 @@ def _run(spec: RunSpec, outbox: Outbox, canceled: threading.Event) -> RunEnd:
         quiet=True,
     )
     return RunEnd(rc=runner.rc, status=runner.status, last_lines="\n".join(tail)[-LAST_LINES:])
+
+
+def _start_all(threads: Sequence[threading.Thread]) -> None:
+    for thread in threads:
+        if thread.ident is None:
+            thread.start()
 
 
 def _hand_over(outbox: Outbox, tail: list[str], event: dict[str, Any]) -> bool:

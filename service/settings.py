@@ -30,6 +30,9 @@ def _networks(text: str) -> str:
     return text
 
 
+RunStart = Literal["forked", "plain"]
+
+
 class Settings(BaseSettings):
     """Every setting with its default. Relative paths are relative to the working directory."""
 
@@ -58,6 +61,9 @@ class Settings(BaseSettings):
 
     cluster_concurrency: Annotated[int, Ge(0)] = 0
     """How many takeovers into one OBProxy cluster run at the same time, over all workers; 0 = no limit."""
+
+    run_start: RunStart = "forked"
+    """How a run begins: forked from a server that has Ansible imported, or as a program, which takes longer."""
 
     retention_days_logs: Annotated[int, Ge(0)] = 0
     """Days after which the logs of ended task instances are removed; 0 = never."""

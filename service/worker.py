@@ -72,7 +72,7 @@ async def _start(resources: Resources, app: App) -> list[asyncio.Task[None]]:
         await look.perform(resources, server_id)
 
     await asyncio.to_thread(run.sweep)
-    await asyncio.to_thread(run.ensure_server)
+    await asyncio.to_thread(run.ensure_server, resources.settings.run_start)
     return [
         *([asyncio.create_task(checks.forever(resources), name="checks")] if checks.wanted(resources) else []),
         asyncio.create_task(_recover_forever(resources), name="recovery"),

@@ -1,7 +1,8 @@
-"""Finding the processes of a run on this machine, by what they carry in their environment."""
+"""Finding the processes of a run on this machine, by what they carry in their environment, or where they work."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 
@@ -16,7 +17,7 @@ def playbook(ident: str) -> psutil.Process:
 
     Raises NoSuchProcess when the run has none.
     """
-    found = {process.pid: process for process in of_run(ident) if "ansible-playbook" in _command(process)}
+    found = {process.pid: process for process in of_run(ident) if _is_playbook(process)}
     for process in found.values():
         # Others come and go meanwhile.
         with suppress(psutil.NoSuchProcess):
@@ -43,12 +44,15 @@ def alive(processes: Iterable[psutil.Process]) -> Iterator[psutil.Process]:
 
 
 def _carries(process: psutil.Process, ident: str) -> bool:
+    """A program has the ident in its environment; what was only forked works in the run's directory."""
     with suppress(psutil.Error):
-        return process.environ().get("OBPROXY_TAKEOVER") == ident
+        if process.environ().get("OBPROXY_TAKEOVER") == ident:
+            return True
+        return (Path(process.cwd()) / "artifacts" / ident).exists()
     return False
 
 
-def _command(process: psutil.Process) -> str:
+def _is_playbook(process: psutil.Process) -> bool:
     with suppress(psutil.Error):
-        return " ".join(process.cmdline())
-    return ""
+        return process.name().startswith("ansible-playbo")
+    return False

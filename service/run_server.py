@@ -1,0 +1,9 @@
+"""What the server that runs are forked from imports ahead; nobody else imports this."""
+
+from service import forked, run_environment
+from service.settings import PROJECT
+
+forked.load(
+    run_environment.fixed(),
+    [PROJECT / "ansible.cfg", *sorted((PROJECT / "playbooks" / "action_plugins").glob("*.py"))],
+)

@@ -1,0 +1,92 @@
+"""A run that is forked from a server with Ansible imported tells the same as one that starts ansible-playbook."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service import run
+from service.events import RunEnd
+from service.run import Run
+from service.settings import RunStart
+
+from .test_run import follow, request
+
+ASKED_OF_A_PROCESS = """
+- hosts: all
+  gather_facts: false
+  tasks:
+    - name: Look at the environment
+      ansible.builtin.shell: env -0 | sort -z | tr '\\0' '\\n'
+      tags: [look]
+    - name: Look at the standard streams
+      ansible.builtin.shell: for one in /proc/self/fd/*; do readlink $one | tr -d 0-9; done; umask; ps -o ignored= $$
+      tags: [look]
+    - name: Warn
+      ansible.builtin.debug:
+        msg: "{{ lookup('ansible.builtin.env', 'LANG') }} {{ playbook_dir }} {{ ansible_version.full }}"
+      tags: [look]
+    - name: Fail
+      ansible.builtin.command: /no/such/program
+      tags: [look]
+"""
+
+
+async def played(asked: run.RunRequest, start: RunStart) -> tuple[list[Mapping[str, Any]], RunEnd]:
+    return await follow(run.start(replace(asked, start=start)))
+
+
+def told(events: list[Mapping[str, Any]]) -> list[tuple[str, str, Any, Any, Any]]:
+    """What of the events is the same in any run of a playbook."""
+    return [
+        (event["event"], data.get("task", ""), data.get("task_action"), outcome(data.get("res") or {}), event["stdout"])
+        for event in events
+        if isinstance(data := event.get("event_data") or {}, dict)
+    ]
+
+
+def outcome(res: Mapping[str, Any]) -> list[Any]:
+    lines = [line for line in res.get("stdout_lines") or () if not line.startswith(OWN)]
+    return [lines, *(res.get(name) for name in ("changed", "failed", "msg", "rc"))]
+
+
+OWN = ("ANSIBLE_LOCAL_TEMP=", "ANSIBLE_SSH_CONTROL_PATH_DIR=", "AWX_ISOLATED_DATA_DIR=", "JOB_ID=", "PWD=", "OLDPWD=")
+
+
+async def test_both_starts_tell_the_same(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    asked = request(tmp_path, "look")
+    asked.playbook.write_text(ASKED_OF_A_PROCESS, encoding="utf-8")
+
+    forked, its_end = await played(asked, "forked")
+    plain, other_end = await played(asked, "plain")
+
+    assert not caplog.messages
+    assert its_end.rc == other_end.rc == 2
+    assert len(plain) > 10 and told(forked) == told(plain)
+    assert len({event["uuid"] for event in [*forked, *plain]}) == len(forked) + len(plain)
+    tasks = [{event["event_data"].get("task_uuid") for event in events} - {None} for events in (forked, plain)]
+    assert tasks[0] and tasks[0].isdisjoint(tasks[1])
+
+
+async def test_forked_runs_share_no_identity(tmp_path: Path) -> None:
+    asked = request(tmp_path, "say")
+
+    (one, _), (other, _) = await asyncio.gather(played(asked, "forked"), played(asked, "forked"))
+
+    tasks = [{event["event_data"].get("task_uuid") for event in events} - {None} for events in (one, other)]
+    assert tasks[0] and tasks[0].isdisjoint(tasks[1])
+
+
+async def test_another_environment_starts_a_program(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    spec = run.prepare(request(tmp_path, "say"))
+    spec = replace(spec, environment={**spec.environment, "ANSIBLE_FORKS": "3"})
+
+    with caplog.at_level(logging.WARNING):
+        _, end = await follow(Run(spec))
+
+    assert end.rc == 0
+    assert [message for message in caplog.messages if "ANSIBLE_FORKS" in message and spec.ident in message]

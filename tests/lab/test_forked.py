@@ -1,0 +1,73 @@
+"""A takeover of a real host tells the same whether its run was forked or has started ansible-playbook."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import SecretStr
+
+from service import inventory, run, template
+from service.events import RunEnd
+from service.run import RunRequest
+from service.settings import PROJECT, RunStart
+
+from . import Lab
+from .fixtures import StartHost
+from .host import LabHost
+from .inventory import CLUSTERS
+from .states import ADOPTED_PASSWORD
+
+DEADLINE = 120.0  # seconds a takeover may take at the most
+
+
+async def test_a_forked_takeover_tells_what_a_started_one_tells(lab: Lab, lab_host: StartHost) -> None:
+    hosts = {start: lab_host(state="other-password") for start in ("forked", "plain")}
+
+    forked, end = await taken_over(lab, hosts["forked"], "forked")
+    plain, other_end = await taken_over(lab, hosts["plain"], "plain")
+
+    assert (end.rc, end.status, end.tree_gone) == (other_end.rc, other_end.status, other_end.tree_gone)
+    assert (end.rc, end.status, end.tree_gone) == (0, "successful", True)
+    assert sum(event["event"] == "runner_on_ok" for event in plain) > 12
+    assert told(forked, hosts["forked"]) == told(plain, hosts["plain"])
+
+
+async def taken_over(lab: Lab, host: LabHost, start: RunStart) -> tuple[list[Mapping[str, Any]], RunEnd]:
+    known = await inventory.read(lab.inventory)
+    steps = template.load(PROJECT)
+    started = run.start(
+        RunRequest(
+            ident=f"{start}-run",
+            playbook=steps.playbook,
+            roles=[subtask.role for subtask in steps.subtasks],
+            host=known.hosts[host.host_id],
+            cluster=known.clusters[CLUSTERS[0].id],
+            sql_port=host.sql_port,
+            secrets={"obproxy_current_sys_password": SecretStr(ADOPTED_PASSWORD)},
+            start=start,
+        )
+    )
+    seen: list[Mapping[str, Any]] = []
+    async with asyncio.timeout(DEADLINE):
+        async for batch, end in started.batches():
+            seen += batch
+            if end is not None:
+                return seen, end
+    raise AssertionError
+
+
+def told(events: list[Mapping[str, Any]], host: LabHost) -> list[tuple[Any, ...]]:
+    """Of every event its kind, its Ansible task, and the shape of its result: what of it is the same on two hosts."""
+    return [
+        (
+            event["event"],
+            data.get("role"),
+            data.get("task"),
+            data.get("task_action"),
+            data.get("host", host.name) == host.name,
+            {name: value if isinstance(value, bool) else type(value).__name__ for name, value in result.items()},
+        )
+        for event in events
+        for data in [event.get("event_data") or {}]
+        for result in [data.get("res") or {}]
+    ]
