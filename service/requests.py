@@ -67,7 +67,11 @@ async def body[Model: Parameters](request: Request, model: type[Model], *, limit
     content_type = request.headers.get("content-type", "")
     if content_type.partition(";")[0].strip().lower() != "application/json":
         raise UnsupportedMediaType(found=content_type)
-    content = await bodies.read(request.headers, request.receive, limit)
+    return parsed(await bodies.read(request.headers, request.receive, limit), model, context=context)
+
+
+def parsed[Model: Parameters](content: bytes, model: type[Model], *, context: JSON) -> Model:
+    """The JSON `content` as a `model`; raises MalformedBody, InvalidRequest."""
     try:
         return model.model_validate_json(content, context=context)
     except ValidationError as error:

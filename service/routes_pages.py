@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
-from service import pages, pages_detail, pages_login, pages_tasks
+from service import pages, pages_audit, pages_detail, pages_login, pages_obproxy, pages_takeover, pages_tasks
 from service.openapi import Endpoint
 from service.permissions import ANY_USER, ANYBODY
+from service.routes_obproxy import READ_OBPROXY, TAKE_OVER
+from service.routes_service import READ_AUDIT
 from service.routes_tasks import READ_TASK, WORK_ON_TASK
 
 
@@ -34,5 +36,10 @@ PAGES = (
     PageRoute(path=SUBTASK + "/{operation}", endpoint=pages_detail.operate, needs=WORK_ON_TASK, method="POST"),
     PageRoute(path=SUBTASK + "/lines", endpoint=pages_detail.lines, needs=READ_TASK),
     PageRoute(path=SUBTASK + "/log", endpoint=pages_detail.log_file, needs=READ_TASK),
+    PageRoute(path="/clusters", endpoint=pages_obproxy.list_clusters, needs=READ_OBPROXY),
+    PageRoute(path="/clusters/{id}", endpoint=pages_obproxy.show_cluster, needs=READ_OBPROXY),
+    PageRoute(path="/clusters/{id}/takeover", endpoint=pages_takeover.form, needs=TAKE_OVER),
+    PageRoute(path="/clusters/{id}/takeover", endpoint=pages_takeover.take_over, needs=TAKE_OVER, method="POST"),
+    PageRoute(path="/audit", endpoint=pages_audit.list_page, needs=READ_AUDIT),
     *(PageRoute(path=path, endpoint=pages.static, needs=ANYBODY) for path in pages.STATIC_FILES),
 )

@@ -457,6 +457,19 @@ SELECT DISTINCT ON (cluster_id) cluster_id, cluster_name FROM obproxy_server ORD
 -- name: servers_of_clusters
 SELECT * FROM obproxy_server WHERE cluster_id = ANY(%(cluster_ids)s) ORDER BY cluster_id, id;
 
+-- name: servers_of_hosts
+SELECT * FROM obproxy_server WHERE host_id = ANY(%(host_ids)s) ORDER BY host_id, sql_port;
+
+-- name: last_tasks_of_hosts
+SELECT t.id, h.id AS about, t.status, t.operation, t.start_time
+FROM unnest(%(host_ids)s::bigint[]) AS h (id)
+CROSS JOIN LATERAL (SELECT * FROM task_instance WHERE host_id = h.id ORDER BY id DESC LIMIT 1) AS t;
+
+-- name: last_tasks_of_servers
+SELECT t.id, s.id AS about, t.status, t.operation, t.start_time
+FROM unnest(%(server_ids)s::bigint[]) AS s (id)
+CROSS JOIN LATERAL (SELECT * FROM task_instance WHERE obproxy_server_id = s.id ORDER BY id DESC LIMIT 1) AS t;
+
 -- name: managed_servers_of_hosts
 SELECT * FROM obproxy_server WHERE host_id = ANY(%(host_ids)s) AND status <> 'TAKINGOVER' ORDER BY host_id, sql_port;
 

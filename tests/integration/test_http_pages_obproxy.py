@@ -1,0 +1,159 @@
+"""Pages of OBProxy clusters, the form that asks for takeovers, and the audit: what a browser gets and sends."""
+
+import re
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+
+from service import instances, users
+from service.database import fetch
+from service.events import Change, Ended, Learned, Started, Verdict
+from service.permissions import Role
+from service.recorder import Recorder
+from service.resources import Resources
+from service.types import Page, TaskFilter
+from tests.integration.over_http import take_over
+
+PAGE = {"Accept": "text/html"}
+FORM = "/clusters/1/takeover"
+TOKEN = re.compile(r'name="form_token" value="([0-9a-f]{64})"')
+
+
+@pytest.fixture
+async def browser(app: Starlette) -> AsyncIterator[httpx.AsyncClient]:
+    """A browser in which an administrator has logged in."""
+    await users.add(app.state.resources.database, "anne", "long enough", [Role.ADMIN])
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://service", headers=PAGE) as http:
+        await http.post("/login", data={"name": "anne", "password": "long enough"})
+        yield http
+
+
+async def send(browser: httpx.AsyncClient, **fields: str) -> httpx.Response:
+    """Fill the form in and send it."""
+    found = TOKEN.search((await browser.get(FORM)).text)
+    assert found
+    return await browser.post(FORM, data={"form_token": found[1], **fields})
+
+
+def row(page: str, name: str) -> str:
+    """The row of a table that is about `name`."""
+    rows: list[str] = re.findall(r"<tr.*?</tr>", page, re.DOTALL)
+    (found,) = [part for part in rows if name in text(part).split()]
+    return found
+
+
+def text(page: str) -> str:
+    """What is read of it."""
+    return " ".join(re.sub(r"<[^>]*>", " ", page).split())
+
+
+async def manage(resources: Resources, task_id: int) -> None:
+    """Let a takeover succeed; a restart is pending."""
+    _, subtasks = await instances.get(resources.database, task_id)
+    changes: list[Change] = []
+    for subtask in subtasks:
+        learned = Learned(role=subtask.role, values={"version": "4.3.1.0-1", "pending_restart": ["work_thread_num"]})
+        changes += [Started(role=subtask.role), learned]
+        changes.append(Ended(role=subtask.role, verdict=Verdict.SUCCESSFUL, code="", message=""))
+    await Recorder(resources.database, task_id, "x").record(changes)
+
+
+async def test_one_host_leads_to_its_task_instance(browser: httpx.AsyncClient, app: Starlette) -> None:
+    answer = await send(browser, **{"host-1": "on", "port-1": "2884", "password-1": "Old#1", "port-2": "2883"})
+    resources: Resources = app.state.resources
+    async with resources.database.transaction() as connection:
+        (task,) = await fetch(connection, "task", task_id=1)
+        (server,) = await fetch(connection, "server", server_id=task["obproxy_server_id"])
+        (secret,) = await fetch(connection, "secrets", task_id=1)
+
+    assert (answer.status_code, answer.headers["location"]) == (303, "/tasks/1")
+    assert (task["creator"], server["sql_port"], server["host_id"]) == ("anne", 2884, 1)
+    assert resources.secrets.decrypt(secret["ciphertext"]).get_secret_value() == "Old#1"
+
+
+async def test_several_hosts_lead_to_all_of_theirs(browser: httpx.AsyncClient) -> None:
+    fields = {f"{name}-{host}": value for host in (1, 2) for name, value in (("host", "on"), ("port", "2883"))}
+    answer = await send(browser, **fields)
+    page = text((await browser.get(answer.headers["location"])).text)
+
+    assert "2 takeovers have begun: #1 , #2" in page
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "says"),
+    [
+        ({}, 400, "hosts must not be empty"),
+        ({"host-1": "on", "port-1": "99999"}, 400, "hosts[0].sqlPort must be at most 65535; it is 99999."),
+        ({"host-1": "on", "port-1": "x"}, 400, "hosts[0].sqlPort must be an integer"),
+        ({"host-99": "on", "port-99": "2883"}, 404, "Host 99 does not exist in the inventory."),
+        ({"host-3": "on", "port-3": "2883"}, 409, "Host 3 "),
+    ],
+)
+async def test_what_is_wrong_is_said_and_the_form_stays_as_it_was(
+    browser: httpx.AsyncClient,
+    app: Starlette,
+    client: httpx.AsyncClient,
+    fields: dict[str, str],
+    status: int,
+    says: str,
+) -> None:
+    await take_over(client, 3)
+    answer = await send(browser, **fields, **{"port-2": "3306", "password-1": "Secret#1"})
+
+    assert answer.status_code == status
+    assert says in text(answer.text).replace("&#34;", '"')
+    assert 'value="3306"' in row(answer.text, "odp-2")
+    assert ("checked" in row(answer.text, "odp-1")) == ("host-1" in fields)
+    assert "Secret#1" not in answer.text
+    _, total = await instances.page(app.state.resources.database, TaskFilter(), Page())
+    assert total == 1
+
+
+async def test_knows_what_the_last_takeover_has_found(
+    browser: httpx.AsyncClient, app: Starlette, client: httpx.AsyncClient
+) -> None:
+    done, _ = await take_over(client, 1, 2)
+    await manage(app.state.resources, done["id"])
+    form = (await browser.get(FORM)).text
+
+    assert "Running port 2883 in test, 4.3.1.0-1 last takeover" in text(row(form, "odp-1"))
+    assert f"#{done['id']} Completed" in text(row(form, "odp-1"))
+    assert "disabled" in row(form, "odp-2") and "disabled" not in row(form, "odp-1")
+    assert "not managed here" in text(row(form, "odp-3"))
+    assert "bastion" not in form
+    assert (
+        "odp-3" in (narrowed := (await browser.get(FORM, params={"keyword": "2.13"})).text) and "odp-1" not in narrowed
+    )
+    assert "Prepare obproxy install" in form and "does not allow a restart" in form
+
+
+async def test_shows_clusters_and_their_servers(
+    browser: httpx.AsyncClient, app: Starlette, client: httpx.AsyncClient
+) -> None:
+    done, _ = await take_over(client, 1, 2)
+    await manage(app.state.resources, done["id"])
+    clusters = text((await browser.get("/clusters")).text)
+    servers = (await browser.get("/clusters/1")).text
+
+    assert "1 test Running 1 To be taken over 1 4.3.1.0-1 1 CONFIG_URL" in clusters
+    assert "7 empty none" in clusters
+    assert "work_thread_num" in row(servers, "odp-1") and "work_thread_num" not in row(servers, "odp-2")
+    assert (await browser.get("/clusters/99")).status_code == 404
+
+
+async def test_the_audit_names_who_did_what(browser: httpx.AsyncClient) -> None:
+    await send(browser, **{"host-1": "on", "port-1": "2883"})
+    page = text((await browser.get("/audit")).text)
+    of_anne = text((await browser.get("/audit?userName=anne")).text)
+    of_nobody = text((await browser.get("/audit?userName=nobody")).text)
+
+    assert f"POST {FORM} 303" in page and f"POST {FORM} 303" in of_anne
+    assert "Nobody has changed anything yet." in of_nobody
+
+
+async def test_speaks_chinese(browser: httpx.AsyncClient) -> None:
+    for path, says in (("/clusters", "OBProxy 集群"), (FORM, "接管"), ("/audit", "审计")):
+        assert says in (await browser.get(path, headers={"Accept-Language": "zh-CN"})).text
