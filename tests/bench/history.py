@@ -10,7 +10,7 @@ import psycopg
 from service.settings import PROJECT
 from service.template import load
 
-LOG = (7, 330)  # rows of a subtask, characters of each
+LOG = (6, 128)  # rows of a subtask, characters of each
 
 _SERVERS = """
 INSERT INTO obproxy_server (cluster_id, cluster_name, host_id, host_name, ip, sql_port, status, operate_status)

@@ -18,7 +18,7 @@ OF_TASK = {
     "subtask_log": "subtask_id IN (SELECT id FROM subtask_instance WHERE task_instance_id = %(id)s)",
     "run": "task_instance_id = %(id)s",
 }
-MOST_ROWS, MOST_BYTES = 100, 40_000
+MOST_ROWS, MOST_BYTES = 200, 40_000
 
 
 def test_a_takeover_leaves_little(
