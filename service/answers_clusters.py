@@ -6,6 +6,8 @@ Shapes: facts/ocp-api.md 1.4 and 1.5.
 from datetime import datetime
 from typing import Literal
 
+from pydantic import RootModel
+
 from service.answers import Answer
 from service.types import HostStatus, ServerStatus, ServiceType
 
@@ -110,3 +112,14 @@ class Host(Answer):
     typeId: int | None
     typeName: str | None
     updateTime: datetime | None
+
+
+class Target(Answer):
+    """Exporters that have the same labels; here it is always one, as `host:port`."""
+
+    targets: list[str]
+    labels: dict[str, str]
+
+
+class Exporters(RootModel[list[Target]]):
+    """What Prometheus is to ask."""

@@ -10,6 +10,7 @@ from service import pages_errors, signature
 from service.auth import Authentication, Basic, in_session, signed
 from service.guards import Auditing, Faults, RateLimit
 from service.headers import SecurityHeaders
+from service.measuring import Measuring
 from service.news import listening
 from service.resources import Resources, open_resources
 from service.responses import Tracing
@@ -39,6 +40,7 @@ def create_app(settings: Settings, *, beside: Sequence[Beside] = ()) -> Starlett
     app = Starlette(
         routes=routes(),
         middleware=[
+            Middleware(Measuring),
             Middleware(SecurityHeaders),
             Middleware(Auditing),
             Middleware(Faults, answer=pages_errors.fault),

@@ -12,6 +12,7 @@ from datetime import datetime
 
 from service.database import Connection, execute, fetch
 from service.greeting import answering
+from service.metrics import CHECK_SECONDS, CHECKED
 from service.resources import Resources
 from service.types import JSON
 
@@ -45,8 +46,11 @@ async def make_round(resources: Resources) -> bool:
         if not claimed:
             return False
         servers = await fetch(connection, "servers_to_check")
-    found = await answering({_address(server) for server in servers}, settings.server_check_timeout)
+    with CHECK_SECONDS.time():
+        found = await answering({_address(server) for server in servers}, settings.server_check_timeout)
     answered = [server for server in servers if _address(server) in found]
+    for answer, number in (("yes", len(answered)), ("no", len(servers) - len(answered))):
+        CHECKED.labels(answer).set(number)
     # Silence of one that has never answered says nothing: it may be behind a firewall. A look will tell.
     silent = [server["id"] for server in servers if server["answered"] and _address(server) not in found]
     async with resources.database.transaction() as connection:

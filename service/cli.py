@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import typer
 
-from service import cli_keys, cli_tasks, cli_users, transport, worker
+from service import cli_keys, cli_tasks, cli_users, metrics, transport, worker
 from service.app import create_app
 from service.client import Refused
 from service.errors import TakeoverError
@@ -61,7 +61,8 @@ def run_worker() -> None:
         async with open_resources(settings) as resources, worker.running(resources):
             await _until_signal()
 
-    asyncio.run(work())
+    with metrics.serving(settings.host, settings.worker_metrics_port):
+        asyncio.run(work())
 
 
 @main.command()

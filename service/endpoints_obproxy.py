@@ -1,9 +1,9 @@
 """OBProxy clusters, servers and hosts: parse, do it, answer. Nothing is decided here."""
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
-from service import clusters, document, document_clusters, external, hosts, requests, submit
+from service import clusters, document, document_clusters, exporters, external, hosts, requests, submit
 from service.auth import client
 from service.external import ExternalRun, Playbook
 from service.responses import contents, page_of, success, trace_id
@@ -77,3 +77,8 @@ async def get_host(request: Request) -> Response:
     """GET /api/v2/compute/hosts/{hostId}"""
     found = await hosts.get(requests.resources(request), requests.path_id(request, "hostId"))
     return success(request, document_clusters.host(found))
+
+
+async def list_exporters(request: Request) -> Response:
+    """GET /api/v2/obproxy/exporters: without an envelope, as Prometheus wants it."""
+    return JSONResponse(await exporters.targets(requests.resources(request).database))

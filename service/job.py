@@ -11,6 +11,7 @@ from service.errors import TakeoverError, UnknownCluster, UnknownHost
 from service.events import Code, Ended, RunEnd, Verdict
 from service.leases import DEAD, Leases
 from service.masking import masker
+from service.metrics import RUNS_ENDED
 from service.recorder import Recorder
 from service.remains import Question
 from service.resources import Resources
@@ -86,7 +87,8 @@ async def _run(
 
 async def _follow(supervisor: Supervisor, recorder: Recorder, request: RunRequest) -> None:
     try:
-        await supervisor.follow()
+        end = await supervisor.follow()
+        RUNS_ENDED.labels(end.status or "lost").inc()
     except Exception as error:  # a process loop: whatever it is, the task instance must not stay RUNNING
         log.exception("Following run %s failed", request.ident, extra={"action": "run_lost"})
         reason = f"The service failed: {type(error).__name__}."

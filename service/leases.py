@@ -14,6 +14,7 @@ from contextlib import contextmanager
 import psycopg
 
 from service.database import Database, fetch
+from service.metrics import RUNS_HELD
 from service.supervisor import Stop, Supervisor
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,8 @@ class Leases:
         """Renew a run that the database knows as alive as long as the block lasts."""
         self._held[ident] = supervisor
         try:
-            yield
+            with RUNS_HELD.track_inprogress():
+                yield
         finally:
             del self._held[ident]
 

@@ -11,6 +11,7 @@ from psycopg.types.json import Jsonb
 from service import results, run
 from service.database import execute, fetch, fetch_as
 from service.errors import TakeoverError, UnknownCluster, UnknownHost
+from service.metrics import LOOKS
 from service.resources import Resources
 from service.run import Run, RunRequest
 from service.settings import PROJECT
@@ -33,8 +34,10 @@ async def perform(resources: Resources, server_id: int) -> None:
         request = await _request(resources, servers[0])
         values = await _ask(request)
     except (TakeoverError, OSError, TimeoutError) as error:
+        LOOKS.labels("failed").inc()
         _told(servers[0], f"could not be looked at: {error or type(error).__name__}")
         return
+    LOOKS.labels("seen" if values else "not_seen").inc()
     async with resources.database.transaction() as connection:
         if values:
             await execute(connection, "learn_managed_server", server_id=server_id, values=Jsonb(values))

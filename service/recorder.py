@@ -12,6 +12,7 @@ from service import document, state
 from service.database import LOST, Connection, Database, execute, fetch, fetch_as
 from service.errors import IllegalTransition
 from service.events import Change, Code, Ended, Learned, Logged, RunEnd, Started, Verdict
+from service.metrics import TASKS_ENDED
 from service.state import READY, SKIPPED, TRANSITIONS, Trigger
 from service.types import Operation, Subtask, SubtaskStatus, TaskInstance, TaskStatus
 
@@ -43,6 +44,7 @@ class Ledger:
     executor: str
     moment: datetime | None = None
     log: list[tuple[int, int, str]] = field(default_factory=list)  # subtask id, run time, text
+    ended: TaskStatus | None = None  # what the task instance has become, if it has ended just now
     changed: bool = False  # whether the document is another one than before
 
     async def apply(self, change: Change, mask: Mask = str) -> None:
@@ -124,7 +126,7 @@ class Ledger:
         status = state.task_status(self.task.operation, [s.status for s in self.subtasks.values()])
         if status is not TaskStatus.RUNNING and self.task.status is TaskStatus.RUNNING:
             await execute(self.connection, "finish_task", task_id=self.task.id, status=status, moment=self.moment)
-            self.changed = True
+            self.changed, self.ended = True, status
         if status is TaskStatus.SUCCESSFUL:
             ending = "remove_server" if self.task.operation is Operation.ROLLBACK else "server_taken_over"
             await execute(self.connection, ending, server_id=self.task.obproxy_server_id)
@@ -215,6 +217,8 @@ class Recorder:
                     if await self._is_due(connection, end):
                         await apply(ledger)
                         await ledger.close()
+                if ledger.ended is not None:
+                    TASKS_ENDED.labels(ledger.task.operation, ledger.ended).inc()
                 return
             except LOST as error:
                 if self._run is None:

@@ -90,4 +90,12 @@ OPERATIONS = (
         answer=answers.Success[answers_clusters.Host],
         errors=(errors.InvalidRequest, errors.UnknownHost, errors.InventoryUnreadable),
     ),
+    Operation(
+        method="GET",
+        path="/api/v2/obproxy/exporters",
+        endpoint=endpoints.list_exporters,
+        needs=READ_OBPROXY,
+        summary="Exporters of the OBProxy servers, for Prometheus' HTTP service discovery",
+        answer=answers_clusters.Exporters,
+    ),
 )

@@ -5,6 +5,7 @@ from service import endpoints_service as endpoints
 from service.openapi import Operation
 from service.permissions import ANY_USER, ANYBODY
 
+READ_TASK = "TASK:*:READ"
 READ_AUDIT = "AUDIT:*:READ"
 
 OPERATIONS = (
@@ -40,5 +41,27 @@ OPERATIONS = (
         needs=ANYBODY,
         summary="okay, or bad when the database does not answer",
         texts={503: "bad"},
+    ),
+    Operation(
+        method="GET",
+        path="/health/live",
+        endpoint=endpoints.live,
+        needs=ANYBODY,
+        summary="alive, as long as the process answers",
+    ),
+    Operation(
+        method="GET",
+        path="/health/ready",
+        endpoint=endpoints.ready,
+        needs=ANYBODY,
+        summary="ready, or not ready when the database does not answer",
+        texts={503: "not ready"},
+    ),
+    Operation(
+        method="GET",
+        path="/metrics",
+        endpoint=endpoints.prometheus_metrics,
+        needs=READ_TASK,
+        summary="What Prometheus is to know of the service and of this process",
     ),
 )

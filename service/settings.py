@@ -56,6 +56,9 @@ class Settings(BaseSettings):
     worker: bool = True
     """Whether `serve` also runs takeovers, or leaves them to `worker` processes."""
 
+    worker_metrics_port: Annotated[int, Ge(0), Le(65535)] = 0
+    """Where a `worker` process answers GET /metrics, at `host` and without a login; 0 = nowhere."""
+
     worker_concurrency: Annotated[int, Ge(1), Le(1000)] = 10
     """How many task instances one worker runs at the same time."""
 

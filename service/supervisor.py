@@ -8,7 +8,7 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import NamedTuple
 
-from service import events
+from service import events, metrics
 from service.events import Change, Ended, Logged, RunEnd, Started
 from service.recorder import Recorder, RunTaken
 from service.remains import Question
@@ -96,8 +96,11 @@ class Supervisor:
                     changes += more
                 self._watch_limits(changes)
                 if end is not None:
-                    return await self._finish(changes, end)
+                    ended = await self._finish(changes, end)
+                    metrics.events_written(batch)
+                    return ended
                 await self._recorder.record(changes)
+                metrics.events_written(batch)
         except RunTaken:
             log.warning("Run %s was taken for dead", self._run.ident, extra={"action": "run_taken"})
             await self._run.end()
@@ -130,7 +133,11 @@ class Supervisor:
         if self._role is not None and self._stop in (Stop.CANCELED, Stop.TIMED_OUT) and end.rc != 0:
             await self._recorder.record(changes)
             changes = [Logged(role=self._role, text=await self._question.answer())]
-        await self._recorder.record([*changes, *events.finish(self._progress, end)], end)
+        last = events.finish(self._progress, end)
+        for change in last:
+            if isinstance(change, Ended):
+                self._ended(change)
+        await self._recorder.record([*changes, *last], end)
         return end
 
     def _watch_limits(self, changes: Sequence[Change]) -> None:
@@ -143,7 +150,12 @@ class Supervisor:
                     left = max(limit.seconds - limit.spent, 0.0)
                     self._alarm = asyncio.get_running_loop().call_later(left, self.stop, Stop.TIMED_OUT)
             elif isinstance(change, Ended):
-                self._disarm()
+                self._ended(change)
+
+    def _ended(self, change: Ended) -> None:
+        if change.role == self._role:
+            metrics.SUBTASK_SECONDS.labels(change.role, change.verdict).observe(time.monotonic() - self._since)
+        self._disarm()
 
     def _disarm(self) -> None:
         if self._alarm is not None:

@@ -619,6 +619,9 @@ SET learned      = learned || %(values)s::jsonb,
     update_time  = now()
 WHERE id = %(server_id)s AND status IN ('RUNNING', 'UNAVAILABLE') AND learned || %(values)s::jsonb <> learned;
 
+-- name: servers_with_exporter
+SELECT * FROM obproxy_server WHERE exporter_port IS NOT NULL AND status <> 'TAKINGOVER' ORDER BY id;
+
 -- name: queue_now
 SELECT count(DISTINCT j.id) AS waiting, coalesce(extract(epoch FROM now() - min(e.at)), 0) AS oldest
 FROM procrastinate_jobs j LEFT JOIN procrastinate_events e ON e.job_id = j.id AND e.type = 'deferred'

@@ -26,6 +26,10 @@ MAY = {
     ("POST", "/api/v2/obproxy/externalRuns"): OBPROXY_WORKERS,
     ("GET", "/api/v2/obproxy/clusters"): OBPROXY_READERS,
     ("GET", "/api/v2/obproxy/clusters/{id}"): OBPROXY_READERS,
+    ("GET", "/api/v2/obproxy/exporters"): OBPROXY_READERS,
+    ("GET", "/metrics"): TASK_READERS,
+    ("GET", "/health/live"): EVERYBODY,
+    ("GET", "/health/ready"): EVERYBODY,
     ("GET", "/api/v2/compute/hosts"): HOST_READERS,
     ("GET", "/api/v2/compute/hosts/{hostId}"): HOST_READERS,
     ("GET", "/api/v2/tasks/instances"): TASK_READERS,
@@ -97,7 +101,7 @@ async def test_head_is_as_get(http: httpx.AsyncClient) -> None:
 async def test_only_what_oneself_is_and_what_is_open_needs_no_permission() -> None:
     free = {operation.path for operation in OPERATIONS if operation.needs in (ANYBODY, ANY_USER)}
 
-    assert free == {"/api/v2/info", "/api/v2/time", "/api/status"}
+    assert free == {"/api/v2/info", "/api/v2/time", "/api/status", "/health/live", "/health/ready"}
 
 
 def asking(method: str, path: str) -> str:

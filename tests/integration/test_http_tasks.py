@@ -181,7 +181,7 @@ async def test_what_this_is_and_what_time(client: httpx.AsyncClient) -> None:
     assert abs(datetime.now(UTC) - datetime.fromisoformat(time.text)) < timedelta(minutes=1)
 
 
-@pytest.mark.parametrize("path", ["/api/v2/time", "/api/status"])
+@pytest.mark.parametrize("path", ["/api/v2/time", "/api/status", "/health/live", "/health/ready"])
 async def test_anybody_may_ask_for_the_time_and_the_status(client: httpx.AsyncClient, path: str) -> None:
     assert (await client.get(path, auth=None)).status_code == 200
 

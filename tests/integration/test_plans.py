@@ -50,6 +50,10 @@ LOOKED_FOR: list[tuple[str, dict[str, object]]] = [
     ("finish_runs_of_task", {"task_id": 7}),
     ("runs_of_cluster", {"cluster_id": 1, "dead_after": 30.0}),
     ("unfinished_tasks_without_job", {}),
+    ("task_instances_now", {}),
+    ("subtasks_now", {}),
+    ("runs_now", {}),
+    ("server_to_look_at", {"server_id": 7}),
 ]
 
 

@@ -22,6 +22,7 @@ PROGRAMS = {
     "debootstrap": "debootstrap",
     "ssh-keygen": "openssh-client",
     "chromium": "chromium",
+    "prometheus": "prometheus",
 }
 HELPERS = {"netavark": "netavark", "aardvark-dns": "aardvark-dns"}
 _HELPER_FOLDERS = ("/usr/lib/podman", "/usr/libexec/podman", "/usr/local/libexec/podman")

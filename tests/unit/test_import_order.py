@@ -11,7 +11,7 @@ ORDER = [
     *("errors", "types", "settings", "sql"),
     *("state", "template", "results", "verdict", "events", "document", "document_clusters", "graph"),
     *("masking", "signature", "permissions", "languages"),
-    *("migrations", "embedded", "database", "unvault", "inventory", "secrets"),
+    *("metrics", "migrations", "embedded", "database", "unvault", "inventory", "secrets"),
     *("passwords", "users", "access_keys", "rekeying", "logins", "sessions", "audit"),
     *(
         "queue",
@@ -20,6 +20,8 @@ ORDER = [
         "clusters",
         "hosts",
         "candidates",
+        "exporters",
+        "measures",
         "news",
         "submit",
         "recorder",
@@ -31,7 +33,7 @@ ORDER = [
     *("processes", "run_environment", "forked", "run_child", "run_server", "run"),
     *("remains", "supervisor", "leases"),
     *("look", "greeting", "checks", "job", "worker"),
-    *("headers", "responses", "bodies", "auth", "guards"),
+    *("headers", "responses", "bodies", "auth", "guards", "measuring"),
     *(
         "schemas",
         "requests",
@@ -115,7 +117,7 @@ def test_http_never_reaches_into_the_work(module: str) -> None:
     assert not own(module) & {"run", "run_child", "supervisor", "worker"}
 
 
-PURE = ORDER[ORDER.index("state") : ORDER.index("migrations")]
+PURE = ORDER[ORDER.index("state") : ORDER.index("metrics")]
 
 
 @pytest.mark.parametrize("module", PURE)

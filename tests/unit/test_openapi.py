@@ -69,7 +69,7 @@ def test_only_what_needs_no_user_is_without_security(description: JSON) -> None:
 
     assert description["security"] == [{"basic": []}, {"accessKey": []}]
     assert set(description["components"]["securitySchemes"]) == {"basic", "accessKey"}
-    assert unprotected == {"/api/v2/time", "/api/status"}
+    assert unprotected == {"/api/v2/time", "/api/status", "/health/live", "/health/ready"}
 
 
 def test_operation_ids_are_unique(description: JSON) -> None:
