@@ -9,11 +9,12 @@ import pytest
 from service.settings import PREFIX, PROJECT, Settings
 
 DEPLOY = PROJECT / "deploy"
+FILES = [path for path in sorted(DEPLOY.rglob("*")) if path.is_file()]
 SETTINGS = {PREFIX + name.upper() for name in Settings.model_fields}
 CONTAINERFILE = (DEPLOY / "Containerfile").read_text()
 
 
-@pytest.mark.parametrize("path", sorted(DEPLOY.iterdir()), ids=lambda path: str(path.name))
+@pytest.mark.parametrize("path", FILES, ids=[path.name for path in FILES])
 def test_every_setting_in_it_is_one(path: Path) -> None:
     assert set(re.findall(rf"\b{PREFIX}[A-Z_]+", path.read_text())) <= SETTINGS
 
