@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
 
-.PHONY: help environment lab demo test unit lint bench chaos lock messages lab-up lab-down clean molecule
+.PHONY: help environment lab demo test unit lint bench chaos lock pictures messages lab-up lab-down clean molecule
 
 help:  ## Show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -39,6 +39,9 @@ lock: environment  ## Pin the newest versions that fit pyproject.toml
 	@.cache/uv-venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.12 --generate-hashes \
 	    --no-header --group dev --extra otel pyproject.toml -o requirements.lock
 
+pictures: lab  ## Take a picture of every page, in both themes and three widths, into pictures/
+	@$(PYTHON) -m tests.browser.pictures pictures
+
 messages: environment  ## Bring the catalogs of the pages' languages up to date with what is said
 	@.venv/bin/pybabel -q extract -F service/locale/babel.cfg --no-location --sort-output -o .cache/messages.pot service
 	@.venv/bin/pybabel -q update -i .cache/messages.pot -o service/locale/zh_CN.po -l zh_CN --no-fuzzy-matching \
@@ -51,4 +54,4 @@ lab-down:  ## Remove the hosts of make lab-up
 	@$(PYTHON) -m tests.lab down
 
 clean:  ## Remove what the other targets made in this directory
-	@rm -rf .venv .cache .lab data bench-results.json bench-results.html
+	@rm -rf .venv .cache .lab data pictures bench-results.json bench-results.html

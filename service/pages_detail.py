@@ -15,7 +15,7 @@ from service.responses import STATUS
 from service.schemas import DetailQuery, LinesQuery
 from service.types import Operation, Subtask, SubtaskStatus, TaskInstance, TaskStatus
 
-LINES_AT_ONCE = 2000  # rows of a log in one answer
+LINES_AT_ONCE = 5000  # rows of a log in one answer
 COLUMNS = (1, 4, 6)  # of the drawing, on a narrow, a usual, and a wide screen
 FOCUS = (
     *(SubtaskStatus.FAILED, SubtaskStatus.CANCELING, SubtaskStatus.RUNNING),

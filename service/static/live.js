@@ -93,6 +93,16 @@ export async function refresh() {
   document.dispatchEvent(new CustomEvent("refreshed", { detail: fresh }));
 }
 
+/** Shows this page with other values in its address, null for none, without loading it anew. */
+export function goTo(values) {
+  const address = new URL(location.href);
+  for (const [name, value] of Object.entries(values))
+    if (value === null) address.searchParams.delete(name);
+    else address.searchParams.set(name, value);
+  history.pushState(null, "", address);
+  return refresh();
+}
+
 function exchange(old, now) {
   const made = document.importNode(now, true);
   localize(made);

@@ -1,6 +1,6 @@
 // A subtask's log: its lines as they come, a hundred thousand of them, followed only by who is at their end.
 
-const CHUNK = 500; // lines in one block, which the browser leaves out of its layout while it is not seen
+const CHUNK = 100; // lines in one block, which the browser leaves out of its layout while it is not seen
 const SLACK = 40; // pixels from the end that still count as being there
 const SEPARATOR = /^#{12}\{\w+\}\{[^}]+\}#{12}$/;
 const LOOKS = [
@@ -71,8 +71,9 @@ export class LogView {
       const line = document.createElement("div");
       line.className = `line ${look(text)}`;
       line.textContent = text;
-      this.chunk.append(line);
       this.count += 1;
+      line.dataset.number = this.count;
+      this.chunk.append(line);
     }
     if (following) this.end();
   }
@@ -80,7 +81,6 @@ export class LogView {
   open() {
     this.chunk = document.createElement("div");
     this.chunk.className = "chunk";
-    this.chunk.style.counterReset = `line ${this.count}`;
     this.chunk.style.containIntrinsicSize = `auto ${CHUNK * 1.35}rem`;
     this.box.append(this.chunk);
   }

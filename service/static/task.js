@@ -1,5 +1,6 @@
 // The page of one task instance: its log follows, its flow is moved about, and both stay fresh.
-import { calmly } from "./live.js";
+import { startDrawer } from "./drawer.js";
+import { calmly, goTo, refresh } from "./live.js";
 import { LogView } from "./log.js";
 import { startFlow } from "./flow.js";
 
@@ -36,7 +37,10 @@ function locate(subtask) {
 document.addEventListener("said", look);
 look();
 locate(card.dataset.subtask);
-if (document.getElementById("flow")) startFlow();
+if (document.getElementById("flow")) {
+  startFlow();
+  startDrawer();
+}
 
 function full(on) {
   card.classList.toggle("full", on);
@@ -45,7 +49,13 @@ function full(on) {
 
 document.addEventListener("click", (event) => {
   if (event.target.closest("[data-full]")) full(!card.classList.contains("full"));
+  const row = event.target.closest("#subtasks a");
+  if (row && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
+    event.preventDefault();
+    goTo({ subtask: row.dataset.subtask, attempt: null });
+  }
 });
+addEventListener("popstate", refresh);
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && card.classList.contains("full")) full(false);
 });

@@ -1,7 +1,6 @@
 """What people do all day: watch a takeover, find out why one has failed, and go on with it."""
 
 import re
-import statistics
 from collections.abc import Iterator
 
 import pytest
@@ -15,20 +14,6 @@ from tests.lab.service import Service
 
 STATES = {"watched": "running", "repaired": "no-nc", "skipped": "no-nc", "undone": "restart-needed", "stuck": "running"}
 END = 90_000  # milliseconds that a takeover may take with several beside it
-LAG = 250  # milliseconds from the row to the screen, in the median
-
-# Notes when each line of the log has come to the screen, by the clock that the database has as well.
-NOTE = """
-window.kept = true;
-window.shown = [];
-new MutationObserver((records) => {
-  const now = Date.now();
-  for (const record of records)
-    for (const node of record.addedNodes)
-      for (const line of node.matches?.(".chunk") ? node.children : [node])
-        if (line.matches?.(".line")) window.shown.push([line.textContent, now]);
-}).observe(document.getElementById("log"), { childList: true, subtree: true });
-"""
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +61,7 @@ def test_log_in_and_watch_a_takeover_to_its_end(
 
         task_id = take_over(client, hosts["watched"])
         page.get_by_role("row", name=re.compile("b-watched")).get_by_role("link", name="Install obproxy").click()
-        page.evaluate(NOTE)
+        page.evaluate("window.kept = true")
         ends(page, "Completed")
 
         expect(page.locator("#facts progress")).to_have_attribute("value", "12")
@@ -156,9 +141,3 @@ def test_every_page_is_for_everybody(
         with subtests.test(path):
             visitor.open(path).wait_for_load_state("networkidle")
             visitor.assert_accessible()
-
-
-def median_lag(page: Page, rows: dict[str, float]) -> float:
-    """Milliseconds from the rows' times to those when their first lines were shown."""
-    seen: list[tuple[str, float]] = page.evaluate("window.shown")
-    return statistics.median(shown - rows[text] for text, shown in seen if text in rows)

@@ -15,19 +15,19 @@ ARGUMENTS = [
 ]
 PATIENCE = 10_000  # milliseconds for what a page does by itself
 SERIOUS = ("serious", "critical")
-REFUSALS = "Failed to load resource: the server responded with a status of 4"  # what Chromium says of any refusal
+NO_ANSWER = "Failed to load resource: net::ERR_"  # what Chromium says when a service is away
 
 expect.set_options(timeout=PATIENCE)
 
 
 @dataclass(kw_only=True)
 class Visitor:
-    """Who looks, at `url`. `refused_allowed`: whether answers that refuse belong to the test."""
+    """Who looks, at `url`. `expected`: how messages on the console begin that belong to the test."""
 
     page: Page
     url: str
     problems: list[str] = field(default_factory=list)
-    refused_allowed: bool = False
+    expected: tuple[str, ...] = ()
 
     def open(self, path: str) -> Page:
         """The page at `path`, loaded."""
@@ -70,8 +70,7 @@ def visiting(chromium: Browser, url: str, **options: object) -> Iterator[Visitor
     visitor = Visitor(page=page, url=url)
 
     def heard(message: ConsoleMessage) -> None:
-        expected = visitor.refused_allowed and message.text.startswith(REFUSALS)
-        if message.type in ("error", "warning") and not expected:
+        if message.type in ("error", "warning") and not message.text.startswith(visitor.expected or "\0"):
             visitor.problems.append(message.text)
 
     def asked(request: Request) -> None:

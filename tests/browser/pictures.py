@@ -1,0 +1,94 @@
+"""Every page as a picture, in both themes and three widths: `make pictures`, then look at them.
+
+What they show is made by the service's own verbs, no host is needed. A page that is new belongs into PAGES.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import Browser, sync_playwright
+
+from service import embedded
+from tests.browser.staging import Stage
+from tests.browser.visitor import ARGUMENTS, CHROMIUM, visiting
+from tests.integration import staged
+from tests.lab import Lab
+from tests.lab.service import Service, running
+
+WIDTHS = (360, 1280, 1920)
+THEMES = ("light", "dark")
+INVENTORY = """
+all:
+  hosts: {{}}
+  children:
+    test:
+      vars: {{obproxy_cluster_id: 1, obproxy_cluster_name: test, obproxy_start_mode: config_url}}
+      hosts:
+{}
+"""
+HOST = "        odp-{n}: {{ansible_host: 192.0.2.{n}, ocp_host_id: {n}}}"
+PAGES = {
+    "login": "/login",
+    "tasks": "/tasks",
+    "tasks-none": "/tasks?name=nothing",
+    "task-done": "/tasks/{done}",
+    "task-failed": "/tasks/{failed}",
+    "task-running": "/tasks/{running}",
+    "task-canceling": "/tasks/{canceling}",
+    "flow-running": "/tasks/{running}?view=flow",
+    "flow-rolling-back": "/tasks/{backing}?view=flow",
+    "missing": "/tasks/999",
+    "api": "/docs",
+}
+"""Each page by the name of its pictures; the numbers are those of `staged.fill`."""
+
+
+def main(directory: Path) -> None:
+    """Fill `directory` with pictures."""
+    directory.mkdir(parents=True, exist_ok=True)
+    Lab.prepare()
+    with tempfile.TemporaryDirectory(prefix="pictures-") as name, embedded.running(Path(name) / "pg") as url:
+        inventory = Path(name) / "inventory"
+        inventory.mkdir()
+        hosts = "\n".join(HOST.format(n=n) for n in range(1, 9))
+        (inventory / "hosts.yml").write_text(INVENTORY.format(hosts), encoding="utf-8")
+        stage = Stage(database_url=url, directory=Path(name), inventory=inventory)
+        with (
+            running(stage.directory, inventory, database_url=url, worker="false") as service,
+            sync_playwright() as playwright,
+        ):
+            ids = stage.do(staged.fill)
+            chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+            for theme in THEMES:
+                for width in WIDTHS:
+                    take(chromium, service, directory, ids, theme, width)
+            take(chromium, service, directory, ids, THEMES[0], WIDTHS[1], language="zh-CN")
+            chromium.close()
+
+
+def take(
+    chromium: Browser,
+    service: Service,
+    directory: Path,
+    ids: dict[str, int],
+    theme: str,
+    width: int,
+    *,
+    language: str = "en-US",
+) -> None:
+    """All pages in one theme, width and language."""
+    size = {"width": width, "height": 900}
+    with visiting(chromium, service.url, viewport=size, color_scheme=theme, locale=language) as visitor:
+        visitor.expected = ("Failed to load resource: the server responded with a status of 404",)
+        visitor.open("/login")
+        visitor.log_in(service.password)
+        visitor.page.wait_for_url("**/tasks")
+        for name, path in PAGES.items():
+            page = visitor.open(path.format(**ids))
+            page.wait_for_timeout(300)
+            page.screenshot(path=directory / f"{name}-{theme}-{width}-{language}.png", full_page=width == WIDTHS[0])
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,276 @@
+"""Pages that live: nothing lost, nothing twice, nothing late, whatever happens to the service in between."""
+
+import asyncio
+import re
+import statistics
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, StorageState, expect
+
+from service import embedded
+from service.events import Logged
+from service.recorder import Recorder
+from service.resources import Resources
+from tests.browser.staging import Stage
+from tests.browser.visitor import NO_ANSWER, Visitor, visiting
+from tests.integration import staged
+from tests.integration.conftest import INVENTORY
+from tests.lab.service import Service, running
+
+LAG = 250  # milliseconds from a row to the screen, in the median
+FRAME = 34  # milliseconds: two frames at sixty a second, in the median while a long log is scrolled
+MARKUP = "<img src=/nowhere onerror=alert(1)><script>alert(2)</script>&amp;"
+
+# Notes when each line of the log has come to the screen, by the clock that the database has as well.
+NOTE = """
+window.shown = [];
+const note = (line) => line.matches?.(".line") && window.shown.push([line.textContent, Date.now()]);
+new MutationObserver((records) => {
+  for (const record of records)
+    for (const node of record.addedNodes) node.matches?.(".chunk") ? [...node.children].forEach(note) : note(node);
+}).observe(document.getElementById("log"), { childList: true, subtree: true });
+"""
+
+# Turns the wheel over a log, a notch each frame, and tells how long each frame took.
+SCROLL = """
+async () => {
+  const log = document.getElementById("log");
+  const times = [];
+  log.scrollTop = log.scrollHeight / 2;
+  let before = await new Promise(requestAnimationFrame);
+  for (let notch = 0; notch < 120; notch += 1) {
+    log.scrollTop += 120;
+    const now = await new Promise(requestAnimationFrame);
+    times.push(now - before);
+    before = now;
+  }
+  return times;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def stage() -> Iterator[Stage]:
+    """A database of its own, which outlives its service, and three hosts that need not exist."""
+    with tempfile.TemporaryDirectory(prefix="stage-") as name, embedded.running(Path(name) / "pg") as url:
+        inventory = Path(name) / "inventory"
+        inventory.mkdir()
+        (inventory / "hosts.yml").write_text(INVENTORY, encoding="utf-8")
+        yield Stage(database_url=url, directory=Path(name), inventory=inventory)
+
+
+@pytest.fixture(scope="module")
+def service(stage: Stage) -> Iterator[Service]:
+    """A service that shows what is staged, and runs nothing."""
+    with running(stage.directory, stage.inventory, database_url=stage.database_url, worker="false") as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def task_id(stage: Stage) -> int:
+    """A task instance whose first subtask runs."""
+
+    async def begin(resources: Resources) -> int:
+        task_id = await staged.take_over(resources, 1)
+        await staged.advance(resources, task_id, [], running=resources.template.subtasks[0].role)
+        return task_id
+
+    return stage.do(begin)
+
+
+def say(stage: Stage, task_id: int, lines: list[str], pause: float = 0.0) -> dict[str, float]:
+    """The run says `lines`, a row each; when each was written, in milliseconds of the database's clock."""
+
+    async def speak(resources: Resources) -> dict[str, float]:
+        role = resources.template.subtasks[0].role
+        recorder = Recorder(resources.database, task_id, resources.executor)
+        for line in lines:
+            await recorder.record([Logged(role=role, text=line)])
+            await asyncio.sleep(pause)
+        async with resources.database.transaction() as connection:
+            cursor = await connection.execute("SELECT content, extract(epoch FROM time) * 1000 AS at FROM subtask_log")
+            return {row["content"]: float(row["at"]) for row in await cursor.fetchall()}
+
+    return stage.do(speak)
+
+
+def say_at_once(stage: Stage, task_id: int, prefix: str, count: int) -> None:
+    """The run has said `count` lines."""
+
+    async def speak(resources: Resources) -> None:
+        async with resources.database.transaction() as connection:
+            await connection.execute(
+                "INSERT INTO subtask_log (subtask_id, run_time, content) SELECT s.id, 1, %s || n"
+                " FROM (SELECT min(id) AS id FROM subtask_instance WHERE task_instance_id = %s) s,"
+                " generate_series(1, %s) n",
+                [prefix, task_id, count],
+            )
+            await connection.execute("SELECT pg_notify('takeover_task', %s::text)", [task_id])
+
+    stage.do(speak)
+
+
+def lines_with(page: Page, prefix: str) -> list[str]:
+    """The lines of the log that begin so, as they are on the page."""
+    found: list[str] = page.evaluate(
+        "(prefix) => [...document.querySelectorAll('#log .line')].map((line) => line.textContent)"
+        ".filter((text) => text.startsWith(prefix))",
+        prefix,
+    )
+    return found
+
+
+def is_at_end(page: Page) -> bool:
+    """Whether the reader is at the end of the log."""
+    gap = page.evaluate(
+        "(() => { const l = document.getElementById('log'); return l.scrollHeight - l.clientHeight - l.scrollTop })()"
+    )
+    return bool(gap < 40)
+
+
+def test_every_line_is_shown_once_in_order_and_soon(visitor: Visitor, stage: Stage, task_id: int) -> None:
+    page = visitor.open(f"/tasks/{task_id}")
+    expect(page.locator("#log .line").first).to_be_visible()
+    page.evaluate(NOTE)
+    said = [f"soon {number}" for number in range(150)]
+
+    rows = say(stage, task_id, said, pause=0.02)
+    visitor.until(lambda: len(lines_with(page, "soon ")) >= len(said))
+
+    assert lines_with(page, "soon ") == said
+    shown: list[tuple[str, float]] = page.evaluate("window.shown")
+    lag = statistics.median(at - rows[text] for text, at in shown if text in rows)
+    assert 0 <= lag <= LAG
+
+
+def test_a_restart_of_the_service_loses_and_repeats_nothing(
+    chromium: Browser, service: Service, logged_in: StorageState, stage: Stage, task_id: int
+) -> None:
+    """In a service of its own: the module's goes on."""
+    elsewhere = stage.directory / "restarted"
+    elsewhere.mkdir()
+    with running(elsewhere, stage.inventory, database_url=stage.database_url, worker="false") as first:
+        port = int(first.url.rpartition(":")[2])
+        context = visiting(chromium, first.url, storage_state=logged_in)
+        visitor = context.__enter__()
+        visitor.expected = (NO_ANSWER,)
+        page = visitor.open(f"/tasks/{task_id}")
+        page.evaluate("window.kept = true")
+        say(stage, task_id, [f"round {number}" for number in range(10)])
+        visitor.until(lambda: len(lines_with(page, "round ")) >= 10)
+    say(stage, task_id, [f"round {number}" for number in range(10, 20)])
+    with running(elsewhere, stage.inventory, port=port, database_url=stage.database_url, worker="false") as second:
+        assert second.url == visitor.url
+        say(stage, task_id, [f"round {number}" for number in range(20, 30)])
+        visitor.until(lambda: len(lines_with(page, "round ")) >= 30)
+
+        assert lines_with(page, "round ") == [f"round {number}" for number in range(30)]
+        assert page.evaluate("window.kept"), "it was never loaded again"
+        context.__exit__(None, None, None)
+
+
+def test_markup_in_a_log_stays_text(visitor: Visitor, stage: Stage, task_id: int) -> None:
+    page = visitor.open(f"/tasks/{task_id}")
+    say(stage, task_id, [MARKUP])
+
+    visitor.until(lambda: lines_with(page, MARKUP))
+
+    assert page.locator("#log img, #log script").count() == 0
+
+
+def test_a_hundred_thousand_lines_scroll_and_only_who_is_at_their_end_follows(
+    visitor: Visitor, stage: Stage, task_id: int
+) -> None:
+    say_at_once(stage, task_id, "long ", 100_000)
+    page = visitor.open(f"/tasks/{task_id}")
+    visitor.until(lambda: page.locator("#log .chunk").count() >= 1000)
+    visitor.until(lambda: is_at_end(page))
+
+    frames = page.evaluate(SCROLL)
+    page.evaluate("document.getElementById('log').scrollTop = 5000")
+    page.wait_for_timeout(100)
+    before = page.evaluate("document.getElementById('log').scrollTop")
+    say(stage, task_id, ["later 1"])
+    visitor.until(lambda: lines_with(page, "later 1"))
+    stayed = page.evaluate("document.getElementById('log').scrollTop")
+    page.locator("#log").press("End")
+    visitor.until(lambda: is_at_end(page))
+    say(stage, task_id, ["later 2"])
+    visitor.until(lambda: lines_with(page, "later 2"))
+
+    assert statistics.median(frames) <= FRAME
+    assert stayed == before
+    visitor.until(lambda: is_at_end(page))
+
+
+def test_logs_are_opened_from_the_flow_each_in_a_tab(visitor: Visitor, stage: Stage, task_id: int) -> None:
+    first, second = stage.do(lambda resources: staged.subtask_ids(resources, task_id))[:2]
+    page = visitor.open(f"/tasks/{task_id}?view=flow")
+    page.evaluate("window.kept = true")
+    expect(page.locator(".tab")).to_have_text([re.compile(f"\\({first}\\)")])
+
+    page.locator(f".columns-4 .box[data-subtask='{second}']").click()
+    expect(page.locator("#log-card h2")).to_have_text("Prepare create obproxy")
+    expect(page.locator(".tab")).to_have_count(2)
+    page.locator(".tab.current button").last.click()
+    expect(page.locator("#log-card h2")).to_have_text("Prepare obproxy install")
+    page.go_back()
+    expect(page.locator("#log-card h2")).to_have_text("Prepare create obproxy")
+    height = page.locator("#log-card").bounding_box()
+    page.locator(".grip").press("ArrowUp")
+    higher = page.locator("#log-card").bounding_box()
+    page.locator("#collapse").click()
+    expect(page.locator("#log-card")).to_be_hidden()
+
+    assert height and higher and higher["height"] > height["height"]
+    page.locator("[data-zoom=in]").click()
+    expect(page.locator("#flow output")).to_have_text("120 %")
+    assert page.evaluate("window.kept"), "it was never loaded again"
+
+
+def test_a_reader_of_chinese_gets_chinese(chromium: Browser, service: Service, task_id: int) -> None:
+    with visiting(chromium, service.url, locale="zh-CN") as visitor:
+        page = visitor.open(f"/tasks/{task_id}")
+        expect(page.get_by_role("heading", name="登录")).to_be_visible()
+        visitor.log_in(service.password)
+        expect(page.locator("#head .heading .badge")).to_have_text("运行中")
+        page.locator(".menu summary[title='外观与语言']").click()
+        page.get_by_role("link", name="English").click()
+        expect(page.locator("#head .heading .badge")).to_have_text("Running")
+
+
+@pytest.mark.parametrize("width", [360, 768, 1920])
+def test_no_page_is_wider_than_its_window(visitor: Visitor, task_id: int, width: int) -> None:
+    visitor.page.set_viewport_size({"width": width, "height": 800})
+    for path in ("/tasks", f"/tasks/{task_id}", f"/tasks/{task_id}?view=flow", "/login"):
+        page = visitor.open(path)
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, path
+
+
+def test_the_keyboard_does_everything(visitor: Visitor, task_id: int) -> None:
+    page = visitor.open(f"/tasks/{task_id}")
+    focused = "document.activeElement"
+    page.keyboard.press("Tab")
+    assert page.evaluate(f"{focused}.className") == "skip"
+    page.keyboard.press("Enter")
+    assert page.evaluate(f"{focused}.id") == "main"
+
+    page.locator(".menu summary").nth(1).focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("link", name="Dark")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("link", name="Dark")).to_be_hidden()
+
+    page.locator("#log-full").press("Enter")
+    expect(page.locator("#log-card")).to_have_class("card log-card full")
+    page.keyboard.press("Escape")
+    expect(page.locator("#log-card")).to_have_class("card log-card")
+
+    page.locator("#log-head .danger").press("Enter")
+    expect(page.get_by_role("button", name="No, go back")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.locator("#confirm")).to_be_hidden()
+    expect(page.locator("#head .heading .badge")).to_have_text("Running")
