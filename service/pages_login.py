@@ -9,17 +9,20 @@ from service import bodies, languages, sessions
 from service.auth import COOKIE, LOGIN_PAGE, Basic
 from service.errors import LoginBlocked, NotFromOurPage
 from service.pages import LANGUAGE_COOKIE, THEME_COOKIE, THEMES, render
+from service.permissions import ANY_USER, permitted
 from service.resources import Resources
 
-HOME = "/tasks"
+HOME = "/"
+STARTS = (("/tasks", "TASK:*:READ"), ("/clusters", "OBPROXY:*:READ"), ("/docs", ANY_USER))
 LOCAL = re.compile(r"/(?!/)[^\\\x00-\x20\x7f]*")
 FORM_LIMIT = 16 * 1024  # bytes of a login form
 YEAR = 365 * 24 * 3600  # seconds that a reader's choice is kept
 
 
 async def home(request: Request) -> Response:
-    """GET /"""
-    return RedirectResponse(HOME, 303)
+    """GET /: the first page that the reader may see; everybody may see what the API is."""
+    allowed = (path for path, needed in STARTS if permitted(request.user.roles, needed))
+    return RedirectResponse(next(allowed), 303)
 
 
 async def login_form(request: Request) -> Response:

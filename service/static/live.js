@@ -136,7 +136,7 @@ export function watch() {
   const fresh = calmly(refresh, REST);
   const said = () => document.dispatchEvent(new Event("said"));
   if (part) {
-    const names = part.dataset.liveEvents.split(" ");
+    const names = (part.dataset.liveEvents ?? "tasks").split(" ");
     listen(part.dataset.liveSource, Object.fromEntries(names.map((name) => [name, name === "log" ? said : fresh])));
   }
   const bubble = document.querySelector(".bubble");

@@ -38,6 +38,10 @@ PAGES = {
     "task-canceling": "/tasks/{canceling}",
     "flow-running": "/tasks/{running}?view=flow",
     "flow-rolling-back": "/tasks/{backing}?view=flow",
+    "clusters": "/clusters",
+    "cluster": "/clusters/1",
+    "takeover": "/clusters/1/takeover",
+    "audit": "/audit",
     "missing": "/tasks/999",
     "api": "/docs",
 }

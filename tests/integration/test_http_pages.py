@@ -62,7 +62,22 @@ async def test_a_stranger_is_sent_to_log_in_and_comes_back(browser: httpx.AsyncC
 async def test_nobody_is_sent_elsewhere(browser: httpx.AsyncClient, anne: str, target: str) -> None:
     answer = await log_in(browser, anne, next=target)
 
-    assert (answer.status_code, answer.headers["location"]) == (303, "/tasks")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+
+
+@pytest.mark.parametrize(
+    ("role", "start"), [("TASK_VIEWER", "/tasks"), ("OBPROXY_VIEWER", "/clusters"), ("HOST_VIEWER", "/docs")]
+)
+async def test_everybody_starts_where_there_is_something_to_see(
+    browser: httpx.AsyncClient, app: Starlette, role: str, start: str
+) -> None:
+    await users.add(app.state.resources.database, "rosa", "long enough", [Role(role)])
+    await log_in(browser, "long enough", name="rosa")
+
+    sent = await browser.get("/")
+
+    assert (sent.status_code, sent.headers["location"]) == (303, start)
+    assert (await browser.get(start)).status_code == 200
 
 
 async def test_a_wrong_password_says_nothing_and_blocks_as_basic_does(browser: httpx.AsyncClient, anne: str) -> None:
