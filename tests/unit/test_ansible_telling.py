@@ -60,18 +60,19 @@ def answering(status: int, body: bytes, **headers: str) -> Iterator[str]:
         thread.join()
 
 
+@pytest.mark.parametrize(("path", "body"), [("/api/v2/x", b'{"a": 1}'), ("/api/v2/x?page=1&size=10", None)])
 @pytest.mark.parametrize("url", ["http://192.0.2.1:8080", "https://takeover.example.com/", "http://h/behind/proxy"])
-def test_the_service_accepts_the_signature(url: str) -> None:
-    request = service(url).signed(b'{"a": 1}')
+def test_the_service_accepts_the_signature(url: str, path: str, body: bytes | None) -> None:
+    request = service(url).request(path, body)
 
     scheme, _, credentials = str(request.get_header("Authorization")).partition(" ")
     key, _, signature = credentials.partition(":")
     received = SignedRequest(
         method=request.get_method(),
         path=urlsplit(request.full_url).path.encode(),
-        query=b"",
+        query=urlsplit(request.full_url).query.encode(),
         headers=[(name.lower().encode(), value.encode()) for name, value in request.header_items()],
-        body=b'{"a": 1}',
+        body=body or b"",
     )
     assert (scheme, key) == ("OCP-ACCESS-KEY-HMACSHA1", KEY)
     assert verify(received, signature, SECRET, datetime.now(UTC))

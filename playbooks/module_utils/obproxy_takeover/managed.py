@@ -1,0 +1,91 @@
+"""The hosts with OBProxy servers that the service manages, as an inventory shows them."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from .asking import STRANGER, NotReached
+
+CLUSTERS, HOSTS = "/api/v2/obproxy/clusters", "/api/v2/compute/hosts"
+MOST = 1000  # elements of one page
+NOT_YET = "TAKINGOVER"  # or not any more: its takeover has not succeeded
+Json = dict[str, Any]
+
+
+class Asks(Protocol):
+    """Gets what is in the service's answer."""
+
+    def ask(self, path: str) -> Any:
+        """The `data` of a GET."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ManagedHost:
+    """A host, with groups and variables of its OBProxy servers."""
+
+    name: str
+    variables: Mapping[str, Any]
+    groups: list[str]
+
+
+def managed_hosts(service: Asks) -> list[ManagedHost]:
+    """All of them, by name; raises Refused, and NotReached when what answers is not the service."""
+    try:
+        known = {host["id"]: host for host in _pages(service, HOSTS)}
+        servers: dict[int, list[Json]] = {}
+        addresses: dict[int, str] = {}
+        for cluster in _pages(service, CLUSTERS):
+            for proxy in cluster["obproxies"]:
+                if proxy["status"] != NOT_YET:
+                    servers.setdefault(proxy["hostId"], []).append(_server(proxy, cluster["name"]))
+                    addresses[proxy["hostId"]] = proxy["ip"]
+        # One that has left the service's inventory has no name any more.
+        missing = {number: {"name": addresses[number], "innerIpAddress": addresses[number]} for number in servers}
+        hosts = [_host(number, (missing | known)[number], servers[number]) for number in servers]
+    except (LookupError, TypeError, AttributeError):
+        raise NotReached(STRANGER) from None
+    return sorted(hosts, key=lambda host: host.name)
+
+
+def _pages(service: Asks, path: str) -> Iterator[Json]:
+    number, pages = 1, 1
+    while number <= pages:
+        data = service.ask(f"{path}?page={number}&size={MOST}")
+        yield from data["contents"]
+        number, pages = number + 1, data["page"]["totalPages"]
+
+
+def _server(proxy: Json, cluster_name: str) -> Json:
+    return {
+        "cluster_id": proxy["clusterId"],
+        "cluster_name": cluster_name,
+        "sql_port": proxy["sqlPort"],
+        "exporter_port": proxy.get("exporterPort"),
+        "version": proxy.get("version"),
+        "status": proxy["status"],
+        "architecture": proxy.get("architecture"),
+        "pending_restart": proxy.get("pendingRestart") or [],
+        "last_active_time": proxy.get("lastActiveTime"),
+    }
+
+
+def _host(number: int, known: Json, servers: list[Json]) -> ManagedHost:
+    servers = sorted(servers, key=lambda server: int(server["sql_port"]))
+    variables = {"ansible_host": known["innerIpAddress"], "ansible_port": known.get("sshPort"), "ocp_host_id": number}
+    groups = {"obproxy_managed"}
+    for server in servers:
+        groups.add(group_name("cluster", server["cluster_name"]))
+        groups.add(group_name("status", server["status"]))
+        groups |= {group_name("version", server["version"])} if server["version"] else set()
+    return ManagedHost(
+        name=known["name"],
+        variables={name: value for name, value in variables.items() if value is not None}
+        | {"obproxy_servers": servers},
+        groups=sorted(groups),
+    )
+
+
+def group_name(kind: str, of: str) -> str:
+    """A group's name may have ASCII letters, digits and underscores: "obproxy_version_4_3_1_0_1"."""
+    return f"obproxy_{kind}_{re.sub(r'[^a-z0-9]', '_', of.lower())}"

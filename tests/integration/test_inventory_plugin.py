@@ -1,0 +1,128 @@
+"""The inventory plugin against a running service, as an operator's Ansible uses it."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+
+from service import access_keys
+from service.resources import Resources
+from service.settings import PROJECT, Settings
+from tests.integration.over_http import take_over
+
+DEADLINE = 60.0
+PROGRAM = Path(sys.executable).with_name("ansible-inventory")
+LIMIT = "OBPROXY_TAKEOVER_TIME_LIMIT"
+
+
+@pytest.fixture
+async def url(app: Starlette) -> AsyncIterator[str]:
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off"))
+    serving = asyncio.create_task(server.serve())
+    async with asyncio.timeout(DEADLINE):
+        while not server.started:
+            await asyncio.sleep(0.01)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    server.should_exit = True
+    await serving
+
+
+@pytest.fixture
+async def managed(app: Starlette, client: httpx.AsyncClient) -> Resources:
+    """Two servers that were taken over, one of them away by now, and one that is being taken over."""
+    resources: Resources = app.state.resources
+    await take_over(client, 1, 2, 3)
+    async with resources.database.transaction() as connection:
+        await connection.execute(
+            "UPDATE obproxy_server SET version = '4.3.1.0-1', operate_status = 'NORMAL',"
+            " status = CASE host_id WHEN 1 THEN 'RUNNING' ELSE 'UNAVAILABLE' END::server_status WHERE host_id < 3"
+        )
+    return resources
+
+
+async def _listed(*sources: Path, **variables: str) -> tuple[dict[str, Any], str]:
+    """What ansible-inventory prints of `sources`, and its warnings."""
+    given = {name: value for name, value in os.environ.items() if not name.startswith("OBPROXY_TAKEOVER_")}
+    options = [word for source in sources for word in ("-i", str(source))]
+    process = await asyncio.create_subprocess_exec(
+        *(str(PROGRAM), *options, "--list"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**given, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", **variables},
+    )
+    async with asyncio.timeout(DEADLINE):
+        output, errors = await process.communicate()
+    assert process.returncode == 0, errors.decode()
+    return json.loads(output, object_hook=_as_text), errors.decode()
+
+
+def _as_text(value: dict[str, Any]) -> Any:
+    """Without the wrapper around what Ansible will not take for a template."""
+    return value.get("__ansible_unsafe", value)
+
+
+SAMPLE = PROJECT / "inventory" / "managed.obproxy_takeover.yml"
+
+
+async def test_managed_servers_by_access_key(url: str, managed: Resources) -> None:
+    key, secret = await access_keys.create(managed.database, managed.secrets, "admin")
+    listed, errors = await _listed(
+        SAMPLE,
+        OBPROXY_TAKEOVER_URL=url,
+        OBPROXY_TAKEOVER_ACCESS_KEY=key,
+        OBPROXY_TAKEOVER_ACCESS_KEY_SECRET=secret.get_secret_value(),
+    )
+    assert errors == ""
+    groups = {name: content["hosts"] for name, content in listed.items() if "hosts" in content}
+    assert groups == {
+        "obproxy_managed": ["odp-1", "odp-2"],
+        "obproxy_cluster_test": ["odp-1", "odp-2"],
+        "obproxy_status_running": ["odp-1"],
+        "obproxy_status_unavailable": ["odp-2"],
+        "obproxy_version_4_3_1_0_1": ["odp-1", "odp-2"],
+    }
+    variables = listed["_meta"]["hostvars"]["odp-1"]
+    assert (variables["ansible_host"], variables["ansible_port"], variables["ocp_host_id"]) == ("192.0.2.11", 22, 1)
+    (server,) = variables["obproxy_servers"]
+    assert (server["cluster_name"], server["sql_port"], server["status"]) == ("test", 2883, "RUNNING")
+
+
+async def test_it_adds_to_the_hosts_of_another_inventory_and_makes_groups(
+    url: str, managed: Resources, settings: Settings, inventory_file: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "own.obproxy_takeover.yml"
+    own.write_text(
+        f"plugin: obproxy_takeover\nurl: {url}\nuser: admin\npassword_file: {settings.data_dir / 'admin-password'}\n"
+        "compose:\n  admin_port: obproxy_servers[0].sql_port\n"
+        "groups:\n  old: obproxy_servers[0].version is version('4.4', '<')\n"
+        "keyed_groups:\n  - key: obproxy_servers[0].cluster_id | string\n    prefix: number\n"
+    )
+    listed, errors = await _listed(inventory_file.parent, own)
+    assert errors == ""
+    assert sorted(listed["_meta"]["hostvars"]) == ["bastion", "odp-1", "odp-2", "odp-3"]
+    assert listed["old"]["hosts"] == listed["number_1"]["hosts"] == ["odp-1", "odp-2"]
+    assert listed["_meta"]["hostvars"]["odp-2"]["admin_port"] == 2883
+    assert "obproxy_servers" not in listed["_meta"]["hostvars"]["odp-3"]
+
+
+async def test_without_a_service_the_sample_is_empty_and_silent() -> None:
+    listed, errors = await _listed(SAMPLE, ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED="true")
+    assert listed["_meta"]["hostvars"] == {} and errors == ""
+
+
+@pytest.mark.parametrize(("secret", "expected"), [("Planted#1", "Not logged in"), ("Planted#2", "Connection refused")])
+async def test_a_problem_is_told_in_one_sentence_without_the_secret(url: str, secret: str, expected: str) -> None:
+    asked = url if secret == "Planted#1" else "http://127.0.0.1:9"
+    variables = {"OBPROXY_TAKEOVER_URL": asked, "OBPROXY_TAKEOVER_ACCESS_KEY": "x", LIMIT: "5"}
+    listed, errors = await _listed(SAMPLE, OBPROXY_TAKEOVER_ACCESS_KEY_SECRET=secret, **variables)
+    assert listed["_meta"]["hostvars"] == {}
+    assert f"The takeover service at {asked}: " in errors and expected in errors
+    assert "Planted" not in errors
