@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
-from service import pages_errors, signature
+from service import pages_errors, signature, tracing
 from service.auth import Authentication, Basic, in_session, signed
 from service.guards import Auditing, Faults, RateLimit
 from service.headers import SecurityHeaders
@@ -52,6 +52,7 @@ def create_app(settings: Settings, *, beside: Sequence[Beside] = ()) -> Starlett
             ),
             *([Middleware(RateLimit, limit=settings.rate_limit)] if settings.rate_limit else []),
             Middleware(Tracing),
+            *_spans(),
         ],
         exception_handlers=pages_errors.HANDLERS,
         lifespan=lifespan,
@@ -59,3 +60,12 @@ def create_app(settings: Settings, *, beside: Sequence[Beside] = ()) -> Starlett
     app.state.basic = basic  # the login page checks as HTTP Basic does
     app.router.redirect_slashes = False  # a path with a slash too many is another path: 404, not a redirect
     return app
+
+
+def _spans() -> list[Middleware]:
+    """Without traces, what makes them is not even imported."""
+    if tracing.tracer() is None:
+        return []
+    from service.spans import Spans
+
+    return [Middleware(Spans)]

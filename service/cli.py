@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import typer
 
-from service import cli_keys, cli_tasks, cli_users, metrics, transport, worker
+from service import cli_keys, cli_tasks, cli_users, metrics, tracing, transport, worker
 from service.app import create_app
 from service.client import Refused
 from service.errors import TakeoverError
@@ -45,7 +45,8 @@ main.add_typer(cli_keys.key, name="key")
 def serve() -> None:
     """Answer HTTP requests and, unless TAKEOVER_WORKER=false, run takeovers."""
     settings = _settings()
-    app = create_app(settings, beside=[_say_password, *([worker.running] if settings.worker else [])])
+    tracing.start(settings.otel_endpoint)
+    app = create_app(settings, beside=[_traced, _say_password, *([worker.running] if settings.worker else [])])
     server = transport.server(app, settings, ending=lambda: app.state.news.close())
     server.run()
     if not server.started:
@@ -57,8 +58,10 @@ def run_worker() -> None:
     """Run takeovers, and answer nobody: with the same database, on as many machines as it takes."""
     settings = _settings()
 
+    tracing.start(settings.otel_endpoint)
+
     async def work() -> None:
-        async with open_resources(settings) as resources, worker.running(resources):
+        async with tracing.sending(), open_resources(settings) as resources, worker.running(resources):
             await _until_signal()
 
     with metrics.serving(settings.host, settings.worker_metrics_port):
@@ -101,6 +104,13 @@ async def _say_password(resources: Resources) -> AsyncIterator[None]:
     if file.exists():
         print(f"Password of admin: {file.absolute()}", file=sys.stderr, flush=True)
     yield
+
+
+@asynccontextmanager
+async def _traced(resources: Resources) -> AsyncIterator[None]:
+    """Here and not around the server, which ends the process with the signal that has stopped it."""
+    async with tracing.sending():
+        yield
 
 
 async def _until_signal() -> None:

@@ -3,7 +3,7 @@
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from service import clusters, document, document_clusters, exporters, external, hosts, requests, submit
+from service import clusters, document, document_clusters, exporters, external, hosts, requests, submit, tracing
 from service.auth import client
 from service.external import ExternalRun, Playbook
 from service.responses import contents, page_of, success, trace_id
@@ -20,14 +20,15 @@ async def take_over(request: Request) -> Response:
         request, TakeOverParam, limit=settings.body_limit, context=TakeOverParam.context(settings.hosts_limit)
     )
     proxies = [HostRequest(host_id=h.host_id, sql_port=h.sql_port, password=h.proxysys_passwd) for h in wanted.hosts]
-    submitted = await submit.take_over(
-        resources,
-        cluster_id,
-        proxies,
-        creator=request.user,
-        trace_id=trace_id(request),
-        idempotency_key=requests.idempotency_key(request),
-    )
+    with tracing.span("submit", obproxy_cluster_id=cluster_id, hosts=len(proxies)):
+        submitted = await submit.take_over(
+            resources,
+            cluster_id,
+            proxies,
+            creator=request.user,
+            trace_id=trace_id(request),
+            idempotency_key=requests.idempotency_key(request),
+        )
     return success(request, contents(document.task_instance(task, subtasks) for task, subtasks in submitted))
 
 

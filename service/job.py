@@ -5,7 +5,7 @@ import logging
 import uuid
 from collections.abc import Callable
 
-from service import events, instances, run, state
+from service import events, instances, run, state, tracing
 from service.database import execute, fetch, fetch_as
 from service.errors import TakeoverError, UnknownCluster, UnknownHost
 from service.events import Code, Ended, RunEnd, Verdict
@@ -38,6 +38,11 @@ async def perform(
         return
     if unknown := {subtask.role for subtask in subtasks} - {known.role for known in resources.template.subtasks}:
         raise NotNow(f"Task instance {task_id} is of another version: this one has no role {sorted(unknown)}")
+    with tracing.span("job", task.trace_id, task_instance_id=task_id, operation=task.operation):
+        await _perform(resources, task_id, leases, is_canceled)
+
+
+async def _perform(resources: Resources, task_id: int, leases: Leases, is_canceled: Callable[[], bool]) -> None:
     recorder = Recorder(resources.database, task_id, resources.executor)
     if not await recorder.bury(DEAD):
         raise NotNow(f"Task instance {task_id} has a run that a worker holds")
@@ -52,7 +57,8 @@ async def perform(
         await recorder.record([_failed(role, "NOT_STARTED", str(error))])
         return
     await _insert_run(resources, task, request)
-    await _run(resources, task, subtasks, request, leases, is_canceled)
+    with tracing.span("run", ident=request.ident, playbook=request.playbook.name, host=request.host.name):
+        await _run(resources, task, subtasks, request, leases, is_canceled)
 
 
 async def _run(

@@ -111,6 +111,9 @@ class Settings(BaseSettings):
     rate_limit: Annotated[int, Ge(0)] = 5000
     """Requests a user may make of one process within 10 seconds; 0 = no limit."""
 
+    otel_endpoint: str = ""
+    """URL of an OTLP collector (http://host:4318) that traces are sent to; empty = there are none."""
+
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import NamedTuple
 
-from service import events, metrics
-from service.events import Change, Ended, Logged, RunEnd, Started
+from service import events, metrics, tracing
+from service.events import Change, Ended, Logged, RunEnd, Started, Verdict
 from service.recorder import Recorder, RunTaken
 from service.remains import Question
 from service.run import Run
@@ -59,6 +59,7 @@ class Supervisor:
         self._stop: Stop | None = None
         self._role: str | None = None
         self._since = 0.0
+        self._span: Callable[[bool], None] = lambda successful: None  # ends the running subtask's
         self._alarm: asyncio.TimerHandle | None = None
 
     @property
@@ -144,6 +145,7 @@ class Supervisor:
         for change in changes:
             if isinstance(change, Started):
                 self._role, self._since = change.role, time.monotonic()
+                self._span = tracing.begin(f"subtask {change.role}", role=change.role)
                 self._disarm()
                 limit = self._limits[change.role]
                 if limit.seconds:
@@ -155,6 +157,7 @@ class Supervisor:
     def _ended(self, change: Ended) -> None:
         if change.role == self._role:
             metrics.SUBTASK_SECONDS.labels(change.role, change.verdict).observe(time.monotonic() - self._since)
+            self._span(change.verdict is Verdict.SUCCESSFUL)
         self._disarm()
 
     def _disarm(self) -> None:

@@ -11,7 +11,7 @@ ORDER = [
     *("errors", "types", "settings", "sql"),
     *("state", "template", "results", "verdict", "events", "document", "document_clusters", "graph"),
     *("masking", "signature", "permissions", "languages"),
-    *("metrics", "migrations", "embedded", "database", "unvault", "inventory", "secrets"),
+    *("metrics", "tracing", "migrations", "embedded", "database", "unvault", "inventory", "secrets"),
     *("passwords", "users", "access_keys", "rekeying", "logins", "sessions", "audit"),
     *(
         "queue",
@@ -33,7 +33,7 @@ ORDER = [
     *("processes", "run_environment", "forked", "run_child", "run_server", "run"),
     *("remains", "supervisor", "leases"),
     *("look", "greeting", "checks", "job", "worker"),
-    *("headers", "responses", "bodies", "auth", "guards", "measuring"),
+    *("headers", "responses", "bodies", "auth", "guards", "measuring", "spans"),
     *(
         "schemas",
         "requests",
@@ -110,6 +110,7 @@ def test_imports_only_from_its_left(module: str) -> None:
 def test_foreign_libraries_stay_where_they_belong(module: str) -> None:
     assert ("ansible_runner" in foreign(module)) == (module in ("run_child", "forked"))
     assert "starlette" not in foreign(module) or module in HTTP
+    assert "opentelemetry" not in foreign(module) or module in ("tracing", "spans")
 
 
 @pytest.mark.parametrize("module", HTTP)
