@@ -106,9 +106,12 @@ def test_no_file_of_ours(tmp_path: Path) -> None:
         server.say(b"\xfb" + str(file).encode())
         server.hear()
 
-    with played(ask_for_it) as (channel, server):
-        with Session(channel, PASSWORD) as session, pytest.raises(SqlError, match="does not speak the protocol"):
-            session.rows("SHOW PROXYCONFIG")
+    with (
+        played(ask_for_it) as (channel, server),
+        Session(channel, PASSWORD) as session,
+        pytest.raises(SqlError, match="does not speak the protocol"),
+    ):
+        session.rows("SHOW PROXYCONFIG")
 
     assert b"Needle#2" not in server.heard
 
@@ -130,9 +133,12 @@ def test_only_so_much(monkeypatch: pytest.MonkeyPatch, rows: str) -> None:
                 server.channel.sendall(b"\xff\xff\xff" + b"\x04" + b"x" * 0xFFFFFF)
             said += 40_000
 
-    with played(go_on) as (channel, _):
-        with Session(channel, PASSWORD) as session, pytest.raises(SqlError, match="has answered more than"):
-            session.rows("SHOW PROXYCONFIG")
+    with (
+        played(go_on) as (channel, _),
+        Session(channel, PASSWORD) as session,
+        pytest.raises(SqlError, match="has answered more than"),
+    ):
+        session.rows("SHOW PROXYCONFIG")
 
     assert said < 3_000_000
 
