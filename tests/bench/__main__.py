@@ -1,4 +1,4 @@
-"""`python -m tests.bench`: measure side by side, show a table, write bench-results.json."""
+"""`python -m tests.bench`: measure side by side, show a table, write bench-results.json and a plot."""
 
 import argparse
 import contextlib
@@ -18,12 +18,14 @@ from . import accounting
 from .answers import answers
 from .cases import scale, takeover
 from .harness import Plan
+from .plot import plot
 from .profile import profile
 from .results import Result, save, table
 
 Case = Callable[[Path, Plan], list[Result]]
 CASES: Mapping[str, Case] = {"answers": answers, "takeover": takeover, "scale": scale}
 DEFAULT_REPETITIONS = 5
+HOSTS = [1, 10, 50]
 WIDTH = 140  # characters of a line where there is no terminal
 
 
@@ -35,7 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
     if options.profile or set(options.case) != {"answers"}:
         Lab.prepare()
-    plan = Plan(repetitions=options.repetitions, patience=options.patience, say=console.print)
+    plan = Plan(
+        repetitions=options.repetitions, patience=options.patience, say=console.print, hosts=tuple(options.hosts)
+    )
     results: list[Result] = []
     with (
         SessionDirectory(PROJECT / ".lab", prefix=f"test-bench-{os.getpid()}-") as directory,
@@ -50,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             results += CASES[name](_below(directory, name), plan)
     console.print(table(results))
     save(results, options.output)
-    console.print(f"Load of this machine at the end: {os.getloadavg()[0]:.1f}; results in {options.output}")
+    plot(results, options.output.with_suffix(".html"))
+    console.print(f"Load of this machine at the end: {os.getloadavg()[0]:.1f}; results in {options.output}, .html")
     return 0
 
 
@@ -64,6 +69,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--case", nargs="+", choices=list(CASES), default=list(CASES), help="only these")
     parser.add_argument("--repetitions", type=int, default=DEFAULT_REPETITIONS, help="of each (default: %(default)s)")
+    parser.add_argument(
+        "--hosts",
+        type=int,
+        nargs="+",
+        default=HOSTS,
+        help="of the case scale: how many in one request, the first to compare with (default: %(default)s)",
+    )
     parser.add_argument(
         "--patience",
         type=float,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
+from service.settings import Settings
 from tests.lab import LabHost
 
 from . import accounting, contenders
@@ -11,9 +12,9 @@ from .ground import Ground, prepared
 from .harness import Cost, Plan, rounds
 from .results import Goal, Result, compare
 
-SCALES = (1, 4, 10)  # hosts in one request
 _FLAT = 1.1  # CPU per host may grow by a tenth
 _MEGABYTE = 1e6
+_AT_A_TIME: int = Settings.model_fields["worker_concurrency"].default
 
 
 def takeover(directory: Path, plan: Plan) -> list[Result]:
@@ -37,23 +38,24 @@ def takeover(directory: Path, plan: Plan) -> list[Result]:
 
 
 def scale(directory: Path, plan: Plan) -> list[Result]:
-    """Several hosts in one request, per host: against one host, and against one bare playbook run for all."""
-    with prepared(directory, max(SCALES)) as ground:
+    """Several hosts in one request, per host: against the first number, and against one bare run for all."""
+    with prepared(directory, max(plan.hosts)) as ground:
         ways = {
             "service": contenders.service(ground),
             "bare playbook": contenders.bare_playbook(ground.lab, ground.secrets),
         }
         entries = {
-            f"{name}, {count} hosts": (way, ground.hosts[:count]) for count in SCALES for name, way in ways.items()
+            f"{name}, {count} hosts": (way, ground.hosts[:count]) for count in plan.hosts for name, way in ways.items()
         }
         costs = rounds(ground, entries, plan)
         memory = _memory(ground, ground.hosts, plan)
-    one = costs["service, 1 hosts"]
+    first = plan.hosts[0]
+    one = costs[f"service, {first} hosts"]
     results = []
-    for count in SCALES:
+    for count in plan.hosts:
         ours, bare = costs[f"service, {count} hosts"], costs[f"bare playbook, {count} hosts"]
-        if count > 1:
-            against = f"{count} hosts in one request / 1 host"
+        if count > first:
+            against = f"{count} hosts in one request / {first}"
             results += [
                 compare(f"{against}: wall per host", "s", _per_host(ours, "wall"), _per_host(one, "wall")),
                 compare(
@@ -78,7 +80,7 @@ def _memory(ground: Ground, hosts: Sequence[LabHost], plan: Plan) -> Result:
         with accounting.peak_memory(before) as peak:
             way(asked)
         accounting.settle(before)
-        peaks.append(peak.bytes / _MEGABYTE / len(asked))
+        peaks.append(peak.bytes / _MEGABYTE / min(len(asked), _AT_A_TIME))
         plan.say(f"memory, {len(asked)} hosts  {peaks[-1]:.0f} MB each")
     alone, among = peaks
     name = f"memory of a run: {len(hosts)} hosts in one request / 1 host"

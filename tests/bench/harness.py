@@ -16,11 +16,15 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How to measure: how often, how many seconds to wait for a quiet machine before each, where to say how far."""
+    """How to measure: how often, how many seconds to wait for a quiet machine before each, where to say how far.
+
+    `hosts` are numbers of hosts in one request, for the case that compares them with the first.
+    """
 
     repetitions: int
     patience: float
     say: Say
+    hosts: Sequence[int] = (1,)
 
 
 @dataclass(frozen=True, kw_only=True)

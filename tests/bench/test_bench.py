@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,8 @@ def test_the_cheapest_case_gives_results_of_the_right_shape(tmp_path: Path) -> N
         assert row["unit"] == "ms" and row["runs"] == [[row["ours"], row["theirs"]]]
         assert row["ours"] > 0 and row["ratio"] == pytest.approx(row["ours"] / row["theirs"])
         assert row["name"].split(" /")[0] in " ".join(done.stdout.split())
+    drawn = re.findall(r"<text[^>]*>([^<]*)</text>", output.with_suffix(".html").read_text())
+    assert {row["name"] for row in rows} <= set(drawn)
 
 
 def test_the_asyncssh_script_does_all_that_a_takeover_does(lab: Lab, lab_host: StartHost) -> None:
