@@ -19,6 +19,7 @@ from service.types import JSON
 log = logging.getLogger(__name__)
 
 GRAIN = 300.0  # seconds; lastActiveTime of a server that answers is as exact as this
+MOST_OWED = 20  # looks at servers that are back in each round
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.2, 15.0  # seconds between two looks whether a round is due
 
 
@@ -54,15 +55,17 @@ async def make_round(resources: Resources) -> bool:
     # Silence of one that has never answered says nothing: it may be behind a firewall. A look will tell.
     silent = [server["id"] for server in servers if server["answered"] and _address(server) not in found]
     async with resources.database.transaction() as connection:
-        back = await _write(connection, answered, silent, claimed[0]["before"])
-        await resources.queue.defer_looks(connection, {*back, *await _due(resources, connection, len(servers))})
+        await _write(connection, answered, silent, claimed[0]["before"])
+        await resources.queue.defer_looks(connection, await _due(resources, connection, len(servers)))
     return True
 
 
-async def _write(connection: Connection, answered: list[JSON], silent: list[int], before: datetime) -> list[int]:
-    """Write down who answers and who does not; the ids of those that are back."""
+async def _write(connection: Connection, answered: list[JSON], silent: list[int], before: datetime) -> None:
+    """Write down who answers and who does not; who is back is owed a look: it may be of another version now."""
     ids = [server["id"] for server in answered]
     back = [row["id"] for row in await fetch(connection, "servers_answered", server_ids=ids, grain=GRAIN)]
+    if back:
+        await execute(connection, "owe_looks", server_ids=back)
     if new := [server["id"] for server in answered if not server["answered"]]:
         await execute(connection, "remember_answered", server_ids=new)
     gone = [row["id"] for row in await fetch(connection, "servers_silent", server_ids=silent, before=before)]
@@ -73,16 +76,19 @@ async def _write(connection: Connection, answered: list[JSON], silent: list[int]
                 *(status, ", ".join(map(str, changed))),
                 extra={"action": "server_status", "status": status, "server_ids": changed},
             )
-    return back
 
 
 async def _due(resources: Resources, connection: Connection, servers: int) -> list[int]:
-    """Servers that are due for a look; so few in each round that looks are spread over time."""
+    """Servers that are due for a look; so few in each round that looks are spread over time.
+
+    When a network comes back, all of them are back at once, and no worker shall be busy with nothing else.
+    """
     interval = resources.settings.server_look_interval
     if not interval:
         return []
     most = math.ceil(servers * resources.settings.server_check_interval / interval)
-    return [row["server_id"] for row in await fetch(connection, "due_for_a_look", interval=interval, most=most)]
+    rows = await fetch(connection, "due_for_a_look", interval=interval, most=most, most_owed=MOST_OWED)
+    return [row["server_id"] for row in rows]
 
 
 def _address(server: JSON) -> tuple[str, int]:

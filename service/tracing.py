@@ -37,6 +37,7 @@ def start(endpoint: str) -> None:
     if not endpoint:
         return
     try:
+        import opentelemetry.instrumentation.asgi  # noqa: F401 - what `spans` will need
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider

@@ -575,13 +575,21 @@ FROM (
 WHERE s.id = former.id
 RETURNING s.id;
 
+-- name: owe_looks
+-- Servers that are to be looked at before all others.
+INSERT INTO server_check (server_id, answered, looked)
+SELECT id, true, 'epoch' FROM obproxy_server WHERE id = ANY(%(server_ids)s)
+ON CONFLICT (server_id) DO UPDATE SET looked = 'epoch';
+
 -- name: due_for_a_look
--- Some of the servers whose host was not asked for so long, those that have waited longest first.
+-- Some of the servers whose host was not asked for so long, those that have waited longest first; more of them as long
+-- as there are some that are to be looked at before all others.
 INSERT INTO server_check (server_id)
 SELECT s.id FROM obproxy_server s LEFT JOIN server_check c ON c.server_id = s.id
 WHERE s.status IN ('RUNNING', 'UNAVAILABLE')
   AND coalesce(c.looked, s.create_time) < now() - make_interval(secs => %(interval)s)
-ORDER BY coalesce(c.looked, s.create_time), s.id LIMIT %(most)s
+ORDER BY coalesce(c.looked, s.create_time), s.id
+LIMIT greatest(%(most)s, least(%(most_owed)s, (SELECT count(*) FROM server_check WHERE looked = 'epoch')))
 ON CONFLICT (server_id) DO UPDATE SET looked = now()
 RETURNING server_id;
 

@@ -164,6 +164,21 @@ async def test_looks_are_spread_over_their_interval(checked: Resources) -> None:
     assert sorted(server for part in seen for server in part) == servers
 
 
+async def test_when_all_are_back_at_once_they_are_looked_at_little_by_little(checked: Resources) -> None:
+    (port,) = free_ports(1)
+    servers = await insert(checked, [(f"127.1.2.{number}", port) for number in range(1, 51)])
+    seen = []
+    async with listening(port, host="0.0.0.0"):  # noqa: S104 - all addresses of loopback
+        await checks.make_round(checked)
+        await rows(checked, "UPDATE obproxy_server SET status = 'UNAVAILABLE' RETURNING 1")
+        for _ in range(4):
+            await checks.make_round(checked)
+            seen.append(len(await looks(checked)))
+
+    assert seen == [20, 40, 50, 50]
+    assert sorted(await looks(checked)) == servers
+
+
 async def test_no_looks_when_they_are_off(checked: Resources) -> None:
     await insert(checked, [("127.0.0.1", port) for port in free_ports(2)])
     await rows(checked, "UPDATE obproxy_server SET create_time = now() - interval '1 year' RETURNING 1")
