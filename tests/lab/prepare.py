@@ -23,6 +23,8 @@ PROGRAMS = {
     "ssh-keygen": "openssh-client",
     "chromium": "chromium",
     "prometheus": "prometheus",
+    "jq": "jq",
+    "openssl": "openssl",
 }
 HELPERS = {"netavark": "netavark", "aardvark-dns": "aardvark-dns"}
 _HELPER_FOLDERS = ("/usr/lib/podman", "/usr/libexec/podman", "/usr/local/libexec/podman")

@@ -1,0 +1,101 @@
+"""The commands of the documents for callers, people on call and administrators, run as they stand there."""
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from service.client import Client
+from service.settings import PROJECT
+
+from . import HostSpec, Lab, states
+from .service import Service, running
+
+DEADLINE = 300  # seconds for all commands of one document
+HOSTS = [
+    HostSpec("odp-1", 1, "running", states.DEFAULT_VERSION, 2883, ""),
+    HostSpec("odp-3", 3, "wrong-password", states.DEFAULT_VERSION, 2883, ""),
+]
+
+
+@pytest.fixture(scope="module")
+def service(lab: Lab) -> Iterator[Service]:
+    """The service of the documents' reader, with the hosts that they name."""
+    hosts = lab.start_many(HOSTS)
+    directory = lab.directory / "reader"
+    directory.mkdir()
+    (directory / ".venv").symlink_to(PROJECT / ".venv")
+    (directory / "inventory").symlink_to(lab.inventory)
+    with running(directory, lab.inventory) as started:
+        yield started
+    for host in hosts:
+        host.remove()
+
+
+def commands(document: str) -> list[str]:
+    """The blocks of commands of a document."""
+    text = (PROJECT / "docs" / document).read_text(encoding="utf-8")
+    return re.findall(r"^```sh\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+
+def play(service: Service, blocks: list[str], more: str = "") -> str:
+    """Give all blocks to one shell, which stops at the first failure; what they print."""
+    port = service.url.rpartition(":")[2]
+    script = "\n".join(["set -eux", *blocks, more]).replace("127.0.0.1:8080", f"127.0.0.1:{port}")
+    done = subprocess.run(
+        ["bash"],
+        input=script,
+        cwd=service.data_dir.parent,
+        env={**os.environ, "PYTHONPATH": str(PROJECT), "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr[-6000:]}"
+    return done.stdout
+
+
+def test_callers(service: Service) -> None:
+    blocks = commands("callers.md")
+    printed = play(service, blocks)
+
+    assert len(blocks) == 8
+    assert '"status":"SUCCESSFUL"' in printed
+    assert "Set state for subtask" in printed
+    assert printed.count("SUCCESSFUL ") >= 12
+    assert re.search(r"^true$", printed, re.MULTILINE), "the signed request"
+
+
+def test_on_call(service: Service) -> None:
+    directory: Path = service.data_dir.parent
+    (directory / "proxysys-password").write_text(states.UNKNOWN_PASSWORD, encoding="utf-8")
+    with service.client() as client:
+        failed = client.take_over(1, [{"hostId": 3, "sqlPort": 2883}])[0]["id"]
+        assert list(client.watch([failed]))[-1][0]["status"] == "FAILED"
+    blocks = commands("on-call.md")
+    printed = play(service, blocks)
+
+    assert len(blocks) == 7
+    assert "denied" in printed, "what discovery says of the password"
+    assert f"rollback {failed}" in printed and "failed again" in printed
+    assert (directory / "diagnosis.zip").stat().st_size > 1000
+    with service.client() as client:
+        assert states_of(client)[:2] == ["SUCCESSFUL", "SUCCESSFUL"]
+
+
+def test_administrators(service: Service) -> None:
+    blocks = commands("administrators.md")
+    printed = play(service, blocks)
+
+    assert len(blocks) == 6
+    assert "OBPROXY_MANAGER, TASK_VIEWER" in printed
+    assert "okay" in printed
+    assert "/api/v2/obproxy/clusters/1/takeOver" in printed
+
+
+def states_of(client: Client) -> list[str]:
+    """Those of the newest task instances."""
+    return [document["status"] for document in client.tasks(size=5)]
