@@ -3,7 +3,8 @@
 Codes are OCP's numeric ones (facts/ocp-api.md 4.5); 0 where OCP has none.
 """
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -25,6 +26,22 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Wording:
+    """A sentence about a field: `sentence` has places for the field, its `rule` (filled from `limits`) and `shown`."""
+
+    sentence: str
+    rule: str
+    limits: Mapping[str, Any]
+    field: str
+    shown: str = ""
+
+    def say(self, translate: Callable[[str], str] = str) -> str:
+        """The sentence, in the language that `translate` puts it in."""
+        rule = translate(self.rule).format(**self.limits)
+        return translate(self.sentence).format(field=self.field, rule=rule, shown=self.shown)
+
+
+@dataclass(frozen=True, kw_only=True)
 class SubError:
     """One bad field of a request. `field` is its path (`hosts[0].sqlPort`), `rejected_value` what was sent."""
 
@@ -32,6 +49,7 @@ class SubError:
     message: str
     object: str
     rejected_value: Any = None
+    wording: Wording | None = dataclasses.field(default=None, compare=False)  # of `message`, to say it otherwise
 
 
 class TakeoverError(Exception):
@@ -42,7 +60,11 @@ class TakeoverError(Exception):
 
     def __init__(self, **details: object) -> None:
         self.details = details
-        super().__init__((self.__doc__ or "").splitlines()[0].format(**details))
+        super().__init__(self.say())
+
+    def say(self, translate: Callable[[str], str] = str) -> str:
+        """What is refused and why, in the language that `translate` puts it in."""
+        return translate((self.__doc__ or "").splitlines()[0]).format(**self.details)
 
 
 class InvalidRequest(TakeoverError):
@@ -51,6 +73,10 @@ class InvalidRequest(TakeoverError):
     def __init__(self, sub_errors: Sequence[SubError]) -> None:
         self.sub_errors = tuple(sub_errors)
         super().__init__(first=self.sub_errors[0].message)
+
+    def say(self, translate: Callable[[str], str] = str) -> str:
+        first = self.sub_errors[0]
+        return first.wording.say(translate) if first.wording else first.message
 
 
 class MalformedBody(TakeoverError):

@@ -3,6 +3,7 @@
 import gettext
 import io
 import re
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +16,9 @@ LANGUAGES = {ENGLISH: "English", CHINESE: "中文"}
 """Each by its name in itself. English is what the code is written in and has no catalog."""
 
 CATALOGS = {CHINESE: "zh_CN.po"}
+ERRORS = {CHINESE: "errors_zh_CN.po"}
+"""What refusals say: their sentences have places in braces, and stand in no template."""
+
 _RANGE = re.compile(r"([A-Za-z]{2,3})(?:-[A-Za-z0-9-]+)?\s*(?:;\s*q=([01](?:\.\d{0,3})?))?")
 
 
@@ -34,13 +38,20 @@ def choose(accepted: str, wanted: str = "") -> str:
     return ENGLISH
 
 
-@cache
+def of_errors(language: str) -> Callable[[str], str]:
+    """What puts the sentence of a refusal into one of LANGUAGES."""
+    return _read(ERRORS[language]).gettext if language in ERRORS else str
+
+
 def translations(language: str) -> gettext.NullTranslations:
     """The texts of one of LANGUAGES."""
-    if language not in CATALOGS:
-        return gettext.NullTranslations()
+    return _read(CATALOGS[language]) if language in CATALOGS else gettext.NullTranslations()
+
+
+@cache
+def _read(catalog: str) -> gettext.NullTranslations:
     compiled = io.BytesIO()
-    with (LOCALE / CATALOGS[language]).open("rb") as file:
+    with (LOCALE / catalog).open("rb") as file:
         write_mo(compiled, read_po(file))
     compiled.seek(0)
     return gettext.GNUTranslations(compiled)

@@ -9,7 +9,8 @@ from starlette.types import ExceptionHandler
 
 from service import responses
 from service.errors import NoSuchPath, TakeoverError
-from service.pages import render
+from service.languages import of_errors
+from service.pages import language_of, render
 from service.responses import STATUS, trace_id, wants_page
 
 
@@ -18,7 +19,9 @@ async def refused(request: Request, error: Exception) -> Response:
     if not wants_page(request):
         return await responses.refused(request, error)
     assert isinstance(error, TakeoverError)
-    return render(request, "error.html", status=STATUS[error.kind], message=str(error), trace="")
+    return render(
+        request, "error.html", status=STATUS[error.kind], message=error.say(of_errors(language_of(request))), trace=""
+    )
 
 
 async def not_routed(request: Request, error: Exception) -> Response:

@@ -10,7 +10,8 @@ from starlette.responses import RedirectResponse, Response
 from service import bodies, candidates, requests, submit
 from service.errors import TakeoverError, UnknownCluster
 from service.inventory import Cluster
-from service.pages import render
+from service.languages import of_errors
+from service.pages import language_of, render
 from service.permissions import permitted
 from service.resources import Resources
 from service.responses import STATUS, trace_id
@@ -83,6 +84,6 @@ async def _form(request: Request, cluster: Cluster, fields: Mapping[str, str], e
         keyword=keyword,
         fields=fields,
         subtasks=resources.template.subtasks,
-        refused=str(error) if error else "",
+        refused=error.say(of_errors(language_of(request))) if error else "",
         submitted=submitted,
     )

@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 from starlette.requests import Request
 
 from service import bodies
-from service.errors import InvalidRequest, MalformedBody, SubError, UnsupportedMediaType
+from service.errors import InvalidRequest, MalformedBody, SubError, UnsupportedMediaType, Wording
 from service.resources import Resources
 from service.schemas import Parameters, SpelledLong
 from service.types import JSON
@@ -42,7 +42,15 @@ RULES: Mapping[str, str] = {
     "enum": "must be {expected}",
     "literal_error": "must be {expected}",
 }
-"""What a field must be, by pydantic's type of error; our own validators bring their rule with them."""
+"""What a field must be, by pydantic's type of error."""
+
+OWN_RULES: Mapping[str, str] = {
+    "control_characters": "must not contain control characters",
+    "too_many": "must have at most {limit} elements",
+    "duplicate": "must not be there twice",
+    "before_start": "must not be before startTime",
+}
+"""The same for what our own validators find (`schemas`)."""
 
 SECRETS = frozenset({"proxysysPasswd"})
 """Fields whose value is never shown again."""
@@ -138,11 +146,18 @@ def _refusal(error: ValidationError, object_name: str, name: str = "body") -> Ma
 
 def _sub_error(details: ErrorDetails, object_name: str, name: str) -> SubError:
     field = _path(details["loc"]) or name
-    rule = RULES[details["type"]].format(**details.get("ctx", {})) if details["type"] in RULES else details["msg"]
+    limits = details.get("ctx", {})
+    rule = (
+        RULES.get(details["type"])
+        or OWN_RULES.get(details["type"])
+        or details["msg"].replace("{", "{{").replace("}", "}}")
+    )
     if details["type"] == "missing" or SECRETS.intersection(details["loc"]):
-        return SubError(field=field, message=f"{field} {rule}.", object=object_name)
+        wording = Wording(sentence="{field} {rule}.", field=field, rule=rule, limits=limits)
+        return SubError(field=field, message=wording.say(), object=object_name, wording=wording)
     shown, rejected = _shown(details["input"])
-    return SubError(field=field, message=f"{field} {rule}; it is {shown}.", object=object_name, rejected_value=rejected)
+    wording = Wording(sentence="{field} {rule}; it is {shown}.", field=field, rule=rule, limits=limits, shown=shown)
+    return SubError(field=field, message=wording.say(), object=object_name, rejected_value=rejected, wording=wording)
 
 
 def _path(location: Sequence[str | int]) -> str:

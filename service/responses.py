@@ -9,7 +9,7 @@ import re
 import secrets
 import socket
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, ExceptionHandler, Receive, Scope, Send
 
-from service import document
+from service import document, languages
 from service.database import LOST
 from service.errors import DatabaseLost, InvalidRequest, Kind, MethodNotAllowed, NoSuchPath, SubError, TakeoverError
 from service.headers import SECURITY_HEADERS
@@ -118,7 +118,9 @@ def page_of(elements: Iterable[JSON], page: Page, total: int) -> JSON:
 def failure(request: HTTPConnection, error: TakeoverError, headers: Mapping[str, str] | None = None) -> Response:
     """The answer to what was refused: status by the error's kind, OCP's code, every bad field."""
     sub_errors = error.sub_errors if isinstance(error, InvalidRequest) else ()
-    return _failure(request, STATUS[error.kind], error.code, str(error), sub_errors, headers)
+    translate = languages.of_errors(languages.choose(request.headers.get("accept-language", "")))
+    shown = [_sub_error(sub_error, translate) for sub_error in sub_errors]
+    return _failure(request, STATUS[error.kind], error.code, error.say(translate), shown, headers)
 
 
 def _failure(
@@ -126,17 +128,18 @@ def _failure(
     status: int,
     code: int,
     message: str,
-    sub_errors: Sequence[SubError] = (),
+    sub_errors: Sequence[JSON] = (),
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     error: JSON = {"code": code, "message": message}
     if sub_errors:
-        error["subErrors"] = [_sub_error(sub_error) for sub_error in sub_errors]
+        error["subErrors"] = list(sub_errors)
     return JSONResponse(_envelope(request, status, error=error), status_code=status, headers=headers)
 
 
-def _sub_error(error: SubError) -> JSON:
-    shown = {"field": error.field, "message": error.message, "object": error.object}
+def _sub_error(error: SubError, translate: Callable[[str], str]) -> JSON:
+    message = error.wording.say(translate) if error.wording else error.message
+    shown = {"field": error.field, "message": message, "object": error.object}
     match error.rejected_value:
         case None:
             return shown

@@ -279,3 +279,16 @@ async def test_an_inventory_that_was_never_readable_is_named(client: httpx.Async
     failure = assert_failure(answer)
     assert answer.status_code == 503
     assert "hosts.yml" in failure.error.message
+
+
+async def test_a_refusal_is_said_in_the_callers_language(client: httpx.AsyncClient) -> None:
+    path, wrong = "/api/v2/obproxy/clusters/1/takeOver", {"hosts": [{"hostId": 1, "sqlPort": 70000}]}
+    chinese = await client.post(path, json=wrong, headers={"Accept-Language": "zh-CN,zh;q=0.9"})
+    german = await client.post(path, json=wrong, headers={"Accept-Language": "de"})
+    unknown = await client.get("/api/v2/tasks/instances/404", headers={"Accept-Language": "zh"})
+
+    error = assert_failure(chinese).error
+    assert error.message == "hosts[0].sqlPort 不能大于 65535\uff0c当前值为 70000。"
+    assert error.subErrors and error.subErrors[0].message == error.message
+    assert assert_failure(german).error.message == "hosts[0].sqlPort must be at most 65535; it is 70000."
+    assert assert_failure(unknown).error.message == "任务 404 不存在。"

@@ -1,5 +1,6 @@
 """Which language a reader gets, and that every catalog says everything that the pages say."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +9,8 @@ from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 
-from service import languages
+from service import languages, requests
+from service.errors import TakeoverError
 from service.languages import CATALOGS, LOCALE, choose, translations
 
 SERVICE = Path(__file__).parents[2] / "service"
@@ -72,3 +74,34 @@ def test_english_needs_no_catalog_and_chinese_has_one() -> None:
     assert translations("zh-CN").gettext("Running") == "运行中"
     assert translations("zh-CN").ngettext("%(num)s entry", "%(num)s entries", 2) == "共 %(num)s 条"
     assert set(languages.CATALOGS) | {"en"} == set(languages.LANGUAGES)
+
+
+def refusals() -> set[str]:
+    """Every sentence that a refusal may say, but those that are all filled in."""
+
+    def below(kind: type[TakeoverError]) -> Iterator[str]:
+        for inner in kind.__subclasses__():
+            yield (inner.__doc__ or "").splitlines()[0]
+            yield from below(inner)
+
+    sentences = {"{field} {rule}.", "{field} {rule}; it is {shown}.", *requests.RULES.values()}
+    return (sentences | {*requests.OWN_RULES.values(), *below(TakeoverError)}) - {
+        "{first}",
+        "{reason}",
+        "{path}: {reason}",
+    }
+
+
+@pytest.mark.parametrize("language", languages.ERRORS)
+def test_every_refusal_can_be_said_with_all_that_it_says(language: str) -> None:
+    with (LOCALE / languages.ERRORS[language]).open("rb") as file:
+        known = {message.id: message.string for message in read_po(file) if message.id}
+
+    assert set(known) == refusals()
+    for sentence, said in known.items():
+        assert said and set(re.findall(r"{\w+", str(said))) == set(re.findall(r"{\w+", str(sentence))), sentence
+
+
+def test_our_own_rules_are_those_of_the_validators() -> None:
+    source = (SERVICE / "schemas.py").read_text(encoding="utf-8")
+    assert dict(re.findall(r'PydanticCustomError\("(\w+)", "([^"]+)"', source)) == requests.OWN_RULES
