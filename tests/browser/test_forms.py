@@ -57,11 +57,11 @@ def test_a_refusal_leaves_the_form_as_it_was(visitor: Visitor, hosts: list[LabHo
     page.check(f"#host-{host}")
     page.fill(f"[name=port-{host}]", "70000")
     page.locator("#takeover").evaluate("form => form.noValidate = true")
-    visitor.refused_allowed = True
     page.click("#takeover button.primary")
     expect(page.get_by_role("alert")).to_contain_text("at most 65535; it is 70000")
     expect(page.locator(f"#host-{host}")).to_be_checked()
     expect(page.locator(f"[name=port-{host}]")).to_have_value("70000")
+    visitor.problems = [said for said in visitor.problems if "status of 400" not in said]  # the refusal, on the console
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
