@@ -21,7 +21,8 @@ from tests.integration.conftest import INVENTORY
 from tests.lab.service import Service, running
 
 LAG = 250  # milliseconds from a row to the screen, in the median
-FRAME = 34  # milliseconds: two frames at sixty a second, in the median while a long log is scrolled
+FRAME = 34  # milliseconds: two frames at sixty a second, in the median while a long log is scrolled …
+SLOWER = 2  # … or so many times as long as with a short log, where the machine is busy
 MARKUP = "<img src=/nowhere onerror=alert(1)><script>alert(2)</script>&amp;"
 
 # Notes when each line of the log has come to the screen, by the clock that the database has as well.
@@ -184,12 +185,16 @@ def test_markup_in_a_log_stays_text(visitor: Visitor, stage: Stage, task_id: int
 def test_a_hundred_thousand_lines_scroll_and_only_who_is_at_their_end_follows(
     visitor: Visitor, stage: Stage, task_id: int
 ) -> None:
-    say_at_once(stage, task_id, "long ", 100_000)
+    say_at_once(stage, task_id, "short ", 2_000)
     page = visitor.open(f"/tasks/{task_id}")
-    visitor.until(lambda: page.locator("#log .chunk").count() >= 1000)
+    visitor.until(lambda: page.locator("#log .chunk").count() >= 20)
+    short = statistics.median(page.evaluate(SCROLL))
+    page.locator("#log").press("End")
+    say_at_once(stage, task_id, "long ", 98_000)
+    visitor.until(lambda: page.locator("#log .chunk").count() >= 1000, seconds=180)
     visitor.until(lambda: is_at_end(page))
 
-    frames = page.evaluate(SCROLL)
+    long = statistics.median(page.evaluate(SCROLL))
     page.evaluate("document.getElementById('log').scrollTop = 5000")
     page.wait_for_timeout(100)
     before = page.evaluate("document.getElementById('log').scrollTop")
@@ -201,7 +206,7 @@ def test_a_hundred_thousand_lines_scroll_and_only_who_is_at_their_end_follows(
     say(stage, task_id, ["later 2"])
     visitor.until(lambda: lines_with(page, "later 2"))
 
-    assert statistics.median(frames) <= FRAME
+    assert long <= max(FRAME, SLOWER * short)
     assert stayed == before
     visitor.until(lambda: is_at_end(page))
 
