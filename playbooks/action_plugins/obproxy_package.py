@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 sys.path.append(str(Path(__file__).parents[1] / "module_utils"))  # Ansible itself does not, on the controller
 
 from obproxy_takeover.action import HostAction, Result
-from obproxy_takeover.rules import Broken
+from obproxy_takeover.rules import Broken, remedy
 
 _SECONDS = 1800
 _HOMES = Path("/opt/taobao/install")  # each package has its own directory in it (facts/obproxy.md 0.2)
@@ -65,7 +65,7 @@ class ActionModule(HostAction):
             raise Broken(
                 f"Package {wanted} can be fetched and installed",
                 f"{manager} ended with {ended['rc']}: {said}",
-                "look at the host's package repositories",
+                remedy(said, "look at the host's package repositories", self.facts["host"]),
             )
         return {"changed": True, "msg": f"installed {wanted}", "ansible_facts": self.rediscover()["ansible_facts"]}
 

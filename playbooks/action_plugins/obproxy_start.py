@@ -8,7 +8,7 @@ sys.path.append(str(Path(__file__).parents[1] / "module_utils"))  # Ansible itse
 
 from obproxy_takeover.action import HostAction, Result
 from obproxy_takeover.masking import stage_one
-from obproxy_takeover.rules import Broken
+from obproxy_takeover.rules import Broken, remedy
 
 _LOGGED_IN = ("given", "cluster", "empty")
 
@@ -74,7 +74,8 @@ class ActionModule(HostAction):
             **{key: arguments[key] for key in ("app_name", "config_server_url", "rs_list", "seconds")},
         }
         if problem := self.on_host("start", wanted).get("problem"):
-            raise Broken("A stopped OBProxy starts", problem, "look at log/obproxy.log in its home")
+            usual = "look at log/obproxy.log in its home"
+            raise Broken("A stopped OBProxy starts", problem, remedy(problem, usual, facts["host"]))
 
     def _stop(self, facts: dict[str, Any]) -> Result:
         """Its watchdogs first: they would start it again within a second (facts/obproxy.md trap 14)."""

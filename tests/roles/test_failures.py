@@ -15,7 +15,7 @@ PARAMETERS = {"proxy_mem_limited": "3G"}
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str, list[str]]] = {
     # name: (host, variables, failing role, what the message must hold)
     "unreachable": ({"state": "unreachable"}, {}, "", ["reachable over SSH", "Connection refused", "known_hosts"]),
-    "no sudo": ({"state": "no-sudo"}, {}, "", ["becomes root without a password", "sudoers"]),
+    "no sudo": ({"state": "no-sudo"}, {}, "", ["login user becomes root", "sudoers"]),
     "no python": ({}, {"ansible_python_interpreter": "/none"}, "", ["Python 3.6 or newer", "/none", "install"]),
     "stopped": ({"state": "stopped"}, {}, "prepare_obproxy_install", ["port 2883 is held by nobody", "allow_start"]),
     "absent": (
@@ -169,6 +169,18 @@ def test_another_manager_s_host_is_refused_unless_accepted(lab: Lab, lab_host: S
     assert play(lab, host, variables={"obproxy_accept_managed_by": ["ocp"]}).code == 0
     role, message = play(lab, host, variables={"obproxy_cluster_id": 7, "obproxy_cluster_name": "seven"}).failure(host)
     assert role == "prepare_obproxy_install" and "obproxy-takeover manages it in cluster test" in message
+
+
+def test_a_sudo_that_wants_a_password(lab: Lab, lab_host: StartHost) -> None:
+    host = lab_host()
+    host.run("echo 'ops ALL=(ALL) ALL' > /etc/sudoers.d/ops && echo 'ops:Sudoer#1' | chpasswd")
+    role, message = play(lab, host).failure(host)
+    assert role == "" and "The login user becomes root" in message and "ansible_become_password" in message
+    wrong = play(lab, host, variables={"ansible_become_password": "Wrong#1"})
+    assert "The login user becomes root" in wrong.failure(host)[1] and "Wrong#1" not in wrong.text
+    given = play(lab, host, variables={"ansible_become_password": "Sudoer#1"})
+    assert given.code == 0, given.failure(host)
+    assert "Sudoer#1" not in given.text
 
 
 def test_two_packages(lab: Lab, lab_host: StartHost) -> None:

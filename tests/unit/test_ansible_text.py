@@ -8,7 +8,7 @@ import pytest
 from obproxy_takeover.masking import is_secret, scrub, stage_one
 from obproxy_takeover.programs.probe import mask
 from obproxy_takeover.remote import NoAnswer, answer_in, program
-from obproxy_takeover.rules import Broken, told
+from obproxy_takeover.rules import Broken, remedy, told
 from obproxy_takeover.versions import is_older, name_of_package, version_in, version_of_package
 
 
@@ -112,3 +112,26 @@ def test_a_broken_rule_tells_three_things() -> None:
     assert str(broken) == "Water is wet: this does not hold.\nFound: dust.\nTo do: add water."
     assert broken.as_data() == {"rule": "Water is wet", "found": "dust", "remedy": "add water"}
     assert told([broken, broken]).count("To do: add water.") == 2
+
+
+ENFORCING = {"is_root": True, "selinux": "enforcing"}
+
+
+@pytest.mark.parametrize("found", ["[Errno 13] Permission denied: '/etc/x'", "rename: Operation not permitted"])
+def test_what_root_is_refused_is_selinux_s_doing_where_it_enforces(found: str) -> None:
+    told = remedy(found, "look at the log", ENFORCING)
+    assert told.startswith("SELinux is enforcing") and "ausearch" in told and told.endswith("look at the log")
+
+
+@pytest.mark.parametrize(
+    ("found", "host"),
+    [
+        ("Permission denied", ENFORCING | {"selinux": "permissive"}),
+        ("Permission denied", ENFORCING | {"selinux": None}),
+        ("Permission denied", ENFORCING | {"is_root": False}),
+        ("Permission denied", {}),
+        ("No space left on device", ENFORCING),
+    ],
+)
+def test_what_is_not_selinux_s_doing(found: str, host: dict[str, object]) -> None:
+    assert remedy(found, "look at the log", host) == "look at the log"

@@ -16,7 +16,7 @@ from ansible.plugins.action import ActionBase
 from .masking import scrub
 from .record import SYS, unsealed
 from .remote import NoAnswer, answer_in, program
-from .rules import Broken, Unreachable
+from .rules import Broken, Unreachable, remedy
 from .sql import Denied, Session, SqlError, apply, log_in
 from .tunnel import TunnelError, Tunnels
 from .values import Difference
@@ -237,7 +237,8 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
         usual = {"mode": "0644", "replace": True, "directory_mode": "0755", "keep": False, "signature": ""}
         answer = self.on_host("converge", wanted | options | {"files": [usual | file for file in files]})
         if answer.get("problem"):
-            raise Broken(rule, answer["problem"], "see what was found; nothing was left half done, so run it again")
+            usual = "see what was found; nothing was left half done, so run it again"
+            raise Broken(rule, answer["problem"], remedy(answer["problem"], usual, self.facts["host"]))
         diffs = [
             {
                 "before_header": change["path"],
@@ -251,7 +252,11 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
 
 
 def _not_root(found: str) -> Broken:
-    return Broken("The login user becomes root without a password", found, "allow it in the host's sudoers")
+    return Broken(
+        "The login user becomes root",
+        found,
+        "allow it without a password in the host's sudoers, or give the password: ansible_become_password",
+    )
 
 
 def _no_answer(python: str, ended: dict[str, Any]) -> Broken:

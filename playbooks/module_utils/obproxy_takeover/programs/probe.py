@@ -271,6 +271,7 @@ def host() -> "dict[str, Any]":
         "os": " ".join(release.get(key, "").strip('"') for key in ("ID", "VERSION_ID")).strip(),
         "package_manager": managers[0] if managers else None,
         "is_root": os.geteuid() == 0,
+        "selinux": {"1": "enforcing", "0": "permissive"}.get(read("/sys/fs/selinux/enforce").strip()),
         "python": ".".join(str(part) for part in sys.version_info[:3]),
     }
 
