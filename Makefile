@@ -1,6 +1,8 @@
 # The two commands are `make demo` and `make test`; both install what is missing, and say so.
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
+# Tests wait for hosts about as long as they compute.
+TESTERS ?= $(shell echo $$(( $$(nproc) + 1 )))
 
 .PHONY: help environment lab demo test unit lint bench chaos lock pictures messages lab-up lab-down clean molecule
 
@@ -17,7 +19,7 @@ demo: lab  ## Take three simulated OBProxy hosts over and watch it
 	@$(PYTHON) -m tests.lab.demo
 
 test: lab  ## Run all tests, lint included
-	@$(PYTHON) -m pytest tests $(ARGS)
+	@$(PYTHON) -m pytest tests --numprocesses=$(TESTERS) --dist=loadfile $(ARGS)
 
 unit: environment  ## Run the tests that need nothing but Python
 	@$(PYTHON) -m pytest tests/unit $(ARGS)
