@@ -1,4 +1,4 @@
-"""One browser for the session; one service on the lab's inventory for a module; visitors who are logged in."""
+"""One browser for all these tests; one service on the lab's inventory for a module; visitors who are logged in."""
 
 from collections.abc import Iterator
 
@@ -10,9 +10,12 @@ from tests.lab import Lab
 from tests.lab.service import Service, running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium(lab: Lab) -> Iterator[Browser]:
-    """Debian's Chromium, which preparing the lab has installed."""
+    """Debian's Chromium, which preparing the lab has installed.
+
+    Not for the session: Playwright runs an event loop as long as it is there, and asynchronous tests want their own.
+    """
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser
