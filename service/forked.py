@@ -15,7 +15,7 @@ import sys
 import tempfile
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import process, resource_tracker
@@ -59,10 +59,11 @@ _loaded: _Loaded | None = None
 _reason = "Ansible was not imported ahead"
 
 
-def load(environment: Mapping[str, str], read_ahead: Sequence[Path]) -> None:
+def load(environment: Mapping[str, str], *, actions: Sequence[Path], others: Sequence[Path]) -> None:
     """Import Ansible for runs with this `environment`; without success, `obstacle` says why.
 
-    `read_ahead` are the files of this project that Ansible keeps once it has read them: its configuration and plugins.
+    `actions` are this project's action plugins; they and `others`, its configuration and what plugins import, are the
+    files that Ansible keeps once it has read them.
     """
     global _loaded, _reason
     former = dict(os.environ)
@@ -70,8 +71,8 @@ def load(environment: Mapping[str, str], read_ahead: Sequence[Path]) -> None:
         with tempfile.TemporaryDirectory(prefix="takeover-ansible-") as directory:
             whole = _as_ansible_runner_has_it(environment, directory)
             _set_environment(whole)
-            files = {path: _stamp(path) for path in read_ahead}
-            settings = _import_ansible(path.stem for path in read_ahead if path.suffix == ".py")
+            files = {path: _stamp(path) for path in (*actions, *others)}
+            settings = _import_ansible([path.stem for path in actions])
         _loaded = _Loaded(environment=_shared(whole), files=files, settings=settings, first=process.current_process())
     except (Exception, SystemExit) as error:  # a process loop: whatever it is, runs can be started without
         _reason = f"{type(error).__name__} while Ansible was imported ahead: {error}"
@@ -128,7 +129,7 @@ def _as_ansible_runner_has_it(environment: Mapping[str, str], directory: str) ->
     return {str(name): str(value) for name, value in config.env.items()}
 
 
-def _import_ansible(own_actions: Iterable[str]) -> list[str]:
+def _import_ansible(own_actions: Sequence[str]) -> list[str]:
     """Import what every run needs; the settings that depend on a variable of OWN."""
     constants = importlib.import_module("ansible.constants")
     importlib.import_module("ansible.cli.playbook")

@@ -5,5 +5,6 @@ from service.settings import PROJECT
 
 forked.load(
     run_environment.fixed(),
-    [PROJECT / "ansible.cfg", *sorted((PROJECT / "playbooks" / "action_plugins").glob("*.py"))],
+    actions=sorted((PROJECT / "playbooks" / "action_plugins").glob("*.py")),
+    others=[PROJECT / "ansible.cfg", *sorted((PROJECT / "playbooks" / "module_utils").rglob("*.py"))],
 )

@@ -2,6 +2,9 @@
 
 import asyncio
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +15,7 @@ import pytest
 from service import run
 from service.events import RunEnd
 from service.run import Run
-from service.settings import RunStart
+from service.settings import PROJECT, RunStart
 
 from .test_run import follow, request
 
@@ -90,3 +93,34 @@ async def test_another_environment_starts_a_program(tmp_path: Path, caplog: pyte
 
     assert end.rc == 0
     assert [message for message in caplog.messages if "ANSIBLE_FORKS" in message and spec.ident in message]
+
+
+async def test_a_plugin_that_changed_starts_a_program(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    plugin = PROJECT / "playbooks" / "action_plugins" / "obproxy_require.py"
+    written = plugin.stat()
+    await played(request(tmp_path, "say"), "forked")  # the server runs
+    assert not caplog.messages
+
+    os.utime(plugin, ns=(written.st_atime_ns, written.st_mtime_ns + 1))
+    try:
+        _, end = await played(request(tmp_path, "say"), "forked")
+    finally:
+        os.utime(plugin, ns=(written.st_atime_ns, written.st_mtime_ns))
+
+    assert end.rc == 0
+    assert [message for message in caplog.messages if plugin.name in message]
+
+
+def test_ansible_that_cannot_be_imported_is_an_obstacle_with_a_reason(tmp_path: Path) -> None:
+    bad = tmp_path / "ansible.cfg"
+    bad.write_text("this is no configuration", encoding="utf-8")
+    ask = (
+        "from service import forked, run_environment\n"
+        f"forked.load({{**run_environment.fixed(), 'ANSIBLE_CONFIG': {str(bad)!r}}}, actions=[], others=[])\n"
+        "print(forked.obstacle({}))"
+    )
+
+    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, cwd=PROJECT, timeout=60)
+
+    assert done.returncode == 0, done.stderr
+    assert "while Ansible was imported ahead" in done.stdout and str(bad) in done.stdout
