@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,12 @@ class CallbackModule(CallbackBase):  # type: ignore[misc] # Ansible is untyped
 
     def _result(self, outcome: str, result: Any) -> None:
         role = result.task._role
-        line = {"host": result.host.get_name(), "role": role.get_name() if role else "", "outcome": outcome}
+        line = {
+            "host": result.host.get_name(),
+            "role": role.get_name() if role else "",
+            "outcome": outcome,
+            "at": time.time(),
+        }
         self._write(line | {"task": result.task.name, "result": result.result})
 
     def v2_runner_on_ok(self, result: Any) -> None:
