@@ -40,7 +40,7 @@ def answer_in(output: str) -> dict[str, Any]:
         raise NoAnswer
     try:
         answer = json.loads(lines[-1].removeprefix(MARKER))
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise NoAnswer from error
     if not isinstance(answer, dict):
         raise NoAnswer
