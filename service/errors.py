@@ -79,6 +79,12 @@ class InvalidRequest(TakeoverError):
         return first.wording.say(translate) if first.wording else first.message
 
 
+class SortNotAllowed(InvalidRequest):
+    """{first}"""
+
+    code = 1011
+
+
 class MalformedBody(TakeoverError):
     """The request body is not valid JSON: {reason}."""
 

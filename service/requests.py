@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 from starlette.requests import Request
 
 from service import bodies
-from service.errors import InvalidRequest, MalformedBody, SubError, UnsupportedMediaType, Wording
+from service.errors import InvalidRequest, MalformedBody, SortNotAllowed, SubError, UnsupportedMediaType, Wording
 from service.resources import Resources
 from service.schemas import Parameters, SpelledLong
 from service.types import JSON
@@ -141,7 +141,8 @@ def _refusal(error: ValidationError, object_name: str, name: str = "body") -> Ma
     errors = error.errors(include_url=False)
     if errors[0]["type"] == "json_invalid":
         return MalformedBody(reason=errors[0]["ctx"]["error"])
-    return InvalidRequest([_sub_error(details, object_name, name) for details in errors])
+    refusal = SortNotAllowed if all(details["loc"] == ("sort",) for details in errors) else InvalidRequest
+    return refusal([_sub_error(details, object_name, name) for details in errors])
 
 
 def _sub_error(details: ErrorDetails, object_name: str, name: str) -> SubError:

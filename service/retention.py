@@ -5,13 +5,15 @@ from service.resources import Resources
 
 
 async def apply(resources: Resources) -> None:
-    """Remove logs and task instances older than the settings say, and idempotency keys that have expired."""
+    """Remove logs, task instances and records of calls older than the settings say, and expired idempotency keys."""
     settings = resources.settings
     async with resources.database.transaction() as connection:
         if settings.retention_days_logs:
             await execute(connection, "delete_old_logs", days=settings.retention_days_logs)
         if settings.retention_days_tasks:
             await execute(connection, "delete_old_tasks", days=settings.retention_days_tasks)
+        if settings.retention_days_audit:
+            await execute(connection, "delete_old_audit_events", days=settings.retention_days_audit)
         await execute(connection, "delete_old_keys")
     if settings.retention_days_tasks:
         hours = settings.retention_days_tasks * 24

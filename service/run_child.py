@@ -29,7 +29,7 @@ from service.settings import RunStart
 LAST_LINES = 4096  # characters of the run's output that go with its end
 POLL = 0.2  # seconds; ansible-runner's own default of 5 delays the end of a run
 
-MEMORY = 768 * 2**20  # bytes of its own that a process of a run may have: a host can answer without end
+MEMORY = 256 * 2**20  # bytes of its own that a process of a run may have: a host can answer without end
 FILE = 64 * 2**20  # bytes of a file that it may write; on a tmpfs that is memory too
 
 LEASE = 20.0  # seconds a run goes on without hearing that it still is its worker's

@@ -74,6 +74,9 @@ class Settings(BaseSettings):
     retention_days_tasks: Annotated[int, Ge(0)] = 0
     """Days after which ended task instances are removed; 0 = never."""
 
+    retention_days_audit: Annotated[int, Ge(0)] = 0
+    """Days after which the record of calls is removed; 0 = never."""
+
     shutdown_grace: Annotated[float, Ge(0)] = 20.0
     """Seconds a worker that is being stopped lets its runs go on before it hands them back."""
 

@@ -658,3 +658,6 @@ FROM obproxy_server GROUP BY cluster_name, status ORDER BY cluster_name, status;
 
 -- name: last_round
 SELECT extract(epoch FROM now() - started) AS age FROM server_check_round;
+
+-- name: delete_old_audit_events
+DELETE FROM audit_event WHERE time < now() - make_interval(days => %(days)s);

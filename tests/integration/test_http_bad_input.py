@@ -139,23 +139,26 @@ CLUSTERS = {
 }
 
 QUERIES = {
-    query: Case(f"{TASKS}?{query}", 400, message, fields=fields, method="GET")
-    for query, message, fields in (
-        ("page=0", "page must be at least 1; it is 0.", ("page",)),
-        ("page=9223372036854775807", "page must be at most 2147483647", ("page",)),
-        ("page=1&page=1", 'page must be an integer; it is "1,1".', ("page",)),
-        ("size=2001", "size must be at most 2000; it is 2001.", ("size",)),
-        ("size=ten", 'size must be an integer; it is "ten".', ("size",)),
-        ("hostId=1e3", 'hostId must be an integer; it is "1e3".', ("hostId",)),
-        ("status=running", "status[0] must be 'RUNNING', 'FAILED' or 'SUCCESSFUL'", ("status[0]",)),
-        ("type=manual", "type must be 'MANUAL'", ("type",)),
-        ("sort=name,asc", "sort must be 'id'", ("sort",)),
-        ("name=%00", "name must not contain control characters", ("name",)),
-        ("name=%ff", "The query string must be percent-encoded UTF-8", ("query",)),
-        ("name=%ed%a0%80", "The query string must be percent-encoded UTF-8", ("query",)),
-        ("&".join(["a=1"] * 101), "at most 100 parameters", ("query",)),
-        ("page=x&size=0&type=X", "must be", ("type", "page", "size")),
-    )
+    "a sort field": Case(f"{TASKS}?sort=name,asc", 400, "sort must be 'id'", fields=("sort",), method="GET", code=1011),
+    **{
+        query: Case(f"{TASKS}?{query}", 400, message, fields=fields, method="GET")
+        for query, message, fields in (
+            ("page=0", "page must be at least 1; it is 0.", ("page",)),
+            ("page=9223372036854775807", "page must be at most 2147483647", ("page",)),
+            ("page=1&page=1", 'page must be an integer; it is "1,1".', ("page",)),
+            ("size=2001", "size must be at most 2000; it is 2001.", ("size",)),
+            ("size=ten", 'size must be an integer; it is "ten".', ("size",)),
+            ("hostId=1e3", 'hostId must be an integer; it is "1e3".', ("hostId",)),
+            ("status=running", "status[0] must be 'RUNNING', 'FAILED' or 'SUCCESSFUL'", ("status[0]",)),
+            ("type=manual", "type must be 'MANUAL'", ("type",)),
+            ("sort=name,asc&page=0", "page must be at least 1", ("page", "sort")),
+            ("name=%00", "name must not contain control characters", ("name",)),
+            ("name=%ff", "The query string must be percent-encoded UTF-8", ("query",)),
+            ("name=%ed%a0%80", "The query string must be percent-encoded UTF-8", ("query",)),
+            ("&".join(["a=1"] * 101), "at most 100 parameters", ("query",)),
+            ("page=x&size=0&type=X", "must be", ("page", "size", "type")),
+        )
+    },
 }
 
 READS = {
@@ -175,10 +178,11 @@ READS = {
 }
 
 ROUTES = {
+    "a post to the page": Case("/", 405, "POST is not supported at /", 1008),
     **{
         f"path {path}": Case(path, 404, "There is nothing at", 1002)
         for path in (
-            *("/", "//", "/api", "/api/v2/", "/nowhere", "/%00", "/%ff", "/%zz", "/..%2f..%2fetc%2fpasswd"),
+            *("/api", "/api/v2/", "/nowhere", "/%00", "/%ff", "/%zz", "/..%2f..%2fetc%2fpasswd"),
             *(TAKE_OVER + "/", TAKE_OVER.upper(), TAKE_OVER.replace("/1/", "//"), TAKE_OVER.replace("/1/", "/1%2F2/")),
             *(TASKS + "/1/subtasks", "/" + "a" * 10_000),
         )

@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
-from service import retention
+from service import audit, retention
 from service.database import Connection
 from service.resources import Resources
 from service.submit import HostRequest, take_over
-from service.types import TaskInstance
+from service.types import AuditCall, Page, TaskInstance
 from tests.integration.people import ADMIN
 
 
@@ -64,3 +64,23 @@ async def test_by_default_nothing_goes(resources: Resources) -> None:
     await retention.apply(resources)
 
     assert await left(resources) == ({task.id}, {task.id})
+
+
+async def test_old_records_of_calls_go_when_the_setting_says_so(resources: Resources) -> None:
+    def after(days: int) -> Resources:
+        return replace(resources, settings=resources.settings.model_copy(update={"retention_days_audit": days}))
+
+    call = AuditCall(user_name="anne", client="192.0.2.1", method="POST", path="/x", status=200, trace_id="")
+    for days in (0, 6, 8):
+        await audit.record(resources.database, call)
+        async with resources.database.transaction() as connection:
+            await connection.execute(
+                "UPDATE audit_event SET time = now() - make_interval(days => %s) "
+                "WHERE id = (SELECT max(id) FROM audit_event)",
+                (days,),
+            )
+
+    await retention.apply(after(0))
+    assert (await audit.events(resources.database, Page(), None))[1] == 3
+    await retention.apply(after(7))
+    assert (await audit.events(resources.database, Page(), None))[1] == 2

@@ -63,7 +63,7 @@ def deep():
     print(MARKER + "[" * 500_000)
 
 def huge():
-    print(MARKER + json.dumps("x" * 300_000_000))
+    print(MARKER + json.dumps("x" * 60_000_000))
 
 def loud():
     sys.stderr.write("y" * 30_000_000)
