@@ -1,7 +1,6 @@
 """The command line: `python -m service …`."""
 
 import asyncio
-import logging
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -9,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import typer
 
-from service import cli_keys, cli_tasks, cli_users, metrics, tracing, transport, worker
+from service import cli_keys, cli_tasks, cli_users, logs, metrics, tracing, transport, worker
 from service.app import create_app
 from service.client import Refused
 from service.errors import TakeoverError
@@ -90,10 +89,7 @@ def run() -> None:
 
 def _settings() -> Settings:
     settings = take()
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
-    )
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    logs.configure(settings.log_level, settings.log_format)
     return settings
 
 

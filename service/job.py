@@ -10,6 +10,7 @@ from service.database import execute, fetch, fetch_as
 from service.errors import TakeoverError, UnknownCluster, UnknownHost
 from service.events import Code, Ended, RunEnd, Verdict
 from service.leases import DEAD, Leases
+from service.logs import about
 from service.masking import masker
 from service.metrics import RUNS_ENDED
 from service.recorder import Recorder
@@ -38,7 +39,10 @@ async def perform(
         return
     if unknown := {subtask.role for subtask in subtasks} - {known.role for known in resources.template.subtasks}:
         raise NotNow(f"Task instance {task_id} is of another version: this one has no role {sorted(unknown)}")
-    with tracing.span("job", task.trace_id, task_instance_id=task_id, operation=task.operation):
+    with (
+        about(trace_id=task.trace_id, task_id=task_id),
+        tracing.span("job", task.trace_id, task_instance_id=task_id, operation=task.operation),
+    ):
         await _perform(resources, task_id, leases, is_canceled)
 
 
@@ -57,7 +61,10 @@ async def _perform(resources: Resources, task_id: int, leases: Leases, is_cancel
         await recorder.record([_failed(role, "NOT_STARTED", str(error))])
         return
     await _insert_run(resources, task, request)
-    with tracing.span("run", ident=request.ident, playbook=request.playbook.name, host=request.host.name):
+    with (
+        about(run=request.ident),
+        tracing.span("run", ident=request.ident, playbook=request.playbook.name, host=request.host.name),
+    ):
         await _run(resources, task, subtasks, request, leases, is_canceled)
 
 

@@ -24,6 +24,7 @@ from service import document, languages
 from service.database import LOST
 from service.errors import DatabaseLost, InvalidRequest, Kind, MethodNotAllowed, NoSuchPath, SubError, TakeoverError
 from service.headers import SECURITY_HEADERS
+from service.logs import about
 from service.types import JSON, Page
 
 log = logging.getLogger(__name__)
@@ -77,7 +78,10 @@ class Tracing:
             sent = Headers(scope=scope).get("x-trace-id", "")
             trace_id = sent if TRACE_ID.fullmatch(sent) else secrets.token_hex(8)
             scope["trace"] = Trace(id=trace_id, started=time.perf_counter())
-        await self.app(scope, receive, send)
+            with about(trace_id=trace_id):
+                await self.app(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
 
 
 def trace_id(connection: HTTPConnection) -> str:

@@ -31,6 +31,7 @@ def _networks(text: str) -> str:
 
 
 RunStart = Literal["forked", "plain"]
+LogFormat = Literal["text", "json"]
 
 
 class Settings(BaseSettings):
@@ -118,6 +119,9 @@ class Settings(BaseSettings):
     """URL of an OTLP collector (http://host:4318) that traces are sent to; empty = there are none."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    log_format: LogFormat = "text"
+    """How the service logs: lines for people, or a JSON object a line."""
 
 
 def load(environment: Mapping[str, str] = os.environ) -> Settings:

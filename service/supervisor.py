@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from service import events, metrics, tracing
 from service.events import Change, Ended, Logged, RunEnd, Started, Verdict
+from service.logs import from_now_on_about
 from service.recorder import Recorder, RunTaken
 from service.remains import Question
 from service.run import Run
@@ -145,6 +146,7 @@ class Supervisor:
         for change in changes:
             if isinstance(change, Started):
                 self._role, self._since = change.role, time.monotonic()
+                from_now_on_about(role=change.role)
                 self._span = tracing.begin(f"subtask {change.role}", role=change.role)
                 self._disarm()
                 limit = self._limits[change.role]

@@ -1,6 +1,7 @@
 """From a job to a document that is right: a real worker, real ansible-runner, on this machine itself as the host."""
 
 import asyncio
+import logging
 import re
 import time
 from collections.abc import AsyncIterator
@@ -11,8 +12,9 @@ from pathlib import Path
 import psutil
 import pytest
 from procrastinate.jobs import Job
+from structlog.contextvars import get_contextvars
 
-from service import instances, job, operations, remains, template, worker
+from service import events, instances, job, operations, remains, template, worker
 from service.database import execute, fetch
 from service.errors import TakeoverError
 from service.leases import DEAD, Leases
@@ -97,6 +99,40 @@ async def test_a_job_becomes_a_successful_document(local: Resources) -> None:
     assert all(s.executor == local.executor for s in subtasks)
     log, _ = await instances.log(local.database, task.id, subtasks[0].id)
     assert "the port is 2883" in log and "needle-in-haystack" not in log
+
+
+async def test_what_is_logged_of_a_run_says_which(local: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    about: list[dict[str, object]] = []
+
+    class Noting(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.levelno >= logging.ERROR:
+                about.append({"action": vars(record).get("action"), **get_contextvars()})
+
+    def broken(*args: object) -> None:
+        raise RuntimeError("planted")
+
+    logger, noting = logging.getLogger("service"), Noting()
+    logger.addHandler(noting)
+    monkeypatch.setattr(events, "finish", broken)
+    try:
+        async with worker.running(local):
+            task, _ = await ended(local, await submit(local))
+    finally:
+        logger.removeHandler(noting)
+
+    assert task.status is TaskStatus.FAILED
+    async with local.database.transaction() as connection:
+        rows = await connection.execute("SELECT ident FROM run WHERE task_instance_id = %s", (task.id,))
+        (run,) = await rows.fetchall()
+    [said] = about
+    assert said == {
+        "action": "run_lost",
+        "task_id": task.id,
+        "trace_id": "t",
+        "run": str(run["ident"]),
+        "role": "three",
+    }
 
 
 async def test_a_failure_says_why_and_leaves_the_rest_pending(local: Resources, inventory_file: Path) -> None:
