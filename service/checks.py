@@ -52,23 +52,28 @@ async def make_round(resources: Resources) -> bool:
     answered = [server for server in servers if _address(server) in found]
     for answer, number in (("yes", len(answered)), ("no", len(servers) - len(answered))):
         CHECKED.labels(answer).set(number)
-    # Silence of one that has never answered says nothing: it may be behind a firewall. A look will tell.
-    silent = [server["id"] for server in servers if server["answered"] and _address(server) not in found]
+    silent = [server for server in servers if _address(server) not in found]
     async with resources.database.transaction() as connection:
         await _write(connection, answered, silent, claimed[0]["before"])
         await resources.queue.defer_looks(connection, await _due(resources, connection, len(servers)))
     return True
 
 
-async def _write(connection: Connection, answered: list[JSON], silent: list[int], before: datetime) -> None:
-    """Write down who answers and who does not; who is back is owed a look: it may be of another version now."""
+async def _write(connection: Connection, answered: list[JSON], silent: list[JSON], before: datetime) -> None:
+    """Write down who answers and who does not; who is back is owed a look: it may be of another version now.
+
+    Silence of one that has never answered says nothing, since it may be behind a firewall: a look will tell.
+    """
     ids = [server["id"] for server in answered]
     back = [row["id"] for row in await fetch(connection, "servers_answered", server_ids=ids, grain=GRAIN)]
     if back:
         await execute(connection, "owe_looks", server_ids=back)
     if new := [server["id"] for server in answered if not server["answered"]]:
         await execute(connection, "remember_answered", server_ids=new)
-    gone = [row["id"] for row in await fetch(connection, "servers_silent", server_ids=silent, before=before)]
+    if unknown := [server["id"] for server in silent if not server["answered"]]:
+        await execute(connection, "owe_first_looks", server_ids=unknown)
+    used_to_answer = [server["id"] for server in silent if server["answered"]]
+    gone = [row["id"] for row in await fetch(connection, "servers_silent", server_ids=used_to_answer, before=before)]
     for status, changed in (("RUNNING", back), ("UNAVAILABLE", gone)):
         if changed:
             log.warning(

@@ -573,6 +573,8 @@ FROM (
     SELECT id FROM obproxy_server WHERE id = ANY(%(server_ids)s) AND status = 'RUNNING' ORDER BY id FOR UPDATE
 ) AS former
 WHERE s.id = former.id
+  -- A look may have found out since the round began that its silence says nothing.
+  AND EXISTS (SELECT FROM server_check c WHERE c.server_id = s.id AND c.answered)
 RETURNING s.id;
 
 -- name: owe_looks
@@ -580,6 +582,12 @@ RETURNING s.id;
 INSERT INTO server_check (server_id, answered, looked)
 SELECT id, true, 'epoch' FROM obproxy_server WHERE id = ANY(%(server_ids)s)
 ON CONFLICT (server_id) DO UPDATE SET looked = 'epoch';
+
+-- name: owe_first_looks
+-- The same of those that nothing is known of yet: silent since they were taken over, or behind a firewall.
+INSERT INTO server_check (server_id, looked)
+SELECT id, 'epoch' FROM obproxy_server WHERE id = ANY(%(server_ids)s)
+ON CONFLICT (server_id) DO NOTHING;
 
 -- name: due_for_a_look
 -- Some of the servers whose host was not asked for so long, those that have waited longest first; more of them as long

@@ -19,6 +19,9 @@ GREETING = b"\x4a\x00\x00\x00\x0a5.6.25\x00"
 TOO_MANY = b"\x17\x00\x00\x00\xff\x10\x04Too many connections"
 SECONDS = 0.3
 MANY = 1000
+LOOKED_AT = (  # so long ago
+    "INSERT INTO server_check (server_id, looked) SELECT id, now() - interval '{}' FROM obproxy_server RETURNING 1"
+)
 
 
 @asynccontextmanager
@@ -129,12 +132,31 @@ async def test_one_that_is_being_taken_over_is_left_alone(checked: Resources) ->
     assert await status(checked, server) == "TAKINGOVER"
 
 
-async def test_silence_of_one_that_has_never_answered_says_nothing(checked: Resources) -> None:
+async def test_silence_of_one_that_has_never_answered_says_nothing_but_its_host_is_asked(checked: Resources) -> None:
     (port,) = free_ports(1)
     (server,) = await insert(checked, [("127.0.0.1", port)])
 
-    await checks.make_round(checked)
+    for _ in range(2):
+        await checks.make_round(checked)
+        assert await status(checked, server) == "RUNNING"
+        assert await looks(checked) == [server], "once"
 
+
+async def test_a_look_counts_more_than_a_round_that_began_before_it(
+    checked: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (port,) = free_ports(1)
+    (server,) = await insert(checked, [("127.0.0.1", port)])
+    await rows(
+        checked, "INSERT INTO server_check (server_id, answered) SELECT id, true FROM obproxy_server RETURNING 1"
+    )
+
+    async def silence(*args: object) -> set[tuple[str, int]]:
+        await rows(checked, "UPDATE server_check SET answered = false RETURNING 1")
+        return set()
+
+    monkeypatch.setattr(checks, "answering", silence)
+    await checks.make_round(checked)
     assert await status(checked, server) == "RUNNING"
 
 
@@ -154,7 +176,7 @@ async def test_looks_are_spread_over_their_interval(checked: Resources) -> None:
     spread = replace(checked, settings=settings)
     servers = await insert(checked, [("127.0.0.1", port) for port in free_ports(20)])
     seen: list[list[int]] = []
-    await rows(checked, "UPDATE obproxy_server SET create_time = now() - interval '1 hour' RETURNING 1")
+    await rows(checked, LOOKED_AT.format("1 hour"))
     for _ in range(11):
         await rows(checked, "UPDATE server_check_round SET started = 'epoch' RETURNING 1")
         assert await checks.make_round(spread)
@@ -181,7 +203,7 @@ async def test_when_all_are_back_at_once_they_are_looked_at_little_by_little(che
 
 async def test_no_looks_when_they_are_off(checked: Resources) -> None:
     await insert(checked, [("127.0.0.1", port) for port in free_ports(2)])
-    await rows(checked, "UPDATE obproxy_server SET create_time = now() - interval '1 year' RETURNING 1")
+    await rows(checked, LOOKED_AT.format("1 year"))
 
     off = checked.settings.model_copy(update={"server_look_interval": 0.0})
     await checks.make_round(replace(checked, settings=off))

@@ -171,7 +171,7 @@ async def test_hosts_narrowed(client: httpx.AsyncClient, resources: Resources) -
         (f"{HOSTS}/1.0", 400, 0),
         (f"{HOSTS}?status=online", 400, 0),
         (f"{HOSTS}?includedServiceType=PROXY", 400, 0),
-        (f"{HOSTS}?sort=name", 400, 0),
+        (f"{HOSTS}?sort=name", 400, 1011),
     ],
 )
 async def test_refusals(client: httpx.AsyncClient, path: str, status: int, code: int) -> None:

@@ -27,7 +27,9 @@ Json = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def service(lab: Lab) -> Iterator[Service]:
-    with running(lab.directory, lab.inventory, server_check_interval="1") as started:
+    directory = lab.directory / "watched"  # with proxies of its own only
+    directory.mkdir()
+    with running(directory, lab.inventory, server_check_interval="1") as started:
         yield started
 
 
