@@ -74,7 +74,8 @@ def further(lab: Lab, service: Service, task: int) -> None:
     """Print what else there is to try."""
     url, password_file = service.url, service.password_file
     python = os.path.relpath(sys.executable)
-    print(f"    the API's description      {url}/openapi.json  (user admin, password in {password_file})")
+    print(f"    the pages                  {url}/  (user admin, password in {password_file})")
+    print(f"    the API's description      {url}/docs")
     print(f"    all task instances         {url}/api/v2/tasks/instances")
     print(
         f"    watch one again            {python} -m service watch {task} --url {url} --password-file {password_file}"
