@@ -5,12 +5,11 @@ import re
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from service import bodies, languages, sessions
+from service import bodies, languages, requests, sessions
 from service.auth import COOKIE, LOGIN_PAGE, Basic
 from service.errors import LoginBlocked, NotFromOurPage
 from service.pages import LANGUAGE_COOKIE, THEME_COOKIE, THEMES, render
 from service.permissions import ANY_USER, permitted
-from service.resources import Resources
 
 HOME = "/"
 STARTS = (("/tasks", "TASK:*:READ"), ("/clusters", "OBPROXY:*:READ"), ("/docs", ANY_USER))
@@ -34,7 +33,7 @@ async def login(request: Request) -> Response:
     """POST /login: the same check as HTTP Basic's, with its delays and blocking."""
     if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         raise NotFromOurPage  # or another site could log its visitor in as somebody else
-    resources: Resources = request.app.state.resources
+    resources = requests.resources(request)
     basic: Basic = request.app.state.basic
     fields = bodies.form(await bodies.read(request.headers, request.receive, FORM_LIMIT))
     name, target = fields.get("name", ""), _local(fields.get("next", ""))
@@ -56,7 +55,7 @@ async def login(request: Request) -> Response:
 
 async def logout(request: Request) -> Response:
     """POST /logout"""
-    resources: Resources = request.app.state.resources
+    resources = requests.resources(request)
     await sessions.end(resources.database, request.cookies.get(COOKIE, ""))
     answer = RedirectResponse(LOGIN_PAGE, 303)
     answer.delete_cookie(COOKIE, httponly=True, samesite="lax")

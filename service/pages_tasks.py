@@ -9,7 +9,6 @@ from starlette.responses import Response
 
 from service import instances, requests
 from service.pages import render
-from service.resources import Resources
 from service.schemas import TaskQuery
 from service.types import Page, Subtask, SubtaskStatus, TaskFilter, TaskInstance, TaskStatus
 
@@ -34,7 +33,7 @@ class Row:
 
 async def list_page(request: Request) -> Response:
     """GET /tasks"""
-    database = _resources(request).database
+    database = requests.resources(request).database
     query = requests.query(request, TaskQuery)
     found, total = await instances.page(database, query.filter, query.page) if query.filter else ([], 0)
     return render(
@@ -51,7 +50,7 @@ async def list_page(request: Request) -> Response:
 
 async def under_way(request: Request) -> Response:
     """GET /tasks/under-way: what the bubble in the head of every page shows."""
-    database = _resources(request).database
+    database = requests.resources(request).database
     page = Page(size=MOST_UNDER_WAY)
     found, _ = await instances.page(database, TaskFilter(statuses=UNDER_WAY), page)
     return render(request, "under_way.html", rows=_rows(found), counts=await instances.counts(database))
@@ -70,8 +69,3 @@ def _with_query(request: Request, **changes: object) -> str:
     given = {name: value for name, value in {**kept, **changes}.items() if value not in ("", None)}
     path: str = request.scope["path"]
     return path + (f"?{urlencode(given)}" if given else "")
-
-
-def _resources(request: Request) -> Resources:
-    resources: Resources = request.app.state.resources
-    return resources
