@@ -14,11 +14,16 @@ export function startDrawer() {
   const toggle = document.getElementById("collapse");
   const kept = `opened ${location.pathname}`;
   let opened = JSON.parse(sessionStorage.getItem(kept) ?? "[]");
+  let drawn = "";
 
   function draw() {
     const current = card.dataset.subtask;
     if (!drawer.classList.contains("collapsed") && !opened.includes(current)) opened.push(current);
     sessionStorage.setItem(kept, JSON.stringify(opened));
+    // A button that is replaced while it is pressed is never clicked.
+    const wanted = JSON.stringify([opened, current]);
+    if (wanted === drawn) return;
+    drawn = wanted;
     tabs.replaceChildren(...opened.map((subtask) => tab(subtask, subtask === current)));
   }
 

@@ -82,10 +82,17 @@ export async function get(address) {
   }
 }
 
+let asked = 0;
+let shown = 0;
+
 /** Replaces the live parts of this page by what they are now. */
 export async function refresh() {
-  const fresh = await get(location.href);
-  if (!fresh) return;
+  const turn = ++asked;
+  const address = location.href;
+  const fresh = await get(address);
+  // Answers overtake each other: one that is older than what is shown, or of where the reader has left, says nothing.
+  if (!fresh || turn < shown || address !== location.href) return;
+  shown = turn;
   for (const part of document.querySelectorAll("[data-live]")) {
     const now = fresh.getElementById(part.id);
     if (now) exchange(part, now);

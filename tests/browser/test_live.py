@@ -53,6 +53,18 @@ async () => {
 """
 
 
+# Holds the first answer for this page back until it is released.
+HOLD = """
+const plain = window.fetch;
+const address = location.href;
+window.fetch = async (...asked) => {
+  const answer = await plain(...asked);
+  if (asked[0] === address && !window.release) await new Promise((release) => (window.release = release));
+  return answer;
+};
+"""
+
+
 @pytest.fixture(scope="module")
 def stage() -> Iterator[Stage]:
     """A database of its own, which outlives its service, and three hosts that need not exist."""
@@ -234,6 +246,22 @@ def test_logs_are_opened_from_the_flow_each_in_a_tab(visitor: Visitor, stage: St
     page.locator("[data-zoom=in]").click()
     expect(page.locator("#flow output")).to_have_text("120 %")
     assert page.evaluate("window.kept"), "it was never loaded again"
+
+
+def test_an_answer_that_was_overtaken_is_not_shown(visitor: Visitor, stage: Stage, task_id: int) -> None:
+    (second,) = stage.do(lambda resources: staged.subtask_ids(resources, task_id))[1:2]
+    page = visitor.open(f"/tasks/{task_id}?view=flow")
+    page.evaluate(HOLD)
+    page.evaluate("window.dispatchEvent(new PopStateEvent('popstate'))")
+    visitor.until(lambda: page.evaluate("Boolean(window.release)"))
+
+    page.locator(f".columns-4 .box[data-subtask='{second}']").click()
+    expect(page.locator("#log-card h2")).to_have_text("Prepare create obproxy")
+    page.evaluate("window.release()")
+    page.wait_for_timeout(300)
+
+    expect(page.locator("#log-card h2")).to_have_text("Prepare create obproxy")
+    expect(page.locator(".tab.current")).to_have_text([re.compile(f"\\({second}\\)")])
 
 
 def test_a_reader_of_chinese_gets_chinese(chromium: Browser, service: Service, task_id: int) -> None:
