@@ -15,8 +15,8 @@ import sys
 import tempfile
 import traceback
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import process, resource_tracker
 from pathlib import Path
@@ -68,7 +68,7 @@ def load(environment: Mapping[str, str], *, actions: Sequence[Path], others: Seq
     global _loaded, _reason
     former = dict(os.environ)
     try:
-        with tempfile.TemporaryDirectory(prefix="takeover-ansible-") as directory:
+        with tempfile.TemporaryDirectory(prefix="takeover-ansible-") as directory, _blocking_streams():
             whole = _as_ansible_runner_has_it(environment, directory)
             _set_environment(whole)
             files = {path: _stamp(path) for path in (*actions, *others)}
@@ -119,6 +119,19 @@ def play(arguments: Sequence[str], environment: Mapping[str, str], prepare: Call
             with suppress(OSError, ValueError):
                 stream.flush()
         os._exit(status if isinstance(status, int) else int(status is not None))
+
+
+@contextmanager
+def _blocking_streams() -> Iterator[None]:
+    """Other standard streams for a while: whoever else holds those of the service may have made them non-blocking,
+    and Ansible refuses to be imported then. A run gets its own, which block."""
+    former = sys.stdin, sys.stdout, sys.stderr
+    with open(os.devnull, "r+", encoding="utf-8") as nothing:  # noqa: PTH123 - a device
+        sys.stdin = sys.stdout = sys.stderr = nothing
+        try:
+            yield
+        finally:
+            sys.stdin, sys.stdout, sys.stderr = former
 
 
 def _as_ansible_runner_has_it(environment: Mapping[str, str], directory: str) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -124,3 +125,21 @@ def test_ansible_that_cannot_be_imported_is_an_obstacle_with_a_reason(tmp_path: 
 
     assert done.returncode == 0, done.stderr
     assert "while Ansible was imported ahead" in done.stdout and str(bad) in done.stdout
+
+
+def test_ansible_is_imported_whatever_the_standard_streams_are() -> None:
+    ask = "from service import forked, run_server\nprint(forked._reason if forked._loaded is None else 'imported')"
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.setblocking(False)
+        done = subprocess.run(
+            [sys.executable, "-c", ask],
+            stdin=theirs.fileno(),
+            stdout=subprocess.PIPE,
+            stderr=theirs.fileno(),
+            text=True,
+            cwd=PROJECT,
+            timeout=60,
+        )
+
+    assert done.stdout == "imported\n"
