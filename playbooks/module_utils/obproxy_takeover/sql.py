@@ -94,6 +94,7 @@ class Session:
             read_timeout=ANSWER_SECONDS,
             write_timeout=ANSWER_SECONDS,
             cursorclass=pymysql.cursors.DictCursor,
+            ssl_disabled=True,  # it travels inside ssh; reading the system's certificates costs more than the login
             defer_connect=True,
         )
         channel.settimeout(ANSWER_SECONDS)
