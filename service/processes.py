@@ -18,7 +18,7 @@ PR_SET_NAME = 15
 PR_SET_CHILD_SUBREAPER = 36
 GRACE = 1.0  # seconds between asking and killing: ansible-playbook ends its own workers when asked
 LIMIT = 5.0  # seconds to go on killing what keeps appearing
-PAUSE = 0.02  # seconds between two looks
+PAUSE = 0.005  # seconds between two looks
 
 
 def adopt_orphans() -> None:

@@ -22,14 +22,13 @@ class ActionModule(HostAction):
         if state == "absent":
             return self._remove(facts)
         if state == "finished":
-            known = facts["recorded"]
-            if not known or not known.get("passwords"):
-                return {"changed": False, "msg": "no password is kept on the host"}
-            return self._write(known | {"passwords": None}, replace=True) | {"msg": "forgot the former passwords"}
+            return self._finish(facts)
         if facts["recorded"] is not None:
             return {"changed": False, "msg": "the record of an earlier run is there; a rollback goes back to that"}
         taken = record(facts, arguments["wished"], self._sealed(facts))
-        result = self._write(taken, replace=False)
+        result = self.converge(
+            "The state before the takeover can be recorded on the host", [self._file(taken, replace=False)]
+        )
         if taken["passwords"]:
             result["ansible_facts"] = {"obproxy": facts | {"recorded": taken}}
         return result
@@ -43,11 +42,21 @@ class ActionModule(HostAction):
             known[PROXYRO] = secrets["obproxy_current_proxyro_password"] or ""
         return seal(known, secrets["obproxy_sys_password"])
 
-    def _write(self, content: Record, *, replace: bool) -> Result:
-        path = self.own_file("before")
+    def _file(self, content: Record, *, replace: bool) -> dict[str, Any]:
         text = json.dumps(content, indent=2, sort_keys=True) + "\n"
-        file = {"path": path, "text": text, "mode": "0600", "directory_mode": "0700", "replace": replace}
-        return self.converge("The state before the takeover can be recorded on the host", [file])
+        path = self.own_file("before")
+        return {"path": path, "text": text, "mode": "0600", "directory_mode": "0700", "replace": replace}
+
+    def _finish(self, facts: dict[str, Any]) -> Result:
+        """Forget the former passwords, and remove the temporary files that a killed run has left behind."""
+        known, leftovers = facts["recorded"] or {}, facts["leftovers"]
+        files: list[dict[str, Any]] = [{"path": path, "text": None} for path in leftovers]
+        files += [self._file(known | {"passwords": None}, replace=True)] if known.get("passwords") else []
+        if not files:
+            return {"changed": False, "msg": "nothing is left to clean up"}
+        done = ["forgot the former passwords"] if known.get("passwords") else []
+        done += [f"removed {', '.join(leftovers)}"] if leftovers else []
+        return self.converge("What the takeover leaves on the host can be cleaned up", files) | {"msg": "; ".join(done)}
 
     def _remove(self, facts: dict[str, Any]) -> Result:
         """All that the takeover kept on the host, and the directories of root's that were made for it."""

@@ -15,8 +15,8 @@ notes:
 options:
   state:
     description:
-      - C(present) writes the record, C(finished) takes the passwords out of it, C(absent) removes everything that the
-        takeover kept on the host.
+      - C(present) writes the record, C(finished) takes the passwords out of it and removes temporary files that a
+        killed run has left, C(absent) removes everything that the takeover kept on the host.
     type: str
     choices: [present, finished, absent]
     default: present
