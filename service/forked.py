@@ -35,7 +35,7 @@ PLUGINS: Mapping[str, Sequence[str]] = {
     "action": ("ansible.builtin.normal", "ansible.builtin.raw"),
     "cache": ("ansible.builtin.memory",),
     "callback": ("ansible.builtin.default", "ansible.builtin.junit", "ansible.builtin.minimal"),
-    "inventory": tuple(f"ansible.builtin.{name}" for name in ("host_list", "script", "auto", "yaml", "ini", "toml")),
+    "inventory": ("ansible.builtin.yaml",),
     "lookup": ("ansible.builtin.template",),
     "strategy": ("ansible.builtin.linear",),
 }

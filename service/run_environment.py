@@ -16,6 +16,7 @@ def fixed() -> dict[str, str]:
         "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.defpath, "/usr/local/bin")),
         "LANG": "C.UTF-8",
         "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
+        "ANSIBLE_INVENTORY_ENABLED": "ansible.builtin.yaml",  # that of a run is rendered; others would be tried first
         "ANSIBLE_HOST_KEY_CHECKING": "True",  # ansible-runner turns it off unless it is set
         "ANSIBLE_NOCOLOR": "True",
     }
