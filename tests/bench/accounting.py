@@ -101,7 +101,7 @@ def peak_memory(before: set[int], *, interval: float = 0.25) -> Iterator[Peak]:
 
     def look() -> None:
         while not stop.wait(interval):
-            peak.bytes = max(peak.bytes, sum(_proportional_set(pid) for pid in living() - before))
+            peak.bytes = max(peak.bytes, sum(memory(pid) for pid in living() - before))
 
     thread = threading.Thread(target=look, daemon=True)
     thread.start()
@@ -149,9 +149,15 @@ def parse(text: str) -> Entry:
     )
 
 
-def _proportional_set(pid: int) -> int:
+def memory(pid: int, kind: str = "Pss") -> int:
+    """Bytes of a process, of a kind that /proc/PID/smaps_rollup names: Pss splits shared pages among their holders."""
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     except OSError:  # gone meanwhile
         return 0
-    return next((int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("Pss:")), 0)
+    return next((int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith(f"{kind}:")), 0)
+
+
+def named(name: str) -> set[int]:
+    """This process's descendants of that name, but for those of lab hosts."""
+    return {entry.pid for entry in _below(os.getpid(), skip=("conmon",)) if entry.name == name}

@@ -17,7 +17,7 @@ from service.client import Client
 from tests.lab import HostSpec, Lab, LabHost
 from tests.lab.inventory import CLUSTERS, PROXYRO_PASSWORD, SYS_PASSWORD
 from tests.lab.podman import podman
-from tests.lab.service import running
+from tests.lab.service import Service, running
 from tests.lab.states import ADOPTED_PASSWORD
 from tests.lab.tunnel import Connection, admin, query
 
@@ -37,6 +37,7 @@ class Ground:
     """A lab, a warm service on its inventory, and the service's database."""
 
     lab: Lab
+    service: Service
     client: Client
     database_url: str
     secrets: Path  # an Ansible variables file with what the service gets as proxysysPasswd
@@ -53,7 +54,8 @@ class Ground:
         with ThreadPoolExecutor(_AT_A_TIME) as pool:
             list(pool.map(self._reset, hosts))
         with psycopg.connect(self.database_url) as connection:
-            connection.execute("DELETE FROM obproxy_server")
+            ids = [host.host_id for host in hosts]
+            connection.execute("DELETE FROM obproxy_server WHERE host_id = ANY(%s)", (ids,))
 
     def _reset(self, host: LabHost) -> None:
         remove = self.lab.ssh_command(host, f"sudo rm -rf {shlex.join(WRITTEN)}")
@@ -75,8 +77,8 @@ def check(lab: Lab, hosts: Sequence[LabHost]) -> None:
 
 
 @contextmanager
-def prepared(directory: Path, hosts: int) -> Iterator[Ground]:
-    """Start `hosts` hosts and the service below `directory`; at the end nothing of them is left."""
+def prepared(directory: Path, hosts: int, settings: Mapping[str, str] | None = None) -> Iterator[Ground]:
+    """Start `hosts` hosts and the service, with `settings`, below `directory`; at the end nothing of them is left."""
     with ExitStack() as stack:
         lab = Lab(directory)
         stack.callback(lab.close)
@@ -84,12 +86,15 @@ def prepared(directory: Path, hosts: int) -> Iterator[Ground]:
         started = lab.start_many(specs)
         before = _into_comparable_state(lab, started)
         url = stack.enter_context(embedded.running(directory / "postgres"))
-        service = stack.enter_context(running(directory, lab.inventory, database_url=url))
+        service = stack.enter_context(
+            running(directory, lab.inventory, database_url=url, **(settings or {}))  # type: ignore[arg-type]
+        )
         secrets = directory / "secrets.yml"
         secrets.touch(mode=0o600)
         secrets.write_text(yaml.safe_dump({"obproxy_current_sys_password": ADOPTED_PASSWORD}))
         yield Ground(
             lab=lab,
+            service=service,
             client=stack.enter_context(service.client()),
             database_url=url,
             secrets=secrets,

@@ -1,0 +1,26 @@
+"""`python -m tests.bench.soak_worker worker`: `service worker`, but a run on a host that there is not is a stand-in.
+
+Imports nothing by itself: the processes of runs import it again (multiprocessing does that).
+"""
+
+
+def main() -> None:
+    """Run the command line."""
+    from service import run
+    from service.cli import run as command_line
+    from service.run import Run, RunRequest
+
+    from .soak_load import STAND_IN
+    from .stand_in import StandIn
+
+    begin = run.start
+
+    def start(request: RunRequest) -> Run | StandIn:
+        return StandIn(request) if request.host.name.startswith(STAND_IN) else begin(request)
+
+    run.start = start  # type: ignore[assignment]
+    command_line()
+
+
+if __name__ == "__main__":
+    main()
