@@ -204,7 +204,9 @@ def _move(progress: Progress, event: Mapping[str, Any]) -> tuple[Progress, list[
     while progress.index < target:
         moves.append(_passed(progress))
         progress = _enter(progress, progress.index + 1, moves)
-    return (progress if progress.index > target else replace(progress, reached=True)), moves
+    if progress.reached or progress.index > target:
+        return progress, moves
+    return replace(progress, reached=True), moves
 
 
 def _is_handler(progress: Progress, data: Mapping[str, Any]) -> bool:
@@ -281,14 +283,16 @@ def _learned(progress: Progress, event: Mapping[str, Any]) -> tuple[list[Learned
 
 def _log(progress: Progress, event: Mapping[str, Any], notes: Sequence[str]) -> tuple[Progress, list[Logged]]:
     text = "\n".join(filter(None, [*notes, results.printed(event)]))
-    progress = replace(progress, tail=f"{progress.tail}\n{text}"[-QUOTE_LIMIT:])
+    if not text:
+        return progress, []
+    tail = f"{progress.tail}\n{text}"[-QUOTE_LIMIT:]
     if progress.role is None:
         early = "\n".join(filter(None, [progress.early, text]))
-        return replace(progress, early=early[:EVENT_LIMIT]), []
+        return replace(progress, tail=tail, early=early[:EVENT_LIMIT]), []
     room = min(EVENT_LIMIT, ROLE_LIMIT - progress.logged)
-    progress = replace(progress, logged=progress.logged + min(len(text), room))
+    progress = replace(progress, tail=tail, logged=progress.logged + min(len(text), room))
     if len(text) > room:
         note = [f"[cut: {len(text) - room} characters more]"] if room else []
         is_failure = event.get("event") in ("runner_on_failed", "runner_on_unreachable")
         text = "\n".join(filter(None, [text[:room], *note, results.vital(event) if is_failure else ""]))
-    return progress, [Logged(role=progress.role, text=text)] if text and progress.role else []
+    return progress, [Logged(role=progress.roles[progress.index], text=text)] if text else []
