@@ -59,7 +59,7 @@ async def everyones(database: Database) -> list[AccessKey]:
 
 async def find(database: Database, vault: Secrets, key: str) -> tuple[User, SecretStr] | None:
     """Whose a key is, and its secret; None when there is none, or it or its user is disabled."""
-    async with database.reading() as connection:
+    async with database.single() as connection:
         rows = await fetch(connection, "access_key", id=key)
     return (from_row(rows[0]), vault.decrypt(rows[0]["ciphertext"])) if rows else None
 

@@ -19,7 +19,7 @@ async def record(database: Database, call: AuditCall) -> None:
         *(call.method, values["path"], call.user_name or "nobody", call.client, call.status, call.trace_id or "none"),
         extra={"action": "audit", **values},
     )
-    async with database.transaction() as connection:
+    async with database.single() as connection:
         await execute(connection, "insert_audit_event", **values)
 
 

@@ -62,6 +62,6 @@ async def of_inventory(resources: Resources, keyword: str) -> list[Candidate]:
 
 async def last_of_servers(database: Database, servers: Sequence[ObproxyServer]) -> dict[int, Last]:
     """The last task instance of each OBProxy server, by its id."""
-    async with database.reading() as connection:
+    async with database.single() as connection:
         ids = [server.id for server in servers]
         return {row.about: row for row in await fetch_as(connection, Last, "last_tasks_of_servers", server_ids=ids)}

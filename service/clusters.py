@@ -31,7 +31,7 @@ async def page(resources: Resources, page: Page) -> tuple[list[ObproxyCluster], 
 async def get(resources: Resources, cluster_id: int) -> ObproxyCluster:
     """An OBProxy cluster with its servers; raises UnknownCluster."""
     inventory = await resources.inventory.current()
-    async with resources.database.reading() as connection:
+    async with resources.database.single() as connection:
         servers = await fetch_as(connection, ObproxyServer, "servers_of_clusters", cluster_ids=[cluster_id])
     if cluster_id not in inventory.clusters and not servers:
         raise UnknownCluster(cluster_id=cluster_id)

@@ -1,5 +1,6 @@
 """The way to the rows: one pool, named queries, transactions. No other module holds SQL (see sql/queries.sql)."""
 
+import select
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import fields
@@ -45,8 +46,11 @@ class Database:
             yield connection
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[Connection]:
-        """A connection for one query, without the two round trips that a transaction around it costs."""
+    async def single(self) -> AsyncIterator[Connection]:
+        """A connection on which each statement stands for itself, without the two round trips of a transaction.
+
+        For one statement, or for several that read: of two in a transaction each sees what is committed by then, too.
+        """
         async with self.pool.connection() as connection:
             await connection.set_autocommit(True)
             try:
@@ -82,11 +86,13 @@ async def fetch_as[Row](connection: Connection, record: type[Row], query: str, *
 
 
 def _known_columns[Row](record: type[Row]) -> AsyncRowFactory[Row]:
-    names = {field.name for field in fields(cast(Any, record))}
+    known = {field.name for field in fields(cast(Any, record))}
 
     def rows(cursor: AsyncCursor[Any]) -> RowMaker[Row]:
-        found = [column.name for column in cursor.description or ()]
-        columns = [(number, name) for number, name in enumerate(found) if name in names]
+        names = [column.name for column in cursor.description or ()]
+        if known.issuperset(names):
+            return lambda values: record(**dict(zip(names, values, strict=True)))
+        columns = [(number, name) for number, name in enumerate(names) if name in known]
         return lambda values: record(**{name: values[number] for number, name in columns})
 
     return rows
@@ -107,7 +113,7 @@ async def open_database(url: str) -> AsyncIterator[Database]:
         connection_class=Connection,
         kwargs={"row_factory": dict_row},
         configure=configure,
-        check=AsyncConnectionPool.check_connection,
+        check=_check,
         min_size=1,
         max_size=POOL_SIZE,
         timeout=PATIENCE,
@@ -119,6 +125,18 @@ async def open_database(url: str) -> AsyncIterator[Database]:
         yield Database(url, pool)
     finally:
         await pool.close()
+
+
+async def _check(connection: Connection) -> None:
+    """Raise when the server has gone.
+
+    Whatever ends a connection makes its socket readable, so only then the server is asked: asking every time costs a
+    round trip for each use of a connection.
+    """
+    waiting = select.poll()
+    waiting.register(connection.fileno(), select.POLLIN)
+    if waiting.poll(0):
+        await AsyncConnectionPool.check_connection(connection)
 
 
 async def _enum_info(connection: AsyncConnection[Any], name: str) -> EnumInfo:

@@ -4,18 +4,19 @@ Shapes and null rules: facts/ocp-api.md 1.2 (takeOver), 2.2 (list), 2.3 (detail)
 """
 
 from collections.abc import Collection, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 from service import state
-from service.types import JSON, AuditEvent, Subtask, TaskInstance
+from service.types import JSON, AuditEvent, BasicSubtask, Subtask, TaskInstance
+
+_TIME = len("2021-09-03T16:25:08.021")
 
 
 def timestamp(moment: datetime) -> str:
     """ISO 8601 with offset, 0 to 3 fraction digits, trailing zeros dropped."""
-    local = moment.astimezone()
-    fraction = f".{local.microsecond // 1000:03d}".rstrip("0").rstrip(".")
-    offset = "Z" if local.utcoffset() == UTC.utcoffset(None) else local.isoformat()[-6:]
-    return f"{local:%Y-%m-%dT%H:%M:%S}{fraction}{offset}"
+    written = moment.astimezone().isoformat(timespec="milliseconds")
+    time, offset = written[:_TIME], written[_TIME:]
+    return time.rstrip("0").rstrip(".") + ("Z" if offset == "+00:00" else offset)
 
 
 def task_instance(task: TaskInstance, subtasks: Collection[Subtask]) -> JSON:
@@ -66,7 +67,7 @@ def wrapped(task: TaskInstance, subtasks: Collection[Subtask], waits_for: Sequen
     )
 
 
-def basic(task: TaskInstance, subtasks: Collection[Subtask]) -> JSON:
+def basic(task: TaskInstance, subtasks: Collection[BasicSubtask]) -> JSON:
     """A BasicTaskInstance, the list's element."""
     return present(
         creator={"id": task.creator_id, "name": task.creator},

@@ -6,7 +6,7 @@ from service.types import JSON, ObproxyServer
 
 async def targets(database: Database) -> list[JSON]:
     """One element an OBProxy server whose exporter is known, by id; one that is being taken over has none yet."""
-    async with database.reading() as connection:
+    async with database.single() as connection:
         servers = await fetch_as(connection, ObproxyServer, "servers_with_exporter")
     return [_target(server) for server in servers]
 

@@ -33,7 +33,7 @@ async def get(resources: Resources, host_id: int) -> ManagedHost:
 
 
 async def _servers(resources: Resources, host_ids: Sequence[int]) -> Mapping[int, list[ObproxyServer]]:
-    async with resources.database.reading() as connection:
+    async with resources.database.single() as connection:
         rows = await fetch_as(connection, ObproxyServer, "managed_servers_of_hosts", host_ids=list(host_ids))
     servers: dict[int, list[ObproxyServer]] = {}
     for row in rows:

@@ -26,7 +26,7 @@ RENEWAL = 3.0  # seconds between two words to the run that it is still wanted
 
 async def perform(resources: Resources, server_id: int) -> None:
     """Look at an OBProxy server and write down what was found, unless somebody is taking it over by now."""
-    async with resources.database.reading() as connection:
+    async with resources.database.single() as connection:
         servers = await fetch_as(connection, ObproxyServer, "server_to_look_at", server_id=server_id)
     if not servers:
         return

@@ -8,9 +8,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service import instances, requests
+from service.instances import InBrief
 from service.pages import render
 from service.schemas import TaskQuery
-from service.types import Page, Subtask, SubtaskStatus, TaskFilter, TaskInstance, TaskStatus
+from service.types import Page, SubtaskStatus, TaskFilter, TaskInstance, TaskStatus
 
 PAGE_SIZES = (10, 20, 50, 100)
 UNDER_WAY = (TaskStatus.RUNNING, TaskStatus.FAILED)
@@ -56,7 +57,7 @@ async def under_way(request: Request) -> Response:
     return render(request, "under_way.html", rows=_rows(found), counts=await instances.counts(database))
 
 
-def _rows(found: Sequence[tuple[TaskInstance, list[Subtask]]]) -> list[Row]:
+def _rows(found: Sequence[InBrief]) -> list[Row]:
     return [
         Row(task=task, finished=sum(s.status is SubtaskStatus.SUCCESSFUL for s in subtasks), total=len(subtasks))
         for task, subtasks in found

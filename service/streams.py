@@ -42,7 +42,7 @@ def answer(events: AsyncIterator[JSONServerSentEvent]) -> EventSourceResponse:
 
 async def position(database: Database, task_id: int) -> int:
     """The number of what was written last about a task instance; raises UnknownTask."""
-    async with database.reading() as connection:
+    async with database.single() as connection:
         rows = await fetch(connection, "position_of_task", task_id=task_id)
     if not rows:
         raise UnknownTask(task_id=task_id)
@@ -93,7 +93,7 @@ async def _rings(bell: Bell, until: float) -> bool:
 
 
 async def _running(database: Database) -> int:
-    async with database.reading() as connection:
+    async with database.single() as connection:
         total: int = (await fetch(connection, "count_running"))[0]["total"]
     return total
 
@@ -107,7 +107,7 @@ async def _pieces(
     """
 
     async def page() -> list[DictRow]:
-        async with database.reading() as connection:
+        async with database.single() as connection:
             return await fetch(connection, "news_of_task", task_id=task_id, after=after, size=PAGE)
 
     full = True

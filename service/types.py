@@ -84,19 +84,25 @@ class TaskInstance:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subtask:
-    """One step of a task instance: one role."""
+class BasicSubtask:
+    """What a list of task instances shows of a subtask."""
 
     id: int
     task_instance_id: int
+    name: str
+    description: str
+    status: SubtaskStatus
+    operation: Operation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subtask(BasicSubtask):
+    """One step of a task instance: one role."""
+
     role: str
     series_id: int
     class_name: str
-    name: str
-    description: str
     node_type: str
-    status: SubtaskStatus
-    operation: Operation
     parallel_idx: int
     prohibit_rollback: bool
     run_time: int  # which execution this is, from 1

@@ -42,7 +42,7 @@ def from_row(row: JSON) -> User:
 
 async def find(database: Database, name: str) -> User | None:
     """The user called `name`, disabled or not."""
-    async with database.reading() as connection:
+    async with database.single() as connection:
         rows = await fetch(connection, "user_by_name", name=name)
     return from_row(rows[0]) if rows else None
 

@@ -77,6 +77,11 @@ FROM subtask_instance s
 WHERE s.task_instance_id = ANY(%(task_ids)s)
 ORDER BY s.task_instance_id, s.id;
 
+-- name: basic_subtasks
+SELECT id, task_instance_id, name, description, status, operation FROM subtask_instance
+WHERE task_instance_id = ANY(%(task_ids)s)
+ORDER BY task_instance_id, id;
+
 -- name: task_names
 -- The names that contain a text, whatever their case. Each is found by one look into the index, since there are few.
 WITH RECURSIVE found (name) AS (

@@ -69,6 +69,21 @@ async def test_without_its_database_it_says_so_and_goes_on_when_it_is_back(
     assert (await client.post(TAKE_OVER, json=take_over_body(1))).status_code == 200
 
 
+async def test_connections_that_the_database_has_ended_are_not_used(
+    client: httpx.AsyncClient, app: Starlette, postgres: str, database_url: str
+) -> None:
+    app.state.resources.database.pool.timeout = database.PATIENCE
+    assert (await client.get(TASKS)).status_code == 200
+
+    async with await psycopg.AsyncConnection.connect(postgres, autocommit=True) as connection:
+        name = psycopg.conninfo.conninfo_to_dict(database_url)["dbname"]
+        query = "SELECT pg_terminate_backend(pid, 60000) AS ended FROM pg_stat_activity WHERE datname = %s"
+        ended = await (await connection.execute(query, (name,))).fetchall()
+        assert ended and all(ended)
+
+    assert (await client.get(TASKS)).status_code == 200
+
+
 async def test_a_database_that_goes_away_in_the_middle_is_told_the_same_way(
     client: httpx.AsyncClient, app: Starlette, monkeypatch: pytest.MonkeyPatch
 ) -> None:

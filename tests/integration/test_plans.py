@@ -30,6 +30,7 @@ LOOKED_FOR: list[tuple[str, dict[str, object]]] = [
     ("lock_task", {"task_id": 7}),
     ("tasks_by_id", {"task_ids": [7, 8, 9]}),
     ("subtasks", {"task_ids": [7, 8, 9]}),
+    ("basic_subtasks", {"task_ids": [7, 8, 9]}),
     ("subtask_of_task", {"subtask_id": 80, "task_id": 7}),
     ("log_after", {"subtask_id": 80, "after": 0}),
     ("log_of_task", {"task_id": 7}),
