@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 from httpx_sse import ServerSentEvent, aconnect_sse
 
-DEADLINE = 30.0  # seconds anything may take
+DEADLINE = 60.0  # seconds anything may take
 
 TASK_EVENTS = "/api/v2/tasks/instances/{}/events"
 LIST_EVENTS = "/api/v2/tasks/events"

@@ -10,7 +10,7 @@ from service import transport
 from service.app import create_app
 from service.settings import Settings
 
-DEADLINE = 30.0  # seconds to start or to stop
+DEADLINE = 60.0  # seconds to start or to stop
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from service import embedded
 from service.resources import open_resources
 from service.settings import Settings
 
-DEADLINE = 30.0
+DEADLINE = 60.0
 
 
 @pytest.fixture

@@ -47,9 +47,7 @@ async def https(urls: list[str], settings: Settings) -> AsyncIterator[list[httpx
     password = (settings.data_dir / "admin-password").read_text(encoding="utf-8").strip()
     async with AsyncExitStack() as stack:
         yield [
-            await stack.enter_async_context(
-                httpx.AsyncClient(base_url=url, auth=("admin", password), timeout=httpx.Timeout(10, read=DEADLINE))
-            )
+            await stack.enter_async_context(httpx.AsyncClient(base_url=url, auth=("admin", password), timeout=DEADLINE))
             for url in urls
         ]
 

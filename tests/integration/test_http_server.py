@@ -15,7 +15,7 @@ from service.resources import Resources
 from service.settings import Settings
 from tests.integration.over_http import count_rows, take_over_body
 
-DEADLINE = 10.0  # seconds any exchange may take
+DEADLINE = 60.0  # seconds any exchange may take
 LIMIT = 4096
 BODY = json.dumps(take_over_body(1)).encode()
 

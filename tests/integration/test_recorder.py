@@ -19,7 +19,7 @@ from service.submit import HostRequest, take_over
 from service.types import Subtask, SubtaskStatus, TaskInstance, TaskStatus
 from tests.integration.people import ADMIN
 
-DEADLINE = 10.0
+DEADLINE = 60.0
 
 
 def succeeded(role: str, message: str = "") -> Ended:

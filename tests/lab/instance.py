@@ -18,7 +18,7 @@ _RUN = (
     "from simulator.release import Release; "
     "sys.exit(main(sys.argv, Release(version={version!r}, build={build!r})))"
 )
-_DEADLINE = 10.0
+_DEADLINE = 60.0
 RS_LIST = "127.0.0.1:2881"  # nothing listens there
 
 

@@ -57,7 +57,7 @@ def test_every_setup_is_replayed() -> None:
 def test_greeting(instance: Instance) -> None:
     [entry] = [entry for entry in observations.entries() if observations.how(entry) == "greeting"]
     instance.first_start(password=PASSWORD)
-    with socket.create_connection(("127.0.0.1", instance.sql_port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", instance.sql_port), timeout=60) as connection:
         packet = connection.recv(4096)
     length, sequence, payload = int.from_bytes(packet[:3], "little"), packet[3], packet[4:]
     version, _, rest = payload[1:].partition(b"\0")

@@ -22,7 +22,7 @@ PASSWORDS = {
 
 
 def _ssh(lab: Lab, host: LabHost, command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(lab.ssh_command(host, command), capture_output=True, text=True, check=False, timeout=20)
+    return subprocess.run(lab.ssh_command(host, command), capture_output=True, text=True, check=False, timeout=60)
 
 
 def _count(host: LabHost, comm: str) -> int:

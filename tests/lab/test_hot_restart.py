@@ -10,6 +10,8 @@ from .instance import RS_LIST
 from .observations import Entry, entries
 from .replay import Replay
 
+_DEADLINE = 60.0  # seconds
+
 
 def _of(setup: str) -> list[Entry]:
     return [entry for entry in entries() if entry.setup == setup]
@@ -17,7 +19,7 @@ def _of(setup: str) -> list[Entry]:
 
 def _wait_for_another_pid(host: LabHost, old: int | None) -> int:
     """The pid that listens at the SQL port, once it is not the old one's; the port never stops answering meanwhile."""
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + _DEADLINE
     while (pid := host.proxy_pid()) in (None, old):
         assert time.monotonic() < deadline
         if old:

@@ -8,7 +8,7 @@ from .host import LabHost
 from .lab import Lab
 from .tunnel import admin, query
 
-_DEADLINE = 20.0
+_DEADLINE = 60.0
 
 
 def _new_pid(host: LabHost, old: int | None) -> int:
