@@ -4,7 +4,7 @@ PYTHON := .venv/bin/python
 # Tests wait for hosts about as long as they compute.
 TESTERS ?= $(shell echo $$(( $$(nproc) + 1 )))
 
-.PHONY: help environment lab demo test unit lint bench chaos lock pictures messages lab-up lab-down clean molecule
+.PHONY: help environment lab demo test unit lint bench chaos container lock pictures messages lab-up lab-down clean molecule
 
 help:  ## Show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -36,6 +36,9 @@ bench: lab  ## Measure side by side: ours, bare Ansible, generic modules
 
 chaos: lab  ## Kill every part of the service at every subtask
 	@CHAOS=all $(PYTHON) -m pytest tests/lab/test_chaos.py -s $(ARGS)
+
+container: lab  ## Build deploy/Containerfile and take a lab host over from within it
+	@CONTAINER=1 $(PYTHON) -m pytest tests/lab/test_containerfile.py -s $(ARGS)
 
 lock: environment  ## Pin the newest versions that fit pyproject.toml
 	@.cache/uv-venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.12 --generate-hashes \

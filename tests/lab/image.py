@@ -32,23 +32,24 @@ def is_built() -> bool:
 
 def build(step: Step) -> None:
     """Builds all targets; step(sentence, command line) runs one command. Raises LabError."""
-    base = os.environ.get("LAB_BASE_IMAGE") or _base(step)
+    base = os.environ.get("LAB_BASE_IMAGE") or debian(step, SUITE)
     for target in TARGETS:
         arguments = ["--quiet", "--network", "host", "--ignorefile", "/dev/null", "--build-arg", f"BASE={base}"]
         arguments += ["--target", target, "--tag", tag(target), "--file", str(SOURCES / "image" / "Containerfile")]
         step(f"Building the image {target}", command("build", *arguments, str(SOURCES)))
 
 
-def _base(step: Step) -> str:
-    """A minimal Debian made with debootstrap from the mirror that this machine's apt uses. Its image's name."""
-    name = f"{NAME}-base:{SUITE}"
+def debian(step: Step, suite: str, *packages: str) -> str:
+    """A minimal Debian with `packages`, by debootstrap from the mirror that apt uses here. Its image's name."""
+    name = f"{NAME}-base:{'-'.join([suite, *packages])}"
     if succeeds("image", "exists", name):
         return name
     mirror, proxy = _mirror(), _apt_proxy()
     environment = {"http_proxy": proxy} if proxy else {}
     with tempfile.TemporaryDirectory(prefix="obproxy-lab-", ignore_cleanup_errors=True) as directory:
         root = f"{directory}/root"
-        making = as_root("debootstrap", "--variant=minbase", SUITE, root, mirror, environment=environment)
+        options = ["--variant=minbase", *([f"--include={','.join(packages)}"] if packages else [])]
+        making = as_root("debootstrap", *options, suite, root, mirror, environment=environment)
         step("Making a minimal Debian with debootstrap (about half a minute)", making)
         imported = f"tar -C {shlex.quote(root)} --exclude='./var/cache/apt/archives/*.deb' -c . | "
         imported += shlex.join(command("import", "--quiet", "-", name))
