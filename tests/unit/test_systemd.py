@@ -2,6 +2,8 @@
 
 import configparser
 import re
+import tomllib
+from pathlib import Path
 
 import pytest
 from typer.main import get_command
@@ -9,6 +11,7 @@ from typer.main import get_command
 from service.cli import main
 from service.settings import PREFIX, PROJECT, Settings
 
+INSTALLING = (PROJECT / "docs" / "operations.md").read_text(encoding="utf-8")
 UNITS = sorted((PROJECT / "deploy").glob("*.service"))
 
 
@@ -29,10 +32,12 @@ def settings_of(text: str) -> set[str]:
 @pytest.mark.parametrize("name", [path.name for path in UNITS])
 def test_a_unit_starts_a_command_that_there_is_with_settings_that_there_are(name: str) -> None:
     service = unit(name)
-    program, *arguments = service["ExecStart"].split()
+    program, command = service["ExecStart"].split()
+    scripts = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
 
-    assert program.endswith("/.venv/bin/python") and arguments[:2] == ["-m", "service"]
-    assert arguments[2] in get_command(main).commands  # type: ignore[attr-defined]
+    assert Path(program).name in scripts
+    assert f"&& {Path(program).parent}/pip install" in INSTALLING, "where the document puts the wheel"
+    assert command in get_command(main).commands  # type: ignore[attr-defined]
     assert settings_of(service["Environment"].replace(" ", "\n")) <= set(Settings.model_fields)
 
 
