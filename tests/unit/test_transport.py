@@ -23,7 +23,7 @@ from service.errors import SettingsInvalid
 from service.headers import SECURITY_HEADERS, SecurityHeaders
 from service.settings import Settings
 
-DEADLINE = 10.0  # seconds any exchange may take
+DEADLINE = 60.0  # seconds any exchange may take
 PATIENCE = 0.3  # seconds a slow caller is given in these tests
 
 Serve = Callable[[Settings], AbstractAsyncContextManager[tuple[str, int]]]

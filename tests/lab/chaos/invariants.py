@@ -18,7 +18,7 @@ _ENDING = re.compile(r"^Set state for subtask: .*$", re.MULTILINE)
 _BASE = Path("/dev/shm")
 
 
-_DEADLINE = 15.0  # seconds for what follows a task instance's end: its job, its directory
+_DEADLINE = 60.0  # seconds for what follows a task instance's end: its job, its directory
 
 
 def check(url: str, task_ids: Iterable[int], workers: set[int]) -> None:
