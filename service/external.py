@@ -14,10 +14,11 @@ from service import events, instances, submit
 from service.database import Connection, execute, fetch, fetch_as
 from service.errors import AlreadyManaged, InvalidRequest, RunRecorded, SubError, UnknownCluster, UnknownHost
 from service.events import Change, Ended, RunEnd, Verdict
+from service.excerpts import Mask, excerpt
 from service.instances import WithSubtasks
 from service.inventory import Cluster, Host
 from service.masking import masker
-from service.recorder import Mask, open_ledger
+from service.recorder import open_ledger
 from service.resources import Resources
 from service.state import PENDING, READY, SUCCESSFUL, Position
 from service.types import EXTERNAL, ObproxyServer, Operation, ServerStatus, TaskStatus
@@ -201,10 +202,10 @@ async def _write(connection: Connection, run: ExternalRun, roles: Sequence[str],
     for subtask in ledger.subtasks.values():
         if subtask.role not in run.roles:
             ledger.write(subtask.id, LEFT_OUT)
-    told = _told(run, _in_order(run, roles))
+    told = _told(run, _in_order(run, roles), mask)
     await ledger.pass_skipped()
     for ledger.moment, change in told:
-        await ledger.apply(change, mask)
+        await ledger.apply(change)
         await ledger.pass_skipped()
     if run.playbook is Playbook.ROLLBACK and set(run.roles) == set(roles) and _has_succeeded(told):
         await execute(connection, "unmanage_server", server_id=ledger.task.obproxy_server_id)
@@ -212,11 +213,11 @@ async def _write(connection: Connection, run: ExternalRun, roles: Sequence[str],
     await ledger.close()
 
 
-def _told(run: ExternalRun, roles: Sequence[str]) -> Told:
+def _told(run: ExternalRun, roles: Sequence[str], mask: Mask) -> Told:
     progress = events.begin(roles, run.host_name)
     told: list[tuple[datetime, Change]] = []
     for moment, event in run.events:
-        progress, changes = events.advance(progress, event)
+        progress, changes = events.advance(progress, excerpt(event, mask))
         within = min(max(moment, run.start_time), run.finish_time)
         told += [(within, change) for change in changes]
     status = None if run.rc is None else "failed" if run.rc else "successful"

@@ -11,12 +11,12 @@ from service.errors import TakeoverError, UnknownCluster, UnknownHost
 from service.events import Code, Ended, RunEnd, Verdict
 from service.leases import DEAD, Leases
 from service.logs import about
-from service.masking import masker
 from service.metrics import RUNS_ENDED
 from service.recorder import Recorder
 from service.remains import Question
 from service.resources import Resources
 from service.run import RunRequest
+from service.run_files import Given
 from service.supervisor import Limit, Stop, Supervisor
 from service.types import ObproxyServer, Operation, Subtask, TaskInstance, TaskStatus
 
@@ -63,7 +63,7 @@ async def _perform(resources: Resources, task_id: int, leases: Leases, is_cancel
     await _insert_run(resources, task, request)
     with (
         about(run=request.ident),
-        tracing.span("run", ident=request.ident, playbook=request.playbook.name, host=request.host.name),
+        tracing.span("run", ident=request.ident, playbook=request.playbook.name, host=request.given.host.name),
     ):
         await _run(resources, task, subtasks, request, leases, is_canceled)
 
@@ -76,11 +76,11 @@ async def _run(
     leases: Leases,
     is_canceled: Callable[[], bool],
 ) -> None:
-    recorder = Recorder(resources.database, task.id, resources.executor, _mask(request), run=request.ident)
+    recorder = Recorder(resources.database, task.id, resources.executor, run=request.ident)
     supervisor = Supervisor(
         lambda: run.start(request),
         recorder,
-        events.begin(request.roles, request.host.name, job_id=request.token),
+        events.begin(request.roles, request.given.host.name, job_id=request.token),
         {subtask.role: Limit(subtask.timeout, subtask.spent) for subtask in subtasks},
         Question(request),
     )
@@ -111,13 +111,13 @@ async def _follow(supervisor: Supervisor, recorder: Recorder, request: RunReques
 
 async def _insert_run(resources: Resources, task: TaskInstance, request: RunRequest) -> None:
     """The run counts as alive from now on; raises NotNow when its OBProxy cluster has as many as it may have."""
-    limit = resources.takeovers_at_a_time(request.cluster)
+    limit = resources.takeovers_at_a_time(request.given.cluster)
     async with resources.database.transaction() as connection:
         if limit:
-            await execute(connection, "lock_cluster", cluster_id=request.cluster.id)
-            (alive,) = await fetch(connection, "runs_of_cluster", cluster_id=request.cluster.id, dead_after=DEAD)
+            await execute(connection, "lock_cluster", cluster_id=request.given.cluster.id)
+            (alive,) = await fetch(connection, "runs_of_cluster", cluster_id=request.given.cluster.id, dead_after=DEAD)
             if alive["alive"] >= limit:
-                raise NotNow(f"OBProxy cluster {request.cluster.name} has {limit} takeovers running")
+                raise NotNow(f"OBProxy cluster {request.given.cluster.name} has {limit} takeovers running")
         await execute(connection, "insert_run", ident=request.ident, task_id=task.id, executor=resources.executor)
 
 
@@ -136,17 +136,14 @@ async def _request(resources: Resources, task: TaskInstance, subtasks: list[Subt
         ident=str(uuid.uuid4()),
         playbook=template.rollback if task.operation is Operation.ROLLBACK else template.playbook,
         roles=[subtask.role for subtask in state.to_run(task.operation, subtasks)],
-        host=inventory.hosts[task.host_id],
-        cluster=inventory.clusters[cluster_id],
-        sql_port=server.sql_port,
+        given=Given(
+            host=inventory.hosts[task.host_id],
+            cluster=inventory.clusters[cluster_id],
+            sql_port=server.sql_port,
+            sealed=resources.secrets.sealed({row["name"]: row["ciphertext"] for row in secrets}),
+        ),
         start=resources.settings.run_start,
-        secrets={row["name"]: resources.secrets.decrypt(row["ciphertext"]) for row in secrets},
     )
-
-
-def _mask(request: RunRequest) -> Callable[[str], str]:
-    given = {name: secret.get_secret_value() for name, secret in request.secrets.items()}
-    return masker([request.host.variables, request.cluster.variables, given])
 
 
 def _failed(role: str, code: Code, message: str) -> Ended:

@@ -14,6 +14,7 @@ from service.errors import TakeoverError, UnknownCluster, UnknownHost
 from service.metrics import LOOKS
 from service.resources import Resources
 from service.run import Run, RunRequest
+from service.run_files import Given
 from service.settings import PROJECT
 from service.types import JSON, ObproxyServer
 
@@ -56,9 +57,11 @@ async def _request(resources: Resources, server: ObproxyServer) -> RunRequest:
         ident=str(uuid.uuid4()),
         playbook=PLAYBOOK,
         roles=(),
-        host=inventory.hosts[server.host_id],
-        cluster=inventory.clusters[server.cluster_id],
-        sql_port=server.sql_port,
+        given=Given(
+            host=inventory.hosts[server.host_id],
+            cluster=inventory.clusters[server.cluster_id],
+            sql_port=server.sql_port,
+        ),
     )
 
 

@@ -6,7 +6,13 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from urllib.parse import quote
 
-SECRET_NAME = re.compile(r"(?:password|passwd|secret|token|private_key|_pass\b)(?!.*_(?:file|path)$)", re.IGNORECASE)
+from service import results
+
+SECRET_NAME = re.compile(
+    r"(?:password|passwd|passphrase|pwd|secret|token|credential|(?:private|access|api)_key|_pass\b)"
+    r"(?!.*_(?:file|path)$)",
+    re.IGNORECASE,
+)
 SHORTEST = 4  # characters; masking anything shorter would tear ordinary text apart and hide nothing
 SHORTEST_LINE = 16  # characters; of a secret of several lines each that is as long is one: a key's PEM text
 MASK = "******"
@@ -23,7 +29,8 @@ def masker(variables: Iterable[Mapping[str, object]]) -> Callable[[str], str]:
     all that is in them, and `Hidden` ones. It knows them as they are and as they are spelled in JSON, in Python and
     in a URL, and the sha1 that lets in at an OBProxy as the password does (facts/obproxy.md 4.3).
     """
-    found = {form for mapping in variables for secret in _secrets(mapping, within=False) for form in _forms(secret)}
+    secrets = {secret for mapping in variables for secret in _secrets(mapping, within=False)}
+    found = {form for secret in secrets for form in _forms(secret) if len(form) >= SHORTEST}
     if not found:
         return str
     # The longest first: one secret may be the beginning of another.
@@ -42,11 +49,15 @@ def _secrets(value: object, *, within: bool) -> Iterator[str]:
                 yield from _secrets(inner, within=within)
         case str() if (within or isinstance(value, Hidden)) and len(value) >= SHORTEST:
             yield value
+        case int() | float() if within and not isinstance(value, bool) and len(str(value)) >= SHORTEST:
+            yield str(value)  # a password that YAML took for a number
 
 
 def _forms(secret: str) -> Iterator[str]:
     """How a secret may be spelled."""
     yield secret
+    yield secret.strip()  # a line break at its end is not printed with it
+    yield results.clean(secret, len(secret))
     yield json.dumps(secret)[1:-1]
     yield json.dumps(secret, ensure_ascii=False)[1:-1]
     yield repr(secret)[1:-1]

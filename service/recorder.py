@@ -22,8 +22,6 @@ HANDED_BACK = "The worker is being stopped; its run was ended, and the next work
 
 PAUSE = 0.3  # seconds until the next try to reach it
 
-Mask = Callable[[str], str]
-
 log = logging.getLogger(__name__)
 
 
@@ -47,20 +45,20 @@ class Ledger:
     ended: TaskStatus | None = None  # what the task instance has become, if it has ended just now
     changed: bool = False  # whether the document is another one than before
 
-    async def apply(self, change: Change, mask: Mask = str) -> None:
-        """Write a change of a run; `mask` takes secrets out of what it says."""
+    async def apply(self, change: Change) -> None:
+        """Write a change of a run, which tells no secret (`excerpts`)."""
         subtask_id = next(subtask.id for subtask in self.subtasks.values() if subtask.role == change.role)
         match change:
             case Started():
                 await self.start(subtask_id)
             case Logged(text=text):
-                self.write(subtask_id, mask(text))
+                self.write(subtask_id, text)
             case Learned(values=values):
                 server = self.task.obproxy_server_id
                 await execute(self.connection, "learn_server", server_id=server, values=Jsonb(dict(values)))
             case Ended(code=code, message=message):
                 if message:
-                    self.write(subtask_id, mask(f"{code}: {message}" if code else message))
+                    self.write(subtask_id, f"{code}: {message}" if code else message)
                 await self.end(subtask_id, _trigger(change))
 
     async def pass_skipped(self) -> None:
@@ -152,13 +150,10 @@ class Recorder:
     meanwhile, or not at all when the run is not this worker's any more (RunTaken).
     """
 
-    def __init__(
-        self, database: Database, task_id: int, executor: str, mask: Mask = str, *, run: str | None = None
-    ) -> None:
+    def __init__(self, database: Database, task_id: int, executor: str, *, run: str | None = None) -> None:
         self._database = database
         self._task_id = task_id
         self._executor = executor
-        self._mask = mask
         self._run = run
         self._batch = 0
 
@@ -167,7 +162,7 @@ class Recorder:
 
         async def apply(ledger: Ledger) -> None:
             for change in changes:
-                await ledger.apply(change, self._mask)
+                await ledger.apply(change)
 
         if changes or end is not None:
             await self._write(apply, end)
@@ -204,7 +199,7 @@ class Recorder:
                 first = state.to_run(ledger.task.operation, list(ledger.subtasks.values()))[0]
                 code: Code = "CANCELED" if first.status is SubtaskStatus.CANCELING else "INTERRUPTED"
                 change = Ended(role=first.role, verdict=Verdict.FAILED, code=code, message=INTERRUPTED)
-                await ledger.apply(change, self._mask)
+                await ledger.apply(change)
                 await ledger.close()
         return True
 

@@ -29,14 +29,14 @@ class Question:
 
     def begin(self, process: int) -> None:
         """Get ready to ask; the host is looked at when the run's own `process` (its id) is gone."""
-        variables = {**self._request.cluster.variables, "run_ident": self._request.ident, "run_process": process}
+        given = self._request.given
+        variables = {**given.cluster.variables, "run_ident": self._request.ident, "run_process": process}
         self._request = replace(
             self._request,
             ident=str(uuid.uuid4()),
             playbook=PLAYBOOK,
             roles=(),
-            cluster=replace(self._request.cluster, variables=variables),
-            secrets={},
+            given=replace(given, cluster=replace(given.cluster, variables=variables)),
         )
         self._starting = asyncio.create_task(asyncio.to_thread(run.start, self._request))
 
@@ -64,7 +64,9 @@ class Question:
     async def _answer(self, started: Run) -> str:
         failed = "."
         async with aclosing(started.batches()) as batches:
-            async for batch, _ in batches:
+            async for batch, end in batches:
+                if end is not None and end.refusal:
+                    failed = f": {end.refusal}"
                 for event in batch:
                     data = results.mapping(event.get("event_data"))
                     if event.get("job_id") != self._request.token:

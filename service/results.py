@@ -120,7 +120,7 @@ def failure(event: Mapping[str, Any], items: Iterable[str] = ()) -> str:
     """
     data = mapping(event.get("event_data"))
     res = mapping(data.get("res"))
-    text = HIDDEN if _is_hidden(res) else paragraph(" ".join(filter(None, [_said(res), *items])))
+    text = HIDDEN if is_hidden(res) else paragraph(" ".join(filter(None, [_said(res), *items])))
     text = text or paragraph(_headline(printed(event)), 2 * TAIL_LIMIT) or "No message was given."
     return f"{text} ({_where(data, res)})"
 
@@ -139,7 +139,7 @@ def printed(event: Mapping[str, Any]) -> str:
     ansible-core 2.21 prints the message of a failed Ansible task above its result, whatever no_log says.
     """
     data = mapping(event.get("event_data"))
-    if _is_hidden(mapping(data.get("res"))):
+    if is_hidden(mapping(data.get("res"))):
         return f"{clean(event.get('event'), 40)}: [{clean(data.get('host'), 200)}] => {HIDDEN}"
     return clean(event.get("stdout"), RAW_LIMIT).strip("\n")
 
@@ -157,16 +157,17 @@ def vital(event: Mapping[str, Any]) -> str:
 
 
 def _said(res: Mapping[str, Any]) -> str:
-    return " ".join(filter(None, [_message(res), *([] if _is_hidden(res) else _exit(res))]))
+    return " ".join(filter(None, [_message(res), *([] if is_hidden(res) else _exit(res))]))
 
 
-def _is_hidden(res: Mapping[str, Any]) -> bool:
+def is_hidden(res: Mapping[str, Any]) -> bool:
+    """Whether no_log hides this result, or that of one of its items."""
     items = res.get("results")
     return "censored" in res or (isinstance(items, list) and any("censored" in mapping(item) for item in items))
 
 
 def _message(res: Mapping[str, Any]) -> str:
-    if _is_hidden(res):
+    if is_hidden(res):
         return HIDDEN
     msg = res.get("msg")
     lines = [clean(line, 2 * MESSAGE_LIMIT) for line in (msg if isinstance(msg, list) else [msg])]

@@ -1,11 +1,9 @@
 """One run as the worker holds it: its private directory, its child process, its events, its end."""
 
 import asyncio
-import json
 import logging
 import multiprocessing
 import os
-import re
 import secrets
 import shutil
 import tempfile
@@ -19,15 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from pydantic import SecretStr
 
 from service import run_child, run_environment
 from service.events import RunEnd
-from service.inventory import Cluster, Host, Unsafe
-from service.masking import Hidden
 from service.processes import end_marked
 from service.run_child import RunSpec
+from service.run_files import Given
 from service.settings import RunStart
 
 log = logging.getLogger(__name__)
@@ -38,48 +33,16 @@ _context = multiprocessing.get_context("forkserver")
 _PRELOADED = ["service.run_child"]
 _WITH_ANSIBLE = [*_PRELOADED, "service.run_server"]
 _context.set_forkserver_preload(_WITH_ANSIBLE)
-_templates = Environment(
-    loader=FileSystemLoader(Path(__file__).parent / "templates" / "run"),
-    undefined=StrictUndefined,
-    autoescape=False,  # noqa: S701 - the output is YAML, every value goes through the filter yaml
-    keep_trailing_newline=True,
-    trim_blocks=True,
-)
-_UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")  # what YAML takes as escapes only
-
-
-def _yaml(value: object) -> str:
-    """`value` as YAML on one line; what is `Unsafe` or was encrypted as data, never a template: as in Ansible."""
-    match value:
-        case SecretStr():
-            return _yaml(Unsafe(value.get_secret_value()))
-        case Unsafe() | Hidden():
-            return f"!unsafe {_yaml(str(value))}"
-        case str():
-            # Not with ASCII alone: YAML does not put the two halves of an escaped character together again.
-            quoted = json.dumps(value, ensure_ascii=False)
-            return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", quoted)
-        case Mapping():
-            return "{" + ", ".join(f"{_yaml(str(key))}: {_yaml(inner)}" for key, inner in value.items()) + "}"
-        case list() | tuple():
-            return "[" + ", ".join(map(_yaml, value)) + "]"
-    return json.dumps(value)
-
-
-_templates.filters["yaml"] = _yaml
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunRequest:
-    """What to run, on what, with which values."""
+    """What to run, and what it is given."""
 
     ident: str
     playbook: Path
     roles: Sequence[str]
-    host: Host
-    cluster: Cluster
-    sql_port: int
-    secrets: Mapping[str, SecretStr] = field(default_factory=dict)
+    given: Given
     start: RunStart = "forked"
     token: int = field(default_factory=lambda: secrets.randbits(62), repr=False)
     """Only Ansible's own callback knows it and puts it into every event, as `job_id` (facts/ansible-runner.md E.12)."""
@@ -176,30 +139,19 @@ class Run:
 
 
 def start(request: RunRequest) -> Run:
-    """Render the private data directory of `request` and start its run."""
+    """Make the private data directory of `request` and start its run."""
     return Run(prepare(request))
 
 
 def prepare(request: RunRequest) -> RunSpec:
-    """A fresh private data directory (0700) with inventory and vars, and the scrubbed environment of the run."""
+    """A fresh private data directory (0700), which the run's child fills, and the scrubbed environment of the run."""
     directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-{_started(os.getpid())}-", dir=_base()))
-    values = {
-        "host": request.host,
-        "cluster": request.cluster,
-        "sql_port": request.sql_port,
-        "secrets": request.secrets,
-    }
-    for name, target in (("inventory.yml", "inventory/hosts.yml"), ("vars.yml", "env/extravars")):
-        path = directory / target
-        path.parent.mkdir(mode=0o700)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(_templates.get_template(f"{name}.j2").render(values))
     return RunSpec(
         ident=request.ident,
         directory=directory,
         playbook=request.playbook,
         roles=tuple(request.roles),
+        given=request.given,
         environment={
             **run_environment.fixed(),
             **run_environment.of_run(directory, request.ident, request.token),

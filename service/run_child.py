@@ -21,9 +21,12 @@ from typing import Any
 import ansible_runner
 import pexpect
 
-from service import forked
+from service import forked, results, run_files
+from service.errors import TakeoverError
 from service.events import RunEnd
+from service.excerpts import Mask, excerpt
 from service.processes import adopt_orphans, end_children
+from service.run_files import Given
 from service.settings import RunStart
 
 LAST_LINES = 4096  # characters of the run's output that go with its end
@@ -46,12 +49,13 @@ class RunSpec:
     directory: Path  # its private data directory, 0700, on a tmpfs where there is one
     playbook: Path
     roles: tuple[str, ...]  # the tags to run, in order
+    given: Given
     environment: Mapping[str, str] = field(repr=False)
     start: RunStart
 
 
 def main(spec: RunSpec, pipe: Connection) -> None:
-    """Run the playbook; events, then the end go into `pipe`.
+    """Run the playbook; excerpts of its events, then the end go into `pipe`, and nothing of them tells a secret.
 
     From its other end come the times (monotonic seconds) at which the run was known to be its worker's. None of them
     for the length of a lease, a None, or the pipe's closing ends the run.
@@ -65,12 +69,20 @@ def main(spec: RunSpec, pipe: Connection) -> None:
     adopt_orphans()
     canceled = threading.Event()
     outbox: Outbox = SimpleQueue()
-    sender = threading.Thread(target=_send, args=(outbox, pipe))
+    try:
+        mask = run_files.write(spec.directory, spec.given)
+    except (TakeoverError, OSError) as error:
+        shutil.rmtree(spec.directory, ignore_errors=True)
+        with suppress(OSError):  # the worker is gone
+            pipe.send(("end", RunEnd(rc=None, status="error", refusal=f"The run cannot begin: {error}")))
+        return
+    sender = threading.Thread(target=_send, args=(outbox, pipe, mask))
     threads = [sender, threading.Thread(target=_obey, args=(pipe, canceled), daemon=True)]
     try:
-        end = _run(spec, outbox, partial(_start_all, threads))
+        end = _run(spec, outbox, mask, partial(_start_all, threads))
     except Exception as error:  # a process loop: text of a managed host can make ansible-runner's parser raise
-        end = RunEnd(rc=None, status=None, last_lines=f"ansible-runner failed: {type(error).__name__}: {error}")
+        text = mask(f"ansible-runner failed: {type(error).__name__}: {error}")
+        end = RunEnd(rc=None, status=None, last_lines=text[:LAST_LINES])
     _start_all(threads)  # where it did not come to that
     gone = end_children()
     shutil.rmtree(spec.directory, ignore_errors=True)
@@ -79,7 +91,7 @@ def main(spec: RunSpec, pipe: Connection) -> None:
     sender.join()
 
 
-def _run(spec: RunSpec, outbox: Outbox, when_started: Callable[[], None]) -> RunEnd:
+def _run(spec: RunSpec, outbox: Outbox, mask: Mask, when_started: Callable[[], None]) -> RunEnd:
     """`when_started` is called once ansible-playbook has been started; before, this process must have one thread."""
     tail: list[str] = []
 
@@ -114,7 +126,8 @@ def _run(spec: RunSpec, outbox: Outbox, when_started: Callable[[], None]) -> Run
         fact_cache_type="memory",
         quiet=True,
     )
-    return RunEnd(rc=runner.rc, status=runner.status, last_lines="\n".join(tail)[-LAST_LINES:])
+    said = "\n".join(tail)[-2 * LAST_LINES :]  # more than is shown: nobody sees what is cut in two there
+    return RunEnd(rc=runner.rc, status=runner.status, last_lines=mask(results.clean(said, len(said)))[-LAST_LINES:])
 
 
 def _start_all(threads: Sequence[threading.Thread]) -> None:
@@ -132,10 +145,11 @@ def _hand_over(outbox: Outbox, tail: list[str], event: dict[str, Any]) -> bool:
     return False
 
 
-def _send(outbox: Outbox, pipe: Connection) -> None:
+def _send(outbox: Outbox, pipe: Connection, mask: Mask) -> None:
     while (message := outbox.get()) is not None:
+        kind, value = message
         try:
-            pipe.send(message)
+            pipe.send((kind, excerpt(value, mask) if kind == "event" else value))
         except OSError:  # the worker is gone; _obey ends the run
             return
 

@@ -3,7 +3,8 @@
 import hmac
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -38,6 +39,11 @@ class Secrets:
         except InvalidToken:
             raise DecryptionFailed from None
 
+    def sealed(self, ciphertexts: Mapping[str, bytes]) -> "Sealed":
+        """Ciphertexts by name, to be opened in another process."""
+        self._current()
+        return Sealed(ciphertexts=ciphertexts, keys=SecretStr(b" ".join(self._keys).decode()))
+
     def renew(self, ciphertext: bytes) -> bytes | None:
         """The same secret encrypted with the first key; None when it is already. Raises DecryptionFailed."""
         first, *_ = fernets = self._current()
@@ -61,6 +67,19 @@ class Secrets:
             self._keys, self._fernets = _read(SecretStr(self.file.read_text(encoding="utf-8")))
             self._stamp = stamp
         return self._fernets
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sealed:
+    """Secrets by name as the database has them, with the keys: whoever hands them on does not open them."""
+
+    ciphertexts: Mapping[str, bytes] = field(default_factory=dict)
+    keys: SecretStr = field(default_factory=lambda: SecretStr(""))
+
+    def open(self) -> dict[str, SecretStr]:
+        """The secrets; raises DecryptionFailed."""
+        vault = Secrets(self.keys)
+        return {name: vault.decrypt(ciphertext) for name, ciphertext in self.ciphertexts.items()}
 
 
 def load(configured: SecretStr, directory: Path) -> Secrets:

@@ -41,6 +41,7 @@ class RunEnd:
     elapsed: float | None = None  # seconds
     last_lines: str = ""  # the end of what Ansible printed; used where no event came
     events_complete: bool = True
+    refusal: str = ""  # why it was not even begun
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +89,8 @@ def cause(end: RunEnd, seen: Evidence) -> tuple[Code, str]:
 
 
 def _ended(end: RunEnd, seen: Evidence) -> tuple[Code, str]:
+    if end.refusal:
+        return "NOT_STARTED", end.refusal
     if end.rc is None and end.status in _UNFINISHED:
         return "INTERRUPTED", f"The run was lost{_during(seen)}: its process is gone and left no exit status."
     if not seen.started:

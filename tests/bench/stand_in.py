@@ -48,7 +48,7 @@ class StandIn:
         """Nothing is left of it."""
 
     def _events(self) -> Iterator[dict[str, Any]]:
-        host = self._request.host.name
+        host = self._request.given.host.name
         yield {"event": "playbook_on_start", "event_data": {}, "stdout": ""}
         yield {"event": "playbook_on_play_start", "event_data": {"name": "all"}, "stdout": "\r\nPLAY [all] ****"}
         for role in self._request.roles:

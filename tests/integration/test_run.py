@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import json
 import multiprocessing
 import os
 import time
@@ -12,13 +13,14 @@ from typing import Any
 
 import psutil
 import pytest
-from pydantic import SecretStr
 
 from service import run, run_child
-from service.events import RunEnd
+from service.events import Ended, RunEnd, begin, finish
 from service.inventory import Cluster, Host, Unsafe
-from service.masking import Hidden
+from service.masking import MASK, Hidden
 from service.run import PREFIX, Run, RunRequest
+from service.run_files import Given
+from tests.integration.sealing import sealed
 
 DEADLINE = 60.0  # seconds any of this may take at the most
 
@@ -35,6 +37,24 @@ PLAYBOOK = """
     - name: Look around
       ansible.builtin.command: cat /proc/self/environ
       tags: [look]
+    - name: Find files with their modes
+      ansible.builtin.command:
+        argv: [find, "{{ inventory_dir | dirname }}", -mindepth, "1", -printf, "%m %P\\n"]
+      tags: [find]
+    - name: "Tell {{ x_secret | default }}"
+      ansible.builtin.debug:
+        msg: ["{{ obproxy_current_sys_password }}", "{{ x_pin_password }}", "{{ x_secret }}"]
+      loop: ["{{ x_secret }}"]
+      tags: [tell]
+    - name: Print
+      ansible.builtin.command:
+        argv: [echo, "{{ obproxy_current_sys_password }}", "{{ x_pin_password }}"]
+      tags: [tell]
+    - name: Fail
+      ansible.builtin.shell: echo "$SECRET" >&2; exit 3
+      environment:
+        SECRET: "{{ x_secret }}"
+      tags: [tell]
     - name: Sleep in two processes
       ansible.builtin.shell: sleep 987 & sleep 987
       tags: [sleep]
@@ -72,11 +92,19 @@ def request(tmp_path: Path, *tags: str) -> RunRequest:
         ident="a-run",
         playbook=playbook,
         roles=tags,
-        host=Host(id=1, name="odp-1", variables={"ansible_connection": "local", "ansible_host": "x"}),
-        cluster=Cluster(id=1, name="test", variables={"obproxy_cluster_name": "{{ 'te' + 'st' }}"}),
-        sql_port=2883,
-        secrets={"obproxy_current_sys_password": SecretStr('it\'s "quoted" {{ and }} so on')},
+        given=Given(
+            host=Host(id=1, name="odp-1", variables={"ansible_connection": "local", "ansible_host": "x"}),
+            cluster=Cluster(id=1, name="test", variables={"obproxy_cluster_name": "{{ 'te' + 'st' }}"}),
+            sql_port=2883,
+            sealed=sealed(obproxy_current_sys_password=PASSWORD),
+        ),
     )
+
+
+def with_variables(asked: RunRequest, **variables: object) -> RunRequest:
+    """The same on a host that has these as well."""
+    host = replace(asked.given.host, variables={**asked.given.host.variables, **variables})
+    return replace(asked, given=replace(asked.given, host=host))
 
 
 async def follow(
@@ -120,17 +148,15 @@ async def test_every_value_arrives_as_it_is(tmp_path: Path) -> None:
     asked = request(tmp_path, "compare")
     asked.playbook.write_text(COMPARE, encoding="utf-8")
     plain = STRANGE.replace("{", "(")
-    variables = {
-        **asked.host.variables,
-        "plain": plain,
-        "unsafe": Unsafe(STRANGE),
-        "within": {"a {key": [Unsafe(STRANGE), {"number": 1.5}], "none": None, "yes": True},
-        "hidden": Hidden(STRANGE),
-        "expected": [base64.b64encode(text.encode()).decode() for text in (plain, STRANGE)],
-    }
-    asked = replace(
-        asked, host=replace(asked.host, variables=variables), secrets={"given_password": SecretStr(STRANGE)}
+    asked = with_variables(
+        asked,
+        plain=plain,
+        unsafe=Unsafe(STRANGE),
+        within={"a {key": [Unsafe(STRANGE), {"number": 1.5}], "none": None, "yes": True},
+        hidden=Hidden(STRANGE),
+        expected=[base64.b64encode(text.encode()).decode() for text in (plain, STRANGE)],
     )
+    asked = replace(asked, given=replace(asked.given, sealed=sealed(given_password=STRANGE)))
 
     _, end = await follow(run.start(asked))
 
@@ -148,13 +174,45 @@ async def test_the_environment_is_scrubbed(tmp_path: Path, monkeypatch: pytest.M
 
 
 async def test_the_private_directory_is_private_and_goes_away(tmp_path: Path) -> None:
-    spec = run.prepare(request(tmp_path, "say"))
-
+    spec = run.prepare(request(tmp_path, "find"))
     assert spec.directory.stat().st_mode & 0o777 == 0o700
-    files = [path for path in spec.directory.rglob("*") if path.is_file()]
-    assert files and all(path.stat().st_mode & 0o777 == 0o600 for path in files)
-    await follow(Run(spec))
+    assert not list(spec.directory.iterdir()), "what is secret is written by the run itself"
+
+    events, _ = await follow(Run(spec))
+
+    (found,) = (event["event_data"]["res"]["stdout"] for event in events if event["event"] == "runner_on_ok")
+    modes = dict(reversed(line.split()) for line in found.splitlines())
+    assert {modes["inventory/hosts.yml"], modes["env/extravars"]} == {"600"}
+    assert {modes["inventory"], modes["env"]} == {"700"}
     assert not spec.directory.exists()
+
+
+async def test_the_worker_is_told_no_secret(tmp_path: Path) -> None:
+    """Whatever of the run it is in: what was printed, results, names, the last words of one that did not begin."""
+    plain = replace(request(tmp_path, "tell"), start="plain")
+    asked = with_variables(plain, x_secret="needle-in-inventory", x_pin_password=7654321)
+    broken = replace(asked, playbook=tmp_path / "needle-in-inventory.yml")
+
+    events, end = await follow(run.start(asked))
+    said, refused = await follow(run.start(broken))
+
+    assert end.rc == 2 and sum(event["event"] == "runner_on_ok" for event in events) == 2
+    assert refused.rc == 1 and "could not be found" in refused.last_lines.replace("\n", " ")
+    told = repr([events, end, said, refused])
+    assert [MASK in repr(event["event_data"]) for event in events].count(True) >= 4
+    for secret in (PASSWORD, repr(PASSWORD)[1:-1], json.dumps(PASSWORD)[1:-1], "needle-in-inventory", "7654321"):
+        assert secret not in told
+
+
+async def test_a_secret_that_cannot_be_opened_ends_the_run_before_it_begins(tmp_path: Path) -> None:
+    asked = request(tmp_path, "say")
+    other = replace(asked.given.sealed, keys=sealed(any="thing").keys)
+
+    events, end = await follow(run.start(replace(asked, given=replace(asked.given, sealed=other))))
+
+    assert not events and "cannot be decrypted" in end.refusal
+    (failed,) = finish(begin(["one"], "odp-1"), end)
+    assert isinstance(failed, Ended) and failed.code == "NOT_STARTED" and failed.message == end.refusal
 
 
 async def test_cancel_ends_the_whole_tree(tmp_path: Path) -> None:
@@ -228,8 +286,7 @@ async def test_text_that_breaks_the_parser_is_an_end_too(tmp_path: Path) -> None
     asked = request(tmp_path, "attack")
     forged = "\x1b[K" + base64.b64encode(b"[1]").decode() + "\x1b[4D\x1b[K"
     asked.playbook.write_text(ATTACK, encoding="utf-8")
-    asked = replace(asked, host=replace(asked.host, variables={**asked.host.variables, "attack": forged}))
 
-    _, end = await follow(run.start(asked))
+    _, end = await follow(run.start(with_variables(asked, attack=forged)))
 
     assert end.tree_gone and end.rc != 0

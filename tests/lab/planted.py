@@ -63,9 +63,28 @@ class Searcher:
                         told[f"{name.as_string()}: {row[:200]}"] = found
         return told, count
 
+    def in_memory(self, pid: int) -> set[str]:
+        """The same of everything that a process of this machine has in its memory."""
+        found: set[str] = set()
+        with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
+            for start, end in _readable(pid):
+                with suppress(OSError):  # unmapped meanwhile, or a device
+                    memory.seek(start)
+                    found |= self.find(memory.read(end - start))
+        return found
+
+
+def _readable(pid: int) -> Iterator[tuple[int, int]]:
+    for line in Path(f"/proc/{pid}/maps").read_text(encoding="utf-8").splitlines():
+        addresses, rights, *_, name = [*line.split(None, 5), ""][:6]
+        if rights.startswith("r") and not name.startswith(("[v", "/dev/")):
+            start, end = addresses.split("-")
+            yield int(start, 16), int(end, 16)
+
 
 def _forms(secret: str) -> Iterator[bytes]:
     raw = secret.encode()
+    yield secret.encode("latin-1")  # as Python has it in memory
     yield from {raw, json.dumps(secret)[1:-1].encode(), quote(secret, safe="").encode(), raw.hex().encode()}
     yield hashlib.sha1(raw, usedforsecurity=False).hexdigest().encode()
     for offset in range(3):  # whatever stands before it; the ends are another's too

@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import SecretStr
-
 from service import inventory, run, template
 from service.events import RunEnd
 from service.run import RunRequest
+from service.run_files import Given
 from service.settings import PROJECT, RunStart
+from tests.integration.sealing import sealed
 
 from . import Lab
 from .fixtures import StartHost
@@ -40,10 +40,12 @@ async def taken_over(lab: Lab, host: LabHost, start: RunStart) -> tuple[list[Map
             ident=f"{start}-run",
             playbook=steps.playbook,
             roles=[subtask.role for subtask in steps.subtasks],
-            host=known.hosts[host.host_id],
-            cluster=known.clusters[CLUSTERS[0].id],
-            sql_port=host.sql_port,
-            secrets={"obproxy_current_sys_password": SecretStr(ADOPTED_PASSWORD)},
+            given=Given(
+                host=known.hosts[host.host_id],
+                cluster=known.clusters[CLUSTERS[0].id],
+                sql_port=host.sql_port,
+                sealed=sealed(obproxy_current_sys_password=ADOPTED_PASSWORD),
+            ),
             start=start,
         )
     )

@@ -12,6 +12,7 @@ import secrets
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
+import psutil
 import psycopg
 import pytest
 from psycopg import sql
@@ -34,11 +36,12 @@ from .chaos.ground import Ground
 from .chaos.holds import Holds
 from .chaos.matrix import Subject
 from .inventory import SYS_PASSWORD
-from .planted import Searcher, Watcher, plant
+from .planted import PAUSE, Searcher, Watcher, plant
 from .tunnel import admin
 
 HELD_AT = "sync_obproxy_parameter"
 LIMIT = 3  # seconds, of a subtask that is to time out
+DEADLINE = 120.0  # seconds in which all processes are looked at once, on whatever machine
 ENDINGS = ("succeeds", "fails", "times out", "is cancelled", "crashes")
 # What this test itself keeps there, and what the OBProxy does.
 ON_HOST = ("/etc", "/home", "/root", "/run", "/tmp", "/var/lib", "/var/log", "/var/tmp", "/dev/shm")
@@ -210,6 +213,43 @@ def test_none_is_found_when_a_takeover(ending: str, scene: Scene, client: Client
         host.remove()
 
 
+def test_a_worker_never_has_what_a_caller_gives_in_its_memory(scene: Scene, client: Client) -> None:
+    """Nor has the server that runs are forked from; the run has."""
+    number = next(_numbers)
+    (host,) = scene.lab.start_many([HostSpec(f"planted-{number}", number)])
+    (worker,) = (psutil.Process(part.pid) for part in scene.ground.workers)
+    try:
+        set_password(scene, host)
+        takeover = Takeover(
+            host=host,
+            moment="fails",
+            ground=scene.ground,
+            holds=scene.holds,
+            client=client,
+            password=scene.plants.proxysys,
+        )
+        takeover.submit()
+        takeover.wait_for_running(HELD_AT)
+        meanwhile = [scene.searcher.in_memory(process.pid) for process in (worker, *worker.children())]
+        of_runs = [scene.searcher.in_memory(process.pid) for process in runs_of(worker)]
+        takeover.host.simulate(refuse=["observer_sys_password"])
+        takeover.let_go()
+        document = takeover.wait_for_end()
+        afterwards = [scene.searcher.in_memory(process.pid) for process in (worker, *worker.children())]
+
+        assert document["status"] == "FAILED"
+        assert any("proxysys" in found for found in of_runs), "it would be found"
+        assert "cluster" in meanwhile[0], "the inventory's are the worker's, too"
+        assert not [found for found in (*meanwhile, *afterwards) if "proxysys" in found]
+    finally:
+        host.remove()
+
+
+def runs_of(worker: psutil.Process) -> list[psutil.Process]:
+    """What was forked from the server that the worker has for that."""
+    return [process for server in worker.children() for process in server.children(recursive=True)]
+
+
 def set_password(scene: Scene, host: LabHost) -> None:
     with admin(scene.lab, host, SYS_PASSWORD) as connection, connection.cursor() as cursor:
         cursor.execute(f"alter proxyconfig set obproxy_sys_password = '{scene.plants.proxysys}'")
@@ -311,9 +351,17 @@ def test_what_is_not_hidden_would_be_found(scene: Scene, anchor: LabHost, tmp_pa
     with psycopg.connect(scene.ground.postgres.url) as connection:
         connection.execute("CREATE TABLE control AS SELECT %s::bytea AS x", (secret.encode(),))
 
+    shown = (
+        subprocess.Popen(["sh", "-c", "sleep 600", secret]),
+        subprocess.Popen(["sleep", "600"], env={**os.environ, "X": secret}),
+    )
+    deadline = time.monotonic() + DEADLINE
     with Watcher(searcher) as watcher:
-        subprocess.run(["sh", "-c", "sleep 2", secret], check=True)
-        subprocess.run(["sleep", "2"], env={**os.environ, "X": secret}, check=True)
+        while len(watcher.found) < len(shown) and time.monotonic() < deadline:
+            time.sleep(PAUSE)
+    for process in shown:
+        process.kill()
+        process.wait()
 
     with psycopg.connect(scene.ground.postgres.url) as connection:
         rows, _ = searcher.in_database(scene.ground.postgres.url)

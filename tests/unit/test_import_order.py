@@ -11,7 +11,7 @@ SERVICE = Path(__file__).parents[2] / "service"
 ORDER = [
     *("errors", "types", "settings", "sql"),
     *("state", "template", "results", "verdict", "events", "document", "document_clusters", "graph"),
-    *("masking", "signature", "permissions", "languages"),
+    *("masking", "excerpts", "signature", "permissions", "languages"),
     *("logs", "metrics", "tracing", "migrations", "embedded", "database", "unvault", "inventory", "secrets"),
     *("passwords", "users", "access_keys", "rekeying", "logins", "sessions", "audit"),
     *(
@@ -31,7 +31,7 @@ ORDER = [
         "diagnosis",
         "retention",
     ),
-    *("processes", "run_environment", "forked", "run_child", "run_server", "run"),
+    *("processes", "run_environment", "run_files", "forked", "run_child", "run_server", "run"),
     *("remains", "supervisor", "leases"),
     *("look", "greeting", "checks", "job", "worker"),
     *("headers", "responses", "bodies", "auth", "guards", "measuring", "spans"),

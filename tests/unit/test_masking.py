@@ -23,6 +23,16 @@ from service.masking import MASK, Hidden, masker
         ({"x_secret": "it's \t"}, r"it's \t", MASK),
         ({"obproxy_sys_password": "secret"}, "e5e9fa1ba31ecd1ae84f75caaa474f3a663f05f4", MASK),
         ({"ansible_private_key": "-----BEGIN-----\nNeedleNeedleNeedle\n"}, "  NeedleNeedleNeedle.", f"  {MASK}."),
+        (
+            {"obproxy_sys_password": 12345678},
+            '"password": 12345678',
+            f'"password": {MASK}',
+        ),  # YAML took it for a number
+        ({"ask_password": True, "password_tries": 3}, "True, 3", "True, 3"),
+        ({"obproxy_sys_password": "Needle#1\n"}, "is Needle#1.", f"is {MASK}."),
+        ({"x_secret": "Need\x07le#1"}, "is Needle#1.", f"is {MASK}."),  # as it is shown, without control characters
+        ({"x_secret": "\x07\x07\x07\x07"}, "text", "text"),
+        ({"key_passphrase": "abcd", "x_api_key": "efgh", "db_pwd": "ijkl"}, "abcd efgh ijkl", f"{MASK} {MASK} {MASK}"),
         ({}, "text", "text"),
     ],
 )
