@@ -50,7 +50,7 @@ def create_app(settings: Settings, *, beside: Sequence[Beside] = ()) -> Starlett
                 open_paths=OPEN_PATHS,
                 session=in_session,
             ),
-            *([Middleware(RateLimit, limit=settings.rate_limit)] if settings.rate_limit else []),
+            *([Middleware(RateLimit, limits=settings.rate_limits)] if settings.rate_limits else []),
             Middleware(Tracing),
             *_spans(),
         ],

@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import cast
 
 import psycopg
@@ -22,7 +23,6 @@ from service.users import User
 log = logging.getLogger(__name__)
 
 HUNG_UP = 499  # what the record says of a caller that was gone before its answer; nobody is answered this
-WINDOW = 10  # seconds; the shortest of OCP's windows (facts/ocp-api.md 4.4)
 
 
 class Auditing:
@@ -102,28 +102,63 @@ class Faults:
             await answer(scope, receive, send)
 
 
-class RateLimit:
-    """Lets each user make `limit` requests in a window, counted in this process, and says so in OCP's headers."""
+@dataclass(kw_only=True)
+class Window:
+    """How many requests a user may make in each stretch of so many seconds, and how many each has made in this one."""
 
-    def __init__(self, app: ASGIApp, *, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
+    seconds: int
+    limit: int
+    _number: int = 0
+    _counts: dict[int, int] = field(default_factory=dict)
+
+    def left(self, user: User, now: float) -> int:
+        """How many more the user may make until the next one begins."""
+        number = int(now // self.seconds)
+        if number != self._number:
+            self._number = number
+            self._counts.clear()
+        return self.limit - self._counts.get(user.id, 0)
+
+    def take(self, user: User) -> None:
+        """One of them is made."""
+        self._counts[user.id] = self._counts.get(user.id, 0) + 1
+
+    def reset(self, now: float) -> int:
+        """Seconds until the next one begins."""
+        return self.seconds - int(now % self.seconds)
+
+
+class RateLimit:
+    """Lets each user make so many requests in each of some windows, and says in OCP's headers which leaves the least.
+
+    `limits` are requests by the seconds of their window. They are counted in this process: what all processes share
+    would be written for every request. One that is refused does not count.
+    """
+
+    def __init__(self, app: ASGIApp, *, limits: Mapping[int, int], clock: Callable[[], float] = time.monotonic) -> None:
         self.app = app
-        self.limit = limit
+        self.windows = [Window(seconds=seconds, limit=limit) for seconds, limit in limits.items()]
         self.clock = clock
-        self._window = 0
-        self._counts: dict[int, int] = {}  # requests in the current window by user
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         user = cast(User | None, scope.get("user"))
         if user is None:
             await self.app(scope, receive, send)
             return
-        count, reset = self._count(user)
+        now = self.clock()
+        # Of those that leave nothing the one that does so for longest.
+        nearest = min(self.windows, key=lambda window: (window.left(user, now), -window.reset(now)))
+        refused = nearest.left(user, now) <= 0
+        if not refused:
+            for window in self.windows:
+                window.take(user)
+        reset = nearest.reset(now)
         headers = {
-            "RateLimit-Limit": str(self.limit),
-            "RateLimit-Remaining": str(max(0, self.limit - count)),
+            "RateLimit-Limit": str(nearest.limit),
+            "RateLimit-Remaining": str(nearest.left(user, now)),
             "RateLimit-Reset": str(reset),
         }
-        if count > self.limit:
+        if refused:
             refusal = failure(HTTPConnection(scope), RateLimited(seconds=reset), {**headers, "Retry-After": str(reset)})
             await refusal(scope, receive, send)
             return
@@ -134,13 +169,3 @@ class RateLimit:
             await send(message)
 
         await self.app(scope, receive, send_with_headers)
-
-    def _count(self, user: User) -> tuple[int, int]:
-        """The user's requests in this window with this one, and the seconds until the next window."""
-        now = self.clock()
-        window = int(now // WINDOW)
-        if window != self._window:
-            self._window = window
-            self._counts.clear()
-        self._counts[user.id] = self._counts.get(user.id, 0) + 1
-        return self._counts[user.id], WINDOW - int(now % WINDOW)

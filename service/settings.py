@@ -97,7 +97,7 @@ class Settings(BaseSettings):
     body_limit: Annotated[int, Ge(1024)] = 1024 * 1024
     """Largest request body, bytes."""
 
-    hosts_limit: Annotated[int, Ge(1)] = 1000
+    hosts_limit: Annotated[int, Ge(1), Le(10_000)] = 1000
     """Most hosts in one takeOver request."""
 
     tls_certificate: FilePath | None = None
@@ -115,6 +115,15 @@ class Settings(BaseSettings):
     rate_limit: Annotated[int, Ge(0)] = 5000
     """Requests a user may make of one process within 10 seconds; 0 = no limit."""
 
+    rate_limit_minute: Annotated[int, Ge(0)] = 20_000
+    """The same within a minute."""
+
+    rate_limit_hour: Annotated[int, Ge(0)] = 600_000
+    """The same within an hour."""
+
+    rate_limit_day: Annotated[int, Ge(0)] = 7_200_000
+    """The same within a day."""
+
     otel_endpoint: str = ""
     """URL of an OTLP collector (http://host:4318) that traces are sent to; empty = there are none."""
 
@@ -122,6 +131,17 @@ class Settings(BaseSettings):
 
     log_format: LogFormat = "text"
     """How the service logs: lines for people, or a JSON object a line."""
+
+    @property
+    def rate_limits(self) -> Mapping[int, int]:
+        """Requests by the seconds of their window, OCP's four (facts/ocp-api.md 4.4); without those that have none."""
+        limits = {
+            10: self.rate_limit,
+            60: self.rate_limit_minute,
+            3600: self.rate_limit_hour,
+            86_400: self.rate_limit_day,
+        }
+        return {seconds: limit for seconds, limit in limits.items() if limit}
 
 
 def load(environment: Mapping[str, str] = os.environ) -> Settings:

@@ -47,7 +47,13 @@ async def main(count: int) -> None:
         lines = (f"    new-{n}: {{ansible_host: 192.0.2.1, ocp_host_id: {HOSTS + n}}}" for n in range(1, HOSTS + 1))
         (directory / "hosts.yml").write_text(INVENTORY.format(hosts="\n".join(lines)))
         settings = Settings(
-            database_url=SecretStr(url), inventory=directory / "hosts.yml", data_dir=directory / "data", rate_limit=0
+            database_url=SecretStr(url),
+            inventory=directory / "hosts.yml",
+            data_dir=directory / "data",
+            rate_limit=0,
+            rate_limit_minute=0,
+            rate_limit_hour=0,
+            rate_limit_day=0,
         )
         app = create_app(settings)
         async with app.router.lifespan_context(app):

@@ -1,5 +1,8 @@
 """The rate limit: OCP's headers on what is let through, its 429 on what is not."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import httpx
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -32,10 +35,10 @@ class Clock:
         return self.now
 
 
-def caller(clock: Clock) -> httpx.AsyncClient:
+def caller(clock: Clock, limits: Mapping[int, int] = MappingProxyType({10: 3})) -> httpx.AsyncClient:
     middleware = [
         Middleware(Authentication, schemes={"user": by_name}, open_paths=["/open"]),
-        Middleware(RateLimit, limit=3, clock=clock),
+        Middleware(RateLimit, limits=limits, clock=clock),
     ]
     app = Starlette(routes=[Route("/", endpoint), Route("/open", endpoint)], middleware=middleware)
     return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test")
@@ -67,6 +70,31 @@ async def test_the_refusal_has_ocps_shape() -> None:
     assert body["error"] == {"code": 0, "message": "Too many requests; the next one is answered in 10 seconds."}
     assert (body["duration"], body["traceId"], body["successful"]) == (0, "", False)
     assert answer.headers["Retry-After"] == "10"
+
+
+async def test_the_headers_are_of_the_window_that_leaves_the_least() -> None:
+    clock = Clock()
+    clock.now = 1020.0  # where all three begin
+    told: list[tuple[object, ...]] = []
+    async with caller(clock, {10: 3, 60: 5, 1020: 6}) as http:
+        for seconds in (0, 1, 2, 3, 10, 11, 12, 60, 61, 1020):
+            clock.now = 1020.0 + seconds
+            answer = await http.get("/", headers={"Authorization": "User anne"})
+            shown = [answer.headers[f"RateLimit-{name}"] for name in ("Limit", "Remaining", "Reset")]
+            told.append((answer.status_code, *shown))
+
+    assert told == [
+        (200, "3", "2", "10"),
+        (200, "3", "1", "9"),
+        (200, "3", "0", "8"),
+        (429, "3", "0", "7"),
+        (200, "5", "1", "50"),
+        (200, "5", "0", "49"),
+        (429, "5", "0", "48"),
+        (200, "6", "0", "960"),
+        (429, "6", "0", "959"),
+        (200, "3", "2", "10"),
+    ]
 
 
 async def test_what_is_open_is_not_counted() -> None:

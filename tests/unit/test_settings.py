@@ -38,6 +38,11 @@ def test_a_bad_one_names_itself(monkeypatch: pytest.MonkeyPatch, name: str, valu
         settings.load()
 
 
+def test_a_window_without_a_limit_is_none() -> None:
+    assert dict(settings.Settings().rate_limits) == {10: 5000, 60: 20_000, 3600: 600_000, 86_400: 7_200_000}
+    assert not settings.Settings(rate_limit=0, rate_limit_minute=0, rate_limit_hour=0, rate_limit_day=0).rate_limits
+
+
 def test_secrets_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TAKEOVER_DATABASE_URL", "postgresql://u:needle@h/d")
     assert "needle" not in repr(settings.load())
