@@ -56,6 +56,7 @@ SECRETS = frozenset({"proxysysPasswd"})
 """Fields whose value is never shown again."""
 
 LONGEST_ECHO = 100  # characters of a refused value that are shown again
+MOST_BRACKETS = 50_000  # of one body: pydantic takes more than 1 kB for each object, be it two characters
 MOST_PARAMETERS = 100  # of one query string
 
 
@@ -80,6 +81,9 @@ async def body[Model: Parameters](request: Request, model: type[Model], *, limit
 
 def parsed[Model: Parameters](content: bytes, model: type[Model], *, context: JSON) -> Model:
     """The JSON `content` as a `model`; raises MalformedBody, InvalidRequest."""
+    if content.count(b"{") + content.count(b"[") > MOST_BRACKETS:
+        message = f"The body must have at most {MOST_BRACKETS} opening brackets."
+        raise InvalidRequest([SubError(field="body", message=message, object=model.object_name)])
     try:
         return model.model_validate_json(content, context=context)
     except ValidationError as error:

@@ -144,7 +144,8 @@ class ExternalRunParam(Parameters):
     rc: Annotated[int, Field(ge=-255, le=255)] | None = None
     start_time: Moment
     finish_time: Annotated[Moment, AfterValidator(_not_before_start)]
-    events: Annotated[list[ExternalEvent], Field(max_length=MOST_EVENTS)]
+    # A program has written them: the first bad one says as much as thousands of them.
+    events: Annotated[list[ExternalEvent], Field(max_length=MOST_EVENTS, fail_fast=True)]
 
 
 class LogQuery(Parameters):

@@ -233,6 +233,15 @@ async def test_takes_a_body_of_exactly_the_limit() -> None:
     assert await take_over(body, b" " * (LIMIT - len(body)))
 
 
+def test_refuses_more_objects_than_its_memory_is_for() -> None:
+    few, many = (b'{"hosts": [' + b",".join([b"{}"] * count) + b"]}" for count in (1000, requests.MOST_BRACKETS))
+
+    with pytest.raises(InvalidRequest, match="hostId is required"):
+        requests.parsed(few, TakeOverParam, context=TakeOverParam.context(hosts_limit=1000))
+    with pytest.raises(InvalidRequest, match="at most 50000 opening brackets"):
+        requests.parsed(many, TakeOverParam, context=TakeOverParam.context(hosts_limit=10**6))
+
+
 async def test_says_when_the_caller_hung_up() -> None:
     async def receive() -> Message:
         return {"type": "http.disconnect"}
