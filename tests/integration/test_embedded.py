@@ -26,6 +26,36 @@ def directory() -> Iterator[Path]:
         yield Path(made) / "pg"
 
 
+@pytest.mark.parametrize("name", ["pg", "p" * 100], ids=["within its directory", "elsewhere"])
+def test_nobody_else_of_the_machine_may_connect(directory: Path, name: str) -> None:
+    with embedded.running(directory.parent / name) as url:
+        killed = postmaster(directory.parent / name)
+        assert_closed(url)
+        os.kill(killed, 9)
+        wait_for_another(directory.parent / name, killed)
+        wait_for_answer(url)
+        assert_closed(url)
+
+
+def wait_for_another(directory: Path, killed: int) -> None:
+    deadline = time.monotonic() + DEADLINE
+    while True:
+        with contextlib.suppress(FileNotFoundError):  # it is being started
+            if postmaster(directory) != killed:
+                return
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def assert_closed(url: str) -> None:
+    """Who may not write to the socket cannot connect. It is closed right after it was made."""
+    socket = Path(str(psycopg.conninfo.conninfo_to_dict(url)["host"])) / ".s.PGSQL.5432"
+    deadline = time.monotonic() + DEADLINE
+    while socket.stat().st_mode & 0o077 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not socket.stat().st_mode & 0o077
+
+
 def postmaster(directory: Path) -> int:
     return int((directory / "postmaster.pid").read_text().splitlines()[0])
 

@@ -10,11 +10,12 @@ from types import MappingProxyType
 
 import httpx
 import pytest
+from psycopg.sql import SQL, Identifier
 from starlette.applications import Starlette
 
 from service.resources import Resources
 from service.settings import Settings
-from tests.integration.over_http import assert_failure, count_rows, take_over, take_over_body
+from tests.integration.over_http import TABLES, assert_failure, count_rows, take_over, take_over_body
 
 TAKE_OVER = "/api/v2/obproxy/clusters/1/takeOver"
 TASKS = "/api/v2/tasks/instances"
@@ -264,6 +265,22 @@ async def test_bad_input_is_refused_by_name_and_changes_nothing(
 async def test_what_was_refused_is_accepted_once_it_is_right(client: httpx.AsyncClient, there: There) -> None:
     """The table's requests would be accepted but for what each has wrong."""
     assert [task["hostId"] for task in await take_over(client, FREE)] == [FREE]
+
+
+async def test_what_a_request_says_beyond_its_fields_goes_nowhere(
+    client: httpx.AsyncClient, resources: Resources
+) -> None:
+    """Least of all into options of ssh or Ansible."""
+    more = {"ansible_ssh_common_args": "-oProxyCommand=needle", "extraVars": {"a": "needle"}, "tags": "needle"}
+    body = {"hosts": [{"hostId": FREE, "sqlPort": 2883, **more}], **more}
+
+    answer = await client.post(TAKE_OVER, json=body, headers={"X-Ansible": "needle"})
+
+    assert answer.status_code == 200 and "needle" not in answer.text
+    async with resources.database.reading() as connection:
+        for table in TABLES:
+            cursor = await connection.execute(SQL("SELECT t::text AS row FROM {} t").format(Identifier(table)))
+            assert not [row for row in await cursor.fetchall() if "needle" in row["row"]]
 
 
 async def test_an_unreadable_inventory_is_named_and_the_last_good_one_kept(

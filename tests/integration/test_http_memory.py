@@ -137,6 +137,12 @@ async def attack(service: Service, sent: AsyncIterator[bytes]) -> None:
             writer.transport.abort()
 
 
+def test_none_of_it_is_left_on_a_disk_by_a_crash(service: Service) -> None:
+    limits = Path(f"/proc/{service.pid}/limits").read_text(encoding="utf-8")
+
+    assert re.search(r"^Max core file size +0 +0 ", limits, re.MULTILINE)
+
+
 @pytest.mark.parametrize("known", [True, False], ids=["a user", "a stranger"])
 async def test_many_at_once_cost_no_more_than_their_limits(
     service: Service, known: bool, subtests: pytest.Subtests

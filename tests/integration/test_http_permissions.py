@@ -10,6 +10,7 @@ from service import users
 from service.openapi import EVENT_STREAM
 from service.permissions import ANY_USER, ANYBODY, Role
 from service.routes import OPERATIONS
+from service.routes_pages import PAGES
 from tests.integration.over_http import assert_failure
 
 EVERYBODY = frozenset(Role)
@@ -48,6 +49,26 @@ MAY = {
     ("GET", "/api/v2/time"): EVERYBODY,
     ("GET", "/api/status"): EVERYBODY,
 }
+PAGE, PAGE_OF_SUBTASK = "/tasks/{taskInstanceId}", "/tasks/{taskInstanceId}/subtasks/{subtaskInstanceId}"
+MAY_SEE = {
+    ("GET", "/"): EVERYBODY,
+    ("GET", "/login"): EVERYBODY,
+    ("POST", "/login"): EVERYBODY,
+    ("POST", "/logout"): EVERYBODY,
+    ("GET", "/preferences"): EVERYBODY,
+    ("GET", "/tasks"): TASK_READERS,
+    ("GET", "/tasks/under-way"): TASK_READERS,
+    ("GET", PAGE): TASK_READERS,
+    ("POST", PAGE + "/{operation}"): TASK_WORKERS,
+    ("POST", PAGE_OF_SUBTASK + "/{operation}"): TASK_WORKERS,
+    ("GET", PAGE_OF_SUBTASK + "/lines"): TASK_READERS,
+    ("GET", PAGE_OF_SUBTASK + "/log"): TASK_READERS,
+    ("GET", "/clusters"): OBPROXY_READERS,
+    ("GET", "/clusters/{id}"): OBPROXY_READERS,
+    ("GET", "/clusters/{id}/takeover"): OBPROXY_WORKERS,
+    ("POST", "/clusters/{id}/takeover"): OBPROXY_WORKERS,
+    ("GET", "/audit"): frozenset({Role.ADMIN}),
+}
 STREAMS = {(operation.method, operation.path) for operation in OPERATIONS if operation.media_type == EVENT_STREAM}
 FORBIDDEN = {"code": 3100, "message": "You do not have the permission for this."}
 
@@ -76,6 +97,23 @@ async def test_every_route_with_every_role(http: httpx.AsyncClient, subtests: py
                 assert answer.status_code in ((200, 404, 415) if role in may else (403,))
                 if role not in may and answer.request.method != "HEAD":
                     assert assert_failure(answer).error.model_dump(exclude_none=True) == FORBIDDEN
+
+
+def test_the_table_of_pages_has_every_page() -> None:
+    pages = {(page.method, page.path) for page in PAGES if not page.path.startswith("/static/")}
+    assert pages == set(MAY_SEE)
+
+
+async def test_every_page_with_every_role(http: httpx.AsyncClient, subtests: pytest.Subtests) -> None:
+    for (method, path), may in MAY_SEE.items():
+        for role in Role:
+            with subtests.test(f"{method} {path} {role}"):
+                answer = await http.request(
+                    method, at(path), auth=(f"user_{role}", "password"), headers={"Accept": "text/html"}
+                )
+
+                assert answer.status_code < 500
+                assert (answer.status_code == 403) == (role not in may), answer.text
 
 
 async def test_every_route_without_credentials(http: httpx.AsyncClient, subtests: pytest.Subtests) -> None:
@@ -113,4 +151,4 @@ def at(path: str) -> str:
     """The path with ids that nothing has."""
     for name in ("id", "hostId", "taskInstanceId", "subtaskInstanceId"):
         path = path.replace("{" + name + "}", "999")
-    return path
+    return path.replace("{operation}", "retry")

@@ -13,8 +13,9 @@ from typing import Any
 
 import psutil
 import pytest
+import yaml
 
-from service import run, run_child
+from service import run, run_child, run_files
 from service.events import Ended, RunEnd, begin, finish
 from service.inventory import Cluster, Host, Unsafe
 from service.masking import MASK, Hidden
@@ -187,6 +188,24 @@ async def test_the_private_directory_is_private_and_goes_away(tmp_path: Path) ->
     assert not spec.directory.exists()
 
 
+def test_what_a_caller_gives_is_one_value_and_no_option(tmp_path: Path) -> None:
+    attack = "x\"\nansible_ssh_common_args: -oProxyCommand=x\n---\n{{ lookup('pipe', 'x') }} '"
+    given = replace(request(tmp_path).given, sealed=sealed(obproxy_current_sys_password=attack))
+    directory = tmp_path / "run"
+    directory.mkdir()
+
+    run_files.write(directory, given)
+
+    text = (directory / "env" / "extravars").read_text(encoding="utf-8")
+    (unsafe,) = [line for line in text.splitlines() if "lookup" in line]
+    assert unsafe.startswith('"obproxy_current_sys_password": !unsafe "')
+    assert yaml.safe_load(text.replace("!unsafe ", "")) == {
+        **given.cluster.variables,
+        "obproxy_sql_port": 2883,
+        "obproxy_current_sys_password": attack,
+    }
+
+
 async def test_the_worker_is_told_no_secret(tmp_path: Path) -> None:
     """Whatever of the run it is in: what was printed, results, names, the last words of one that did not begin."""
     plain = replace(request(tmp_path, "tell"), start="plain")
@@ -267,6 +286,19 @@ async def renew_for(started: Run, seconds: float) -> None:
         started.renew(time.monotonic())
         await asyncio.sleep(0.2)
     started.renew(deadline)
+
+
+def test_a_machine_without_files_in_memory_is_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run.ensure_server("forked")
+    assert not caplog.messages
+    monkeypatch.setattr(run, "MEMORY", tmp_path / "none")
+
+    run.ensure_server("forked")
+
+    (said,) = caplog.messages
+    assert "secrets in them" in said and str(tmp_path / "none") in said
 
 
 def test_sweep_removes_only_what_has_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

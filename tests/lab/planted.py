@@ -64,9 +64,12 @@ class Searcher:
         return told, count
 
     def in_memory(self, pid: int) -> set[str]:
-        """The same of everything that a process of this machine has in its memory."""
+        """The same of everything that a process of this machine has in its memory, if it has not ended."""
         found: set[str] = set()
-        with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
+        with (
+            suppress(ProcessLookupError, FileNotFoundError),
+            Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory,
+        ):
             for start, end in _readable(pid):
                 with suppress(OSError):  # unmapped meanwhile, or a device
                     memory.seek(start)

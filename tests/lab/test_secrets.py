@@ -1,7 +1,7 @@
 """Marked secrets, wherever a caller or an inventory can put one, are found nowhere, however a takeover ends.
 
 Looked for while it runs and afterwards: in every process of this machine and of the hosts, in every row, file, log,
-document and answer, and on the hosts.
+document, answer, page, stream and span, and on the hosts.
 """
 
 import base64
@@ -16,7 +16,7 @@ import time
 import zipfile
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -35,6 +35,7 @@ from . import HostSpec, Lab, LabHost
 from .chaos.ground import Ground
 from .chaos.holds import Holds
 from .chaos.matrix import Subject
+from .collector import Collector, collecting
 from .inventory import SYS_PASSWORD
 from .planted import PAUSE, Searcher, Watcher, plant
 from .tunnel import admin
@@ -89,6 +90,7 @@ class Scene:
     plants: Plants
     searcher: Searcher
     watcher: Watcher
+    collector: Collector
     directory: Path
     key_id: str
 
@@ -139,6 +141,7 @@ def scene(lab: Lab, anchor: LabHost) -> Iterator[Scene]:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="planted-")))
         temporary = directory / "tmp"
         temporary.mkdir()
+        collector = stack.enter_context(collecting())
         holds = Holds(directory, lab.inventory)
         password_file = lab.directory / "vault-password"  # not where is looked for leaks
         password_file.write_text(planted["vault"])
@@ -149,6 +152,7 @@ def scene(lab: Lab, anchor: LabHost) -> Iterator[Scene]:
             secret_key=planted["secret_key"],
             vault_password_file=str(password_file),
             log_level="debug",
+            otel_endpoint=collector.url,
         )
         for part in (ground.api, *ground.workers):
             part.environment["TMPDIR"] = str(temporary)
@@ -159,7 +163,7 @@ def scene(lab: Lab, anchor: LabHost) -> Iterator[Scene]:
         watcher = stack.enter_context(Watcher(searcher, own=pids_of(ground)))
         yield Scene(
             lab=lab, ground=ground, holds=holds, plants=plants, searcher=searcher, watcher=watcher,
-            directory=directory, key_id=key_id,
+            collector=collector, directory=directory, key_id=key_id,
         )  # fmt: skip
 
 
@@ -204,7 +208,7 @@ def test_none_is_found_when_a_takeover(ending: str, scene: Scene, client: Client
         )
         document = bring_about(ending, takeover, scene)
         seen = [client.log(takeover.task_id, s["id"]) for s in in_order(document["subtasks"])]
-        answers = all_answers(scene, client, takeover, host)
+        answers = [*all_answers(scene, client, takeover, host), *shown_to_people(scene, takeover)]
 
         assert document["status"] == ("SUCCESSFUL" if ending == "succeeds" else "FAILED"), "\n".join(seen)
         assert not [text for text in (*seen, *answers) if scene.searcher.find(text.encode())]
@@ -315,6 +319,27 @@ def all_answers(scene: Scene, client: Client, takeover: Takeover, host: LabHost)
         return [*(answer.text for answer in found), *(file.read(name).decode() for name in file.namelist())]
 
 
+def shown_to_people(scene: Scene, takeover: Takeover) -> list[str]:
+    """Pages about it, one that refuses a form with the password in it, and its event stream from the beginning."""
+    number = takeover.host.host_id
+    form = {f"host-{number}": "on", f"port-{number}": "0", f"password-{number}": scene.plants.proxysys}
+    paths = (f"/tasks/{takeover.task_id}", "/tasks", "/audit", "/clusters/1", "/clusters/1/takeover")
+    told: list[str] = []
+    with httpx.Client(
+        base_url=scene.ground.url, auth=("anne", scene.plants.user), timeout=60, headers={"Accept": "text/html"}
+    ) as http:
+        pages = [http.get(path) for path in paths]
+        refused = http.post("/clusters/1/takeover", data=form)
+        stream = http.stream("GET", f"/api/v2/tasks/instances/{takeover.task_id}/events?after=0", timeout=10)
+        with suppress(httpx.ReadTimeout), stream as answer:
+            for text in answer.iter_text():
+                told.append(text)
+    assert [page.status_code for page in pages] == [200] * len(paths)
+    assert refused.status_code == 400 and "sqlPort" in refused.text
+    assert "event: log" in "".join(told)
+    return [*(page.text for page in (*pages, refused)), "".join(told)]
+
+
 def signed(scene: Scene, http: httpx.Client, path: str) -> httpx.Response:
     return http.get(path, auth=Signing(scene.key_id, scene.plants.access_key))
 
@@ -332,6 +357,11 @@ def check_everywhere(scene: Scene, host: LabHost) -> None:
     pids = [worker.pid for worker in scene.ground.workers]
     assert not [left for pid in pids for left in Path("/dev/shm").glob(f"{PREFIX}{pid}-*")], "a run's directory stays"
     assert not on_host(scene, host)
+    deadline = time.monotonic() + DEADLINE
+    while not scene.collector.spans and time.monotonic() < deadline:
+        time.sleep(PAUSE)
+    assert scene.collector.spans
+    assert not [body for body in scene.collector.bodies if scene.searcher.find(body)]
 
 
 def on_host(scene: Scene, host: LabHost) -> set[str]:
