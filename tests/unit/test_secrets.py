@@ -24,6 +24,15 @@ def test_the_first_key_encrypts_and_any_decrypts() -> None:
         former.decrypt(new_text)
 
 
+def test_sealed_secrets_are_opened_elsewhere_by_keys_that_go_with_them() -> None:
+    both = Secrets(SecretStr(f"{NEW} {OLD}"))
+    sealed = both.sealed({"one": both.encrypt(NEEDLE), "other": Secrets(SecretStr(OLD)).encrypt(NEEDLE)})
+
+    assert sealed.open() == {"one": NEEDLE, "other": NEEDLE}
+    assert not any(secret in repr(sealed) for secret in (NEW, OLD, NEEDLE.get_secret_value()))
+    assert not both.sealed({}).keys.get_secret_value(), "nothing to open, no key"
+
+
 def test_renewing_is_for_what_the_first_key_does_not_open() -> None:
     both = Secrets(SecretStr(f"{NEW} {OLD}"))
     renewed = both.renew(Secrets(SecretStr(OLD)).encrypt(NEEDLE))
