@@ -52,17 +52,22 @@ class Leases:
             await asyncio.sleep(RENEWAL)
 
     async def renew(self) -> None:
-        """Renew all, stop those that have become another worker's, and those that somebody wants ended."""
+        """Renew all, stop those that have become another worker's, and those that somebody wants ended.
+
+        One that is just being reported is not renewed here: its report does that (`Supervisor.follow`).
+        """
         held = dict(self._held)
         if not held:
             return
         stamp = time.monotonic()
         async with self._database.transaction() as connection:
             rows = await fetch(connection, "renew_runs", idents=list(held))
-        canceling = {row["ident"]: row["canceling"] for row in rows}
+        found = {row["ident"]: row for row in rows}
         for ident, supervisor in held.items():
-            if ident not in canceling:
+            if ident not in found:
                 supervisor.stop(Stop.TAKEN)
-            elif canceling[ident]:
+                continue
+            if found[ident]["canceling"]:
                 supervisor.stop(Stop.CANCELED)
-            supervisor.renew(stamp)
+            if found[ident]["renewed"]:
+                supervisor.renew(stamp)

@@ -158,6 +158,6 @@ def _obey(pipe: Connection, canceled: threading.Event) -> None:
     expires = time.monotonic() + LEASE
     with suppress(EOFError, OSError):
         while pipe.poll(max(expires - time.monotonic(), 0.0)) and (stamp := pipe.recv()) is not None:
-            expires = stamp + LEASE
+            expires = max(expires, stamp + LEASE)  # a report's word comes later than it was true
     canceled.set()
     end_children()

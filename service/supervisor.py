@@ -101,7 +101,10 @@ class Supervisor:
                     ended = await self._finish(changes, end)
                     metrics.events_written(batch)
                     return ended
+                stamp = time.monotonic()
                 await self._recorder.record(changes)
+                if changes:
+                    self._run.renew(stamp)  # the report has renewed it in the database
                 metrics.events_written(batch)
         except RunTaken:
             log.warning("Run %s was taken for dead", self._run.ident, extra={"action": "run_taken"})

@@ -133,15 +133,24 @@ DELETE FROM task_secret WHERE task_instance_id = %(task_id)s;
 INSERT INTO run (ident, task_instance_id, executor) VALUES (%(ident)s, %(task_id)s, %(executor)s);
 
 -- name: renew_runs
--- The runs that a worker still holds, and whether somebody wants them ended.
-UPDATE run SET renewed = now() WHERE ident = ANY(%(idents)s::uuid[]) AND finish_time IS NULL
-RETURNING ident::text, EXISTS (
-    SELECT FROM subtask_instance s WHERE s.task_instance_id = run.task_instance_id AND s.status = 'CANCELING'
-) AS canceling;
+-- The runs that a worker still holds, whether each was renewed, and whether somebody wants it ended. A run that is just
+-- being reported is passed over: its report renews it, and neither waits for the other or keeps it waiting.
+WITH free AS (
+    SELECT ident FROM run WHERE ident = ANY(%(idents)s::uuid[]) AND finish_time IS NULL FOR NO KEY UPDATE SKIP LOCKED
+), renewed AS (
+    UPDATE run SET renewed = now() FROM free WHERE run.ident = free.ident RETURNING run.ident
+)
+SELECT r.ident::text, n.ident IS NOT NULL AS renewed, EXISTS (
+    SELECT FROM subtask_instance s WHERE s.task_instance_id = r.task_instance_id AND s.status = 'CANCELING'
+) AS canceling
+FROM run r LEFT JOIN renewed n ON n.ident = r.ident
+WHERE r.ident = ANY(%(idents)s::uuid[]) AND r.finish_time IS NULL;
 
 -- name: write_run
--- The next report of a run; no row when it was written before, or when another worker took the run for dead.
-UPDATE run SET batch = %(batch)s, finish_time = CASE WHEN %(ended)s THEN now() END, rc = %(rc)s
+-- The next report of a run, which renews it; no row when it was written before, or when another worker took the run for
+-- dead. The transaction may have begun before the last renewal.
+UPDATE run SET batch = %(batch)s, finish_time = CASE WHEN %(ended)s THEN now() END, rc = %(rc)s,
+               renewed = greatest(renewed, now())
 WHERE ident = %(ident)s AND finish_time IS NULL AND batch < %(batch)s
 RETURNING ident;
 

@@ -1,0 +1,152 @@
+"""What a worker says of its runs, now and then: nobody waits for it, and it waits for nobody."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import ExitStack
+from datetime import datetime
+from typing import Any, cast
+
+import pytest
+
+from service import events
+from service.database import execute, fetch
+from service.events import RunEnd
+from service.leases import Leases
+from service.recorder import Recorder
+from service.remains import Question
+from service.resources import Resources
+from service.run import Run
+from service.submit import HostRequest, take_over
+from service.supervisor import Limit, Stop, Supervisor
+from service.types import TaskInstance
+from tests.integration.people import ADMIN
+
+DEADLINE = 10.0  # seconds within which what waits for nothing is through
+IDENTS = ["00000000-0000-0000-0000-000000000001", "00000000-0000-0000-0000-000000000002"]
+
+
+class Held:
+    """In place of a run's supervisor: what it was told."""
+
+    def __init__(self) -> None:
+        self.stops: list[Stop] = []
+        self.stamps: list[float] = []
+
+    def stop(self, reason: Stop) -> None:
+        self.stops.append(reason)
+
+    def renew(self, stamp: float) -> None:
+        self.stamps.append(stamp)
+
+
+@pytest.fixture
+async def tasks(resources: Resources) -> list[TaskInstance]:
+    """Two task instances, each with a run that was last renewed a while ago."""
+    hosts = [HostRequest(host_id=number, sql_port=2883) for number in (1, 2)]
+    submitted = [task for task, _ in await take_over(resources, 1, hosts, creator=ADMIN, trace_id="t")]
+    async with resources.database.transaction() as connection:
+        for ident, task in zip(IDENTS, submitted, strict=True):
+            await execute(connection, "insert_run", ident=ident, task_id=task.id, executor="x")
+        await connection.execute("UPDATE run SET renewed = now() - interval '9 seconds'")
+    return submitted
+
+
+@pytest.fixture
+async def held(resources: Resources, tasks: list[TaskInstance]) -> AsyncIterator[tuple[Leases, list[Held]]]:
+    """A worker's leases on both."""
+    leases, supervisors = Leases(resources.database), [Held(), Held()]
+    with ExitStack() as stack:
+        for ident, supervisor in zip(IDENTS, supervisors, strict=True):
+            stack.enter_context(leases.holding(ident, cast(Supervisor, supervisor)))
+        yield leases, supervisors
+
+
+async def renewed(resources: Resources) -> list[datetime]:
+    async with resources.database.transaction() as connection:
+        rows = await (await connection.execute("SELECT renewed FROM run ORDER BY ident")).fetchall()
+    return [row["renewed"] for row in rows]
+
+
+async def report(resources: Resources, ident: str, batch: int = 1) -> list[dict[str, Any]]:
+    async with resources.database.transaction() as connection:
+        return await fetch(connection, "write_run", ident=ident, batch=batch, ended=False, rc=None)
+
+
+async def test_a_run_that_is_being_reported_keeps_no_other_waiting(
+    resources: Resources, held: tuple[Leases, list[Held]]
+) -> None:
+    leases, (reported, other) = held
+    before = await renewed(resources)
+    async with asyncio.timeout(DEADLINE), resources.database.transaction() as reporting:
+        await fetch(reporting, "write_run", ident=IDENTS[0], batch=1, ended=False, rc=None)
+        asked = time.monotonic()
+        await leases.renew()
+        during = await renewed(resources)
+        await report(resources, IDENTS[1])  # and the renewal has kept none for itself
+
+    assert during[0] == before[0] and during[1] > before[1]
+    assert reported.stamps == [] and other.stamps[0] >= asked
+    assert reported.stops == other.stops == []
+
+
+async def test_a_report_renews_its_run(resources: Resources, held: tuple[Leases, list[Held]]) -> None:
+    before = await renewed(resources)
+    assert await report(resources, IDENTS[0])
+    after = await renewed(resources)
+    assert after[0] > before[0] and after[1] == before[1]
+
+
+async def test_a_report_that_has_waited_takes_nothing_from_a_later_renewal(
+    resources: Resources, held: tuple[Leases, list[Held]]
+) -> None:
+    leases, _ = held
+    async with resources.database.transaction() as reporting:
+        await execute(reporting, "ping")  # its transaction begins
+        await leases.renew()
+        later = (await renewed(resources))[0]
+        await fetch(reporting, "write_run", ident=IDENTS[0], batch=1, ended=False, rc=None)
+    assert (await renewed(resources))[0] == later
+
+
+async def test_a_run_that_another_worker_has_answered_for_is_stopped_and_not_renewed(
+    resources: Resources, tasks: list[TaskInstance], held: tuple[Leases, list[Held]]
+) -> None:
+    leases, (taken, own) = held
+    assert await Recorder(resources.database, tasks[0].id, "other").bury(1.0)
+    await leases.renew()
+    assert (taken.stops, taken.stamps, own.stops) == ([Stop.TAKEN], [], []) and len(own.stamps) == 1
+
+
+class Talking(Held):
+    """In place of a run: it says one thing, then nothing, then it has ended."""
+
+    ident = IDENTS[0]
+    pid = None
+
+    async def batches(self) -> AsyncGenerator[tuple[list[dict[str, Any]], RunEnd | None]]:
+        yield [{"event": "playbook_on_start", "counter": 1}], None
+        self.after_a_report = list(self.stamps)
+        yield [{"event": "of no concern to any subtask", "counter": 2}], None
+        self.after_nothing = list(self.stamps)
+        yield [], RunEnd(rc=0, status="successful")
+
+    async def drop(self) -> None:
+        """As the question about what is left on the host, which nobody asks here."""
+
+
+async def test_what_a_run_reports_is_word_to_it_that_it_still_is_its_workers(
+    resources: Resources, tasks: list[TaskInstance], held: tuple[Leases, list[Held]]
+) -> None:
+    roles = [subtask.role for subtask in resources.template.subtasks]
+    run, started = Talking(), time.monotonic()
+    supervisor = Supervisor(
+        lambda: cast(Run, run),
+        Recorder(resources.database, tasks[0].id, "x", run=IDENTS[0]),
+        events.begin(roles, "odp-1"),
+        {role: Limit(0, 0.0) for role in roles},
+        cast(Question, run),
+    )
+    await supervisor.follow()
+    assert len(run.after_a_report) == 1 and run.after_a_report[0] >= started
+    assert run.after_nothing == run.after_a_report, "what was not written renews nothing"
