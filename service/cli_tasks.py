@@ -33,6 +33,12 @@ def submit(
     proxysys_password_file: Annotated[
         Path | None, typer.Option(help="File with what root@proxysys has now, where that is not the cluster's.")
     ] = None,
+    allow_restart: Annotated[
+        bool | None,
+        typer.Option(
+            help="Whether an OBProxy may be restarted where a parameter needs that; without it, as the cluster says."
+        ),
+    ] = None,
     idempotency_key: Annotated[str | None, typer.Option(help="Asked again with this, it is done once.")] = None,
     and_watch: Annotated[bool, typer.Option("--watch", "-w", help="And watch until all have ended.")] = False,
     as_json: AsJson = False,
@@ -42,6 +48,8 @@ def submit(
     submit 1 1:2883 2:2883        two hosts into OBProxy cluster 1
 
     submit 1 3 --watch            one host, at port 2883, and watch it
+
+    submit 1 3 --allow-restart    and restart it where a parameter needs that
     """
     with_ports = [entry.partition(":") for entry in host]
     if not all(host_id.isdigit() and (port or "2883").isdigit() for host_id, _, port in with_ports):
@@ -50,7 +58,7 @@ def submit(
     if proxysys_password_file:
         given["proxysysPasswd"] = read_secret(proxysys_password_file, "password of root@proxysys")
     hosts = [{"hostId": int(host_id), "sqlPort": int(port or 2883), **given} for host_id, _, port in with_ports]
-    documents = client.take_over(cluster_id, hosts, idempotency_key)
+    documents = client.take_over(cluster_id, hosts, idempotency_key, allow_restart=allow_restart)
     if and_watch:
         _watch(client, [document["id"] for document in documents], as_json)
     elif as_json:

@@ -44,11 +44,17 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self._http.close()
 
-    def take_over(self, cluster_id: int, hosts: Sequence[JSON], key: str | None = None) -> list[Document]:
-        """POST takeOver; the task instances, one a host. With the same `key` it is done once, however often asked."""
+    def take_over(
+        self, cluster_id: int, hosts: Sequence[JSON], key: str | None = None, *, allow_restart: bool | None = None
+    ) -> list[Document]:
+        """POST takeOver; the task instances, one a host. With the same `key` it is done once, however often asked.
+
+        `allow_restart` gives or withdraws consent to a restart; None = the OBProxy cluster's word counts.
+        """
         headers = {} if key is None else {"Idempotency-Key": key}
         path = f"/api/v2/obproxy/clusters/{cluster_id}/takeOver"
-        answer = self._ask("POST", path, {"hosts": list(hosts)}, headers=headers)
+        said = {} if allow_restart is None else {"allowRestart": allow_restart}
+        answer = self._ask("POST", path, {"hosts": list(hosts), **said}, headers=headers)
         contents: list[Document] = answer["contents"]
         return contents
 

@@ -27,6 +27,7 @@ async def take_over(request: Request) -> Response:
             proxies,
             creator=request.user,
             trace_id=trace_id(request),
+            allow_restart=wanted.allow_restart,
             idempotency_key=requests.idempotency_key(request),
         )
     return success(request, contents(document.task_instance(task, subtasks) for task, subtasks in submitted))

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from service.database import Connection, Database, fetch, fetch_as, fetch_planned
 from service.errors import InventoryUnreadable, UnknownSubtask, UnknownTask
+from service.inventory import Cluster
 from service.resources import Resources
 from service.types import JSON, BasicSubtask, Page, Subtask, TaskFilter, TaskInstance, TaskStatus
 
@@ -45,17 +46,29 @@ async def waits_for(resources: Resources, task: TaskInstance) -> list[int]:
     cluster_id = task.context["stringMap"]["obproxy_cluster_id"]
     async with resources.database.single() as connection:
         rows = await fetch(connection, "waits_for", task_id=task.id, cluster_id=cluster_id)
-    beside = any(not row["same_host"] for row in rows)
-    limited = beside and await _is_limited(resources, int(cluster_id))
+        beside = any(not row["same_host"] for row in rows)
+        limited = beside and await _is_limited(connection, resources, int(cluster_id))
     return [row["id"] for row in rows if row["same_host"] or limited]
 
 
-async def _is_limited(resources: Resources, cluster_id: int) -> bool:
+async def _is_limited(connection: Connection, resources: Resources, cluster_id: int) -> bool:
     """Whether an OBProxy cluster may only have so many takeovers at a time, as far as anybody can say now."""
     with suppress(InventoryUnreadable):
         cluster = (await resources.inventory.current()).clusters.get(cluster_id)
-        return cluster is not None and resources.takeovers_at_a_time(cluster) > 0
+        return cluster is not None and await at_a_time(connection, resources, cluster) > 0
     return False
+
+
+async def at_a_time(connection: Connection, resources: Resources, cluster: Cluster) -> int:
+    """How many takeovers an OBProxy cluster may have now; 0 = any number.
+
+    Where one of them may restart an OBProxy, by the word of the cluster or of a request, that is one: the others of the
+    cluster go on serving meanwhile.
+    """
+    if cluster.allows_restart:
+        return 1
+    (restart,) = await fetch(connection, "restart_asked", cluster_id=cluster.id)
+    return 1 if restart["asked"] else resources.settings.cluster_concurrency
 
 
 async def page(database: Database, filter: TaskFilter, page: Page) -> tuple[list[InBrief], int]:

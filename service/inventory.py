@@ -12,13 +12,14 @@ import re
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from service.errors import InventoryUnreadable
 from service.masking import Hidden
 from service.settings import PROJECT
+from service.types import ALLOW_RESTART
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,13 @@ class Cluster:
     @property
     def allows_restart(self) -> bool:
         """Whether takeovers into it may restart an OBProxy; whatever Ansible takes for true."""
-        return str(self.variables.get("obproxy_allow_restart", "")).lower() in _TRUE
+        return str(self.variables.get(ALLOW_RESTART, "")).lower() in _TRUE
+
+    def as_asked(self, allow_restart: bool | None) -> "Cluster":
+        """The cluster as a run is to have it whose request gives or withdraws consent; None = it says nothing."""
+        if allow_restart is None:
+            return self
+        return replace(self, variables={**self.variables, ALLOW_RESTART: allow_restart})
 
 
 @dataclass(frozen=True, kw_only=True)

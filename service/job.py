@@ -111,10 +111,10 @@ async def _follow(supervisor: Supervisor, recorder: Recorder, request: RunReques
 
 async def _insert_run(resources: Resources, task: TaskInstance, request: RunRequest) -> None:
     """The run counts as alive from now on; raises NotNow when its OBProxy cluster has as many as it may have."""
-    limit = resources.takeovers_at_a_time(request.given.cluster)
     async with resources.database.transaction() as connection:
-        if limit:
-            await execute(connection, "lock_cluster", cluster_id=request.given.cluster.id)
+        # Taken where any number may run as well: another worker may just be counting, for one that has to be alone.
+        await execute(connection, "lock_cluster", cluster_id=request.given.cluster.id)
+        if limit := await instances.at_a_time(connection, resources, request.given.cluster):
             (alive,) = await fetch(connection, "runs_of_cluster", cluster_id=request.given.cluster.id, dead_after=DEAD)
             if alive["alive"] >= limit:
                 raise NotNow(f"OBProxy cluster {request.given.cluster.name} has {limit} takeovers running")
@@ -140,6 +140,7 @@ async def _request(resources: Resources, task: TaskInstance, subtasks: list[Subt
             host=inventory.hosts[task.host_id],
             cluster=inventory.clusters[cluster_id],
             sql_port=server.sql_port,
+            allow_restart=task.allow_restart,
             sealed=resources.secrets.sealed({row["name"]: row["ciphertext"] for row in secrets}),
         ),
         start=resources.settings.run_start,

@@ -19,6 +19,7 @@ from service.schemas import TakeOverParam
 from service.submit import HostRequest
 
 READ_TASK = "TASK:*:READ"
+CONSENT = "allow-restart"
 CHOSEN = re.compile(r"host-([0-9]{1,18})")
 MOST_SHOWN = 500  # hosts of one form; who has more narrows them
 
@@ -36,9 +37,13 @@ async def take_over(request: Request) -> Response:
     content = await bodies.read(request.headers, request.receive, resources.settings.body_limit)
     fields = bodies.form(content)
     try:
-        hosts = _hosts(fields, resources)
         submitted = await submit.take_over(
-            resources, cluster.id, hosts, creator=request.user, trace_id=trace_id(request), idempotency_key=None
+            resources,
+            cluster.id,
+            _hosts(fields, resources),
+            creator=request.user,
+            trace_id=trace_id(request),
+            allow_restart=_consent(fields, cluster),
         )
     except TakeoverError as error:
         return await _form(request, cluster, fields, error)
@@ -69,6 +74,15 @@ def _hosts(fields: Mapping[str, str], resources: Resources) -> list[HostRequest]
     return [HostRequest(host_id=h.host_id, sql_port=h.sql_port, password=h.proxysys_passwd) for h in wanted.hosts]
 
 
+def _consent(fields: Mapping[str, str], cluster: Cluster) -> bool | None:
+    """What the form says about restarts, where that is not what the OBProxy cluster says.
+
+    Else nothing: whoever changes the cluster's word later means these takeovers, and their retries, too.
+    """
+    allowed = CONSENT in fields
+    return None if allowed == cluster.allows_restart else allowed
+
+
 async def _form(request: Request, cluster: Cluster, fields: Mapping[str, str], error: TakeoverError | None) -> Response:
     resources = requests.resources(request)
     keyword = request.query_params.get("keyword", "")
@@ -83,6 +97,7 @@ async def _form(request: Request, cluster: Cluster, fields: Mapping[str, str], e
         left_out=max(0, len(found) - MOST_SHOWN),
         keyword=keyword,
         fields=fields,
+        allow_restart=CONSENT in fields if fields else cluster.allows_restart,
         subtasks=resources.template.subtasks,
         refused=error.say(of_errors(language_of(request))) if error else "",
         submitted=submitted,

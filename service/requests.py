@@ -24,6 +24,7 @@ RULES: Mapping[str, str] = {
     "missing": "is required",
     "int_type": "must be an integer",
     "string_type": "must be a string",
+    "bool_type": "must be true or false",
     "string_too_short": "must not be empty",
     "string_too_long": "must have at most {max_length} characters",
     "datetime_type": "must be a time in ISO 8601",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from service import embedded, template
 from service.database import Database, open_database
-from service.inventory import Cluster, InventoryReader
+from service.inventory import InventoryReader
 from service.queue import Queue, open_queue
 from service.secrets import Secrets, load
 from service.settings import PROJECT, Settings
@@ -27,13 +27,6 @@ class Resources:
     queue: Queue
     secrets: Secrets
     executor: str  # the address this process is known by in documents
-
-    def takeovers_at_a_time(self, cluster: Cluster) -> int:
-        """How many an OBProxy cluster may have; 0 = any number.
-
-        Where one of them may restart an OBProxy that is one: the others of the cluster go on serving meanwhile.
-        """
-        return 1 if cluster.allows_restart else self.settings.cluster_concurrency
 
 
 @asynccontextmanager

@@ -58,6 +58,7 @@ class Given:
     host: Host
     cluster: Cluster
     sql_port: int
+    allow_restart: bool | None = None  # what the request says; None = the cluster's word
     sealed: Sealed = field(default_factory=Sealed)
 
 
@@ -67,7 +68,8 @@ def write(directory: Path, given: Given) -> Mask:
     Raises DecryptionFailed and OSError.
     """
     secrets = given.sealed.open()
-    values = {"host": given.host, "cluster": given.cluster, "sql_port": given.sql_port, "secrets": secrets}
+    cluster = given.cluster.as_asked(given.allow_restart)
+    values = {"host": given.host, "cluster": cluster, "sql_port": given.sql_port, "secrets": secrets}
     for target, template in _FILES.items():
         path = directory / target
         path.parent.mkdir(mode=0o700)

@@ -99,11 +99,16 @@ class ObproxyTakeOverParam(Parameters):
 
 
 class TakeOverParam(Parameters):
-    """The body of takeOver."""
+    """The body of takeOver.
+
+    `allowRestart`, which OCP does not have: whether an OBProxy may be restarted where a wished parameter acts only
+    after that. Without it the OBProxy cluster's word counts.
+    """
 
     object_name = "obproxyTakeOverParam"
 
     hosts: Annotated[list[ObproxyTakeOverParam], Field(min_length=1), BeforeValidator(_few)]
+    allow_restart: bool | None = None
 
     @staticmethod
     def context(hosts_limit: int) -> JSON:

@@ -14,7 +14,7 @@ from service.instances import WithSubtasks
 from service.inventory import Cluster, Host, Inventory
 from service.resources import Resources
 from service.template import Template
-from service.types import JSON, Operation, Subtask, SubtaskStatus, TaskInstance, TaskStatus
+from service.types import ALLOW_RESTART, JSON, Operation, Subtask, SubtaskStatus, TaskInstance, TaskStatus
 from service.users import User
 
 TASK_NAME = "Install obproxy"  # OCP's name for it, see the sample of facts/ocp-api.md 1.2
@@ -37,9 +37,12 @@ async def take_over(
     *,
     creator: User,
     trace_id: str,
+    allow_restart: bool | None = None,
     idempotency_key: str | None = None,
 ) -> list[WithSubtasks]:
     """Accept a takeover of `hosts` into a cluster: one task instance a host, in the order of the request.
+
+    `allow_restart` gives or withdraws consent to a restart, for these takeovers; None = the cluster's word counts.
 
     With an `idempotency_key` the same request of the same creator within 24 hours is answered with the same task
     instances, as they were submitted; another request with it raises KeyReused.
@@ -54,13 +57,13 @@ async def take_over(
     known = _known_hosts(inventory, hosts)
     async with resources.database.transaction() as connection:
         if idempotency_key is not None:
-            fingerprints = resources.secrets.fingerprints(_canonical(cluster_id, hosts))
+            fingerprints = resources.secrets.fingerprints(_canonical(cluster_id, hosts, allow_restart))
             done = await _claim(connection, creator.name, idempotency_key, fingerprints)
             if done is not None:
                 return [_as_submitted(*instance) for instance in await instances.by_ids(connection, done)]
         await _refuse_managed(connection, hosts)
         servers = await _insert_servers(connection, cluster, known, hosts)
-        tasks = await insert_tasks(connection, resources, cluster, known, servers, creator, trace_id)
+        tasks = await insert_tasks(connection, resources, cluster, known, servers, creator, trace_id, allow_restart)
         await insert_subtasks(connection, resources.template, list(tasks.values()))
         await _insert_secrets(connection, resources, tasks, hosts)
         await resources.queue.defer(connection, {task: host for host, task in tasks.items()})
@@ -70,10 +73,10 @@ async def take_over(
         return await instances.by_ids(connection, task_ids)
 
 
-def _canonical(cluster_id: int, hosts: Sequence[HostRequest]) -> str:
+def _canonical(cluster_id: int, hosts: Sequence[HostRequest], allow_restart: bool | None) -> str:
     """What was asked for, whatever its spelling."""
     asked = [[h.host_id, h.sql_port, h.password.get_secret_value() if h.password else None] for h in hosts]
-    return json.dumps([cluster_id, asked])
+    return json.dumps([cluster_id, asked, *([] if allow_restart is None else [allow_restart])])
 
 
 async def _claim(connection: Connection, creator: str, key: str, fingerprints: Sequence[bytes]) -> list[int] | None:
@@ -155,8 +158,10 @@ async def insert_tasks(
     servers: Mapping[int, JSON],
     creator: User,
     trace_id: str,
+    allow_restart: bool | None = None,
 ) -> dict[int, int]:
     """Ids of the new task instances by host id; raises HostBusy."""
+    contexts = [context(resources.template, cluster, host, servers[host.id], allow_restart) for host in known]
     rows = await fetch(
         connection,
         "insert_tasks",
@@ -168,7 +173,7 @@ async def insert_tasks(
         host_ids=[host.id for host in known],
         host_names=[host.name for host in known],
         server_ids=[servers[host.id]["id"] for host in known],
-        contexts=[Jsonb(context(resources.template, cluster, host, servers[host.id])) for host in known],
+        contexts=list(map(Jsonb, contexts)),
     )
     tasks = {row["host_id"]: row["id"] for row in rows}
     for host in known:
@@ -179,8 +184,11 @@ async def insert_tasks(
     return tasks
 
 
-def context(template: Template, cluster: Cluster, host: Host, server: JSON) -> JSON:
-    """The context of a task instance: the sample's keys, all values strings (facts/ocp-api.md 1.2)."""
+def context(template: Template, cluster: Cluster, host: Host, server: JSON, allow_restart: bool | None) -> JSON:
+    """The context of a task instance: the sample's keys, all values strings (facts/ocp-api.md 1.2).
+
+    What the request says about a restart stands there too, if it says something.
+    """
     variables = {**host.variables, **cluster.variables}
     return {
         "listMap": {
@@ -198,6 +206,7 @@ def context(template: Template, cluster: Cluster, host: Host, server: JSON) -> J
             "package_version": str(variables.get("obproxy_package_version", "")),
             "prohibit_rollback": str(any(s.prohibit_rollback for s in template.subtasks)).lower(),
             "service_name": cluster.name,
+            **({} if allow_restart is None else {ALLOW_RESTART: str(allow_restart).lower()}),
         },
     }
 

@@ -20,6 +20,9 @@ class TaskStatus(StrEnum):
     SUCCESSFUL = "SUCCESSFUL"
 
 
+ALLOW_RESTART = "obproxy_allow_restart"
+"""The variable of the inventory that gives consent, and the key of a context whose request says something about it."""
+
 EXTERNAL = "EXTERNAL"
 """The type of a task instance that records what somebody ran by hand; OCP's have MANUAL and others."""
 
@@ -81,6 +84,12 @@ class TaskInstance:
     create_time: datetime
     start_time: datetime
     finish_time: datetime | None
+
+    @property
+    def allow_restart(self) -> bool | None:
+        """What its request says about restarting the OBProxy; None = it leaves that to the OBProxy cluster."""
+        said = self.context["stringMap"].get(ALLOW_RESTART)
+        return None if said is None else said == "true"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -71,8 +71,8 @@ class ActionModule(HostAction):
             raise Broken(
                 "No parameter that acts only after a restart differs, unless a restart is allowed",
                 "; ".join(f"{one.name} is '{one.before}', wished is '{one.after}'" for one in restart),
-                "change obproxy_parameters to what the OBProxy has, or allow the restart with obproxy_allow_restart "
-                "(then the values are stored and reported as pending until it is restarted)",
+                "change obproxy_parameters to what the OBProxy has, or allow the restart: allowRestart in the request, "
+                "obproxy_allow_restart for the cluster or on a direct run",
             )
 
 

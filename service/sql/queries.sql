@@ -334,6 +334,14 @@ SELECT count(*) AS alive FROM run r JOIN task_instance t ON t.id = r.task_instan
 WHERE r.finish_time IS NULL AND r.renewed >= now() - make_interval(secs => %(dead_after)s)
   AND t.context -> 'stringMap' ->> 'obproxy_cluster_id' = %(cluster_id)s::text;
 
+-- name: restart_asked
+-- Whether a takeover into an OBProxy cluster, at work or waiting, may restart its OBProxy because its request says so.
+SELECT EXISTS (
+    SELECT FROM task_instance
+    WHERE status = 'RUNNING' AND context -> 'stringMap' ->> 'obproxy_allow_restart' = 'true'
+      AND context -> 'stringMap' ->> 'obproxy_cluster_id' = %(cluster_id)s::text
+) AS asked;
+
 -- name: user_by_name
 SELECT id, name, password_hash, roles, enabled FROM user_account WHERE name = %(name)s;
 

@@ -2,7 +2,7 @@
 const form = document.getElementById("takeover");
 
 function count() {
-  const chosen = form.querySelectorAll("[type=checkbox]:checked").length;
+  const chosen = form.querySelectorAll(".choose [type=checkbox]:checked").length;
   const button = form.querySelector("button.primary");
   button.textContent = form.dataset.chosen.replace("{count}", chosen);
   button.disabled = chosen === 0;

@@ -162,6 +162,14 @@ async def test_submits_once_with_a_key_and_with_a_password_of_the_proxy(
     assert resources.secrets.decrypt(row["ciphertext"]).get_secret_value() == "Old#1"
 
 
+@pytest.mark.parametrize(
+    ("words", "said"), [([], None), (["--allow-restart"], "true"), (["--no-allow-restart"], "false")]
+)
+async def test_submits_with_a_word_on_restarts(command: CommandLine, words: list[str], said: str | None) -> None:
+    (document,) = json.loads((await command("submit", "1", "1", "--json", *words)).output)
+    assert document["context"]["stringMap"].get("obproxy_allow_restart") == said
+
+
 async def test_lists_the_hosts(command: CommandLine) -> None:
     listed = await command("hosts")
     assert "odp-2" in listed.output and "192.0.2.12" in listed.output

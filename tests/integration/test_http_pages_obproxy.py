@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -72,6 +73,35 @@ async def test_one_host_leads_to_its_task_instance(browser: httpx.AsyncClient, a
     assert (answer.status_code, answer.headers["location"]) == (303, "/tasks/1")
     assert (task["creator"], server["sql_port"], server["host_id"]) == ("anne", 2884, 1)
     assert resources.secrets.decrypt(secret["ciphertext"]).get_secret_value() == "Old#1"
+
+
+@pytest.mark.parametrize(
+    ("clusters", "ticked", "asked"),
+    [("false", False, None), ("false", True, "true"), ("true", True, None), ("true", False, "false")],
+)
+async def test_the_box_for_a_restart_says_what_the_cluster_does_not(
+    browser: httpx.AsyncClient, app: Starlette, inventory_file: Path, clusters: str, ticked: bool, asked: str | None
+) -> None:
+    inventory = inventory_file.read_text(encoding="utf-8")
+    inventory_file.write_text(
+        inventory.replace("name: test\n", f"name: test\n        obproxy_allow_restart: {clusters}\n")
+    )
+    box = re.search(r'<input type="checkbox" name="allow-restart"[^>]*>', (await browser.get(FORM)).text)
+    assert box and ("checked" in box[0]) == (clusters == "true")
+
+    await send(browser, **{"host-1": "on", "port-1": "2883"}, **({"allow-restart": "on"} if ticked else {}))
+    async with app.state.resources.database.transaction() as connection:
+        (task,) = await fetch(connection, "task", task_id=1)
+    assert task["context"]["stringMap"].get("obproxy_allow_restart") == asked
+    page = text((await browser.get("/tasks/1")).text)
+    assert ("Restart allowed by the request" in page) == (asked == "true")
+    assert ("Restart forbidden by the request" in page) == (asked == "false")
+
+
+async def test_a_refused_form_keeps_its_box(browser: httpx.AsyncClient) -> None:
+    for ticked in ({"allow-restart": "on"}, {}):
+        page = (await send(browser, **{"host-99": "on", "port-99": "2883"}, **ticked)).text
+        assert ('name="allow-restart" checked' in page) == bool(ticked)
 
 
 async def test_several_hosts_lead_to_all_of_theirs(browser: httpx.AsyncClient) -> None:

@@ -50,6 +50,7 @@ LOOKED_FOR: list[tuple[str, dict[str, object]]] = [
     ("held_runs", {"task_id": 7, "dead_after": 30.0}),
     ("finish_runs_of_task", {"task_id": 7}),
     ("runs_of_cluster", {"cluster_id": 1, "dead_after": 30.0}),
+    ("restart_asked", {"cluster_id": 1}),
     ("unfinished_tasks_without_job", {}),
     ("task_instances_now", {}),
     ("subtasks_now", {}),

@@ -26,9 +26,11 @@ from tests.integration.people import ADMIN
 DEADLINE = 60.0  # seconds a takeover of this kind may take at the most
 
 ROLES = {
-    "one": "ansible.builtin.debug:\n    msg: the port is {{ obproxy_sql_port }}, {{ secret_password }}",
+    "one": "ansible.builtin.debug:\n    msg: the port is {{ obproxy_sql_port }}, {{ secret_password }}"
+    " and a restart {{ obproxy_allow_restart | default('unsaid') }}",
     "two": 'ansible.builtin.command: "{{ command }}"\n  changed_when: false',
-    "three": "ansible.builtin.debug:\n    msg: done\n  register: done\n  changed_when: false",
+    "three": "ansible.builtin.debug:\n    msg: done, restart {{ obproxy_allow_restart | default('unsaid') }}\n"
+    "  register: done\n  changed_when: false",
 }
 
 UNDO = "- name: Undo {role}\n  ansible.builtin.debug:\n    msg: undo {role}\n"
@@ -394,6 +396,56 @@ async def test_where_a_restart_is_allowed_one_takeover_runs_at_a_time(local: Res
             await connection.execute("SELECT start_time, finish_time FROM run ORDER BY start_time")
         ).fetchall()
     assert len(runs) == 2 and runs[0]["finish_time"] <= runs[1]["start_time"]
+
+
+async def test_where_a_request_allows_a_restart_one_takeover_runs_at_a_time(
+    local: Resources, inventory_file: Path
+) -> None:
+    """Whoever asked for the others: they are what goes on serving meanwhile."""
+    inventory_file.write_text(INVENTORY.format(command="sleep 1.5"))
+    there = INVENTORY.format(command="sleep 1.5").replace("here:", "there:").replace("ocp_host_id: 1", "ocp_host_id: 2")
+    inventory_file.with_name("more.yml").write_text(there)
+    tasks = [
+        (await take_over(local, 1, hosts, creator=ADMIN, trace_id="t", allow_restart=allow_restart))[0][0]
+        for hosts, allow_restart in (
+            ([HostRequest(host_id=1, sql_port=2883)], None),
+            ([HostRequest(host_id=2, sql_port=2883)], True),
+        )
+    ]
+    async with worker.running(local):
+        for task in tasks:
+            await ended(local, task)
+    async with local.database.transaction() as connection:
+        runs = await (
+            await connection.execute("SELECT start_time, finish_time FROM run ORDER BY start_time")
+        ).fetchall()
+    assert len(runs) == 2 and runs[0]["finish_time"] <= runs[1]["start_time"]
+
+
+@pytest.mark.parametrize(
+    ("clusters", "requests", "heard"), [("false", True, "True"), ("true", False, "False"), ("true", None, "True")]
+)
+async def test_every_run_keeps_to_what_the_request_says_about_a_restart(
+    local: Resources, inventory_file: Path, clusters: str, requests: bool | None, heard: str
+) -> None:
+    inventory = INVENTORY.replace("obproxy_cluster_id: 1", f"obproxy_cluster_id: 1, obproxy_allow_restart: {clusters}")
+    inventory_file.write_text(inventory.format(command="sleep 60"))
+    hosts = [HostRequest(host_id=1, sql_port=2883)]
+    ((task, _),) = await take_over(local, 1, hosts, creator=ADMIN, trace_id="t", allow_restart=requests)
+    impatient = replace(local, settings=local.settings.model_copy(update={"shutdown_grace": 0}))
+    async with worker.running(impatient):
+        await running_role(local, task, "two")  # then it is handed back
+    inventory_file.write_text(inventory.format(command="ls /nonexistent"))
+    async with worker.running(local):
+        task, subtasks = await ended(local, task)
+        assert task.status is TaskStatus.FAILED
+        inventory_file.write_text(inventory.format(command="'true'"))
+        await operations.retry_task(local, task.id)
+        task, subtasks = await ended(local, task)
+    assert task.status is TaskStatus.SUCCESSFUL
+    first, _ = await instances.log(local.database, task.id, subtasks[0].id)
+    last, _ = await instances.log(local.database, task.id, subtasks[2].id)
+    assert f"and a restart {heard}" in first and f"done, restart {heard}" in last
 
 
 @pytest.mark.parametrize("exception", [ValueError(), TakeoverError()])

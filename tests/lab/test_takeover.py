@@ -153,6 +153,32 @@ def test_what_stands_in_the_way_fails_at_its_subtask_and_says_so(
         assert host.proxy_pid() == pid
 
 
+def test_a_request_with_consent_restarts_what_needs_it_one_host_at_a_time(client: Client, lab_host: StartHost) -> None:
+    """Hosts of a cluster that allows no restart: without the request's word each fails, as it would with its no."""
+    hosts = [lab_host(state="restart-needed") for _ in range(2)]
+    pids = [host.proxy_pid() for host in hosts]
+    for refusal in (None, False):
+        asked = client.take_over(1, [request(host) for host in hosts], allow_restart=refusal)
+        for document in watch(client, asked)[-1]:
+            assert statuses(document)[6] == "FAILED", document
+            log = client.log(document["id"], in_order(document["subtasks"])[6]["id"])
+            assert "work_thread_num is '4', wished is '8'" in log and "allowRestart in the request" in log
+    assert [host.proxy_pid() for host in hosts] == pids
+
+    finals = watch(client, client.take_over(1, [request(host) for host in hosts], allow_restart=True))[-1]
+
+    assert [document["status"] for document in finals] == ["SUCCESSFUL"] * 2
+    assert not set(pids) & {host.proxy_pid() for host in hosts}
+    first, second = sorted(map(when, finals))
+    assert first[1] <= second[0], "the other one served clients meanwhile"
+
+
+def when(document: Document) -> tuple[str, str]:
+    """From the first start of a subtask to the last end."""
+    starts, ends = zip(*((s["startTime"], s["finishTime"]) for s in document["subtasks"]), strict=True)
+    return min(starts), max(ends)
+
+
 def test_versions_below_and_from_4_do_not_mix(client: Client, lab_host: StartHost) -> None:
     host = lab_host(version="1.9.1.1-1919579")
 

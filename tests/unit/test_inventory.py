@@ -37,6 +37,20 @@ def test_a_cluster_inherits_from_the_groups_above_the_nearer_winning() -> None:
 
 
 @pytest.mark.parametrize(
+    ("says", "asked", "allows"),
+    [("yes", None, True), ("yes", False, False), (False, True, True), (None, None, False), ("no", None, False)],
+)
+def test_the_word_of_a_request_on_restarts_goes_before_the_clusters(
+    says: Any, asked: bool | None, allows: bool
+) -> None:
+    said = {} if says is None else {"obproxy_allow_restart": says}
+    cluster = parse({}, {"test": group(obproxy_cluster_id=7, **said)}).clusters[7]
+    asked_of = cluster.as_asked(asked)
+    assert asked_of.allows_restart is allows and asked_of.variables.items() >= {"obproxy_cluster_id": 7}.items()
+    assert cluster.variables.get("obproxy_allow_restart") == says
+
+
+@pytest.mark.parametrize(
     ("hostvars", "groups", "words"),
     [
         ({"a": {"ocp_host_id": 1}, "b": {"ocp_host_id": 1}}, {}, "a and b have the same ocp_host_id: 1"),

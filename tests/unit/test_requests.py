@@ -64,6 +64,26 @@ async def test_takes_the_mission_body_and_a_password() -> None:
 
 
 @pytest.mark.parametrize(
+    ("said", "means"),
+    [
+        ("", None),
+        (', "allowRestart": null', None),
+        (', "allowRestart": true', True),
+        (', "allowRestart": false', False),
+    ],
+)
+async def test_takes_a_word_on_restarts(said: str, means: bool | None) -> None:
+    body = await take_over(b'{"hosts": [{"hostId": 1, "sqlPort": 2883, "allowRestart": 7}]%s}' % said.encode())
+    assert body.allow_restart is means
+
+
+@pytest.mark.parametrize(("value", "shown"), [("true", '"true"'), (1, "1"), ([True], "an array"), ({}, "an object")])
+async def test_a_word_on_restarts_is_a_boolean(value: object, shown: str) -> None:
+    (error,) = await refused({"hosts": [{"hostId": 1, "sqlPort": 1}], "allowRestart": value})
+    assert (error.field, error.message) == ("allowRestart", f"allowRestart must be true or false; it is {shown}.")
+
+
+@pytest.mark.parametrize(
     "body",
     [
         b'{"hosts": [{"hostId": 1, "sqlPort": 2883, "unknown": {"deep": [1]}}], "page": 1}',

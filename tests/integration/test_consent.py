@@ -1,0 +1,90 @@
+"""A request's word on restarts: what it says is kept, and who says nothing leaves no trace."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from service.database import fetch
+from service.resources import Resources
+from tests.integration.over_http import assert_failure, count_rows, take_over_body
+
+TAKE_OVER = "/api/v2/obproxy/clusters/1/takeOver"
+TASKS = "/api/v2/tasks/instances"
+
+
+async def ask(client: httpx.AsyncClient, *host_ids: int, key: str = "", **said: Any) -> httpx.Response:
+    headers = {"Idempotency-Key": key} if key else {}
+    return await client.post(TAKE_OVER, json=take_over_body(*host_ids) | said, headers=headers)
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [({}, None), ({"allowRestart": None}, None), ({"allowRestart": True}, "true"), ({"allowRestart": False}, "false")],
+)
+async def test_stands_in_the_context_of_each_task_instance(
+    client: httpx.AsyncClient, said: dict[str, Any], kept: str | None
+) -> None:
+    for document in (await ask(client, 1, 2, **said)).json()["data"]["contents"]:
+        assert document["context"]["stringMap"].get("obproxy_allow_restart") == kept
+
+
+async def test_a_bad_word_is_refused_with_everything_else_that_is_wrong(
+    client: httpx.AsyncClient, resources: Resources
+) -> None:
+    body = {"hosts": [{"hostId": 1}], "allowRestart": "yes"}
+    answer = await client.post(TAKE_OVER, json=body, headers={"Accept-Language": "zh"})
+    failure = assert_failure(answer)
+    assert answer.status_code == 400
+    assert [(error.field, error.rejectedValue) for error in failure.error.subErrors or ()] == [
+        ("hosts[0].sqlPort", None),
+        ("allowRestart", "yes"),
+    ]
+    assert "allowRestart 必须是 true 或 false" in answer.text
+    assert set((await count_rows(resources)).values()) == {0}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "status"),
+    [
+        ({}, {"allowRestart": None}, 200),
+        ({"allowRestart": True}, {"allowRestart": True}, 200),
+        ({}, {"allowRestart": True}, 409),
+        ({"allowRestart": False}, {}, 409),
+        ({"allowRestart": True}, {"allowRestart": False}, 409),
+    ],
+)
+async def test_is_part_of_what_an_idempotency_key_stands_for(
+    client: httpx.AsyncClient, first: dict[str, Any], second: dict[str, Any], status: int
+) -> None:
+    asked = await ask(client, 1, key="k", **first)
+    again = await ask(client, 1, key="k", **second)
+    assert again.status_code == status
+    assert status == 409 or again.json()["data"] == asked.json()["data"]
+
+
+@pytest.mark.parametrize("consenting", [1, 2])
+async def test_who_waits_for_whom_is_shown_as_in_a_cluster_that_allows_restarts(
+    client: httpx.AsyncClient, resources: Resources, consenting: int
+) -> None:
+    """Also to those that were asked for without it, and as long only as such a takeover is under way or waits."""
+    tasks = {}
+    for host in (1, 2):
+        said: dict[str, Any] = {"allowRestart": True} if host == consenting else {}
+        tasks[host] = (await ask(client, host, **said)).json()["data"]["contents"][0]["id"]
+    async with resources.database.transaction() as connection:
+        await connection.execute(
+            "UPDATE procrastinate_jobs SET status = 'doing' WHERE (args ->> 'task_instance_id')::bigint = %s",
+            (tasks[1],),
+        )
+    assert (await client.get(f"{TASKS}/{tasks[2]}")).json()["data"]["waitsFor"] == [tasks[1]]
+
+    other = (
+        "UPDATE task_instance SET context = jsonb_set(context, '{stringMap,obproxy_cluster_id}', '\"7\"') WHERE id = %s"
+    )
+    async with resources.database.transaction() as connection:
+        await connection.execute(other, (tasks[consenting],))
+        assert not (await fetch(connection, "restart_asked", cluster_id=1))[0]["asked"]
+        assert (await fetch(connection, "restart_asked", cluster_id=7))[0]["asked"]
+        await connection.execute("UPDATE task_instance SET status = 'FAILED', finish_time = now()")
+        assert not (await fetch(connection, "restart_asked", cluster_id=7))[0]["asked"]
