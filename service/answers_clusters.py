@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import RootModel
 
 from service.answers import Answer
-from service.types import HostStatus, ServerStatus, ServiceType
+from service.types import HostStatus, ParameterType, ServerStatus, ServiceType
 
 
 class ObproxyServer(Answer):
@@ -67,6 +67,46 @@ class ObproxyCluster(Answer):
     updateTime: datetime | None = None
     versions: list[VersionCount]
     workMode: Literal["CONFIG_URL", "RS_LIST"] | None = None
+
+
+class ParameterValue(Answer):
+    """A value, and the addresses of the OBProxy servers that have it."""
+
+    obproxies: list[str]
+    value: str
+
+
+class ClusterParameter(Answer):
+    """A parameter of a cluster's servers, as they said when they were last taken over or looked at; secrets are `***`.
+
+    `values` begin with the commonest; `valueString` has them all, with commas.
+    """
+
+    description: str
+    name: str
+    needReboot: bool
+    valueString: str
+    values: list[ParameterValue]
+
+
+class ParameterInfo(Answer):
+    """What a version of OBProxy says about a parameter. What it does not tell is null.
+
+    `type` is what range and value look like; `allowedStringValues` is the range as OBProxy writes it.
+    """
+
+    allowedStringValues: str
+    defaultValue: str | None
+    description: str
+    explanation: str | None
+    id: int
+    maxValue: str | None
+    minValue: str | None
+    name: str
+    needRestart: bool
+    readonly: bool
+    type: ParameterType
+    version: str
 
 
 class ServiceSummary(Answer):

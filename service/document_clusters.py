@@ -7,7 +7,15 @@ from collections import Counter
 from collections.abc import Iterable
 
 from service.document import present, timestamp_or_none
-from service.types import JSON, ManagedHost, ObproxyCluster, ObproxyServer, ServiceType
+from service.types import (
+    JSON,
+    ManagedHost,
+    ObproxyCluster,
+    ObproxyServer,
+    ParameterInfo,
+    ServerParameter,
+    ServiceType,
+)
 
 
 def obproxy_cluster(cluster: ObproxyCluster) -> JSON:
@@ -56,6 +64,35 @@ def obproxy_server(row: ObproxyServer, idc_name: str | None = None) -> JSON:
         status=row.status,
         version=row.version,
     )
+
+
+def cluster_parameter(parameter: ServerParameter) -> JSON:
+    """An ObproxyClusterParameter. `valueString` are its values, each once, with commas; `obproxies` are addresses."""
+    return {
+        "description": parameter.description,
+        "name": parameter.name,
+        "needReboot": parameter.needs_restart,
+        "valueString": ",".join(found.value for found in parameter.values),
+        "values": [{"obproxies": list(found.servers), "value": found.value} for found in parameter.values],
+    }
+
+
+def parameter_info(info: ParameterInfo) -> JSON:
+    """A ParameterInfo, which says its nulls, as in OCP's sample: `defaultValue` and `explanation` no OBProxy tells."""
+    return {
+        "allowedStringValues": info.allowed,
+        "defaultValue": None,
+        "description": info.description,
+        "explanation": None,
+        "id": info.id,
+        "maxValue": info.maximum,
+        "minValue": info.minimum,
+        "name": info.name,
+        "needRestart": info.needs_restart,
+        "readonly": info.read_only,
+        "type": info.type,
+        "version": info.version,
+    }
 
 
 def host(managed: ManagedHost) -> JSON:

@@ -3,11 +3,22 @@
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from service import clusters, document, document_clusters, exporters, external, hosts, requests, submit, tracing
+from service import (
+    clusters,
+    document,
+    document_clusters,
+    exporters,
+    external,
+    hosts,
+    parameters,
+    requests,
+    submit,
+    tracing,
+)
 from service.auth import client
 from service.external import ExternalRun, Playbook
 from service.responses import contents, page_of, success, trace_id
-from service.schemas import ExternalRunParam, HostQuery, PageQuery, TakeOverParam
+from service.schemas import ExternalRunParam, HostQuery, PageQuery, ParameterInfoQuery, TakeOverParam
 from service.submit import HostRequest
 
 
@@ -66,6 +77,19 @@ async def get_cluster(request: Request) -> Response:
     """GET /api/v2/obproxy/clusters/{id}"""
     found = await clusters.get(requests.resources(request), requests.path_id(request, "id"))
     return success(request, document_clusters.obproxy_cluster(found))
+
+
+async def list_cluster_parameters(request: Request) -> Response:
+    """GET /api/v2/obproxy/clusters/{id}/parameters"""
+    found = await parameters.of_cluster(requests.resources(request), requests.path_id(request, "id"))
+    return success(request, contents(map(document_clusters.cluster_parameter, found)))
+
+
+async def list_parameter_infos(request: Request) -> Response:
+    """GET /api/v2/obproxy/parameterInfo"""
+    query = requests.query(request, ParameterInfoQuery)
+    found = await parameters.infos(requests.resources(request), name=query.name, version=query.version)
+    return success(request, contents(map(document_clusters.parameter_info, found)))
 
 
 async def list_hosts(request: Request) -> Response:

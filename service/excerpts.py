@@ -14,6 +14,7 @@ Mask = Callable[[str], str]
 
 MARGIN = 4096  # characters beyond what is shown: a text is cut there, where nobody sees what is cut in two
 NAME_LIMIT = 200  # characters of a name
+DEPTH = 2  # of lists and mappings in each other that an OBProxy server is told by
 
 _MARKS = ("event", "counter", "job_id", "uuid", "created")
 _DATA_MARKS = (
@@ -71,15 +72,17 @@ def _server(told: Mapping[str, Any], mask: Mask) -> dict[str, Any]:
     return {key: value if key in _IDENTITIES else _believable(value, mask) for key, value in told.items()}
 
 
-def _believable(value: object, mask: Mask) -> object:
-    """A value of a kind that `results.KNOWN` has, else one that nobody takes for any."""
+def _believable(value: object, mask: Mask, depth: int = DEPTH) -> object:
+    """A value with its texts masked. What is of no kind that `results.KNOWN` has, or nested deeper, is left out."""
     match value:
         case str():
             return mask(value)
-        case list():
-            return [mask(item) if isinstance(item, str) else {} for item in value]
         case None | int() | float():
             return value
+        case list() if depth:
+            return [_believable(item, mask, depth - 1) for item in value]
+        case dict() if depth:
+            return {key: _believable(inner, mask, depth - 1) for key, inner in value.items()}
     return {}
 
 

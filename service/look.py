@@ -6,11 +6,10 @@ import time
 import uuid
 from contextlib import aclosing
 
-from psycopg.types.json import Jsonb
-
 from service import results, run
-from service.database import execute, fetch, fetch_as
+from service.database import fetch, fetch_as
 from service.errors import TakeoverError, UnknownCluster, UnknownHost
+from service.learned import learn
 from service.metrics import LOOKS
 from service.resources import Resources
 from service.run import Run, RunRequest
@@ -41,7 +40,7 @@ async def perform(resources: Resources, server_id: int) -> None:
     LOOKS.labels("seen" if values else "not_seen").inc()
     async with resources.database.transaction() as connection:
         if values:
-            await execute(connection, "learn_managed_server", server_id=server_id, values=Jsonb(values))
+            await learn(connection, "learn_managed_server", server_id, values)
         changed = await fetch(connection, "server_seen" if values else "server_not_seen", server_id=server_id)
     if changed:
         _told(servers[0], "is RUNNING, says its host" if values else "is UNAVAILABLE: its host does not show it either")

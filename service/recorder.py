@@ -6,12 +6,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from psycopg.types.json import Jsonb
-
 from service import document, state
 from service.database import LOST, Connection, Database, execute, fetch, fetch_as
 from service.errors import IllegalTransition
 from service.events import Change, Code, Ended, Learned, Logged, RunEnd, Started, Verdict
+from service.learned import learn
 from service.metrics import TASKS_ENDED
 from service.state import READY, SKIPPED, TRANSITIONS, Trigger
 from service.types import Operation, Subtask, SubtaskStatus, TaskInstance, TaskStatus
@@ -54,8 +53,7 @@ class Ledger:
             case Logged(text=text):
                 self.write(subtask_id, text)
             case Learned(values=values):
-                server = self.task.obproxy_server_id
-                await execute(self.connection, "learn_server", server_id=server, values=Jsonb(dict(values)))
+                await learn(self.connection, "learn_server", self.task.obproxy_server_id, values)
             case Ended(code=code, message=message):
                 if message:
                     self.write(subtask_id, f"{code}: {message}" if code else message)

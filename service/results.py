@@ -12,12 +12,15 @@ from typing import Any
 MESSAGE_LIMIT = 8_000  # characters of one message: an assertion's is far below, a module's return value may be 700 kB
 TAIL_LIMIT = 600  # characters of a module's stderr, the end of it: tracebacks have their point in the last line
 RAW_LIMIT = 1_000_000  # characters of an event's output that are looked at
+MOST_PARAMETERS = 1000  # of one OBProxy; 4.3.1 has 306
+PARAMETERS_LIMIT = 200_000  # characters of all of them; 4.3.1 has 10 000 in names and values, 30 000 in definitions
 HIDDEN = "The result is hidden by no_log."
 
 _ESCAPES = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _HEADLINE_END = re.compile(r"\nOrigin: |\n\n")  # of what ansible-core prints for an error: its message, then where
 _CORE_PREFIX = "Task failed: "  # says nothing where a failed Ansible task is what is told of
+_PARAMETER = re.compile("[A-Za-z_][A-Za-z0-9_]{0,127}")
 _VERSION = re.compile(r"\d+(?:\.\d+){1,5}-\w[\w.]{0,63}")
 
 
@@ -214,12 +217,36 @@ def _text(limit: int) -> Callable[[object], bool]:
 
 
 def _is_line(value: str) -> bool:
-    return clean(value, len(value)) == value and "\n" not in value
+    # What can be printed needs no cleaning; there are a thousand texts about the parameters of one OBProxy.
+    return value.isprintable() or (clean(value, len(value)) == value and "\n" not in value)
 
 
 def _texts(count: int, limit: int) -> Callable[[object], bool]:
     is_text = _text(limit)
     return lambda value: isinstance(value, list) and len(value) <= count and all(map(is_text, value))
+
+
+def _map(is_value: Callable[[object], bool]) -> Callable[[object], bool]:
+    """Of parameters by name; `MOST_PARAMETERS` of them with `PARAMETERS_LIMIT` characters in all."""
+    return lambda value: (
+        isinstance(value, dict)
+        and len(value) <= MOST_PARAMETERS
+        and all(isinstance(name, str) and _PARAMETER.fullmatch(name) and is_value(of) for name, of in value.items())
+        and sum(len(name) + len(str(of)) for name, of in value.items()) <= PARAMETERS_LIMIT
+    )
+
+
+def _setting(limit: int) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, str) and len(value) <= limit and _is_line(value)
+
+
+def _is_definition(value: object) -> bool:
+    """[description, needs a restart, range, read-only]"""
+    if not isinstance(value, list) or len(value) != 4:
+        return False
+    description, needs_restart, allowed, read_only = value
+    flags = isinstance(needs_restart, bool) and isinstance(read_only, bool)
+    return flags and _setting(1000)(description) and _setting(200)(allowed)
 
 
 KNOWN: Mapping[str, Callable[[object], bool]] = {
@@ -235,4 +262,6 @@ KNOWN: Mapping[str, Callable[[object], bool]] = {
     "pending_restart": _texts(500, 128),
     "drift": _texts(100, 2000),
     "managed_by": _text(256),
+    "parameters": _map(_setting(4096)),
+    "parameter_definitions": _map(_is_definition),
 }

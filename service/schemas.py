@@ -199,6 +199,13 @@ class AuditQuery(PageQuery):
     user_name: Text | None = None
 
 
+class ParameterInfoQuery(Parameters):
+    """Which parameters of OBProxy: of this name, of this version (without its build, or the beginning of some)."""
+
+    name: Word | None = None
+    version: Word | None = None
+
+
 class HostQuery(PageQuery):
     """The query of the list of hosts."""
 

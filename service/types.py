@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 JSON = dict[str, Any]
 
@@ -160,6 +160,44 @@ class ObproxyCluster:
     port: int | None
     servers: Sequence[ObproxyServer]
     idc_names: Mapping[int, str]  # by host id, of those hosts that have one
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParameterValue:
+    """A value of a parameter, and the addresses of the OBProxy servers that have it."""
+
+    value: str
+    servers: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerParameter:
+    """A parameter of an OBProxy cluster's servers; the value that most of them have comes first."""
+
+    name: str
+    description: str
+    needs_restart: bool
+    values: Sequence[ParameterValue]
+
+
+ParameterType = Literal["BOOL", "CAPACITY", "DOUBLE", "INT", "STRING", "TIME"]
+"""OCP's, without MOMENT and STRING_LIST, which nothing that an OBProxy says would tell from STRING."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParameterInfo:
+    """What a version of OBProxy says about one of its parameters; None = it has no such end of a range."""
+
+    id: int
+    name: str
+    version: str  # without the build
+    type: ParameterType
+    allowed: str  # a range as OBProxy writes it, `[]` = it has none
+    minimum: str | None
+    maximum: str | None
+    needs_restart: bool
+    read_only: bool
+    description: str
 
 
 class HostStatus(StrEnum):

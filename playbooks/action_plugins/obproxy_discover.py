@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 sys.path.append(str(Path(__file__).parents[1] / "module_utils"))  # Ansible itself does not, on the controller
 
 from obproxy_takeover.action import HostAction
-from obproxy_takeover.facts import assemble, no_reading, note_at, reading, server_row
+from obproxy_takeover.facts import assemble, definitions, no_reading, note_at, reading, server_row
 from obproxy_takeover.record import PROXYRO, SYS
 from obproxy_takeover.sql import Denied, Session, SqlError
 
@@ -37,8 +37,10 @@ class ActionModule(HostAction):
         arguments["asked"] = {key: arguments[key] for key in self.OPTIONS}
         host = self.on_host("probe", _question(arguments))
         self._record = note_at(host["files"], arguments["record_file"])
+        self._about: dict[str, Any] = {}
         facts = assemble(host, self._sql(host), arguments)
-        return {"changed": False, "ansible_facts": {"obproxy": facts}, "obproxy_server": server_row(facts)}
+        server = server_row(facts) | self._about
+        return {"changed": False, "ansible_facts": {"obproxy": facts}, "obproxy_server": server}
 
     def _sql(self, host: dict[str, Any]) -> dict[str, Any]:
         """Log in and read, but only when an OBProxy holds the port: no password goes to a stranger."""
@@ -61,7 +63,10 @@ class ActionModule(HostAction):
         given = secrets["obproxy_current_proxyro_password"]
         try:
             config = session.rows("SHOW PROXYCONFIG")
-            return reading(config, session.binary(), session.clusters(), login, wished, given)
+            read = reading(config, session.binary(), session.clusters(), login, wished, given)
+            # For the service alone: the fact, which every later Ansible task carries, has the values only.
+            self._about = {"parameters": read["parameters"], "parameter_definitions": definitions(config)}
+            return read
         except SqlError as error:
             return no_reading("unreachable", str(error))
 

@@ -46,10 +46,10 @@ class ActionModule(HostAction):
         # Going back to what a process that was not restarted runs with anyway, nothing waits any more.
         unmoved = backwards and not facts["done"].get("restarted")
         pending = sorted(set(facts["pending_restart"]) - restart if unmoved else {*facts["pending_restart"], *restart})
-        self.set_parameters(todo, pending)
+        result["obproxy_server"] = {"parameters": self.set_parameters(todo, pending)}
         if pending != facts["pending_restart"]:
             result["ansible_facts"] = {"obproxy": facts | {"pending_restart": pending}}
-            result["obproxy_server"] = {"pending_restart": pending}
+            result["obproxy_server"] |= {"pending_restart": pending}
         return result
 
     def _require_settable(self, wished: dict[str, Any], todo: list[Difference], allow_restart: bool) -> None:

@@ -657,6 +657,46 @@ SET learned      = learned || %(values)s::jsonb,
     update_time  = now()
 WHERE id = %(server_id)s AND status IN ('RUNNING', 'UNAVAILABLE') AND learned || %(values)s::jsonb <> learned;
 
+-- name: keep_parameters
+-- All that SHOW PROXYCONFIG of an OBProxy server has said; written only when something has changed.
+INSERT INTO server_parameters AS known (server_id, settings, definitions)
+SELECT id, %(settings)s, %(definitions)s FROM obproxy_server WHERE id = %(server_id)s
+ON CONFLICT (server_id) DO UPDATE
+    SET settings = excluded.settings, definitions = excluded.definitions, update_time = now()
+    WHERE (known.settings, known.definitions) IS DISTINCT FROM (excluded.settings, excluded.definitions);
+
+-- name: change_parameters
+-- Some parameters that were set.
+UPDATE server_parameters SET settings = settings || %(settings)s, update_time = now() WHERE server_id = %(server_id)s;
+
+-- name: parameters_of_cluster
+-- Each parameter of an OBProxy cluster's servers with each of its values, the commonest first, and who has that.
+SELECT p.name, p.value, array_agg(s.ip ORDER BY s.id) AS ips
+FROM obproxy_server s
+JOIN server_parameters k ON k.server_id = s.id
+CROSS JOIN LATERAL jsonb_each_text(k.settings) AS p (name, value)
+WHERE s.cluster_id = %(cluster_id)s
+GROUP BY p.name, p.value
+ORDER BY p.name, count(*) DESC, p.value;
+
+-- name: definitions_of_cluster
+-- What an OBProxy cluster's servers say of their parameters: of each version one, the one looked at last at the end.
+SELECT definitions FROM (
+    SELECT DISTINCT ON (s.version) k.definitions, k.update_time
+    FROM obproxy_server s JOIN server_parameters k ON k.server_id = s.id
+    WHERE s.cluster_id = %(cluster_id)s
+    ORDER BY s.version, k.update_time DESC
+) AS newest
+ORDER BY update_time;
+
+-- name: definitions_by_version
+-- The same of all servers, by version without the build, each with that server's values.
+SELECT DISTINCT ON (split_part(s.version, '-', 1))
+    split_part(s.version, '-', 1) AS version, k.definitions, k.settings
+FROM obproxy_server s JOIN server_parameters k ON k.server_id = s.id
+WHERE s.version IS NOT NULL
+ORDER BY split_part(s.version, '-', 1), k.update_time DESC;
+
 -- name: servers_with_exporter
 SELECT * FROM obproxy_server WHERE exporter_port IS NOT NULL AND status <> 'TAKINGOVER' ORDER BY id;
 

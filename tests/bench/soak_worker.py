@@ -16,7 +16,7 @@ def main() -> None:
     begin = run.start
 
     def start(request: RunRequest) -> Run | StandIn:
-        return StandIn(request) if request.host.name.startswith(STAND_IN) else begin(request)
+        return StandIn(request) if request.given.host.name.startswith(STAND_IN) else begin(request)
 
     run.start = start  # type: ignore[assignment]
     command_line()

@@ -27,6 +27,8 @@ MAY = {
     ("POST", "/api/v2/obproxy/externalRuns"): OBPROXY_WORKERS,
     ("GET", "/api/v2/obproxy/clusters"): OBPROXY_READERS,
     ("GET", "/api/v2/obproxy/clusters/{id}"): OBPROXY_READERS,
+    ("GET", "/api/v2/obproxy/clusters/{id}/parameters"): OBPROXY_READERS,
+    ("GET", "/api/v2/obproxy/parameterInfo"): OBPROXY_READERS,
     ("GET", "/api/v2/obproxy/exporters"): OBPROXY_READERS,
     ("GET", "/metrics"): TASK_READERS,
     ("GET", "/health/live"): EVERYBODY,

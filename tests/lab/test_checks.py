@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from service import clusters, look, worker
+from service import clusters, look, parameters, worker
 from service.permissions import Role
 from service.resources import Resources, open_resources
 from service.settings import Settings
@@ -21,6 +21,7 @@ from . import Lab
 from .fixtures import StartHost
 from .host import LabHost
 from .inventory import CLUSTERS
+from .tunnel import admin, query
 
 DEADLINE = 120.0  # seconds anything may take at the most, others at work on this machine included
 ADMIN = User(id=100, name="admin", roles=(Role.ADMIN,))
@@ -82,11 +83,18 @@ def start(host: LabHost) -> None:
     host.run(f"{script} -n test -p {host.sql_port} -u '{CLUSTERS[0].config_server_url}'")
 
 
-async def test_a_proxy_that_dies_and_comes_back(resources: Resources, lab_host: StartHost) -> None:
+def configured(lab: Lab, host: LabHost, name: str) -> object:
+    """What the proxy itself says."""
+    with admin(lab, host, "Proxysys#1") as connection:
+        return next(row[1] for row in query(connection, f"show proxyconfig like '{name}'"))
+
+
+async def test_a_proxy_that_dies_and_comes_back(lab: Lab, resources: Resources, lab_host: StartHost) -> None:
     host = lab_host()
     taken_over = await managed(resources, host)
     assert taken_over.status is RUNNING
     await change(resources, STALE)
+    await change(resources, 'UPDATE server_parameters SET settings = settings || \'{"work_thread_num": "99"}\'')
 
     await asyncio.to_thread(stop, host)
     gone = await until(resources, lambda found: found.status is UNAVAILABLE)
@@ -98,6 +106,8 @@ async def test_a_proxy_that_dies_and_comes_back(resources: Resources, lab_host: 
     looked_at = await until(resources, lambda found: found.learned["pending_restart"] == [])
     assert looked_at.version == taken_over.version
     assert looked_at.learned["pid"] == await asyncio.to_thread(host.proxy_pid)
+    values = {found.name: found.values[0].value for found in await parameters.of_cluster(resources, 1)}
+    assert values["work_thread_num"] == await asyncio.to_thread(configured, lab, host, "work_thread_num")
 
 
 async def test_where_the_port_cannot_be_reached_the_host_is_asked(resources: Resources, lab_host: StartHost) -> None:

@@ -3,7 +3,9 @@
 import time
 from collections.abc import Iterator, Sequence
 
+import httpx
 import pytest
+from obproxy_takeover.masking import stage_one
 
 from service.client import Client, Document, Refused
 from service.progress import in_order
@@ -11,6 +13,7 @@ from service.progress import in_order
 from . import Lab
 from .fixtures import StartHost
 from .host import LabHost
+from .inventory import CLUSTERS
 from .service import Service, running
 from .traffic import held
 
@@ -91,6 +94,36 @@ def assert_truthful(seen: Sequence[Document]) -> None:
         assert document["status"] in TERMINAL or set(statuses(document)) != {"SUCCESSFUL"}
         before = ranks
     assert any("RUNNING" in statuses(document) for document in seen)
+
+
+def test_what_a_proxy_says_of_its_parameters_can_be_asked_for(
+    client: Client, service: Service, lab_host: StartHost
+) -> None:
+    """As it is after the takeover, and nothing by which anybody could log in."""
+    host = lab_host()
+    assert take_over(client, host)["status"] == "SUCCESSFUL"
+
+    with httpx.Client(base_url=f"{service.url}/api/v2/obproxy", auth=("admin", service.password)) as http:
+        answer = http.get("/clusters/1/parameters")
+        infos = http.get("/parameterInfo", params={"version": "4.3.1"}).json()["data"]["contents"]
+
+    found = {parameter["name"]: parameter for parameter in answer.json()["data"]["contents"]}
+    values = {
+        name: value["value"]
+        for name, parameter in found.items()
+        for value in parameter["values"]
+        if host.address in value["obproxies"]
+    }
+    wished = CLUSTERS[0].parameters
+    assert wished and {name: values[name] for name in wished} == wished
+    assert len(values) > 290 and values["listen_port"] == str(host.sql_port)
+    assert found["work_thread_num"]["needReboot"] and not found["syslog_level"]["needReboot"]
+    assert found["max_connections"]["description"] == "max fd proxy could use"
+    assert {values[name] for name in values if "password" in name} <= {"***", ""}
+    for password in ("Proxysys#1", "Proxyro#1"):
+        assert password not in answer.text and stage_one(password) not in answer.text
+    of_threads = next(info for info in infos if info["name"] == "work_thread_num")
+    assert (of_threads["needRestart"], of_threads["type"], of_threads["minValue"]) == (True, "INT", "1")
 
 
 def test_several_hosts_in_one_request_go_side_by_side(client: Client, lab_host: StartHost) -> None:

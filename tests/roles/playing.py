@@ -51,7 +51,8 @@ class Play:
         """What the results told about the OBProxy server, merged as the service does."""
         merged: dict[str, Any] = {}
         for _, result in self.results(host):
-            merged |= result.get("obproxy_server") or {}
+            told = result.get("obproxy_server") or {}
+            merged |= told | {"parameters": merged.get("parameters", {}) | told.get("parameters", {})}
         return merged
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from obproxy_takeover.facts import Facts, assemble, no_reading, pending_restart, reading, server_row
+from obproxy_takeover.facts import Facts, assemble, definitions, no_reading, pending_restart, reading, server_row
 from obproxy_takeover.masking import MASK, stage_one
 
 HOME = "/opt/taobao/install/obproxy-4.3.1.0"
@@ -93,6 +93,20 @@ def test_one_supervised_proxy_as_the_cluster_wants_it() -> None:
         "supervised": True,
         "pending_restart": [],
         "drift": [],
+    }
+
+
+def test_what_is_said_about_parameters_beside_their_values() -> None:
+    usual: Facts = {"info": "how many", "need_reboot": "false", "range": "[1,2]", "visible_level": "USER"}
+    rows: list[Facts] = [
+        usual | {"name": "work_thread_num", "value": "4", "need_reboot": "true"},
+        usual | {"name": "json_config_version", "visible_level": "virtual", "range": None, "info": None},
+        {"name": "app_name", "info": "of an old version", "need_reboot": "true", "visible_level": "USER"},
+    ]
+    assert definitions(rows) == {
+        "work_thread_num": ["how many", True, "[1,2]", False],
+        "json_config_version": ["", False, "", True],
+        "app_name": ["of an old version", True, "", True],
     }
 
 

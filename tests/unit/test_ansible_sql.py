@@ -29,14 +29,14 @@ class _Proxy:
         return self.values.get(name)
 
 
-def _apply(proxy: _Proxy) -> None:
+def _apply(proxy: _Proxy) -> dict[str, str]:
     wanted = [Difference(name=name, before="1", after="2", needs_restart=False) for name in "abc"]
-    apply(cast(Session, proxy), wanted)
+    return apply(cast(Session, proxy), wanted)
 
 
 def test_all_are_set_and_read_back() -> None:
     proxy = _Proxy()
-    _apply(proxy)
+    assert _apply(proxy) == {"a": "2", "b": "2", "c": "2"}
     assert proxy.values == {"a": "2", "b": "2", "c": "2"}
 
 

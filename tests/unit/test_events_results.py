@@ -83,6 +83,8 @@ GOOD: dict[str, list[Any]] = {
     "pending_restart": [[], ["x" * 128] * 500, ["proxy_mem_limited", "work_thread_num"]],
     "drift": [["The binary belongs to no  package.", "Größe: 5 %"]],
     "managed_by": ["another manager"],
+    "parameters": [{}, {"mng_url": "", "_x9": "Größe: 5 %"}, {f"p{n}": "x" * 150 for n in range(1000)}],
+    "parameter_definitions": [{"work_thread_num": ["thread num, [1, +∞]", True, "[1,128]", False]}],
 }
 BAD: dict[str, list[Any]] = {
     "pid": [0, -1, True, "1", 2**31, None, 1.0],
@@ -97,6 +99,14 @@ BAD: dict[str, list[Any]] = {
     "pending_restart": ["proxy_mem_limited", [1], [[]], [""], ["x"] * 501, {}],
     "drift": ["a sentence", [None], ["x" * 2001], ["y"] * 101],
     "managed_by": [None, "", "x" * 257],
+    "parameters": [
+        *([], "a=b", {"a": 1}, {"a": None}, {"a b": ""}, {"": ""}, {1: ""}, {"a\n": ""}, {"a": "x\x1b[31m"}),
+        *({"a": "x" * 4097}, {f"p{n}": "" for n in range(1001)}, {f"p{n}": "x" * 250 for n in range(1000)}),
+    ],
+    "parameter_definitions": [
+        *({"a": []}, {"a": ["d", True, ""]}, {"a": ["d", "true", "", False]}, {"a": ["d", True, "", 0]}),
+        *({"a": [None, True, "", False]}, {"a": ["d\x00", True, "", False]}, {"a": "dtrf"}),
+    ],
     "unknown": ["anything"],
 }
 

@@ -87,6 +87,20 @@ def test_what_only_looks_like_a_secret_marks_the_event_all_the_same() -> None:
     assert [change.text for change in changes if isinstance(change, Logged)] == [f"ok: {MASK}"]
 
 
+def test_parameters_of_an_obproxy_are_told_without_secrets() -> None:
+    parameters = {"app_name": f"http://u:{NEEDLE}@192.0.2.1", "work_thread_num": "4"}
+    definitions = {"app_name": [f"as in {NEEDLE}", True, "", False]}
+    server = {"parameters": parameters, "parameter_definitions": definitions}
+
+    changes = told(event("runner_on_ok", res={"obproxy_server": server}))
+
+    (learned,) = [change.values for change in changes if isinstance(change, Learned)]
+    assert learned == {
+        "parameters": {"app_name": f"http://u:{MASK}@192.0.2.1", "work_thread_num": "4"},
+        "parameter_definitions": {"app_name": [f"as in {MASK}", True, "", False]},
+    }
+
+
 @pytest.mark.parametrize("res", [{"censored": "…"}, {"results": [{"censored": "…"}]}])
 def test_what_no_log_hides_does_not_leave_the_run(res: Mapping[str, Any]) -> None:
     shown = excerpt(event("runner_on_failed", "printed all the same", res={**res, "msg": "said all the same"}), str)

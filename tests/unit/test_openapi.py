@@ -113,13 +113,13 @@ def test_tells_the_permission(description: JSON) -> None:
     assert "description" not in by_id["info"]
 
 
-def test_only_a_host_says_null(description: JSON) -> None:
+def test_only_a_host_and_a_parameter_say_null(description: JSON) -> None:
     schemas = dict(description["components"]["schemas"])
-    host, summary = schemas.pop("Host"), schemas.pop("ServiceSummary")
+    host, summary, parameter = (schemas.pop(name) for name in ("Host", "ServiceSummary", "ParameterInfo"))
 
     assert "null" not in str({**description, "components": schemas}).lower()
     assert host["properties"]["alias"] == {"anyOf": [{"type": "string"}, {"type": "null"}], "title": "Alias"}
-    for always in (host, summary):
+    for always in (host, summary, parameter):
         assert set(always["required"]) == set(always["properties"])
 
 

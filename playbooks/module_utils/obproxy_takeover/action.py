@@ -201,8 +201,8 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
                 "direct run",
             ) from error
 
-    def set_parameters(self, todo: list[Difference], pending: list[str]) -> None:
-        """Set parameters by SQL, all or none; raises Broken.
+    def set_parameters(self, todo: list[Difference], pending: list[str]) -> dict[str, str]:
+        """Set parameters by SQL, all or none, and return them as OBProxy spells them; raises Broken.
 
         A value that waits for a restart looks applied in SHOW PROXYCONFIG, so a file keeps `pending` in mind: written
         before, since the run may be ended at any moment.
@@ -213,7 +213,7 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
             _, _, session = self.admin_session(tunnels)
             with session:
                 try:
-                    apply(session, todo)
+                    return apply(session, todo)
                 except SqlError as error:
                     self._remember(former, pending)
                     raise Broken(

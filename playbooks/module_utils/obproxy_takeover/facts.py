@@ -14,6 +14,7 @@ from .record import PROXYRO
 from .versions import name_of_package, version_in, version_of_package
 
 Facts = dict[str, Any]
+READ_ONLY = frozenset({"app_name"})  # ALTER refuses it (facts/obproxy.md trap 8)
 _TOLD = 100  # characters of a command line that a message shows
 
 
@@ -214,6 +215,22 @@ def reading(
         "start_mode": "config_url" if url else "rs_list",
         "config_server_url": url,
         "rs_list": raw.get("rootservice_list", ""),
+    }
+
+
+def definitions(config: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """What SHOW PROXYCONFIG says of each parameter beside its value: [description, needs a restart, range, read-only].
+
+    Old versions have no column `range`; what is `virtual` cannot be set.
+    """
+    return {
+        str(row["name"]): [
+            str(row.get("info") or ""),
+            row["need_reboot"] == "true",
+            str(row.get("range") or ""),
+            row.get("visible_level") == "virtual" or row["name"] in READ_ONLY,
+        ]
+        for row in config
     }
 
 

@@ -180,12 +180,14 @@ def log_in(open_channel: Opener, candidates: Sequence[tuple[str, str]]) -> tuple
     raise Denied(_ACCESS_DENIED, f"{refused.text if refused else 'no password'}; tried: {names}")
 
 
-def apply(session: Session, differences: Sequence[Difference]) -> None:
+def apply(session: Session, differences: Sequence[Difference]) -> dict[str, str]:
     """Set parameters one by one and read each back; on the first failure put this run's former values back.
 
-    Raises SqlError that names the parameter, and says what could not be put back.
+    Returns the values as OBProxy spells them. Raises SqlError that names the parameter, and says what could not be put
+    back.
     """
     done: list[Difference] = []
+    read: dict[str, str] = {}
     for difference in differences:
         try:
             session.alter(difference.name, difference.after)
@@ -193,12 +195,14 @@ def apply(session: Session, differences: Sequence[Difference]) -> None:
             stored = session.parameter(difference.name)
             if stored is None or not same(difference.name, stored, difference.after):
                 raise SqlError(0, f"it reads back as {stored!r}")
+            read[difference.name] = stored
         except (SqlError, ValueError) as error:
             not_restored = _put_back(session, done)
             text = f"{difference.name} = '{difference.after}' was refused: {error}"
             if not_restored:
                 text += f"; not put back: {', '.join(not_restored)}"
             raise SqlError(getattr(error, "code", 0), text) from error
+    return read
 
 
 def _put_back(session: Session, done: Sequence[Difference]) -> list[str]:

@@ -1,0 +1,182 @@
+"""The parameters of OBProxy servers: from what runs say to OCP's documents (facts/ocp-api.md 1.4)."""
+
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+
+from service import instances
+from service.database import execute
+from service.events import Learned
+from service.recorder import Recorder
+from service.resources import Resources
+from tests.integration.over_http import assert_envelope, assert_failure, assert_sorted, take_over
+
+OF_CLUSTER = "/api/v2/obproxy/clusters/{}/parameters"
+INFO = "/api/v2/obproxy/parameterInfo"
+
+DEFINITIONS: dict[str, list[Any]] = {
+    "proxy_mem_limited": ["proxy memory limited, [100MB, 100G]", False, "[100MB,100G]", False],
+    "work_thread_num": ["thread num of proxy", True, "[1,128]", False],
+    "enable_sharding": ["if enabled", False, "", False],
+    "app_name": ["current application name", True, "", True],
+}
+SETTINGS = {"proxy_mem_limited": "2G", "work_thread_num": "4", "enable_sharding": "False", "app_name": "test"}
+
+
+@pytest.fixture
+def resources(app: Starlette) -> Resources:
+    """What the application works on."""
+    opened: Resources = app.state.resources
+    return opened
+
+
+async def learn(resources: Resources, task: dict[str, Any], **values: Any) -> None:
+    """As a run of this task instance says it."""
+    _, subtasks = await instances.get(resources.database, task["id"])
+    recorder = Recorder(resources.database, task["id"], "x")
+    await recorder.record([Learned(role=subtasks[0].role, values=values)])
+
+
+async def contents(client: httpx.AsyncClient, path: str) -> list[dict[str, Any]]:
+    body = assert_envelope(await client.get(path))
+    assert_sorted(body)
+    assert list(body["data"]) == ["contents"]
+    found: list[dict[str, Any]] = body["data"]["contents"]
+    return found
+
+
+async def test_each_parameter_with_each_value_and_who_has_it(client: httpx.AsyncClient, resources: Resources) -> None:
+    tasks = await take_over(client, 1, 2, 3)
+    for task, memory in zip(tasks, ("2G", "3G", "2G"), strict=True):
+        settings = {**SETTINGS, "proxy_mem_limited": memory}
+        await learn(resources, task, version="4.3.1.0-1", parameters=settings, parameter_definitions=DEFINITIONS)
+
+    found = await contents(client, OF_CLUSTER.format(1))
+
+    assert [parameter["name"] for parameter in found] == sorted(SETTINGS)
+    assert found[2] == {
+        "description": "proxy memory limited, [100MB, 100G]",
+        "name": "proxy_mem_limited",
+        "needReboot": False,
+        "valueString": "2G,3G",
+        "values": [
+            {"obproxies": ["192.0.2.11", "192.0.2.13"], "value": "2G"},
+            {"obproxies": ["192.0.2.12"], "value": "3G"},
+        ],
+    }
+    assert (found[3]["needReboot"], found[3]["valueString"], len(found[3]["values"])) == (True, "4", 1)
+
+
+async def test_what_a_run_sets_is_laid_over_what_it_has_read(client: httpx.AsyncClient, resources: Resources) -> None:
+    (task,) = await take_over(client, 1)
+    await learn(resources, task, parameters={"lonely": "1"})  # of a server whose parameters nobody has read
+    assert await contents(client, OF_CLUSTER.format(1)) == []
+    await learn(resources, task, parameters=SETTINGS, parameter_definitions=DEFINITIONS)
+    await learn(resources, task, parameters={"work_thread_num": "8"}, pending_restart=["work_thread_num"])
+    values = {parameter["name"]: parameter["valueString"] for parameter in await contents(client, OF_CLUSTER.format(1))}
+    assert values == {**SETTINGS, "work_thread_num": "8"}
+
+    fewer = {"work_thread_num": DEFINITIONS["work_thread_num"]}  # of another version, after an upgrade
+    await learn(resources, task, parameters={"work_thread_num": "8"}, parameter_definitions=fewer)
+    assert [parameter["name"] for parameter in await contents(client, OF_CLUSTER.format(1))] == ["work_thread_num"]
+
+
+async def test_what_is_large_stands_apart_and_is_written_when_it_changes(
+    client: httpx.AsyncClient, resources: Resources
+) -> None:
+    (task,) = await take_over(client, 1)
+    written = []
+    for _ in range(2):
+        await learn(resources, task, pid=7, parameters=SETTINGS, parameter_definitions=DEFINITIONS)
+        async with resources.database.transaction() as connection:
+            (server,) = await (await connection.execute("SELECT learned FROM obproxy_server")).fetchall()
+            cursor = await connection.execute("SELECT xmin::text, settings FROM server_parameters")
+            written += await cursor.fetchall()
+        assert server["learned"] == {"pid": 7}
+    assert written[0] == written[1] and written[0]["settings"] == SETTINGS
+
+    async with resources.database.transaction() as connection:
+        await connection.execute("UPDATE task_instance SET obproxy_server_id = NULL")
+        await execute(connection, "remove_server", server_id=int(task["context"]["stringMap"]["obproxy_server_id"]))
+    assert await contents(client, OF_CLUSTER.format(1)) == []
+
+
+async def test_a_cluster_without_servers_has_no_parameters_and_an_unknown_one_is_refused(
+    client: httpx.AsyncClient,
+) -> None:
+    assert await contents(client, OF_CLUSTER.format(7)) == []
+    for cluster_id, status, code in (("99", 404, 21001), ("x", 400, 0)):
+        answer = await client.get(OF_CLUSTER.format(cluster_id))
+        assert (answer.status_code, assert_failure(answer).error.code) == (status, code)
+
+
+async def test_what_each_version_says_about_its_parameters(client: httpx.AsyncClient, resources: Resources) -> None:
+    older = {"work_thread_num": ["thread num", True, "", False]}
+    for task, version, definitions in zip(
+        await take_over(client, 1, 2, 3),
+        ("4.3.1.0-1", "4.3.1.0-2", "1.9.1.1-1919579"),
+        ({}, DEFINITIONS, older),  # of one version the server that was looked at last counts
+        strict=True,
+    ):
+        await learn(resources, task, version=version, parameters=SETTINGS, parameter_definitions=definitions)
+
+    found = await contents(client, INFO)
+
+    assert [(info["version"], info["name"]) for info in found] == [
+        ("1.9.1.1", "work_thread_num"),
+        *(("4.3.1.0", name) for name in sorted(DEFINITIONS)),
+    ]
+    ids = [info.pop("id") for info in found]
+    assert len(set(ids)) == 5 and all(0 < number < 2**53 for number in ids)
+    assert found[-2] == {
+        "allowedStringValues": "[100MB,100G]",
+        "defaultValue": None,
+        "description": "proxy memory limited, [100MB, 100G]",
+        "explanation": None,
+        "maxValue": "100G",
+        "minValue": "100MB",
+        "name": "proxy_mem_limited",
+        "needRestart": False,
+        "readonly": False,
+        "type": "CAPACITY",
+        "version": "4.3.1.0",
+    }
+    by_name = {info["name"]: info for info in found if info["version"] == "4.3.1.0"}
+    assert (by_name["enable_sharding"]["minValue"], by_name["enable_sharding"]["allowedStringValues"]) == (
+        "false",
+        "[]",
+    )
+    assert by_name["app_name"]["readonly"] and by_name["work_thread_num"]["needRestart"]
+    again = await contents(client, INFO)
+    assert [info["id"] for info in again] == ids
+
+
+@pytest.mark.parametrize(
+    ("query", "count"),
+    [
+        ({"name": "work_thread_num"}, 2),
+        ({"name": "work_thread"}, 0),
+        ({"version": "4.3.1.0"}, 4),
+        ({"version": "4.3.1.0-1"}, 4),
+        ({"version": "4.3"}, 4),
+        ({"version": "4.3.1.00"}, 0),
+        ({"version": "1.9.1"}, 4),
+        ({"version": "1.9.1", "name": "app_name"}, 1),
+        ({"version": "", "name": ""}, 8),
+        ({"page": "7"}, 8),
+    ],
+)
+async def test_narrowed_by_name_and_version(
+    client: httpx.AsyncClient, resources: Resources, query: dict[str, str], count: int
+) -> None:
+    for task, version in zip(await take_over(client, 1, 2), ("4.3.1.0-1", "1.9.1.1-1919579"), strict=True):
+        await learn(resources, task, version=version, parameters=SETTINGS, parameter_definitions=DEFINITIONS)
+    answer = await client.get(INFO, params=query)
+    assert len(answer.json()["data"]["contents"]) == count
+
+
+async def test_a_bad_query_names_the_field(client: httpx.AsyncClient) -> None:
+    failure = assert_failure(await client.get(INFO, params={"name": "x" * 256, "version": "a\0"}))
+    assert [error.field for error in failure.error.subErrors or ()] == ["name", "version"]
