@@ -34,7 +34,8 @@ class ActionModule(HostAction):
         if not names:
             return {"changed": False, "msg": "nothing waits for a restart"}
         if not arguments["allow"]:
-            return {"changed": False, "msg": f"acts only after a restart, which is not allowed: {', '.join(names)}"}
+            waits = f"acts only after a restart, which is not allowed: {', '.join(names)}"
+            return {"changed": False, "msg": waits, "stays": [waits]}
         self._require_a_way_back(todo)
         result: Result = {
             "changed": True,
@@ -78,7 +79,7 @@ class ActionModule(HostAction):
         if hot:
             self._order_hot_restart()
         wanted = {
-            "process": {key: facts["process"][key] for key in ("pid", "started")},
+            "process": {key: facts["process"][key] for key in ("pid", "started", "home")},
             "watchdogs": facts["watchdogs"],
             "hot": hot,
             "sql_port": facts["sql_port"],

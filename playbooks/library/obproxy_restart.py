@@ -41,6 +41,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+stays:
+  description: What a restart would make act, when it is not allowed.
+  returned: without consent
+  type: list
+  elements: str
 obproxy_server:
   description: What the service is to know about the OBProxy server.
   returned: after a restart

@@ -61,7 +61,7 @@ def watched(hosts: Sequence[LabHost]) -> Iterator[list[set[str]]]:
 def test_a_hot_restart_refuses_nobody_and_is_undone(lab: Lab, lab_host: StartHost) -> None:
     host = lab_host("restart-needed")
     pid, supervisors = host.proxy_pid(), watchdogs(host)
-    checked = play(lab, host, arguments=("--check", "--diff"), variables=RESTART)
+    checked = play(lab, host, arguments=("--check", "--diff", "-e", "obproxy_allow_restart=true"))
     assert "work_thread_num=4\n" in checked.result(host, "start_obproxy")["diff"]["before"] and host.proxy_pid() == pid
     with watched([host]) as seen:
         done = play(lab, host, variables=RESTART)
@@ -74,6 +74,9 @@ def test_a_hot_restart_refuses_nobody_and_is_undone(lab: Lab, lab_host: StartHos
     again = play(lab, host, variables=RESTART)
     assert again.stats(host)["changed"] == 0 and host.proxy_pid() == new
 
+    refused = play(lab, host, playbook="rollback", arguments=("--tags", "sync_obproxy_parameter,start_obproxy"))
+    assert refused.code == 0 and host.proxy_pid() == new
+    assert "acts only after a restart, which is not allowed: work_thread_num" in refused.text
     undone = play(lab, host, playbook="rollback", variables=RESTART)
     assert undone.code == 0, undone.failure(host)
     assert value(lab, host, "work_thread_num") == "4" and host.proxy_pid() != new

@@ -1,6 +1,7 @@
 """What the roles' argument specs promise: complete, typed, equal to the defaults and to the playbooks' own spec."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -103,3 +104,25 @@ def test_both_playbooks_check_the_same_variables() -> None:
         assert play["validate_argspec"] == "takeover"
         imported = [task["ansible.builtin.import_role"] for task in play["tasks"]]
         assert all(task["rolespec_validate"] is False for task in imported), "checked once, for the whole play"
+
+
+def _conditions(tasks: Any) -> Iterator[str]:
+    """Every condition of some Ansible tasks: `when`, and what rules hold."""
+    for task in tasks:
+        for value in (
+            task.get("when", ()),
+            *(rule["that"] for rule in task.get("obproxy_require", {}).get("rules", ())),
+        ):
+            yield from map(str, value if isinstance(value, list) else [value])
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: str(role.name))
+def test_a_condition_takes_a_variable_that_was_given_by_e_for_what_it_is(role: Path) -> None:
+    """`-e obproxy_allow_restart=true` is a text, whatever the argument spec has validated."""
+    kinds = {name: option["type"] for name, option in _whole().items() if option["type"] in ("bool", "int")}
+    for path in role.glob("tasks/*.yml"):
+        for condition in _conditions(_load(path) or []):
+            for name, kind in kinds.items():
+                plain = re.sub(r"\| default\([^)]*\)", "", condition)
+                for use in re.finditer(rf"\b{name}\b(?!\s+is )\s*(\S*)\s*(\w*)", plain):
+                    assert use.groups() == ("|", kind), f"{path}: {condition}"

@@ -127,6 +127,20 @@ def test_a_second_proxy_and_its_watchdog_are_others() -> None:
 
 
 @pytest.mark.parametrize(
+    "copy",
+    [
+        _watchdog(pid=82, ppid=8),  # it has just been forked
+        _watchdog(pid=82, ppid=8, exe="/usr/bin/nc", script="", cmdline="nc -w 2 127.0.0.1 2883"),  # and become nc
+    ],
+)
+def test_a_watchdog_that_asks_the_port_is_one(copy: Facts) -> None:
+    facts = assemble(_host(_process(), _watchdog(), copy), _sql(), _wanted())
+    assert (facts["watchdogs"], facts["others"]) == ([8], [])
+    second = _process(pid=9, ppid=8, home="/home/x", ports=[])
+    assert len(assemble(_host(_process(), _watchdog(), second), _sql(), _wanted())["others"]) == 1
+
+
+@pytest.mark.parametrize(
     ("watchdog", "own"),
     [
         ({}, True),

@@ -23,8 +23,12 @@ def assemble(host: Facts, sql: Facts, wanted: Facts) -> Facts:
     processes = host["processes"]
     proxies = [found for found in processes if is_proxy(found)]
     proxy = next((found for found in proxies if wanted["sql_port"] in found["ports"]), None)
-    watchdogs = [found for found in processes if proxy and is_watchdog_of(found, proxy)]
-    others = [found for found in processes if found is not proxy and found not in watchdogs]
+    named = [found for found in processes if proxy and is_watchdog_of(found, proxy)]
+    # Each second a watchdog asks the port by nc: for a moment there is a copy of it, or what was one, as its child.
+    parents = {found["pid"] for found in named}
+    copies = [found for found in processes if found["ppid"] in parents and not is_proxy(found)]
+    watchdogs = [found for found in named if found not in copies]
+    others = [found for found in processes if found is not proxy and found not in watchdogs and found not in copies]
     facts: Facts = {
         "sql_port": wanted["sql_port"],
         "asked": wanted["asked"],

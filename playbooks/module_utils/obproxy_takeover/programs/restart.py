@@ -158,9 +158,12 @@ def hot(process: "dict[str, Any]", wanted: "dict[str, Any]") -> bool:
 
 
 def restart(wanted: "dict[str, Any]") -> "dict[str, Any]":
-    """`wanted`: process {pid, started}, watchdogs (pids), hot (a hot restart was ordered), sql_port, app_name, former
-    (values for the way back), seconds, drain_seconds. The answer's `how`: hot, cold, or back."""
+    """`wanted`: process {pid, started, home}, watchdogs (pids), hot (a hot restart was ordered), sql_port, app_name,
+    former (values for the way back), seconds, drain_seconds. The answer's `how`: hot, cold, or back."""
     if started(wanted["process"]["pid"]) != wanted["process"]["started"]:
+        # A hot restart may be over before this program, on its way to a slow host, has begun.
+        if wanted["hot"] and comes_up({"directory": wanted["process"]["home"]}, wanted["sql_port"], wanted["seconds"]):
+            return {"how": "hot"}
         raise Problem(f"the OBProxy with pid {wanted['process']['pid']} does not run any more")
     process = look(wanted["process"]["pid"])
     watchdogs = [(pid, look(pid)) for pid in wanted["watchdogs"]]
