@@ -8,7 +8,7 @@ from datetime import datetime
 from pydantic import SecretStr
 
 from service.database import Database, execute, fetch, fetch_as
-from service.errors import TooManyAccessKeys, UnknownAccessKey, UnknownUser
+from service.errors_people import TooManyAccessKeys, UnknownAccessKey, UnknownUser
 from service.secrets import Secrets
 from service.signature import Proof
 from service.users import User, from_row

@@ -20,7 +20,8 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service import access_keys, bodies, logins, sessions, users
-from service.errors import Forbidden, NotFromOurPage, TakeoverError, Unauthenticated
+from service.errors import TakeoverError
+from service.errors_people import Forbidden, NotFromOurPage, Unauthenticated
 from service.logins import Attempt
 from service.passwords import Passwords
 from service.permissions import ANYBODY, permitted

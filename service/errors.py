@@ -1,6 +1,7 @@
 """Everything that can be refused or go wrong, as data: who raises knows no HTTP, `responses` maps `kind` to a status.
 
-Codes are OCP's numeric ones (facts/ocp-api.md 4.5); 0 where OCP has none.
+Codes are OCP's numeric ones (facts/ocp-api.md 4.5); 0 where OCP has none. Here are requests, the inventory and the
+service itself; who asks is in `errors_people`, what task instances and OBProxy servers do not allow in `errors_tasks`.
 """
 
 import dataclasses
@@ -101,71 +102,6 @@ class UnsupportedMediaType(TakeoverError):
     kind = Kind.UNSUPPORTED_MEDIA_TYPE
 
 
-class Unauthenticated(TakeoverError):
-    """Not logged in, or the credentials are wrong."""
-
-    kind = Kind.UNAUTHENTICATED
-    code = 3000
-
-
-class LoginBlocked(TakeoverError):
-    """Login is blocked for a while after too many failures."""
-
-    kind = Kind.UNAUTHENTICATED
-    code = 3007
-
-
-class Forbidden(TakeoverError):
-    """You do not have the permission for this."""
-
-    kind = Kind.FORBIDDEN
-    code = 3100
-
-
-class NotFromOurPage(TakeoverError):
-    """This request does not come from a page of this service, or that page is out of date. Reload it and try again."""
-
-    kind = Kind.FORBIDDEN
-    code = 3100
-
-
-class RateLimited(TakeoverError):
-    """Too many requests; the next one is answered in {seconds} seconds."""
-
-    kind = Kind.TOO_MANY_REQUESTS
-
-
-class UserInvalid(TakeoverError):
-    """{reason}"""
-
-
-class UserExists(TakeoverError):
-    """User {name} exists already."""
-
-    kind = Kind.CONFLICT
-    code = 1006
-
-
-class UnknownUser(TakeoverError):
-    """There is no user {name}."""
-
-    kind = Kind.NOT_FOUND
-    code = 1002
-
-
-class UnknownAccessKey(TakeoverError):
-    """There is no access key {key}."""
-
-    kind = Kind.NOT_FOUND
-    code = 1002
-
-
-class TooManyAccessKeys(TakeoverError):
-    """User {name} has {limit} access keys already, which is as many as a user may have."""
-
-    kind = Kind.CONFLICT
-
-
 class NoSuchPath(TakeoverError):
     """There is nothing at {path}."""
 
@@ -194,48 +130,6 @@ class UnknownHost(TakeoverError):
     code = 7005
 
 
-class UnknownTask(TakeoverError):
-    """Task instance {task_id} does not exist."""
-
-    kind = Kind.NOT_FOUND
-    code = 4001
-
-
-class UnknownSubtask(TakeoverError):
-    """Task instance {task_id} has no subtask {subtask_id}."""
-
-    kind = Kind.NOT_FOUND
-    code = 4001
-
-
-class HostBusy(TakeoverError):
-    """Host {host_id} already has a running task instance: {task_id}."""
-
-    kind = Kind.CONFLICT
-    code = 1005
-
-
-class AlreadyManaged(TakeoverError):
-    """OBProxy on host {host_id} at port {sql_port} is already managed: server {server_id} of cluster {cluster}."""
-
-    kind = Kind.CONFLICT
-    code = 1005
-
-
-class KeyReused(TakeoverError):
-    """Idempotency-Key {key} was used for another request within the last 24 hours."""
-
-    kind = Kind.CONFLICT
-    code = 1005
-
-
-class RunRecorded(TakeoverError):
-    """Run {run} is recorded already, as something else: task instance {task_id} of host {host_id}."""
-
-    kind = Kind.CONFLICT
-    code = 1005
-
-
 class InventoryUnreadable(TakeoverError):
     """The inventory cannot be read: {reason}"""
 
@@ -252,43 +146,6 @@ class TemplateInvalid(TakeoverError):
     """{path}: {reason}"""
 
     kind = Kind.UNAVAILABLE
-
-
-class OperationNotAllowed(TakeoverError):
-    """Task instance {task_id} is {found}; {operation} needs it to be {expected}."""
-
-    code = 4007
-
-
-class SubtaskOperationNotAllowed(TakeoverError):
-    """Subtask {subtask_id} is {found}; {operation} needs it to be {expected}."""
-
-    code = 4007
-
-
-class ReadOnly(TakeoverError):
-    """Task instance {task_id} records a run that was started by hand: only who started it can go on with it."""
-
-    code = 4007
-
-
-class ServerGone(TakeoverError):
-    """Task instance {task_id} cannot go on: another rollback has removed its OBProxy server. Take it over anew."""
-
-    code = 4007
-
-
-class RollbackProhibited(TakeoverError):
-    """Task instance {task_id} must not be rolled back: a subtask that was begun prohibits it."""
-
-    code = 4009
-
-
-class IllegalTransition(TakeoverError):
-    """Subtask {subtask_id} is {found}; {operation} needs it to be {expected}."""
-
-    kind = Kind.CONFLICT
-    code = 4007
 
 
 class TooManyStreams(TakeoverError):

@@ -12,7 +12,8 @@ from uuid import UUID
 
 from service import events, instances, submit
 from service.database import Connection, execute, fetch, fetch_as
-from service.errors import AlreadyManaged, InvalidRequest, RunRecorded, SubError, UnknownCluster, UnknownHost
+from service.errors import InvalidRequest, SubError, UnknownCluster, UnknownHost
+from service.errors_tasks import AlreadyManaged, RunRecorded
 from service.events import Change, Ended, RunEnd, Verdict
 from service.excerpts import Mask, excerpt
 from service.instances import WithSubtasks

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import audit
 from service.auth import SAFE_METHODS, client
-from service.errors import RateLimited
+from service.errors_people import RateLimited
 from service.resources import Resources
 from service.responses import UNEXPECTED, failure, fault, trace_id
 from service.types import AuditCall

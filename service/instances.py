@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from service.database import Connection, Database, fetch, fetch_as, fetch_planned
-from service.errors import InventoryUnreadable, UnknownSubtask, UnknownTask
+from service.errors import InventoryUnreadable
+from service.errors_tasks import UnknownSubtask, UnknownTask
 from service.inventory import Cluster
 from service.resources import Resources
 from service.types import JSON, BasicSubtask, Page, Subtask, TaskFilter, TaskInstance, TaskStatus

@@ -8,7 +8,7 @@ from datetime import timedelta
 from ipaddress import IPv6Address, ip_address
 
 from service.database import Connection, Database, execute, fetch
-from service.errors import LoginBlocked
+from service.errors_people import LoginBlocked
 
 DELAY = 0.2  # seconds an answer to a failed login waits, for each failure before it
 LONGEST_DELAY = 2.0  # seconds

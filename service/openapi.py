@@ -14,7 +14,8 @@ from starlette.routing import compile_path
 
 from service import permissions, signature
 from service.answers import Failure
-from service.errors import Forbidden, RateLimited, TakeoverError, Unauthenticated
+from service.errors import TakeoverError
+from service.errors_people import Forbidden, RateLimited, Unauthenticated
 from service.responses import STATUS, UNEXPECTED
 from service.schemas import Parameters
 from service.types import JSON

@@ -10,7 +10,7 @@ import psycopg
 
 from service import state
 from service.database import execute, fetch
-from service.errors import (
+from service.errors_tasks import (
     HostBusy,
     OperationNotAllowed,
     ReadOnly,

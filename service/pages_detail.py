@@ -7,7 +7,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from service import graph, instances, operations, requests, state
-from service.errors import NoSuchPath, TakeoverError, UnknownSubtask, UnknownTask
+from service.errors import NoSuchPath, TakeoverError
+from service.errors_tasks import UnknownSubtask, UnknownTask
 from service.instances import Attempt
 from service.pages import render
 from service.resources import Resources

@@ -7,7 +7,7 @@ from starlette.responses import RedirectResponse, Response
 
 from service import bodies, languages, requests, sessions
 from service.auth import COOKIE, LOGIN_PAGE, Basic
-from service.errors import LoginBlocked, NotFromOurPage
+from service.errors_people import LoginBlocked, NotFromOurPage
 from service.pages import LANGUAGE_COOKIE, THEME_COOKIE, THEMES, render
 from service.permissions import ANY_USER, permitted
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from service import document, state
 from service.database import LOST, Connection, Database, execute, fetch, fetch_as
-from service.errors import IllegalTransition
+from service.errors_tasks import IllegalTransition
 from service.events import Change, Code, Ended, Learned, Logged, RunEnd, Started, Verdict
 from service.learned import learn
 from service.metrics import TASKS_ENDED

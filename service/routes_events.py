@@ -1,7 +1,7 @@
 """What can be watched: streams of server-sent events."""
 
 from service import endpoints_events as endpoints
-from service import errors, schemas
+from service import errors, errors_tasks, schemas
 from service.openapi import EVENT_STREAM, Operation
 from service.routes_tasks import READ_TASK, TASK
 
@@ -15,7 +15,7 @@ OPERATIONS = (
         query=schemas.EventsQuery,
         headers={"Last-Event-ID": "The id of the last event that was seen: only what came behind it is sent"},
         media_type=EVENT_STREAM,
-        errors=(errors.InvalidRequest, errors.UnknownTask, errors.TooManyStreams),
+        errors=(errors.InvalidRequest, errors_tasks.UnknownTask, errors.TooManyStreams),
     ),
     Operation(
         method="GET",

@@ -1,6 +1,6 @@
 """What can be asked for about OBProxy clusters, servers and hosts (facts/ocp-api.md 1)."""
 
-from service import answers, answers_clusters, errors, schemas
+from service import answers, answers_clusters, errors, errors_tasks, schemas
 from service import endpoints_obproxy as endpoints
 from service.openapi import Operation
 
@@ -23,9 +23,9 @@ OPERATIONS = (
             errors.MalformedBody,
             errors.UnknownCluster,
             errors.UnknownHost,
-            errors.HostBusy,
-            errors.AlreadyManaged,
-            errors.KeyReused,
+            errors_tasks.HostBusy,
+            errors_tasks.AlreadyManaged,
+            errors_tasks.KeyReused,
             errors.BodyTooLarge,
             errors.UnsupportedMediaType,
             errors.InventoryUnreadable,
@@ -44,9 +44,9 @@ OPERATIONS = (
             errors.MalformedBody,
             errors.UnknownCluster,
             errors.UnknownHost,
-            errors.HostBusy,
-            errors.AlreadyManaged,
-            errors.RunRecorded,
+            errors_tasks.HostBusy,
+            errors_tasks.AlreadyManaged,
+            errors_tasks.RunRecorded,
             errors.BodyTooLarge,
             errors.UnsupportedMediaType,
             errors.InventoryUnreadable,

@@ -1,6 +1,6 @@
 """What can be asked for about task instances (facts/ocp-api.md 2)."""
 
-from service import answers, errors, schemas
+from service import answers, errors, errors_tasks, schemas
 from service import endpoints_tasks as endpoints
 from service.openapi import Operation
 
@@ -28,7 +28,7 @@ OPERATIONS = (
         needs=READ_TASK,
         summary="One task instance with its subtasks",
         answer=answers.Success[answers.WrappedTaskInstance],
-        errors=(errors.InvalidRequest, errors.UnknownTask),
+        errors=(errors.InvalidRequest, errors_tasks.UnknownTask),
     ),
     Operation(
         method="POST",
@@ -39,11 +39,11 @@ OPERATIONS = (
         answer=answers.Success[answers.WrappedTaskInstance],
         errors=(
             errors.InvalidRequest,
-            errors.UnknownTask,
-            errors.OperationNotAllowed,
-            errors.ReadOnly,
-            errors.ServerGone,
-            errors.HostBusy,
+            errors_tasks.UnknownTask,
+            errors_tasks.OperationNotAllowed,
+            errors_tasks.ReadOnly,
+            errors_tasks.ServerGone,
+            errors_tasks.HostBusy,
         ),
     ),
     Operation(
@@ -55,12 +55,12 @@ OPERATIONS = (
         answer=answers.Success[answers.WrappedTaskInstance],
         errors=(
             errors.InvalidRequest,
-            errors.UnknownTask,
-            errors.OperationNotAllowed,
-            errors.ReadOnly,
-            errors.ServerGone,
-            errors.RollbackProhibited,
-            errors.HostBusy,
+            errors_tasks.UnknownTask,
+            errors_tasks.OperationNotAllowed,
+            errors_tasks.ReadOnly,
+            errors_tasks.ServerGone,
+            errors_tasks.RollbackProhibited,
+            errors_tasks.HostBusy,
         ),
     ),
     Operation(
@@ -70,7 +70,7 @@ OPERATIONS = (
         needs=READ_TASK,
         summary="All that is known of a task instance, as a zip",
         media_type="application/octet-stream",
-        errors=(errors.InvalidRequest, errors.UnknownTask),
+        errors=(errors.InvalidRequest, errors_tasks.UnknownTask),
     ),
     *(
         Operation(
@@ -82,12 +82,12 @@ OPERATIONS = (
             answer=answer,
             errors=(
                 errors.InvalidRequest,
-                errors.UnknownTask,
-                errors.UnknownSubtask,
-                errors.SubtaskOperationNotAllowed,
-                errors.ReadOnly,
-                errors.ServerGone,
-                errors.HostBusy,
+                errors_tasks.UnknownTask,
+                errors_tasks.UnknownSubtask,
+                errors_tasks.SubtaskOperationNotAllowed,
+                errors_tasks.ReadOnly,
+                errors_tasks.ServerGone,
+                errors_tasks.HostBusy,
             ),
         )
         for word, endpoint, summary, answer in (
@@ -109,6 +109,6 @@ OPERATIONS = (
         summary="What a subtask's runs have said so far",
         query=schemas.LogQuery,
         answer=answers.Success[answers.SubtaskLog],
-        errors=(errors.InvalidRequest, errors.UnknownTask, errors.UnknownSubtask),
+        errors=(errors.InvalidRequest, errors_tasks.UnknownTask, errors_tasks.UnknownSubtask),
     ),
 )

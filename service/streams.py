@@ -16,7 +16,7 @@ from psycopg.rows import DictRow
 from sse_starlette import EventSourceResponse, JSONServerSentEvent
 
 from service.database import LOST, Database, fetch
-from service.errors import UnknownTask
+from service.errors_tasks import UnknownTask
 from service.news import ANY, Bell, News
 from service.types import JSON
 

@@ -9,7 +9,8 @@ from pydantic import SecretStr
 
 from service import instances
 from service.database import Connection, execute, fetch
-from service.errors import AlreadyManaged, HostBusy, InvalidRequest, KeyReused, SubError, UnknownCluster, UnknownHost
+from service.errors import InvalidRequest, SubError, UnknownCluster, UnknownHost
+from service.errors_tasks import AlreadyManaged, HostBusy, KeyReused
 from service.instances import WithSubtasks
 from service.inventory import Cluster, Host, Inventory
 from service.resources import Resources

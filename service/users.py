@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from service.database import Connection, Database, execute, fetch
-from service.errors import UnknownUser, UserExists, UserInvalid
+from service.errors_people import UnknownUser, UserExists, UserInvalid
 from service.passwords import hash_password
 from service.permissions import Role
 from service.secrets import admin_password

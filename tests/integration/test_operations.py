@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from service import instances, operations
-from service.errors import (
+from service.errors import TakeoverError
+from service.errors_tasks import (
     HostBusy,
     OperationNotAllowed,
     RollbackProhibited,
     SubtaskOperationNotAllowed,
-    TakeoverError,
     UnknownSubtask,
     UnknownTask,
 )

@@ -10,7 +10,7 @@ import pytest
 
 from service import instances
 from service.database import Connection, execute, fetch
-from service.errors import IllegalTransition
+from service.errors_tasks import IllegalTransition
 from service.events import Change, Ended, Learned, Logged, RunEnd, Started, Verdict
 from service.leases import DEAD
 from service.recorder import Recorder, RunTaken

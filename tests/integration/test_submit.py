@@ -9,7 +9,8 @@ from pydantic import SecretStr
 
 from service import instances
 from service.database import fetch
-from service.errors import AlreadyManaged, HostBusy, InvalidRequest, TakeoverError, UnknownCluster, UnknownHost
+from service.errors import InvalidRequest, TakeoverError, UnknownCluster, UnknownHost
+from service.errors_tasks import AlreadyManaged, HostBusy
 from service.resources import Resources
 from service.submit import HostRequest, take_over
 from service.types import Subtask, SubtaskStatus, TaskInstance, TaskStatus

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from service import access_keys, users
 from service.database import fetch
-from service.errors import TooManyAccessKeys, UnknownAccessKey, UnknownUser, UserExists, UserInvalid
+from service.errors_people import TooManyAccessKeys, UnknownAccessKey, UnknownUser, UserExists, UserInvalid
 from service.permissions import Role
 from service.resources import Resources
 

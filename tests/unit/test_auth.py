@@ -11,7 +11,8 @@ from starlette.types import Receive, Scope
 
 from service import bodies
 from service.auth import Authentication, Caller
-from service.errors import BodyTooLarge, LoginBlocked
+from service.errors import BodyTooLarge
+from service.errors_people import LoginBlocked
 from service.responses import Tracing
 from service.users import User
 

@@ -9,7 +9,7 @@ import pytest
 SERVICE = Path(__file__).parents[2] / "service"
 
 ORDER = [
-    *("errors", "types", "settings", "sql"),
+    *("errors", "errors_people", "errors_tasks", "types", "settings", "sql"),
     *("state", "template", "results", "verdict", "events", "document", "document_clusters", "graph"),
     *("masking", "excerpts", "signature", "permissions", "languages"),
     *("logs", "metrics", "tracing", "migrations", "embedded", "database", "unvault", "inventory", "secrets"),

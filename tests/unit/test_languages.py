@@ -9,7 +9,7 @@ from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 
-from service import languages, requests
+from service import errors, errors_people, errors_tasks, languages, requests
 from service.errors import TakeoverError
 from service.languages import CATALOGS, LOCALE, choose, translations
 
@@ -78,14 +78,11 @@ def test_english_needs_no_catalog_and_chinese_has_one() -> None:
 
 def refusals() -> set[str]:
     """Every sentence that a refusal may say, but those that are all filled in."""
-
-    def below(kind: type[TakeoverError]) -> Iterator[str]:
-        for inner in kind.__subclasses__():
-            yield (inner.__doc__ or "").splitlines()[0]
-            yield from below(inner)
-
+    kinds = [kind for module in (errors, errors_people, errors_tasks) for kind in vars(module).values()]
+    told = [kind.__doc__ or "" for kind in kinds if isinstance(kind, type) and issubclass(kind, TakeoverError)]
     sentences = {"{field} {rule}.", "{field} {rule}; it is {shown}.", *requests.RULES.values()}
-    return (sentences | {*requests.OWN_RULES.values(), *below(TakeoverError)}) - {
+    return (sentences | {*requests.OWN_RULES.values(), *(text.splitlines()[0] for text in told)}) - {
+        TakeoverError.__doc__,
         "{first}",
         "{reason}",
         "{path}: {reason}",
