@@ -47,16 +47,17 @@ async def waits_for(resources: Resources, task: TaskInstance) -> list[int]:
     cluster_id = task.context["stringMap"]["obproxy_cluster_id"]
     async with resources.database.single() as connection:
         rows = await fetch(connection, "waits_for", task_id=task.id, cluster_id=cluster_id)
-        beside = any(not row["same_host"] for row in rows)
-        limited = beside and await _is_limited(connection, resources, int(cluster_id))
+    beside = any(not row["same_host"] for row in rows)
+    limited = beside and await _is_limited(resources, int(cluster_id))
     return [row["id"] for row in rows if row["same_host"] or limited]
 
 
-async def _is_limited(connection: Connection, resources: Resources, cluster_id: int) -> bool:
+async def _is_limited(resources: Resources, cluster_id: int) -> bool:
     """Whether an OBProxy cluster may only have so many takeovers at a time, as far as anybody can say now."""
     with suppress(InventoryUnreadable):
         cluster = (await resources.inventory.current()).clusters.get(cluster_id)
-        return cluster is not None and await at_a_time(connection, resources, cluster) > 0
+        async with resources.database.single() as connection:
+            return cluster is not None and await at_a_time(connection, resources, cluster) > 0
     return False
 
 

@@ -30,8 +30,10 @@ def test_from_the_form_to_a_managed_proxy(visitor: Visitor, hosts: list[LabHost]
     row = page.locator("tr", has=page.locator(f"#host-{hosts[0].host_id}"))
     button = page.locator("#takeover button.primary")
     expect(row).to_contain_text("not managed here")
-    expect(button).to_be_disabled()
+    page.check("[name=allow-restart]")
+    expect(button).to_be_disabled()  # consent alone chooses no host
     visitor.assert_accessible()
+    page.uncheck("[name=allow-restart]")
     row.locator("[type=number]").fill(str(hosts[0].sql_port))  # whoever fills a row in chooses its host
     expect(row.locator("[type=checkbox]")).to_be_checked()
     expect(button).to_have_text("Take over (1)")
