@@ -52,16 +52,17 @@ async () => {
 }
 """
 
-
 # Holds the first answer for this page back until it is released.
 HOLD = """
-const plain = window.fetch;
-const address = location.href;
-window.fetch = async (...asked) => {
-  const answer = await plain(...asked);
-  if (asked[0] === address && !window.release) await new Promise((release) => (window.release = release));
-  return answer;
-};
+() => {
+  const plain = window.fetch;
+  const address = location.href;
+  window.fetch = async (...asked) => {
+    const answer = await plain(...asked);
+    if (asked[0] === address && !window.release) await new Promise((release) => (window.release = release));
+    return answer;
+  };
+}
 """
 
 
