@@ -25,8 +25,10 @@ PROGRAMS = {
     "prometheus": "prometheus",
     "jq": "jq",
     "openssl": "openssl",
+    "fc-list": "fontconfig",
 }
 HELPERS = {"netavark": "netavark", "aardvark-dns": "aardvark-dns"}
+FONT = "fonts-wqy-microhei"  # a small one (5 MB) for the Chinese pages, where there is none: else they are boxes
 _HELPER_FOLDERS = ("/usr/lib/podman", "/usr/libexec/podman", "/usr/local/libexec/podman")
 _SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
 
@@ -50,7 +52,7 @@ def _install_missing() -> None:
     if not packages:
         return
     if not shutil.which("apt-get"):
-        raise LabError(f"These programs are missing and there is no apt-get to install them: {', '.join(packages)}.")
+        raise LabError(f"These packages are missing and there is no apt-get to install them: {', '.join(packages)}.")
     _step("Refreshing apt's package lists", as_root("apt-get", "update", "-q"))
     install = as_root(
         "apt-get", "install", "-q", "-y", "--no-install-recommends", *packages,
@@ -66,7 +68,17 @@ def _missing_packages() -> list[str]:
         needed["debootstrap"] = PROGRAMS["debootstrap"]
     missing = [package for program, package in needed.items() if not shutil.which(program, path=path)]
     folders = os.pathsep.join(_HELPER_FOLDERS)
-    return missing + [package for program, package in HELPERS.items() if not shutil.which(program, path=folders)]
+    missing += [package for program, package in HELPERS.items() if not shutil.which(program, path=folders)]
+    return missing if _can_write_chinese() else [*missing, FONT]
+
+
+def _can_write_chinese() -> bool:
+    """Whether a browser here has a font for it; a machine that only knows other names of packages may go without."""
+    if not shutil.which("apt-get"):
+        return True
+    if not (fc_list := shutil.which("fc-list")):
+        return False
+    return bool(subprocess.run([fc_list, ":lang=zh-cn", "family"], capture_output=True, check=False).stdout.strip())
 
 
 def _check_podman() -> None:

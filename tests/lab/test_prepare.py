@@ -5,6 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from . import prepare
+
 
 def _prepare(path: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -30,8 +34,20 @@ def test_a_podman_that_does_not_work_is_one_sentence(tmp_path: Path) -> None:
 def test_no_podman_and_nothing_to_install_it_with(tmp_path: Path) -> None:
     done = _prepare(str(tmp_path))
     assert done.returncode == 1
-    assert done.stderr.startswith("These programs are missing and there is no apt-get to install them: podman")
+    assert done.stderr.startswith("These packages are missing and there is no apt-get to install them: podman")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_font_for_the_chinese_pages_is_missed_where_there_is_none(
+    lab: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert prepare._missing_packages() == []
+    fonts = tmp_path / "fonts.conf"
+    fonts.write_text(f"<fontconfig><dir>{tmp_path}</dir><cachedir>{tmp_path}</cachedir></fontconfig>")
+    monkeypatch.setenv("FONTCONFIG_FILE", str(fonts))
+    (tmp_path / "apt-get").symlink_to("/bin/true")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert prepare._missing_packages() == [prepare.FONT]
 
 
 def test_a_second_time_does_nothing_and_says_nothing(lab: object) -> None:
