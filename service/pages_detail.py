@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
@@ -53,6 +54,7 @@ async def detail(request: Request) -> Response:
 async def operate(request: Request) -> Response:
     """POST /tasks/{taskInstanceId}/{operation}, …/subtasks/{subtaskInstanceId}/{operation}; then the page again."""
     task_id, word = requests.path_id(request, "taskInstanceId"), request.path_params["operation"]
+    view = requests.query(request, DetailQuery).view
     subtask = "subtaskInstanceId" in request.path_params
     if word not in (SUBTASK_OPERATIONS if subtask else TASK_OPERATIONS):
         raise NoSuchPath(path=request.scope["path"])
@@ -65,8 +67,8 @@ async def operate(request: Request) -> Response:
     except (UnknownTask, UnknownSubtask):
         raise
     except TakeoverError as error:
-        return await _detail(request, DetailQuery(), refused=error)
-    return RedirectResponse(f"/tasks/{task_id}?done={word}", 303)
+        return await _detail(request, DetailQuery(view=view), refused=error)
+    return RedirectResponse(_address(task_id, view, done=word), 303)
 
 
 async def lines(request: Request) -> Response:
@@ -118,9 +120,15 @@ async def _detail(request: Request, query: DetailQuery, *, refused: TakeoverErro
         began=min((s.start_time for s in subtasks if s.start_time), default=None),
         ended=max((s.finish_time for s in subtasks if s.finish_time), default=None),
         refused=str(refused) if refused else "",
-        address=f"/tasks/{task.id}" if refused else "",
+        address=_address(task.id, query.view) if refused else "",
         done=query.done,
     )
+
+
+def _address(task_id: int, view: str, **given: str) -> str:
+    """The page's own address, in the view that the reader has chosen."""
+    shown = {**({} if view == "log" else {"view": view}), **given}
+    return f"/tasks/{task_id}" + (f"?{urlencode(shown)}" if shown else "")
 
 
 def _selected(task: TaskInstance, subtasks: Sequence[Subtask], wanted: int | None) -> Subtask:

@@ -49,7 +49,7 @@ async def take_over(request: Request) -> Response:
         return await _form(request, cluster, fields, error)
     ids = [task.id for task, _ in submitted]
     if len(ids) == 1 and permitted(request.user.roles, READ_TASK):
-        return RedirectResponse(f"/tasks/{ids[0]}", 303)
+        return RedirectResponse(f"/tasks/{ids[0]}?done=takeover", 303)
     return RedirectResponse(f"/clusters/{cluster.id}/takeover?submitted={','.join(map(str, ids))}", 303)
 
 

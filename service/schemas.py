@@ -183,7 +183,7 @@ class DetailQuery(Parameters):
     view: Literal["log", "flow"] = "log"
     subtask: SpelledLong | None = None
     attempt: SpelledLong | None = None
-    done: Literal["retry", "rollback", "skip", "cancel"] | None = None
+    done: Literal["takeover", "retry", "rollback", "skip", "cancel"] | None = None
 
 
 class LinesQuery(Parameters):

@@ -85,10 +85,11 @@ export function startDrawer() {
   });
   toggle.addEventListener("click", () => collapse(!drawer.classList.contains("collapsed")));
   document.addEventListener("click", (event) => {
-    const box = event.target.closest(".box");
-    if (!box || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    const asked = event.target.closest(".box, #menus a");
+    if (!asked || event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
-    show(box.dataset.subtask);
+    asked.closest("[popover]")?.hidePopover();
+    show(asked.dataset.subtask);
   });
   document.addEventListener("refreshed", draw);
   if (localStorage.getItem("drawer")) resize(Number(localStorage.getItem("drawer")));

@@ -1,13 +1,25 @@
-// The flow: zoom and drag.
+// The flow: zoom, drag, and the menus of its boxes.
+import { refresh } from "./live.js";
 
 const SMALLEST = 0.2;
 const LARGEST = 2;
 const STEP = 1.2;
+const NOTCH = 1.1; // of a wheel
+const SCROLLING = 300; // milliseconds that a wheel which scrolls the page goes on doing so
+const BELOW = 240; // pixels that a menu has below its button, or else it opens upwards
 
+/** Starts the drawing of a task instance. */
 export function startFlow() {
   const flow = document.getElementById("flow");
-  const canvas = flow.querySelector(".canvas");
+  startZoom(flow, flow.querySelector(".canvas"));
+  startDrag(flow.querySelector(".canvas"));
+  startMenus(flow);
+}
+
+function startZoom(flow, canvas) {
+  const shown = () => [...flow.querySelectorAll(".drawing")].find((drawing) => drawing.clientWidth);
   let zoom = 1;
+  let scrolled = -SCROLLING;
 
   function apply() {
     for (const drawing of flow.querySelectorAll(".drawing")) {
@@ -22,29 +34,55 @@ export function startFlow() {
     apply();
   }
 
+  /** Zooms, and keeps what is below the pointer there. */
+  function toward(pointer, wanted) {
+    const drawing = shown();
+    const before = drawing.getBoundingClientRect();
+    to(wanted);
+    const now = drawing.getBoundingClientRect();
+    canvas.scrollLeft += now.left + ((pointer.clientX - before.left) * now.width) / before.width - pointer.clientX;
+    canvas.scrollTop += now.top + ((pointer.clientY - before.top) * now.height) / before.height - pointer.clientY;
+  }
+
   function fit() {
-    const shown = [...flow.querySelectorAll(".drawing")].find((drawing) => drawing.clientWidth);
+    const drawing = shown();
     const room = canvas.clientWidth - 34;
-    to(shown && shown.dataset.width > room ? Math.max(0.75, room / shown.dataset.width) : 1);
+    to(drawing && drawing.dataset.width > room ? Math.max(0.75, room / drawing.dataset.width) : 1);
+    const box = drawing?.querySelector(".selected")?.getBoundingClientRect();
+    if (box) canvas.scrollLeft += box.left + box.width / 2 - canvas.getBoundingClientRect().left - canvas.clientWidth / 2;
+  }
+
+  /** Whether the wheel is the page's: it is scrolled already, the drawing is as long as it, or zooming is at its end. */
+  function scrollsPage(event) {
+    if (event.ctrlKey || event.metaKey) return false;
+    const end = event.deltaY < 0 ? zoom >= LARGEST : zoom <= SMALLEST;
+    const whole = getComputedStyle(canvas).maxHeight === "none";
+    return event.shiftKey || !event.deltaY || whole || end || event.timeStamp - scrolled < SCROLLING;
   }
 
   flow.addEventListener("click", (event) => {
     const asked = event.target.closest("[data-zoom]")?.dataset.zoom;
     if (asked) to(asked === "one" ? 1 : asked === "in" ? zoom * STEP : zoom / STEP);
+    if (event.target.closest("[data-reload]")) refresh();
   });
   canvas.addEventListener(
     "wheel",
     (event) => {
-      if (!event.ctrlKey && !event.metaKey) return; // a plain wheel scrolls
+      if (scrollsPage(event)) return;
       event.preventDefault();
-      to(zoom * (event.deltaY < 0 ? 1.1 : 1 / 1.1));
+      toward(event, event.deltaY < 0 ? zoom * NOTCH : zoom / NOTCH);
     },
     { passive: false },
   );
+  document.addEventListener("scroll", (event) => (scrolled = event.timeStamp));
+  document.addEventListener("refreshed", apply);
+  fit();
+}
 
+function startDrag(canvas) {
   let from = null;
   canvas.addEventListener("pointerdown", (event) => {
-    if (event.button === 0 && event.pointerType === "mouse" && !event.target.closest("a")) {
+    if (event.button === 0 && event.pointerType === "mouse" && !event.target.closest("a, button")) {
       from = { x: event.clientX + canvas.scrollLeft, y: event.clientY + canvas.scrollTop };
       canvas.classList.add("dragged");
       canvas.setPointerCapture(event.pointerId);
@@ -58,7 +96,38 @@ export function startFlow() {
       from = null;
       canvas.classList.remove("dragged");
     });
+}
 
-  document.addEventListener("refreshed", apply);
-  fit();
+/** The browser opens and closes them; here they get their place, and who closes one is back at its button. */
+function startMenus(flow) {
+  let opener = "";
+
+  function place(button) {
+    const { top, bottom, right } = button.getBoundingClientRect();
+    const menu = document.getElementById(button.getAttribute("popovertarget"));
+    const below = innerHeight - bottom > BELOW;
+    const styles = below ? { top: `${bottom + 4}px`, bottom: "auto" } : { top: "auto", bottom: `${innerHeight - top + 4}px` };
+    Object.assign(menu.style, styles, { right: `${document.documentElement.clientWidth - right}px` });
+  }
+
+  function back() {
+    const focused = document.activeElement;
+    if (focused !== document.body && focused?.checkVisibility()) return;
+    document.getElementById(opener)?.focus({ preventScroll: true });
+  }
+
+  function close() {
+    document.querySelector("#menus :popover-open")?.hidePopover();
+  }
+
+  flow.addEventListener("click", (event) => {
+    const button = event.target.closest("[popovertarget]");
+    if (!button) return;
+    opener = button.id;
+    place(button);
+  });
+  document.addEventListener("toggle", (event) => event.target.popover && event.newState === "closed" && back(), true);
+  document.getElementById("confirm").addEventListener("close", back);
+  document.addEventListener("scroll", close);
+  flow.querySelector(".canvas").addEventListener("scroll", close);
 }

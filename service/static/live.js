@@ -93,10 +93,7 @@ export async function refresh() {
   // Answers overtake each other: one that is older than what is shown, or of where the reader has left, says nothing.
   if (!fresh || turn < shown || address !== location.href) return;
   shown = turn;
-  for (const part of document.querySelectorAll("[data-live]")) {
-    const now = fresh.getElementById(part.id);
-    if (now) exchange(part, now);
-  }
+  renew(document.querySelectorAll("[data-live]"), fresh);
   document.dispatchEvent(new CustomEvent("refreshed", { detail: fresh }));
 }
 
@@ -110,15 +107,29 @@ export function goTo(values) {
   return refresh();
 }
 
+/** Replaces `parts` of this page by those of `fresh` with the same ids. */
+function renew(parts, fresh) {
+  for (const part of parts) {
+    const now = fresh.getElementById(part.id);
+    if (now) exchange(part, now);
+  }
+}
+
 function exchange(old, now) {
   const made = document.importNode(now, true);
   localize(made);
   if (same(old, made)) return;
   const focused = old.contains(document.activeElement) ? document.activeElement.id : "";
   const open = [...old.querySelectorAll("details[open][id]")].map((details) => details.id);
+  const menus = [...old.querySelectorAll(":popover-open")];
   const top = old.scrollTop;
   old.replaceWith(made);
   for (const id of open) made.querySelector(`#${id}`)?.setAttribute("open", "");
+  for (const { id, style } of menus) {
+    const menu = made.querySelector(`#${id}`);
+    if (menu) menu.style.cssText = style.cssText;
+    menu?.showPopover();
+  }
   made.scrollTop = top;
   if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
 }
@@ -132,6 +143,7 @@ function same(old, made) {
       lasted.removeAttribute("data-now");
     }
     for (const details of copy.querySelectorAll("details[open]")) details.removeAttribute("open");
+    for (const menu of copy.querySelectorAll("[popover]")) menu.removeAttribute("style");
     return copy.innerHTML;
   };
   return plain(old) === plain(made);
@@ -158,9 +170,5 @@ export function watch() {
 
 async function fill(bubble) {
   const fresh = await get(bubble.dataset.source);
-  if (!fresh) return;
-  const [counts, panel] = [fresh.querySelector("[data-counts]"), fresh.querySelector("[data-panel]")];
-  localize(panel);
-  bubble.querySelector("[data-bubble-counts]").replaceChildren(document.importNode(counts, true));
-  bubble.querySelector("[data-bubble-panel]").replaceChildren(document.importNode(panel, true));
+  if (fresh) renew(bubble.querySelectorAll("#bubble-counts, #bubble-panel"), fresh);
 }

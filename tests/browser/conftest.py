@@ -1,11 +1,16 @@
 """One browser for all these tests; one service on the lab's inventory for a module; visitors who are logged in."""
 
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, StorageState, sync_playwright
 
+from service import embedded
+from tests.browser.staging import Stage
 from tests.browser.visitor import ARGUMENTS, CHROMIUM, Visitor, visiting
+from tests.integration.conftest import INVENTORY
 from tests.lab import Lab
 from tests.lab.service import Service, running
 
@@ -27,6 +32,16 @@ def service(lab: Lab) -> Iterator[Service]:
     """One service for the tests of a module."""
     with running(lab.directory, lab.inventory) as started:
         yield started
+
+
+@pytest.fixture(scope="module")
+def stage() -> Iterator[Stage]:
+    """A database of its own, which outlives its service, and three hosts that need not exist."""
+    with tempfile.TemporaryDirectory(prefix="stage-") as name, embedded.running(Path(name) / "pg") as url:
+        inventory = Path(name) / "inventory"
+        inventory.mkdir()
+        (inventory / "hosts.yml").write_text(INVENTORY, encoding="utf-8")
+        yield Stage(database_url=url, directory=Path(name), inventory=inventory)
 
 
 @pytest.fixture(scope="module")

@@ -3,37 +3,23 @@
 import asyncio
 import re
 import statistics
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, StorageState, expect
 
-from service import embedded
 from service.events import Logged
 from service.recorder import Recorder
 from service.resources import Resources
+from tests.browser.lag import is_soon
 from tests.browser.staging import Stage
 from tests.browser.visitor import NO_ANSWER, Visitor, visiting
 from tests.integration import staged
-from tests.integration.conftest import INVENTORY
 from tests.lab.service import Service, running
 
-LAG = 250  # milliseconds from a row to the screen, in the median
 FRAME = 34  # milliseconds: two frames at sixty a second, in the median while a long log is scrolled …
 SLOWER = 2  # … or so many times as long as with a short log, where the machine is busy
 MARKUP = "<img src=/nowhere onerror=alert(1)><script>alert(2)</script>&amp;"
-
-# Notes when each line of the log has come to the screen, by the clock that the database has as well.
-NOTE = """
-window.shown = [];
-const note = (line) => line.matches?.(".line") && window.shown.push([line.textContent, Date.now()]);
-new MutationObserver((records) => {
-  for (const record of records)
-    for (const node of record.addedNodes) node.matches?.(".chunk") ? [...node.children].forEach(note) : note(node);
-}).observe(document.getElementById("log"), { childList: true, subtree: true });
-"""
 
 # Turns the wheel over a log, a notch each frame, and tells how long each frame took.
 SCROLL = """
@@ -51,29 +37,6 @@ async () => {
   return times;
 }
 """
-
-# Holds the first answer for this page back until it is released.
-HOLD = """
-() => {
-  const plain = window.fetch;
-  const address = location.href;
-  window.fetch = async (...asked) => {
-    const answer = await plain(...asked);
-    if (asked[0] === address && !window.release) await new Promise((release) => (window.release = release));
-    return answer;
-  };
-}
-"""
-
-
-@pytest.fixture(scope="module")
-def stage() -> Iterator[Stage]:
-    """A database of its own, which outlives its service, and three hosts that need not exist."""
-    with tempfile.TemporaryDirectory(prefix="stage-") as name, embedded.running(Path(name) / "pg") as url:
-        inventory = Path(name) / "inventory"
-        inventory.mkdir()
-        (inventory / "hosts.yml").write_text(INVENTORY, encoding="utf-8")
-        yield Stage(database_url=url, directory=Path(name), inventory=inventory)
 
 
 @pytest.fixture(scope="module")
@@ -148,16 +111,14 @@ def is_at_end(page: Page) -> bool:
 def test_every_line_is_shown_once_in_order_and_soon(visitor: Visitor, stage: Stage, task_id: int) -> None:
     page = visitor.open(f"/tasks/{task_id}")
     expect(page.locator("#log .line").first).to_be_visible()
-    page.evaluate(NOTE)
+    visitor.note_lines()
     said = [f"soon {number}" for number in range(150)]
 
     rows = say(stage, task_id, said, pause=0.02)
     visitor.until(lambda: len(lines_with(page, "soon ")) >= len(said))
 
     assert lines_with(page, "soon ") == said
-    shown: list[tuple[str, float]] = page.evaluate("window.shown")
-    lag = statistics.median(at - rows[text] for text, at in shown if text in rows)
-    assert 0 <= lag <= LAG
+    assert is_soon([(rows[text], at) for text, at in visitor.noted_lines() if text in rows])
 
 
 def test_a_restart_of_the_service_loses_and_repeats_nothing(
@@ -224,45 +185,29 @@ def test_a_hundred_thousand_lines_scroll_and_only_who_is_at_their_end_follows(
     visitor.until(lambda: is_at_end(page))
 
 
-def test_logs_are_opened_from_the_flow_each_in_a_tab(visitor: Visitor, stage: Stage, task_id: int) -> None:
-    first, second = stage.do(lambda resources: staged.subtask_ids(resources, task_id))[:2]
-    page = visitor.open(f"/tasks/{task_id}?view=flow")
-    page.evaluate("window.kept = true")
-    expect(page.locator(".tab")).to_have_text([re.compile(f"\\({first}\\)")])
+def test_what_is_under_way_is_told_on_every_page(visitor: Visitor, stage: Stage, task_id: int) -> None:
+    page = visitor.open("/clusters")
+    bubble = page.locator(".bubble summary")
+    expect(bubble).to_have_text(re.compile("1 Running.*0 Failed", re.S))
+    bubble.press("Enter")
+    row = page.locator("#bubble-panel tr", has_text="Install obproxy")
+    for shown in (str(task_id), "0/12", "Running", "odp-1"):
+        expect(row).to_contain_text(shown)
+    visitor.assert_accessible()
+    page.locator(f"#under-way-{task_id}").focus()
 
-    page.locator(f".columns-4 .box[data-subtask='{second}']").click()
-    expect(page.locator("#log-card h2")).to_have_text("Prepare create obproxy")
-    expect(page.locator(".tab")).to_have_count(2)
-    page.locator(".tab.current button").last.click()
-    expect(page.locator("#log-card h2")).to_have_text("Prepare obproxy install")
-    page.go_back()
-    expect(page.locator("#log-card h2")).to_have_text("Prepare create obproxy")
-    height = page.locator("#log-card").bounding_box()
-    page.locator(".grip").press("ArrowUp")
-    higher = page.locator("#log-card").bounding_box()
-    page.locator("#collapse").click()
-    expect(page.locator("#log-card")).to_be_hidden()
+    async def fail(resources: Resources) -> None:
+        second = await staged.take_over(resources, 2)
+        await staged.advance(resources, second, [], resources.template.subtasks[0].role, "It does not answer.")
 
-    assert height and higher and higher["height"] > height["height"]
-    page.locator("[data-zoom=in]").click()
-    expect(page.locator("#flow output")).to_have_text("120 %")
-    assert page.evaluate("window.kept"), "it was never loaded again"
+    stage.do(fail)
 
-
-def test_an_answer_that_was_overtaken_is_not_shown(visitor: Visitor, stage: Stage, task_id: int) -> None:
-    (second,) = stage.do(lambda resources: staged.subtask_ids(resources, task_id))[1:2]
-    page = visitor.open(f"/tasks/{task_id}?view=flow")
-    page.evaluate(HOLD)
-    page.evaluate("window.dispatchEvent(new PopStateEvent('popstate'))")
-    visitor.until(lambda: page.evaluate("Boolean(window.release)"))
-
-    page.locator(f".columns-4 .box[data-subtask='{second}']").click()
-    expect(page.locator("#log-card h2")).to_have_text("Prepare create obproxy")
-    page.evaluate("window.release()")
-    page.wait_for_timeout(300)
-
-    expect(page.locator("#log-card h2")).to_have_text("Prepare create obproxy")
-    expect(page.locator(".tab.current")).to_have_text([re.compile(f"\\({second}\\)")])
+    expect(bubble).to_have_text(re.compile("1 Running.*1 Failed", re.S))
+    expect(page.locator("#bubble-panel tbody tr")).to_have_count(2)
+    expect(page.locator(f"#under-way-{task_id}")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.locator("#bubble-panel")).to_be_hidden()
+    expect(bubble).to_be_focused()
 
 
 def test_a_reader_of_chinese_gets_chinese(chromium: Browser, service: Service, task_id: int) -> None:
@@ -292,7 +237,7 @@ def test_the_keyboard_does_everything(visitor: Visitor, task_id: int) -> None:
     page.keyboard.press("Enter")
     assert page.evaluate(f"{focused}.id") == "main"
 
-    page.locator(".menu summary").nth(1).focus()
+    page.locator(".top .menu summary").first.focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("link", name="Dark")).to_be_visible()
     page.keyboard.press("Escape")

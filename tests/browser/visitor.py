@@ -13,9 +13,19 @@ ARGUMENTS = [
     *("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"),
     *("--disable-component-update", "--no-first-run"),
 ]
-PATIENCE = 10_000  # milliseconds for what a page does by itself
+PATIENCE = 30_000  # milliseconds for what a page does by itself, on a machine that is busy with other tests
 SERIOUS = ("serious", "critical")
 NO_ANSWER = "Failed to load resource: net::ERR_"  # what Chromium says when a service is away
+
+# Notes when each line of the log has come to the screen, by the clock of this machine, its database and its lab hosts.
+NOTE = """
+window.shown = [];
+new MutationObserver((records) => {
+  for (const record of records)
+    for (const node of record.addedNodes)
+      if (node.matches?.(".line")) window.shown.push([node.textContent, Date.now()]);
+}).observe(document.getElementById("log"), { childList: true, subtree: true });
+"""
 
 expect.set_options(timeout=PATIENCE)
 
@@ -52,6 +62,15 @@ class Visitor:
             assert time.monotonic() < deadline, "it did not happen"
             self.page.wait_for_timeout(50)
         return found
+
+    def note_lines(self) -> None:
+        """Note from now on when lines of the log come to the screen."""
+        self.page.evaluate(NOTE)
+
+    def noted_lines(self) -> list[tuple[str, float]]:
+        """The lines that have come since, each with milliseconds since 1970."""
+        noted: list[tuple[str, float]] = self.page.evaluate("window.shown")
+        return noted
 
     def assert_accessible(self) -> None:
         """axe finds nothing serious on the page as it is now."""

@@ -70,7 +70,7 @@ async def test_one_host_leads_to_its_task_instance(browser: httpx.AsyncClient, a
         (server,) = await fetch(connection, "server", server_id=task["obproxy_server_id"])
         (secret,) = await fetch(connection, "secrets", task_id=1)
 
-    assert (answer.status_code, answer.headers["location"]) == (303, "/tasks/1")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/tasks/1?done=takeover")
     assert (task["creator"], server["sql_port"], server["host_id"]) == ("anne", 2884, 1)
     assert resources.secrets.decrypt(secret["ciphertext"]).get_secret_value() == "Old#1"
 
