@@ -1,0 +1,82 @@
+"""From a host to the reader's screen: a takeover with one subtask more, which says the host's time again and again."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from service.settings import PROJECT
+from tests.browser.lag import is_soon
+from tests.browser.visitor import Visitor
+from tests.lab import HostSpec, Lab
+from tests.lab.service import PROGRAM, Service, running
+
+LINES = 50
+END = 120_000  # milliseconds that the takeover may take
+
+SUBTASK = """\
+name: Say the time
+class_name: Say
+series_id: 99
+timeout: 0
+prohibit_rollback: false
+"""
+ROLE = f"""\
+- name: Say the time
+  ansible.builtin.raw: date +%s%3N
+  loop: "{{{{ range({LINES}) | list }}}}"
+  loop_control:
+    label: "{{{{ said.stdout | default('') | trim }}}}"
+  register: said
+  changed_when: false
+"""
+IMPORT = """\
+    - name: Say the time
+      ansible.builtin.import_role:
+        name: say_time
+        rolespec_validate: false
+      tags: say_time
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """This project with a thirteenth subtask, added as CONTRIBUTING.md says."""
+    directory = tmp_path_factory.mktemp("project")
+    for tree in ("service", "playbooks", "roles"):
+        shutil.copytree(PROJECT / tree, directory / tree, ignore=shutil.ignore_patterns("__pycache__", "molecule"))
+    shutil.copy(PROJECT / "ansible.cfg", directory)
+    for name, text in (("meta/subtask.yml", SUBTASK), ("tasks/main.yml", ROLE)):
+        file = directory / "roles" / "say_time" / name
+        file.parent.mkdir(parents=True)
+        file.write_text(text, encoding="utf-8")
+    with (directory / "playbooks" / "takeover.yml").open("a", encoding="utf-8") as playbook:
+        playbook.write(IMPORT)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def service(lab: Lab, project: Path) -> Iterator[Service]:
+    """A service of that project."""
+    directory = lab.directory / "lag"
+    directory.mkdir()
+    with running(directory, lab.inventory, program=("env", f"--chdir={project}", *PROGRAM)) as started:
+        yield started
+
+
+def test_what_a_host_says_is_on_the_screen_at_once(visitor: Visitor, lab: Lab, service: Service) -> None:
+    [host] = lab.start_many([HostSpec("lag-1", 7200, "running")])
+    with service.client() as client:
+        [document] = client.take_over(1, [{"hostId": host.host_id, "sqlPort": host.sql_port}])
+    page = visitor.open(f"/tasks/{document['id']}?subtask={document['subtasks'][-1]['id']}")
+    expect(page.locator("#log-card h2")).to_have_text("Say the time")
+    visitor.note_lines()
+    expect(page.locator("#head .heading .badge")).to_have_text("Completed", timeout=END)
+    host.remove()
+
+    lines = [(int(said[1]), at) for text, at in visitor.noted_lines() if (said := re.search(r"item=(\d{13})", text))]
+    assert len(lines) == LINES
+    assert is_soon(lines)
