@@ -44,7 +44,7 @@ lock: environment  ## Pin the newest versions that fit pyproject.toml
 	@.cache/uv-venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.12 --generate-hashes \
 	    --no-header --group dev --extra otel pyproject.toml -o requirements.lock
 
-pictures: lab  ## Take a picture of every page, in both themes and three widths, into pictures/
+pictures: lab  ## Take a picture of every page, in both themes and languages and three widths, into pictures/
 	@$(PYTHON) -m tests.browser.pictures pictures
 
 messages: environment  ## Bring the catalogs of the pages' languages up to date with what is said

@@ -130,6 +130,6 @@ def _versioned(name: str) -> str:
     return f"{path}?v={STATIC_FILES[path].version}"
 
 
-def docs(description: JSON) -> str:
+def docs(description: JSON, theme: str) -> str:
     """The page that shows an OpenAPI description."""
-    return environment(languages.ENGLISH).get_template("docs.html").render(description)
+    return environment(languages.ENGLISH).get_template("docs.html").render(description, theme=theme)

@@ -21,7 +21,7 @@ async def openapi(request: Request) -> Response:
 
 async def docs(request: Request) -> Response:
     """GET /docs"""
-    return HTMLResponse(_docs())
+    return HTMLResponse(_docs(pages.theme_of(request)), headers={"Vary": "Cookie"})
 
 
 @cache
@@ -30,8 +30,8 @@ def _description() -> JSON:
 
 
 @cache
-def _docs() -> str:
-    return pages.docs(_description())
+def _docs(theme: str) -> str:
+    return pages.docs(_description(), theme)
 
 
 OPERATIONS = (

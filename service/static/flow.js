@@ -116,8 +116,14 @@ function startMenus(flow) {
     document.getElementById(opener)?.focus({ preventScroll: true });
   }
 
-  function close() {
-    document.querySelector("#menus :popover-open")?.hidePopover();
+  /** An open menu goes with its button, as far as that is to be seen. */
+  function follow() {
+    const open = document.querySelector("#menus :popover-open");
+    const button = open && document.getElementById(opener);
+    if (!button) return;
+    const { top, bottom } = button.getBoundingClientRect();
+    if (bottom > 0 && top < innerHeight) place(button);
+    else open.hidePopover();
   }
 
   flow.addEventListener("click", (event) => {
@@ -128,6 +134,6 @@ function startMenus(flow) {
   });
   document.addEventListener("toggle", (event) => event.target.popover && event.newState === "closed" && back(), true);
   document.getElementById("confirm").addEventListener("close", back);
-  document.addEventListener("scroll", close);
-  flow.querySelector(".canvas").addEventListener("scroll", close);
+  document.addEventListener("scroll", follow);
+  flow.querySelector(".canvas").addEventListener("scroll", follow);
 }

@@ -1,8 +1,9 @@
-"""Every page as a picture, in both themes and three widths: `make pictures`, then look at them.
+"""Every page as a picture, in both themes and languages and three widths: `make pictures`, then look at them.
 
 What they show is made by the service's own verbs, no host is needed. A page that is new belongs into PAGES.
 """
 
+import itertools
 import sys
 import tempfile
 from pathlib import Path
@@ -18,6 +19,7 @@ from tests.lab.service import Service, running
 
 WIDTHS = (360, 1280, 1920)
 THEMES = ("light", "dark")
+LANGUAGES = ("en-US", "zh-CN")
 INVENTORY = """
 all:
   hosts: {{}}
@@ -46,6 +48,15 @@ PAGES = {
     "api": "/docs",
 }
 """Each page by the name of its pictures; the numbers are those of `staged.fill`."""
+# A browser leaves out lines of a log that are not to be seen, and a picture of the whole page has them in it.
+DRAWN = "document.querySelectorAll('.chunk').forEach((chunk) => (chunk.style.contentVisibility = 'visible'))"
+ABOVE = {
+    "bubble": ("/tasks/{done}", ".bubble summary"),
+    "flow-menu": ("/tasks/{failed}?view=flow", ".box.status-FAILED:visible + foreignObject button"),
+    "question": ("/tasks/{failed}", "#task-rollback"),
+    "appearance": ("/clusters", ".top .menu summary >> nth=0"),
+}
+"""What lies above a page, by the name of its pictures: the page, and what is pressed there."""
 
 
 def main(directory: Path) -> None:
@@ -64,10 +75,8 @@ def main(directory: Path) -> None:
         ):
             ids = stage.do(staged.fill)
             chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-            for theme in THEMES:
-                for width in WIDTHS:
-                    take(chromium, service, directory, ids, theme, width)
-            take(chromium, service, directory, ids, THEMES[0], WIDTHS[1], language="zh-CN")
+            for theme, width, language in itertools.product(THEMES, WIDTHS, LANGUAGES):
+                take(chromium, service, directory, ids, theme, width, language)
             chromium.close()
 
 
@@ -78,8 +87,7 @@ def take(
     ids: dict[str, int],
     theme: str,
     width: int,
-    *,
-    language: str = "en-US",
+    language: str,
 ) -> None:
     """All pages in one theme, width and language."""
     size = {"width": width, "height": 900}
@@ -91,7 +99,13 @@ def take(
         for name, path in PAGES.items():
             page = visitor.open(path.format(**ids))
             page.wait_for_timeout(300)
+            page.evaluate(DRAWN)
             page.screenshot(path=directory / f"{name}-{theme}-{width}-{language}.png", full_page=width == WIDTHS[0])
+        for name, (path, pressed) in ABOVE.items():
+            page = visitor.open(path.format(**ids))
+            page.locator(pressed).click()
+            page.wait_for_timeout(300)
+            page.screenshot(path=directory / f"{name}-{theme}-{width}-{language}.png")
 
 
 if __name__ == "__main__":

@@ -40,27 +40,30 @@ def description() -> JSON:
 @pytest.fixture(scope="module")
 def seen(description: JSON) -> Seen:
     parser = Seen()
-    parser.feed(pages.docs(description))
+    parser.feed(pages.docs(description, "auto"))
     return parser
 
 
 def test_nothing_comes_from_elsewhere_and_nothing_runs(seen: Seen) -> None:
-    assert {link for link in seen.links if not link.startswith("#")} == {"/static/docs.css", "/openapi.json"}
+    files = {path for path in pages.STATIC_FILES if path.endswith(("/base.css", "/docs.css", "/logo.svg"))}
+    paths = {link.partition("?")[0] for link in seen.links if not link.startswith("#")}
+    assert paths == {"/", "/openapi.json", *files}
     assert not seen.tags & {"script", "style", "iframe", "object", "img", "form"}
     assert not seen.inline
-    style = pages.STATIC_FILES["/static/docs.css"].content.decode()
-    assert "url(" not in style and "@import" not in style
+    for path in files - {"/static/logo.svg"}:
+        style = pages.STATIC_FILES[path].content.decode()
+        assert "url(" not in style and "@import" not in style
 
 
 def test_every_operation_and_shape_is_there_and_every_link_leads_there(seen: Seen, description: JSON) -> None:
     operations = {operation.endpoint.__name__ for operation in OPERATIONS}
 
-    assert seen.ids == operations | set(description["components"]["schemas"])
+    assert seen.ids == operations | set(description["components"]["schemas"]) | {"main"}
     assert {link[1:] for link in seen.links if link.startswith("#")} <= seen.ids
 
 
 def test_markup_in_the_description_is_text(description: JSON) -> None:
-    shown = pages.docs({**description, "info": {"title": "<script>alert(1)</script>", "version": "1"}})
+    shown = pages.docs({**description, "info": {"title": "<script>alert(1)</script>", "version": "1"}}, "auto")
 
     assert "<script" not in shown
     assert re.search(r"<title>&lt;script&gt;", shown)
