@@ -158,6 +158,7 @@ class WrappedTaskInstance(Answer):
     creator: Creator
     executor: str
     finishTime: datetime | None = None
+    hostName: str
     id: int
     name: str
     operation: Operation
@@ -186,6 +187,7 @@ class BasicTaskInstance(Answer):
 
     creator: Creator
     finishTime: datetime | None = None
+    hostName: str
     id: int
     name: str
     startTime: datetime

@@ -45,14 +45,15 @@ def task_instance(task: TaskInstance, subtasks: Collection[Subtask]) -> JSON:
 def wrapped(task: TaskInstance, subtasks: Collection[Subtask], waits_for: Sequence[int] = ()) -> JSON:
     """A WrappedTaskInstance, the detail: `creator` is an object, no `context`; subtasks carry their times.
 
-    Beyond OCP, `operations` of it and of each subtask are what may be asked of it now, and `waitsFor` are the task
-    instances that must end before this one gets a worker.
+    Beyond OCP, `hostName` says of which host, `operations` of it and of each subtask are what may be asked of it now,
+    and `waitsFor` are the task instances that must end before this one gets a worker.
     """
     return present(
         createTime=timestamp(task.create_time.replace(microsecond=0)),
         creator={"id": task.creator_id, "name": task.creator},
         executor=task.executor,
         finishTime=timestamp_or_none(task.finish_time),
+        hostName=task.host_name,
         id=task.id,
         name=task.name,
         operation=task.operation,
@@ -68,10 +69,11 @@ def wrapped(task: TaskInstance, subtasks: Collection[Subtask], waits_for: Sequen
 
 
 def basic(task: TaskInstance, subtasks: Collection[BasicSubtask]) -> JSON:
-    """A BasicTaskInstance, the list's element."""
+    """A BasicTaskInstance, the list's element; beyond OCP, `hostName` says of which host."""
     return present(
         creator={"id": task.creator_id, "name": task.creator},
         finishTime=timestamp_or_none(task.finish_time),
+        hostName=task.host_name,
         id=task.id,
         name=task.name,
         startTime=timestamp(task.start_time),

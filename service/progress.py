@@ -20,14 +20,16 @@ MARKS = {
 
 
 def table(documents: Sequence[Document]) -> Table:
-    """What all of `documents` say, each with its elapsed times."""
-    drawn = Table("Subtask", *(f"task {document['id']}" for document in documents), title="Taking over OBProxy")
+    """What all of `documents` say, each with its elapsed times; of a single one also the ids that commands want."""
+    alone = ("id",) if len(documents) == 1 else ()
+    heads = (f"{document['hostName']}\ntask {document['id']}" for document in documents)
+    drawn = Table(*alone, "Subtask", *heads, title="Taking over OBProxy")
     if not documents:
         return drawn
     for row in zip(*(in_order(document["subtasks"]) for document in documents), strict=True):
-        drawn.add_row(row[0]["name"], *(_cell(subtask) for subtask in row))
+        drawn.add_row(*(str(row[0]["id"]) for _ in alone), row[0]["name"], *(_cell(subtask) for subtask in row))
     drawn.add_section()
-    drawn.add_row("", *(_cell(document) for document in documents))
+    drawn.add_row(*("" for _ in alone), "", *(_cell(document) for document in documents))
     return drawn
 
 
@@ -40,12 +42,13 @@ def lines(documents: Iterable[Document]) -> Iterable[str]:
 
 def overview(documents: Sequence[Document]) -> Table:
     """A row a task instance."""
-    drawn = Table("id", "name", "status", "progress", "start", "by")
+    drawn = Table("id", "name", "host", "status", "progress", "start", "by")
     for document in documents:
         statuses = [subtask["status"] for subtask in document["subtasks"]]
         done = f"{statuses.count('SUCCESSFUL')}/{len(statuses)}"
         start = f"{_moment(document['startTime']).astimezone():%Y-%m-%d %H:%M:%S}"
-        drawn.add_row(str(document["id"]), document["name"], _cell(document), done, start, document["creator"]["name"])
+        named = (str(document["id"]), document["name"], document["hostName"])
+        drawn.add_row(*named, _cell(document), done, start, document["creator"]["name"])
     return drawn
 
 

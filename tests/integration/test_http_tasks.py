@@ -75,8 +75,8 @@ async def test_a_task_instance_in_detail(client: httpx.AsyncClient) -> None:
     task = body["data"]
     assert_sorted(body)
     assert list(task) == [
-        *("createTime", "creator", "executor", "id", "name", "operation", "operations", "prohibitRollback"),
-        *("startTime", "status", "subtasks", "taskDefinitionId", "type"),
+        *("createTime", "creator", "executor", "hostName", "id", "name", "operation", "operations"),
+        *("prohibitRollback", "startTime", "status", "subtasks", "taskDefinitionId", "type"),
     ]
     assert task["creator"] == {"id": 100, "name": "admin"}
     assert TIME.fullmatch(task["createTime"])
@@ -139,7 +139,7 @@ async def test_an_element_of_the_list(client: httpx.AsyncClient) -> None:
     (element,) = (await client.get(TASKS)).json()["data"]["contents"]
 
     assert_sorted(element)
-    assert list(element) == ["creator", "id", "name", "startTime", "status", "subtasks"]
+    assert list(element) == ["creator", "hostName", "id", "name", "startTime", "status", "subtasks"]
     assert [list(subtask) for subtask in element["subtasks"]] == [
         ["description", "id", "name", "operation", "status"]
     ] * len(submitted["subtasks"])
