@@ -115,7 +115,7 @@ def test_what_cannot_go_on_is_rolled_back(visitor: Visitor, client: Client, host
 
     ends(page, "Completed")
     expect(page.locator("#head .heading .chip")).to_have_text("Rollback")
-    expect(page.locator("#subtasks li.status-PENDING")).to_have_count(12)
+    expect(page.locator(".columns-4 .box.status-PENDING")).to_have_count(12)
 
 
 def test_what_hangs_is_terminated(visitor: Visitor, client: Client, hosts: dict[str, LabHost]) -> None:

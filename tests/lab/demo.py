@@ -23,7 +23,8 @@ CLUSTER = 1
 
 def main() -> int:
     """The whole demonstration; the exit status says whether every takeover succeeded."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for ended in (signal.SIGTERM, signal.SIGHUP):  # killed, or its terminal was closed
+        signal.signal(ended, lambda number, _: sys.exit(128 + number))
     lab = Lab(DIRECTORY)
     lab.close()  # what a demo that was killed has left
     with contextlib.closing(lab):
