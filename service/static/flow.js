@@ -14,6 +14,7 @@ export function startFlow() {
   startZoom(flow, flow.querySelector(".canvas"));
   startDrag(flow.querySelector(".canvas"));
   startMenus(flow);
+  flow.querySelector("[data-reload]").addEventListener("click", refresh);
 }
 
 function startZoom(flow, canvas) {
@@ -52,28 +53,24 @@ function startZoom(flow, canvas) {
     if (box) canvas.scrollLeft += box.left + box.width / 2 - canvas.getBoundingClientRect().left - canvas.clientWidth / 2;
   }
 
-  /** Whether the wheel is the page's: it is scrolled already, the drawing is as long as it, or zooming is at its end. */
+  /** Whether the wheel is the page's: that is being scrolled, or is filled by the drawing, or zooming is at its end. */
   function scrollsPage(event) {
     if (event.ctrlKey || event.metaKey) return false;
     const end = event.deltaY < 0 ? zoom >= LARGEST : zoom <= SMALLEST;
-    const whole = getComputedStyle(canvas).maxHeight === "none";
-    return event.shiftKey || !event.deltaY || whole || end || event.timeStamp - scrolled < SCROLLING;
+    const filled = getComputedStyle(canvas).maxHeight === "none";
+    return event.shiftKey || !event.deltaY || filled || end || event.timeStamp - scrolled < SCROLLING;
   }
 
   flow.addEventListener("click", (event) => {
     const asked = event.target.closest("[data-zoom]")?.dataset.zoom;
     if (asked) to(asked === "one" ? 1 : asked === "in" ? zoom * STEP : zoom / STEP);
-    if (event.target.closest("[data-reload]")) refresh();
   });
-  canvas.addEventListener(
-    "wheel",
-    (event) => {
-      if (scrollsPage(event)) return;
-      event.preventDefault();
-      toward(event, event.deltaY < 0 ? zoom * NOTCH : zoom / NOTCH);
-    },
-    { passive: false },
-  );
+  const turned = (event) => {
+    if (scrollsPage(event)) return;
+    event.preventDefault();
+    toward(event, event.deltaY < 0 ? zoom * NOTCH : zoom / NOTCH);
+  };
+  canvas.addEventListener("wheel", turned, { passive: false });
   document.addEventListener("scroll", (event) => (scrolled = event.timeStamp));
   document.addEventListener("refreshed", apply);
   fit();
