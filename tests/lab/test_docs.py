@@ -62,7 +62,7 @@ def test_callers(service: Service) -> None:
     blocks = commands("callers.md")
     printed = play(service, blocks)
 
-    assert len(blocks) == 8
+    assert len(blocks) == 9
     assert '"status":"SUCCESSFUL"' in printed
     assert "Set state for subtask" in printed
     assert printed.count("SUCCESSFUL ") >= 12
