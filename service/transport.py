@@ -19,6 +19,7 @@ LEAST_TAKEN = 64 * 1024  # bytes
 KEEP_ALIVE = 5  # seconds a connection may idle between two requests
 HEAD_LIMIT = 64 * 1024  # bytes
 SLICE = 16 * 1024  # bytes looked at together
+AHEAD_LIMIT = 256 * 1024  # bytes of requests behind one that is not answered yet
 MOST_CONNECTIONS = 500  # beyond which one is answered 503
 
 Awaited = tuple[str, RequestResponseCycle | None]
@@ -41,6 +42,9 @@ class PatientProtocol(H11Protocol):
             if self.transport.is_closing():
                 return
             super().data_received(data[start : start + SLICE])
+        # uvicorn reads on whenever an application asks for more of its request, however much waits behind that.
+        if len(self.conn.trailing_data[0]) > AHEAD_LIMIT:
+            self.transport.abort()
         self._watch()
 
     def on_response_complete(self) -> None:
