@@ -1,12 +1,15 @@
 """The queue: jobs that say "this task instance wants a worker". All of it is Procrastinate's (design: decision 2)."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Any, LiteralString
 
 from procrastinate import App, PsycopgConnector
+from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Job
 
-from service.database import Connection, Database
+from service.database import LOST, Connection, Database
 
 QUEUE = "takeover"
 TASK_ARGUMENT = "task_instance_id"
@@ -14,6 +17,7 @@ TASK = "run_task_instance"  # Procrastinate's name for the kind of job; its only
 LOOK = "look_at_server"  # another kind of job; its only argument is the OBProxy server's id
 SERVER_ARGUMENT = "server_id"
 LATER = -10  # priority: a look waits until no takeover does
+TRIES, PAUSE = 5, 0.3  # of a statement whose connection is lost, and seconds between two of them
 
 
 class Queue:
@@ -55,9 +59,31 @@ class Queue:
             await self.app.job_manager.cancel_job_by_id_async(job, abort=True)
 
 
+class PatientConnector(PsycopgConnector):
+    """Procrastinate's, which says again what a lost connection may have swallowed.
+
+    A worker says only once that a job is over. Were that lost, the job would stay with a worker that lives, so nobody
+    would take it for stalled, and the next one of its host would wait for it for ever. A database that is away for
+    longer ends the worker, whose jobs are found by its silence.
+    """
+
+    async def execute_query_async(self, query: LiteralString, **arguments: Any) -> None:
+        """Execute a statement without a result; raises ConnectorException."""
+        for _ in range(TRIES - 1):
+            try:
+                await super().execute_query_async(query, **arguments)
+            except ConnectorException as error:
+                if not isinstance(error.__cause__, LOST):
+                    raise
+                await asyncio.sleep(PAUSE)
+            else:
+                return
+        await super().execute_query_async(query, **arguments)
+
+
 @asynccontextmanager
 async def open_queue(database: Database) -> AsyncIterator[Queue]:
     """The queue in `database`, on the same pool."""
-    app = App(connector=PsycopgConnector())
+    app = App(connector=PatientConnector())
     async with app.open_async(database.pool):
         yield Queue(app)

@@ -1,0 +1,29 @@
+"""What Procrastinate says about jobs reaches the database, whatever happens to its connection."""
+
+import pytest
+from procrastinate.exceptions import ConnectorException
+
+from service.resources import Resources
+
+
+async def test_what_a_lost_connection_has_swallowed_is_said_again(resources: Resources) -> None:
+    connector = resources.queue.app.connector
+    await connector.execute_query_async("CREATE SEQUENCE tries")
+
+    await connector.execute_query_async(
+        "SELECT CASE WHEN nextval('tries') < 3 THEN pg_terminate_backend(pg_backend_pid()) END"
+    )
+
+    found = await connector.execute_query_one_async("SELECT last_value FROM tries")
+    assert found["last_value"] == 3
+
+
+async def test_what_is_refused_is_said_once(resources: Resources) -> None:
+    connector = resources.queue.app.connector
+    await connector.execute_query_async("CREATE SEQUENCE tries")
+
+    with pytest.raises(ConnectorException):
+        await connector.execute_query_async("SELECT 1 / (nextval('tries') - 1)")
+
+    found = await connector.execute_query_one_async("SELECT last_value FROM tries")
+    assert found["last_value"] == 1
