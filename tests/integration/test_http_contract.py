@@ -56,6 +56,8 @@ def login(url: str, settings: Settings) -> tuple[str, str]:
     return "admin", (settings.data_dir / "admin-password").read_text(encoding="utf-8").strip()
 
 
+# The service is a thread of this process, and its pool draws a random lifetime for each connection that it opens.
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module:hypothesis.errors.HypothesisDeprecationWarning")
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 def test_whatever_is_sent_the_answer_is_one_that_is_described(
     url: str,
