@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, given
+from hypothesis import HealthCheck, Phase, assume, given
 from hypothesis import settings as hypothesis_settings
 from schemathesis import Case, GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
@@ -25,6 +25,8 @@ Operation = APIOperation[Any, Any, Any, Any]
 
 EXAMPLES = 20  # of each operation and mode
 PATIENCE = 30.0  # seconds an answer may take; the first takeOver starts Ansible to read the inventory
+# Hypothesis tries words that stand in this project. Of these headers uvicorn refuses a wrong value before we see it.
+FRAMING = {"connection", "content-length", "expect", "host", "transfer-encoding", "upgrade"}
 load_all_checks()
 # Not "negative_data_rejection": an empty query value counts as not given here, which it takes for wrong and accepted.
 EVERY_CHECK: list[Any] = CHECKS.get_by_names(
@@ -98,6 +100,7 @@ def send(operation: Operation, mode: GenerationMode, login: tuple[str, str]) -> 
     @given(case=operation.as_strategy(generation_mode=mode))
     def examples(case: Case[Any]) -> None:
         nonlocal sent
+        assume(not FRAMING & {name.lower() for name in case.headers or {}})
         sent += 1
         response = case.call(auth=login, timeout=PATIENCE)
         case.validate_response(response, checks=EVERY_CHECK)
