@@ -88,7 +88,8 @@ def parsed[Model: Parameters](content: bytes, model: type[Model], *, context: JS
     try:
         return model.model_validate_json(content, context=context)
     except ValidationError as error:
-        raise _refusal(error, model.object_name) from None  # the cause holds what was sent, passwords too
+        refusal = _refusal(error, model.object_name)
+    raise refusal  # here, since what is raised above keeps the error, which holds all that was sent, passwords too
 
 
 def query[Model: Parameters](request: Request, model: type[Model]) -> Model:
@@ -107,7 +108,8 @@ def query[Model: Parameters](request: Request, model: type[Model]) -> Model:
     try:
         return model.model_validate(parameters)
     except ValidationError as error:
-        raise _refusal(error, model.object_name) from None
+        refusal = _refusal(error, model.object_name)
+    raise refusal
 
 
 def idempotency_key(request: Request) -> str | None:
@@ -135,7 +137,8 @@ def path_id(request: Request, name: str) -> int:
     try:
         return _LONG.validate_python(request.path_params[name], strict=True)
     except ValidationError as error:
-        raise _refusal(error, "path", name) from None
+        refusal = _refusal(error, "path", name)
+    raise refusal
 
 
 _LONG: TypeAdapter[int] = TypeAdapter(SpelledLong)

@@ -113,7 +113,7 @@ async def requests_without_end(head: bytes) -> AsyncIterator[bytes]:
 async def empty_objects(head: bytes) -> AsyncIterator[bytes]:
     """Small as text, large as anything else."""
     body = b'{"events":[' + b",".join([b"{}"] * (BODY_LIMIT // 3 - 10)) + b"]}"
-    external = head.replace(b"obproxy/clusters/1/takeOver", b"tasks/externalRuns")
+    external = head.replace(b"clusters/1/takeOver", b"externalRuns")
     yield external + b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
 
 

@@ -50,6 +50,14 @@ async def refused(content: object) -> list[SubError]:
     return list(error.value.sub_errors)
 
 
+async def test_a_refusal_holds_nothing_of_what_was_sent() -> None:
+    body = json.dumps({"hosts": [{"hostId": "x", "proxysysPasswd": SECRET}]}).encode()
+    with pytest.raises(InvalidRequest) as refusal:
+        await take_over(body)
+
+    assert refusal.value.__context__ is None and refusal.value.__cause__ is None
+
+
 async def test_takes_the_mission_body_and_a_password() -> None:
     body = await take_over(
         b'{"hosts": [{"hostId": 1, "sqlPort": 2883}, {"hostId": 2, "sqlPort": 1, "proxysysPasswd": "p"}]}'
