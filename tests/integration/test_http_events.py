@@ -194,7 +194,7 @@ async def test_goes_on_after_the_database_was_away(https: list[httpx.AsyncClient
         await anext(stream)
         async with await psycopg.AsyncConnection.connect(resources.database.url, autocommit=True) as connection:
             await connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
         while True:  # its own connections are gone as well

@@ -36,7 +36,9 @@ async def away(postgres: str, database_url: str) -> AsyncIterator[None]:
     allow = sql.SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS {}")
     async with await psycopg.AsyncConnection.connect(postgres, autocommit=True) as connection:
         await connection.execute(allow.format(sql.Identifier(str(name)), sql.SQL("false")))
-        await connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
+        await connection.execute(
+            "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = %s", (name,)
+        )
         yield
         await connection.execute(allow.format(sql.Identifier(str(name)), sql.SQL("true")))
 

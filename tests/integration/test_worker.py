@@ -512,6 +512,6 @@ async def test_a_worker_goes_on_when_every_connection_was_cut(local: Resources, 
 async def cut_connections(resources: Resources) -> None:
     async with resources.database.transaction() as connection:
         await connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity "
             "WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )

@@ -7,8 +7,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from service.client import Client, Document
@@ -100,6 +102,18 @@ def read_until(process: subprocess.Popen[str], words: str) -> str:
         assert line, output
         output += line
     return output
+
+
+def wait_for_work_on_host(process: subprocess.Popen[str]) -> None:
+    """Until a playbook has a program of ssh at work: where it forks, Python drops what a signal raises."""
+    deadline = time.monotonic() + DEADLINE
+    while True:
+        for child in psutil.Process(process.pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                if child.name() == "ssh":
+                    return
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 def documents(client: Client, host: LabHost) -> list[Document]:
@@ -218,6 +232,7 @@ def test_an_interrupted_run_says_so(lab: Lab, lab_host: StartHost, client: Clien
     host = lab_host("slow")
     process = start(lab, [host], recording)
     output = read_until(process, "TASK [prepare_create_obproxy")
+    wait_for_work_on_host(process)
 
     process.send_signal(signal.SIGINT)
     output += process.communicate(timeout=DEADLINE)[0]
