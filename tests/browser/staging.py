@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from pydantic import SecretStr
 
 from service.resources import Resources, open_resources
 from service.settings import Settings
+from tests.integration import staged
+from tests.lab.service import Service, running
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,3 +35,14 @@ class Stage:
 
         with ThreadPoolExecutor(1) as pool:
             return pool.submit(asyncio.run, on_stage()).result()
+
+    def served(self) -> AbstractContextManager[Service]:
+        """A service that shows what is staged, and runs nothing."""
+        return running(self.directory, self.inventory, database_url=self.database_url, worker="false")
+
+
+async def begin(resources: Resources, host_id: int) -> int:
+    """A takeover of a host's proxy whose first subtask runs; its id."""
+    task_id = await staged.take_over(resources, host_id)
+    await staged.advance(resources, task_id, [], running=resources.template.subtasks[0].role)
+    return task_id

@@ -9,10 +9,10 @@ from playwright.sync_api import Locator, Page, expect
 from service.events import Ended, Verdict
 from service.recorder import Recorder
 from service.resources import Resources
-from tests.browser.staging import Stage
+from tests.browser.staging import Stage, begin
 from tests.browser.visitor import Visitor
 from tests.integration import staged
-from tests.lab.service import Service, running
+from tests.lab.service import Service
 
 WIDE = {"width": 1280, "height": 900}
 TELEPHONE = {"width": 360, "height": 800}
@@ -34,7 +34,7 @@ HOLD = """
 @pytest.fixture(scope="module")
 def service(stage: Stage) -> Iterator[Service]:
     """A service that shows what is staged, and runs nothing."""
-    with running(stage.directory, stage.inventory, database_url=stage.database_url, worker="false") as started:
+    with stage.served() as started:
         yield started
 
 
@@ -42,13 +42,6 @@ def service(stage: Stage) -> Iterator[Service]:
 def task_id(stage: Stage) -> int:
     """A task instance whose first subtask runs."""
     return stage.do(lambda resources: begin(resources, 1))
-
-
-async def begin(resources: Resources, host_id: int) -> int:
-    """A takeover of a host's proxy whose first subtask runs; its id."""
-    task_id = await staged.take_over(resources, host_id)
-    await staged.advance(resources, task_id, [], running=resources.template.subtasks[0].role)
-    return task_id
 
 
 async def fail(resources: Resources, task_id: int) -> None:

@@ -12,7 +12,7 @@ from service.events import Logged
 from service.recorder import Recorder
 from service.resources import Resources
 from tests.browser.lag import is_soon
-from tests.browser.staging import Stage
+from tests.browser.staging import Stage, begin
 from tests.browser.visitor import NO_ANSWER, Visitor, visiting
 from tests.integration import staged
 from tests.lab.service import Service, running
@@ -42,20 +42,14 @@ async () => {
 @pytest.fixture(scope="module")
 def service(stage: Stage) -> Iterator[Service]:
     """A service that shows what is staged, and runs nothing."""
-    with running(stage.directory, stage.inventory, database_url=stage.database_url, worker="false") as started:
+    with stage.served() as started:
         yield started
 
 
 @pytest.fixture(scope="module")
 def task_id(stage: Stage) -> int:
     """A task instance whose first subtask runs."""
-
-    async def begin(resources: Resources) -> int:
-        task_id = await staged.take_over(resources, 1)
-        await staged.advance(resources, task_id, [], running=resources.template.subtasks[0].role)
-        return task_id
-
-    return stage.do(begin)
+    return stage.do(lambda resources: begin(resources, 1))
 
 
 def say(stage: Stage, task_id: int, lines: list[str], pause: float = 0.0) -> dict[str, float]:
