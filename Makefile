@@ -24,8 +24,8 @@ test: lab  ## Run all tests, lint included
 unit: environment  ## Run the tests that need nothing but Python
 	@$(PYTHON) -m pytest tests/unit $(ARGS)
 
-lint: environment  ## ruff, mypy, ansible-lint, yamllint
-	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy
+lint: environment  ## ruff, mypy, import-linter, ansible-lint, yamllint
+	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports
 	@.venv/bin/yamllint --strict . && PATH=.venv/bin:$$PATH .venv/bin/ansible-lint --strict
 
 molecule: lab  ## Test one role alone on a host: make molecule ROLE=check_command
@@ -48,8 +48,8 @@ pictures: lab  ## Take a picture of every page, in both themes and languages and
 	@$(PYTHON) -m tests.browser.pictures pictures
 
 messages: environment  ## Bring the catalogs of the pages' languages up to date with what is said
-	@.venv/bin/pybabel -q extract -F service/locale/babel.cfg --no-location --sort-output -o .cache/messages.pot service
-	@.venv/bin/pybabel -q update -i .cache/messages.pot -o service/locale/zh_CN.po -l zh_CN --no-fuzzy-matching \
+	@.venv/bin/pybabel -q extract -F service/http/locale/babel.cfg --no-location --sort-output -o .cache/messages.pot service
+	@.venv/bin/pybabel -q update -i .cache/messages.pot -o service/http/locale/zh_CN.po -l zh_CN --no-fuzzy-matching \
 	    --ignore-obsolete --ignore-pot-creation-date -w 120
 
 lab-up: lab  ## Start a lab host to play with: make lab-up NAME=odp-1 STATE=running

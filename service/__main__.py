@@ -4,7 +4,7 @@
 
 def main() -> None:
     """Run the command line."""
-    from service.cli import run
+    from service.cli.main import run
 
     run()
 

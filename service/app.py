@@ -6,17 +6,19 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
-from service import pages_errors, signature, tracing
-from service.auth import Authentication, Basic, in_session, signed
-from service.guards import Auditing, Faults, RateLimit
-from service.headers import SecurityHeaders
-from service.measuring import Measuring
-from service.news import listening
-from service.resources import Resources, open_resources
-from service.responses import Tracing
+from service.access import request_signatures
+from service.access.users import ensure_admin
+from service.http.authentication import Authentication, Basic, in_session, signed
+from service.http.envelope import Tracing
+from service.http.guards import Auditing, Faults, RateLimit
+from service.http.metrics import Measuring
+from service.http.security_headers import SecurityHeaders
+from service.model.settings import Settings
+from service.observe import tracing
+from service.pages import errors
 from service.routes import OPEN_PATHS, routes
-from service.settings import Settings
-from service.users import ensure_admin
+from service.store.notifications import listening
+from service.tasks.resources import Resources, open_resources
 
 Beside = Callable[[Resources], AbstractAsyncContextManager[None]]
 """Something that runs as long as the application does, on the same resources: a worker."""
@@ -43,10 +45,10 @@ def create_app(settings: Settings, *, beside: Sequence[Beside] = ()) -> Starlett
             Middleware(Measuring),
             Middleware(SecurityHeaders),
             Middleware(Auditing),
-            Middleware(Faults, answer=pages_errors.fault),
+            Middleware(Faults, answer=errors.fault),
             Middleware(
                 Authentication,
-                schemes={"basic": basic, signature.SCHEME.lower(): signed},
+                schemes={"basic": basic, request_signatures.SCHEME.lower(): signed},
                 open_paths=OPEN_PATHS,
                 session=in_session,
             ),
@@ -54,7 +56,7 @@ def create_app(settings: Settings, *, beside: Sequence[Beside] = ()) -> Starlett
             Middleware(Tracing),
             *_spans(),
         ],
-        exception_handlers=pages_errors.HANDLERS,
+        exception_handlers=errors.HANDLERS,
         lifespan=lifespan,
     )
     app.state.basic = basic  # the login page checks as HTTP Basic does
@@ -66,6 +68,6 @@ def _spans() -> list[Middleware]:
     """Without traces, what makes them is not even imported."""
     if tracing.tracer() is None:
         return []
-    from service.spans import Spans
+    from service.http.tracing import Spans
 
     return [Middleware(Spans)]

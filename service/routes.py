@@ -6,12 +6,14 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from service import __version__, pages, routes_events, routes_obproxy, routes_service, routes_tasks
-from service.auth import demand
-from service.openapi import Endpoint, Operation, describe
-from service.permissions import ANY_USER, ANYBODY
-from service.routes_pages import PAGES, PageRoute
-from service.types import JSON
+from service import __version__
+from service.access.roles import ANY_USER, ANYBODY
+from service.api import events, obproxy, service, tasks
+from service.http.authentication import demand
+from service.http.openapi import Endpoint, Operation, describe
+from service.model.types import JSON
+from service.pages import rendering
+from service.pages.routes import PAGES, PageRoute
 
 
 async def openapi(request: Request) -> Response:
@@ -21,7 +23,7 @@ async def openapi(request: Request) -> Response:
 
 async def docs(request: Request) -> Response:
     """GET /docs"""
-    return HTMLResponse(_docs(pages.theme_of(request)), headers={"Vary": "Cookie"})
+    return HTMLResponse(_docs(rendering.theme_of(request)), headers={"Vary": "Cookie"})
 
 
 @cache
@@ -31,14 +33,14 @@ def _description() -> JSON:
 
 @cache
 def _docs(theme: str) -> str:
-    return pages.docs(_description(), theme)
+    return rendering.docs(_description(), theme)
 
 
 OPERATIONS = (
-    *routes_obproxy.OPERATIONS,
-    *routes_tasks.OPERATIONS,
-    *routes_events.OPERATIONS,
-    *routes_service.OPERATIONS,
+    *obproxy.OPERATIONS,
+    *tasks.OPERATIONS,
+    *events.OPERATIONS,
+    *service.OPERATIONS,
 )
 
 ALL: tuple[Operation | PageRoute, ...] = (*OPERATIONS, *PAGES)

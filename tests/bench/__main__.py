@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from service.settings import PROJECT
+from service.model.settings import PROJECT
 from tests.lab import Lab, LabError
 from tests.lab.leftovers import SessionDirectory
 

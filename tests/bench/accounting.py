@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from service.processes import adopt_orphans
+from service.runs.process_tree import adopt_orphans
 
 _TICK = 1 / os.sysconf("SC_CLK_TCK")  # seconds
 SETTLE_DEADLINE = 20.0  # seconds until what a contender has started must be gone

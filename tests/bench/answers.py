@@ -8,8 +8,8 @@ from pathlib import Path
 import httpx
 import psycopg
 
-from service import embedded
-from service.types import JSON
+from service.model.types import JSON
+from service.store import embedded
 from tests.lab import inventory
 from tests.lab.service import Service, running
 

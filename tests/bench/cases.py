@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from service.settings import Settings
+from service.model.settings import Settings
 from tests.lab import LabHost
 
 from . import accounting, contenders

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import psutil
 
-from service.client import Document
-from service.settings import PROJECT
+from service.cli.client import Document
+from service.model.settings import PROJECT
 from tests.lab import Lab, LabHost
 from tests.lab.inventory import PROXYRO_PASSWORD, SYS_PASSWORD
 from tests.lab.states import ADOPTED_PASSWORD

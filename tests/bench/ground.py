@@ -12,8 +12,8 @@ from pathlib import Path
 import psycopg
 import yaml
 
-from service import embedded
-from service.client import Client
+from service.cli.client import Client
+from service.store import embedded
 from tests.lab import HostSpec, Lab, LabHost
 from tests.lab.inventory import CLUSTERS, PROXYRO_PASSWORD, SYS_PASSWORD
 from tests.lab.podman import podman

@@ -7,8 +7,8 @@ from typing import Any
 
 import psycopg
 
-from service.settings import PROJECT
-from service.template import load
+from service.model.settings import PROJECT
+from service.model.workflow import load
 
 LOG = (6, 128)  # rows of a subtask, characters of each
 

@@ -13,7 +13,7 @@ from statistics import median
 
 from rich.table import Table
 
-from service.progress import in_order
+from service.cli.tables import in_order
 from tests.lab import LabHost
 
 from . import contenders

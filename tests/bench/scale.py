@@ -17,11 +17,12 @@ import psutil
 from pydantic import SecretStr
 from starlette.applications import Starlette
 
-from service import retention, run, worker
 from service.app import create_app
-from service.embedded import running
-from service.resources import Resources
-from service.settings import Settings
+from service.model.settings import Settings
+from service.runs import run
+from service.store.embedded import running
+from service.tasks.resources import Resources
+from service.worker import retention, worker
 
 from . import history
 from .stand_in import StandIn

@@ -18,7 +18,7 @@ from statistics import median
 import psutil
 import psycopg
 
-from service.settings import PROJECT
+from service.model.settings import PROJECT
 from tests.lab import Lab
 from tests.lab.leftovers import SessionDirectory
 

@@ -17,8 +17,8 @@ import httpx
 import psycopg
 import yaml
 
-from service.database import open_database
-from service.queue import QUEUE, open_queue
+from service.store.database import open_database
+from service.store.queue import QUEUE, open_queue
 
 from .contenders import serve
 from .ground import CLUSTER, Ground

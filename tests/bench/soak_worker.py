@@ -6,9 +6,9 @@ Imports nothing by itself: the processes of runs import it again (multiprocessin
 
 def main() -> None:
     """Run the command line."""
-    from service import run
-    from service.cli import run as command_line
-    from service.run import Run, RunRequest
+    from service.cli.main import run as command_line
+    from service.runs import run
+    from service.runs.run import Run, RunRequest
 
     from .soak_load import STAND_IN
     from .stand_in import StandIn

@@ -5,8 +5,8 @@ import itertools
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from typing import Any
 
-from service.events import RunEnd
-from service.run import RunRequest
+from service.outcome.run_progress import RunEnd
+from service.runs.run import RunRequest
 
 TASKS = 3  # Ansible tasks of a role
 KINDS = ("changed", "dark", "failures", "ignored", "rescued", "skipped")
@@ -16,7 +16,7 @@ Event = Mapping[str, Any]
 
 
 class StandIn:
-    """Stands in for `service.run.Run`."""
+    """Stands in for `service.runs.run.Run`."""
 
     pid = None
     told = 0  # events, by all of them

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from service.settings import PROJECT
+from service.model.settings import PROJECT
 from tests.lab import Lab
 from tests.lab.fixtures import StartHost
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, StorageState, sync_playwright
 
-from service import embedded
+from service.store import embedded
 from tests.browser.staging import Stage
 from tests.browser.visitor import ARGUMENTS, CHROMIUM, Visitor, visiting
 from tests.integration.conftest import INVENTORY

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
 
-from service import embedded
+from service.store import embedded
 from tests.browser.staging import Stage
 from tests.browser.visitor import ARGUMENTS, CHROMIUM, visiting
 from tests.integration import staged

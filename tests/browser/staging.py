@@ -9,8 +9,8 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from service.resources import Resources, open_resources
-from service.settings import Settings
+from service.model.settings import Settings
+from service.tasks.resources import Resources, open_resources
 from tests.integration import staged
 from tests.lab.service import Service, running
 

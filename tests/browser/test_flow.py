@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from service.events import Ended, Verdict
-from service.recorder import Recorder
-from service.resources import Resources
+from service.outcome.run_progress import Ended, Verdict
+from service.tasks.recorder import Recorder
+from service.tasks.resources import Resources
 from tests.browser.staging import Stage, begin
 from tests.browser.visitor import Visitor
 from tests.integration import staged

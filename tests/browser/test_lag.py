@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from service.settings import PROJECT
+from service.model.settings import PROJECT
 from tests.browser.lag import is_soon
 from tests.browser.visitor import Visitor
 from tests.lab import HostSpec, Lab

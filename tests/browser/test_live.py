@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, StorageState, expect
 
-from service.events import Logged
-from service.recorder import Recorder
-from service.resources import Resources
+from service.outcome.run_progress import Logged
+from service.tasks.recorder import Recorder
+from service.tasks.resources import Resources
 from tests.browser.lag import is_soon
 from tests.browser.staging import Stage, begin
 from tests.browser.visitor import NO_ANSWER, Visitor, visiting

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from service.client import Client
+from service.cli.client import Client
 from tests.browser.visitor import Visitor, visiting
 from tests.lab import HostSpec, Lab
 from tests.lab.host import LabHost

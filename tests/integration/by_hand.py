@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from service.settings import PROJECT
-from service.template import load
+from service.model.settings import PROJECT
+from service.model.workflow import load
 
 ROLES = [subtask.role for subtask in load(PROJECT).subtasks]
 START = datetime(2026, 11, 23, 8, 0, 0, tzinfo=UTC)

@@ -14,12 +14,14 @@ from psycopg import sql
 from pydantic import SecretStr
 from starlette.applications import Starlette
 
-from service import embedded, inventory, passwords
+from service.access import passwords
 from service.app import create_app
-from service.database import open_database
-from service.inventory import Inventory
-from service.resources import Resources, open_resources
-from service.settings import Settings
+from service.inventory import reader
+from service.inventory.reader import Inventory
+from service.model.settings import Settings
+from service.store import embedded
+from service.store.database import open_database
+from service.tasks.resources import Resources, open_resources
 
 TEMPLATE = "takeover_template"
 
@@ -95,7 +97,7 @@ _read: dict[str, Inventory] = {}
 @pytest.fixture(autouse=True)
 def remembered_inventories(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each inventory text is read by Ansible once in the session: starting Ansible is most of what a test costs."""
-    read = inventory.read
+    read = reader.read
 
     async def remember(source: Path, vault_password_file: Path | None = None) -> Inventory:
         text = "".join(file.read_text() for file in sorted(source.rglob("*")) if file.is_file())
@@ -103,7 +105,7 @@ def remembered_inventories(monkeypatch: pytest.MonkeyPatch) -> None:
             _read[text] = await read(source, vault_password_file)
         return _read[text]
 
-    monkeypatch.setattr(inventory, "read", remember)
+    monkeypatch.setattr(reader, "read", remember)
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 from psycopg.sql import SQL, Identifier
 
-from service.answers import Failure
-from service.resources import Resources
+from service.http.envelope_schema import Failure
+from service.tasks.resources import Resources
 
 TABLES = (
     "obproxy_server",

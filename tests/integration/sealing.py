@@ -3,7 +3,7 @@
 from cryptography.fernet import Fernet
 from pydantic import SecretStr
 
-from service.secrets import Sealed, Secrets
+from service.store.keyring import Sealed, Secrets
 
 
 def sealed(**secrets: str) -> Sealed:

@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from service import transport
 from service.app import create_app
-from service.settings import Settings
+from service.http import uvicorn_server
+from service.model.settings import Settings
 
 DEADLINE = 60.0  # seconds to start or to stop
 
@@ -17,7 +17,7 @@ DEADLINE = 60.0  # seconds to start or to stop
 def serving(settings: Settings) -> Iterator[str]:
     """The URL of the service with `settings`, without a worker."""
     app = create_app(settings)
-    server = transport.server(app, settings, ending=lambda: app.state.news.close())
+    server = uvicorn_server.server(app, settings, ending=lambda: app.state.news.close())
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()), name="service")
     thread.start()
     try:

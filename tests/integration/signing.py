@@ -3,10 +3,10 @@
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
-from service import signing
+from service.access import request_signatures
 
 
-class Signing(signing.Signing):
+class Signing(request_signatures.Signing):
     """Signs with an access key, `off` from the right time; a frozen `date` makes two equal requests the same."""
 
     def __init__(self, key: str, secret: str, *, off: timedelta = timedelta(), date: str | None = None) -> None:

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
-from service import instances, operations, submit, users
-from service.events import Change, Ended, Logged, Started, Verdict
-from service.recorder import Recorder
-from service.resources import Resources
-from service.submit import HostRequest
+from service.access import users
+from service.outcome.run_progress import Change, Ended, Logged, Started, Verdict
+from service.tasks import instances, operations, submit
+from service.tasks.recorder import Recorder
+from service.tasks.resources import Resources
+from service.tasks.submit import HostRequest
 
 RAN = {
     "prepare_obproxy_install": """\

@@ -12,12 +12,14 @@ import pytest
 import uvicorn
 from starlette.applications import Starlette
 
-from service import access_keys, endpoints_events, instances
-from service.database import fetch
-from service.events import Change, Ended, Logged, Started, Verdict
-from service.recorder import Recorder
-from service.resources import Resources
-from service.settings import PROJECT, Settings
+from service.access import access_keys
+from service.api import events
+from service.model.settings import PROJECT, Settings
+from service.outcome.run_progress import Change, Ended, Logged, Started, Verdict
+from service.store.database import fetch
+from service.tasks import instances
+from service.tasks.recorder import Recorder
+from service.tasks.resources import Resources
 
 DEADLINE = 60.0
 
@@ -114,7 +116,7 @@ async def test_from_submit_to_control(command: CommandLine, app: Starlette) -> N
 async def test_watches_by_events_and_without_them(
     command: CommandLine, app: Starlette, monkeypatch: pytest.MonkeyPatch, streams: int
 ) -> None:
-    monkeypatch.setattr(endpoints_events, "MOST_STREAMS", streams)
+    monkeypatch.setattr(events, "MOST_STREAMS", streams)
     resources: Resources = app.state.resources
     (document,) = json.loads((await command("submit", "1", "1", "--json")).output)
     task_id, subtask_id = document["id"], document["subtasks"][0]["id"]
@@ -183,7 +185,7 @@ async def test_helps_by_example(command: CommandLine) -> None:
 
 
 async def test_completes_in_a_shell() -> None:
-    program = "from service.cli import main; main(prog_name='obproxy-takeover')"
+    program = "from service.cli.main import main; main(prog_name='obproxy-takeover')"
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", program),
         stdout=asyncio.subprocess.PIPE,

@@ -5,8 +5,8 @@ from typing import Any
 import httpx
 import pytest
 
-from service.database import fetch
-from service.resources import Resources
+from service.store.database import fetch
+from service.tasks.resources import Resources
 from tests.integration.over_http import assert_failure, count_rows, take_over_body
 
 TAKE_OVER = "/api/v2/obproxy/clusters/1/takeOver"

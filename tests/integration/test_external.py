@@ -9,11 +9,11 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from service.database import fetch
-from service.document import timestamp
-from service.events import Ended, Started, Verdict
-from service.recorder import Recorder
-from service.resources import Resources
+from service.model.wire import timestamp
+from service.outcome.run_progress import Ended, Started, Verdict
+from service.store.database import fetch
+from service.tasks.recorder import Recorder
+from service.tasks.resources import Resources
 from tests.integration.by_hand import ROLES, START, Body, told
 from tests.integration.over_http import assert_failure, assert_sorted, count_rows, take_over
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from service import run
-from service.events import RunEnd
-from service.run import Run
-from service.settings import PROJECT, RunStart
+from service.model.settings import PROJECT, RunStart
+from service.outcome.run_progress import RunEnd
+from service.runs import run
+from service.runs.run import Run
 
 from .test_run import follow, request
 

@@ -8,9 +8,9 @@ import psycopg
 import pytest
 from starlette.applications import Starlette
 
-from service import audit, users
-from service.permissions import Role
-from service.types import AuditCall
+from service.access import audit, users
+from service.access.roles import Role
+from service.model.audit import AuditCall
 from tests.integration.over_http import assert_envelope, take_over, take_over_body
 
 EVENTS = "/api/v2/audit/events"
@@ -90,7 +90,7 @@ async def test_a_fault_is_kept(client: httpx.AsyncClient, monkeypatch: pytest.Mo
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("planted")
 
-    monkeypatch.setattr("service.requests.body", broken)
+    monkeypatch.setattr("service.http.requests.body", broken)
 
     assert (await client.post(TAKE_OVER)).status_code == 500
     assert [event["status"] for event in await events(client)] == [500]
@@ -99,7 +99,7 @@ async def test_a_fault_is_kept(client: httpx.AsyncClient, monkeypatch: pytest.Mo
 async def test_each_call_is_in_the_log_and_can_forge_nothing_there(
     client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level(logging.INFO, "service.audit"):
+    with caplog.at_level(logging.INFO, "service.access.audit"):
         await client.post("/x%0a2026 forged", headers={"X-Trace-Id": "0123456789abcdef"})
 
     [record] = caplog.records

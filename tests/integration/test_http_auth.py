@@ -9,10 +9,10 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from service import access_keys, logins, users
-from service.logins import CLIENT, USER
-from service.permissions import Role
-from service.resources import Resources
+from service.access import access_keys, login_throttling, users
+from service.access.login_throttling import CLIENT, USER
+from service.access.roles import Role
+from service.tasks.resources import Resources
 from tests.integration.over_http import assert_failure, take_over, take_over_body
 from tests.integration.signing import Signing
 
@@ -49,7 +49,7 @@ async def signing(opened: Resources, http: httpx.AsyncClient) -> Signing:
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Answers to failed logins do not wait."""
-    monkeypatch.setattr(logins, "DELAY", 0.0)
+    monkeypatch.setattr(login_throttling, "DELAY", 0.0)
 
 
 def basic(credentials: bytes) -> dict[str, str]:
@@ -126,7 +126,7 @@ async def test_a_password_is_hashed_once_for_many_requests(
             hashed += 1
             return True
 
-    monkeypatch.setattr("service.passwords.HASHER", Counting())
+    monkeypatch.setattr("service.access.passwords.HASHER", Counting())
 
     answers = await asyncio.gather(*(http.get(INFO, headers=RIGHT) for _ in range(20)))
 
@@ -195,13 +195,13 @@ async def test_many_guesses_at_once_are_no_more_than_one_after_the_other(
 
 
 async def test_each_failure_makes_the_next_one_wait_longer(opened: Resources) -> None:
-    attempt = logins.Attempt(user="anne", client="192.0.2.1")
+    attempt = login_throttling.Attempt(user="anne", client="192.0.2.1")
 
-    delays = [await logins.failed(opened.database, attempt) for _ in range(15)]
+    delays = [await login_throttling.failed(opened.database, attempt) for _ in range(15)]
 
-    assert delays[:3] == [0.0, logins.DELAY, 2 * logins.DELAY]
+    assert delays[:3] == [0.0, login_throttling.DELAY, 2 * login_throttling.DELAY]
     assert delays == sorted(delays)
-    assert delays[-1] == logins.LONGEST_DELAY
+    assert delays[-1] == login_throttling.LONGEST_DELAY
 
 
 async def test_a_signed_request_is_let_through_with_its_body(http: httpx.AsyncClient, signing: Signing) -> None:

@@ -13,8 +13,8 @@ import pytest
 from psycopg.sql import SQL, Identifier
 from starlette.applications import Starlette
 
-from service.resources import Resources
-from service.settings import Settings
+from service.model.settings import Settings
+from service.tasks.resources import Resources
 from tests.integration.over_http import TABLES, assert_failure, count_rows, take_over, take_over_body
 
 TAKE_OVER = "/api/v2/obproxy/clusters/1/takeOver"

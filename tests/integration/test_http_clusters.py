@@ -7,7 +7,7 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from service.resources import Resources
+from service.tasks.resources import Resources
 from tests.integration.over_http import assert_envelope, assert_failure, assert_sorted, take_over
 
 CLUSTERS = "/api/v2/obproxy/clusters"

@@ -17,8 +17,8 @@ from schemathesis.checks import CHECKS, load_all_checks
 from schemathesis.core.result import Ok
 from schemathesis.schemas import APIOperation
 
-from service.openapi import EVENT_STREAM
-from service.settings import Settings
+from service.http.openapi import EVENT_STREAM
+from service.model.settings import Settings
 from tests.integration.serving import serving
 
 Operation = APIOperation[Any, Any, Any, Any]

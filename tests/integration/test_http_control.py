@@ -8,11 +8,11 @@ from typing import Any
 import httpx
 import pytest
 
-from service import instances
-from service.events import Ended, Logged, Started, Verdict
-from service.recorder import Recorder
-from service.resources import Resources
-from service.types import Subtask
+from service.model.tasks import Subtask
+from service.outcome.run_progress import Ended, Logged, Started, Verdict
+from service.tasks import instances
+from service.tasks.recorder import Recorder
+from service.tasks.resources import Resources
 
 TASKS = "/api/v2/tasks/instances"
 

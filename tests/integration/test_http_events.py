@@ -16,15 +16,17 @@ import psycopg
 import pytest
 from httpx_sse import ServerSentEvent
 
-from service import endpoints_events, instances, streams
-from service.database import execute
-from service.events import Ended, Logged, Started, Verdict
-from service.operations import skip_subtask
-from service.recorder import Recorder
-from service.resources import Resources
-from service.settings import Settings
-from service.submit import HostRequest, take_over
-from service.types import Subtask
+from service.api import event_streams
+from service.api import events as api_events
+from service.model.settings import Settings
+from service.model.tasks import Subtask
+from service.outcome.run_progress import Ended, Logged, Started, Verdict
+from service.store.database import execute
+from service.tasks import instances
+from service.tasks.operations import skip_subtask
+from service.tasks.recorder import Recorder
+from service.tasks.resources import Resources
+from service.tasks.submit import HostRequest, take_over
 from tests.integration.following import DEADLINE, LIST_EVENTS, TASK_EVENTS, Reader, events, first
 from tests.integration.over_http import assert_failure
 from tests.integration.people import ADMIN
@@ -221,7 +223,7 @@ async def test_ends_with_the_service(settings: Settings, resources: Resources) -
     async with asyncio.timeout(DEADLINE):
         assert await rest == [[], []]  # ended as it should, not cut off
     await http.aclose()
-    assert time.monotonic() - began < streams.FAREWELL
+    assert time.monotonic() - began < event_streams.FAREWELL
 
 
 async def collect(stream: AsyncIterator[ServerSentEvent]) -> list[ServerSentEvent]:
@@ -231,7 +233,7 @@ async def collect(stream: AsyncIterator[ServerSentEvent]) -> list[ServerSentEven
 async def test_somebody_who_does_not_read_holds_nobody_up_and_is_dropped(
     https: list[httpx.AsyncClient], resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "SEND_PATIENCE", 1.0)
+    monkeypatch.setattr(event_streams, "SEND_PATIENCE", 1.0)
     task_id, (subtask, *_) = await submit(resources)
     writer = recorder(resources, task_id)
     await writer.record([Started(role=subtask.role)])
@@ -283,7 +285,7 @@ async def test_what_is_wrong_is_answered_before_a_stream_begins(
         answer = await https[0].get(asked, headers=headers)
         assert answer.status_code == status
         assert names in assert_failure(answer).error.message
-    monkeypatch.setattr(endpoints_events, "MOST_STREAMS", 0)
+    monkeypatch.setattr(api_events, "MOST_STREAMS", 0)
     assert (await https[0].get(path)).status_code == 503
 
 
@@ -296,13 +298,13 @@ async def test_says_what_proxies_and_browsers_need_to_know(
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["x-accel-buffering"] == "no"
     (greeting,) = await first(https[0], TASK_EVENTS.format(task_id), 1)
-    assert greeting.retry == streams.RETRY
+    assert greeting.retry == event_streams.RETRY
 
 
 async def test_a_stream_ends_now_and_then_so_that_its_reader_proves_itself_again(
     https: list[httpx.AsyncClient], resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "LIFETIME", 0.3)
+    monkeypatch.setattr(event_streams, "LIFETIME", 0.3)
     task_id, _ = await submit(resources)
     async with asyncio.timeout(DEADLINE):
         assert len(await collect(events(https[0], TASK_EVENTS.format(task_id)))) == 1

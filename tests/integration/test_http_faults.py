@@ -10,8 +10,8 @@ import pytest
 from psycopg import sql
 from starlette.applications import Starlette
 
-from service import database
-from service.settings import Settings
+from service.model.settings import Settings
+from service.store import database
 from tests.integration.over_http import take_over_body
 
 TASKS = "/api/v2/tasks/instances"
@@ -45,7 +45,7 @@ async def away(postgres: str, database_url: str) -> AsyncIterator[None]:
 
 def said(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
     """What was logged about requests: level and action."""
-    records = [r for r in caplog.records if r.name in ("service.responses", "uvicorn.error")]
+    records = [r for r in caplog.records if r.name in ("service.http.envelope", "uvicorn.error")]
     return [(r.levelname, str(getattr(r, "action", ""))) for r in records]
 
 
@@ -92,7 +92,7 @@ async def test_a_database_that_goes_away_in_the_middle_is_told_the_same_way(
     async def lost(*_: object, **__: object) -> None:
         raise psycopg.OperationalError("consuming input failed: server closed the connection unexpectedly")
 
-    monkeypatch.setattr("service.instances.page", lost)
+    monkeypatch.setattr("service.tasks.instances.page", lost)
 
     answer = await client.get(TASKS)
 
@@ -107,7 +107,7 @@ async def test_a_fault_is_answered_and_logged_once(
     async def broken(*_: object, **__: object) -> None:
         raise RuntimeError("planted")
 
-    monkeypatch.setattr("service.instances.page", broken)
+    monkeypatch.setattr("service.tasks.instances.page", broken)
 
     answer = await client.get(TASKS)
 

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from service import transport
-from service.settings import Settings
+from service.http import uvicorn_server
+from service.model.settings import Settings
 from tests.integration.serving import serving
 
 ROUNDS = 300
@@ -62,7 +62,7 @@ SCHEMES = (b"Basic %s", b"basic %s", b"OCP-ACCESS-KEY-HMACSHA1 %s:%s", b"Bearer 
 def address(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
     """Where the service listens; it does not wait long for the rest of a request."""
     for name in ("HEAD_PATIENCE", "BODY_PATIENCE"):
-        monkeypatch.setattr(transport, name, 0.2)
+        monkeypatch.setattr(uvicorn_server, name, 0.2)
     with serving(settings) as url:
         parts = urlsplit(url)
         assert parts.hostname and parts.port

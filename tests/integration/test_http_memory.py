@@ -16,8 +16,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.settings import PROJECT, Settings
-from service.transport import HEAD_LIMIT
+from service.http.uvicorn_server import HEAD_LIMIT
+from service.model.settings import PROJECT, Settings
 
 DEADLINE = 180.0  # seconds to start, and for each attack
 BODY_LIMIT = 128 * 1024

@@ -14,9 +14,9 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.applications import Starlette
 
-from service import metrics
-from service.errors import SettingsInvalid
-from service.resources import Resources
+from service.model.errors import SettingsInvalid
+from service.observe import metrics
+from service.tasks.resources import Resources
 from tests.integration.over_http import take_over
 from tests.lab.instance import free_ports
 

@@ -8,10 +8,10 @@ import psycopg
 import pytest
 from starlette.applications import Starlette
 
-from service import users
-from service.permissions import Role
-from service.routes_pages import PAGES
-from service.settings import Settings
+from service.access import users
+from service.access.roles import Role
+from service.model.settings import Settings
+from service.pages.routes import PAGES
 from tests.integration.over_http import assert_failure, take_over
 
 PAGE = {"Accept": "text/html,application/xhtml+xml"}
@@ -281,7 +281,7 @@ async def test_a_fault_is_a_page_for_a_browser_and_says_where_to_look(
     async def broken(*_: object, **__: object) -> None:
         raise LookupError("secret detail")
 
-    monkeypatch.setattr("service.instances.page", broken)
+    monkeypatch.setattr("service.tasks.instances.page", broken)
     page = await browser.get("/tasks", headers={"X-Trace-Id": "0123456789abcdef"})
 
     assert page.status_code == 500

@@ -8,13 +8,15 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from service import instances, users
-from service.database import fetch
-from service.events import Change, Ended, Learned, Started, Verdict
-from service.permissions import Role
-from service.recorder import Recorder
-from service.resources import Resources
-from service.types import Page, TaskFilter
+from service.access import users
+from service.access.roles import Role
+from service.model.tasks import TaskFilter
+from service.model.types import Page
+from service.outcome.run_progress import Change, Ended, Learned, Started, Verdict
+from service.store.database import fetch
+from service.tasks import instances
+from service.tasks.recorder import Recorder
+from service.tasks.resources import Resources
 from tests.integration.over_http import take_over
 
 PAGE = {"Accept": "text/html"}

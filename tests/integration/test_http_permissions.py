@@ -6,11 +6,11 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from service import users
-from service.openapi import EVENT_STREAM
-from service.permissions import ANY_USER, ANYBODY, Role
+from service.access import users
+from service.access.roles import ANY_USER, ANYBODY, Role
+from service.http.openapi import EVENT_STREAM
+from service.pages.routes import PAGES
 from service.routes import OPERATIONS
-from service.routes_pages import PAGES
 from tests.integration.over_http import assert_failure
 
 EVERYBODY = frozenset(Role)

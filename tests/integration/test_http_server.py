@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from starlette.applications import Starlette
 
-from service import transport
-from service.resources import Resources
-from service.settings import Settings
+from service.http import uvicorn_server
+from service.model.settings import Settings
+from service.tasks.resources import Resources
 from tests.integration.over_http import count_rows, take_over_body
 
 DEADLINE = 60.0  # seconds any exchange may take
@@ -31,7 +31,7 @@ def settings(settings: Settings) -> Settings:
 @pytest.fixture
 async def address(app: Starlette, settings: Settings) -> AsyncIterator[Address]:
     """Where the application listens."""
-    server = transport.server(app, settings)
+    server = uvicorn_server.server(app, settings)
     server.config.lifespan = "off"
     serving = asyncio.create_task(server.serve())
     async with asyncio.timeout(DEADLINE):

@@ -7,10 +7,11 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from service import instances, operations, users
-from service.permissions import Role
-from service.resources import Resources
-from service.types import SubtaskStatus, TaskStatus
+from service.access import users
+from service.access.roles import Role
+from service.model.tasks import SubtaskStatus, TaskStatus
+from service.tasks import instances, operations
+from service.tasks.resources import Resources
 from tests.integration import staged
 from tests.integration.test_http_pages import PAGE, form_token, log_in
 
@@ -201,7 +202,7 @@ async def test_attempts_are_apart_the_newest_first(browser: httpx.AsyncClient, r
 async def test_lines_come_in_pieces_without_a_gap(
     browser: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.pages_detail.LINES_AT_ONCE", 2)
+    monkeypatch.setattr("service.pages.task.LINES_AT_ONCE", 2)
     task_id = await failed_at(resources, 0)
     subtask = (await staged.subtask_ids(resources, task_id))[0]
     rows: list[list[object]] = []

@@ -9,13 +9,13 @@ import pytest
 from starlette.applications import Starlette
 
 from service import __version__
-from service.database import execute
-from service.openapi import EVENT_STREAM
-from service.resources import Resources
-from service.responses import SERVER
+from service.api.request_schemas import ExternalRunParam, TakeOverParam
+from service.http.envelope import SERVER
+from service.http.openapi import EVENT_STREAM
+from service.model.tasks import SubtaskStatus
 from service.routes import OPERATIONS
-from service.schemas import ExternalRunParam, TakeOverParam
-from service.types import SubtaskStatus
+from service.store.database import execute
+from service.tasks.resources import Resources
 from tests.integration.by_hand import told
 from tests.integration.over_http import TIME, assert_envelope, assert_sorted, count_rows, take_over, take_over_body
 

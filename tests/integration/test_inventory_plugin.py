@@ -13,9 +13,9 @@ import pytest
 import uvicorn
 from starlette.applications import Starlette
 
-from service import access_keys
-from service.resources import Resources
-from service.settings import PROJECT, Settings
+from service.access import access_keys
+from service.model.settings import PROJECT, Settings
+from service.tasks.resources import Resources
 from tests.integration.over_http import take_over
 
 DEADLINE = 60.0

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from service.errors import InventoryUnreadable
-from service.inventory import InventoryReader, Unsafe, read
-from service.masking import Hidden
+from service.inventory.reader import InventoryReader, Unsafe, read
+from service.model.errors import InventoryUnreadable
+from service.outcome.masking import Hidden
 
 PASSWORD = "opens the vault"
 HOSTS = """

@@ -9,17 +9,17 @@ from typing import Any, cast
 
 import pytest
 
-from service import events
-from service.database import execute, fetch
-from service.events import RunEnd
-from service.leases import Leases
-from service.recorder import Recorder
-from service.remains import Question
-from service.resources import Resources
-from service.run import Run
-from service.submit import HostRequest, take_over
-from service.supervisor import Limit, Stop, Supervisor
-from service.types import TaskInstance
+from service.model.tasks import TaskInstance
+from service.outcome import run_progress
+from service.outcome.run_progress import RunEnd
+from service.runs.leftovers import Question
+from service.runs.run import Run
+from service.store.database import execute, fetch
+from service.tasks.recorder import Recorder
+from service.tasks.resources import Resources
+from service.tasks.submit import HostRequest, take_over
+from service.worker.leases import Leases
+from service.worker.supervisor import Limit, Stop, Supervisor
 from tests.integration.people import ADMIN
 
 DEADLINE = 10.0  # seconds within which what waits for nothing is through
@@ -143,7 +143,7 @@ async def test_what_a_run_reports_is_word_to_it_that_it_still_is_its_workers(
     supervisor = Supervisor(
         lambda: cast(Run, run),
         Recorder(resources.database, tasks[0].id, "x", run=IDENTS[0]),
-        events.begin(roles, "odp-1"),
+        run_progress.begin(roles, "odp-1"),
         {role: Limit(0, 0.0) for role in roles},
         cast(Question, run),
     )

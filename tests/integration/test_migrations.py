@@ -8,8 +8,8 @@ import psycopg
 import pytest
 from procrastinate.schema import SchemaManager
 
-from service import migrations
-from service.sql import MIGRATIONS, queries
+from service.store import migrations
+from service.store.sql import MIGRATIONS, queries
 
 
 async def migrate(url: str) -> list[str]:

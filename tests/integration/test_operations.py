@@ -5,9 +5,11 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from service import instances, operations
-from service.errors import TakeoverError
-from service.errors_tasks import (
+from service.model.errors import TakeoverError
+from service.model.tasks import Operation, Subtask, SubtaskStatus, TaskInstance, TaskStatus
+from service.outcome.run_progress import Ended, Started, Verdict
+from service.tasks import instances, operations
+from service.tasks.errors import (
     HostBusy,
     OperationNotAllowed,
     RollbackProhibited,
@@ -15,11 +17,9 @@ from service.errors_tasks import (
     UnknownSubtask,
     UnknownTask,
 )
-from service.events import Ended, Started, Verdict
-from service.recorder import Recorder
-from service.resources import Resources
-from service.submit import HostRequest, take_over
-from service.types import Operation, Subtask, SubtaskStatus, TaskInstance, TaskStatus
+from service.tasks.recorder import Recorder
+from service.tasks.resources import Resources
+from service.tasks.submit import HostRequest, take_over
 from tests.integration.people import ADMIN
 
 Position = tuple[SubtaskStatus, Operation]

@@ -6,11 +6,11 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from service import instances
-from service.database import execute
-from service.events import Learned
-from service.recorder import Recorder
-from service.resources import Resources
+from service.outcome.run_progress import Learned
+from service.store.database import execute
+from service.tasks import instances
+from service.tasks.recorder import Recorder
+from service.tasks.resources import Resources
 from tests.integration.over_http import assert_envelope, assert_failure, assert_sorted, take_over
 
 OF_CLUSTER = "/api/v2/obproxy/clusters/{}/parameters"

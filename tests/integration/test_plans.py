@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from service.sql import queries
+from service.store.sql import queries
 from tests.bench import history
 
 TASKS, HOSTS = 4000, 400

@@ -3,7 +3,7 @@
 import pytest
 from procrastinate.exceptions import ConnectorException
 
-from service.resources import Resources
+from service.tasks.resources import Resources
 
 
 async def test_what_a_lost_connection_has_swallowed_is_said_again(resources: Resources) -> None:

@@ -8,15 +8,15 @@ from contextlib import asynccontextmanager
 import psycopg
 import pytest
 
-from service import instances
-from service.database import Connection, execute, fetch
-from service.errors_tasks import IllegalTransition
-from service.events import Change, Ended, Learned, Logged, RunEnd, Started, Verdict
-from service.leases import DEAD
-from service.recorder import Recorder, RunTaken
-from service.resources import Resources
-from service.submit import HostRequest, take_over
-from service.types import Subtask, SubtaskStatus, TaskInstance, TaskStatus
+from service.model.tasks import Subtask, SubtaskStatus, TaskInstance, TaskStatus
+from service.outcome.run_progress import Change, Ended, Learned, Logged, RunEnd, Started, Verdict
+from service.store.database import Connection, execute, fetch
+from service.tasks import instances
+from service.tasks.errors import IllegalTransition
+from service.tasks.recorder import Recorder, RunTaken
+from service.tasks.resources import Resources
+from service.tasks.submit import HostRequest, take_over
+from service.worker.leases import DEAD
 from tests.integration.people import ADMIN
 
 DEADLINE = 60.0

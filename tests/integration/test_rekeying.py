@@ -10,16 +10,17 @@ from cryptography.fernet import Fernet
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
-from service import access_keys, rekeying, submit, users
-from service.cli import main
-from service.database import Database, execute, fetch
-from service.errors import DecryptionFailed
-from service.permissions import Role
-from service.rekeying import Renewed
-from service.resources import Resources
-from service.secrets import Secrets
-from service.submit import HostRequest
-from service.users import User
+from service.access import access_keys, key_rotation, users
+from service.access.key_rotation import Renewed
+from service.access.roles import Role
+from service.access.users import User
+from service.cli.main import main
+from service.model.errors import DecryptionFailed
+from service.store.database import Database, execute, fetch
+from service.store.keyring import Secrets
+from service.tasks import submit
+from service.tasks.resources import Resources
+from service.tasks.submit import HostRequest
 
 ANNE = User(id=201, name="anne", roles=(Role.ADMIN,))
 NEEDLE = SecretStr("Needle#1")
@@ -43,7 +44,7 @@ async def test_rotating_encrypts_everything_anew_and_retiring_forgets_the_former
     file = resources.settings.data_dir / "secret-key"
     former, before = file.read_text().strip(), await ciphertexts(resources)
 
-    assert await rekeying.rotate(resources.database, resources.secrets) == Renewed(total=2, renewed=2)
+    assert await key_rotation.rotate(resources.database, resources.secrets) == Renewed(total=2, renewed=2)
 
     after = await ciphertexts(resources)
     new, *others = file.read_text().split()
@@ -53,7 +54,7 @@ async def test_rotating_encrypts_everything_anew_and_retiring_forgets_the_former
     )
     found = await access_keys.find(resources.database, resources.secrets, key)
     assert found and found[1] == secret
-    assert (await rekeying.retire(resources.database, resources.secrets)) == (Renewed(total=2, renewed=0), 1)
+    assert (await key_rotation.retire(resources.database, resources.secrets)) == (Renewed(total=2, renewed=0), 1)
     assert file.read_text().split() == [new]
 
 
@@ -62,17 +63,17 @@ async def test_what_a_process_with_the_former_key_writes_is_read_and_renewed_whe
 ) -> None:
     await planted(resources)
     slow = Secrets(SecretStr((resources.settings.data_dir / "secret-key").read_text()))
-    await rekeying.rotate(resources.database, resources.secrets)
+    await key_rotation.rotate(resources.database, resources.secrets)
 
     key, secret = await access_keys.create(resources.database, slow, "anne")
 
     found = await access_keys.find(resources.database, resources.secrets, key)
     assert found and found[1] == secret
-    assert (await rekeying.retire(resources.database, resources.secrets))[0] == Renewed(total=3, renewed=1)
+    assert (await key_rotation.retire(resources.database, resources.secrets))[0] == Renewed(total=3, renewed=1)
     assert await access_keys.find(resources.database, resources.secrets, key)
 
 
-@pytest.mark.parametrize("verb", [rekeying.rotate, rekeying.retire])
+@pytest.mark.parametrize("verb", [key_rotation.rotate, key_rotation.retire])
 async def test_a_secret_that_no_key_opens_stops_it_before_anything_changes(
     resources: Resources, verb: Callable[[Database, Secrets], Awaitable[object]]
 ) -> None:
@@ -92,7 +93,7 @@ async def test_a_secret_that_no_key_opens_stops_it_before_anything_changes(
 
 async def test_a_request_is_known_again_after_the_key_was_exchanged(resources: Resources) -> None:
     await planted(resources)
-    await rekeying.rotate(resources.database, resources.secrets)
+    await key_rotation.rotate(resources.database, resources.secrets)
 
     asked = [HostRequest(host_id=1, sql_port=2883, password=NEEDLE)]
     again = await submit.take_over(resources, 1, asked, creator=ANNE, trace_id="", idempotency_key="once")

@@ -2,11 +2,14 @@
 
 from dataclasses import replace
 
-from service import audit, retention
-from service.database import Connection
-from service.resources import Resources
-from service.submit import HostRequest, take_over
-from service.types import AuditCall, Page, TaskInstance
+from service.access import audit
+from service.model.audit import AuditCall
+from service.model.tasks import TaskInstance
+from service.model.types import Page
+from service.store.database import Connection
+from service.tasks.resources import Resources
+from service.tasks.submit import HostRequest, take_over
+from service.worker import retention
 from tests.integration.people import ADMIN
 
 

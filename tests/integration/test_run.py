@@ -15,12 +15,12 @@ import psutil
 import pytest
 import yaml
 
-from service import run, run_child, run_files
-from service.events import Ended, RunEnd, begin, finish
-from service.inventory import Cluster, Host, Unsafe
-from service.masking import MASK, Hidden
-from service.run import PREFIX, Run, RunRequest
-from service.run_files import Given
+from service.inventory.reader import Cluster, Host, Unsafe
+from service.outcome.masking import MASK, Hidden
+from service.outcome.run_progress import Ended, RunEnd, begin, finish
+from service.runs import child, files, run
+from service.runs.files import Given
+from service.runs.run import PREFIX, Run, RunRequest
 from tests.integration.sealing import sealed
 
 DEADLINE = 60.0  # seconds any of this may take at the most
@@ -194,7 +194,7 @@ def test_what_a_caller_gives_is_one_value_and_no_option(tmp_path: Path) -> None:
     directory = tmp_path / "run"
     directory.mkdir()
 
-    run_files.write(directory, given)
+    files.write(directory, given)
 
     text = (directory / "env" / "extravars").read_text(encoding="utf-8")
     (unsafe,) = [line for line in text.splitlines() if "lookup" in line]
@@ -265,7 +265,7 @@ async def test_a_killed_child_is_an_end_without_a_result(tmp_path: Path) -> None
 
 
 async def test_a_run_that_nobody_renews_ends_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_child, "LEASE", 4.0)
+    monkeypatch.setattr(child, "LEASE", 4.0)
     context = multiprocessing.get_context("fork")
     monkeypatch.setattr(run, "_context", context)  # a child with that lease
     started = run.start(request(tmp_path, "sleep"))

@@ -7,13 +7,13 @@ import pytest
 from psycopg.sql import SQL, Identifier
 from pydantic import SecretStr
 
-from service import instances
-from service.database import fetch
-from service.errors import InvalidRequest, TakeoverError, UnknownCluster, UnknownHost
-from service.errors_tasks import AlreadyManaged, HostBusy
-from service.resources import Resources
-from service.submit import HostRequest, take_over
-from service.types import Subtask, SubtaskStatus, TaskInstance, TaskStatus
+from service.model.errors import InvalidRequest, TakeoverError, UnknownCluster, UnknownHost
+from service.model.tasks import Subtask, SubtaskStatus, TaskInstance, TaskStatus
+from service.store.database import fetch
+from service.tasks import instances
+from service.tasks.errors import AlreadyManaged, HostBusy
+from service.tasks.resources import Resources
+from service.tasks.submit import HostRequest, take_over
 from tests.integration.people import ADMIN
 
 TABLES = ("obproxy_server", "task_instance", "subtask_instance", "subtask_dependency", "task_secret")

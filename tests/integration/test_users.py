@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from service import access_keys, users
-from service.database import fetch
-from service.errors_people import TooManyAccessKeys, UnknownAccessKey, UnknownUser, UserExists, UserInvalid
-from service.permissions import Role
-from service.resources import Resources
+from service.access import access_keys, users
+from service.access.errors import TooManyAccessKeys, UnknownAccessKey, UnknownUser, UserExists, UserInvalid
+from service.access.roles import Role
+from service.store.database import fetch
+from service.tasks.resources import Resources
 
 VIEWER = [Role.TASK_VIEWER]
 

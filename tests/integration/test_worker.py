@@ -14,13 +14,17 @@ import pytest
 from procrastinate.jobs import Job
 from structlog.contextvars import get_contextvars
 
-from service import events, instances, job, operations, remains, template, worker
-from service.database import execute, fetch
-from service.errors import TakeoverError
-from service.leases import DEAD, Leases
-from service.resources import Resources
-from service.submit import HostRequest, take_over
-from service.types import Operation, Subtask, SubtaskStatus, TaskInstance, TaskStatus
+from service.model import workflow
+from service.model.errors import TakeoverError
+from service.model.tasks import Operation, Subtask, SubtaskStatus, TaskInstance, TaskStatus
+from service.outcome import run_progress
+from service.runs import leftovers
+from service.store.database import execute, fetch
+from service.tasks import instances, operations
+from service.tasks.resources import Resources
+from service.tasks.submit import HostRequest, take_over
+from service.worker import job, worker
+from service.worker.leases import DEAD, Leases
 from tests.integration.people import ADMIN
 
 DEADLINE = 60.0  # seconds a takeover of this kind may take at the most
@@ -68,7 +72,7 @@ def project(tmp_path: Path) -> Path:
 async def local(resources: Resources, project: Path, inventory_file: Path) -> AsyncIterator[Resources]:
     """Resources on that template, with this machine as the only host."""
     inventory_file.write_text(INVENTORY.format(command="'true'"))
-    yield replace(resources, template=template.load(project))
+    yield replace(resources, template=workflow.load(project))
 
 
 async def submit(resources: Resources) -> TaskInstance:
@@ -116,7 +120,7 @@ async def test_what_is_logged_of_a_run_says_which(local: Resources, monkeypatch:
 
     logger, noting = logging.getLogger("service"), Noting()
     logger.addHandler(noting)
-    monkeypatch.setattr(events, "finish", broken)
+    monkeypatch.setattr(run_progress, "finish", broken)
     try:
         async with worker.running(local):
             task, _ = await ended(local, await submit(local))
@@ -256,7 +260,7 @@ async def test_a_subtask_that_takes_too_long_fails_with_limit_and_elapsed(
     meta = project / "roles" / "two" / "meta" / "subtask.yml"
     meta.write_text(meta.read_text().replace("timeout: 30", "timeout: 1"))
     inventory_file.write_text(INVENTORY.format(command="sleep 987654"))
-    limited = replace(local, template=template.load(project))
+    limited = replace(local, template=workflow.load(project))
     async with worker.running(limited):
         task, subtasks = await ended(limited, await submit(limited))
 
@@ -477,7 +481,7 @@ async def test_a_cancel_whose_word_got_lost_is_found_by_the_lease(
     async def lost(jobs: object) -> None:
         pass
 
-    monkeypatch.setattr(remains, "LIMIT", DEADLINE)
+    monkeypatch.setattr(leftovers, "LIMIT", DEADLINE)
     monkeypatch.setattr(local.queue, "abort", lost)
     async with worker.running(local):
         task = await submit(local)

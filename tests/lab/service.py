@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.client import Client
+from service.cli.client import Client
 
 from .errors import LabError
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from service.client import Client, Document
+from service.cli.client import Client, Document
 
 from . import Lab
 from .chaos import processes

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from service import clusters, look, parameters, worker
-from service.permissions import Role
-from service.resources import Resources, open_resources
-from service.settings import Settings
-from service.submit import HostRequest, take_over
-from service.types import ObproxyServer, ServerStatus
-from service.users import User
+from service.access.roles import Role
+from service.access.users import User
+from service.fleet import clusters, parameters
+from service.model.fleet import ObproxyServer, ServerStatus
+from service.model.settings import Settings
+from service.tasks.resources import Resources, open_resources
+from service.tasks.submit import HostRequest, take_over
+from service.worker import discovery, worker
 
 from . import Lab
 from .fixtures import StartHost
@@ -118,16 +119,16 @@ async def test_where_the_port_cannot_be_reached_the_host_is_asked(resources: Res
     await rounds(resources, 3)  # it has answered in one of them: only then its silence says something
     await change(resources, silent)
     await until(resources, lambda found: found.status is UNAVAILABLE)
-    await look.perform(resources, identifier)
+    await discovery.perform(resources, identifier)
     await stays(resources, RUNNING, lambda: rounds(resources, 3))
 
     await asyncio.to_thread(stop, host)
     await stays(resources, RUNNING, lambda: rounds(resources, 3))
-    await look.perform(resources, identifier)
+    await discovery.perform(resources, identifier)
     assert (await server(resources)).status is UNAVAILABLE
 
     await asyncio.to_thread(start, host)
-    await look.perform(resources, identifier)
+    await discovery.perform(resources, identifier)
     assert (await server(resources)).status is RUNNING
 
 

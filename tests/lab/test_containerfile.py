@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from service.client import Client
-from service.settings import PROJECT
+from service.cli.client import Client
+from service.model.settings import PROJECT
 
 from . import Lab, image
 from .fixtures import StartHost

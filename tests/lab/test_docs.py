@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from service.client import Client
-from service.settings import PROJECT
+from service.cli.client import Client
+from service.model.settings import PROJECT
 
 from . import HostSpec, Lab, states
 from .service import Service, running

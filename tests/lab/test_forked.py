@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from service import inventory, run, template
-from service.events import RunEnd
-from service.run import RunRequest
-from service.run_files import Given
-from service.settings import PROJECT, RunStart
+from service.inventory import reader
+from service.model import workflow
+from service.model.settings import PROJECT, RunStart
+from service.outcome.run_progress import RunEnd
+from service.runs import run
+from service.runs.files import Given
+from service.runs.run import RunRequest
 from tests.integration.sealing import sealed
 
 from . import Lab
@@ -33,8 +35,8 @@ async def test_a_forked_takeover_tells_what_a_started_one_tells(lab: Lab, lab_ho
 
 
 async def taken_over(lab: Lab, host: LabHost, start: RunStart) -> tuple[list[Mapping[str, Any]], RunEnd]:
-    known = await inventory.read(lab.inventory)
-    steps = template.load(PROJECT)
+    known = await reader.read(lab.inventory)
+    steps = workflow.load(PROJECT)
     started = run.start(
         RunRequest(
             ident=f"{start}-run",

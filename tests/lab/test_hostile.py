@@ -12,11 +12,11 @@ import httpx
 import psutil
 import pytest
 
-from service.client import Client, Document, Refused
-from service.events import EVENT_LIMIT
-from service.progress import in_order
-from service.results import MESSAGE_LIMIT
-from service.run_child import MEMORY
+from service.cli.client import Client, Document, Refused
+from service.cli.tables import in_order
+from service.outcome.ansible_results import MESSAGE_LIMIT
+from service.outcome.run_progress import EVENT_LIMIT
+from service.runs.child import MEMORY
 
 from . import Lab, LabHost
 from .fixtures import StartHost

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from service.client import Client, Document
-from service.progress import in_order
+from service.cli.client import Client, Document
+from service.cli.tables import in_order
 
 from . import Lab
 from .fixtures import StartHost

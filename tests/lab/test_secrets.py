@@ -26,9 +26,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from service.client import Client, Document
-from service.progress import in_order
-from service.run import PREFIX
+from service.cli.client import Client, Document
+from service.cli.tables import in_order
+from service.runs.run import PREFIX
 from tests.integration.signing import Signing
 
 from . import HostSpec, Lab, LabHost

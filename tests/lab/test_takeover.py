@@ -7,8 +7,8 @@ import httpx
 import pytest
 from obproxy_takeover.masking import stage_one
 
-from service.client import Client, Document, Refused
-from service.progress import in_order
+from service.cli.client import Client, Document, Refused
+from service.cli.tables import in_order
 
 from . import Lab
 from .fixtures import StartHost

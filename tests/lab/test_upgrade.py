@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from service.client import Client
-from service.settings import PROJECT
+from service.cli.client import Client
+from service.model.settings import PROJECT
 
 from . import Lab
 from .chaos import invariants

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from service import template
-from service.settings import PROJECT
+from service.model import workflow
+from service.model.settings import PROJECT
 
 from . import Lab
 from .fixtures import StartHost
@@ -54,10 +54,10 @@ def _shipped(installed: Path) -> Path:
 
 def test_it_carries_what_the_service_needs(installed: Path, tmp_path: Path) -> None:
     told = _run(
-        installed / "bin" / "python", "-c", "from service.settings import PROJECT; print(PROJECT)", cwd=tmp_path
+        installed / "bin" / "python", "-c", "from service.model.settings import PROJECT; print(PROJECT)", cwd=tmp_path
     )
     assert Path(told.strip()) == _shipped(installed).resolve()
-    assert template.load(_shipped(installed)).subtasks == template.load(PROJECT).subtasks
+    assert workflow.load(_shipped(installed)).subtasks == workflow.load(PROJECT).subtasks
 
 
 @pytest.mark.parametrize("tree", ["service", "playbooks", "roles", "inventory"])
@@ -75,7 +75,7 @@ def test_the_inventory_in_it_is_read_by_default(installed: Path, tmp_path: Path)
     listed = _run(
         installed / "bin" / "python",
         "-c",
-        "import asyncio; from service.inventory import read; from service.settings import Settings; "
+        "import asyncio; from service.inventory.reader import read; from service.model.settings import Settings; "
         "print(sorted(asyncio.run(read(Settings().inventory)).clusters))",
         cwd=tmp_path,
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from service.client import Client, Document
+from service.cli.client import Client, Document
 
 from . import HostSpec, Lab, LabHost
 from .chaos import invariants, processes

@@ -4,7 +4,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from service.types import ObproxyServer, Operation, ServerStatus, Subtask, SubtaskStatus, TaskInstance, TaskStatus
+from service.model.fleet import ObproxyServer, ServerStatus
+from service.model.tasks import Operation, Subtask, SubtaskStatus, TaskInstance, TaskStatus
 
 MOMENT = datetime(2021, 9, 3, 8, 25, 8, 4000, tzinfo=UTC)
 

@@ -17,9 +17,9 @@ from ansible.template import trust_as_template
 from obproxy_takeover.story import Story
 from obproxy_takeover.telling import LARGEST, NotReached, Refused, Service, fitting
 
-from service import events
-from service.events import Ended, RunEnd, Verdict
-from service.signature import SignedRequest, verify
+from service.access.request_signatures import SignedRequest, verify
+from service.outcome import run_progress
+from service.outcome.run_progress import Ended, RunEnd, Verdict
 
 KEY, SECRET = "0123456789abcdef", "a secret, ü"
 VARIABLES = {
@@ -165,15 +165,15 @@ LOOK, ONE, TWO, THREE = task("look"), task("do 1", "one"), task("do 2", "two"), 
 
 def verdicts(run: dict[str, Any]) -> dict[str, Verdict]:
     """What the service makes of it."""
-    progress = events.begin(run["roles"], run["hostName"])
+    progress = run_progress.begin(run["roles"], run["hostName"])
     ended = []
     for event in run["events"]:
         as_runner = {**event, "event_data": event["eventData"]}
-        progress, changes = events.advance(progress, as_runner)
+        progress, changes = run_progress.advance(progress, as_runner)
         ended += [change for change in changes if isinstance(change, Ended)]
     rc = run.get("rc")
     status = None if rc is None else "failed" if rc else "successful"
-    ended += [c for c in events.finish(progress, RunEnd(rc=rc, status=status)) if isinstance(c, Ended)]
+    ended += [c for c in run_progress.finish(progress, RunEnd(rc=rc, status=status)) if isinstance(c, Ended)]
     return {change.role: change.verdict for change in ended}
 
 

@@ -9,12 +9,12 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope
 
-from service import bodies
-from service.auth import Authentication, Caller
-from service.errors import BodyTooLarge
-from service.errors_people import LoginBlocked
-from service.responses import Tracing
-from service.users import User
+from service.access.errors import LoginBlocked
+from service.access.users import User
+from service.http import requests
+from service.http.authentication import Authentication, Caller
+from service.http.envelope import Tracing
+from service.model.errors import BodyTooLarge
 
 ANNE = User(id=7, name="anne", roles=())
 
@@ -29,7 +29,7 @@ async def by_word(scope: Scope, receive: Receive, credentials: str) -> Caller | 
         case "gone":
             raise ClientDisconnect
         case "body":
-            return Caller(user=ANNE, receive=bodies.again(b"read before", receive))
+            return Caller(user=ANNE, receive=requests.replay_body(b"read before", receive))
         case "right":
             return Caller(user=ANNE, receive=receive)
     return None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.settings import PREFIX, PROJECT, Settings
+from service.model.settings import PREFIX, PROJECT, Settings
 
 DEPLOY = PROJECT / "deploy"
 FILES = [path for path in sorted(DEPLOY.rglob("*")) if path.is_file()]

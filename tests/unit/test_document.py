@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from service import document
+from service.model import wire
+from service.tasks import documents
 from tests.unit.records import MOMENT, subtask, task
 
 MAPS = ("stringMap", "listMap")  # not sorted by OCP either
@@ -34,14 +35,14 @@ def shanghai(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 )
 @pytest.mark.usefixtures("shanghai")
 def test_timestamps_drop_trailing_zeros(microsecond: int, expected: str) -> None:
-    assert document.timestamp(MOMENT.replace(microsecond=microsecond)) == expected
+    assert wire.timestamp(MOMENT.replace(microsecond=microsecond)) == expected
 
 
 def test_utc_is_written_as_z(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
     try:
-        assert document.timestamp(MOMENT) == "2021-09-03T08:25:08.004Z"
+        assert wire.timestamp(MOMENT) == "2021-09-03T08:25:08.004Z"
     finally:
         monkeypatch.undo()
         time.tzset()
@@ -59,9 +60,9 @@ def all_objects(value: Any) -> Iterator[dict[str, Any]]:
 
 
 DOCUMENTS = {
-    "takeOver": document.task_instance(task(), [subtask()]),
-    "detail": document.wrapped(task(finish_time=MOMENT), [subtask(start_time=MOMENT, executor="x")]),
-    "list": document.basic(task(finish_time=MOMENT), [subtask()]),
+    "takeOver": documents.task_instance(task(), [subtask()]),
+    "detail": documents.wrapped(task(finish_time=MOMENT), [subtask(start_time=MOMENT, executor="x")]),
+    "list": documents.basic(task(finish_time=MOMENT), [subtask()]),
 }
 
 
@@ -89,4 +90,4 @@ def test_the_detail_has_neither_but_times() -> None:
 
 
 def test_a_subtask_that_has_not_run_has_no_times() -> None:
-    assert not {"startTime", "finishTime", "executor"} & document.subtask(subtask()).keys()
+    assert not {"startTime", "finishTime", "executor"} & documents.subtask(subtask()).keys()

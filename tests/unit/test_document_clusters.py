@@ -1,7 +1,7 @@
 """OBProxy clusters, servers and hosts on the wire, held against the samples of OCP's documentation: names and order."""
 
-from service import document_clusters
-from service.types import HostStatus, ManagedHost, ObproxyCluster, ServerStatus
+from service.fleet import documents
+from service.model.fleet import HostStatus, ManagedHost, ObproxyCluster, ServerStatus
 from tests.unit.records import MOMENT, server
 
 CLUSTER = ObproxyCluster(
@@ -44,7 +44,7 @@ def host(*statuses: ServerStatus) -> ManagedHost:
 
 
 def test_a_cluster_has_the_properties_of_the_sample_in_its_order() -> None:
-    shown = document_clusters.obproxy_cluster(CLUSTER)
+    shown = documents.obproxy_cluster(CLUSTER)
 
     assert list(shown) == OF_A_CLUSTER
     assert shown["obLinks"] == []
@@ -61,7 +61,7 @@ def test_what_is_not_known_is_left_out_of_a_cluster() -> None:
         id=7, name="empty", work_mode=None, config_url=None, address=None, port=None, servers=[], idc_names={}
     )
 
-    assert document_clusters.obproxy_cluster(bare) == {
+    assert documents.obproxy_cluster(bare) == {
         **{"id": 7, "name": "empty", "parameterVersion": 1},
         **{"obLinks": [], "obproxies": [], "topo": [], "versions": []},
     }
@@ -76,7 +76,7 @@ def test_servers_are_counted_by_version_and_data_centre() -> None:
     ]
     cluster = ObproxyCluster(**{**vars(CLUSTER), "servers": servers, "idc_names": {1: "b", 2: "b", 3: "a"}})
 
-    shown = document_clusters.obproxy_cluster(cluster)
+    shown = documents.obproxy_cluster(cluster)
 
     assert shown["versions"] == [{"count": 1, "version": "1.9.1.1-1919579"}, {"count": 2, "version": "4.3.1.0-1"}]
     assert shown["topo"] == [{"count": 1, "idcName": "a"}, {"count": 2, "idcName": "b"}]
@@ -86,14 +86,14 @@ def test_servers_are_counted_by_version_and_data_centre() -> None:
 
 
 def test_a_server_says_which_parameters_wait_for_a_restart() -> None:
-    shown = document_clusters.obproxy_server(server(learned={"pending_restart": ["work_thread_num"]}))
+    shown = documents.obproxy_server(server(learned={"pending_restart": ["work_thread_num"]}))
 
     assert shown["pendingRestart"] == ["work_thread_num"]
     assert list(shown) == sorted(shown)
 
 
 def test_a_host_has_the_properties_of_the_sample_in_its_order_nulls_included() -> None:
-    shown = document_clusters.host(host(ServerStatus.RUNNING))
+    shown = documents.host(host(ServerStatus.RUNNING))
 
     assert list(shown) == OF_A_HOST
     assert shown["alias"] is None
@@ -109,4 +109,4 @@ def test_a_host_is_what_its_obproxy_servers_are() -> None:
     assert host().status is HostStatus.NEW
     assert host(running, unavailable).status is HostStatus.ONLINE
     assert host(unavailable, unavailable).status is HostStatus.OFFLINE
-    assert document_clusters.host(host())["architecture"] is None
+    assert documents.host(host())["architecture"] is None

@@ -4,8 +4,19 @@ from typing import Any
 
 import pytest
 
-from service import events, results
-from service.events import Change, Ended, Learned, Logged, Progress, RunEnd, Started, advance, begin, finish
+from service.outcome import ansible_results, run_progress
+from service.outcome.run_progress import (
+    Change,
+    Ended,
+    Learned,
+    Logged,
+    Progress,
+    RunEnd,
+    Started,
+    advance,
+    begin,
+    finish,
+)
 from tests.unit.streams.record import JOB_ID
 from tests.unit.streams.replay import load
 
@@ -100,16 +111,14 @@ def test_a_gap_is_told_but_leaves_the_verdict() -> None:
 def test_what_is_cut_from_the_log_of_an_event_is_never_its_rc_and_msg() -> None:
     _, (logged,) = take(started(), failed("x" * 20_000, rc=7, msg="the reason"))
     assert isinstance(logged, Logged)
-    assert (
-        logged.text
-        == f"{'x' * events.EVENT_LIMIT}\n[cut: {20_000 - events.EVENT_LIMIT} characters more]\nrc: 7\nmsg: the reason"
-    )
+    kept = run_progress.EVENT_LIMIT
+    assert logged.text == f"{'x' * kept}\n[cut: {20_000 - kept} characters more]\nrc: 7\nmsg: the reason"
 
 
 def test_the_log_of_a_role_is_cut_but_for_failures() -> None:
-    lines = [event("verbose", "y" * events.EVENT_LIMIT)] * (events.ROLE_LIMIT // events.EVENT_LIMIT)
+    lines = [event("verbose", "y" * run_progress.EVENT_LIMIT)] * (run_progress.ROLE_LIMIT // run_progress.EVENT_LIMIT)
     progress, changes = take(started(), *lines, event("verbose", "more"))
-    assert sum(len(change.text) for change in changes if isinstance(change, Logged)) == events.ROLE_LIMIT
+    assert sum(len(change.text) for change in changes if isinstance(change, Logged)) == run_progress.ROLE_LIMIT
     progress, changes = take(progress, failed("the reason at length", msg="the reason"))
     assert changes == [Logged(role="first", text="msg: the reason")]
     _, changes = take(progress, event("playbook_on_task_start", "a fresh log", role="second"))
@@ -117,13 +126,15 @@ def test_the_log_of_a_role_is_cut_but_for_failures() -> None:
 
 
 def test_one_huge_event_does_not_use_up_the_log_of_its_role() -> None:
-    progress, _ = take(started(), event("verbose", "x" * (events.ROLE_LIMIT + 1)))
+    progress, _ = take(started(), event("verbose", "x" * (run_progress.ROLE_LIMIT + 1)))
     _, changes = take(progress, event("verbose", "and on"))
     assert changes == [Logged(role="first", text="and on")]
 
 
 def test_the_role_that_passes_the_limit_says_so_once() -> None:
-    progress, _ = take(started(), *[event("verbose", "y" * events.EVENT_LIMIT)] * 63, event("verbose", "z" * 16_000))
+    progress, _ = take(
+        started(), *[event("verbose", "y" * run_progress.EVENT_LIMIT)] * 63, event("verbose", "z" * 16_000)
+    )
     _, changes = take(progress, event("verbose", "w" * 1_000), event("verbose", "never"))
     assert changes == [Logged(role="first", text=f"{'w' * 384}\n[cut: 616 characters more]")]
 
@@ -172,7 +183,7 @@ def test_of_two_failures_the_last_one_that_was_not_ignored_is_told() -> None:
     (ended,) = finish(progress, RunEnd(rc=2, status="failed"))
     assert ended == Ended(
         role="first",
-        verdict=events.Verdict.FAILED,
+        verdict=run_progress.Verdict.FAILED,
         code="TASK_FAILED",
         message='two (Ansible task "Try", role first, host h1)',
     )
@@ -236,4 +247,4 @@ def test_processes_that_outlive_a_run_are_told() -> None:
 
 
 def test_limits_are_what_the_log_is_sized_for() -> None:
-    assert results.MESSAGE_LIMIT < events.EVENT_LIMIT < events.ROLE_LIMIT
+    assert ansible_results.MESSAGE_LIMIT < run_progress.EVENT_LIMIT < run_progress.ROLE_LIMIT

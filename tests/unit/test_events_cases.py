@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from service.events import Ended, Learned, Logged, RunEnd, Verdict
+from service.outcome.run_progress import Ended, Learned, Logged, RunEnd, Verdict
 from tests.unit.streams.record import JOB_ID, STREAMS, cases, record
 from tests.unit.streams.replay import Event, Stream, assert_truthful, load, parse, replay
 

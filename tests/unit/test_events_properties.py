@@ -7,7 +7,18 @@ from typing import Any
 
 import pytest
 
-from service.events import Change, Ended, Learned, Logged, RunEnd, Started, Verdict, advance, begin, finish
+from service.outcome.run_progress import (
+    Change,
+    Ended,
+    Learned,
+    Logged,
+    RunEnd,
+    Started,
+    Verdict,
+    advance,
+    begin,
+    finish,
+)
 from tests.unit.streams.record import JOB_ID, STREAMS
 from tests.unit.streams.replay import Event, Stream, assert_truthful, load, replay
 

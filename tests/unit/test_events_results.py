@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from service import results
+from service.outcome import ansible_results
 
 
 def event(**res: Any) -> dict[str, Any]:
@@ -26,18 +26,21 @@ WHERE = '(Ansible task "Try", role r, host h1)'
         ({"msg": "boom", "rc": 127, "stderr": "sh: nc: not found\n"}, "boom Exit code 127. stderr: sh: nc: not found"),
         ({"msg": "boom", "module_stderr": "Traceback", "stderr": "other"}, "boom module_stderr: Traceback"),
         ({"msg": "boom", "stderr": "a" * 700 + " the point"}, "the point"),
-        ({"msg": "boom", "stderr": "b" * results.TAIL_LIMIT}, f"boom stderr: {'b' * results.TAIL_LIMIT}"),
-        ({"msg": "c" * results.MESSAGE_LIMIT}, "c" * results.MESSAGE_LIMIT),
+        (
+            {"msg": "boom", "stderr": "b" * ansible_results.TAIL_LIMIT},
+            f"boom stderr: {'b' * ansible_results.TAIL_LIMIT}",
+        ),
+        ({"msg": "c" * ansible_results.MESSAGE_LIMIT}, "c" * ansible_results.MESSAGE_LIMIT),
         ({"msg": "boom", "rc": 10**5000}, "boom"),
         ({"msg": "boom", "rc": True}, "boom"),
-        ({"censored": "…", "msg": "secret"}, results.HIDDEN),
-        ({"msg": "secret", "results": [{"censored": "…"}]}, results.HIDDEN),
+        ({"censored": "…", "msg": "secret"}, ansible_results.HIDDEN),
+        ({"msg": "secret", "results": [{"censored": "…"}]}, ansible_results.HIDDEN),
         ({}, "No message was given."),
         ({"msg": {"a": "map"}}, "No message was given."),
     ],
 )
 def test_failure(res: dict[str, Any], text: str) -> None:
-    message = results.failure(event(**res))
+    message = ansible_results.failure(event(**res))
     assert message.endswith(f"{text} {WHERE}")
     assert "secret" not in message
 
@@ -51,23 +54,23 @@ def test_failure(res: dict[str, Any], text: str) -> None:
     ],
 )
 def test_a_failure_without_a_result_is_told_from_what_was_printed(stdout: str, text: str) -> None:
-    assert results.failure({**event(), "stdout": stdout}) == f"{text} {WHERE}"
+    assert ansible_results.failure({**event(), "stdout": stdout}) == f"{text} {WHERE}"
 
 
 def test_a_failure_names_the_delegate_and_leaves_out_a_missing_role() -> None:
     data = {"host": "h1", "task": "T", "res": {"msg": "m", "_ansible_delegated_vars": {"ansible_delegated_host": "h2"}}}
-    assert results.failure({"event_data": data}) == 'm (Ansible task "T", host h1, delegated to h2)'
+    assert ansible_results.failure({"event_data": data}) == 'm (Ansible task "T", host h1, delegated to h2)'
 
 
 def test_a_long_message_is_cut_and_says_so() -> None:
-    message = results.failure(event(msg="x " * 10_000))
-    assert len(message) < results.MESSAGE_LIMIT + 100
+    message = ansible_results.failure(event(msg="x " * 10_000))
+    assert len(message) < ansible_results.MESSAGE_LIMIT + 100
     assert f"… {WHERE}" in message
 
 
 def test_what_is_hidden_is_not_printed() -> None:
-    printed = results.printed({**event(censored="…"), "stdout": "[ERROR]: Task failed: secret"})
-    assert printed == f"runner_on_failed: [h1] => {results.HIDDEN}"
+    printed = ansible_results.printed({**event(censored="…"), "stdout": "[ERROR]: Task failed: secret"})
+    assert printed == f"runner_on_failed: [h1] => {ansible_results.HIDDEN}"
 
 
 GOOD: dict[str, list[Any]] = {
@@ -113,22 +116,22 @@ BAD: dict[str, list[Any]] = {
 
 @pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in GOOD.items() for value in values])
 def test_believed(key: str, value: Any) -> None:
-    assert results.learned(event(obproxy_server={key: value})) == ({key: value}, [])
+    assert ansible_results.learned(event(obproxy_server={key: value})) == ({key: value}, [])
     json.dumps(value)
 
 
 @pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in BAD.items() for value in values])
 def test_not_believed(key: str, value: Any) -> None:
-    assert results.learned(event(obproxy_server={key: value})) == ({}, [key])
+    assert ansible_results.learned(event(obproxy_server={key: value})) == ({}, [key])
 
 
 def test_every_known_key_is_tested() -> None:
-    assert results.KNOWN.keys() == GOOD.keys()
+    assert ansible_results.KNOWN.keys() == GOOD.keys()
 
 
 @pytest.mark.parametrize("told", [None, [], "text", {1: 2}, {b"pid": 1}, {"": 1}])
 def test_nothing_is_learned_from_what_is_no_map_of_names(told: Any) -> None:
-    assert results.learned(event(obproxy_server=told))[0] == {}
+    assert ansible_results.learned(event(obproxy_server=told))[0] == {}
 
 
 @pytest.mark.parametrize(
@@ -145,8 +148,8 @@ def test_nothing_is_learned_from_what_is_no_map_of_names(told: Any) -> None:
     ],
 )
 def test_clean(value: Any, text: str) -> None:
-    assert results.clean(value) == text
+    assert ansible_results.clean(value) == text
 
 
 def test_clean_cuts() -> None:
-    assert results.clean("x" * 100, 10) == "x" * 10
+    assert ansible_results.clean("x" * 100, 10) == "x" * 10

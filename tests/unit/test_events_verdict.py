@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from service.verdict import Code, Evidence, Failure, RunEnd, Stats, cause
+from service.outcome.verdict import Code, Evidence, Failure, RunEnd, Stats, cause
 
 HOST = frozenset({"h1"})
 NONE: frozenset[str] = frozenset()

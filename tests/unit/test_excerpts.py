@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from service import results
-from service.events import EVENT_LIMIT, Ended, Learned, Logged, RunEnd, Verdict
-from service.excerpts import excerpt
-from service.masking import MASK, masker
+from service.outcome import ansible_results
+from service.outcome.masking import MASK, masker
+from service.outcome.redaction import excerpt
+from service.outcome.run_progress import EVENT_LIMIT, Ended, Learned, Logged, RunEnd, Verdict
 from tests.unit.streams.record import JOB_ID
 from tests.unit.streams.replay import Event, Stream, load, replay
 from tests.unit.test_events_properties import NAMES, ROLES, SEEDS, rubbish
@@ -20,7 +20,7 @@ mask = masker([{"password": NEEDLE}])
 
 
 def through(stream: Stream, hide: Callable[[str], str] = str) -> Stream:
-    return replace(stream, events=[excerpt(results.mapping(event), hide) for event in stream.events])
+    return replace(stream, events=[excerpt(ansible_results.mapping(event), hide) for event in stream.events])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -107,4 +107,4 @@ def test_what_no_log_hides_does_not_leave_the_run(res: Mapping[str, Any]) -> Non
 
     assert "all the same" not in repr(shown)
     (*_, last) = told(event("runner_on_failed", "printed all the same", res=res))
-    assert isinstance(last, Ended) and last.verdict is Verdict.FAILED and results.HIDDEN in last.message
+    assert isinstance(last, Ended) and last.verdict is Verdict.FAILED and ansible_results.HIDDEN in last.message

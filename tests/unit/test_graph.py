@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from service import graph
-from service.types import Subtask
+from service.model.tasks import Subtask
+from service.pages import dag_drawing
 from tests.unit.records import subtask
 
 
@@ -22,18 +22,18 @@ DIAMOND = dag((), (1,), (1,), (2, 3))
 @pytest.mark.parametrize("columns", [1, 2, 4, 6, 12, 20])
 @pytest.mark.parametrize("subtasks", [CHAIN, DIAMOND, dag(())], ids=["chain", "diamond", "one"])
 def test_no_box_touches_another_and_all_are_inside(subtasks: list[Subtask], columns: int) -> None:
-    drawing = graph.draw(subtasks, columns)
+    drawing = dag_drawing.draw(subtasks, columns)
 
     assert [box.subtask.id for box in drawing.boxes] == [subtask.id for subtask in subtasks]
     for index, box in enumerate(drawing.boxes):
-        assert 0 <= box.x <= drawing.width - graph.WIDTH and 0 <= box.y <= drawing.height - graph.HEIGHT
+        assert 0 <= box.x <= drawing.width - dag_drawing.WIDTH and 0 <= box.y <= drawing.height - dag_drawing.HEIGHT
         for other in drawing.boxes[index + 1 :]:
-            beside = abs(box.x - other.x) >= graph.WIDTH + graph.ACROSS
-            assert beside or abs(box.y - other.y) >= graph.HEIGHT + graph.DOWN
+            beside = abs(box.x - other.x) >= dag_drawing.WIDTH + dag_drawing.ACROSS
+            assert beside or abs(box.y - other.y) >= dag_drawing.HEIGHT + dag_drawing.DOWN
 
 
 def test_a_chain_goes_to_the_right_then_down_and_back() -> None:
-    boxes = graph.draw(CHAIN, 4).boxes
+    boxes = dag_drawing.draw(CHAIN, 4).boxes
 
     assert [box.x for box in boxes[:4]] == sorted(box.x for box in boxes[:4])
     assert [box.x for box in boxes[4:8]] == sorted((box.x for box in boxes[4:8]), reverse=True)
@@ -42,7 +42,7 @@ def test_a_chain_goes_to_the_right_then_down_and_back() -> None:
 
 
 def test_a_row_that_is_not_full_goes_on_where_the_last_one_ended() -> None:
-    boxes = graph.draw(CHAIN[:6], 4).boxes
+    boxes = dag_drawing.draw(CHAIN[:6], 4).boxes
 
     assert boxes[4].x == boxes[3].x
     assert boxes[5].x == boxes[2].x
@@ -50,7 +50,7 @@ def test_a_row_that_is_not_full_goes_on_where_the_last_one_ended() -> None:
 
 @pytest.mark.parametrize("columns", [1, 4])
 def test_arrows_lead_from_box_to_box(columns: int) -> None:
-    drawing = graph.draw(CHAIN, columns)
+    drawing = dag_drawing.draw(CHAIN, columns)
     boxes = {box.subtask.id: box for box in drawing.boxes}
 
     assert [edge.target.id for edge in drawing.edges] == list(range(2, 13))
@@ -62,13 +62,13 @@ def test_arrows_lead_from_box_to_box(columns: int) -> None:
 
 
 def test_branches_stand_beside_each_other_between_fork_and_join() -> None:
-    drawing = graph.draw(DIAMOND, 4)
+    drawing = dag_drawing.draw(DIAMOND, 4)
     fork, left, right, join = drawing.boxes
 
     assert fork.x < left.x == right.x < join.x
     assert left.y < fork.y == join.y < right.y
     assert len(drawing.edges) == 4
-    assert [len(layer) for layer in graph.layers_of(DIAMOND)] == [1, 2, 1]
+    assert [len(layer) for layer in dag_drawing.layers_of(DIAMOND)] == [1, 2, 1]
 
 
 def points(path: str) -> list[tuple[int, int]]:
@@ -84,7 +84,7 @@ def tip_of(head: str) -> tuple[int, int]:
     return (x + 10 + dx if way == "h" else x + dx), (y + dy if way == "h" else y + 10 + dy)
 
 
-def on_border(box: graph.Box, point: tuple[int, int]) -> bool:
+def on_border(box: dag_drawing.Box, point: tuple[int, int]) -> bool:
     x, y = point[0] - box.x, point[1] - box.y
-    across = x in (0, graph.WIDTH) and y == graph.HEIGHT // 2
-    return across or (y in (0, graph.HEIGHT) and x == graph.WIDTH // 2)
+    across = x in (0, dag_drawing.WIDTH) and y == dag_drawing.HEIGHT // 2
+    return across or (y in (0, dag_drawing.HEIGHT) and x == dag_drawing.WIDTH // 2)

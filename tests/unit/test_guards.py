@@ -11,9 +11,9 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope
 
-from service.auth import Authentication, Caller
-from service.guards import RateLimit
-from service.users import User
+from service.access.users import User
+from service.http.authentication import Authentication, Caller
+from service.http.guards import RateLimit
 
 USERS = {"anne": User(id=1, name="anne", roles=()), "bob": User(id=2, name="bob", roles=())}
 

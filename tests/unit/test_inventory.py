@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from service.errors import InventoryUnreadable
-from service.inventory import first_reason, parse
+from service.inventory.reader import first_reason, parse
+from service.model.errors import InventoryUnreadable
 
 HOSTVARS: dict[str, dict[str, Any]] = {
     "odp-1": {"ocp_host_id": 1, "ansible_host": "192.0.2.1"},

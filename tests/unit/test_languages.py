@@ -9,9 +9,12 @@ from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 
-from service import errors, errors_people, errors_tasks, languages, requests
-from service.errors import TakeoverError
-from service.languages import CATALOGS, LOCALE, choose, translations
+from service.access import errors as access_errors
+from service.http import languages, requests
+from service.http.languages import CATALOGS, LOCALE, choose, translations
+from service.model import errors as model_errors
+from service.model.errors import TakeoverError
+from service.tasks import errors as tasks_errors
 
 SERVICE = Path(__file__).parents[2] / "service"
 
@@ -43,8 +46,8 @@ def test_the_reader_gets_what_it_chose_or_else_what_its_browser_asks_for(
 
 def said() -> Iterator[tuple[str, ...]]:
     """Everything on the pages that is to be translated, with its plural."""
-    ways = [("templates/pages/**.html", "jinja2"), ("**.py", "python")]
-    for _, _, message, _, _ in extract_from_dir(SERVICE, ways, {"templates/pages/**.html": {"trimmed": "true"}}):
+    ways = [("pages/templates/**.html", "jinja2"), ("**.py", "python")]
+    for _, _, message, _, _ in extract_from_dir(SERVICE, ways, {"pages/templates/**.html": {"trimmed": "true"}}):
         yield (message,) if isinstance(message, str) else tuple(message)
 
 
@@ -78,7 +81,7 @@ def test_english_needs_no_catalog_and_chinese_has_one() -> None:
 
 def refusals() -> set[str]:
     """Every sentence that a refusal may say, but those that are all filled in."""
-    kinds = [kind for module in (errors, errors_people, errors_tasks) for kind in vars(module).values()]
+    kinds = [kind for module in (model_errors, access_errors, tasks_errors) for kind in vars(module).values()]
     told = [kind.__doc__ or "" for kind in kinds if isinstance(kind, type) and issubclass(kind, TakeoverError)]
     sentences = {"{field} {rule}.", "{field} {rule}; it is {shown}.", *requests.RULES.values()}
     return (sentences | {*requests.OWN_RULES.values(), *(text.splitlines()[0] for text in told)}) - {
@@ -100,5 +103,6 @@ def test_every_refusal_can_be_said_with_all_that_it_says(language: str) -> None:
 
 
 def test_our_own_rules_are_those_of_the_validators() -> None:
-    source = (SERVICE / "schemas.py").read_text(encoding="utf-8")
+    schemas = (SERVICE / "http" / "request_schema.py", SERVICE / "api" / "request_schemas.py")
+    source = "".join(path.read_text(encoding="utf-8") for path in schemas)
     assert dict(re.findall(r'PydanticCustomError\("(\w+)", "([^"]+)"', source)) == requests.OWN_RULES

@@ -10,8 +10,8 @@ from typing import Literal
 
 import pytest
 
-from service import logs
-from service.settings import LogFormat
+from service.model.settings import LogFormat
+from service.observe import logs
 
 
 @contextmanager

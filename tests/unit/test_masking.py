@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.masking import MASK, Hidden, masker
+from service.outcome.masking import MASK, Hidden, masker
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from service.answers import Answer
-from service.openapi import Operation, describe
-from service.permissions import ANYBODY
+from service.access.roles import ANYBODY
+from service.http.envelope_schema import Answer
+from service.http.openapi import Operation, describe
+from service.model.types import JSON
+from service.pages.routes import PAGES
 from service.routes import OPERATIONS, routes
-from service.routes_pages import PAGES
-from service.types import JSON
 
 
 @pytest.fixture(scope="module")

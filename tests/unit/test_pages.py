@@ -5,10 +5,10 @@ from html.parser import HTMLParser
 
 import pytest
 
-from service import pages
-from service.openapi import describe
+from service.http.openapi import describe
+from service.model.types import JSON
+from service.pages import rendering
 from service.routes import OPERATIONS
-from service.types import JSON
 
 
 class Seen(HTMLParser):
@@ -40,18 +40,18 @@ def description() -> JSON:
 @pytest.fixture(scope="module")
 def seen(description: JSON) -> Seen:
     parser = Seen()
-    parser.feed(pages.docs(description, "auto"))
+    parser.feed(rendering.docs(description, "auto"))
     return parser
 
 
 def test_nothing_comes_from_elsewhere_and_nothing_runs(seen: Seen) -> None:
-    files = {path for path in pages.STATIC_FILES if path.endswith(("/base.css", "/docs.css", "/logo.svg"))}
+    files = {path for path in rendering.STATIC_FILES if path.endswith(("/base.css", "/docs.css", "/logo.svg"))}
     paths = {link.partition("?")[0] for link in seen.links if not link.startswith("#")}
     assert paths == {"/", "/openapi.json", *files}
     assert not seen.tags & {"script", "style", "iframe", "object", "img", "form"}
     assert not seen.inline
     for path in files - {"/static/logo.svg"}:
-        style = pages.STATIC_FILES[path].content.decode()
+        style = rendering.STATIC_FILES[path].content.decode()
         assert "url(" not in style and "@import" not in style
 
 
@@ -63,7 +63,7 @@ def test_every_operation_and_shape_is_there_and_every_link_leads_there(seen: See
 
 
 def test_markup_in_the_description_is_text(description: JSON) -> None:
-    shown = pages.docs({**description, "info": {"title": "<script>alert(1)</script>", "version": "1"}}, "auto")
+    shown = rendering.docs({**description, "info": {"title": "<script>alert(1)</script>", "version": "1"}}, "auto")
 
     assert "<script" not in shown
     assert re.search(r"<title>&lt;script&gt;", shown)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from service.parameters import bounds, kind_of
+from service.fleet.parameters import bounds, kind_of
 
 SIMULATED = Path(__file__).parents[1] / "lab" / "simulator" / "data" / "parameters.json"
 KINDS = {"int": {"INT"}, "time": {"TIME"}, "size": {"CAPACITY"}, "bool": {"BOOL"}, "level": {"STRING"}}

@@ -6,9 +6,9 @@ import time
 import pytest
 from argon2 import PasswordHasher
 
-from service import passwords
-from service.logins import network
-from service.passwords import HASHER, Passwords, hash_password
+from service.access import passwords
+from service.access.login_throttling import network
+from service.access.passwords import HASHER, Passwords, hash_password
 
 
 @pytest.fixture

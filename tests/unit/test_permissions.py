@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.permissions import ANY_USER, ANYBODY, GRANTED, Role, permitted
+from service.access.roles import ANY_USER, ANYBODY, GRANTED, Role, permitted
 
 TAKE_OVER = "OBPROXY:*:UPDATE"
 READ_SERVER = "OBPROXY:*:READ"

@@ -6,8 +6,8 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from service import progress
-from service.client import Document
+from service.cli import tables
+from service.cli.client import Document
 
 
 def text(table: Table) -> list[list[str]]:
@@ -35,20 +35,20 @@ def documents() -> list[Document]:
 
 
 def test_several_stand_beside_each_other_by_host(documents: list[Document]) -> None:
-    lines = text(progress.table(documents))
+    lines = text(tables.table(documents))
     assert ["odp-1", "odp-2"] in lines
     assert ["Subtask", "task", "1", "task", "2"] in lines
     assert ["Check", "○", "READY", "○", "READY"] in lines
 
 
 def test_one_alone_shows_the_ids_that_commands_want(documents: list[Document]) -> None:
-    assert ["71", "Check", "○", "READY"] in text(progress.table(documents[:1]))
+    assert ["71", "Check", "○", "READY"] in text(tables.table(documents[:1]))
 
 
 def test_a_list_says_of_which_host_each_is(documents: list[Document]) -> None:
-    found = [line for line in text(progress.overview(documents)) if "odp-2" in line]
+    found = [line for line in text(tables.overview(documents)) if "odp-2" in line]
     assert found[0][:5] == ["2", "Install", "obproxy", "odp-2", "▶"]
 
 
 def test_nothing_is_an_empty_table() -> None:
-    assert ["Subtask"] in text(progress.table([]))
+    assert ["Subtask"] in text(tables.table([]))

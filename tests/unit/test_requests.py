@@ -8,10 +8,23 @@ from pydantic import SecretStr
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
-from service import errors, errors_people, errors_tasks, requests, schemas
-from service.errors import BodyTooLarge, InvalidRequest, MalformedBody, SubError, TakeoverError, UnsupportedMediaType
-from service.schemas import LogQuery, Parameters, TakeOverParam, TaskQuery
-from service.types import Page, TaskFilter, TaskStatus
+from service.access import errors as access_errors
+from service.api import request_schemas
+from service.api.request_schemas import LogQuery, TakeOverParam, TaskQuery
+from service.http import requests
+from service.http.request_schema import Parameters
+from service.model import errors as model_errors
+from service.model.errors import (
+    BodyTooLarge,
+    InvalidRequest,
+    MalformedBody,
+    SubError,
+    TakeoverError,
+    UnsupportedMediaType,
+)
+from service.model.tasks import TaskFilter, TaskStatus
+from service.model.types import Page
+from service.tasks import errors as tasks_errors
 
 LIMIT = 4096
 SECRET = "S3cret#0"
@@ -373,7 +386,9 @@ def test_refuses_other_path_ids(text: str) -> None:
 
 
 def test_every_secret_field_is_on_the_list_of_those_never_shown() -> None:
-    models = [model for model in vars(schemas).values() if isinstance(model, type) and issubclass(model, Parameters)]
+    models = [
+        model for model in vars(request_schemas).values() if isinstance(model, type) and issubclass(model, Parameters)
+    ]
     names = {
         field.alias for model in models for field in model.model_fields.values() if "SecretStr" in str(field.annotation)
     }
@@ -382,6 +397,6 @@ def test_every_secret_field_is_on_the_list_of_those_never_shown() -> None:
 
 
 def test_every_error_says_something() -> None:
-    kinds = [kind for module in (errors, errors_people, errors_tasks) for kind in vars(module).values()]
+    kinds = [kind for module in (model_errors, access_errors, tasks_errors) for kind in vars(module).values()]
     said = [kind.__doc__ or "" for kind in kinds if isinstance(kind, type) and issubclass(kind, TakeoverError)]
     assert len(said) > 30 and all(map(str.strip, said))

@@ -15,10 +15,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from service import responses
-from service.errors import InvalidRequest, Kind, SubError, TakeoverError, UnknownHost
-from service.responses import HANDLERS, STATUS, Tracing, page_of, success
-from service.types import JSON, Page
+from service.http import envelope
+from service.http.envelope import HANDLERS, STATUS, Tracing, page_of, success
+from service.model.errors import InvalidRequest, Kind, SubError, TakeoverError, UnknownHost
+from service.model.types import JSON, Page
 
 
 def client(*routes: Route, traced: bool = True) -> httpx.AsyncClient:
@@ -66,11 +66,11 @@ async def test_no_data_is_left_out() -> None:
 
 
 def test_the_server_is_the_same_in_every_process_of_a_host() -> None:
-    program = [sys.executable, "-c", "from service.responses import SERVER; print(SERVER)"]
+    program = [sys.executable, "-c", "from service.http.envelope import SERVER; print(SERVER)"]
     other = subprocess.run(program, capture_output=True, text=True, check=True).stdout.strip()
 
-    assert other == responses.SERVER
-    assert socket.gethostname() not in responses.SERVER
+    assert other == envelope.SERVER
+    assert socket.gethostname() not in envelope.SERVER
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ async def test_a_fault_names_its_type_and_logs_the_rest(caplog: pytest.LogCaptur
 
 
 async def test_a_caller_who_hung_up_is_no_fault(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, logger=responses.log.name), caplog.filtering(logging.Filter(responses.log.name)):
+    with caplog.at_level(logging.INFO, logger=envelope.log.name), caplog.filtering(logging.Filter(envelope.log.name)):
         async with client(raising(ClientDisconnect())) as http:
             assert (await http.get("/")).status_code == 400
 

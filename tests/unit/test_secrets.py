@@ -7,9 +7,9 @@ import pytest
 from cryptography.fernet import Fernet
 from pydantic import SecretStr
 
-from service import secrets
-from service.errors import DecryptionFailed, SettingsInvalid
-from service.secrets import Secrets
+from service.model.errors import DecryptionFailed, SettingsInvalid
+from service.store import keyring
+from service.store.keyring import Secrets
 
 NEEDLE = SecretStr("Needle#1")
 OLD, NEW = (Fernet.generate_key().decode() for _ in range(2))
@@ -51,16 +51,16 @@ def test_a_text_is_known_again_by_a_former_key() -> None:
 
 
 def test_a_running_process_follows_the_file(tmp_path: Path) -> None:
-    running = secrets.load(SecretStr(""), tmp_path)
+    running = keyring.load(SecretStr(""), tmp_path)
     file = tmp_path / "secret-key"
     before = running.encrypt(NEEDLE)
 
-    secrets.add_key(file)
+    keyring.add_key(file)
 
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert running.decrypt(before) == NEEDLE and running.renew(before) is not None
     after = running.encrypt(NEEDLE)
-    assert secrets.drop_keys(file) == 1 and secrets.drop_keys(file) == 0
+    assert keyring.drop_keys(file) == 1 and keyring.drop_keys(file) == 0
     assert running.decrypt(after) == NEEDLE
     with pytest.raises(DecryptionFailed):
         running.decrypt(before)

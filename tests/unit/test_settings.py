@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from service import settings
-from service.errors import SettingsInvalid
+from service.model import settings
+from service.model.errors import SettingsInvalid
 
 
 def test_defaults_need_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from service.signature import SKEW, SignedRequest, sign, string_to_sign, verify
+from service.access.request_signatures import SKEW, SignedRequest, sign, string_to_sign, verify
 
 JSON = (b"content-type", b"application/json")
 OWN = "0123456789abcdef0123456789abcdef"

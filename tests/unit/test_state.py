@@ -4,9 +4,9 @@ import itertools
 
 import pytest
 
-from service import state
-from service.state import TRANSITIONS, Trigger
-from service.types import Operation, Subtask, SubtaskStatus, TaskStatus
+from service.model import transitions
+from service.model.tasks import Operation, Subtask, SubtaskStatus, TaskStatus
+from service.model.transitions import TRANSITIONS, Trigger
 from tests.unit.records import subtask, task
 
 PENDING, READY, RUNNING = SubtaskStatus.PENDING, SubtaskStatus.READY, SubtaskStatus.RUNNING
@@ -67,7 +67,7 @@ def test_transition(status: SubtaskStatus, operation: Operation, trigger: Trigge
 
 @pytest.mark.parametrize("trigger", Trigger)
 def test_a_refusal_can_name_the_states_that_are_allowed(trigger: Trigger) -> None:
-    assert set(state.allowed(trigger)) == {source for source, *_ in LEGAL[trigger]}
+    assert set(transitions.allowed(trigger)) == {source for source, *_ in LEGAL[trigger]}
 
 
 @pytest.mark.parametrize(
@@ -84,12 +84,12 @@ def test_promotes_what_only_waited_for_its_upstreams(
     first: SubtaskStatus, second: SubtaskStatus, promoted: list[int]
 ) -> None:
     chain = [subtask(id=1, status=first, downstreams=[2]), subtask(id=2, status=second, upstreams=[1])]
-    assert state.promotable(chain) == promoted
+    assert transitions.promotable(chain) == promoted
 
 
 def test_a_join_waits_for_all_its_upstreams() -> None:
     upstreams = [subtask(id=1, status=SUCCESSFUL), subtask(id=2, status=RUNNING)]
-    assert state.promotable([*upstreams, subtask(id=3, upstreams=[1, 2])]) == []
+    assert transitions.promotable([*upstreams, subtask(id=3, upstreams=[1, 2])]) == []
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_a_join_waits_for_all_its_upstreams() -> None:
     ],
 )
 def test_the_task_instance_follows_its_subtasks(statuses: list[SubtaskStatus], expected: TaskStatus) -> None:
-    assert state.task_status(EXECUTE, statuses) is expected
+    assert transitions.task_status(EXECUTE, statuses) is expected
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_the_task_instance_follows_its_subtasks(statuses: list[SubtaskStatus], e
     ],
 )
 def test_a_rollback_is_through_when_everything_is_pending(statuses: list[SubtaskStatus], expected: TaskStatus) -> None:
-    assert state.task_status(ROLLBACK, statuses) is expected
+    assert transitions.task_status(ROLLBACK, statuses) is expected
 
 
 def chain(*positions: tuple[SubtaskStatus, Operation]) -> list[Subtask]:
@@ -138,19 +138,19 @@ def chain(*positions: tuple[SubtaskStatus, Operation]) -> list[Subtask]:
 
 def test_rolls_back_from_the_end_one_after_the_other() -> None:
     subtasks = chain((SUCCESSFUL, ROLLBACK), (SUCCESSFUL, ROLLBACK), (PENDING, ROLLBACK), (PENDING, EXECUTE))
-    assert state.unwindable(subtasks) == [2]
-    assert [s.id for s in state.last_begun(subtasks)] == [2]
+    assert transitions.unwindable(subtasks) == [2]
+    assert [s.id for s in transitions.last_begun(subtasks)] == [2]
 
 
 @pytest.mark.parametrize("status", [FAILED, READY, RUNNING])
 def test_nothing_is_rolled_back_behind_one_that_is_not_through(status: SubtaskStatus) -> None:
-    assert state.unwindable(chain((SUCCESSFUL, ROLLBACK), (status, ROLLBACK), (PENDING, EXECUTE))) == []
+    assert transitions.unwindable(chain((SUCCESSFUL, ROLLBACK), (status, ROLLBACK), (PENDING, EXECUTE))) == []
 
 
 def test_a_run_does_what_is_left_forward_or_backward() -> None:
     subtasks = chain((SUCCESSFUL, EXECUTE), (FAILED, EXECUTE), (PENDING, EXECUTE))
-    assert [s.id for s in state.to_run(RETRY, subtasks)] == [2, 3]
-    assert [s.id for s in state.to_run(ROLLBACK, subtasks)] == [2, 1]
+    assert [s.id for s in transitions.to_run(RETRY, subtasks)] == [2, 3]
+    assert [s.id for s in transitions.to_run(ROLLBACK, subtasks)] == [2, 1]
 
 
 @pytest.mark.parametrize(
@@ -165,8 +165,8 @@ def test_rollback_is_prohibited_by_what_was_begun(
         subtask(id=2, status=PENDING, prohibit_rollback=later_prohibits),
     ]
     found = task(status=TaskStatus.FAILED, prohibit_rollback=task_prohibits)
-    assert state.rollback_prohibited(found, subtasks) is expected
-    assert (ROLLBACK in state.legal_for_task(found, subtasks)) is not expected
+    assert transitions.rollback_prohibited(found, subtasks) is expected
+    assert (ROLLBACK in transitions.legal_for_task(found, subtasks)) is not expected
 
 
 @pytest.mark.parametrize(
@@ -181,4 +181,4 @@ def test_rollback_is_prohibited_by_what_was_begun(
     ],
 )
 def test_what_may_be_asked_of_a_subtask(status: SubtaskStatus, expected: list[Operation]) -> None:
-    assert state.legal_for_subtask(subtask(status=status)) == expected
+    assert transitions.legal_for_subtask(subtask(status=status)) == expected

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from service.cli import main
-from service.settings import PREFIX, PROJECT, Settings
+from service.cli.main import main
+from service.model.settings import PREFIX, PROJECT, Settings
 
 INSTALLING = (PROJECT / "docs" / "operations.md").read_text(encoding="utf-8")
 UNITS = sorted((PROJECT / "deploy").glob("*.service"))

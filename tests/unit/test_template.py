@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from service import template
-from service.errors import TemplateInvalid
-from service.settings import PROJECT
+from service.model import workflow
+from service.model.errors import TemplateInvalid
+from service.model.settings import PROJECT
 
 SUBTASK = """
 name: {name}
@@ -52,7 +52,7 @@ def make(project: Path, *roles: tuple[str, int]) -> Path:
 
 
 def test_the_projects_own_template_is_ocps_chain() -> None:
-    subtasks = template.load(PROJECT).subtasks
+    subtasks = workflow.load(PROJECT).subtasks
     prefix = "com.alipay.ocp.service.task.business."
     assert [(s.role, s.series_id, s.timeout, s.class_name.removeprefix(prefix), s.name) for s in subtasks] == CHAIN
     assert all(s.class_name.startswith(prefix) and not s.prohibit_rollback for s in subtasks)
@@ -67,11 +67,11 @@ def test_imported_roles_come_after_listed_ones(tmp_path: Path) -> None:
         "    - ansible.builtin.import_role: {name: one}\n",
         encoding="utf-8",
     )
-    assert [subtask.role for subtask in template.load(project).subtasks] == ["three", "two", "one"]
+    assert [subtask.role for subtask in workflow.load(project).subtasks] == ["three", "two", "one"]
 
 
 def test_a_subtask_is_a_role_and_a_line_in_the_playbook(tmp_path: Path) -> None:
-    loaded = template.load(make(tmp_path, ("one", 1), ("two", 0)))
+    loaded = workflow.load(make(tmp_path, ("one", 1), ("two", 0)))
     assert [(s.role, s.name, s.series_id) for s in loaded.subtasks] == [("one", "one", 1), ("two", "two", 0)]
 
 
@@ -98,4 +98,4 @@ def test_a_broken_one_is_refused_by_name(
         (project / "roles" / "one" / "meta" / "subtask.yml").write_text(broken, encoding="utf-8")
 
     with pytest.raises(TemplateInvalid, match=reason):
-        template.load(project)
+        workflow.load(project)

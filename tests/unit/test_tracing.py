@@ -5,14 +5,14 @@ import sys
 
 import pytest
 
-from service import tracing
-from service.errors import SettingsInvalid
+from service.model.errors import SettingsInvalid
+from service.observe import tracing
 
 
 def test_without_a_collector_nothing_of_opentelemetry_is_imported() -> None:
     program = (
-        "import sys, service.cli as cli, service.tracing as tracing; from service.app import create_app;"
-        " from service.settings import Settings; tracing.start(''); create_app(Settings());"
+        "import sys, service.cli.main, service.observe.tracing as tracing; from service.app import create_app;"
+        " from service.model.settings import Settings; tracing.start(''); create_app(Settings());"
         " print([name for name in sys.modules if name.startswith('opentelemetry')])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

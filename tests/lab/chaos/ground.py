@@ -12,8 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from service.client import Client
-from service.settings import PROJECT
+from service.cli.client import Client
+from service.model.settings import PROJECT
 
 from ..errors import LabError
 from ..instance import free_ports

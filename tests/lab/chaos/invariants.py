@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 from psycopg.rows import dict_row
 
-from service.run import PREFIX
+from service.runs.run import PREFIX
 
 from . import processes
 

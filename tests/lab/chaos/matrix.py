@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 import psutil
 import psycopg
 
-from service.client import Client, Document, Refused
-from service.progress import in_order
-from service.settings import PROJECT
-from service.template import load
+from service.cli.client import Client, Document, Refused
+from service.cli.tables import in_order
+from service.model.settings import PROJECT
+from service.model.workflow import load
 
 from ..host import LabHost
 from . import processes

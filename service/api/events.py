@@ -1,0 +1,71 @@
+"""Event streams: parse, open, answer."""
+
+from functools import partial
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.access.roles import READ_TASK
+from service.api import event_streams, request_schemas
+from service.api.request_schemas import EventsQuery
+from service.api.tasks import TASK, detail
+from service.http import requests
+from service.http.openapi import EVENT_STREAM, Operation
+from service.model import errors as model_errors
+from service.model.errors import TooManyStreams
+from service.store.notifications import News
+from service.tasks import errors as tasks_errors
+
+MOST_STREAMS = 300  # of one process; the other connections are for those who ask and go
+
+
+async def follow_task_instance(request: Request) -> Response:
+    """GET /api/v2/tasks/instances/{taskInstanceId}/events"""
+    resources = requests.resources(request)
+    task_id = requests.path_id(request, "taskInstanceId")
+    asked = requests.query(request, EventsQuery).after
+    seen = requests.last_event_id(request)
+    news = _news(request)
+    after = seen if seen is not None else asked
+    now = await event_streams.position(resources.database, task_id)
+    read = partial(detail, resources, task_id)
+    start = now if after is None else after
+    return event_streams.answer(
+        event_streams.of_task(resources.database, news, task_id, start, read, greet=after is None)
+    )
+
+
+async def follow_task_instances(request: Request) -> Response:
+    """GET /api/v2/tasks/events"""
+    return event_streams.answer(event_streams.of_list(requests.resources(request).database, _news(request)))
+
+
+def _news(request: Request) -> News:
+    news: News = request.app.state.news
+    if len(news) >= MOST_STREAMS:
+        raise TooManyStreams(limit=MOST_STREAMS)
+    return news
+
+
+OPERATIONS = (
+    Operation(
+        method="GET",
+        path=TASK + "/events",
+        endpoint=follow_task_instance,
+        needs=READ_TASK,
+        summary="Follow a task instance: `task` with its document when that has changed, `log` with the lines of a run",
+        query=request_schemas.EventsQuery,
+        headers={"Last-Event-ID": "The id of the last event that was seen: only what came behind it is sent"},
+        media_type=EVENT_STREAM,
+        errors=(model_errors.InvalidRequest, tasks_errors.UnknownTask, model_errors.TooManyStreams),
+    ),
+    Operation(
+        method="GET",
+        path="/api/v2/tasks/events",
+        endpoint=follow_task_instances,
+        needs=READ_TASK,
+        summary="Follow all: `tasks` with how many are RUNNING and which have changed; without ids, any may have",
+        media_type=EVENT_STREAM,
+        errors=(model_errors.TooManyStreams,),
+    ),
+)

@@ -1,0 +1,123 @@
+"""The command line: `python -m service …`."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import typer
+
+from service.app import create_app
+from service.cli import keys, tasks, users
+from service.cli.client import Refused
+from service.http import uvicorn_server
+from service.model.errors import TakeoverError
+from service.model.settings import Settings, take
+from service.observe import logs, metrics, tracing
+from service.runs.process_tree import dump_nothing
+from service.store.keyring import ADMIN_PASSWORD
+from service.tasks.resources import Resources, open_resources
+from service.worker import worker
+
+EXAMPLES = """
+serve                          the service, with its worker
+
+submit 1 1:2883 --watch        take host 1 over into OBProxy cluster 1, and watch
+
+tasks --status FAILED          what has failed
+
+log 7 78 -f                    what subtask 78 of task instance 7 says
+
+retry 7                        go on at what has failed
+"""
+
+main = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Take running OBProxy processes over into managed OBProxy clusters.",
+    epilog=EXAMPLES,
+)
+main.add_typer(tasks.tasks)
+main.add_typer(users.user, name="user")
+main.add_typer(users.access_key, name="accesskey")
+main.add_typer(keys.key, name="key")
+
+
+@main.command()
+def serve() -> None:
+    """Answer HTTP requests and, unless TAKEOVER_WORKER=false, run takeovers."""
+    dump_nothing()
+    settings = _settings()
+    tracing.start(settings.otel_endpoint)
+    app = create_app(settings, beside=[_traced, _say_password, *([worker.running] if settings.worker else [])])
+    server = uvicorn_server.server(app, settings, ending=lambda: app.state.news.close())
+    server.run()
+    if not server.started:
+        raise SystemExit(1)
+
+
+@main.command("worker")
+def run_worker() -> None:
+    """Run takeovers, and answer nobody: with the same database, on as many machines as it takes."""
+    dump_nothing()
+    settings = _settings()
+
+    tracing.start(settings.otel_endpoint)
+
+    async def work() -> None:
+        async with tracing.sending(), open_resources(settings) as resources, worker.running(resources):
+            await _until_signal()
+
+    with metrics.serving(settings.host, settings.worker_metrics_port):
+        asyncio.run(work())
+
+
+@main.command()
+def migrate() -> None:
+    """Bring the database to this version's schema; `serve` and `worker` do it as well."""
+    settings = _settings()
+
+    async def open_once() -> None:
+        async with open_resources(settings):
+            pass
+
+    asyncio.run(open_once())
+
+
+def run() -> None:
+    """The program: every refusal is one sentence, not a traceback."""
+    try:
+        main()
+    except (TakeoverError, Refused) as error:
+        raise SystemExit(str(error)) from None
+
+
+def _settings() -> Settings:
+    settings = take()
+    logs.configure(settings.log_level, settings.log_format)
+    return settings
+
+
+@asynccontextmanager
+async def _say_password(resources: Resources) -> AsyncIterator[None]:
+    """Say where the administrator's first password is, for as long as it is there."""
+    file = resources.settings.data_dir / ADMIN_PASSWORD
+    if file.exists():
+        print(f"Password of admin: {file.absolute()}", file=sys.stderr, flush=True)
+    yield
+
+
+@asynccontextmanager
+async def _traced(resources: Resources) -> AsyncIterator[None]:
+    """Here and not around the server, which ends the process with the signal that has stopped it."""
+    async with tracing.sending():
+        yield
+
+
+async def _until_signal() -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    await stop.wait()

@@ -1,0 +1,68 @@
+"""Hosts that a takeover may be asked for, and OBProxy servers, each with what is known from the last takeover."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from service.inventory.reader import Host
+from service.model.fleet import ObproxyServer
+from service.model.tasks import Operation, TaskStatus
+from service.store.database import Database, fetch_as
+from service.tasks.resources import Resources
+
+SQL_PORT = 2883  # where an OBProxy listens unless it was told otherwise
+
+
+@dataclass(frozen=True, kw_only=True)
+class Last:
+    """The last task instance of a host or OBProxy server."""
+
+    id: int
+    about: int  # the id of the host or OBProxy server
+    status: TaskStatus
+    operation: Operation
+    start_time: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A host of the inventory; `servers` those on it that were taken over or are to be."""
+
+    host: Host
+    servers: Sequence[ObproxyServer]
+    last: Last | None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a task instance works on it, so that no other may."""
+        return self.last is not None and self.last.status is TaskStatus.RUNNING
+
+    @property
+    def sql_port(self) -> int:
+        """Where its OBProxy is supposed to listen."""
+        wished = self.host.variables.get("obproxy_sql_port")
+        if self.servers:
+            return self.servers[0].sql_port
+        return wished if isinstance(wished, int) else SQL_PORT
+
+
+async def of_inventory(resources: Resources, keyword: str) -> list[Candidate]:
+    """The hosts that have `keyword` in their name or address, in the order of their names."""
+    inventory = await resources.inventory.current()
+    fitting = [h for h in inventory.hosts.values() if keyword.lower() in f"{h.name} {h.address}".lower()]
+    ids = [host.id for host in fitting]
+    async with resources.database.transaction() as connection:
+        servers = await fetch_as(connection, ObproxyServer, "servers_of_hosts", host_ids=ids)
+        last = {row.about: row for row in await fetch_as(connection, Last, "last_tasks_of_hosts", host_ids=ids)}
+    on: dict[int, list[ObproxyServer]] = {host_id: [] for host_id in ids}
+    for server in servers:
+        on[server.host_id].append(server)
+    in_order = sorted(fitting, key=lambda host: host.name)
+    return [Candidate(host=host, servers=on[host.id], last=last.get(host.id)) for host in in_order]
+
+
+async def last_of_servers(database: Database, servers: Sequence[ObproxyServer]) -> dict[int, Last]:
+    """The last task instance of each OBProxy server, by its id."""
+    async with database.single() as connection:
+        ids = [server.id for server in servers]
+        return {row.about: row for row in await fetch_as(connection, Last, "last_tasks_of_servers", server_ids=ids)}

@@ -1,0 +1,68 @@
+"""Reading OBProxy clusters: what the inventory wishes, with the OBProxy servers that the database has."""
+
+from collections.abc import Iterable, Mapping
+
+from service.inventory.reader import Cluster, Inventory
+from service.model.errors import UnknownCluster
+from service.model.fleet import ObproxyCluster, ObproxyServer
+from service.model.types import Page
+from service.store.database import fetch, fetch_as
+from service.tasks.resources import Resources
+
+WORK_MODES = {"config_url": "CONFIG_URL", "rs_list": "RS_LIST"}
+
+
+async def page(resources: Resources, page: Page) -> tuple[list[ObproxyCluster], int]:
+    """One page of the OBProxy clusters by id, and how many there are.
+
+    One that has left the inventory is there as long as it has servers.
+    """
+    inventory = await resources.inventory.current()
+    async with resources.database.transaction() as connection:
+        left = {row["cluster_id"]: row["cluster_name"] for row in await fetch(connection, "clusters_of_servers")}
+        names = left | {cluster.id: cluster.name for cluster in inventory.clusters.values()}
+        ids = sorted(names)[(page.number - 1) * page.size : page.number * page.size]
+        rows = await fetch_as(connection, ObproxyServer, "servers_of_clusters", cluster_ids=ids)
+    servers: dict[int, list[ObproxyServer]] = {cluster_id: [] for cluster_id in ids}
+    for row in rows:
+        servers[row.cluster_id].append(row)
+    return [_cluster(inventory, cluster_id, names, servers[cluster_id]) for cluster_id in ids], len(names)
+
+
+async def get(resources: Resources, cluster_id: int) -> ObproxyCluster:
+    """An OBProxy cluster with its servers; raises UnknownCluster."""
+    inventory = await resources.inventory.current()
+    async with resources.database.single() as connection:
+        servers = await fetch_as(connection, ObproxyServer, "servers_of_clusters", cluster_ids=[cluster_id])
+    if cluster_id not in inventory.clusters and not servers:
+        raise UnknownCluster(cluster_id=cluster_id)
+    return _cluster(inventory, cluster_id, {server.cluster_id: server.cluster_name for server in servers}, servers)
+
+
+def _cluster(
+    inventory: Inventory, cluster_id: int, names: Mapping[int, str], servers: list[ObproxyServer]
+) -> ObproxyCluster:
+    wished = inventory.clusters.get(cluster_id)
+    variables = wished.variables if wished else {}
+    mode = WORK_MODES.get(str(variables.get("obproxy_start_mode")))
+    address, port = variables.get("obproxy_cluster_address"), variables.get("obproxy_cluster_port")
+    return ObproxyCluster(
+        id=cluster_id,
+        name=wished.name if wished else names[cluster_id],
+        work_mode=mode,
+        config_url=_config_url(wished) if wished and mode == "CONFIG_URL" else None,
+        address=None if address is None else str(address),
+        port=port if isinstance(port, int) else None,
+        servers=servers,
+        idc_names=_idc_names(inventory, servers),
+    )
+
+
+def _config_url(cluster: Cluster) -> str | None:
+    url = cluster.variables.get("obproxy_config_server_url")
+    return None if url is None else str(url)
+
+
+def _idc_names(inventory: Inventory, servers: Iterable[ObproxyServer]) -> Mapping[int, str]:
+    hosts = (inventory.hosts.get(server.host_id) for server in servers)
+    return {host.id: host.idc_name for host in hosts if host and host.idc_name is not None}

@@ -1,0 +1,72 @@
+"""Reading hosts: those of the inventory, with the OBProxy servers that have been taken over on them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from service.inventory.reader import Host
+from service.model.errors import UnknownHost
+from service.model.fleet import HostFilter, ManagedHost, ObproxyServer, ServiceType
+from service.model.types import Page
+from service.store.database import fetch_as
+from service.tasks.resources import Resources
+
+SSH_PORT = 22
+
+
+async def page(resources: Resources, filter: HostFilter, page: Page) -> tuple[list[ManagedHost], int]:
+    """One page of the hosts that fit `filter`, by id, and how many fit in all."""
+    inventory = await resources.inventory.current()
+    ids = sorted(inventory.hosts, reverse=filter.descending)
+    part = slice((page.number - 1) * page.size, page.number * page.size)
+    if filter == HostFilter(descending=filter.descending):
+        hosts = [inventory.hosts[host_id] for host_id in ids[part]]
+        return _managed(hosts, await _servers(resources, ids[part])), len(ids)
+    every = _managed((inventory.hosts[host_id] for host_id in ids), await _servers(resources, ids))
+    fitting = [host for host in every if _fits(host, filter)]
+    return fitting[part], len(fitting)
+
+
+async def get(resources: Resources, host_id: int) -> ManagedHost:
+    """A host; raises UnknownHost."""
+    inventory = await resources.inventory.current()
+    if host_id not in inventory.hosts:
+        raise UnknownHost(host_id=host_id)
+    return _managed([inventory.hosts[host_id]], await _servers(resources, [host_id]))[0]
+
+
+async def _servers(resources: Resources, host_ids: Sequence[int]) -> Mapping[int, list[ObproxyServer]]:
+    async with resources.database.single() as connection:
+        rows = await fetch_as(connection, ObproxyServer, "managed_servers_of_hosts", host_ids=list(host_ids))
+    servers: dict[int, list[ObproxyServer]] = {}
+    for row in rows:
+        servers.setdefault(row.host_id, []).append(row)
+    return servers
+
+
+def _managed(hosts: Iterable[Host], servers: Mapping[int, list[ObproxyServer]]) -> list[ManagedHost]:
+    return [
+        ManagedHost(
+            id=host.id,
+            name=host.name,
+            address=host.address,
+            ssh_port=_port(host.variables.get("ansible_port", host.variables.get("ansible_ssh_port", SSH_PORT))),
+            idc_name=host.idc_name,
+            servers=servers.get(host.id, []),
+        )
+        for host in hosts
+    ]
+
+
+def _port(value: object) -> int | None:
+    text = str(value)
+    return int(text) if text.isascii() and text.isdecimal() else None
+
+
+def _fits(host: ManagedHost, filter: HostFilter) -> bool:
+    services = {ServiceType.OB_PROXY} if host.servers else set()
+    texts = [host.name, host.address, *(server.cluster_name for server in host.servers)]
+    return (
+        (filter.statuses is None or host.status in filter.statuses)
+        and (filter.keyword is None or any(filter.keyword.lower() in text.lower() for text in texts))
+        and (not filter.included or not services.isdisjoint(filter.included))
+        and services.isdisjoint(filter.excluded)
+    )

@@ -1,0 +1,125 @@
+"""What the database says about the state of the whole service, made for Prometheus each time it asks.
+
+Every process that answers requests says the same, whichever of them has done the work.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from service.model.fleet import ObproxyServer, ServerStatus
+from service.model.tasks import SubtaskStatus, TaskStatus
+from service.model.types import JSON
+from service.store.database import Database, fetch, fetch_as
+from service.store.queue import QUEUE, TASK
+from service.tasks.resources import Resources
+
+Rows = Mapping[str, list[JSON]]
+
+QUERIES = ("queue_now", "task_instances_now", "subtasks_now", "runs_now", "workers_now", "servers_now", "last_round")
+UNFINISHED = (TaskStatus.RUNNING, TaskStatus.FAILED)
+
+
+async def read(resources: Resources) -> Rows:
+    """What the database says now, by the name of the query; raises psycopg.Error."""
+    async with resources.database.transaction() as connection:
+        return {query: await fetch(connection, query, queue=QUEUE, task_name=TASK) for query in QUERIES}
+
+
+def render(rows: Rows | None, *, inventory_readable: bool) -> bytes:
+    """In Prometheus' text format; `rows` None = the database does not answer."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Families([*_of_resources(rows is not None, inventory_readable), *(_of_rows(rows or {}))]))
+    return generate_latest(registry)
+
+
+class _Families(Collector):
+    """Families that have been made already."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = list(families)
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._families
+
+
+def _of_resources(database: bool, inventory: bool) -> Iterator[Metric]:
+    yield _gauge("database_up", "Whether the database answers", {(): database})
+    yield _gauge("inventory_readable", "Whether the inventory could be read the last time", {(): inventory})
+
+
+def _of_rows(rows: Rows) -> Iterator[Metric]:
+    if not rows:
+        return
+    (queue,), (runs,), (workers,), (check,) = (
+        rows[query] for query in ("queue_now", "runs_now", "workers_now", "last_round")
+    )
+    yield _gauge("queue_jobs", "Task instances that want a worker", {(): queue["waiting"]})
+    yield _gauge("queue_oldest_seconds", "How long the first of them has waited", {(): queue["oldest"]})
+    yield _gauge(
+        "task_instances",
+        "Task instances that are not over, or that wait for a person",
+        _by_status(rows["task_instances_now"], UNFINISHED),
+        "status",
+    )
+    yield _gauge(
+        "subtasks", "Subtasks of running task instances", _by_status(rows["subtasks_now"], SubtaskStatus), "status"
+    )
+    yield _gauge("runs", "Runs that have not ended", {(): runs["alive"]})
+    yield _gauge("run_renewal_age_seconds", "Since the renewal that is longest ago of a run", {(): runs["oldest"]})
+    yield _gauge("workers", "Workers that have not signed off", {(): workers["workers"]})
+    yield _gauge("worker_heartbeat_age_seconds", "Since the latest heartbeat of any worker", {(): workers["youngest"]})
+    yield _gauge("server_check_age_seconds", "Since the last round of checks began", {(): check["age"]})
+    yield _servers(rows["servers_now"])
+    yield _gauge(
+        "obproxy_servers_pending_restart",
+        "OBProxy servers with parameters that act only after a restart",
+        {(row["cluster"],): row["pending"] for row in rows["servers_now"] if row["status"] is ServerStatus.RUNNING},
+        "cluster",
+    )
+
+
+def _servers(rows: list[JSON]) -> Metric:
+    """Every cluster has a number for each status that servers here come to, so that none of them ever goes stale."""
+    usual = (ServerStatus.TAKINGOVER, ServerStatus.RUNNING, ServerStatus.UNAVAILABLE)
+    values: dict[tuple[str, ...], float] = {(row["cluster"], status): 0 for row in rows for status in usual}
+    values |= {(row["cluster"], row["status"]): row["servers"] for row in rows}
+    return _gauge("obproxy_servers", "OBProxy servers by status", values, "cluster", "status")
+
+
+def _by_status(rows: list[JSON], statuses: Iterable[str]) -> Mapping[tuple[str, ...], float]:
+    return {(status,): 0 for status in statuses} | {(row["status"],): row["number"] for row in rows}
+
+
+def _gauge(name: str, documentation: str, values: Mapping[tuple[str, ...], float], *labels: str) -> Metric:
+    family = GaugeMetricFamily(f"takeover_{name}", documentation, labels=labels)
+    for label_values, value in values.items():
+        family.add_metric(label_values, float(value))
+    return family
+
+
+async def targets(database: Database) -> list[JSON]:
+    """One element an OBProxy server whose exporter is known, by id; one that is being taken over has none yet."""
+    async with database.single() as connection:
+        servers = await fetch_as(connection, ObproxyServer, "servers_with_exporter")
+    return [_target(server) for server in servers]
+
+
+def _target(server: ObproxyServer) -> JSON:
+    """What may change while the OBProxy stays the same is a meta label: those are dropped unless relabelled."""
+    host = f"[{server.ip}]" if ":" in server.ip else server.ip
+    return {
+        "targets": [f"{host}:{server.exporter_port}"],
+        "labels": {
+            "obproxy_cluster": server.cluster_name,
+            "obproxy_cluster_id": str(server.cluster_id),
+            "obproxy_host": server.host_name,
+            "obproxy_host_id": str(server.host_id),
+            "obproxy_sql_port": str(server.sql_port),
+            "__meta_obproxy_server_id": str(server.id),
+            "__meta_obproxy_status": server.status,
+            "__meta_obproxy_version": server.version or "",
+        },
+    }

@@ -1,0 +1,177 @@
+"""The route table as data, and the OpenAPI description made from it: nothing is written twice."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue, models_json_schema
+from pydantic_core import core_schema
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import compile_path
+
+from service.access import request_signatures, roles
+from service.access.errors import Forbidden, RateLimited, Unauthenticated
+from service.http.envelope import STATUS, UNEXPECTED
+from service.http.envelope_schema import Failure
+from service.http.request_schema import Parameters
+from service.model.errors import TakeoverError
+from service.model.types import JSON
+
+EVENT_STREAM = "text/event-stream"
+
+COMPONENT = "#/components/schemas/{model}"
+
+SECURITY_SCHEMES: JSON = {
+    "basic": {"type": "http", "scheme": "basic", "description": "A user's name and password."},
+    "accessKey": {
+        "type": "http",
+        "scheme": request_signatures.SCHEME,
+        "description": f"`{request_signatures.SCHEME} ACCESS_KEY:SIGNATURE` by OCP's rules, with a Date not 15 minutes "
+        "off. A request that changes something is let through once.",
+    },
+}
+
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+"""What answers a request."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """One thing a caller can do, with everything that is known about it.
+
+    `answer` is the type of the answer's JSON; None = `media_type`. `headers` are optional request headers with what
+    they do, `needs` the permission, `errors` the refusals beyond authentication, `texts` answers of plain text.
+    """
+
+    method: str
+    path: str
+    endpoint: Endpoint
+    needs: str
+    summary: str
+    query: type[Parameters] | None = None
+    body: type[Parameters] | None = None
+    answer: type[BaseModel] | None = None
+    media_type: str = "text/plain"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    errors: Sequence[type[TakeoverError]] = ()
+    texts: Mapping[int, str] = field(default_factory=dict)
+
+
+class _Schemas(GenerateJsonSchema):
+    """What has the default null may be left out and is never null; what has none is always there, and may be."""
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        if schema.get("default", ...) is not None:
+            return super().default_schema(schema)
+        inner = schema["schema"]
+        return self.generate_inner(inner["schema"] if inner["type"] == "nullable" else inner)
+
+
+def describe(operations: Iterable[Operation], version: str) -> JSON:
+    """The OpenAPI 3.1 description of `operations`."""
+    operations = list(operations)
+    references, schemas = _schemas(operations)
+    paths: JSON = {}
+    for operation in operations:
+        described = _operation(operation, references, schemas)
+        paths.setdefault(operation.path, {})[operation.method.lower()] = described
+    for query in {operation.query for operation in operations if operation.query}:
+        del schemas[_name(references[query])]  # its properties have become parameters
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "OBProxy takeover", "version": version},
+        "paths": paths,
+        "components": {"schemas": schemas, "securitySchemes": SECURITY_SCHEMES},
+        "security": [{name: []} for name in SECURITY_SCHEMES],
+    }
+
+
+def _schemas(operations: Sequence[Operation]) -> tuple[Mapping[object, JSON], JSON]:
+    """How each type is referred to, and the schemas of all."""
+    inputs: list[tuple[type[BaseModel], JsonSchemaMode]] = [
+        (model, "validation") for operation in operations for model in (operation.query, operation.body) if model
+    ]
+    outputs: list[tuple[type[BaseModel], JsonSchemaMode]] = [
+        (operation.answer, "validation") for operation in operations if operation.answer
+    ]
+    references, schemas = models_json_schema(
+        [*inputs, *outputs, (Failure, "validation")], ref_template=COMPONENT, schema_generator=_Schemas
+    )
+    return {model: reference for (model, _), reference in references.items()}, schemas["$defs"]
+
+
+def _operation(operation: Operation, references: Mapping[object, JSON], schemas: JSON) -> JSON:
+    described: JSON = {
+        "operationId": operation.endpoint.__name__,
+        "summary": operation.summary,
+        "parameters": _parameters(operation, references, schemas),
+        "responses": {
+            "200": _answer(operation, references),
+            **_errors(operation, references[Failure]),
+            **{str(status): _text(text) for status, text in operation.texts.items()},
+        },
+    }
+    if operation.body:
+        content = {"application/json": {"schema": references[operation.body]}}
+        described["requestBody"] = {"required": True, "content": content}
+    if operation.needs == roles.ANYBODY:
+        described["security"] = []
+    elif operation.needs != roles.ANY_USER:
+        described["description"] = f"Needs the permission {operation.needs}."
+    return described
+
+
+def _parameters(operation: Operation, references: Mapping[object, JSON], schemas: JSON) -> list[JSON]:
+    names = compile_path(operation.path)[2]
+    parameters: list[JSON] = [
+        {"in": "path", "name": name, "required": True, "schema": {"type": "integer", "format": "int64"}}
+        for name in names
+    ]
+    for name, does in operation.headers.items():
+        parameters.append({"in": "header", "name": name, "description": does, "schema": {"type": "string"}})
+    if operation.query:
+        model = schemas[_name(references[operation.query])]
+        for name, schema in model["properties"].items():
+            # A list is one value with commas: `explode: false`.
+            parameters.append({"in": "query", "name": name, "schema": schema, "explode": False})
+    return parameters
+
+
+def _answer(operation: Operation, references: Mapping[object, JSON]) -> JSON:
+    if operation.answer is None:
+        return {"description": "Done", "content": {operation.media_type: {"schema": {"type": "string"}}}}
+    return {"description": "Done", "content": {"application/json": {"schema": references[operation.answer]}}}
+
+
+def _text(text: str) -> JSON:
+    return {"description": text, "content": {"text/plain": {"schema": {"type": "string", "const": text}}}}
+
+
+def _errors(operation: Operation, failure: JSON) -> JSON:
+    """One response a status, its description the errors that have it."""
+    errors = [*_login_errors(operation), *operation.errors]
+    texts = [(STATUS[error.kind], f"{error.__name__} (code {error.code})") for error in errors]
+    texts.append((UNEXPECTED, "Unexpected error"))
+    content: Any = {"application/json": {"schema": failure}}
+    return {
+        str(status): {"description": "; ".join(text for _, text in group), "content": content}
+        for status, group in groupby(sorted(texts), key=lambda text: text[0])
+    }
+
+
+def _login_errors(operation: Operation) -> Sequence[type[TakeoverError]]:
+    match operation.needs:
+        case roles.ANYBODY:
+            return ()
+        case roles.ANY_USER:
+            return (Unauthenticated, RateLimited)
+    return (Unauthenticated, Forbidden, RateLimited)
+
+
+def _name(reference: JSON) -> str:
+    name: str = reference["$ref"].rpartition("/")[2]
+    return name

@@ -1,0 +1,174 @@
+"""What can be set, from the environment only (prefix TAKEOVER_), read once."""
+
+import difflib
+import os
+from collections.abc import Mapping
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Le
+from pydantic import AfterValidator, Field, FilePath, SecretStr, ValidationError, ValidationInfo
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.model.errors import SettingsInvalid
+
+PREFIX = "TAKEOVER_"
+_SHIPPED = (
+    Path(__file__).resolve().parents[1] / "project"
+)  # where the wheel has playbooks, roles, inventory, ansible.cfg
+PROJECT = _SHIPPED if _SHIPPED.is_dir() else _SHIPPED.parent.parent
+
+
+def _with_certificate(key: Path | None, info: ValidationInfo) -> Path | None:
+    if (key is None) != (info.data.get("tls_certificate") is None):
+        raise ValueError("it and TAKEOVER_TLS_CERTIFICATE must be set together")
+    return key
+
+
+def _networks(text: str) -> str:
+    for network in text.split(",") if text else ():
+        ip_network(network.strip())
+    return text
+
+
+RunStart = Literal["forked", "plain"]
+LogFormat = Literal["text", "json"]
+
+
+class Settings(BaseSettings):
+    """Every setting with its default. Relative paths are relative to the working directory."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    database_url: SecretStr = SecretStr("")
+    """libpq connection string of an external PostgreSQL; empty = an embedded one in data_dir."""
+
+    data_dir: Path = Path("data")
+    """Embedded database, key, first password. Made with mode 0700."""
+
+    inventory: Path = PROJECT / "inventory"
+    """Ansible inventory: a file, a directory, or anything an inventory plugin reads."""
+
+    vault_password_file: FilePath | None = None
+    """A file with the password of what Ansible Vault has encrypted in the inventory, or a program that says it."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Ge(0), Le(65535)] = 8080
+
+    worker: bool = True
+    """Whether `serve` also runs takeovers, or leaves them to `worker` processes."""
+
+    worker_metrics_port: Annotated[int, Ge(0), Le(65535)] = 0
+    """Where a `worker` process answers GET /metrics, at `host` and without a login; 0 = nowhere."""
+
+    worker_concurrency: Annotated[int, Ge(1), Le(1000)] = 10
+    """How many task instances one worker runs at the same time."""
+
+    cluster_concurrency: Annotated[int, Ge(0)] = 0
+    """How many takeovers into one OBProxy cluster run at the same time, over all workers; 0 = no limit."""
+
+    run_start: RunStart = "forked"
+    """How a run begins: forked from a server that has Ansible imported, or as a program, which takes longer."""
+
+    retention_days_logs: Annotated[int, Ge(0)] = 0
+    """Days after which the logs of ended task instances are removed; 0 = never."""
+
+    retention_days_tasks: Annotated[int, Ge(0)] = 0
+    """Days after which ended task instances are removed; 0 = never."""
+
+    retention_days_audit: Annotated[int, Ge(0)] = 0
+    """Days after which the record of calls is removed; 0 = never."""
+
+    shutdown_grace: Annotated[float, Ge(0)] = 20.0
+    """Seconds a worker that is being stopped lets its runs go on before it hands them back."""
+
+    server_check_interval: Annotated[float, Ge(0)] = 30.0
+    """Seconds between two rounds in which every managed OBProxy server is asked whether it answers; 0 = never."""
+
+    server_check_timeout: Annotated[float, Gt(0)] = 3.0
+    """Seconds an OBProxy server has for that; it is asked twice."""
+
+    server_look_interval: Annotated[float, Ge(0)] = 6 * 3600.0
+    """Seconds between two closer looks at an OBProxy server, by playbooks/discover.yml on its host; 0 = never."""
+
+    secret_key: SecretStr = SecretStr("")
+    """Keys for secrets in the database (urlsafe base64 of 32 bytes each), the one to encrypt with first, then former
+    ones, with spaces between; empty = generated into data_dir/secret-key."""
+
+    body_limit: Annotated[int, Ge(1024)] = 1024 * 1024
+    """Largest request body, bytes."""
+
+    hosts_limit: Annotated[int, Ge(1), Le(10_000)] = 1000
+    """Most hosts in one takeOver request."""
+
+    tls_certificate: FilePath | None = None
+    """PEM file with the certificate and its chain; together with tls_key, HTTPS is answered instead of HTTP."""
+
+    tls_key: Annotated[FilePath | None, AfterValidator(_with_certificate), Field(validate_default=True)] = None
+    """PEM file with the certificate's key, without a passphrase."""
+
+    trusted_proxies: Annotated[str, AfterValidator(_networks)] = ""
+    """Addresses or networks, with commas, whose word on where a request comes from is taken (X-Forwarded-For)."""
+
+    session_hours: Annotated[int, Ge(1), Le(720)] = 12
+    """Hours after which whoever has logged in to the pages must do so again."""
+
+    rate_limit: Annotated[int, Ge(0)] = 5000
+    """Requests a user may make of one process within 10 seconds; 0 = no limit."""
+
+    rate_limit_minute: Annotated[int, Ge(0)] = 20_000
+    """The same within a minute."""
+
+    rate_limit_hour: Annotated[int, Ge(0)] = 600_000
+    """The same within an hour."""
+
+    rate_limit_day: Annotated[int, Ge(0)] = 7_200_000
+    """The same within a day."""
+
+    otel_endpoint: str = ""
+    """URL of an OTLP collector (http://host:4318) that traces are sent to; empty = there are none."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    log_format: LogFormat = "text"
+    """How the service logs: lines for people, or a JSON object a line."""
+
+    @property
+    def rate_limits(self) -> Mapping[int, int]:
+        """Requests by the seconds of their window, OCP's four (facts/ocp-api.md 4.4); without those that have none."""
+        limits = {
+            10: self.rate_limit,
+            60: self.rate_limit_minute,
+            3600: self.rate_limit_hour,
+            86_400: self.rate_limit_day,
+        }
+        return {seconds: limit for seconds, limit in limits.items() if limit}
+
+
+def load(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings; raises SettingsInvalid that names every unknown or bad variable."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    unknown = [name for name in environment if name.startswith(PREFIX) and name not in known]
+    problems = [f"{name} is not a setting{_suggest(name, known)}" for name in sorted(unknown)]
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        problems += [f"{PREFIX}{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
+    if problems:
+        raise SettingsInvalid(reason="; ".join(problems))
+    return settings
+
+
+def take() -> Settings:
+    """Read the settings, and take the secret ones out of the environment: nothing started from here shall have them."""
+    settings = load()
+    for name, field in Settings.model_fields.items():
+        if field.annotation is SecretStr:
+            os.environ.pop(PREFIX + name.upper(), None)
+    return settings
+
+
+def _suggest(name: str, known: set[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""

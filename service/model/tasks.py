@@ -1,0 +1,122 @@
+"""Records of task instances and subtasks: rows of the database as frozen objects, with the words of their columns.
+
+Words and fields are OCP's (facts/ocp-api.md 1.2 and 3.1).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+class TaskStatus(StrEnum):
+    """State of a task instance."""
+
+    RUNNING = "RUNNING"
+    FAILED = "FAILED"
+    SUCCESSFUL = "SUCCESSFUL"
+
+
+ALLOW_RESTART = "obproxy_allow_restart"
+"""The variable of the inventory that gives consent, and the key of a context whose request says something about it."""
+
+
+EXTERNAL = "EXTERNAL"
+"""The type of a task instance that records what somebody ran by hand; OCP's have MANUAL and others."""
+
+
+class SubtaskStatus(StrEnum):
+    """State of a subtask; FAILED and SUCCESSFUL are terminal."""
+
+    PENDING = "PENDING"
+    READY = "READY"
+    RUNNING = "RUNNING"
+    CANCELING = "CANCELING"
+    FAILED = "FAILED"
+    SUCCESSFUL = "SUCCESSFUL"
+
+
+class Operation(StrEnum):
+    """What is being done to a task instance or subtask."""
+
+    EXECUTE = "EXECUTE"
+    RETRY = "RETRY"
+    ROLLBACK = "ROLLBACK"
+    SKIP = "SKIP"
+    ROLLBACK_SKIP = "ROLLBACK_SKIP"
+    CANCEL = "CANCEL"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskInstance:
+    """One takeover of one host."""
+
+    id: int
+    name: str
+    type: str
+    status: TaskStatus
+    operation: Operation
+    creator: str
+    creator_id: int
+    executor: str
+    host_id: int
+    host_name: str
+    obproxy_server_id: int | None  # None once the takeover was rolled back
+    context: Mapping[str, Any]  # {"listMap": {str: [str]}, "stringMap": {str: str}}
+    prohibit_rollback: bool
+    task_definition_id: int
+    trace_id: str
+    create_time: datetime
+    start_time: datetime
+    finish_time: datetime | None
+
+    @property
+    def allow_restart(self) -> bool | None:
+        """What its request says about restarting the OBProxy; None = it leaves that to the OBProxy cluster."""
+        said = self.context["stringMap"].get(ALLOW_RESTART)
+        return None if said is None else said == "true"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BasicSubtask:
+    """What a list of task instances shows of a subtask."""
+
+    id: int
+    task_instance_id: int
+    name: str
+    description: str
+    status: SubtaskStatus
+    operation: Operation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subtask(BasicSubtask):
+    """One step of a task instance: one role."""
+
+    role: str
+    series_id: int
+    class_name: str
+    node_type: str
+    parallel_idx: int
+    prohibit_rollback: bool
+    run_time: int  # which execution this is, from 1
+    timeout: int  # seconds; 0 = no limit
+    executor: str | None
+    create_time: datetime
+    start_time: datetime | None
+    finish_time: datetime | None
+    upstreams: Sequence[int]  # ids of the subtasks that must be SUCCESSFUL before this one is READY
+    downstreams: Sequence[int]
+    spent: float = 0.0  # seconds of its time limit that were used by runs that were handed back
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskFilter:
+    """What a list of task instances is narrowed to; None = not narrowed."""
+
+    name: str | None = None  # substring
+    statuses: Sequence[TaskStatus] | None = None
+    type: str | None = None
+    host_id: int | None = None
+    descending: bool = True  # by id

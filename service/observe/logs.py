@@ -1,0 +1,46 @@
+"""The service's own log: one line a record, with what it is about.
+
+`about` says so for all that is logged inside of it, by whatever module: `trace_id` (OCP's, of the request), `task_id`,
+`run`, `role`. Libraries' records look the same. Nothing that travels by context is a secret.
+"""
+
+import logging
+import sys
+
+import structlog
+from structlog.contextvars import bind_contextvars, bound_contextvars
+
+from service.model.settings import LogFormat
+
+about = bound_contextvars
+"""A context manager: `with about(task_id=7): …`."""
+
+from_now_on_about = bind_contextvars
+"""The same until the asyncio task ends."""
+
+NOISY = ("httpx",)  # libraries that log every request at INFO
+
+
+def configure(level: str, log_format: LogFormat) -> None:
+    """Write the log to standard error; `text` is for people, `json` one object a line."""
+    last = (
+        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
+        if log_format == "json"
+        else [structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)]
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[
+                structlog.contextvars.merge_contextvars,
+                structlog.stdlib.ExtraAdder(["action"]),
+                structlog.stdlib.add_logger_name,
+                structlog.stdlib.add_log_level,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+            ],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+        )
+    )
+    logging.basicConfig(level=level.upper(), handlers=[handler])
+    for name in NOISY:
+        logging.getLogger(name).setLevel(logging.WARNING)

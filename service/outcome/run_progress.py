@@ -1,0 +1,302 @@
+"""What the events of a run say about its subtasks: one pure function decides every status.
+
+A run is the remaining chain of one host in one playbook: a discovery that belongs to the first selected role, then the
+selected roles in order. A role runs from its first event until an event of a later selected role, which can only come
+when every failure before it was ignored or rescued. How the last role that ran ends is known from the end of the run
+alone, by the rule of facts/event-cases.md D.0; until then a failed result is no more than a message.
+
+    progress = begin(roles, host)
+    progress, changes = advance(progress, event)  # every event, in order
+    changes = finish(progress, RunEnd(rc=0, status="successful"))
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from service.outcome import ansible_results
+from service.outcome.verdict import QUOTE_LIMIT, Code, Evidence, Failure, RunEnd, Stats, cause
+
+__all__ = ["Change", "Code", "Ended", "Learned", "Logged", "Progress", "RunEnd", "Started", "Verdict"]
+__all__ += ["advance", "begin", "finish"]
+
+EVENT_LIMIT = 16_384  # characters that one event may write into a log
+ROLE_LIMIT = 1_048_576  # characters in the log of one role in one run; rc and msg of failures come on top
+ITEMS = 10  # failed items of one loop that a message tells of
+
+
+class Verdict(StrEnum):
+    """How a role ended."""
+
+    SUCCESSFUL = "SUCCESSFUL"
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """The run has reached `role`."""
+
+    role: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """The run is through with `role`. Without a Started before it, the run failed before it reached the role."""
+
+    role: str
+    verdict: Verdict
+    code: Code
+    message: str  # one paragraph for a person; of a success what was counted and is worth knowing, possibly nothing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Logged:
+    """Whole lines for the log of `role`, without escape sequences and without a line break at the end."""
+
+    role: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Learned:
+    """What `role` found out about the OBProxy server: keys of `results.KNOWN` with values of their kind."""
+
+    role: str
+    values: Mapping[str, Any]
+
+
+Change = Started | Ended | Logged | Learned
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """What is known of a run after some of its events."""
+
+    roles: tuple[str, ...]
+    host: str
+    job_id: int | None = None
+    counter: int = 0  # of the last event
+    complete: bool = True  # no event before it is missing
+    index: int = -1  # of the running role; -1: the playbook has not started
+    reached: bool = False  # an event of the running role itself was seen
+    task: str = ""  # name of the running Ansible task
+    tally: ansible_results.Tally = ansible_results.NOTHING  # of the running role
+    failure: Failure | None = None  # the running role's last
+    handlers: frozenset[str] = frozenset()  # uuids of handlers that ran: they show no progress
+    earlier: Failure | None = None  # the last of the roles before it
+    items: tuple[str, ...] = ()  # what the failed items of the running loop said
+    logged: int = 0  # characters, for the running role
+    early: str = ""  # what was printed before the playbook started
+    tail: str = ""  # the end of all that was printed
+    stats: Stats | None = None
+    no_hosts: bool = False
+
+    @property
+    def role(self) -> str | None:
+        """The running role; None before the playbook has started."""
+        return self.roles[self.index] if self.index >= 0 else None
+
+
+def begin(roles: Sequence[str], host: str, *, job_id: int | None = None) -> Progress:
+    """The progress of a run of `roles` (in playbook order) on `host` (its inventory name) before its first event.
+
+    `job_id` is the run's environment variable JOB_ID. Ansible's own callback puts it on all that it writes, so when it
+    is a secret of 62 random bits, an event without it is text that the managed host made to look like an event.
+    """
+    if not roles or len(set(roles)) != len(roles):
+        raise ValueError(f"a run needs roles, each of them once, not {list(roles)}")
+    return Progress(roles=tuple(roles), host=host, job_id=job_id)
+
+
+def advance(progress: Progress, event: Mapping[str, Any]) -> tuple[Progress, tuple[Change, ...]]:
+    """Take in one event of ansible-runner, of whatever shape. One that was taken in before changes nothing."""
+    event, notes = ansible_results.mapping(event), []
+    counter = event.get("counter")
+    if isinstance(counter, int):
+        if counter <= progress.counter:
+            return progress, ()
+        if counter > progress.counter + 1:
+            progress = replace(progress, complete=False)
+            notes.append("[events of this run were lost here]")
+        progress = replace(progress, counter=counter)
+    if progress.job_id is not None and event.get("job_id") != progress.job_id:
+        notes += _security_note(event)
+        event = {"event": "verbose", "stdout": event.get("stdout")}
+    progress, moves = _move(progress, event)
+    progress = _take(progress, event)
+    learned, refused = _learned(progress, event)
+    notes += refused
+    progress, lines = _log(progress, event, notes)
+    return progress, (*moves, *lines, *learned)
+
+
+def finish(progress: Progress, end: RunEnd) -> tuple[Change, ...]:
+    """What the end of the run makes of the roles that have not ended yet."""
+    seen = Evidence(
+        host=progress.host,
+        started=progress.index >= 0,
+        task=progress.task,
+        failure=progress.failure,
+        earlier=progress.earlier,
+        tail=progress.tail,
+        stats=progress.stats,
+        no_hosts=progress.no_hosts,
+    )
+    code, reason = cause(end, seen)
+    notes = _notes(progress, end)
+    rest = progress.roles[max(progress.index, 0) :]
+    changes: list[Change] = [Logged(role=rest[0], text=progress.early)] if progress.early else []
+    if code:
+        return (*changes, _failed(rest[0], code, reason, [*progress.tally.left_behind(), *notes]))
+    if progress.reached:
+        changes.append(_passed(progress, notes))
+        rest = rest[1:]
+    if rest:
+        after = f"; neither was {', '.join(rest[1:])}" if rest[1:] else ""
+        reason = f"This role was never run, although Ansible ended well{after}: was the play or the host ended early?"
+        changes.append(_failed(rest[0], "INCONSISTENT", reason, notes))
+    return tuple(changes)
+
+
+def _failed(role: str, code: Code, reason: str, notes: Sequence[str]) -> Ended:
+    return Ended(role=role, verdict=Verdict.FAILED, code=code, message=" ".join([reason, *notes]))
+
+
+def _passed(progress: Progress, notes: Sequence[str] = ()) -> Ended:
+    absent = "No Ansible task of its own ran." if progress.complete else "No event of it has arrived."
+    said = [str(progress.tally), "" if progress.reached else absent, *notes]
+    message = " ".join(filter(None, said))
+    return Ended(role=progress.roles[progress.index], verdict=Verdict.SUCCESSFUL, code="", message=message)
+
+
+def _notes(progress: Progress, end: RunEnd) -> list[str]:
+    notes = []
+    if not end.tree_gone and not end.canceled:
+        notes.append("Processes of the run are still alive.")
+    if not (progress.complete and end.events_complete):
+        notes.append("Events of this run were lost: its log has gaps.")
+    return notes
+
+
+def _data(event: Mapping[str, Any]) -> Mapping[str, Any]:
+    return ansible_results.mapping(event.get("event_data"))
+
+
+def _security_note(event: Mapping[str, Any]) -> list[str]:
+    kind = event.get("event")
+    if kind == "verbose":
+        return []  # printed past Ansible's callback, by ssh for instance
+    return [
+        f"[security: not written by Ansible, so taken as text only: {ansible_results.clean(kind, 40) or 'an event'}]"
+    ]
+
+
+def _move(progress: Progress, event: Mapping[str, Any]) -> tuple[Progress, list[Change]]:
+    """Start the first role when the playbook starts; go on to the role that the event belongs to, if it is ahead."""
+    moves: list[Change] = []
+    if progress.index < 0 and ansible_results.clean(event.get("event")).startswith(("playbook_on_", "runner_")):
+        progress = _enter(progress, 0, moves)
+    data = _data(event)
+    role = data.get("role")
+    is_ours = role in progress.roles and data.get("host", progress.host) == progress.host
+    if progress.index < 0 or not is_ours or _is_handler(progress, data):
+        return progress, moves
+    target = progress.roles.index(role)
+    while progress.index < target:
+        moves.append(_passed(progress))
+        progress = _enter(progress, progress.index + 1, moves)
+    if progress.reached or progress.index > target:
+        return progress, moves
+    return replace(progress, reached=True), moves
+
+
+def _is_handler(progress: Progress, data: Mapping[str, Any]) -> bool:
+    """Handlers run late for a role that is behind, or early for one that is ahead and handles what others notify."""
+    return data.get("is_conditional") is True or ansible_results.clean(data.get("task_uuid")) in progress.handlers
+
+
+def _enter(progress: Progress, index: int, moves: list[Change]) -> Progress:
+    role = progress.roles[index]
+    moves.append(Started(role=role))
+    if progress.early:
+        moves.append(Logged(role=role, text=progress.early))
+    logged = len(progress.early)
+    earlier = progress.failure or progress.earlier
+    progress = replace(
+        progress, index=index, reached=False, tally=ansible_results.NOTHING, failure=None, earlier=earlier
+    )
+    return replace(progress, logged=logged, early="")
+
+
+def _take(progress: Progress, event: Mapping[str, Any]) -> Progress:
+    """Remember what the event tells beyond its role."""
+    data = _data(event)
+    match event.get("event"):
+        case "playbook_on_task_start":
+            return _take_task(progress, data)
+        case "playbook_on_no_hosts_matched":
+            return replace(progress, no_hosts=True)
+        case "playbook_on_stats":
+            return replace(progress, task="", stats=_stats(data))
+        case "runner_item_on_failed" if data.get("host") == progress.host:
+            return replace(progress, items=(*progress.items, ansible_results.item(event))[:ITEMS])
+        case "runner_on_ok" | "runner_on_skipped" | "runner_on_failed" | "runner_on_unreachable":
+            return _take_result(progress, event) if data.get("host") == progress.host else progress
+    return progress
+
+
+def _take_task(progress: Progress, data: Mapping[str, Any]) -> Progress:
+    progress = replace(progress, task=ansible_results.clean(data.get("name"), 200), items=())
+    uuid = ansible_results.clean(data.get("task_uuid"))
+    is_handler = uuid and data.get("is_conditional") is True
+    return replace(progress, handlers=progress.handlers | {uuid}) if is_handler else progress
+
+
+def _stats(data: Mapping[str, Any]) -> Stats | None:
+    processed, failures, dark = (data.get(key) for key in ("processed", "failures", "dark"))
+    if not all(isinstance(part, Mapping) for part in (processed, failures, dark)):
+        return None
+    return Stats(processed=_counted(processed), failures=_counted(failures), dark=_counted(dark))
+
+
+def _counted(counts: Any) -> frozenset[str]:
+    return frozenset(host for host, count in counts.items() if isinstance(host, str) and count)
+
+
+def _take_result(progress: Progress, event: Mapping[str, Any]) -> Progress:
+    data = _data(event)
+    progress = replace(progress, tally=progress.tally.add(event))
+    if data.get("ignore_errors") is True or event.get("event") not in ("runner_on_failed", "runner_on_unreachable"):
+        return progress
+    code: Code = "BAD_ARGUMENTS" if ansible_results.validates_arguments(data) else "TASK_FAILED"
+    if event.get("event") == "runner_on_unreachable":
+        code = "UNREACHABLE"
+    return replace(progress, failure=Failure(code=code, message=ansible_results.failure(event, progress.items)))
+
+
+def _learned(progress: Progress, event: Mapping[str, Any]) -> tuple[list[Learned], list[str]]:
+    if event.get("event") != "runner_on_ok" or _data(event).get("host") != progress.host or progress.role is None:
+        return [], []
+    values, refused = ansible_results.learned(event)
+    notes = (
+        [f"[obproxy_server: {', '.join(refused[:20])} not taken over: unknown, or not of its kind]"] if refused else []
+    )
+    return [Learned(role=progress.role, values=values)] if values else [], notes
+
+
+def _log(progress: Progress, event: Mapping[str, Any], notes: Sequence[str]) -> tuple[Progress, list[Logged]]:
+    text = "\n".join(filter(None, [*notes, ansible_results.printed(event)]))
+    if not text:
+        return progress, []
+    tail = f"{progress.tail}\n{text}"[-QUOTE_LIMIT:]
+    if progress.role is None:
+        early = "\n".join(filter(None, [progress.early, text]))
+        return replace(progress, tail=tail, early=early[:EVENT_LIMIT]), []
+    room = min(EVENT_LIMIT, ROLE_LIMIT - progress.logged)
+    progress = replace(progress, tail=tail, logged=progress.logged + min(len(text), room))
+    if len(text) > room:
+        note = [f"[cut: {len(text) - room} characters more]"] if room else []
+        is_failure = event.get("event") in ("runner_on_failed", "runner_on_unreachable")
+        text = "\n".join(filter(None, [text[:room], *note, ansible_results.vital(event) if is_failure else ""]))
+    return progress, [Logged(role=progress.roles[progress.index], text=text)] if text else []

@@ -1,0 +1,151 @@
+"""The way to the rows: one pool, named queries, transactions. No other module holds SQL (see sql/queries.sql)."""
+
+import select
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import fields
+from typing import Any, cast
+
+import psycopg
+from psycopg import AsyncConnection, AsyncCursor
+from psycopg.rows import AsyncRowFactory, DictRow, RowMaker, dict_row
+from psycopg.types.enum import EnumInfo, register_enum
+from psycopg_pool import AsyncConnectionPool
+
+from service.model.fleet import ServerStatus
+from service.model.tasks import Operation, SubtaskStatus, TaskStatus
+from service.store.migrations import migrate
+from service.store.sql import queries
+
+Connection = AsyncConnection[DictRow]
+Pool = AsyncConnectionPool[Connection]
+
+ENUMS = {
+    "task_status": TaskStatus,
+    "subtask_status": SubtaskStatus,
+    "operation": Operation,
+    "server_status": ServerStatus,
+}
+LOST = (psycopg.OperationalError, psycopg.InterfaceError)  # it does not answer; it may be back in a moment
+PATIENCE = 5.0  # seconds to wait for a connection: long enough for a restart of the server
+RECONNECT = 2.0  # seconds; the pool's pauses double, and after minutes they would last as long: it begins anew instead
+POOL_SIZE = 20  # connections; a request or a batch of events holds one for a few milliseconds
+CONNECT_TIMEOUT = 30.0  # seconds to wait for the first connection
+
+
+class Database:
+    """The pool and the verbs on it."""
+
+    def __init__(self, url: str, pool: Pool) -> None:
+        self.url = url
+        self.pool = pool
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A connection in a transaction: committed at the end, rolled back on any exception."""
+        async with self.pool.connection() as connection, connection.transaction():
+            yield connection
+
+    @asynccontextmanager
+    async def single(self) -> AsyncIterator[Connection]:
+        """A connection on which each statement stands for itself, without the two round trips of a transaction.
+
+        For one statement, or for several that read: of two in a transaction each sees what is committed by then, too.
+        """
+        async with self.pool.connection() as connection:
+            await connection.set_autocommit(True)
+            try:
+                yield connection
+            finally:
+                await connection.set_autocommit(False)
+
+
+async def execute(connection: Connection, query: str, **values: object) -> AsyncCursor[DictRow]:
+    """Run a named query."""
+    return await connection.execute(queries()[query].encode(), values)
+
+
+async def fetch(connection: Connection, query: str, **values: object) -> list[DictRow]:
+    """All rows of a named query, as dicts."""
+    return await (await execute(connection, query, **values)).fetchall()
+
+
+async def fetch_planned(connection: Connection, query: str, **values: object) -> list[DictRow]:
+    """The same, planned for these very values: never a prepared statement, whose plan must do for any."""
+    return await (await connection.execute(queries()[query].encode(), values, prepare=False)).fetchall()
+
+
+async def fetch_as[Row](connection: Connection, record: type[Row], query: str, **values: object) -> list[Row]:
+    """All rows of a named query, each as a `record`, a dataclass.
+
+    A column that it does not have is left out: while a newer version is being installed, its columns are there before
+    the last process of this one is gone.
+    """
+    async with connection.cursor(row_factory=_known_columns(record)) as cursor:
+        await cursor.execute(queries()[query].encode(), values)
+        return await cursor.fetchall()
+
+
+def _known_columns[Row](record: type[Row]) -> AsyncRowFactory[Row]:
+    known = {field.name for field in fields(cast(Any, record))}
+
+    def rows(cursor: AsyncCursor[Any]) -> RowMaker[Row]:
+        names = [column.name for column in cursor.description or ()]
+        if known.issuperset(names):
+            return lambda values: record(**dict(zip(names, values, strict=True)))
+        columns = [(number, name) for number, name in enumerate(names) if name in known]
+        return lambda values: record(**{name: values[number] for number, name in columns})
+
+    return rows
+
+
+@asynccontextmanager
+async def open_database(url: str) -> AsyncIterator[Database]:
+    """Migrate the database at `url` if needed and open a pool on it."""
+    async with await AsyncConnection.connect(url, autocommit=True) as connection:
+        await migrate(connection)
+        infos = [await _enum_info(connection, name) for name in ENUMS]
+
+    async def configure(connection: Connection) -> None:
+        _register_enums(connection, infos)
+
+    pool: Pool = AsyncConnectionPool(
+        url,
+        connection_class=Connection,
+        kwargs={"row_factory": dict_row},
+        configure=configure,
+        check=_check,
+        min_size=1,
+        max_size=POOL_SIZE,
+        timeout=PATIENCE,
+        reconnect_timeout=RECONNECT,
+        open=False,
+    )
+    await pool.open(wait=True, timeout=CONNECT_TIMEOUT)
+    try:
+        yield Database(url, pool)
+    finally:
+        await pool.close()
+
+
+async def _check(connection: Connection) -> None:
+    """Raise when the server has gone.
+
+    Whatever ends a connection makes its socket readable, so only then the server is asked: asking every time costs a
+    round trip for each use of a connection.
+    """
+    waiting = select.poll()
+    waiting.register(connection.fileno(), select.POLLIN)
+    if waiting.poll(0):
+        await AsyncConnectionPool.check_connection(connection)
+
+
+async def _enum_info(connection: AsyncConnection[Any], name: str) -> EnumInfo:
+    info = await EnumInfo.fetch(connection, name)
+    assert info is not None, f"the migrations create the type {name}"
+    return info
+
+
+def _register_enums(connection: Connection, infos: Iterable[EnumInfo]) -> None:
+    for info in infos:
+        register_enum(info, connection, ENUMS[info.name])

@@ -1,0 +1,61 @@
+"""Brings a database to this version's schema: Procrastinate's own files and ours, each once, in one transaction.
+
+A ledger of our own and not a migration library, because the queue's files come from its package and must be
+in the same ledger, under the same lock, as ours.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from procrastinate.schema import SchemaManager
+from psycopg import AsyncConnection, sql
+
+from service.store.sql import MIGRATIONS
+
+LOCK = 7355608  # any number, the same for every process of this service
+
+LEDGER = """
+CREATE TABLE IF NOT EXISTS schema_migration (
+    name text PRIMARY KEY,
+    applied timestamptz NOT NULL DEFAULT now()
+)
+"""
+
+
+async def migrate(connection: AsyncConnection[Any]) -> list[str]:
+    """Apply what is missing; gives the names of the files applied, none when the database is up to date."""
+    async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+        await connection.execute(LEDGER)
+        cursor = await connection.execute("SELECT name FROM schema_migration")
+        done = {name for (name,) in await cursor.fetchall()}
+        applied = [*await _migrate_queue(connection, done), *await _migrate_own(connection, done)]
+        for name in applied:
+            await connection.execute("INSERT INTO schema_migration (name) VALUES (%s)", (name,))
+    return applied
+
+
+async def _migrate_queue(connection: AsyncConnection[Any], done: set[str]) -> list[str]:
+    files = sorted(Path(SchemaManager.get_migrations_path()).glob("*.sql"))
+    missing = [file for file in files if _queue_name(file) not in done]
+    if len(missing) == len(files):
+        await connection.execute(sql.SQL(SchemaManager.get_schema()))
+    else:
+        for file in missing:
+            await _run(connection, file)
+    return [_queue_name(file) for file in missing]
+
+
+async def _migrate_own(connection: AsyncConnection[Any], done: set[str]) -> list[str]:
+    missing = [file for file in sorted(MIGRATIONS.glob("*.sql")) if file.name not in done]
+    for file in missing:
+        await _run(connection, file)
+    return [file.name for file in missing]
+
+
+async def _run(connection: AsyncConnection[Any], file: Path) -> None:
+    await connection.execute(file.read_text(encoding="utf-8").encode())
+
+
+def _queue_name(file: Path) -> str:
+    return f"procrastinate/{file.name}"

@@ -1,0 +1,89 @@
+"""The queue: jobs that say "this task instance wants a worker". All of it is Procrastinate's (design: decision 2)."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, LiteralString
+
+from procrastinate import App, PsycopgConnector
+from procrastinate.exceptions import ConnectorException
+from procrastinate.jobs import Job
+
+from service.store.database import LOST, Connection, Database
+
+QUEUE = "takeover"
+TASK_ARGUMENT = "task_instance_id"
+TASK = "run_task_instance"  # Procrastinate's name for the kind of job; its only argument is the task instance's id
+LOOK = "look_at_server"  # another kind of job; its only argument is the OBProxy server's id
+SERVER_ARGUMENT = "server_id"
+LATER = -10  # priority: a look waits until no takeover does
+TRIES, PAUSE = 5, 0.3  # of a statement whose connection is lost, and seconds between two of them
+
+
+class Queue:
+    """The writing end; a worker reads from `app`."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+
+    async def defer(self, connection: Connection, hosts: Mapping[int, int]) -> None:
+        """Put a job for each task instance (id → host id) on the queue, in the caller's transaction.
+
+        Jobs of one host share a lock, so that they run one after the other on whatever worker.
+        """
+        jobs = [
+            Job(queue=QUEUE, lock=f"host-{host}", queueing_lock=None, task_name=TASK, task_kwargs={TASK_ARGUMENT: task})
+            for task, host in hosts.items()
+        ]
+        await self.app.job_manager.batch_defer_jobs_async(jobs=jobs, connection=connection)
+
+    async def defer_looks(self, connection: Connection, servers: Iterable[int]) -> None:
+        """Put a look at each OBProxy server on the queue, in the caller's transaction."""
+        jobs = [
+            Job(
+                queue=QUEUE,
+                lock=None,
+                queueing_lock=None,
+                priority=LATER,
+                task_name=LOOK,
+                task_kwargs={SERVER_ARGUMENT: server},
+            )
+            for server in servers
+        ]
+        if jobs:
+            await self.app.job_manager.batch_defer_jobs_async(jobs=jobs, connection=connection)
+
+    async def abort(self, jobs: Sequence[int]) -> None:
+        """Ask whoever does these jobs to stop; it hears of it by NOTIFY, wherever it runs."""
+        for job in jobs:
+            await self.app.job_manager.cancel_job_by_id_async(job, abort=True)
+
+
+class PatientConnector(PsycopgConnector):
+    """Procrastinate's, which says again what a lost connection may have swallowed.
+
+    A worker says only once that a job is over. Were that lost, the job would stay with a worker that lives, so nobody
+    would take it for stalled, and the next one of its host would wait for it for ever. A database that is away for
+    longer ends the worker, whose jobs are found by its silence.
+    """
+
+    async def execute_query_async(self, query: LiteralString, **arguments: Any) -> None:
+        """Execute a statement without a result; raises ConnectorException."""
+        for _ in range(TRIES - 1):
+            try:
+                await super().execute_query_async(query, **arguments)
+            except ConnectorException as error:
+                if not isinstance(error.__cause__, LOST):
+                    raise
+                await asyncio.sleep(PAUSE)
+            else:
+                return
+        await super().execute_query_async(query, **arguments)
+
+
+@asynccontextmanager
+async def open_queue(database: Database) -> AsyncIterator[Queue]:
+    """The queue in `database`, on the same pool."""
+    app = App(connector=PatientConnector())
+    async with app.open_async(database.pool):
+        yield Queue(app)

@@ -1,0 +1,30 @@
+"""All that is known of a task instance as one file to send to somebody (facts/ocp-api.md 2.5)."""
+
+import io
+import zipfile
+from collections.abc import Sequence
+
+from service.model.tasks import Subtask
+from service.store.database import Database, fetch
+from service.tasks import instances
+
+
+async def pack(database: Database, task_id: int) -> bytes:
+    """A zip: task_info.txt, and a log for each execution of each subtask; raises UnknownTask."""
+    _, subtasks = await instances.get(database, task_id)
+    async with database.transaction() as connection:
+        rows = await fetch(connection, "log_of_task", task_id=task_id)
+    logs: dict[str, list[str]] = {}
+    for row in rows:
+        logs.setdefault(f"subtask_{row['subtask_id']}_{row['run_time']}.log", []).append(row["content"])
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("task_info.txt", _overview(subtasks))
+        for name, lines in logs.items():
+            file.writestr(name, "\n".join(lines) + "\n")
+    return packed.getvalue()
+
+
+def _overview(subtasks: Sequence[Subtask]) -> str:
+    """A line a subtask in the order of the DAG: id, state, upstreams."""
+    return "".join(f"{s.id} {s.status} {','.join(map(str, s.upstreams)) or '-'} {s.name}\n" for s in subtasks)

@@ -1,0 +1,82 @@
+"""What is refused because of what a task instance, a subtask or an OBProxy server is already."""
+
+from service.model.errors import Kind, TakeoverError
+
+
+class UnknownTask(TakeoverError):
+    """Task instance {task_id} does not exist."""
+
+    kind = Kind.NOT_FOUND
+    code = 4001
+
+
+class UnknownSubtask(TakeoverError):
+    """Task instance {task_id} has no subtask {subtask_id}."""
+
+    kind = Kind.NOT_FOUND
+    code = 4001
+
+
+class HostBusy(TakeoverError):
+    """Host {host_id} already has a running task instance: {task_id}."""
+
+    kind = Kind.CONFLICT
+    code = 1005
+
+
+class AlreadyManaged(TakeoverError):
+    """OBProxy on host {host_id} at port {sql_port} is already managed: server {server_id} of cluster {cluster}."""
+
+    kind = Kind.CONFLICT
+    code = 1005
+
+
+class KeyReused(TakeoverError):
+    """Idempotency-Key {key} was used for another request within the last 24 hours."""
+
+    kind = Kind.CONFLICT
+    code = 1005
+
+
+class RunRecorded(TakeoverError):
+    """Run {run} is recorded already, as something else: task instance {task_id} of host {host_id}."""
+
+    kind = Kind.CONFLICT
+    code = 1005
+
+
+class OperationNotAllowed(TakeoverError):
+    """Task instance {task_id} is {found}; {operation} needs it to be {expected}."""
+
+    code = 4007
+
+
+class SubtaskOperationNotAllowed(TakeoverError):
+    """Subtask {subtask_id} is {found}; {operation} needs it to be {expected}."""
+
+    code = 4007
+
+
+class ReadOnly(TakeoverError):
+    """Task instance {task_id} records a run that was started by hand: only who started it can go on with it."""
+
+    code = 4007
+
+
+class ServerGone(TakeoverError):
+    """Task instance {task_id} cannot go on: another rollback has removed its OBProxy server. Take it over anew."""
+
+    code = 4007
+
+
+class RollbackProhibited(TakeoverError):
+    """Task instance {task_id} must not be rolled back: a subtask that was begun prohibits it."""
+
+    code = 4009
+
+
+class IllegalTransition(TakeoverError):
+    """Subtask {subtask_id} is {found}; {operation} needs it to be {expected}."""
+
+    kind = Kind.CONFLICT
+    code = 4007

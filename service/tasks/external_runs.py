@@ -1,0 +1,232 @@
+"""Recording a run that somebody started by hand: the same document as of a takeover, made at once and read-only.
+
+What the run's events say about its subtasks is decided by the same code as of our own runs, in one transaction.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from service.access.users import User
+from service.inventory.reader import Cluster, Host
+from service.model.errors import InvalidRequest, SubError, UnknownCluster, UnknownHost
+from service.model.fleet import ObproxyServer, ServerStatus
+from service.model.tasks import EXTERNAL, Operation, TaskStatus
+from service.model.transitions import PENDING, READY, SUCCESSFUL, Position
+from service.outcome import run_progress
+from service.outcome.masking import masker
+from service.outcome.redaction import Mask, excerpt
+from service.outcome.run_progress import Change, Ended, RunEnd, Verdict
+from service.store.database import Connection, execute, fetch, fetch_as
+from service.tasks import instances, submit
+from service.tasks.errors import AlreadyManaged, RunRecorded
+from service.tasks.instances import WithSubtasks
+from service.tasks.ledger import open_ledger
+from service.tasks.resources import Resources
+
+LEFT_OUT = "The run was to leave this out (--tags, --skip-tags or --start-at-task)."
+
+Told = Sequence[tuple[datetime, Change]]
+"""What a run says about its subtasks, and when it was so."""
+
+
+class Playbook(StrEnum):
+    """What was run."""
+
+    TAKEOVER = "takeover"
+    ROLLBACK = "rollback"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExternalRun:
+    """What is told of a run on one host; `ident` is this host's own, so that told again it is recorded once."""
+
+    ident: UUID
+    cluster_id: int
+    host_id: int
+    host_name: str  # what the run's inventory calls the host
+    sql_port: int
+    playbook: Playbook
+    roles: Sequence[str]  # those it was to run
+    rc: int | None  # how ansible-playbook would have exited with this host alone; None = it was interrupted
+    start_time: datetime
+    finish_time: datetime
+    events: Sequence[tuple[datetime, Mapping[str, Any]]]  # when, and what: an event in ansible-runner's shape
+    executor: str  # the address that tells of it
+
+
+async def record(resources: Resources, run: ExternalRun, *, creator: User, trace_id: str) -> WithSubtasks:
+    """Make the task instance that records `run`, ended from the first moment; the same one when it is told again.
+
+    Like one of ours, a takeover that has succeeded makes the OBProxy server managed, and a rollback removes it; but
+    only when all roles were run.
+
+    Raises UnknownCluster, UnknownHost, InvalidRequest (unknown roles), HostBusy, AlreadyManaged (in another OBProxy
+    cluster) and RunRecorded; then nothing is written.
+    """
+    inventory = await resources.inventory.current()
+    if run.cluster_id not in inventory.clusters:
+        raise UnknownCluster(cluster_id=run.cluster_id)
+    if run.host_id not in inventory.hosts:
+        raise UnknownHost(host_id=run.host_id)
+    cluster, host = inventory.clusters[run.cluster_id], inventory.hosts[run.host_id]
+    roles = [subtask.role for subtask in resources.template.subtasks]
+    _refuse_unknown(run, roles)
+    async with resources.database.transaction() as connection:
+        await execute(connection, "lock_run", ident=run.ident)
+        task_id = await _recorded(connection, run)
+        if task_id is None:
+            server = await _server(connection, run, cluster, host, complete=set(run.roles) == set(roles))
+            from_there = replace(resources, executor=run.executor)
+            task_id = await _insert(connection, from_there, run, cluster, host, server, creator, trace_id)
+            await _write(connection, run, roles, task_id, masker([host.variables, cluster.variables]))
+        (recorded,) = await instances.by_ids(connection, [task_id])
+        assert recorded[0].status is not TaskStatus.RUNNING, "the end of a run ends its task instance"
+    return recorded
+
+
+def _refuse_unknown(run: ExternalRun, roles: Sequence[str]) -> None:
+    unknown = [
+        SubError(
+            field=f"roles[{index}]", message=f"There is no role {role}.", object="externalRunParam", rejected_value=role
+        )
+        for index, role in enumerate(run.roles)
+        if role not in roles
+    ]
+    if unknown:
+        raise InvalidRequest(unknown)
+
+
+async def _recorded(connection: Connection, run: ExternalRun) -> int | None:
+    """The task instance that records `run` already."""
+    for known in await fetch(connection, "task_of_run", ident=run.ident):
+        if (known["type"], known["host_id"]) != (EXTERNAL, run.host_id):
+            raise RunRecorded(run=run.ident, task_id=known["id"], host_id=known["host_id"])
+        return int(known["id"])
+    return None
+
+
+async def _server(
+    connection: Connection, run: ExternalRun, cluster: Cluster, host: Host, *, complete: bool
+) -> ObproxyServer | None:
+    """The OBProxy server that the run is about; None when there is none and the run cannot have made one."""
+    if complete and run.playbook is Playbook.TAKEOVER:
+        await execute(
+            connection,
+            "insert_servers",
+            cluster_id=cluster.id,
+            cluster_name=cluster.name,
+            host_ids=[host.id],
+            host_names=[host.name],
+            ips=[host.address],
+            sql_ports=[run.sql_port],
+        )
+    found = await fetch_as(connection, ObproxyServer, "server_at", host_id=host.id, sql_port=run.sql_port)
+    if not found:
+        return None
+    (server,) = found
+    if server.status is ServerStatus.TAKINGOVER:
+        return server if complete else None  # else the end of some roles would count as the end of the takeover
+    if server.cluster_id != cluster.id:
+        raise AlreadyManaged(host_id=host.id, sql_port=run.sql_port, server_id=server.id, cluster=server.cluster_name)
+    return server
+
+
+async def _insert(
+    connection: Connection,
+    resources: Resources,
+    run: ExternalRun,
+    cluster: Cluster,
+    host: Host,
+    server: ObproxyServer | None,
+    creator: User,
+    trace_id: str,
+) -> int:
+    """The id of a new task instance, as it was before the run."""
+    row = (
+        {"id": server.id, "parameter_version": server.parameter_version}
+        if server
+        else {"id": None, "parameter_version": 1}
+    )
+    tasks = await submit.insert_tasks(connection, resources, cluster, [host], {host.id: row}, creator, trace_id)
+    task_id = tasks[host.id]
+    await submit.insert_subtasks(connection, resources.template, [task_id])
+    operation = Operation.ROLLBACK if run.playbook is Playbook.ROLLBACK else Operation.EXECUTE
+    await execute(connection, "set_external", task_id=task_id, operation=operation, start_time=run.start_time)
+    await execute(
+        connection,
+        "insert_ended_run",
+        ident=run.ident,
+        task_id=task_id,
+        executor=run.executor,
+        start_time=run.start_time,
+        finish_time=run.finish_time,
+        rc=run.rc,
+    )
+    positions = _positions(run, [subtask.role for subtask in resources.template.subtasks])
+    await execute(
+        connection,
+        "set_subtasks",
+        task_id=task_id,
+        roles=list(positions),
+        statuses=[status for status, _ in positions.values()],
+        operations=[operation for _, operation in positions.values()],
+    )
+    return task_id
+
+
+def _positions(run: ExternalRun, roles: Sequence[str]) -> dict[str, Position]:
+    """Where the run has found each subtask; what it left out is skipped, in a rollback it was never begun."""
+    if run.playbook is Playbook.TAKEOVER:
+        return {
+            role: (READY if role == roles[0] else PENDING, Operation.EXECUTE if role in run.roles else Operation.SKIP)
+            for role in roles
+        }
+    first, *others = _in_order(run, roles)
+    begun: dict[str, Position] = {role: (SUCCESSFUL, Operation.ROLLBACK) for role in others}
+    left_out: dict[str, Position] = {role: (PENDING, Operation.EXECUTE) for role in roles if role not in run.roles}
+    return {first: (READY, Operation.ROLLBACK), **begun, **left_out}
+
+
+def _in_order(run: ExternalRun, roles: Sequence[str]) -> list[str]:
+    """The run's roles in the order in which its playbook has them."""
+    backward = run.playbook is Playbook.ROLLBACK
+    return [role for role in (reversed(roles) if backward else roles) if role in run.roles]
+
+
+async def _write(connection: Connection, run: ExternalRun, roles: Sequence[str], task_id: int, mask: Mask) -> None:
+    """Carry the task instance from where it was before the run to its end."""
+    ledger = await open_ledger(connection, task_id, run.executor)
+    assert ledger is not None, "it was made in this transaction"
+    ledger.moment = run.start_time
+    for subtask in ledger.subtasks.values():
+        if subtask.role not in run.roles:
+            ledger.write(subtask.id, LEFT_OUT)
+    told = _told(run, _in_order(run, roles), mask)
+    await ledger.pass_skipped()
+    for ledger.moment, change in told:
+        await ledger.apply(change)
+        await ledger.pass_skipped()
+    if run.playbook is Playbook.ROLLBACK and set(run.roles) == set(roles) and _has_succeeded(told):
+        await execute(connection, "unmanage_server", server_id=ledger.task.obproxy_server_id)
+    ledger.moment = run.finish_time
+    await ledger.close()
+
+
+def _told(run: ExternalRun, roles: Sequence[str], mask: Mask) -> Told:
+    progress = run_progress.begin(roles, run.host_name)
+    told: list[tuple[datetime, Change]] = []
+    for moment, event in run.events:
+        progress, changes = run_progress.advance(progress, excerpt(event, mask))
+        within = min(max(moment, run.start_time), run.finish_time)
+        told += [(within, change) for change in changes]
+    status = None if run.rc is None else "failed" if run.rc else "successful"
+    end = run_progress.finish(progress, RunEnd(rc=run.rc, status=status))
+    return [*told, *((run.finish_time, change) for change in end)]
+
+
+def _has_succeeded(told: Told) -> bool:
+    return all(change.verdict is Verdict.SUCCESSFUL for _, change in told if isinstance(change, Ended))

@@ -1,0 +1,169 @@
+"""Reading task instances: rows in, records out."""
+
+import asyncio
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+
+from service.inventory.reader import Cluster
+from service.model.errors import InventoryUnreadable
+from service.model.tasks import BasicSubtask, Subtask, TaskFilter, TaskInstance, TaskStatus
+from service.model.types import JSON, Page
+from service.store.database import Connection, Database, fetch, fetch_as, fetch_planned
+from service.tasks.errors import UnknownSubtask, UnknownTask
+from service.tasks.resources import Resources
+
+SEPARATOR = re.compile(r"############\{(\w+)\}\{([^}]+)\}############")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One execution of a subtask: the rows of its log behind `after` and before `until` (None = to the end)."""
+
+    operation: str
+    time: datetime
+    after: int
+    until: int | None
+
+
+WithSubtasks = tuple[TaskInstance, list[Subtask]]
+InBrief = tuple[TaskInstance, list[BasicSubtask]]
+
+
+async def get(database: Database, task_id: int) -> WithSubtasks:
+    """A task instance and its subtasks in DAG order; raises UnknownTask."""
+    async with database.single() as connection:
+        found = await by_ids(connection, [task_id])
+    if not found:
+        raise UnknownTask(task_id=task_id)
+    return found[0]
+
+
+async def waits_for(resources: Resources, task: TaskInstance) -> list[int]:
+    """The task instances that hold the host of `task`, and those that fill its OBProxy cluster, while it is queued."""
+    if task.status is not TaskStatus.RUNNING:
+        return []
+    cluster_id = task.context["stringMap"]["obproxy_cluster_id"]
+    async with resources.database.single() as connection:
+        rows = await fetch(connection, "waits_for", task_id=task.id, cluster_id=cluster_id)
+    beside = any(not row["same_host"] for row in rows)
+    limited = beside and await _is_limited(resources, int(cluster_id))
+    return [row["id"] for row in rows if row["same_host"] or limited]
+
+
+async def _is_limited(resources: Resources, cluster_id: int) -> bool:
+    """Whether an OBProxy cluster may only have so many takeovers at a time, as far as anybody can say now."""
+    with suppress(InventoryUnreadable):
+        cluster = (await resources.inventory.current()).clusters.get(cluster_id)
+        async with resources.database.single() as connection:
+            return cluster is not None and await at_a_time(connection, resources, cluster) > 0
+    return False
+
+
+async def at_a_time(connection: Connection, resources: Resources, cluster: Cluster) -> int:
+    """How many takeovers an OBProxy cluster may have now; 0 = any number.
+
+    Where one of them may restart an OBProxy, by the word of the cluster or of a request, that is one: the others of the
+    cluster go on serving meanwhile.
+    """
+    if cluster.allows_restart:
+        return 1
+    (restart,) = await fetch(connection, "restart_asked", cluster_id=cluster.id)
+    return 1 if restart["asked"] else resources.settings.cluster_concurrency
+
+
+async def page(database: Database, filter: TaskFilter, page: Page) -> tuple[list[InBrief], int]:
+    """One page of the task instances that fit `filter`, and how many fit in all."""
+    fits: JSON = {
+        "names": None,
+        "statuses": list(filter.statuses) if filter.statuses is not None else None,
+        "type": filter.type,
+        "host_id": filter.host_id,
+    }
+    if filter.name is not None:
+        async with database.single() as connection:
+            fits["names"] = [row["name"] for row in await fetch(connection, "task_names", text=filter.name)]
+    # Side by side: the count of a long history takes PostgreSQL as long as the page takes this process.
+    return await asyncio.gather(_page(database, fits, filter, page), _count(database, fits))
+
+
+async def _page(database: Database, fits: JSON, filter: TaskFilter, page: Page) -> list[InBrief]:
+    query = "task_ids_descending" if filter.descending else "task_ids_ascending"
+    part = {"size": page.size, "offset": (page.number - 1) * page.size}
+    async with database.single() as connection:
+        # Which index helps depends on what is asked for: a plan that is made once for all would read everything.
+        task_ids = [row["id"] for row in await fetch_planned(connection, query, **fits, **part)]
+        return await _with(connection, BasicSubtask, "basic_subtasks", task_ids)
+
+
+async def _count(database: Database, fits: JSON) -> int:
+    async with database.single() as connection:
+        rows = await fetch_planned(connection, "count_tasks", **fits)
+    total: int = rows[0]["total"]
+    return total
+
+
+async def counts(database: Database) -> dict[TaskStatus, int]:
+    """How many task instances are RUNNING, and how many FAILED."""
+    async with database.single() as connection:
+        rows = await fetch(connection, "count_tasks_by_status")
+    return {TaskStatus.RUNNING: 0, TaskStatus.FAILED: 0} | {row["status"]: row["total"] for row in rows}
+
+
+async def log(database: Database, task_id: int, subtask_id: int, *, after: int = 0) -> tuple[str, int]:
+    """What a subtask's runs said behind row `after`, and the number of the last row; one string, as OCP joins it."""
+    async with database.single() as connection:
+        if not await fetch(connection, "subtask_of_task", task_id=task_id, subtask_id=subtask_id):
+            if not await fetch(connection, "task", task_id=task_id):
+                raise UnknownTask(task_id=task_id)
+            raise UnknownSubtask(task_id=task_id, subtask_id=subtask_id)
+        rows = await fetch(connection, "log_after", subtask_id=subtask_id, after=after)
+    return "\n".join(row["content"] for row in rows), rows[-1]["id"] if rows else after
+
+
+async def attempts(database: Database, subtask_id: int) -> list[Attempt]:
+    """The executions that a subtask's log tells of, the newest first; what precedes the first belongs to it."""
+    async with database.single() as connection:
+        rows = await fetch(connection, "log_attempts", subtask_id=subtask_id)
+    found: list[Attempt] = []
+    until = None
+    for row in reversed(rows):
+        if parts := SEPARATOR.match(row["content"]):
+            after = row["id"] - 1 if row is not rows[0] else 0
+            found.append(Attempt(operation=parts[1], time=datetime.fromisoformat(parts[2]), after=after, until=until))
+            until = row["id"]
+    return found
+
+
+async def log_rows(
+    database: Database, subtask_id: int, *, after: int, until: int | None, limit: int
+) -> list[tuple[int, str]]:
+    """At most `limit` rows of a subtask's log behind row `after` and before `until`, each with its number."""
+    async with database.single() as connection:
+        values = {"subtask_id": subtask_id, "after": after, "until": until, "limit": limit}
+        rows = await fetch(connection, "log_between", **values)
+    return [(row["id"], row["content"]) for row in rows]
+
+
+async def last_words(database: Database, subtask_id: int) -> str:
+    """What a subtask's log ends with, beside its state: of a failed one why; empty when the log is gone."""
+    async with database.single() as connection:
+        rows = await fetch(connection, "last_words", subtask_id=subtask_id)
+    return str(rows[0]["content"]) if rows else ""
+
+
+async def by_ids(connection: Connection, task_ids: Sequence[int]) -> list[WithSubtasks]:
+    """These task instances, in this order, each with its subtasks in DAG order; unknown ones are left out."""
+    return await _with(connection, Subtask, "subtasks", task_ids)
+
+
+async def _with[Part: BasicSubtask](
+    connection: Connection, record: type[Part], query: str, task_ids: Sequence[int]
+) -> list[tuple[TaskInstance, list[Part]]]:
+    tasks = {task.id: task for task in await fetch_as(connection, TaskInstance, "tasks_by_id", task_ids=list(task_ids))}
+    subtasks: dict[int, list[Part]] = {task: [] for task in tasks}
+    for subtask in await fetch_as(connection, record, query, task_ids=list(tasks)):
+        subtasks[subtask.task_instance_id].append(subtask)
+    return [(tasks[task], subtasks[task]) for task in task_ids if task in tasks]

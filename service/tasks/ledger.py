@@ -1,0 +1,148 @@
+"""The ledger of one task instance: its locked rows in one transaction, moved by the transition table."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from service.model import transitions, wire
+from service.model.tasks import Operation, Subtask, TaskInstance, TaskStatus
+from service.model.transitions import READY, SKIPPED, TRANSITIONS, Trigger
+from service.outcome.run_progress import Change, Ended, Learned, Logged, Started, Verdict
+from service.store.database import Connection, execute, fetch, fetch_as
+from service.tasks.errors import IllegalTransition
+from service.tasks.server_facts import learn
+
+CANCELED = ("CANCELED", "CANCEL_INCOMPLETE")
+
+
+@dataclass(kw_only=True)
+class Ledger:
+    """One transaction on one locked task instance: its rows as they are by now, and the log that goes with them.
+
+    `moment` is when that happened which is written next; None = now.
+    """
+
+    connection: Connection
+    task: TaskInstance
+    subtasks: dict[int, Subtask]
+    executor: str
+    moment: datetime | None = None
+    log: list[tuple[int, int, str]] = field(default_factory=list)  # subtask id, run time, text
+    ended: TaskStatus | None = None  # what the task instance has become, if it has ended just now
+    changed: bool = False  # whether the document is another one than before
+
+    async def apply(self, change: Change) -> None:
+        """Write a change of a run, which tells no secret (`excerpts`)."""
+        subtask_id = next(subtask.id for subtask in self.subtasks.values() if subtask.role == change.role)
+        match change:
+            case Started():
+                await self.start(subtask_id)
+            case Logged(text=text):
+                self.write(subtask_id, text)
+            case Learned(values=values):
+                await learn(self.connection, "learn_server", self.task.obproxy_server_id, values)
+            case Ended(code=code, message=message):
+                if message:
+                    self.write(subtask_id, f"{code}: {message}" if code else message)
+                await self.end(subtask_id, _trigger(change))
+
+    async def pass_skipped(self) -> None:
+        """End what is to be skipped and whose turn it is: no code runs for it, and what waited for it gets ready."""
+        while skipped := [s.id for s in self.subtasks.values() if s.status is READY and s.operation in SKIPPED]:
+            for subtask_id in skipped:
+                await self.start(subtask_id)
+                await self.end(subtask_id, Trigger.SUCCEED)
+
+    async def move(self, subtask_id: int, trigger: Trigger, *, runs: int = 0) -> Subtask:
+        """Move a subtask; raises IllegalTransition, which undoes everything, when its position does not allow it."""
+        subtask = self.subtasks[subtask_id]
+        after = TRANSITIONS.get(((subtask.status, subtask.operation), trigger))
+        moved = after and await fetch(
+            self.connection,
+            "move_subtask",
+            subtask_id=subtask_id,
+            status=after[0],
+            operation=after[1],
+            runs=runs,
+            from_status=subtask.status,
+            from_operation=subtask.operation,
+            executor=self.executor,
+            moment=self.moment,
+        )
+        if not (after and moved):
+            raise IllegalTransition(
+                subtask_id=subtask_id,
+                found=subtask.status,
+                operation=trigger,
+                expected=_or(transitions.allowed(trigger)),
+            )
+        self.changed = True
+        self.subtasks[subtask_id] = replace(
+            subtask, status=after[0], operation=after[1], run_time=subtask.run_time + runs
+        )
+        return self.subtasks[subtask_id]
+
+    def write(self, subtask_id: int, text: str) -> None:
+        """Add to the log of a subtask."""
+        self.log.append((subtask_id, self.subtasks[subtask_id].run_time, text))
+
+    async def start(self, subtask_id: int) -> None:
+        """A subtask runs from now on."""
+        moved = await self.move(subtask_id, Trigger.START)
+        self.write(subtask_id, _separator(moved.operation, self.moment or datetime.now(UTC)))
+
+    async def end(self, subtask_id: int, trigger: Trigger) -> None:
+        """A subtask has ended; whoever waited for that gets ready."""
+        moved = await self.move(subtask_id, trigger)
+        self.write(
+            subtask_id, f"Set state for subtask: {subtask_id}, operation: {moved.operation}, state: {moved.status}"
+        )
+        backward = self.task.operation is Operation.ROLLBACK
+        find, next_trigger = (
+            (transitions.unwindable, Trigger.UNWIND) if backward else (transitions.promotable, Trigger.PROMOTE)
+        )
+        for waiting in find(list(self.subtasks.values())):
+            await self.move(waiting, next_trigger)
+
+    async def close(self) -> None:
+        """Write the log; the task instance follows its subtasks, and the OBProxy server the task instance."""
+        if self.log:
+            subtask_ids, run_times, contents = (list(column) for column in zip(*self.log, strict=True))
+            await execute(
+                self.connection, "append_log", subtask_ids=subtask_ids, run_times=run_times, contents=contents
+            )
+        status = transitions.task_status(self.task.operation, [s.status for s in self.subtasks.values()])
+        if status is not TaskStatus.RUNNING and self.task.status is TaskStatus.RUNNING:
+            await execute(self.connection, "finish_task", task_id=self.task.id, status=status, moment=self.moment)
+            self.changed, self.ended = True, status
+        if status is TaskStatus.SUCCESSFUL:
+            ending = "remove_server" if self.task.operation is Operation.ROLLBACK else "server_taken_over"
+            await execute(self.connection, ending, server_id=self.task.obproxy_server_id)
+            await execute(self.connection, "delete_secrets", task_id=self.task.id)
+        await execute(self.connection, "announce_tasks", task_ids=[self.task.id], changed=self.changed)
+
+
+async def open_ledger(connection: Connection, task_id: int, executor: str) -> Ledger | None:
+    """The ledger of a task instance, which nobody else changes until the transaction ends; None = there is none."""
+    tasks = await fetch_as(connection, TaskInstance, "lock_task", task_id=task_id)
+    if not tasks:
+        return None
+    subtasks = await fetch_as(connection, Subtask, "subtasks", task_ids=[task_id])
+    return Ledger(
+        connection=connection, task=tasks[0], subtasks={subtask.id: subtask for subtask in subtasks}, executor=executor
+    )
+
+
+def _trigger(ended: Ended) -> Trigger:
+    if ended.verdict is Verdict.SUCCESSFUL:
+        return Trigger.SUCCEED
+    return Trigger.CANCELED if ended.code in CANCELED else Trigger.FAIL
+
+
+def _separator(operation: Operation, moment: datetime) -> str:
+    """The line OCP starts each execution's log with (facts/ocp-api.md 3.8)."""
+    return f"############{{{operation}}}{{{wire.timestamp(moment)}}}############"
+
+
+def _or(words: Sequence[str]) -> str:
+    return " or ".join(words)

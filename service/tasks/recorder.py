@@ -1,0 +1,121 @@
+"""Writing what happens to a task instance: changes in, one transaction out, and whoever watches is told."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+from service.model import transitions
+from service.model.tasks import SubtaskStatus, TaskStatus
+from service.model.transitions import Trigger
+from service.observe.metrics import TASKS_ENDED
+from service.outcome.run_progress import Change, Code, Ended, RunEnd, Verdict
+from service.store.database import LOST, Connection, Database, fetch
+from service.tasks.ledger import Ledger, open_ledger
+
+INTERRUPTED = "The worker that ran it has died. What the run did on the host until then stays; a retry looks anew."
+HANDED_BACK = "The worker is being stopped; its run was ended, and the next worker starts this subtask again."
+
+PAUSE = 0.3  # seconds until the next try to reach it
+
+log = logging.getLogger(__name__)
+
+
+class RunTaken(Exception):
+    """Another worker took this run for dead and has answered for it."""
+
+
+class Recorder:
+    """Records what happens to one task instance.
+
+    With `run`, the ident of its run, each call is a report of it: written once however often the database goes away
+    meanwhile, or not at all when the run is not this worker's any more (RunTaken).
+    """
+
+    def __init__(self, database: Database, task_id: int, executor: str, *, run: str | None = None) -> None:
+        self._database = database
+        self._task_id = task_id
+        self._executor = executor
+        self._run = run
+        self._batch = 0
+
+    async def record(self, changes: Sequence[Change], end: RunEnd | None = None) -> None:
+        """Write `changes`, in their order, all or none; then the document is what they make of it. `end`: the run's."""
+
+        async def apply(ledger: Ledger) -> None:
+            for change in changes:
+                await ledger.apply(change)
+
+        if changes or end is not None:
+            await self._write(apply, end)
+
+    async def pass_skipped(self) -> None:
+        """End what is to be skipped: no code runs for it, and what waited for it gets ready (E4, E5)."""
+        await self._write(Ledger.pass_skipped)
+
+    async def hand_back(self, end: RunEnd) -> None:
+        """The worker is being stopped: what runs is READY again, for the next one; what was to be canceled is."""
+
+        async def apply(ledger: Ledger) -> None:
+            for subtask in list(ledger.subtasks.values()):
+                if subtask.status is SubtaskStatus.RUNNING:
+                    ledger.write(subtask.id, HANDED_BACK)
+                    await ledger.move(subtask.id, Trigger.HAND_BACK)
+                elif subtask.status is SubtaskStatus.CANCELING:
+                    await ledger.end(subtask.id, Trigger.CANCELED)
+
+        await self._write(apply, end)
+
+    async def bury(self, dead_after: float) -> bool:
+        """Fail what a dead worker left in the middle; False when a worker holds a run of this task instance.
+
+        A worker is dead for a run that it has not renewed for `dead_after` seconds.
+        """
+        async with self._database.transaction() as connection:
+            ledger = await self._open(connection)
+            if await fetch(connection, "held_runs", task_id=self._task_id, dead_after=dead_after):
+                return False
+            ended = await fetch(connection, "finish_runs_of_task", task_id=self._task_id)
+            statuses = {subtask.status for subtask in ledger.subtasks.values()}
+            if ledger.task.status is TaskStatus.RUNNING and (ended or transitions.UNFINISHED & statuses):
+                first = transitions.to_run(ledger.task.operation, list(ledger.subtasks.values()))[0]
+                code: Code = "CANCELED" if first.status is SubtaskStatus.CANCELING else "INTERRUPTED"
+                change = Ended(role=first.role, verdict=Verdict.FAILED, code=code, message=INTERRUPTED)
+                await ledger.apply(change)
+                await ledger.close()
+        return True
+
+    async def _write(self, apply: Callable[[Ledger], Awaitable[None]], end: RunEnd | None = None) -> None:
+        self._batch += 1
+        while True:
+            try:
+                async with self._database.transaction() as connection:
+                    ledger = await self._open(connection)
+                    if await self._is_due(connection, end):
+                        await apply(ledger)
+                        await ledger.close()
+                if ledger.ended is not None:
+                    TASKS_ENDED.labels(ledger.task.operation, ledger.ended).inc()
+                return
+            except LOST as error:
+                if self._run is None:
+                    raise
+                log.warning("Run %s cannot be recorded now: %s", self._run, error, extra={"action": "record_waits"})
+                await asyncio.sleep(PAUSE)
+
+    async def _is_due(self, connection: Connection, end: RunEnd | None) -> bool:
+        """Whether this report is still to be written: a commit may have succeeded although its answer was lost."""
+        if self._run is None:
+            return True
+        rc = None if end is None else end.rc
+        report = {"ident": self._run, "batch": self._batch, "ended": end is not None, "rc": rc}
+        if await fetch(connection, "write_run", **report):
+            return True
+        rows = await fetch(connection, "batch_of_run", ident=self._run)
+        if not rows or rows[0]["batch"] < self._batch:
+            raise RunTaken
+        return False
+
+    async def _open(self, connection: Connection) -> Ledger:
+        ledger = await open_ledger(connection, self._task_id, self._executor)
+        assert ledger is not None, "a task instance is not removed while a job of it exists"
+        return ledger

@@ -1,0 +1,71 @@
+"""What every process of the service stands on, opened once and closed in order."""
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+
+from service.inventory.reader import InventoryReader
+from service.model import workflow
+from service.model.settings import PROJECT, Settings
+from service.model.workflow import Template
+from service.store import embedded
+from service.store.database import Database, open_database
+from service.store.keyring import Secrets, load
+from service.store.queue import Queue, open_queue
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """Handed to every verb."""
+
+    settings: Settings
+    database: Database
+    inventory: InventoryReader
+    template: Template
+    queue: Queue
+    secrets: Secrets
+    executor: str  # the address this process is known by in documents
+
+
+@asynccontextmanager
+async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
+    """Data directory, database (embedded unless one is set, migrated), queue, key, inventory, template."""
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    async with AsyncExitStack() as stack:
+        url = await asyncio.to_thread(stack.enter_context, _database_url(settings))
+        database = await stack.enter_async_context(open_database(url))
+        queue = await stack.enter_async_context(open_queue(database))
+        yield Resources(
+            settings=settings,
+            database=database,
+            inventory=InventoryReader(settings.inventory, settings.vault_password_file),
+            template=workflow.load(PROJECT),
+            queue=queue,
+            secrets=load(settings.secret_key, settings.data_dir),
+            executor=_own_address(),
+        )
+
+
+@contextmanager
+def _database_url(settings: Settings) -> Iterator[str]:
+    if settings.database_url.get_secret_value():
+        yield settings.database_url.get_secret_value()
+    else:
+        with embedded.running(settings.data_dir / "postgres") as url:
+            # Started by root, PostgreSQL runs as an account of its own and has the directories above it opened for
+            # everybody. It need pass through this one, nobody need read it.
+            settings.data_dir.chmod(0o711 if os.geteuid() == 0 else 0o700)
+            yield url
+
+
+def _own_address() -> str:
+    """The address of the default route, else the host's name."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # documentation address; connecting a datagram socket sends nothing
+        except OSError:
+            return socket.gethostname()
+        return str(probe.getsockname()[0])

@@ -1,0 +1,235 @@
+"""Accepting a takeover: everything is checked, then written in one transaction with the job that will do it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from psycopg.types.json import Jsonb
+from pydantic import SecretStr
+
+from service.access.users import User
+from service.inventory.reader import Cluster, Host, Inventory
+from service.model.errors import InvalidRequest, SubError, UnknownCluster, UnknownHost
+from service.model.tasks import ALLOW_RESTART, Operation, Subtask, SubtaskStatus, TaskInstance, TaskStatus
+from service.model.types import JSON
+from service.model.workflow import Template
+from service.store.database import Connection, execute, fetch
+from service.tasks import instances
+from service.tasks.errors import AlreadyManaged, HostBusy, KeyReused
+from service.tasks.instances import WithSubtasks
+from service.tasks.resources import Resources
+
+TASK_NAME = "Install obproxy"  # OCP's name for it, see the sample of facts/ocp-api.md 1.2
+PASSWORD = "obproxy_current_sys_password"  # noqa: S105 - the variable's name, not a password
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostRequest:
+    """One element of a takeOver request's `hosts`. `password` is what root@proxysys has now, None = not given."""
+
+    host_id: int
+    sql_port: int
+    password: SecretStr | None = field(default=None, repr=False)
+
+
+async def take_over(
+    resources: Resources,
+    cluster_id: int,
+    hosts: Sequence[HostRequest],
+    *,
+    creator: User,
+    trace_id: str,
+    allow_restart: bool | None = None,
+    idempotency_key: str | None = None,
+) -> list[WithSubtasks]:
+    """Accept a takeover of `hosts` into a cluster: one task instance a host, in the order of the request.
+
+    `allow_restart` gives or withdraws consent to a restart, for these takeovers; None = the cluster's word counts.
+
+    With an `idempotency_key` the same request of the same creator within 24 hours is answered with the same task
+    instances, as they were submitted; another request with it raises KeyReused.
+
+    Raises UnknownCluster, UnknownHost, InvalidRequest (several unknown hosts), HostBusy, AlreadyManaged; then
+    nothing is written.
+    """
+    inventory = await resources.inventory.current()
+    cluster = inventory.clusters.get(cluster_id)
+    if cluster is None:
+        raise UnknownCluster(cluster_id=cluster_id)
+    known = _known_hosts(inventory, hosts)
+    async with resources.database.transaction() as connection:
+        if idempotency_key is not None:
+            fingerprints = resources.secrets.fingerprints(_canonical(cluster_id, hosts, allow_restart))
+            done = await _claim(connection, creator.name, idempotency_key, fingerprints)
+            if done is not None:
+                return [_as_submitted(*instance) for instance in await instances.by_ids(connection, done)]
+        await _refuse_managed(connection, hosts)
+        servers = await _insert_servers(connection, cluster, known, hosts)
+        tasks = await insert_tasks(connection, resources, cluster, known, servers, creator, trace_id, allow_restart)
+        await insert_subtasks(connection, resources.template, list(tasks.values()))
+        await _insert_secrets(connection, resources, tasks, hosts)
+        await resources.queue.defer(connection, {task: host for host, task in tasks.items()})
+        task_ids = [tasks[host.host_id] for host in hosts]
+        if idempotency_key is not None:
+            await execute(connection, "keep_key", creator=creator.name, key=idempotency_key, task_ids=task_ids)
+        return await instances.by_ids(connection, task_ids)
+
+
+def _canonical(cluster_id: int, hosts: Sequence[HostRequest], allow_restart: bool | None) -> str:
+    """What was asked for, whatever its spelling."""
+    asked = [[h.host_id, h.sql_port, h.password.get_secret_value() if h.password else None] for h in hosts]
+    return json.dumps([cluster_id, asked, *([] if allow_restart is None else [allow_restart])])
+
+
+async def _claim(connection: Connection, creator: str, key: str, fingerprints: Sequence[bytes]) -> list[int] | None:
+    """None = the key is ours now; else the task instances it stands for. Waits for a racing request with this key."""
+    if await fetch(connection, "claim_key", creator=creator, key=key, fingerprint=fingerprints[0]):
+        return None
+    (known,) = await fetch(connection, "idempotency_key", creator=creator, key=key)
+    if known["fingerprint"] not in fingerprints:
+        raise KeyReused(key=key)
+    task_ids: list[int] = known["task_ids"]
+    return task_ids
+
+
+def _as_submitted(task: TaskInstance, subtasks: Sequence[Subtask]) -> WithSubtasks:
+    """A task instance as it was right after it was submitted."""
+    first = {False: SubtaskStatus.PENDING, True: SubtaskStatus.READY}
+    reset = [replace(s, status=first[not s.upstreams], operation=Operation.EXECUTE, run_time=1) for s in subtasks]
+    return replace(task, status=TaskStatus.RUNNING, operation=Operation.EXECUTE), reset
+
+
+def _known_hosts(inventory: Inventory, hosts: Sequence[HostRequest]) -> list[Host]:
+    unknown = [(index, host.host_id) for index, host in enumerate(hosts) if host.host_id not in inventory.hosts]
+    if len(unknown) == 1:
+        raise UnknownHost(host_id=unknown[0][1])
+    if unknown:
+        raise InvalidRequest(
+            [
+                SubError(
+                    field=f"hosts[{index}].hostId",
+                    message=f"Host {host_id} does not exist in the inventory.",
+                    object="obproxyTakeOverParam",
+                    rejected_value=host_id,
+                )
+                for index, host_id in unknown
+            ]
+        )
+    return [inventory.hosts[host.host_id] for host in hosts]
+
+
+async def _refuse_managed(connection: Connection, hosts: Sequence[HostRequest]) -> None:
+    host_ids = [host.host_id for host in hosts]
+    for busy in await fetch(connection, "running_tasks", host_ids=host_ids):
+        raise HostBusy(host_id=busy["host_id"], task_id=busy["id"])
+    ports = [host.sql_port for host in hosts]
+    for server in await fetch(connection, "managed_servers", host_ids=host_ids, sql_ports=ports):
+        raise AlreadyManaged(
+            host_id=server["host_id"],
+            sql_port=server["sql_port"],
+            server_id=server["id"],
+            cluster=server["cluster_name"],
+        )
+
+
+async def _insert_servers(
+    connection: Connection, cluster: Cluster, known: Sequence[Host], hosts: Sequence[HostRequest]
+) -> dict[int, JSON]:
+    """The rows of the OBProxy servers by host id."""
+    rows = await fetch(
+        connection,
+        "insert_servers",
+        cluster_id=cluster.id,
+        cluster_name=cluster.name,
+        host_ids=[host.id for host in known],
+        host_names=[host.name for host in known],
+        ips=[host.address for host in known],
+        sql_ports=[host.sql_port for host in hosts],
+    )
+    servers = {row["host_id"]: row for row in rows}
+    if len(servers) < len(known):  # somebody finished taking one over since we looked
+        await _refuse_managed(connection, hosts)
+    return servers
+
+
+async def insert_tasks(
+    connection: Connection,
+    resources: Resources,
+    cluster: Cluster,
+    known: Sequence[Host],
+    servers: Mapping[int, JSON],
+    creator: User,
+    trace_id: str,
+    allow_restart: bool | None = None,
+) -> dict[int, int]:
+    """Ids of the new task instances by host id; raises HostBusy."""
+    contexts = [context(resources.template, cluster, host, servers[host.id], allow_restart) for host in known]
+    rows = await fetch(
+        connection,
+        "insert_tasks",
+        name=TASK_NAME,
+        creator=creator.name,
+        creator_id=creator.id,
+        executor=resources.executor,
+        trace_id=trace_id,
+        host_ids=[host.id for host in known],
+        host_names=[host.name for host in known],
+        server_ids=[servers[host.id]["id"] for host in known],
+        contexts=list(map(Jsonb, contexts)),
+    )
+    tasks = {row["host_id"]: row["id"] for row in rows}
+    for host in known:
+        if host.id not in tasks:  # another request for it has won the race
+            busy = await fetch(connection, "running_tasks", host_ids=[host.id])
+            raise HostBusy(host_id=host.id, task_id=busy[0]["id"] if busy else None)
+    await execute(connection, "announce_tasks", task_ids=list(tasks.values()), changed=True)
+    return tasks
+
+
+def context(template: Template, cluster: Cluster, host: Host, server: JSON, allow_restart: bool | None) -> JSON:
+    """The context of a task instance: the sample's keys, all values strings (facts/ocp-api.md 1.2).
+
+    What the request says about a restart stands there too, if it says something.
+    """
+    variables = {**host.variables, **cluster.variables}
+    return {
+        "listMap": {
+            "commands_to_check": variables.get("obproxy_commands_to_check", ["nc"]),
+            "process_keywords": variables.get("obproxy_process_keywords", ["obproxy", "obproxyd.sh"]),
+        },
+        "stringMap": {
+            "host_id": str(host.id),
+            "obproxy_cluster_id": str(cluster.id),
+            "obproxy_cluster_name": cluster.name,
+            "obproxy_need_delete_cluster": "false",
+            "obproxy_parameter_version": str(server["parameter_version"]),
+            "obproxy_server_id": str(server["id"] or ""),
+            "package_name": str(variables.get("obproxy_package_name", "obproxy")),
+            "package_version": str(variables.get("obproxy_package_version", "")),
+            "prohibit_rollback": str(any(s.prohibit_rollback for s in template.subtasks)).lower(),
+            "service_name": cluster.name,
+            **({} if allow_restart is None else {ALLOW_RESTART: str(allow_restart).lower()}),
+        },
+    }
+
+
+async def insert_subtasks(connection: Connection, template: Template, task_ids: Sequence[int]) -> None:
+    """The subtasks of new task instances, in DAG order; the first is READY."""
+    columns = ("role", "series_id", "class_name", "name", "prohibit_rollback", "timeout")
+    values = {f"{column}s": [getattr(subtask, column) for subtask in template.subtasks] for column in columns}
+    await execute(connection, "insert_subtasks", task_ids=list(task_ids), **values)
+    await execute(connection, "insert_dependencies", task_ids=list(task_ids))
+
+
+async def _insert_secrets(
+    connection: Connection, resources: Resources, tasks: Mapping[int, int], hosts: Sequence[HostRequest]
+) -> None:
+    given = [(tasks[host.host_id], host.password) for host in hosts if host.password is not None]
+    if given:
+        await execute(
+            connection,
+            "insert_secrets",
+            task_ids=[task for task, _ in given],
+            names=[PASSWORD] * len(given),
+            ciphertexts=[resources.secrets.encrypt(password) for _, password in given],
+        )

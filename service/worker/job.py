@@ -1,0 +1,156 @@
+"""One job: what remains of a task instance becomes a run, and however that ends, its document says so."""
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable
+
+from service.model import transitions
+from service.model.errors import TakeoverError, UnknownCluster, UnknownHost
+from service.model.fleet import ObproxyServer
+from service.model.tasks import Operation, Subtask, TaskInstance, TaskStatus
+from service.observe import tracing
+from service.observe.logs import about
+from service.observe.metrics import RUNS_ENDED
+from service.outcome import run_progress
+from service.outcome.run_progress import Code, Ended, RunEnd, Verdict
+from service.runs import run
+from service.runs.files import Given
+from service.runs.leftovers import Question
+from service.runs.run import RunRequest
+from service.store.database import execute, fetch, fetch_as
+from service.tasks import instances
+from service.tasks.recorder import Recorder
+from service.tasks.resources import Resources
+from service.worker.leases import DEAD, Leases
+from service.worker.supervisor import Limit, Stop, Supervisor
+
+log = logging.getLogger(__name__)
+
+
+class NotNow(Exception):
+    """A job that this worker hands back for a while: another one may do it, or it may itself later."""
+
+
+async def perform(
+    resources: Resources, task_id: int, *, leases: Leases, is_canceled: Callable[[], bool] = lambda: False
+) -> None:
+    """Run what remains of a task instance.
+
+    Being cancelled ends the run. `is_canceled` then tells a person's wish from a worker that is being stopped.
+    """
+    task, subtasks = await instances.get(resources.database, task_id)
+    if task.status is not TaskStatus.RUNNING:
+        return
+    if unknown := {subtask.role for subtask in subtasks} - {known.role for known in resources.template.subtasks}:
+        raise NotNow(f"Task instance {task_id} is of another version: this one has no role {sorted(unknown)}")
+    with (
+        about(trace_id=task.trace_id, task_id=task_id),
+        tracing.span("job", task.trace_id, task_instance_id=task_id, operation=task.operation),
+    ):
+        await _perform(resources, task_id, leases, is_canceled)
+
+
+async def _perform(resources: Resources, task_id: int, leases: Leases, is_canceled: Callable[[], bool]) -> None:
+    recorder = Recorder(resources.database, task_id, resources.executor)
+    if not await recorder.bury(DEAD):
+        raise NotNow(f"Task instance {task_id} has a run that a worker holds")
+    await recorder.pass_skipped()
+    task, subtasks = await instances.get(resources.database, task_id)
+    if task.status is not TaskStatus.RUNNING:
+        return
+    try:
+        request = await _request(resources, task, subtasks)
+    except TakeoverError as error:
+        role = transitions.to_run(task.operation, subtasks)[0].role
+        await recorder.record([_failed(role, "NOT_STARTED", str(error))])
+        return
+    await _insert_run(resources, task, request)
+    with (
+        about(run=request.ident),
+        tracing.span("run", ident=request.ident, playbook=request.playbook.name, host=request.given.host.name),
+    ):
+        await _run(resources, task, subtasks, request, leases, is_canceled)
+
+
+async def _run(
+    resources: Resources,
+    task: TaskInstance,
+    subtasks: list[Subtask],
+    request: RunRequest,
+    leases: Leases,
+    is_canceled: Callable[[], bool],
+) -> None:
+    recorder = Recorder(resources.database, task.id, resources.executor, run=request.ident)
+    supervisor = Supervisor(
+        lambda: run.start(request),
+        recorder,
+        run_progress.begin(request.roles, request.given.host.name, job_id=request.token),
+        {subtask.role: Limit(subtask.timeout, subtask.spent) for subtask in subtasks},
+        Question(request),
+    )
+    with leases.holding(request.ident, supervisor):
+        following = asyncio.create_task(_follow(supervisor, recorder, request), name=f"run-{request.ident}")
+        canceled = False
+        while not following.done():
+            try:
+                await asyncio.shield(following)
+            except asyncio.CancelledError:  # possibly more than once: by a person, then by the worker's end
+                canceled = True
+                supervisor.stop(Stop.CANCELED if is_canceled() else Stop.WORKER)
+    following.result()
+    if canceled and not is_canceled():  # a person's cancel has done what was asked: the job is done
+        raise asyncio.CancelledError
+
+
+async def _follow(supervisor: Supervisor, recorder: Recorder, request: RunRequest) -> None:
+    try:
+        end = await supervisor.follow()
+        RUNS_ENDED.labels(end.status or "lost").inc()
+    except Exception as error:  # a process loop: whatever it is, the task instance must not stay RUNNING
+        log.exception("Following run %s failed", request.ident, extra={"action": "run_lost"})
+        reason = f"The service failed: {type(error).__name__}."
+        failed = _failed(supervisor.role or request.roles[0], "INTERRUPTED", reason)
+        await recorder.record([failed], RunEnd(rc=None, status=None))
+
+
+async def _insert_run(resources: Resources, task: TaskInstance, request: RunRequest) -> None:
+    """The run counts as alive from now on; raises NotNow when its OBProxy cluster has as many as it may have."""
+    async with resources.database.transaction() as connection:
+        # Taken where any number may run as well: another worker may just be counting, for one that has to be alone.
+        await execute(connection, "lock_cluster", cluster_id=request.given.cluster.id)
+        if limit := await instances.at_a_time(connection, resources, request.given.cluster):
+            (alive,) = await fetch(connection, "runs_of_cluster", cluster_id=request.given.cluster.id, dead_after=DEAD)
+            if alive["alive"] >= limit:
+                raise NotNow(f"OBProxy cluster {request.given.cluster.name} has {limit} takeovers running")
+        await execute(connection, "insert_run", ident=request.ident, task_id=task.id, executor=resources.executor)
+
+
+async def _request(resources: Resources, task: TaskInstance, subtasks: list[Subtask]) -> RunRequest:
+    inventory = await resources.inventory.current()
+    cluster_id = int(task.context["stringMap"]["obproxy_cluster_id"])
+    async with resources.database.transaction() as connection:
+        (server,) = await fetch_as(connection, ObproxyServer, "server", server_id=task.obproxy_server_id)
+        secrets = await fetch(connection, "secrets", task_id=task.id)
+    if task.host_id not in inventory.hosts:
+        raise UnknownHost(host_id=task.host_id)
+    if cluster_id not in inventory.clusters:
+        raise UnknownCluster(cluster_id=cluster_id)
+    template = resources.template
+    return RunRequest(
+        ident=str(uuid.uuid4()),
+        playbook=template.rollback if task.operation is Operation.ROLLBACK else template.playbook,
+        roles=[subtask.role for subtask in transitions.to_run(task.operation, subtasks)],
+        given=Given(
+            host=inventory.hosts[task.host_id],
+            cluster=inventory.clusters[cluster_id],
+            sql_port=server.sql_port,
+            allow_restart=task.allow_restart,
+            sealed=resources.secrets.sealed({row["name"]: row["ciphertext"] for row in secrets}),
+        ),
+        start=resources.settings.run_start,
+    )
+
+
+def _failed(role: str, code: Code, message: str) -> Ended:
+    return Ended(role=role, verdict=Verdict.FAILED, code=code, message=message)
