@@ -116,9 +116,9 @@ def test_ansible_that_cannot_be_imported_is_an_obstacle_with_a_reason(tmp_path: 
     bad = tmp_path / "ansible.cfg"
     bad.write_text("this is no configuration", encoding="utf-8")
     ask = (
-        "from service import forked, run_environment\n"
-        f"forked.load({{**run_environment.fixed(), 'ANSIBLE_CONFIG': {str(bad)!r}}}, actions=[], others=[])\n"
-        "print(forked.obstacle({}))"
+        "from service.runs import environment, preload\n"
+        f"preload.load({{**environment.fixed(), 'ANSIBLE_CONFIG': {str(bad)!r}}}, actions=[], others=[])\n"
+        "print(preload.obstacle({}))"
     )
 
     done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, cwd=PROJECT, timeout=60)
@@ -128,7 +128,7 @@ def test_ansible_that_cannot_be_imported_is_an_obstacle_with_a_reason(tmp_path: 
 
 
 def test_ansible_is_imported_whatever_the_standard_streams_are() -> None:
-    ask = "from service import forked, run_server\nprint(forked._reason if forked._loaded is None else 'imported')"
+    ask = "from service.runs import fork_server, preload\nprint(preload._reason if preload._loaded is None else 'imported')"
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.setblocking(False)
