@@ -1,4 +1,4 @@
-"""The way to the rows: one pool, named queries, transactions. No other module holds SQL (see sql/queries.sql)."""
+"""The way to the rows: one pool, named queries, transactions. No other module holds SQL (see sql/*.sql)."""
 
 import select
 from collections.abc import AsyncIterator, Iterable

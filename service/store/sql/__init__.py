@@ -1,4 +1,4 @@
-"""The named queries of queries.sql: `-- name: x` starts one."""
+"""The named queries of the *.sql files beside, one file per subject: `-- name: x` starts a query."""
 
 import re
 from collections.abc import Mapping
@@ -11,6 +11,10 @@ MIGRATIONS = FOLDER / "migrations"
 
 @cache
 def queries() -> Mapping[str, str]:
-    """Every query by its name."""
-    _, *parts = re.split(r"^-- name: (\w+)\n", (FOLDER / "queries.sql").read_text(encoding="utf-8"), flags=re.MULTILINE)
-    return {name: text.strip() for name, text in zip(parts[::2], parts[1::2], strict=True)}
+    """Return every query by its name."""
+    return {name: text for file in sorted(FOLDER.glob("*.sql")) for name, text in _named(file)}
+
+
+def _named(file: Path) -> list[tuple[str, str]]:
+    _, *parts = re.split(r"^-- name: (\w+)\n", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return [(name, text.strip()) for name, text in zip(parts[::2], parts[1::2], strict=True)]

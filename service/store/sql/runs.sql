@@ -1,0 +1,56 @@
+-- name: insert_run
+INSERT INTO run (ident, task_instance_id, executor) VALUES (%(ident)s, %(task_id)s, %(executor)s);
+
+-- name: renew_runs
+-- The runs that a worker still holds, whether each was renewed, and whether somebody wants it ended. A run that is just
+-- being reported is passed over: its report renews it, and neither waits for the other or keeps it waiting.
+WITH free AS (
+    SELECT ident FROM run WHERE ident = ANY(%(idents)s::uuid[]) AND finish_time IS NULL FOR NO KEY UPDATE SKIP LOCKED
+), renewed AS (
+    UPDATE run SET renewed = now() FROM free WHERE run.ident = free.ident RETURNING run.ident
+)
+SELECT r.ident::text, n.ident IS NOT NULL AS renewed, EXISTS (
+    SELECT FROM subtask_instance s WHERE s.task_instance_id = r.task_instance_id AND s.status = 'CANCELING'
+) AS canceling
+FROM run r LEFT JOIN renewed n ON n.ident = r.ident
+WHERE r.ident = ANY(%(idents)s::uuid[]) AND r.finish_time IS NULL;
+
+-- name: write_run
+-- The next report of a run, which renews it; no row when it was written before, or when another worker took the run for
+-- dead. The transaction may have begun before the last renewal.
+UPDATE run SET batch = %(batch)s, finish_time = CASE WHEN %(ended)s THEN now() END, rc = %(rc)s,
+               renewed = greatest(renewed, now())
+WHERE ident = %(ident)s AND finish_time IS NULL AND batch < %(batch)s
+RETURNING ident;
+
+-- name: batch_of_run
+SELECT batch FROM run WHERE ident = %(ident)s;
+
+-- name: held_runs
+-- Runs of a task instance that some worker renews.
+SELECT ident FROM run
+WHERE task_instance_id = %(task_id)s AND finish_time IS NULL
+  AND renewed >= now() - make_interval(secs => %(dead_after)s);
+
+-- name: finish_runs_of_task
+UPDATE run SET finish_time = now() WHERE task_instance_id = %(task_id)s AND finish_time IS NULL RETURNING ident;
+
+-- name: lock_cluster
+-- Whoever counts the runs of an OBProxy cluster does so alone, until its transaction ends.
+SELECT pg_advisory_xact_lock(2104, hashtext(%(cluster_id)s::text));
+
+-- name: runs_of_cluster
+SELECT count(*) AS alive FROM run r JOIN task_instance t ON t.id = r.task_instance_id
+WHERE r.finish_time IS NULL AND r.renewed >= now() - make_interval(secs => %(dead_after)s)
+  AND t.context -> 'stringMap' ->> 'obproxy_cluster_id' = %(cluster_id)s::text;
+
+-- name: lock_run
+-- Whoever records a run that was started by hand does so alone, until its transaction ends.
+SELECT pg_advisory_xact_lock(2106, hashtext(%(ident)s::text));
+
+-- name: insert_ended_run
+INSERT INTO run (ident, task_instance_id, executor, start_time, finish_time, rc)
+VALUES (%(ident)s, %(task_id)s, %(executor)s, %(start_time)s, %(finish_time)s, %(rc)s);
+
+-- name: task_of_run
+SELECT t.id, t.type, t.host_id FROM run r JOIN task_instance t ON t.id = r.task_instance_id WHERE r.ident = %(ident)s;
