@@ -128,7 +128,10 @@ def test_ansible_that_cannot_be_imported_is_an_obstacle_with_a_reason(tmp_path: 
 
 
 def test_ansible_is_imported_whatever_the_standard_streams_are() -> None:
-    ask = "from service.runs import fork_server, preload\nprint(preload._reason if preload._loaded is None else 'imported')"
+    ask = (
+        "from service.runs import fork_server, preload\n"
+        "print(preload._reason if preload._loaded is None else 'imported')"
+    )
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.setblocking(False)
