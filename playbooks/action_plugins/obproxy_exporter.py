@@ -29,7 +29,7 @@ class ActionModule(HostAction):
                 raise _no_answer(port, found) from error
         if status != http.client.OK:
             raise _no_answer(port, f"HTTP status {status}")
-        # A proxy without client traffic has no odp_ line yet, and is healthy (facts/obproxy.md 6).
+        # A proxy without client traffic has no odp_ line yet, and is healthy (docs/reference/obproxy.md 6).
         lines = sum(line.startswith(b"odp_") for line in body.splitlines())
         return {
             "changed": False,

@@ -11,7 +11,7 @@ from obproxy_takeover.action import HostAction, Result
 from obproxy_takeover.rules import Broken, remedy
 
 _SECONDS = 1800
-_HOMES = Path("/opt/taobao/install")  # each package has its own directory in it (facts/obproxy.md 0.2)
+_HOMES = Path("/opt/taobao/install")  # each package has its own directory in it (docs/reference/obproxy.md 0.2)
 
 
 class ActionModule(HostAction):
@@ -57,7 +57,8 @@ class ActionModule(HostAction):
             return {"changed": True, "msg": f"would install {wanted}"}
         there = self.execute(f"ls -d {_HOMES.parent} {_HOMES} {_HOMES}/*")["stdout"].split()
         self.note_done(installed=True, homes_before=there)
-        # The release ends in the distribution's tag, which the wanted version does not name (facts/obproxy.md 1.1).
+        # The release ends in the distribution's tag, which the wanted version does not name (docs/reference/obproxy.md
+        # 1.1).
         command = f"timeout {_SECONDS} {manager} -y -q install {shlex.quote(wanted + '*')}"
         ended = self.execute(command)
         if ended["rc"] != 0:

@@ -15,7 +15,7 @@ from obproxy_takeover.tunnel import Tunnels
 from obproxy_takeover.values import why_not_settable
 from obproxy_takeover.versions import is_older
 
-_PROXYRO_SINCE = "3.2.0"  # before it the password was a constant (facts/obproxy.md 4.3)
+_PROXYRO_SINCE = "3.2.0"  # before it the password was a constant (docs/reference/obproxy.md 4.3)
 
 
 class ActionModule(HostAction):

@@ -13,7 +13,7 @@ from obproxy_takeover.values import Difference, differences, why_not_settable
 from obproxy_takeover.versions import is_older
 
 _HOT_SINCE = "4.0.0"
-_DRAIN_SECONDS = 60  # hot_upgrade_exit_timeout is 30 s, looked for every 5 s (facts/obproxy.md 5.2)
+_DRAIN_SECONDS = 60  # hot_upgrade_exit_timeout is 30 s, looked for every 5 s (docs/reference/obproxy.md 5.2)
 
 
 class ActionModule(HostAction):
@@ -93,7 +93,8 @@ class ActionModule(HostAction):
 
     def _order_hot_restart(self) -> None:
         """The new process gets the listening sockets: no connection is refused, open ones are drained. It finds no
-        LD_LIBRARY_PATH, so one that needs it is stopped and started instead (facts/obproxy.md 2.6, trap 19)."""
+        LD_LIBRARY_PATH, so one that needs it is stopped and started instead (docs/reference/obproxy.md 2.6, trap
+        19)."""
         with self.tunnels() as tunnels:
             _, _, session = self.admin_session(tunnels)
             with session:

@@ -69,7 +69,7 @@ class ActionModule(HostAction):
             "sql_port": facts["sql_port"],
             "package": facts["packages"][0] if facts["packages"] else "",
             "home": (facts["local_fact"] or {}).get("home"),
-            # On a command line OBProxy wants the hash (facts/obproxy.md 4.3).
+            # On a command line OBProxy wants the hash (docs/reference/obproxy.md 4.3).
             "options": {"obproxy_sys_password": stage_one(password)} if password is not None else {},
             **{key: arguments[key] for key in ("app_name", "config_server_url", "rs_list", "seconds")},
         }
@@ -78,7 +78,7 @@ class ActionModule(HostAction):
             raise Broken("A stopped OBProxy starts", problem, remedy(problem, usual, facts["host"]))
 
     def _stop(self, facts: dict[str, Any]) -> Result:
-        """Its watchdogs first: they would start it again within a second (facts/obproxy.md trap 14)."""
+        """Its watchdogs first: they would start it again within a second (docs/reference/obproxy.md trap 14)."""
         if not facts["running"]:
             return {"changed": False, "msg": "it does not run"}
         if not self.checking:

@@ -1,4 +1,4 @@
-"""Access keys: with the secret of one its user signs requests. OCP's rules: facts/ocp-api.md 5.1."""
+"""Access keys: with the secret of one its user signs requests. OCP's rules: docs/reference/ocp-api.md 5.1."""
 
 import secrets
 import string

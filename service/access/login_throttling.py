@@ -1,4 +1,4 @@
-"""Failed logins: each makes the next wait longer, and too many block (limits: facts/ocp-api.md 5.1).
+"""Failed logins: each makes the next wait longer, and too many block (limits: docs/reference/ocp-api.md 5.1).
 
 Counted in the database, so that it does not help to try another process of the service.
 """

@@ -1,4 +1,5 @@
-"""Signed requests: OCP-ACCESS-KEY-HMACSHA1, as facts/ocp-api.md 5.2 says. Only bytes as they came are looked at.
+"""Signed requests: OCP-ACCESS-KEY-HMACSHA1, as docs/reference/ocp-api.md 5.2 says. Only bytes as they came are looked
+at.
 
 Two encodings of the query are right, RFC 3986 and Java's URLEncoder, and the date may stand in either of two headers:
 a request is signed when one of these readings has the signature that it carries.

@@ -1,4 +1,4 @@
-"""Who may do what: OCP's roles, each a list of expressions OBJECT:ID:ACTION (facts/ocp-api.md 2.7)."""
+"""Who may do what: OCP's roles, each a list of expressions OBJECT:ID:ACTION (docs/reference/ocp-api.md 2.7)."""
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum

@@ -13,7 +13,7 @@ from service.store.database import Connection, Database, execute, fetch
 from service.store.keyring import admin_password
 
 ADMIN = "admin"
-ADMIN_ID = 100  # OCP's id of the user admin (facts/ocp-api.md 2.3)
+ADMIN_ID = 100  # OCP's id of the user admin (docs/reference/ocp-api.md 2.3)
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 8, 128
 

@@ -1,6 +1,6 @@
 """What callers get of OBProxy clusters, OBProxy servers and hosts: `document_clusters` makes it.
 
-Shapes: facts/ocp-api.md 1.4 and 1.5.
+Shapes: docs/reference/ocp-api.md 1.4 and 1.5.
 """
 
 from datetime import datetime

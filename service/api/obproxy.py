@@ -1,4 +1,4 @@
-"""What can be asked for about OBProxy clusters, servers and hosts (facts/ocp-api.md 1)."""
+"""What can be asked for about OBProxy clusters, servers and hosts (docs/reference/ocp-api.md 1)."""
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response

@@ -1,6 +1,6 @@
 """What callers may send, as types: bodies and query strings. `requests` reads them.
 
-Fields and limits: facts/ocp-api.md 1.1 (takeOver), 1.5 (hosts), 2.2 (list), 6 (validation).
+Fields and limits: docs/reference/ocp-api.md 1.1 (takeOver), 1.5 (hosts), 2.2 (list), 6 (validation).
 Unknown fields are ignored, as in OCP.
 """
 

@@ -38,7 +38,7 @@ async def info(request: Request) -> Response:
 
 
 async def server_time(request: Request) -> Response:
-    """GET /api/v2/time: plain text (facts/ocp-api.md 1.5)."""
+    """GET /api/v2/time: plain text (docs/reference/ocp-api.md 1.5)."""
     return PlainTextResponse(wire.timestamp(datetime.now(UTC)))
 
 

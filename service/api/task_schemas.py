@@ -1,7 +1,7 @@
 """What callers get, as types, for the description at /openapi.json: `document` makes it, a test holds both equal.
 
-Shapes: facts/ocp-api.md 1.2 (takeOver), 2.2 (list), 2.3 (detail), 2.4 (log), 4 (envelope). A property that may be
-missing has a default; null is never sent.
+Shapes: docs/reference/ocp-api.md 1.2 (takeOver), 2.2 (list), 2.3 (detail), 2.4 (log), 4 (envelope). A property that may
+be missing has a default; null is never sent.
 """
 
 from datetime import datetime

@@ -1,6 +1,6 @@
 """What the outside sees of OBProxy clusters, OBProxy servers and hosts, as `document` shows task instances.
 
-Shapes: facts/ocp-api.md 1.4 (clusters, servers), 1.5 (hosts). Null rule: 4.1; a host alone says its nulls.
+Shapes: docs/reference/ocp-api.md 1.4 (clusters, servers), 1.5 (hosts). Null rule: 4.1; a host alone says its nulls.
 """
 
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Who calls: checked before anything else happens (facts/ocp-api.md 5).
+"""Who calls: checked before anything else happens (docs/reference/ocp-api.md 5).
 
 HTTP Basic with a user's name and password, a request signed with an access key, or the cookie of a session. What is
 wrong with any is never said: every refusal is the same. A browser that asks for a page is sent to log in instead.
@@ -87,7 +87,8 @@ class Authentication:
         except ClientDisconnect:
             return  # it hung up while its body was read
         except TakeoverError as error:
-            # No WWW-Authenticate: OCP sends none (facts/ocp-api.md 5.5), and a browser would ask with its own dialog.
+            # No WWW-Authenticate: OCP sends none (docs/reference/ocp-api.md 5.5), and a browser would ask with its own
+            # dialog.
             await _refusal(HTTPConnection(scope), error)(scope, receive, send)
             return
         scope["user"] = caller.user

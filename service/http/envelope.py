@@ -1,6 +1,6 @@
 """OCP's envelope around every answer, and the one place where an error becomes a status and a message.
 
-Shapes: facts/ocp-api.md 4.1 (success), 4.2 (error), 4.3 (which status).
+Shapes: docs/reference/ocp-api.md 4.1 (success), 4.2 (error), 4.3 (which status).
 """
 
 import hashlib
@@ -76,7 +76,7 @@ class Trace:
 class Tracing:
     """Starts the clock and gives the request its trace id: the caller's `x-trace-id`, or a new one.
 
-    Stands behind authentication, so that what is refused there has no trace, as in OCP (facts/ocp-api.md 4.2).
+    Stands behind authentication, so that what is refused there has no trace, as in OCP (docs/reference/ocp-api.md 4.2).
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -1,4 +1,4 @@
-"""OCP's envelope as types, for the OpenAPI document (facts/ocp-api.md 4)."""
+"""OCP's envelope as types, for the OpenAPI document (docs/reference/ocp-api.md 4)."""
 
 from datetime import datetime
 

@@ -1,6 +1,6 @@
 """Reading a request: its body, its query string, the ids in its path. A bad one is refused with every bad field named.
 
-How it is refused: facts/ocp-api.md 4.3. All that can be wrong with bytes ends here, as an error with a name.
+How it is refused: docs/reference/ocp-api.md 4.3. All that can be wrong with bytes ends here, as an error with a name.
 """
 
 import json

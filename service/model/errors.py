@@ -1,7 +1,8 @@
 """Everything that can be refused or go wrong, as data: who raises knows no HTTP, `responses` maps `kind` to a status.
 
-Codes are OCP's numeric ones (facts/ocp-api.md 4.5); 0 where OCP has none. Here are requests, the inventory and the
-service itself; who asks is in `errors_people`, what task instances and OBProxy servers do not allow in `errors_tasks`.
+Codes are OCP's numeric ones (docs/reference/ocp-api.md 4.5); 0 where OCP has none. Here are requests, the inventory and
+the service itself; who asks is in `errors_people`, what task instances and OBProxy servers do not allow in
+`errors_tasks`.
 """
 
 import dataclasses
@@ -12,7 +13,7 @@ from typing import Any, ClassVar
 
 
 class Kind(StrEnum):
-    """What went wrong, in the terms of facts/ocp-api.md 4.3."""
+    """What went wrong, in the terms of docs/reference/ocp-api.md 4.3."""
 
     BAD_REQUEST = "bad request"
     UNAUTHENTICATED = "unauthenticated"

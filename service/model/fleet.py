@@ -1,6 +1,6 @@
 """Records of OBProxy servers, OBProxy clusters, their parameters and hosts.
 
-Words and fields are OCP's (facts/ocp-api.md 1.4 and 1.5).
+Words and fields are OCP's (docs/reference/ocp-api.md 1.4 and 1.5).
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 
 class ServerStatus(StrEnum):
-    """State of an OBProxy server (facts/ocp-api.md 1.4)."""
+    """State of an OBProxy server (docs/reference/ocp-api.md 1.4)."""
 
     CREATING = "CREATING"
     RUNNING = "RUNNING"
@@ -99,7 +99,7 @@ class ParameterInfo:
 
 
 class HostStatus(StrEnum):
-    """State of a host (facts/ocp-api.md 1.5)."""
+    """State of a host (docs/reference/ocp-api.md 1.5)."""
 
     NEW = "NEW"
     AVAILABLE = "AVAILABLE"
@@ -109,7 +109,7 @@ class HostStatus(StrEnum):
 
 
 class ServiceType(StrEnum):
-    """What may be deployed on a host (facts/ocp-api.md 1.5); here it is OB_PROXY only."""
+    """What may be deployed on a host (docs/reference/ocp-api.md 1.5); here it is OB_PROXY only."""
 
     OB_CLUSTER = "OB_CLUSTER"
     OB_PROXY = "OB_PROXY"

@@ -136,7 +136,8 @@ class Settings(BaseSettings):
 
     @property
     def rate_limits(self) -> Mapping[int, int]:
-        """Requests by the seconds of their window, OCP's four (facts/ocp-api.md 4.4); without those that have none."""
+        """Requests by the seconds of their window, OCP's four (docs/reference/ocp-api.md 4.4); without those that have
+        none."""
         limits = {
             10: self.rate_limit,
             60: self.rate_limit_minute,

@@ -1,6 +1,6 @@
 """Records of task instances and subtasks: rows of the database as frozen objects, with the words of their columns.
 
-Words and fields are OCP's (facts/ocp-api.md 1.2 and 3.1).
+Words and fields are OCP's (docs/reference/ocp-api.md 1.2, docs/reference/task-engine.md 3.1).
 """
 
 from collections.abc import Mapping, Sequence

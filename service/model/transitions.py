@@ -1,4 +1,5 @@
-"""Which position follows which: the pure half of the task engine (facts/ocp-api.md 3.2). SQL refuses the rest again.
+"""Which position follows which: the pure half of the task engine (docs/reference/task-engine.md 3.2). SQL refuses the
+rest again.
 
 A subtask's position is its status and operation. What the reference engine does wrong is not copied: a retry while
 rolling back goes on rolling back instead of turning forward (3.6), and a task instance that goes on has no finish time.
@@ -108,7 +109,7 @@ def to_run(operation: Operation, subtasks: Sequence[Subtask]) -> list[Subtask]:
 
 
 def rollback_prohibited(task: TaskInstance, subtasks: Collection[Subtask]) -> bool:
-    """Whether what was already done must not be undone (facts/ocp-api.md 3.4)."""
+    """Whether what was already done must not be undone (docs/reference/task-engine.md 3.4)."""
     begun = [subtask for subtask in subtasks if subtask.status not in (PENDING, READY)]
     return task.prohibit_rollback or any(subtask.prohibit_rollback for subtask in begun)
 

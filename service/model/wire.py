@@ -15,7 +15,7 @@ def timestamp(moment: datetime) -> str:
 
 
 def present(**properties: object) -> JSON:
-    """An object without the properties that are not there (facts/ocp-api.md 1.2)."""
+    """An object without the properties that are not there (docs/reference/ocp-api.md 1.2)."""
     return {name: value for name, value in properties.items() if value is not None}
 
 

@@ -1,7 +1,7 @@
 """What one Ansible result says: to a person, and to the service about the OBProxy server.
 
 Everything here comes from a managed host in the end, so nothing is trusted to have the type, the size or the
-characters that it should have (facts/ansible-runner.md E.12).
+characters that it should have (docs/reference/ansible-runner.md E.12).
 """
 
 import re
@@ -60,7 +60,7 @@ class Tally:
 
     def left_behind(self) -> list[str]:
         """What a person should know of a role that has failed, beyond the failure: events do not tell of handlers that
-        were notified and dropped (facts/event-cases.md 25)."""
+        were notified and dropped (docs/reference/event-streams.md D.2 case 25)."""
         if not self.changed:
             return []
         count = f"{self.changed} Ansible task{'s' if self.changed > 1 else ''}"
@@ -119,7 +119,7 @@ def failure(event: Mapping[str, Any], items: Iterable[str] = ()) -> str:
     """The message of a failed or unreachable result, as one paragraph, with the Ansible task and the host it failed on.
 
     It is the result's `msg`, what failed `items` of a loop said, the exit code and the end of the module's stderr; what
-    was printed when the result has none of them (facts/event-cases.md 55).
+    was printed when the result has none of them (docs/reference/event-streams.md D.2 case 55).
     """
     data = mapping(event.get("event_data"))
     res = mapping(data.get("res"))

@@ -27,7 +27,7 @@ class Hidden(str):
 def masker(variables: Iterable[Mapping[str, object]]) -> Callable[[str], str]:
     """A function that hides in a text the values of all `variables` that are secret: those whose name says so, with
     all that is in them, and `Hidden` ones. It knows them as they are and as they are spelled in JSON, in Python and
-    in a URL, and the sha1 that lets in at an OBProxy as the password does (facts/obproxy.md 4.3).
+    in a URL, and the sha1 that lets in at an OBProxy as the password does (docs/reference/obproxy.md 4.3).
     """
     secrets = {secret for mapping in variables for secret in _secrets(mapping, within=False)}
     found = {form for secret in secrets for form in _forms(secret) if len(form) >= SHORTEST}

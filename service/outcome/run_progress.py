@@ -3,7 +3,7 @@
 A run is the remaining chain of one host in one playbook: a discovery that belongs to the first selected role, then the
 selected roles in order. A role runs from its first event until an event of a later selected role, which can only come
 when every failure before it was ignored or rescued. How the last role that ran ends is known from the end of the run
-alone, by the rule of facts/event-cases.md D.0; until then a failed result is no more than a message.
+alone, by the rule of docs/reference/event-streams.md D.0; until then a failed result is no more than a message.
 
     progress = begin(roles, host)
     progress, changes = advance(progress, event)  # every event, in order

@@ -1,4 +1,5 @@
-"""How a run ended, by the rule of facts/event-cases.md D.0: what is known of its end goes before what events say."""
+"""How a run ended, by the rule of docs/reference/event-streams.md D.0: what is known of its end goes before what events
+say."""
 
 import re
 from dataclasses import dataclass

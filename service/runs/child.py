@@ -1,7 +1,7 @@
 """The child process of one run: the only place that knows ansible-runner.
 
 It is forked from a server that has this module imported, so a run does not pay for the imports, and nothing that goes
-wrong in one run can touch another. What it must watch out for: facts/ansible-runner.md E.1 to E.16.
+wrong in one run can touch another. What it must watch out for: docs/reference/ansible-runner.md E.1 to E.16.
 """
 
 import os

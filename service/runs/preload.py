@@ -1,10 +1,10 @@
 """Ansible by a fork: imported in the server that runs are forked from, so that no run pays for its start.
 
-Importing Ansible and its plugins costs 0.4 s of every run (facts/ansible-speed.md). `load` does it once, in the server;
-`play` is what a run's child forks instead of executing `ansible-playbook`. Ansible reads most of its settings from the
-environment at its import, so a run may be forked only where its environment is the server's, but for the variables of
-`OWN`, which are read anew; and only while the files that were read ahead have not changed. `obstacle` says what stands
-in the way, and such a run starts `ansible-playbook` as a program: nothing but time is lost.
+Importing Ansible and its plugins costs 0.4 s of every run (docs/reference/ansible-costs.md). `load` does it once, in
+the server; `play` is what a run's child forks instead of executing `ansible-playbook`. Ansible reads most of its
+settings from the environment at its import, so a run may be forked only where its environment is the server's, but for
+the variables of `OWN`, which are read anew; and only while the files that were read ahead have not changed. `obstacle`
+says what stands in the way, and such a run starts `ansible-playbook` as a program: nothing but time is lost.
 """
 
 import gc

@@ -1,8 +1,8 @@
 """Ending everything a run has started, and knowing that it is gone.
 
 Since ansible-core 2.19 its workers live in sessions of their own, so killing a process group leaves ssh and local
-commands alive (facts/ansible-runner.md E.1). A run's process is the subreaper of all it starts: whatever is orphaned
-becomes its child, and a walk over its children finds it.
+commands alive (docs/reference/ansible-runner.md E.1). A run's process is the subreaper of all it starts: whatever is
+orphaned becomes its child, and a walk over its children finds it.
 """
 
 import ctypes

@@ -46,7 +46,10 @@ class RunRequest:
     given: Given
     start: RunStart = "forked"
     token: int = field(default_factory=lambda: secrets.randbits(62), repr=False)
-    """Only Ansible's own callback knows it and puts it into every event, as `job_id` (facts/ansible-runner.md E.12)."""
+    """Only Ansible's own callback knows it and puts it into every event, as `job_id`.
+
+    See docs/reference/ansible-runner.md E.12.
+    """
 
 
 def ensure_server(start: RunStart) -> None:

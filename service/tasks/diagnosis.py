@@ -1,4 +1,4 @@
-"""All that is known of a task instance as one file to send to somebody (facts/ocp-api.md 2.5)."""
+"""All that is known of a task instance as one file to send to somebody (docs/reference/ocp-api.md 2.5)."""
 
 import io
 import zipfile

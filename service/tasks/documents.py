@@ -1,6 +1,6 @@
 """What the outside sees: rows made into OCP's JSON objects, properties in alphabetical order, absent ones left out.
 
-Shapes and null rules: facts/ocp-api.md 1.2 (takeOver), 2.2 (list), 2.3 (detail).
+Shapes and null rules: docs/reference/ocp-api.md 1.2 (takeOver), 2.2 (list), 2.3 (detail).
 """
 
 from collections.abc import Collection, Sequence

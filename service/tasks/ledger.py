@@ -140,7 +140,7 @@ def _trigger(ended: Ended) -> Trigger:
 
 
 def _separator(operation: Operation, moment: datetime) -> str:
-    """The line OCP starts each execution's log with (facts/ocp-api.md 3.8)."""
+    """The line OCP starts each execution's log with (docs/reference/task-engine.md 3.8)."""
     return f"############{{{operation}}}{{{wire.timestamp(moment)}}}############"
 
 

@@ -1,4 +1,5 @@
-"""What people ask of a task instance that is there: retry, roll back, skip, cancel (facts/ocp-api.md 3.2, U2 to U6).
+"""What people ask of a task instance that is there: retry, roll back, skip, cancel (docs/reference/task-engine.md 3.2,
+U2 to U6).
 
 Each is one transaction that changes positions and puts a job on the queue; nothing runs here.
 """

@@ -19,7 +19,7 @@ from service.tasks.errors import AlreadyManaged, HostBusy, KeyReused
 from service.tasks.instances import WithSubtasks
 from service.tasks.resources import Resources
 
-TASK_NAME = "Install obproxy"  # OCP's name for it, see the sample of facts/ocp-api.md 1.2
+TASK_NAME = "Install obproxy"  # OCP's name for it, see the sample of docs/reference/ocp-api.md 1.2
 PASSWORD = "obproxy_current_sys_password"  # noqa: S105 - the variable's name, not a password
 
 
@@ -187,7 +187,7 @@ async def insert_tasks(
 
 
 def context(template: Template, cluster: Cluster, host: Host, server: JSON, allow_restart: bool | None) -> JSON:
-    """The context of a task instance: the sample's keys, all values strings (facts/ocp-api.md 1.2).
+    """The context of a task instance: the sample's keys, all values strings (docs/reference/ocp-api.md 1.2).
 
     What the request says about a restart stands there too, if it says something.
     """

@@ -24,7 +24,8 @@ from tests.lab.tunnel import Connection, admin, query
 CLUSTER = CLUSTERS[0]
 WRITTEN = ("/etc/ansible/facts.d", "/var/lib/obproxy-takeover")  # all that a takeover makes on a host
 _PROXYRO_BEFORE = "Before#0"
-_STORED_PROXYRO = hashlib.sha1(PROXYRO_PASSWORD.encode(), usedforsecurity=False).hexdigest()  # facts/obproxy.md 4.3
+# docs/reference/obproxy.md 4.3
+_STORED_PROXYRO = hashlib.sha1(PROXYRO_PASSWORD.encode(), usedforsecurity=False).hexdigest()
 _AT_A_TIME = 4
 
 

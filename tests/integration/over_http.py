@@ -36,7 +36,7 @@ async def take_over(client: httpx.AsyncClient, *host_ids: int, cluster_id: int =
 
 
 def assert_envelope(answer: httpx.Response) -> dict[str, Any]:
-    """The answer's JSON, which has OCP's envelope (facts/ocp-api.md 4.1, 4.2)."""
+    """The answer's JSON, which has OCP's envelope (docs/reference/ocp-api.md 4.1, 4.2)."""
     body: dict[str, Any] = answer.json()
     assert list(body) == sorted(body)
     assert {"duration", "server", "status", "successful", "timestamp", "traceId"} < set(body)

@@ -79,7 +79,7 @@ def test_task_instance(answer: Json, sample: Json) -> None:
     assert ours["context"]["stringMap"]["obproxy_server_id"].isdecimal()
 
 
-OF_THE_REQUEST = {"host_id": "1"}  # the sample answers host 2 to a request for host 1: facts/ocp-api.md 1.2
+OF_THE_REQUEST = {"host_id": "1"}  # the sample answers host 2 to a request for host 1: docs/reference/ocp-api.md 1.2
 
 
 def test_context_properties_are_in_order(answer: Json, sample: Json) -> None:

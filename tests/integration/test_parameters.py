@@ -1,4 +1,4 @@
-"""The parameters of OBProxy servers: from what runs say to OCP's documents (facts/ocp-api.md 1.4)."""
+"""The parameters of OBProxy servers: from what runs say to OCP's documents (docs/reference/ocp-api.md 1.4)."""
 
 from typing import Any
 

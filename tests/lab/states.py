@@ -89,7 +89,7 @@ STATES: dict[str, State] = {
         "-n other -r 127.0.0.1:2881 -c other\n"
     ),
     "old-version": State(script=_RUNNING, version=OLD_VERSION),
-    # Without nc a watchdog launches one proxy after the other (facts/obproxy.md 9, trap 16), so there is none.
+    # Without nc a watchdog launches one proxy after the other (docs/reference/obproxy.md 9, trap 16), so there is none.
     "no-nc": State(script=f"rm -f /bin/nc /bin/netcat /bin/nc.openbsd\nproxy '{SYS_PASSWORD}'\n"),
     "no-sudo": State(script=_RUNNING + "rm -f /etc/sudoers.d/ops\n"),
     "unreachable": State(script=_RUNNING, has_ssh=False),

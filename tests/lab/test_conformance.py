@@ -1,4 +1,4 @@
-"""The simulated OBProxy 4.3.1 answers as the real one was observed to (facts/obproxy-observed.md)."""
+"""The simulated OBProxy 4.3.1 answers as the real one was observed to (docs/reference/obproxy-observed.md)."""
 
 import socket
 from collections.abc import Iterator

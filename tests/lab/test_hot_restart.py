@@ -1,4 +1,4 @@
-"""The hot restart of the simulated OBProxy: a new process at the same port (facts/obproxy.md 2.6)."""
+"""The hot restart of the simulated OBProxy: a new process at the same port (docs/reference/obproxy.md 2.6)."""
 
 import dataclasses
 import socket

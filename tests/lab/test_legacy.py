@@ -1,4 +1,7 @@
-"""The simulated OBProxy 1.9.1.1: what is known of versions before 4.0, by 3.2.3's rules (facts/obproxy.md 4, 5)."""
+"""The simulated OBProxy 1.9.1.1: what is known of versions before 4.0, by 3.2.3's rules.
+
+See docs/reference/obproxy.md 4, 5.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,5 @@
-"""The 29 traps of facts/obproxy.md 9: which test holds each, and the tests of those that nothing else holds."""
+"""The 29 traps of docs/reference/obproxy.md 9: which test holds each, and the tests of those that nothing else
+holds."""
 
 import ast
 import re

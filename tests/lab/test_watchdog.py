@@ -1,4 +1,7 @@
-"""obproxyd.sh on a host: brings a killed proxy back, does harm where the original does (facts/obproxy.md 1.3)."""
+"""obproxyd.sh on a host: brings a killed proxy back, does harm where the original does.
+
+See docs/reference/obproxy.md 1.3.
+"""
 
 import time
 

@@ -152,7 +152,7 @@ def test_no_secret_is_ever_told(lab: Lab, lab_host: StartHost, arguments: tuple[
     text = told.text + json.dumps(told.lines) + host.run("cat /var/lib/obproxy-takeover/*.json || true")
     for secret in SECRETS:
         assert secret not in text
-    # The hash is enough to log in with by -o (facts/obproxy.md trap 23).
+    # The hash is enough to log in with by -o (docs/reference/obproxy.md trap 23).
     assert "obproxy_sys_password=***" in text
 
 

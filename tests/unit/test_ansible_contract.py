@@ -41,7 +41,7 @@ def test_every_role_says_what_its_subtask_is(role: str) -> None:
 
 def test_series_ids_are_those_of_the_sample() -> None:
     series = [_load(ROLES / role / "meta" / "subtask.yml")["series_id"] for role in _roles()]
-    assert series == [4, 0, 8, 6, 5, 1, 3, 10, 9, 7, 11, 2]  # facts/ocp-api.md 1.3
+    assert series == [4, 0, 8, 6, 5, 1, 3, 10, 9, 7, 11, 2]  # docs/reference/ocp-api.md 1.3
 
 
 def test_rollback_goes_from_the_last_role_to_the_first() -> None:

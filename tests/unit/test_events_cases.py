@@ -1,4 +1,5 @@
-"""The cases of facts/event-cases.md D.2, from recorded and built streams: which role ends how, and what it says."""
+"""The cases of docs/reference/event-streams.md D.2, from recorded and built streams: which role ends how, and what it
+says."""
 
 import re
 from collections.abc import Callable

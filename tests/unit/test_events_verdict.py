@@ -1,4 +1,4 @@
-"""service.verdict: the order of facts/event-cases.md D.0, and what each code says."""
+"""service.verdict: the order of docs/reference/event-streams.md D.0, and what each code says."""
 
 from dataclasses import replace
 from typing import get_args

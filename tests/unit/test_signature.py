@@ -60,7 +60,7 @@ VECTORS = {
         V_4_0,
         "TsQD6HDOuZuJ409m0wdnZPmijlc=",
     ),
-    # facts/ocp-api.md 5.4
+    # docs/reference/ocp-api.md 5.4
     "V1": (TAKE_OVER, OWN, TAKE_OVER_SIGNATURE),
     "V2": (request("GET", LIST, HOST, JSON, DATE, FROM_MCP), OWN, "VedTISlgxb2kcJ6UWT607Z2TjoE="),
     "V3": (

@@ -16,7 +16,7 @@ SKIP, ROLLBACK_SKIP, CANCEL = Operation.SKIP, Operation.ROLLBACK_SKIP, Operation
 
 SAME = None  # the operation stays what it is
 
-# facts/ocp-api.md 3.2: by trigger, from which status, with which operations, to which position.
+# docs/reference/task-engine.md 3.2: by trigger, from which status, with which operations, to which position.
 LEGAL: dict[Trigger, list[tuple[SubtaskStatus, set[Operation], SubtaskStatus, Operation | None]]] = {
     Trigger.PROMOTE: [(PENDING, set(Operation), READY, SAME)],
     Trigger.UNWIND: [

@@ -16,7 +16,7 @@ timeout: 30
 prohibit_rollback: false
 """
 
-# facts/ocp-api.md 1.3: role, series id, timeout, class behind com.alipay.ocp.service.task.business.
+# docs/reference/ocp-api.md 1.3: role, series id, timeout, class behind com.alipay.ocp.service.task.business.
 CHAIN = [
     ("prepare_obproxy_install", 4, 300, "obproxy.PrepareObproxyInstallTask", "Prepare obproxy install"),
     ("prepare_create_obproxy", 0, 1800, "obproxy.PrepareCreateObproxyTask", "Prepare create obproxy"),

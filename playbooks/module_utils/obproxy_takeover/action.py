@@ -1,7 +1,7 @@
 """The common ground of the takeover's action plugins: a program on the host, SQL through ssh, messages, secrets.
 
 An Ansible module would cost 0.2 s on the host for unpacking itself; a program on standard input costs a tenth
-(facts/ansible-speed.md). Such a program sees its arguments as data only (`remote.program`).
+(docs/reference/ansible-costs.md). Such a program sees its arguments as data only (`remote.program`).
 """
 
 import json
@@ -181,7 +181,7 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
 
     def candidates(self, record: Result | None) -> list[tuple[str, str]]:
         """The passwords to try for root@proxysys, in order: given, the cluster's, the recorded one, empty
-        (facts/obproxy.md 4.3)."""
+        (docs/reference/obproxy.md 4.3)."""
         secrets = self.secrets()
         given, cluster = secrets["obproxy_current_sys_password"], secrets["obproxy_sys_password"]
         recorded = unsealed(record, cluster).get(SYS)

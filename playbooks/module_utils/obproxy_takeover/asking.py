@@ -87,7 +87,7 @@ class Service:
         return f"Basic {base64.b64encode(f'{self.key}:{self.secret}'.encode()).decode()}"
 
     def _signature(self, method: str, headers: dict[str, str], url: Any, body: bytes | None) -> str:
-        """OCP's: some lines are joined and put through HMAC-SHA1 (facts/ocp-api.md 5.2)."""
+        """OCP's: some lines are joined and put through HMAC-SHA1 (docs/reference/ocp-api.md 5.2)."""
         # Not a choice: the format demands MD5. The HMAC around it is what protects.
         digest = hashlib.md5(body, usedforsecurity=False).hexdigest().upper() if body else ""
         query = f"?{url.query}" if url.query else ""

@@ -14,7 +14,7 @@ from .record import PROXYRO
 from .versions import name_of_package, version_in, version_of_package
 
 Facts = dict[str, Any]
-READ_ONLY = frozenset({"app_name"})  # ALTER refuses it (facts/obproxy.md trap 8)
+READ_ONLY = frozenset({"app_name"})  # ALTER refuses it (docs/reference/obproxy.md trap 8)
 _TOLD = 100  # characters of a command line that a message shows
 
 
@@ -61,7 +61,7 @@ def assemble(host: Facts, sql: Facts, wanted: Facts) -> Facts:
 
 
 def is_proxy(process: Facts) -> bool:
-    """An OBProxy by its comm or executable, never by its arguments (facts/obproxy.md 7.4)."""
+    """An OBProxy by its comm or executable, never by its arguments (docs/reference/obproxy.md 7.4)."""
     return process["comm"] == "obproxy" or Path(process["exe"]).name == "obproxy"
 
 
@@ -96,7 +96,10 @@ def version(facts: Facts, binary_version: str) -> tuple[str | None, str | None]:
 
 
 def version_of_binary(text: str) -> str | None:
-    """VERSION-BUILD of what `obproxy -V` prints: "obproxy (OceanBase 4.3.1.0 11.el7)" (facts/obproxy.md 2.1)."""
+    """VERSION-BUILD of what `obproxy -V` prints: "obproxy (OceanBase 4.3.1.0 11.el7)".
+
+    See docs/reference/obproxy.md 2.1.
+    """
     found = re.search(r"\(OceanBase (\d+(?:\.\d+)+) (\d+)", text)
     return f"{found[1]}-{found[2]}" if found else None
 
@@ -161,8 +164,8 @@ def json_object(text: str) -> Facts | None:
 def pending_restart(note: Facts | None, process: Facts | None) -> list[str]:
     """Parameters set by an earlier takeover that wait for a restart which has not happened since.
 
-    SHOW PROXYCONFIG shows such values as if they acted (facts/obproxy.md 4.6), so a file keeps them in mind together
-    with the start time of the process that does not know them yet.
+    SHOW PROXYCONFIG shows such values as if they acted (docs/reference/obproxy.md 4.6), so a file keeps them in mind
+    together with the start time of the process that does not know them yet.
     """
     if not note or not process or note.get("started") != process["started"]:
         return []
@@ -196,7 +199,7 @@ def reading(
     wished: Mapping[str, str | None],
     given: str | None = None,
 ) -> Facts:
-    """The SQL half of the fact, from SHOW PROXYCONFIG's rows read by column name (facts/obproxy.md trap 6).
+    """The SQL half of the fact, from SHOW PROXYCONFIG's rows read by column name (docs/reference/obproxy.md trap 6).
 
     `wished` maps the names of password parameters to the wished plain text, None where the cluster wishes nothing.
     `given` is what proxyro's password is said to be now.

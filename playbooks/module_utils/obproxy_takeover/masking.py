@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 MASK = "***"
-# Parameters whose value alone is enough to log in somewhere (facts/obproxy.md 4.3).
+# Parameters whose value alone is enough to log in somewhere (docs/reference/obproxy.md 4.3).
 _SECRET_WORDS = ("password", "secret", "credential", "access_key")
 
 
@@ -15,7 +15,10 @@ def is_secret(parameter: str) -> bool:
 
 
 def stage_one(password: str) -> str:
-    """How OBProxy stores a password: the lower-case hex of its sha1, empty for the empty one (facts/obproxy.md 4.3)."""
+    """How OBProxy stores a password: the lower-case hex of its sha1, empty for the empty one.
+
+    See docs/reference/obproxy.md 4.3.
+    """
     return hashlib.sha1(password.encode(), usedforsecurity=False).hexdigest() if password else ""
 
 

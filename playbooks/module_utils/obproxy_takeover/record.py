@@ -2,7 +2,7 @@
 
 Passwords that the takeover replaces are in it only where the run knew them, encrypted by Ansible Vault with the
 cluster's root@proxysys password: whoever may roll back has that one in the inventory anyway, the host does not. They
-leave the record when the takeover has finished (facts/obproxy.md 11.3).
+leave the record when the takeover has finished (docs/reference/obproxy.md 11.3).
 """
 
 import json
@@ -65,8 +65,8 @@ def former_passwords(
     """The passwords that a takeover has replaced and somebody knows, in the order to set them; and sentences about
     those that stay.
 
-    OBProxy shows a hash, and a hash cannot be set by SQL (facts/obproxy.md 11.3): what neither `recorded` holds,
-    opened by `key`, nor `given` says, is lost. `as_wished`: which passwords are the cluster's now.
+    OBProxy shows a hash, and a hash cannot be set by SQL (docs/reference/obproxy.md 11.3): what neither `recorded`
+    holds, opened by `key`, nor `given` says, is lost. `as_wished`: which passwords are the cluster's now.
     """
     known = unsealed(recorded, key)
     known |= {SYS: ""} if recorded["login"] == "empty" else {}

@@ -24,7 +24,8 @@ def _source(name: str) -> str:
 def program(name: str, arguments: dict[str, Any]) -> bytes:
     """The text for `python3 -IS -`: one of `programs` and the call of its main.
 
-    The arguments travel base64-encoded: whatever they hold, they cannot become code (facts/ansible-speed.md, traps).
+    The arguments travel base64-encoded: whatever they hold, they cannot become code
+    (docs/reference/ansible-costs.md 4).
     """
     data = base64.b64encode(json.dumps(arguments).encode()).decode()
     return f'{_source(name)}\n\nimport binascii\nmain(json.loads(binascii.a2b_base64("{data}").decode()))\n'.encode()

@@ -1,7 +1,7 @@
 """OBProxy's admin SQL as root@proxysys, by PyMySQL over a socket that somebody else opened.
 
 Only what OBProxy answers is sent: text protocol, COM_PING, no SELECT 1, no SHOW WARNINGS, no USE, no prepared
-statements (facts/obproxy.md 4.5, facts/obproxy-observed.md "Clients").
+statements (docs/reference/obproxy.md 4.5, docs/reference/obproxy-observed.md "Clients").
 """
 
 import socket
@@ -16,7 +16,7 @@ import pymysql.cursors
 
 from .values import Difference, alter_statement, same
 
-ANSWER_SECONDS = 30  # OBProxy's own limit for internal commands (facts/obproxy.md 4.6)
+ANSWER_SECONDS = 30  # OBProxy's own limit for internal commands (docs/reference/obproxy.md 4.6)
 ANSWERS_LIMIT = 32 * 1024 * 1024  # bytes of all answers in one session; three hundred parameters are 0.1 MB
 _ACCESS_DENIED = 1045
 _NO_SUCH_LOGIN = 2059
@@ -124,7 +124,7 @@ class Session:
         """One parameter's value, None when there is no such parameter.
 
         The pattern ends in % because LIKE 'syslog_level' alone answers with another table, and _ is a wildcard, so
-        the name is compared exactly afterwards (facts/obproxy.md trap 6).
+        the name is compared exactly afterwards (docs/reference/obproxy.md trap 6).
         """
         found = self.rows(f"SHOW PROXYCONFIG LIKE '{name}%'")
         return next((str(row["value"] or "") for row in found if row.get("name") == name), None)

@@ -1,7 +1,7 @@
 """A socket to a port of the host's own loopback, through the connection that Ansible has anyway.
 
-OBProxy lets root@proxysys in from loopback only (facts/obproxy.md 4.2), its port may be behind a firewall, and ALTER
-carries passwords in clear: so SQL travels inside ssh.
+OBProxy lets root@proxysys in from loopback only (docs/reference/obproxy.md 4.2), its port may be behind a firewall, and
+ALTER carries passwords in clear: so SQL travels inside ssh.
 """
 
 import socket

@@ -1,4 +1,7 @@
-"""Values of OBProxy parameters: when two spellings mean the same, and what may be sent (facts/obproxy.md 5.1, 4.6)."""
+"""Values of OBProxy parameters: when two spellings mean the same, and what may be sent.
+
+See docs/reference/obproxy.md 5.1, 4.6.
+"""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -6,7 +9,7 @@ from dataclasses import dataclass
 
 from .masking import is_secret
 
-# Per OBProxy server or secret: one cluster-wide value for them would break a proxy (facts/obproxy.md 5.2).
+# Per OBProxy server or secret: one cluster-wide value for them would break a proxy (docs/reference/obproxy.md 5.2).
 NEVER_SYNCED = frozenset(
     {
         *("listen_port", "prometheus_listen_port", "rpc_listen_port", "local_bound_ip", "proxy_id", "proxy_idc_name"),
@@ -20,7 +23,7 @@ _MICROSECONDS = {"us": 1, "ms": 10**3, "s": 10**6, "m": 60 * 10**6, "h": 3600 * 
 _BYTES = {"b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40, "p": 2**50}
 _QUANTITY = re.compile(r"^([+-]?\d+)\s*([A-Za-z]*)$")
 _NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")
-_LONGEST_VALUE = 500  # an ALTER value of 600 bytes is refused with 8007 (facts/obproxy-observed.md)
+_LONGEST_VALUE = 500  # an ALTER value of 600 bytes is refused with 8007 (docs/reference/obproxy-observed.md)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +92,7 @@ def differences(
 ) -> list[Difference]:
     """What has to be set, in the order in which it may be set; names that are never synced are left out.
 
-    `client_session_id_version` comes first: a proxy_id above 255 depends on it (facts/obproxy.md 4.6).
+    `client_session_id_version` comes first: a proxy_id above 255 depends on it (docs/reference/obproxy.md 4.6).
     """
     restart = set(need_restart)
     found = [

@@ -1,4 +1,4 @@
-"""OBProxy versions: VERSION-BUILD such as "4.3.1.0-1" (facts/obproxy.md 1.1)."""
+"""OBProxy versions: VERSION-BUILD such as "4.3.1.0-1" (docs/reference/obproxy.md 1.1)."""
 
 import re
 

@@ -194,7 +194,7 @@ WHERE s.task_instance_id = %(task_id)s AND s.role = p.role;
 SELECT status, count(*) AS total FROM task_instance WHERE status IN ('RUNNING', 'FAILED') GROUP BY status;
 
 -- name: log_attempts
--- The lines that start each execution in a subtask's log (facts/ocp-api.md 3.8).
+-- The lines that start each execution in a subtask's log (docs/reference/task-engine.md 3.8).
 SELECT id, content FROM subtask_log
 WHERE subtask_id = %(subtask_id)s AND starts_with(content, '############{')
 ORDER BY id;

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Watchdog of the simulated OBProxy. It behaves like the one described in facts/obproxy.md 1.3, traps included:
+# Watchdog of the simulated OBProxy. It behaves like the one described in docs/reference/obproxy.md 1.3, traps included:
 # processes are told apart by nothing but their name, host-wide; a proxy that does not answer gets a second one beside it.
 set -u
 

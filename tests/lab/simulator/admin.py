@@ -1,4 +1,4 @@
-"""What root@proxysys and inspector@proxysys may say, and what they get (facts/obproxy.md 4.5, 4.6)."""
+"""What root@proxysys and inspector@proxysys may say, and what they get (docs/reference/obproxy.md 4.5, 4.6)."""
 
 from . import answers, text, wire
 from .alter import alter

@@ -1,4 +1,7 @@
-"""ALTER PROXYCONFIG SET name = value (facts/obproxy.md 4.6, facts/obproxy-observed.md "ALTER PROXYCONFIG")."""
+"""ALTER PROXYCONFIG SET name = value.
+
+See docs/reference/obproxy.md 4.6, docs/reference/obproxy-observed.md "ALTER PROXYCONFIG".
+"""
 
 import re
 

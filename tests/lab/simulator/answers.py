@@ -33,7 +33,7 @@ class Rows:
 
 Answer = Ok | Hangup | Error | Rows
 
-# Codes, states and texts: facts/obproxy.md 4.5, 4.6; facts/obproxy-observed.md.
+# Codes, states and texts: docs/reference/obproxy.md 4.5, 4.6; docs/reference/obproxy-observed.md.
 BAD_COMMAND = Error(5010, "21000", "Unknown operator, bad internal cmd")
 NOT_SUPPORTED = Error(1235, "0A000", "Not supported feature or function")
 INTERNAL_ERROR = Error(4016, "HY000", "Internal error")

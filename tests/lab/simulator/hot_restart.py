@@ -1,4 +1,4 @@
-"""The hot restart: a new process takes over the listening sockets of the old one (facts/obproxy.md 2.6).
+"""The hot restart: a new process takes over the listening sockets of the old one (docs/reference/obproxy.md 2.6).
 
 As with the original the new process is argv[0] again, found anew from the current directory, without any argument and
 with hardly any environment; it keeps the process group.

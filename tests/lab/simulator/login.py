@@ -1,4 +1,7 @@
-"""Who logs in as what: the parts of a user name, the address check, the password check (facts/obproxy.md 4.1-4.3)."""
+"""Who logs in as what: the parts of a user name, the address check, the password check.
+
+See docs/reference/obproxy.md 4.1-4.3.
+"""
 
 from dataclasses import dataclass
 
@@ -52,7 +55,7 @@ def _shown(name: Name) -> str:
 
 
 def _address_is_allowed(proxy: Proxy, address: str) -> bool:
-    """Loopback, or 192.168/16, which is all that OBProxy calls private (facts/obproxy.md 4.2)."""
+    """Loopback, or 192.168/16, which is all that OBProxy calls private (docs/reference/obproxy.md 4.2)."""
     if proxy.settings.is_on("skip_proxy_sys_private_check"):
         return True
     return address == "127.0.0.1" or address.startswith("192.168.")

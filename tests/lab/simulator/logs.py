@@ -1,4 +1,4 @@
-"""The log files below log/ of an OBProxy's home (facts/obproxy.md 2.3, 2.4)."""
+"""The log files below log/ of an OBProxy's home (docs/reference/obproxy.md 2.3, 2.4)."""
 
 import os
 import time

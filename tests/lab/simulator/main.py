@@ -1,4 +1,4 @@
-"""Start and end of the process: daemon, configuration, ports, signals (facts/obproxy.md 2.3 to 2.6).
+"""Start and end of the process: daemon, configuration, ports, signals (docs/reference/obproxy.md 2.3 to 2.6).
 
 Whatever goes wrong, the exit status is 0: the real one ends with _exit(0). What went wrong stands in the log.
 """
@@ -137,7 +137,7 @@ def _apply_options(settings: Settings, options: Options) -> None:
         except InvalidValue as error:
             raise StartError(f"fail to init local config, {name}={value} ret=-4147") from error
     for name in PASSWORDS[1:]:
-        # Raw, that is already hashed (facts/obproxy.md 2.4).
+        # Raw, that is already hashed (docs/reference/obproxy.md 2.4).
         if os.environ.get(name):
             settings.put_unchecked(name, os.environ[name])
 

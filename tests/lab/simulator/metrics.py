@@ -1,4 +1,7 @@
-"""The Prometheus exporter's content: exposer_* always, odp_* once clients have been served (facts/obproxy.md 6)."""
+"""The Prometheus exporter's content: exposer_* always, odp_* once clients have been served.
+
+See docs/reference/obproxy.md 6.
+"""
 
 import time
 from collections import Counter

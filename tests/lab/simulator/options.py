@@ -1,4 +1,4 @@
-"""The command line of an OBProxy (facts/obproxy.md 2.1, 2.2, 2.3)."""
+"""The command line of an OBProxy (docs/reference/obproxy.md 2.1, 2.2, 2.3)."""
 
 import getopt
 from dataclasses import dataclass, field

@@ -1,4 +1,7 @@
-"""Which OBProxy is simulated: what differs between the versions, in one place (facts/obproxy.md 0, 2.5, 4.2, 4.3)."""
+"""Which OBProxy is simulated: what differs between the versions, in one place.
+
+See docs/reference/obproxy.md 0, 2.5, 4.2, 4.3.
+"""
 
 from dataclasses import dataclass
 

@@ -13,7 +13,7 @@ _BACKLOG = 1024
 
 
 def listen(address: str, port: int) -> socket.socket:
-    """A listening socket with SO_REUSEADDR only, so that a taken port is an OSError (facts/obproxy.md 2.6)."""
+    """A listening socket with SO_REUSEADDR only, so that a taken port is an OSError (docs/reference/obproxy.md 2.6)."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -10,7 +10,7 @@ from .loop import Loop, on_signal
 from .proxy import Proxy
 from .server import Listener, MetricsConnection, SqlConnection, Stream, listen
 
-# Seen after SIGTERM: connections closed after 0.6 s, the process gone after 2 s (facts/obproxy-observed.md).
+# Seen after SIGTERM: connections closed after 0.6 s, the process gone after 2 s (docs/reference/obproxy-observed.md).
 _CLOSE_AFTER = 0.6
 _GONE_AFTER = 2.0
 _EXIT_TAKES = 1.5

@@ -1,4 +1,7 @@
-"""The SHOW statements of root@proxysys (facts/obproxy.md 4.6, facts/obproxy-observed.md "SHOW PROXY...")."""
+"""The SHOW statements of root@proxysys.
+
+See docs/reference/obproxy.md 4.6, docs/reference/obproxy-observed.md "SHOW PROXY...".
+"""
 
 import json
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Where an OBProxy keeps its configuration: a SQLite file below etc/ of its home (facts/obproxy.md 2.5)."""
+"""Where an OBProxy keeps its configuration: a SQLite file below etc/ of its home (docs/reference/obproxy.md 2.5)."""
 
 import sqlite3
 import time
@@ -33,7 +33,10 @@ class Store:
             raise StoreError(str(error)) from error
 
     def begin_exclusive(self) -> None:
-        """Takes the lock under which a start reads and merges; given up after ten tries (facts/obproxy.md 2.6)."""
+        """Takes the lock under which a start reads and merges; given up after ten tries.
+
+        See docs/reference/obproxy.md 2.6.
+        """
         for attempt in range(_LOCK_TRIES):
             try:
                 self._connection.execute("begin exclusive")

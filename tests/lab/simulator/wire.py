@@ -1,7 +1,7 @@
 """The MySQL client/server protocol, as far as an OBProxy speaks it: bytes to messages and back, without any I/O.
 
 Values that look odd (constant salt, capabilities 0x9ff7df, column type 15, status 0, charset 45) are those of a real
-OBProxy 4.3.1: facts/obproxy-observed.md "Greeting and login", facts/obproxy.md 4.4.
+OBProxy 4.3.1: docs/reference/obproxy-observed.md "Greeting and login", docs/reference/obproxy.md 4.4.
 """
 
 import hashlib
@@ -102,7 +102,10 @@ def scramble_matches(stage1_hex: str, scramble: bytes, salt: bytes) -> bool:
 
 
 def sha1_hex(password: str) -> str:
-    """The form in which passwords are stored: sha1 in hex, empty for an empty password (facts/obproxy.md 4.3)."""
+    """The form in which passwords are stored: sha1 in hex, empty for an empty password.
+
+    See docs/reference/obproxy.md 4.3.
+    """
     return _sha1(password.encode()).hex() if password else ""
 
 

@@ -1,7 +1,7 @@
 """Runs on the host, as root: reads everything about the OBProxy at one SQL port and changes nothing.
 
-The order of discovery is that of facts/obproxy.md 7.4: the listening socket leads to the process, names and keywords
-do not.
+The order of discovery is that of docs/reference/obproxy.md 7.4: the listening socket leads to the process, names and
+keywords do not.
 """
 
 # importing pathlib would cost the host a third of this program's time
@@ -84,7 +84,7 @@ def socket_inodes(pid: int) -> "set[str]":
 def keyword_of(comm: str, exe: str, arguments: "list[str]", keywords: "list[str]") -> "str | None":
     """Which keyword a process bears by name: its comm, its executable, or the script that a shell runs.
 
-    Argument strings are not searched: `tail -f obproxy.log` is no OBProxy (facts/obproxy.md traps 11 and 12).
+    Argument strings are not searched: `tail -f obproxy.log` is no OBProxy (docs/reference/obproxy.md traps 11 and 12).
     """
     names = {comm, os.path.basename(exe)}
     if comm in SHELLS and len(arguments) > 1:
@@ -153,7 +153,7 @@ def pids() -> "list[int]":
 
 
 def exporter_port(cmdline: str) -> int:
-    """The metrics port that a command line asks for, the built-in default otherwise (facts/obproxy.md 3)."""
+    """The metrics port that a command line asks for, the built-in default otherwise (docs/reference/obproxy.md 3)."""
     found = re.search(r"(?:prometheus_listen_port[= ]|(?:^|\s)-l\s*)(\d+)", cmdline)
     return int(found.group(1)) if found else 2884
 

@@ -1,9 +1,9 @@
 """Runs on the host: brings an OBProxy through a restart, and its former values back when the new process does not come.
 
 It starts again as what it was: its own program, directory, user, environment and limits, but without options, so that
-the stored configuration acts (facts/obproxy.md 2.5). Its watchdogs end before it and come back after it, as they were:
-a watchdog that runs meanwhile would start a second one, one that is new would overwrite what is stored (traps 14, 15).
-`start.py` and `stop.py` stand before this text when it is sent.
+the stored configuration acts (docs/reference/obproxy.md 2.5). Its watchdogs end before it and come back after it, as
+they were: a watchdog that runs meanwhile would start a second one, one that is new would overwrite what is stored
+(traps 14, 15). `start.py` and `stop.py` stand before this text when it is sent.
 """
 
 # ruff: noqa: PTH115, PTH119, PTH123, PTH208
@@ -60,7 +60,7 @@ def look(pid: int) -> "dict[str, Any]":
 
 
 def limits(pid: int) -> "list[tuple[int, tuple[int, int]]]":
-    """A process's limits, which daemons inherit (facts/obproxy.md trap 27), from what root may always read."""
+    """A process's limits, which daemons inherit (docs/reference/obproxy.md trap 27), from what root may always read."""
     found = []
     with open(f"/proc/{pid}/limits") as file:
         for line in file:

@@ -1,6 +1,6 @@
 """Runs on the host: starts an OBProxy that does not run, never a second one, and waits until it listens.
 
-Its exit status says nothing (facts/obproxy.md 2.3), its home is the
+Its exit status says nothing (docs/reference/obproxy.md 2.3), its home is the
 directory it is started in (trap 18): so it is started in its home, as its files' owner, and judged by its socket.
 """
 
