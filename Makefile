@@ -18,15 +18,22 @@ lab: environment
 demo: lab  ## Take three simulated OBProxy hosts over and watch it
 	@$(PYTHON) -m tests.lab.demo
 
-test: lab  ## Run all tests, lint included
+test: lab lint  ## Run the linters and all tests
 	@$(PYTHON) -m pytest tests --numprocesses=$(TESTERS) --dist=loadfile $(ARGS)
 
 unit: environment  ## Run the tests that need nothing but Python
 	@$(PYTHON) -m pytest tests/unit $(ARGS)
 
-lint: environment  ## ruff, mypy, import-linter, ansible-lint, yamllint
+lint: environment .config/javascript/node_modules  ## Run every linter and type checker
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports
-	@.venv/bin/yamllint --strict . && PATH=.venv/bin:$$PATH .venv/bin/ansible-lint --strict
+	@.venv/bin/deptry .
+	@.venv/bin/oxlint --config .config/javascript/oxlintrc.json service/pages/static
+	@PATH=$(CURDIR)/.venv/bin:$$PATH .config/javascript/node_modules/.bin/tsc --project .config/javascript
+	@.venv/bin/yamllint --strict . && PATH=$(CURDIR)/.venv/bin:$$PATH .venv/bin/ansible-lint --strict
+
+.config/javascript/node_modules: .config/javascript/package-lock.json | environment
+	@PATH=$(CURDIR)/.venv/bin:$$PATH npm --prefix $(@D) ci --silent --no-audit --no-fund
+	@touch $@
 
 molecule: lab  ## Test one role alone on a host: make molecule ROLE=check_command
 	@cd roles/$(ROLE) && PATH=$(CURDIR)/.venv/bin:$$PATH molecule test
@@ -59,4 +66,4 @@ lab-down:  ## Remove the hosts of make lab-up
 	@$(PYTHON) -m tests.lab down
 
 clean:  ## Remove what the other targets made in this directory
-	@rm -rf .venv .cache .lab data pictures bench-results.json bench-results.html
+	@rm -rf .config/javascript/node_modules .venv .cache .lab data pictures bench-results.json bench-results.html

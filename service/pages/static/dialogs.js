@@ -1,23 +1,34 @@
-// What is said for a moment, and what is asked before a deed.
-/** Says something for a moment. */
+// Toasts, and the question before an operation.
+import { byId, one } from "./dom.js";
+
+/**
+ * Shows a toast for some seconds.
+ *
+ * @param {string} text
+ */
 export function toast(text) {
   const shown = document.createElement("div");
   shown.className = "toast";
   shown.textContent = text;
-  document.querySelector(".toasts").append(shown);
+  one(document, ".toasts").append(shown);
   setTimeout(() => shown.remove(), 6000);
 }
 
+/**
+ * Asks before `form` is sent.
+ *
+ * @param {HTMLFormElement} form
+ */
 export function ask(form) {
-  const dialog = document.getElementById("confirm");
-  const yes = dialog.querySelector("[data-confirm-yes]");
-  dialog.querySelector("h2").textContent = form.dataset.confirm;
-  dialog.querySelector("[data-confirm-text]").textContent = form.dataset.text;
-  yes.textContent = form.querySelector("button").textContent.trim();
+  const dialog = /** @type {HTMLDialogElement} */ (byId("confirm"));
+  const yes = one(dialog, "[data-confirm-yes]");
+  one(dialog, "h2").textContent = form.dataset.confirm ?? "";
+  one(dialog, "[data-confirm-text]").textContent = form.dataset.text ?? "";
+  yes.textContent = one(form, "button").textContent.trim();
   yes.classList.toggle("danger", "danger" in form.dataset);
   dialog.returnValue = "";
   // A copy: the page may have been brought up to date by the time of the answer.
-  const sent = form.cloneNode(true);
+  const sent = /** @type {HTMLFormElement} */ (form.cloneNode(true));
   sent.hidden = true;
   document.body.append(sent);
   const decide = () => (dialog.returnValue === "yes" ? sent.submit() : sent.remove());

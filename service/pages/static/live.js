@@ -1,11 +1,17 @@
 // Staying fresh: the service says that something has changed, and the page's live parts are fetched anew.
+import { all } from "./dom.js";
 import { localize } from "./times.js";
 
 const POLL = 2000; // milliseconds between two looks while nothing can be listened to
 const SLOWLY = 10_000; // milliseconds between two looks at what is under way elsewhere
 const REST = 250; // milliseconds between two fetches of a page, however much happens
 
-/** Calls `act` when asked to, one call at a time and at most one waiting. */
+/**
+ * Returns a function that calls `act`, one call at a time and at most one waiting.
+ *
+ * @param {() => unknown} act
+ * @param {number} [rest] milliseconds between two calls
+ */
 export function calmly(act, rest = 0) {
   let busy = false;
   let again = false;
@@ -30,11 +36,16 @@ export function calmly(act, rest = 0) {
  * cannot listen.
  *
  * A page that nobody sees listens to nothing: a browser has only a few connections for all of its tabs.
+ *
+ * @param {string} address
+ * @param {Record<string, () => unknown>} handlers
  */
 export function listen(address, handlers) {
   const everything = () => Object.values(handlers).forEach((handle) => handle());
+  /** @type {EventSource | null} */
   let source = null;
-  let timer = 0;
+  /** @type {ReturnType<typeof setInterval> | undefined} */
+  let timer;
 
   function start() {
     source = new EventSource(address);
@@ -52,7 +63,7 @@ export function listen(address, handlers) {
 
   function stopPolling() {
     clearInterval(timer);
-    timer = 0;
+    timer = undefined;
   }
 
   function stop() {
@@ -71,7 +82,11 @@ export function listen(address, handlers) {
   restart();
 }
 
-/** The document at `address`, or null when it is not to be had now. Where it sends to the login page, so do we. */
+/**
+ * Returns the document at `address`, or null when it cannot be had now. Follows a redirection to the login page.
+ *
+ * @param {string} address
+ */
 export async function get(address) {
   try {
     const answer = await fetch(address, { headers: { Accept: "text/html" } });
@@ -93,11 +108,15 @@ export async function refresh() {
   // Answers overtake each other: one that is older than what is shown, or of where the reader has left, says nothing.
   if (!fresh || turn < shown || address !== location.href) return;
   shown = turn;
-  renew(document.querySelectorAll("[data-live]"), fresh);
+  renew(all(document, "[data-live]"), fresh);
   document.dispatchEvent(new CustomEvent("refreshed", { detail: fresh }));
 }
 
-/** Shows this page with other values in its address, null for none, without loading it anew. */
+/**
+ * Shows this page with other values in its address, null for none, without loading it anew.
+ *
+ * @param {Record<string, string | null>} values
+ */
 export function goTo(values) {
   const address = new URL(location.href);
   for (const [name, value] of Object.entries(values))
@@ -107,7 +126,12 @@ export function goTo(values) {
   return refresh();
 }
 
-/** Replaces `parts` of this page by those of `fresh` with the same ids. */
+/**
+ * Replaces `parts` of this page by those of `fresh` with the same ids.
+ *
+ * @param {NodeListOf<HTMLElement>} parts
+ * @param {Document} fresh
+ */
 function renew(parts, fresh) {
   for (const part of parts) {
     const now = fresh.getElementById(part.id);
@@ -115,30 +139,40 @@ function renew(parts, fresh) {
   }
 }
 
+/**
+ * @param {HTMLElement} old
+ * @param {HTMLElement} now
+ */
 function exchange(old, now) {
   const made = document.importNode(now, true);
   localize(made);
   if (same(old, made)) return;
-  const focused = old.contains(document.activeElement) ? document.activeElement.id : "";
-  const open = [...old.querySelectorAll("details[open][id]")].map((details) => details.id);
-  const menus = [...old.querySelectorAll(":popover-open")];
+  const focused = old.contains(document.activeElement) ? document.activeElement?.id : "";
+  const open = [...all(old, "details[open][id]")].map((details) => details.id);
+  const menus = [...all(old, ":popover-open")];
   const top = old.scrollTop;
   old.replaceWith(made);
   for (const id of open) made.querySelector(`#${id}`)?.setAttribute("open", "");
   for (const { id, style } of menus) {
     const menu = made.querySelector(`#${id}`);
-    if (menu) menu.style.cssText = style.cssText;
-    menu?.showPopover();
+    if (!(menu instanceof HTMLElement)) continue;
+    menu.style.cssText = style.cssText;
+    menu.showPopover();
   }
   made.scrollTop = top;
   if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
 }
 
-/** Whether nothing has changed but what counts anyway. */
+/**
+ * Returns whether nothing has changed but what counts by itself.
+ *
+ * @param {HTMLElement} old
+ * @param {HTMLElement} made
+ */
 function same(old, made) {
-  const plain = (part) => {
-    const copy = part.cloneNode(true);
-    for (const lasted of copy.querySelectorAll(".lasted:not([data-finish])")) {
+  const plain = (/** @type {HTMLElement} */ part) => {
+    const copy = /** @type {HTMLElement} */ (part.cloneNode(true));
+    for (const lasted of all(copy, ".lasted:not([data-finish])")) {
       lasted.textContent = "";
       lasted.removeAttribute("data-now");
     }
@@ -151,24 +185,25 @@ function same(old, made) {
 
 /** Starts whatever this page has that lives. */
 export function watch() {
-  const part = document.querySelector("[data-live-source]");
+  const [part] = all(document, "[data-live-source]");
   const fresh = calmly(refresh, REST);
   const said = () => document.dispatchEvent(new Event("said"));
   if (part) {
     const names = (part.dataset.liveEvents ?? "tasks").split(" ");
-    listen(part.dataset.liveSource, Object.fromEntries(names.map((name) => [name, name === "log" ? said : fresh])));
+    listen(part.dataset.liveSource ?? "", Object.fromEntries(names.map((name) => [name, name === "log" ? said : fresh])));
   }
-  const bubble = document.querySelector(".bubble");
+  const [bubble] = all(document, ".bubble");
   if (!bubble) return;
   const look = calmly(() => fill(bubble), REST);
   look();
   // One stream a page: where the page has its own, that one or a slow clock looks after the bubble.
   if (part) setInterval(() => document.hidden || look(), SLOWLY);
-  else listen(bubble.dataset.events, { tasks: look });
+  else listen(bubble.dataset.events ?? "", { tasks: look });
   document.addEventListener("refreshed", look);
 }
 
+/** @param {HTMLElement} bubble */
 async function fill(bubble) {
-  const fresh = await get(bubble.dataset.source);
-  if (fresh) renew(bubble.querySelectorAll("#bubble-counts, #bubble-panel"), fresh);
+  const fresh = await get(bubble.dataset.source ?? "");
+  if (fresh) renew(all(bubble, "#bubble-counts, #bubble-panel"), fresh);
 }

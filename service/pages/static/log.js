@@ -1,23 +1,34 @@
-// A subtask's log: its lines as they come, a hundred thousand of them, followed only by who is at their end.
+// A subtask's log: its lines as they come, a hundred thousand of them; the view follows only a reader at their end.
 
 const CHUNK = 100; // lines in one block, which the browser leaves out of its layout while it is not seen
 const SLACK = 40; // pixels from the end that still count as being there
 const SEPARATOR = /^#{12}\{\w+\}\{[^}]+\}#{12}$/;
+/** @type {[RegExp, string][]} */
 const LOOKS = [
   [SEPARATOR, "run"],
-  [/^(fatal|failed|error|unreachable)\b|^[A-Z_]{4,}: /i, "bad"],
+  [/^(fatal|failed|error|unreachable)\b/i, "bad"],
+  [/^[A-Z_]{4,}: /, "bad"],
   [/^changed:/, "changed"],
   [/^ok:/, "ok"],
   [/^(TASK|PLAY|RUNNING HANDLER)\b/, "play"],
   [/^(skipping:|Set state for subtask: )/, "quiet"],
 ];
 
+/** @param {string} text */
 function look(text) {
   return LOOKS.find(([pattern]) => pattern.test(text))?.[1] ?? "";
 }
 
 /** Shows the log that the element `box` names in its data, and more of it at each `more()`. */
 export class LogView {
+  named = "";
+  after = 0;
+  count = 0;
+  following = true;
+  /** @type {HTMLElement | null} */
+  chunk = null;
+
+  /** @param {HTMLElement} box */
   constructor(box) {
     this.box = box;
     this.begin();
@@ -30,14 +41,17 @@ export class LogView {
     this.count = 0;
     this.chunk = null;
     this.following = true;
-    this.asked = null;
     this.box.replaceChildren();
     this.box.onscroll = () => {
       this.following = this.box.scrollTop + this.box.clientHeight >= this.box.scrollHeight - SLACK;
     };
   }
 
-  /** What the box is to show from now on; the same as before goes on. */
+  /**
+   * Shows what `box` names from now on; the same as before goes on.
+   *
+   * @param {HTMLElement} box
+   */
   show(box) {
     for (const key of ["lines", "after", "until", "empty"]) this.box.dataset[key] = box.dataset[key];
     if (name(this.box) !== this.named) this.begin();
@@ -54,7 +68,7 @@ export class LogView {
       if (!answer?.ok || this.named !== named) return false;
       const found = await answer.json();
       if (this.named !== named) return false;
-      this.append(found.rows.flatMap(([, content]) => content.split("\n")));
+      this.append(found.rows.flatMap((/** @type {[number, string]} */ [, content]) => content.split("\n")));
       this.after = found.next;
       full = found.more;
     }
@@ -62,18 +76,19 @@ export class LogView {
     return true;
   }
 
+  /** @param {string[]} lines */
   append(lines) {
     if (!lines.length) return;
     this.box.querySelector(".empty")?.remove();
     const following = this.following;
     for (const text of lines) {
-      if (this.count % CHUNK === 0) this.open();
+      const chunk = this.chunk && this.count % CHUNK ? this.chunk : this.open();
       const line = document.createElement("div");
       line.className = `line ${look(text)}`;
       line.textContent = text;
       this.count += 1;
-      line.dataset.number = this.count;
-      this.chunk.append(line);
+      line.dataset.number = String(this.count);
+      chunk.append(line);
     }
     if (following) this.end();
   }
@@ -83,6 +98,7 @@ export class LogView {
     this.chunk.className = "chunk";
     this.chunk.style.containIntrinsicSize = `auto ${CHUNK * 1.35}rem`;
     this.box.append(this.chunk);
+    return this.chunk;
   }
 
   /** To the end, twice: the first time the last block gets its true size. */
@@ -96,11 +112,12 @@ export class LogView {
   empty() {
     const said = document.createElement("p");
     said.className = "empty";
-    said.textContent = this.box.dataset.empty;
+    said.textContent = this.box.dataset.empty ?? "";
     this.box.replaceChildren(said);
   }
 }
 
+/** @param {HTMLElement} box */
 function name(box) {
   return `${box.dataset.lines} ${box.dataset.after} ${box.dataset.until}`;
 }

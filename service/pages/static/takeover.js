@@ -1,18 +1,20 @@
-// The button says how many hosts are chosen, and is there when some are. Whoever fills a row in chooses its host.
-const form = document.getElementById("takeover");
+// The button tells how many hosts are chosen and works when some are. Filling a row in chooses its host.
+import { byId, closest, one } from "./dom.js";
 
-function count() {
+/** @param {HTMLElement} form */
+function count(form) {
   const chosen = form.querySelectorAll(".choose [type=checkbox]:checked").length;
-  const button = form.querySelector("button.primary");
-  button.textContent = form.dataset.chosen.replace("{count}", chosen);
+  const button = one(form, "button.primary", HTMLButtonElement);
+  button.textContent = (form.dataset.chosen ?? "").replace("{count}", String(chosen));
   button.disabled = chosen === 0;
 }
 
-if (form) {
+if (document.getElementById("takeover")) {
+  const form = byId("takeover");
   form.addEventListener("input", (event) => {
-    const box = event.target.closest("tr")?.querySelector("[type=checkbox]");
-    if (box && event.target !== box && !box.disabled) box.checked = true;
-    count();
+    const box = closest(event, "tr")?.querySelector("[type=checkbox]");
+    if (box instanceof HTMLInputElement && event.target !== box && !box.disabled) box.checked = true;
+    count(form);
   });
-  count();
+  count(form);
 }

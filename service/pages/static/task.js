@@ -1,34 +1,43 @@
 // The page of one task instance: its log follows, its flow is moved about, and both stay fresh.
+import { all, byId, closest } from "./dom.js";
 import { startDrawer } from "./drawer.js";
 import { calmly, goTo, refresh } from "./live.js";
 import { LogView } from "./log.js";
 import { startFlow } from "./flow.js";
 
 const REST = 30; // milliseconds between two looks for new lines
-const card = document.getElementById("log-card");
-const view = new LogView(document.getElementById("log"));
+const card = byId("log-card");
+const view = new LogView(byId("log"));
 const look = calmly(() => view.more(), REST);
 
 document.addEventListener("refreshed", (event) => {
-  const fresh = event.detail;
-  view.show(fresh.getElementById("log"));
-  const now = fresh.getElementById("log-card").dataset.subtask;
+  const fresh = /** @type {CustomEvent<Document>} */ (event).detail;
+  view.show(byId("log", fresh));
+  const now = byId("log-card", fresh).dataset.subtask;
   if (card.dataset.subtask !== now) locate(now);
   card.dataset.subtask = now;
   speak(fresh);
   look();
 });
 
-/** Says to those who listen rather than look what the task has come to. */
+/**
+ * Tells screen readers the state of the task instance.
+ *
+ * @param {Document} fresh
+ */
 function speak(fresh) {
-  const spoken = document.getElementById("spoken");
-  const said = [...fresh.querySelectorAll("#head .heading .badge, #log-card h2")].map((part) => part.textContent.trim()).join(": ");
+  const spoken = byId("spoken");
+  const said = [...all(fresh, "#head .heading .badge, #log-card h2")].map((part) => part.textContent.trim()).join(": ");
   if (spoken.textContent !== said) spoken.textContent = said;
 }
 
-/** Scrolls the list, and nothing else, to a subtask. */
+/**
+ * Scrolls the list, and nothing else, to a subtask.
+ *
+ * @param {string} [subtask]
+ */
 function locate(subtask) {
-  const list = document.getElementById("subtasks");
+  const list = byId("subtasks");
   const row = document.getElementById(`subtask-${subtask}`)?.parentElement;
   if (!row || list.scrollHeight <= list.clientHeight) return;
   list.scrollTop = row.offsetTop - (list.clientHeight - row.offsetHeight) / 2;
@@ -42,17 +51,18 @@ if (document.getElementById("flow")) {
   startDrawer();
 }
 
+/** @param {boolean} on */
 function full(on) {
   card.classList.toggle("full", on);
-  document.getElementById("log-full").setAttribute("aria-pressed", String(on));
+  byId("log-full").setAttribute("aria-pressed", String(on));
 }
 
 document.addEventListener("click", (event) => {
-  if (event.target.closest("[data-full]")) full(!card.classList.contains("full"));
-  const row = event.target.closest("#subtasks a");
+  if (closest(event, "[data-full]")) full(!card.classList.contains("full"));
+  const row = closest(event, "#subtasks a");
   if (row && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
     event.preventDefault();
-    goTo({ subtask: row.dataset.subtask, attempt: null });
+    goTo({ subtask: row.dataset.subtask ?? null, attempt: null });
   }
 });
 addEventListener("popstate", refresh);

@@ -1,11 +1,21 @@
 // Times in the reader's zone, and durations that count.
+import { all } from "./dom.js";
+
 const language = document.documentElement.lang;
-const units = document.body.dataset.units.split(" ");
+const units = (document.body.dataset.units ?? "").split(" ");
 const exact = new Intl.DateTimeFormat(language, { dateStyle: "full", timeStyle: "long" });
 
-/** HH:MM:SS, before it the day, and the year if it is another; the same in every language, for it is read at night. */
+/** @type {WeakMap<Element, number>} */
+const ahead = new WeakMap(); // seconds by which the reader's clock is ahead of the server's, by duration shown
+
+/**
+ * Returns HH:MM:SS, before it the day, and the year if it is another; the same in every language.
+ *
+ * @param {Date} moment
+ * @param {string} [style]
+ */
 function write(moment, style) {
-  const two = (number) => String(number).padStart(2, "0");
+  const two = (/** @type {number} */ number) => String(number).padStart(2, "0");
   const clock = [moment.getHours(), moment.getMinutes(), moment.getSeconds()].map(two).join(":");
   if (style === "clock") return clock;
   const day = `${two(moment.getMonth() + 1)}-${two(moment.getDate())}`;
@@ -13,7 +23,11 @@ function write(moment, style) {
   return `${year === new Date().getFullYear() ? day : `${year}-${day}`} ${clock}`;
 }
 
-/** "1 h 2 min 3 s" with the page's units; under one second two decimals. */
+/**
+ * Returns "1 h 2 min 3 s" with the page's units; under one second two decimals.
+ *
+ * @param {number} seconds
+ */
 export function spell(seconds) {
   if (seconds < 1) return `${Math.max(0, seconds).toFixed(2)} ${units[3]}`;
   const whole = Math.floor(seconds);
@@ -22,7 +36,11 @@ export function spell(seconds) {
   return shown.join(" ");
 }
 
-/** Puts the times and durations below `root` into the reader's terms. */
+/**
+ * Puts the times and durations below `root` into the reader's terms.
+ *
+ * @param {ParentNode} root
+ */
 export function localize(root) {
   for (const time of root.querySelectorAll("time")) {
     const moment = new Date(time.dateTime);
@@ -30,14 +48,20 @@ export function localize(root) {
     time.title = `${exact.format(moment)} · ${time.dateTime}`;
   }
   // Against the server's clock, which the reader's need not agree with.
-  for (const lasted of root.querySelectorAll(".lasted")) lasted.ahead ??= Date.now() / 1000 - lasted.dataset.now;
+  for (const lasted of all(root, ".lasted"))
+    if (!ahead.has(lasted)) ahead.set(lasted, Date.now() / 1000 - Number(lasted.dataset.now));
   count(root);
 }
 
+/**
+ * Brings the durations below `root` up to now.
+ *
+ * @param {ParentNode} root
+ */
 export function count(root) {
-  for (const lasted of root.querySelectorAll(".lasted")) {
-    const end = lasted.dataset.finish ?? Date.now() / 1000 - (lasted.ahead ?? 0);
-    const text = spell(end - lasted.dataset.start);
+  for (const lasted of all(root, ".lasted")) {
+    const end = Number(lasted.dataset.finish ?? Date.now() / 1000 - (ahead.get(lasted) ?? 0));
+    const text = spell(end - Number(lasted.dataset.start));
     if (lasted.textContent !== text) lasted.textContent = text;
   }
 }
