@@ -159,6 +159,18 @@ class SettingsInvalid(TakeoverError):
     """{reason}"""
 
 
+class StartRefused(TakeoverError):
+    """{reason}"""
+
+    kind = Kind.UNAVAILABLE
+
+
+class LeaseExpired(TakeoverError):
+    """Its worker stood still for more than {seconds:.0f} s before it started the run; another one may be at work."""
+
+    kind = Kind.CONFLICT
+
+
 class DecryptionFailed(TakeoverError):
     """A stored secret cannot be decrypted: the key in the data directory is not the one it was encrypted with."""
 

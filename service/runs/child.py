@@ -7,6 +7,7 @@ wrong in one run can touch another. What it must watch out for: docs/reference/a
 import os
 import resource
 import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +22,7 @@ from typing import Any
 import ansible_runner
 import pexpect
 
-from service.model.errors import TakeoverError
+from service.model.errors import LeaseExpired, TakeoverError
 from service.model.settings import RunStart
 from service.outcome import ansible_results
 from service.outcome.redaction import Mask, excerpt
@@ -53,6 +54,7 @@ class RunSpec:
     given: Given
     environment: Mapping[str, str] = field(repr=False)
     start: RunStart
+    renewed: float  # monotonic time from which its lease counts
 
 
 def main(spec: RunSpec, pipe: Connection) -> None:
@@ -65,12 +67,16 @@ def main(spec: RunSpec, pipe: Connection) -> None:
     os.umask(0o077)
     os.environ.clear()
     os.environ.update(spec.environment)
+    tempfile.tempdir = None  # it is found anew, by that environment
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_FSIZE, (FILE, FILE))
     adopt_orphans()
     canceled = threading.Event()
     outbox: Outbox = SimpleQueue()
+    expires = spec.renewed + LEASE
     try:
+        if time.monotonic() >= expires:
+            raise LeaseExpired(seconds=LEASE)
         mask = files.write(spec.directory, spec.given)
     except (TakeoverError, OSError) as error:
         shutil.rmtree(spec.directory, ignore_errors=True)
@@ -78,7 +84,7 @@ def main(spec: RunSpec, pipe: Connection) -> None:
             pipe.send(("end", RunEnd(rc=None, status="error", refusal=f"The run cannot begin: {error}")))
         return
     sender = threading.Thread(target=_send, args=(outbox, pipe, mask))
-    threads = [sender, threading.Thread(target=_obey, args=(pipe, canceled), daemon=True)]
+    threads = [sender, threading.Thread(target=_obey, args=(pipe, canceled, expires), daemon=True)]
     try:
         end = _run(spec, outbox, mask, partial(_start_all, threads))
     except Exception as error:  # a process loop: text of a managed host can make ansible-runner's parser raise
@@ -157,8 +163,7 @@ def _send(outbox: Outbox, pipe: Connection, mask: Mask) -> None:
             return
 
 
-def _obey(pipe: Connection, canceled: threading.Event) -> None:
-    expires = time.monotonic() + LEASE
+def _obey(pipe: Connection, canceled: threading.Event, expires: float) -> None:
     with suppress(EOFError, OSError):
         while pipe.poll(max(expires - time.monotonic(), 0.0)) and (stamp := pipe.recv()) is not None:
             expires = max(expires, stamp + LEASE)  # a report's word comes later than it was true

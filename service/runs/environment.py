@@ -28,6 +28,7 @@ def of_run(directory: Path, ident: str, token: int) -> dict[str, str]:
         "JOB_ID": str(token),
         "OBPROXY_TAKEOVER": ident,  # what the run starts on the host carries it on (playbooks/remains.yml)
         "ANSIBLE_SSH_CONTROL_PATH_DIR": str(directory / "cp"),
+        "TMPDIR": str(directory),  # whatever a run leaves in its temporary directory goes with it
         **mark(directory),
     }
 

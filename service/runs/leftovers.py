@@ -1,6 +1,7 @@
 """What a run that was ended in the middle has left on its host: the host is asked, by the machinery of every run."""
 
 import asyncio
+import time
 import uuid
 from collections.abc import Mapping
 from contextlib import aclosing
@@ -35,6 +36,7 @@ class Question:
         self._request = replace(
             self._request,
             ident=str(uuid.uuid4()),
+            renewed=time.monotonic(),
             playbook=PLAYBOOK,
             roles=(),
             given=replace(given, cluster=replace(given.cluster, variables=variables)),

@@ -27,7 +27,14 @@ from ansible_runner.config.runner import RunnerConfig
 from service.runs.process_tree import take_name
 
 OWN = frozenset(
-    ("JOB_ID", "OBPROXY_TAKEOVER", "ANSIBLE_SSH_CONTROL_PATH_DIR", "ANSIBLE_LOCAL_TEMP", "AWX_ISOLATED_DATA_DIR")
+    (
+        "JOB_ID",
+        "OBPROXY_TAKEOVER",
+        "ANSIBLE_SSH_CONTROL_PATH_DIR",
+        "ANSIBLE_LOCAL_TEMP",
+        "AWX_ISOLATED_DATA_DIR",
+        "TMPDIR",
+    )
 )
 """Variables of which each run has its own value."""
 
@@ -168,6 +175,7 @@ def _import_ansible(own_actions: Sequence[str]) -> list[str]:
 def _begin_anew() -> None:
     """What a new process would have of its own: standard streams, settings, identity."""
     assert _loaded is not None
+    tempfile.tempdir = None  # it is found anew, by the run's environment
     process._current_process = _loaded.first  # type: ignore[attr-defined]
     process._parent_process = None  # type: ignore[attr-defined]
     process._children = set()  # type: ignore[attr-defined]

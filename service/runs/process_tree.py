@@ -6,14 +6,15 @@ orphaned becomes its child, and a walk over its children finds it.
 """
 
 import ctypes
+import os
 import resource
 import signal
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
-import psutil
+from service.observe import process_table
+from service.observe.process_table import Process
 
 PR_SET_NAME = 15
 PR_SET_CHILD_SUBREAPER = 36
@@ -39,7 +40,7 @@ def dump_nothing() -> None:
 
 def end_children(grace: float = GRACE, limit: float = LIMIT) -> bool:
     """End every process below this one, first by asking; True when none is left."""
-    return _end(lambda: psutil.Process().children(recursive=True), grace, limit)
+    return _end(lambda: process_table.below(os.getpid()), grace, limit)
 
 
 def end_marked(mark: str, directory: Path, grace: float = GRACE, limit: float = LIMIT) -> bool:
@@ -49,7 +50,9 @@ def end_marked(mark: str, directory: Path, grace: float = GRACE, limit: float = 
     """
     return _end(
         lambda: [
-            process for process in psutil.process_iter() if _is_marked(process, mark) or _works_in(process, directory)
+            process
+            for process in process_table.everything()
+            if _is_marked(process, mark) or _works_in(process, directory)
         ],
         grace,
         limit,
@@ -62,13 +65,13 @@ def _prctl(option: int, argument: int | bytes) -> None:
         raise OSError(ctypes.get_errno(), f"prctl {option}")
 
 
-def _end(find: Callable[[], list[psutil.Process]], grace: float, limit: float) -> bool:
-    asked = _signal(_living(find()), signal.SIGTERM)
+def _end(find: Callable[[], list[Process]], grace: float, limit: float) -> bool:
+    asked = _signal(find(), signal.SIGTERM)
     deadline = time.monotonic() + grace
-    while asked and _living(find()) and time.monotonic() < deadline:
+    while asked and find() and time.monotonic() < deadline:
         time.sleep(PAUSE)
     deadline = time.monotonic() + limit
-    while living := _living(find()):
+    while living := find():
         if time.monotonic() > deadline:
             return False
         _signal(living, signal.SIGKILL)
@@ -76,35 +79,22 @@ def _end(find: Callable[[], list[psutil.Process]], grace: float, limit: float) -
     return True
 
 
-def _living(processes: list[psutil.Process]) -> list[psutil.Process]:
-    """Those that are not zombies; a zombie waits to be reaped by whoever started it."""
-    return [process for process in processes if _is_alive(process)]
-
-
-def _is_alive(process: psutil.Process) -> bool:
+def _is_marked(process: Process, mark: str) -> bool:
     try:
-        return bool(process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
-
-
-def _is_marked(process: psutil.Process, mark: str) -> bool:
-    try:
-        environment = Path(f"/proc/{process.pid}/environ").read_bytes()
+        environment = (process_table.PROC / str(process.pid) / "environ").read_bytes()
     except OSError:  # gone, or somebody else's
         return False
     return mark.encode() in environment.split(b"\0")
 
 
-def _works_in(process: psutil.Process, directory: Path) -> bool:
+def _works_in(process: Process, directory: Path) -> bool:
     try:
-        return Path(f"/proc/{process.pid}/cwd").readlink().is_relative_to(directory)
+        return (process_table.PROC / str(process.pid) / "cwd").readlink().is_relative_to(directory)
     except OSError:  # gone, or somebody else's
         return False
 
 
-def _signal(processes: list[psutil.Process], number: signal.Signals) -> bool:
+def _signal(processes: list[Process], number: signal.Signals) -> bool:
     for process in processes:
-        with suppress(psutil.NoSuchProcess):
-            process.send_signal(number)
+        process.send(number)
     return bool(processes)

@@ -3,11 +3,10 @@
 import asyncio
 import logging
 import multiprocessing
-import os
 import secrets
 import shutil
-import tempfile
 import threading
+import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -16,19 +15,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from service.model.settings import RunStart
 from service.outcome.run_progress import RunEnd
-from service.runs import child, environment
+from service.runs import child, directories, environment
 from service.runs.child import RunSpec
 from service.runs.files import Given
 from service.runs.process_tree import end_marked
 
 log = logging.getLogger(__name__)
-
-PREFIX = "takeover-run-"
-MEMORY = Path("/dev/shm")  # noqa: S108 - each run's directory in it is made by mkdtemp
 
 _context = multiprocessing.get_context("forkserver")
 _PRELOADED = ["service.runs.child"]
@@ -50,26 +44,24 @@ class RunRequest:
 
     See docs/reference/ansible-runner.md E.12.
     """
+    renewed: float = field(default_factory=time.monotonic)
+    """Monotonic time at which the run was known to be its worker's; its lease counts from then (`child.LEASE`)."""
 
 
 def ensure_server(start: RunStart) -> None:
-    """Start the server that runs are forked from, so that the first run does not wait for it."""
-    if _base() != MEMORY:
-        log.warning(
-            "%s cannot be written to: the files of runs, secrets in them, are below %s, which may be a disk",
-            *(MEMORY, _base()),
-            extra={"action": "no_memory_files"},
-        )
+    """Start the server that runs are forked from, so that the first run does not wait for it.
+
+    Raises MemoryUnusable when no run could work on this machine.
+    """
+    directories.check_memory()
     _context.set_forkserver_preload(_WITH_ANSIBLE if start == "forked" else _PRELOADED)
     forkserver.ensure_running()
 
 
 def sweep() -> None:
     """End what is left of runs whose worker was killed together with them, and remove their directories."""
-    for directory in _base().glob(f"{PREFIX}*"):
-        pid, started, _ = (directory.name.removeprefix(PREFIX) + "--").split("-", 2)
-        if pid.isdigit() and started != _started(int(pid)):
-            end_left_over(directory)
+    for directory in directories.abandoned():
+        end_left_over(directory)
 
 
 class Run:
@@ -141,7 +133,10 @@ class Run:
         self._pipe.close()
         killed = self._process.exitcode != 0
         self._process.close()
-        return await asyncio.to_thread(end_left_over, self._spec.directory) if killed else True
+        try:
+            return await asyncio.to_thread(end_left_over, self._spec.directory) if killed else True
+        finally:
+            directories.release(self._spec.directory)
 
     def _send(self, word: float | None) -> None:
         with suppress(OSError):  # it has ended by itself
@@ -150,12 +145,18 @@ class Run:
 
 def start(request: RunRequest) -> Run:
     """Make the private data directory of `request` and start its run."""
-    return Run(prepare(request))
+    spec = prepare(request)
+    try:
+        return Run(spec)
+    except BaseException:
+        shutil.rmtree(spec.directory, ignore_errors=True)
+        directories.release(spec.directory)
+        raise
 
 
 def prepare(request: RunRequest) -> RunSpec:
     """A fresh private data directory (0700), which the run's child fills, and the scrubbed environment of the run."""
-    directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-{_started(os.getpid())}-", dir=_base()))
+    directory = directories.make()
     return RunSpec(
         ident=request.ident,
         directory=directory,
@@ -167,6 +168,7 @@ def prepare(request: RunRequest) -> RunSpec:
             **environment.of_run(directory, request.ident, request.token),
         },
         start=request.start,
+        renewed=request.renewed,
     )
 
 
@@ -176,19 +178,6 @@ def end_left_over(directory: Path) -> bool:
     gone = end_marked(f"{name}={value}", directory)
     shutil.rmtree(directory, ignore_errors=True)
     return gone
-
-
-def _started(pid: int) -> str:
-    """When a process was started, in hundredths of a second, empty = there is none: process ids are used again."""
-    try:
-        return str(round(psutil.Process(pid).create_time() * 100))
-    except psutil.NoSuchProcess:
-        return ""
-
-
-def _base() -> Path:
-    """Memory, where there is such a file system: what is in it never reaches a disk."""
-    return MEMORY if os.access(MEMORY, os.W_OK | os.X_OK) else Path(tempfile.gettempdir())
 
 
 def _read(pipe: Connection, loop: asyncio.AbstractEventLoop, arrived: asyncio.Queue[child.Message]) -> None:

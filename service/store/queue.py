@@ -3,13 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any, LiteralString
 
 from procrastinate import App, PsycopgConnector
 from procrastinate.exceptions import ConnectorException
-from procrastinate.jobs import Job
+from procrastinate.jobs import Job, Status
+from procrastinate.manager import JobManager
 
 from service.store.database import LOST, Connection, Database
+from service.store.sql import queries
 
 QUEUE = "takeover"
 TASK_ARGUMENT = "task_instance_id"
@@ -81,9 +84,41 @@ class PatientConnector(PsycopgConnector):
         await super().execute_query_async(query, **arguments)
 
 
+class OwnJobs(JobManager):
+    """Procrastinate's, which ends or requeues a job only as long as it belongs to the worker that fetched it.
+
+    A worker that stood still for a while may come to that when another one does the job.
+    """
+
+    async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:
+        """End a job; nothing happens when it is another worker's by now."""
+        await self._execute("finish_own_job", job, end_status=status.value, delete_job=delete_job)
+
+    async def retry_job(
+        self,
+        job: Job,
+        retry_at: datetime | None = None,
+        priority: int | None = None,
+        queue: str | None = None,
+        lock: str | None = None,
+    ) -> None:
+        """Put a job back on the queue; nothing happens when it is another worker's by now."""
+        values = {"retry_at": retry_at, "new_priority": priority, "new_queue_name": queue, "new_lock": lock}
+        await self._execute("retry_own_job", job, **values)
+
+    async def _execute(self, query: str, job: Job, **values: Any) -> None:
+        await self.connector.execute_query_async(queries()[query], **owner(job), **values)
+
+
+def owner(job: Job) -> dict[str, Any]:
+    """Return what identifies this attempt at a job, by this worker; parameters of the queries about own jobs."""
+    return {"job_id": job.id, "worker_id": job.worker_id, "attempts": job.attempts}
+
+
 @asynccontextmanager
 async def open_queue(database: Database) -> AsyncIterator[Queue]:
     """The queue in `database`, on the same pool."""
     app = App(connector=PatientConnector())
+    app.job_manager = OwnJobs(app.connector)
     async with app.open_async(database.pool):
         yield Queue(app)

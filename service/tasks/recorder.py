@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 from service.model import transitions
-from service.model.tasks import SubtaskStatus, TaskStatus
+from service.model.tasks import Subtask, SubtaskStatus, TaskInstance, TaskStatus
 from service.model.transitions import Trigger
 from service.observe.metrics import TASKS_ENDED
 from service.outcome.run_progress import Change, Code, Ended, RunEnd, Verdict
@@ -18,6 +18,9 @@ HANDED_BACK = "The worker is being stopped; its run was ended, and the next work
 PAUSE = 0.3  # seconds until the next try to reach it
 
 log = logging.getLogger(__name__)
+
+
+Objection = Callable[[Connection, Sequence[TaskInstance], Sequence[Subtask]], Awaitable[None]]
 
 
 class RunTaken(Exception):
@@ -38,10 +41,17 @@ class Recorder:
         self._run = run
         self._batch = 0
 
-    async def record(self, changes: Sequence[Change], end: RunEnd | None = None) -> None:
-        """Write `changes`, in their order, all or none; then the document is what they make of it. `end`: the run's."""
+    async def record(
+        self, changes: Sequence[Change], end: RunEnd | None = None, *, unless: Objection | None = None
+    ) -> None:
+        """Write `changes`, in their order, all or none; then the document is what they make of it. `end`: the run's.
+
+        `unless` looks at the locked rows before anything is written, and may raise.
+        """
 
         async def apply(ledger: Ledger) -> None:
+            if unless is not None:
+                await unless(ledger.connection, [ledger.task], list(ledger.subtasks.values()))
             for change in changes:
                 await ledger.apply(change)
 

@@ -2,8 +2,13 @@
 
 import asyncio
 import logging
+import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+
+from procrastinate.jobs import Job
 
 from service.model import transitions
 from service.model.errors import TakeoverError, UnknownCluster, UnknownHost
@@ -18,7 +23,8 @@ from service.runs import run
 from service.runs.files import Given
 from service.runs.leftovers import Question
 from service.runs.run import RunRequest
-from service.store.database import execute, fetch, fetch_as
+from service.store.database import Connection, execute, fetch, fetch_as
+from service.store.queue import owner
 from service.tasks import instances
 from service.tasks.recorder import Recorder
 from service.tasks.resources import Resources
@@ -33,9 +39,9 @@ class NotNow(Exception):
 
 
 async def perform(
-    resources: Resources, task_id: int, *, leases: Leases, is_canceled: Callable[[], bool] = lambda: False
+    resources: Resources, task_id: int, *, job: Job, leases: Leases, is_canceled: Callable[[], bool] = lambda: False
 ) -> None:
-    """Run what remains of a task instance.
+    """Run what remains of a task instance, as this attempt at its job.
 
     Being cancelled ends the run. `is_canceled` then tells a person's wish from a worker that is being stopped.
     """
@@ -48,10 +54,12 @@ async def perform(
         about(trace_id=task.trace_id, task_id=task_id),
         tracing.span("job", task.trace_id, task_instance_id=task_id, operation=task.operation),
     ):
-        await _perform(resources, task_id, leases, is_canceled)
+        await _perform(resources, task_id, job, leases, is_canceled)
 
 
-async def _perform(resources: Resources, task_id: int, leases: Leases, is_canceled: Callable[[], bool]) -> None:
+async def _perform(
+    resources: Resources, task_id: int, job: Job, leases: Leases, is_canceled: Callable[[], bool]
+) -> None:
     recorder = Recorder(resources.database, task_id, resources.executor)
     if not await recorder.bury(DEAD):
         raise NotNow(f"Task instance {task_id} has a run that a worker holds")
@@ -63,9 +71,10 @@ async def _perform(resources: Resources, task_id: int, leases: Leases, is_cancel
         request = await _request(resources, task, subtasks)
     except TakeoverError as error:
         role = transitions.to_run(task.operation, subtasks)[0].role
-        await recorder.record([_failed(role, "NOT_STARTED", str(error))])
+        failed = _failed(role, "NOT_STARTED", str(error))
+        await recorder.record([failed], unless=partial(_raise_if_moved_on, task, subtasks, job))
         return
-    await _insert_run(resources, task, request)
+    request = await _insert_run(resources, task, subtasks, request, job)
     with (
         about(run=request.ident),
         tracing.span("run", ident=request.ident, playbook=request.playbook.name, host=request.given.host.name),
@@ -114,8 +123,15 @@ async def _follow(supervisor: Supervisor, recorder: Recorder, request: RunReques
         await recorder.record([failed], RunEnd(rc=None, status=None))
 
 
-async def _insert_run(resources: Resources, task: TaskInstance, request: RunRequest) -> None:
-    """The run counts as alive from now on; raises NotNow when its OBProxy cluster has as many as it may have."""
+async def _insert_run(
+    resources: Resources, task: TaskInstance, subtasks: list[Subtask], request: RunRequest, job: Job
+) -> RunRequest:
+    """Count the run as alive from now on, and return its request with the time of that.
+
+    Raises NotNow when its OBProxy cluster has as many runs as it may have, or when this worker stood still and others
+    have gone on meanwhile.
+    """
+    renewed = time.monotonic()  # before the database's: the run's lease rather ends early
     async with resources.database.transaction() as connection:
         # Taken where any number may run as well: another worker may just be counting, for one that has to be alone.
         await execute(connection, "lock_cluster", cluster_id=request.given.cluster.id)
@@ -123,7 +139,28 @@ async def _insert_run(resources: Resources, task: TaskInstance, request: RunRequ
             (alive,) = await fetch(connection, "runs_of_cluster", cluster_id=request.given.cluster.id, dead_after=DEAD)
             if alive["alive"] >= limit:
                 raise NotNow(f"OBProxy cluster {request.given.cluster.name} has {limit} takeovers running")
+        found = await fetch_as(connection, TaskInstance, "lock_task", task_id=task.id)
+        found_subtasks = await fetch_as(connection, Subtask, "subtasks", task_ids=[task.id])
+        await _raise_if_moved_on(task, subtasks, job, connection, found, found_subtasks)
         await execute(connection, "insert_run", ident=request.ident, task_id=task.id, executor=resources.executor)
+    return replace(request, renewed=renewed)
+
+
+async def _raise_if_moved_on(
+    task: TaskInstance,
+    subtasks: Sequence[Subtask],
+    job: Job,
+    connection: Connection,
+    found: Sequence[TaskInstance],
+    found_subtasks: Sequence[Subtask],
+) -> None:
+    """Raise NotNow unless the job is this worker's, and the locked task instance is as it was read, without a run."""
+    if not await fetch(connection, "own_job", **owner(job)):
+        raise NotNow(f"Job {job.id} of task instance {task.id} is another worker's by now")
+    if [task] != [*found] or [*subtasks] != [*found_subtasks]:
+        raise NotNow(f"Task instance {task.id} has changed since it was read")
+    if await fetch(connection, "unfinished_runs", task_id=task.id):
+        raise NotNow(f"Task instance {task.id} has a run that a worker holds")
 
 
 async def _request(resources: Resources, task: TaskInstance, subtasks: list[Subtask]) -> RunRequest:

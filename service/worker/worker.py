@@ -59,6 +59,7 @@ async def _start(resources: Resources, app: App) -> list[asyncio.Task[None]]:
         await perform(
             resources,
             task_instance_id,
+            job=context.job,
             leases=leases,
             is_canceled=lambda: context.abort_reason() is AbortReason.USER_REQUEST,
         )

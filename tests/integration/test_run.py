@@ -5,6 +5,9 @@ import base64
 import json
 import multiprocessing
 import os
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -16,11 +19,13 @@ import pytest
 import yaml
 
 from service.inventory.reader import Cluster, Host, Unsafe
+from service.model.errors import StartRefused
+from service.model.settings import PROJECT, RunStart
 from service.outcome.masking import MASK, Hidden
 from service.outcome.run_progress import Ended, RunEnd, begin, finish
-from service.runs import child, files, run
+from service.runs import child, directories, files, run
 from service.runs.files import Given
-from service.runs.run import PREFIX, Run, RunRequest
+from service.runs.run import Run, RunRequest
 from tests.integration.sealing import sealed
 
 DEADLINE = 60.0  # seconds any of this may take at the most
@@ -288,30 +293,57 @@ async def renew_for(started: Run, seconds: float) -> None:
     started.renew(deadline)
 
 
-def test_a_machine_without_files_in_memory_is_warned_of(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_no_server_is_started_where_no_run_could_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run.ensure_server("forked")
+    monkeypatch.setattr(directories, "MEMORY", tmp_path / "none")
+
+    with pytest.raises(StartRefused, match="/none cannot be used by this user: No such file or directory"):
+        run.ensure_server("forked")
+
+
+PLAYED_ALONE = """
+import asyncio, sys
+from dataclasses import replace
+from pathlib import Path
+from service.runs import directories, run
+from tests.integration.test_run import follow, request
+
+directories.MEMORY = Path(sys.argv[2])
+asked = replace(request(Path(sys.argv[3]), "say"), start=sys.argv[1])
+_, end = asyncio.run(follow(run.start(asked)))
+sys.exit(end.rc)
+"""
+
+
+@pytest.mark.parametrize("start", ["forked", "plain"])
+def test_a_run_leaves_nothing_in_the_temporary_directory(tmp_path: Path, start: RunStart) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    with tempfile.TemporaryDirectory(prefix="t-") as memory:  # a short path, as that of memory is: of Unix sockets
+        done = subprocess.run(
+            [sys.executable, "-c", PLAYED_ALONE, start, memory, tmp_path],
+            env={**os.environ, "TMPDIR": str(temporary)},
+            cwd=PROJECT,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE,
+        )
+        left = [*temporary.iterdir(), *Path(memory).iterdir()]
+
+    assert done.returncode == 0, done.stderr
+    assert not left
+
+
+async def test_a_worker_that_lives_keeps_its_runs_whatever_the_clock_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run.ensure_server("forked")
-    assert not caplog.messages
-    monkeypatch.setattr(run, "MEMORY", tmp_path / "none")
+    spec = run.prepare(request(tmp_path, "say"))
+    monkeypatch.setattr(psutil._pslinux, "boot_time", lambda: time.time() - 12345)  # as after a step of the clock
 
-    run.ensure_server("forked")
+    await asyncio.to_thread(run.sweep)
+    _, end = await follow(Run(spec))
 
-    (said,) = caplog.messages
-    assert "secrets in them" in said and str(tmp_path / "none") in said
-
-
-def test_sweep_removes_only_what_has_no_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "_base", lambda: tmp_path)
-    alive = run.prepare(request(tmp_path, "say")).directory
-    dead = tmp_path / f"{PREFIX}4194305-1-b"  # above the largest pid Linux gives
-    another = tmp_path / f"{PREFIX}{os.getpid()}-1-c"  # a process that had this one's id long ago
-    for directory in (dead, another):
-        directory.mkdir()
-
-    run.sweep()
-
-    assert alive.exists() and not dead.exists() and not another.exists()
+    assert end.rc == 0
 
 
 async def test_text_that_breaks_the_parser_is_an_end_too(tmp_path: Path) -> None:

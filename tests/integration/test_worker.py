@@ -25,6 +25,7 @@ from service.tasks.resources import Resources
 from service.tasks.submit import HostRequest, take_over
 from service.worker import job, worker
 from service.worker.leases import DEAD, Leases
+from tests.integration.claiming import claimed
 from tests.integration.people import ADMIN
 
 DEADLINE = 60.0  # seconds a takeover of this kind may take at the most
@@ -189,7 +190,7 @@ async def test_what_a_dead_worker_left_has_failed_and_says_so(local: Resources) 
         await execute(connection, "insert_run", ident=ident, task_id=task.id, executor="dead")
         await connection.execute("UPDATE run SET renewed = now() - make_interval(secs => %s)", (DEAD + 1,))
 
-    await job.perform(local, task.id, leases=Leases(local.database))
+    await job.perform(local, task.id, job=await claimed(local), leases=Leases(local.database))
 
     task, subtasks = await instances.get(local.database, task.id)
     assert task.status is TaskStatus.FAILED
@@ -200,7 +201,8 @@ async def test_what_a_dead_worker_left_has_failed_and_says_so(local: Resources) 
 async def test_a_task_that_has_ended_is_not_run_again(local: Resources) -> None:
     async with worker.running(local):
         task, subtasks = await ended(local, await submit(local))
-    await job.perform(local, task.id, leases=Leases(local.database))
+    done = Job(queue="q", lock=None, queueing_lock=None, task_name="t")
+    await job.perform(local, task.id, job=done, leases=Leases(local.database))
     assert await instances.get(local.database, task.id) == (task, subtasks)
 
 
@@ -361,7 +363,9 @@ async def test_a_task_of_another_version_is_left_to_others(local: Resources) -> 
     fewer = replace(local.template, subtasks=local.template.subtasks[:2])
 
     with pytest.raises(job.NotNow, match=r"no role .*three"):
-        await job.perform(replace(local, template=fewer), task.id, leases=Leases(local.database))
+        await job.perform(
+            replace(local, template=fewer), task.id, job=await claimed(local), leases=Leases(local.database)
+        )
 
     assert (await instances.get(local.database, task.id))[1][0].status is SubtaskStatus.READY
 
@@ -378,7 +382,7 @@ async def test_a_cluster_has_only_as_many_runs_as_it_may(local: Resources) -> No
     waiting = await submit(local)
 
     with pytest.raises(job.NotNow, match="has 1 takeovers running"):
-        await job.perform(limited, waiting.id, leases=Leases(local.database))
+        await job.perform(limited, waiting.id, job=await claimed(local), leases=Leases(local.database))
 
     assert (await instances.get(local.database, waiting.id))[1][0].status is SubtaskStatus.READY
     assert task.id != waiting.id
@@ -468,7 +472,7 @@ async def test_a_task_whose_run_a_worker_holds_is_left_to_it(local: Resources) -
         await execute(connection, "insert_run", ident=ident, task_id=task.id, executor="alive")
 
     with pytest.raises(job.NotNow, match="a run that a worker holds"):
-        await job.perform(local, task.id, leases=Leases(local.database))
+        await job.perform(local, task.id, job=await claimed(local), leases=Leases(local.database))
 
     assert (await instances.get(local.database, task.id))[1][0].status is SubtaskStatus.READY
 

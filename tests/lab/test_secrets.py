@@ -28,7 +28,7 @@ from psycopg import sql
 
 from service.cli.client import Client, Document
 from service.cli.tables import in_order
-from service.runs.run import PREFIX
+from service.runs.directories import PREFIX
 from tests.integration.signing import Signing
 
 from . import HostSpec, Lab, LabHost

@@ -1,6 +1,9 @@
 -- name: insert_run
 INSERT INTO run (ident, task_instance_id, executor) VALUES (%(ident)s, %(task_id)s, %(executor)s);
 
+-- name: unfinished_runs
+SELECT ident FROM run WHERE task_instance_id = %(task_id)s AND finish_time IS NULL;
+
 -- name: renew_runs
 -- The runs that a worker still holds, whether each was renewed, and whether somebody wants it ended. A run that is just
 -- being reported is passed over: its report renews it, and neither waits for the other or keeps it waiting.

@@ -131,3 +131,28 @@ RETURNING s.id;
 
 -- name: delete_old_audit_events
 DELETE FROM audit_event WHERE time < now() - make_interval(days => %(days)s);
+
+-- name: own_job
+-- This attempt of this worker at a job, if the job still is its; held until the transaction ends.
+SELECT id FROM procrastinate_jobs
+WHERE id = %(job_id)s AND status = 'doing' AND worker_id = %(worker_id)s AND attempts = %(attempts)s
+FOR SHARE;
+
+-- name: finish_own_job
+SELECT procrastinate_finish_job_v1(own.id, %(end_status)s::procrastinate_job_status, %(delete_job)s)
+FROM (
+    SELECT id FROM procrastinate_jobs
+    WHERE id = %(job_id)s AND status = 'doing' AND worker_id IS NOT DISTINCT FROM %(worker_id)s
+      AND attempts = %(attempts)s
+    FOR UPDATE
+) AS own;
+
+-- name: retry_own_job
+SELECT procrastinate_retry_job_v2(own.id, coalesce(%(retry_at)s::timestamptz, now()), %(new_priority)s,
+                                  %(new_queue_name)s, %(new_lock)s)
+FROM (
+    SELECT id FROM procrastinate_jobs
+    WHERE id = %(job_id)s AND status = 'doing' AND worker_id IS NOT DISTINCT FROM %(worker_id)s
+      AND attempts = %(attempts)s
+    FOR UPDATE
+) AS own;

@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 from psycopg.rows import dict_row
 
-from service.runs.run import PREFIX
+from service.runs.directories import PREFIX
 
 from . import processes
 
