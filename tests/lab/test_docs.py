@@ -1,4 +1,4 @@
-"""The commands of the documents for callers, people on call and administrators, run as they stand there."""
+"""Runs the commands of the README and of the documents for callers, people on call and administrators."""
 
 import os
 import re
@@ -17,6 +17,7 @@ from .service import Service, running
 DEADLINE = 300  # seconds for all commands of one document
 HOSTS = [
     HostSpec("odp-1", 1, "running", states.DEFAULT_VERSION, 2883, ""),
+    HostSpec("odp-2", 2, "running", states.DEFAULT_VERSION, 2883, ""),
     HostSpec("odp-3", 3, "wrong-password", states.DEFAULT_VERSION, 2883, ""),
 ]
 
@@ -49,13 +50,22 @@ def play(service: Service, blocks: list[str], more: str = "") -> str:
         ["bash"],
         input=script,
         cwd=service.data_dir.parent,
-        env={**os.environ, "PYTHONPATH": str(PROJECT), "COLUMNS": "200"},
+        env={**os.environ, "PYTHONPATH": str(PROJECT), "COLUMNS": "200", "OBPROXY_TAKEOVER_URL": service.url},
         capture_output=True,
         text=True,
         timeout=DEADLINE,
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr[-6000:]}"
     return done.stdout
+
+
+def test_readme(service: Service) -> None:
+    (block,) = commands("../README.md")
+    assert '"hostId": 1,' in block, "the host of `make lab-up`; callers.md takes it over below"
+    printed = play(service, [block.replace('"hostId": 1,', '"hostId": 2,')])
+
+    assert '"subtasks":[{"className"' in printed
+    assert printed.count("SUCCESSFUL ") >= 12
 
 
 def test_callers(service: Service) -> None:

@@ -1,8 +1,10 @@
 """Settings are read once, and a bad one names itself."""
 
 import os
+import re
 
 import pytest
+from pydantic import SecretStr
 
 from service.model import settings
 from service.model.errors import SettingsInvalid
@@ -57,3 +59,16 @@ def test_secrets_are_taken_out_of_the_environment(monkeypatch: pytest.MonkeyPatc
     assert taken.secret_key.get_secret_value() == "needle"
     assert "needle" not in str(os.environ)
     assert os.environ["TAKEOVER_PORT"] == "9000"
+
+
+def test_the_document_has_every_setting_with_its_default() -> None:
+    document = (settings.PROJECT / "docs" / "settings.md").read_text(encoding="utf-8")
+    documented = dict(re.findall(r"^\| `TAKEOVER_(\w+)` \| (.*?) \|", document, re.MULTILINE))
+    defaults = {name: field.default for name, field in settings.Settings.model_fields.items()}
+    assert set(documented) == {name.upper() for name in defaults}
+
+    said = {"inventory": "`inventory` of the project", "secret_key": "generated"}
+    for name, default in defaults.items():
+        value = default.get_secret_value() if isinstance(default, SecretStr) else default
+        text = str(value).lower().removesuffix(".0")
+        assert documented[name.upper()] == said.get(name, f"`{text}`" if value not in (None, "") else "empty"), name

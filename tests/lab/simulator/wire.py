@@ -1,7 +1,7 @@
 """The MySQL client/server protocol, as far as an OBProxy speaks it: bytes to messages and back, without any I/O.
 
 Values that look odd (constant salt, capabilities 0x9ff7df, column type 15, status 0, charset 45) are those of a real
-OBProxy 4.3.1: docs/reference/obproxy-observed.md "Greeting and login", docs/reference/obproxy.md 4.4.
+OBProxy 4.3.1: docs/reference/obproxy-observed.md "Handshake and login", docs/reference/obproxy.md 4.4.
 """
 
 import hashlib
