@@ -102,6 +102,6 @@ def visiting(chromium: Browser, url: str, **options: object) -> Iterator[Visitor
     page.on("dialog", lambda dialog: visitor.problems.append(dialog.message))
     try:
         yield visitor
-        assert visitor.problems == []
+        assert visitor.problems == [], visitor.problems
     finally:
         context.close()

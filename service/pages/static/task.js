@@ -37,9 +37,9 @@ function speak(fresh) {
  * @param {string} [subtask]
  */
 function locate(subtask) {
-  const list = byId("subtasks");
+  const list = document.getElementById("subtasks"); // only the log view has it
   const row = document.getElementById(`subtask-${subtask}`)?.parentElement;
-  if (!row || list.scrollHeight <= list.clientHeight) return;
+  if (!list || !row || list.scrollHeight <= list.clientHeight) return;
   list.scrollTop = row.offsetTop - (list.clientHeight - row.offsetHeight) / 2;
 }
 
