@@ -11,6 +11,7 @@ from .podman import podman
 from .states import DEFAULT_VERSION, STATES, home_of
 
 _OWNER = re.compile(r'\("obproxy",pid=(\d+),')
+_PARENT = re.compile(r"^ *(\d+) +(\d+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,11 @@ class LabHost:
         return podman("exec", self.container, "bash", "-c", command)
 
     def proxy_pid(self) -> int | None:
-        """The pid of the obproxy that listens at the SQL port, as seen on the host."""
-        match = _OWNER.search(self.run(f"ss -Hltnp 'sport = :{self.sql_port}'"))
-        return int(match[1]) if match else None
+        """The pid of the obproxy that listens at the SQL port, as seen on the host: the newest, when one hands over."""
+        text = self.run(f"ss -Hltnp 'sport = :{self.sql_port}'; ps -C obproxy -o pid=,ppid= || true")
+        parents = {int(pid): int(parent) for pid, parent in _PARENT.findall(text)}
+        holders = {int(pid) for pid in _OWNER.findall(text)}
+        return next((pid for pid in holders if pid not in {parents.get(other) for other in holders}), None)
 
     def simulate(self, **switches: object) -> None:
         """Sets switches of the simulated OBProxy (see simulator/simulation.py); the others go to their defaults."""

@@ -4,11 +4,16 @@ import dataclasses
 import socket
 import time
 
+import pytest
+
+from . import Lab, inventory
 from .fixtures import StartHost
 from .host import LabHost
 from .instance import RS_LIST
 from .observations import Entry, entries
 from .replay import Replay
+from .traffic import held
+from .tunnel import admin, query
 
 _DEADLINE = 60.0  # seconds
 
@@ -46,3 +51,54 @@ def test_hot_restart(lab_host: StartHost) -> None:
     assert replay.differences(_of("F-restarted")) == []
     host.run(f"test -s {home}/etc/obproxy_config.bin")
     host.run(f"for _ in $(seq 100); do [ -e /proc/{first} ] || exit 0; sleep 0.1; done; exit 1")
+
+
+def _order(lab: Lab, host: LabHost, **parameters: str) -> None:
+    """Set parameters, then order a hot restart."""
+    with admin(lab, host, inventory.SYS_PASSWORD) as connection:
+        for name, value in (parameters | {"proxy_local_cmd": "2"}).items():
+            query(connection, f"alter proxyconfig set {name} = '{value}'")
+
+
+def _wait_for_log(host: LabHost, text: str) -> None:
+    deadline = time.monotonic() + _DEADLINE
+    while text not in host.run(f"cat {host.home}/log/obproxy.log"):
+        assert time.monotonic() < deadline, text
+        time.sleep(0.05)
+
+
+def _listening(host: LabHost) -> set[str]:
+    """Port:pid of every listening socket of an obproxy."""
+    awk = 'awk \'{n=split($4,a,":"); while (match($0,/pid=[0-9]+/)) '
+    awk += '{print a[n] ":" substr($0,RSTART+4,RLENGTH-4); $0=substr($0,RSTART+RLENGTH)}}\''
+    return set(host.run(f"ss -Hltnp | grep obproxy | {awk}").split())
+
+
+@pytest.mark.parametrize("broken", [{"rootservice_list": "garbage"}, {"ip_listen_mode": "3"}])
+def test_a_successor_that_dies_leaves_everything_as_it_was(
+    lab: Lab, lab_host: StartHost, broken: dict[str, str]
+) -> None:
+    host = lab_host()
+    pid, ports = host.proxy_pid(), _listening(host)
+    with held(host) as traffic:
+        _order(lab, host, **broken)
+        _wait_for_log(host, "hot restart is given up")
+        assert host.proxy_pid() == pid and _listening(host) == ports
+        assert host.run("pgrep -cx obproxy").strip() == "1"
+    assert not traffic.problems
+    with admin(lab, host, inventory.SYS_PASSWORD) as connection:
+        assert query(connection, "show proxyconfig like 'proxy_local_cmd'")[0][1] == "0"
+    assert "result: reboot failed" in host.run(f"tail -n 1 {host.home}/log/obproxy_diagnosis.log")
+
+
+def test_one_that_drains_keeps_its_listening_sockets_until_its_own_limit(lab: Lab, lab_host: StartHost) -> None:
+    host = lab_host()
+    first = host.proxy_pid()
+    with held(host) as traffic:
+        _order(lab, host, hot_upgrade_exit_timeout="12000000")
+        second = _wait_for_another_pid(host, first)
+        _wait_for_log(host, "obproxy start up successful")
+        assert {f"2883:{first}", f"2883:{second}", f"2885:{first}", f"2885:{second}"} <= _listening(host)
+        assert f"2884:{first}" not in _listening(host)
+        host.run(f"for _ in $(seq 300); do [ -e /proc/{first} ] || exit 0; sleep 0.1; done; exit 1")
+    assert len(traffic.problems) == 20, "the limit of the proxy itself has not ended its connections"

@@ -72,6 +72,7 @@ def test_first_start(instance: Instance) -> None:
         (("-p", "PORT"), "-4147"),
         (("-p", "PORT", "-r", "garbage"), "-4002"),
         (("-p", "PORT", "-r", "127.0.0.1:2882:2881"), "-4002"),
+        (("-p", "PORT", "-r", RS_LIST, "-c", ""), "empty cluster name ret=-4002"),
         (("-p", "PORT", "-r", RS_LIST, "-o", "proxy_mem_limited=1K"), "-4147"),
         (("-p", "PORT", "-r", RS_LIST, "-o", "syslog_level='INFO'"), "-4147"),
     ],
@@ -136,6 +137,17 @@ def test_unwritable_home(instance: Instance) -> None:
     assert done.returncode == 0
     instance.wait_until_gone()
     assert not (instance.home / "log").exists()
+
+
+def test_a_refused_start_stores_nothing(instance: Instance) -> None:
+    """But it leaves the file, so that its being there says nothing about an earlier start."""
+    instance.switches.write_text('{"fatal": {"syslog_level": "WDIAG"}}')
+    routed = ("-p", str(instance.sql_port), "-r", RS_LIST)
+    instance.launch(*routed, "-o", "work_thread_num=3,syslog_level=WDIAG")
+    instance.wait_for_log("obproxy_diagnosis.log", "result: reboot failed")
+    assert (instance.home / "etc" / "proxyconfig_v1.db").exists()
+    instance.launch()
+    instance.wait_for_log("obproxy.log", "neither rootservice_list nor obproxy_config_server_url")
 
 
 def test_second_start(instance: Instance) -> None:

@@ -24,6 +24,7 @@ from .simulation import Simulation
 from .store import Store, StoreError
 
 _DIRECTORIES = ("etc", "log", ".conf", "control-config", "sharding-config")
+_BOTH = "3"  # ip_listen_mode: IPv4 and IPv6
 _BIND_PATIENCE = 1.5  # how long a second instance was seen to live
 
 
@@ -97,6 +98,7 @@ def _serve(options: Options, arguments: list[str], release: Release) -> int:
         log.start_failed(str(error))
         return 0
     log.started()
+    hot_restart.report_ready()
     stopped_by_signal = service.run()
     return 1 if options.nodaemon and stopped_by_signal else 0
 
@@ -110,11 +112,13 @@ def _prepare(home: Path, options: Options, arguments: list[str], release: Releas
         if settings.knows(name) and settings.definitions[name].visible_level != "MEMORY":
             settings.put_unchecked(name, value)
     _apply_options(settings, options)
-    store.save(settings.stored())
-    store.commit()
-    _check(settings)
+    # What ends with -4147 stores nothing; what is found wrong later is stored already.
+    _require_route(settings)
     if fatal := [definition.name for definition, value in settings if simulation.is_fatal(definition.name, value)]:
         raise StartError(f"fail to start with {', '.join(fatal)} ret=-4147")
+    store.save(settings.stored())
+    store.commit()
+    _check(settings, options)
     settings.put_unchecked("json_config_modified_time", time.strftime("%Y-%m-%d %H:%M:%S.000000"))
     return Proxy(
         release=release,
@@ -142,12 +146,19 @@ def _apply_options(settings: Settings, options: Options) -> None:
             settings.put_unchecked(name, os.environ[name])
 
 
-def _check(settings: Settings) -> None:
+def _require_route(settings: Settings) -> None:
     """A start needs to know where the observers are: by a list of ip:sql_port, or by a config server."""
-    addresses = settings["rootservice_list"]
-    if not addresses and not settings["obproxy_config_server_url"]:
+    if not settings["rootservice_list"] and not settings["obproxy_config_server_url"]:
         raise StartError("neither rootservice_list nor obproxy_config_server_url ret=-4147")
-    for address in filter(None, addresses.split(";")):
+
+
+def _check(settings: Settings, options: Options) -> None:
+    """What is wrong with the stored configuration, or with the command line's own."""
+    if options.parameters.get("rootservice_cluster_name") == "":
+        raise StartError("empty cluster name ret=-4002")
+    if hot_restart.is_successor() and settings.stored().get("ip_listen_mode") == _BOTH:
+        raise StartError("fail to take over the listening sockets of ip_listen_mode 3 ret=-4002")
+    for address in filter(None, settings["rootservice_list"].split(";")):
         host, _, port = address.partition(":")
         if not host or not port.isdecimal():
             raise StartError(f"bad address in rootservice_list: {address} ret=-4002")

@@ -33,11 +33,19 @@ class Listener:
         self.socket = sock
         self._loop = loop
         self._accepted = accepted
-        loop.watch(sock, self._accept)
+        self.resume()
+
+    def pause(self) -> None:
+        """Stop accepting; the socket stays open, so that another process that has it can go on."""
+        self._loop.forget(self.socket)
+
+    def resume(self) -> None:
+        """Accept, at the start and after a pause."""
+        self._loop.watch(self.socket, self._accept)
 
     def close(self) -> None:
         """Stops accepting and closes the socket."""
-        self._loop.forget(self.socket)
+        self.pause()
         self.socket.close()
 
     def _accept(self) -> None:

@@ -27,7 +27,7 @@ class Service:
         self._listeners: list[Listener] = []
         self._connections: set[SqlConnection] = set()
         self._stopped_by_signal = False
-        self._has_exporter = False
+        self._exporter: Listener | None = None
         for number in (signal.SIGTERM, signal.SIGINT):
             on_signal(number, self._terminate)
 
@@ -58,8 +58,7 @@ class Service:
             self._log.line("WDIAG", f"fail to start the prometheus exporter: {error}")
             return
         accept = functools.partial(MetricsConnection, self._loop, proxy=self._proxy)
-        self._listeners.append(Listener(self._loop, sock, accept))
-        self._has_exporter = True
+        self._exporter = Listener(self._loop, sock, accept)
 
     def run(self) -> bool:
         """Serves until the end. Whether a signal ended it."""
@@ -78,8 +77,9 @@ class Service:
         self._loop.call_later(gone_after, self._loop.stop)
 
     def _close_all(self) -> None:
-        for listener in self._listeners:
-            listener.close()
+        for listener in (*self._listeners, self._exporter):
+            if listener:
+                listener.close()
         for connection in list(self._connections):
             connection.close()
 
@@ -95,18 +95,30 @@ class Service:
             self._loop.call_later(interval, self._watch_local_command)
 
     def _hand_over(self) -> None:
-        """Gives the listening sockets to a new process, serves the open connections to their end, and goes."""
+        """Give the listening sockets to a new process; what comes of it is decided when that serves, or has died."""
         self._proxy.settings.put("proxy_local_cmd", _NO_COMMAND)
-        exporter = self._listeners[-1:] if self._has_exporter else []
-        kept = [listener for listener in self._listeners if listener not in exporter]
-        for listener in exporter:
-            listener.close()
-        hot_restart.spawn(self._proxy, [listener.socket for listener in kept])
-        for listener in kept:
-            listener.close()
+        if self._exporter:
+            self._exporter.close()
+            self._exporter = None
+        successor = hot_restart.spawn(self._proxy, [listener.socket for listener in self._listeners])
+        for listener in self._listeners:
+            listener.pause()
+        self._loop.watch(successor.pipe, functools.partial(self._handed_over, successor))
+
+    def _handed_over(self, successor: hot_restart.Successor) -> None:
+        """Serve the open connections to their end and go; or go on as before when the new process has died."""
+        self._loop.forget(successor.pipe)
+        if not successor.serves():
+            self._log.line("EDIAG", "the new process has exited, hot restart is given up")
+            for listener in self._listeners:
+                listener.resume()
+            self._bind_exporter()
+            self._watch_local_command()
+            return
         self._loop.call_later(_HAND_OVER_TAKES, self._stop_when_idle)
         timeout = int(self._proxy.settings["hot_upgrade_exit_timeout"]) / 1_000_000
-        self._loop.call_later(max(timeout, _HAND_OVER_TAKES), self._loop.stop)
+        if timeout >= 0:
+            self._loop.call_later(max(timeout, _HAND_OVER_TAKES), self._loop.stop)
 
     def _stop_when_idle(self) -> None:
         if self._connections:
