@@ -8,10 +8,14 @@ version_added: "0.1.0"
 description:
   - Sets the wished parameters that act only after a restart, and restarts the OBProxy when there are such, or when
     earlier ones still wait. Otherwise, and without consent, it changes nothing.
-  - From version 4.0 on by a hot restart, which refuses no connection and drains the open ones; before, and where the
-    process has an LD_LIBRARY_PATH, which a hot restart loses, by stopping its watchdog, then itself, and starting both
-    as they were.
-  - When the new process does not come up, the OBProxy is started with the former values, and the task fails.
+  - From version 4.0 on by a hot restart, which refuses no connection and drains the open ones. It has succeeded when
+    the new process answers with the new values; the old one serves its connections for as long as
+    C(hot_upgrade_exit_timeout) says. When the new process dies, the old one goes on with its former values.
+  - Before 4.0, and where the program does not start without LD_LIBRARY_PATH, which a hot restart loses, by stopping
+    its watchdog, then itself, and starting both as they were. When the new process does not come up, the OBProxy is
+    started with the former values. The task fails in both cases.
+  - One under the deployer's (obd) watchdog or a systemd unit is started by that. Any other supervisor (supervisord,
+    cron, a loop, a container) is named, and the restart is refused.
 notes:
   - Check mode and diff mode are honoured by the action plugin.
   - Passwords are read from the variables C(obproxy_sys_password), C(obproxy_proxyro_password) and what the takeover
@@ -28,6 +32,10 @@ options:
     default: false
   seconds:
     description: How long a started one may take until it listens.
+    type: int
+    default: 60
+  drain_seconds:
+    description: How long to wait at the most for the connections of the old process; what is left then is told.
     type: int
     default: 60
 """

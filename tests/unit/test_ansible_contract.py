@@ -39,6 +39,12 @@ def test_every_role_says_what_its_subtask_is(role: str) -> None:
     assert len((ROLES / role / "tasks" / "main.yml").read_text().splitlines()) <= 75
 
 
+def test_a_start_and_a_drain_fit_into_their_subtask() -> None:
+    defaults = _load(ROLES / "start_obproxy" / "defaults" / "main.yml")
+    waits = defaults["obproxy_start_seconds"] + defaults["obproxy_drain_seconds"]
+    assert waits < _load(ROLES / "start_obproxy" / "meta" / "subtask.yml")["timeout"]
+
+
 def test_series_ids_are_those_of_the_sample() -> None:
     series = [_load(ROLES / role / "meta" / "subtask.yml")["series_id"] for role in _roles()]
     assert series == [4, 0, 8, 6, 5, 1, 3, 10, 9, 7, 11, 2]  # docs/reference/ocp-api.md 1.3

@@ -93,7 +93,7 @@ def interpreters() -> list[str]:
 
 
 @pytest.mark.parametrize("python", interpreters())
-@pytest.mark.parametrize("name", ["converge", "restart", "start", "stop"])
+@pytest.mark.parametrize("name", ["answerer", "converge", "drain", "restart", "start", "stop", "supervision"])
 def test_programs_can_be_read_by_old_interpreters(python: str, name: str) -> None:
     text = program(name, {}).decode().rpartition("import binascii")[0]
     ended = subprocess.run([python, "-IS", "-"], input=text.encode(), capture_output=True, timeout=60, check=False)

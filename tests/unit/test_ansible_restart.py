@@ -1,34 +1,67 @@
-"""What the program that restarts an OBProxy makes of one that is gone before it has begun."""
+"""How the program that restarts an OBProxy judges a hot restart: by who answers at the port."""
 
 from typing import Any
 
 import pytest
 from obproxy_takeover.programs import restart
-from obproxy_takeover.programs.start import Problem
 
 HOME = "/opt/taobao/install/obproxy-4.3.1.0"
+OLD, NEW = 1, 2
+WANTED = {
+    "process": {"pid": OLD, "started": 7},
+    "home": HOME,
+    "way": "hot",
+    "sql_port": 2883,
+    "seconds": 1,
+    "order_seconds": 1,
+}
+Host = list[tuple[int | None, bool, list[int]]]
 
 
-def wanted(*, hot: bool) -> dict[str, Any]:
-    """For an OBProxy that has ended: no process was started at that time."""
-    process = {"pid": 1, "started": -1, "home": HOME}
-    return {"process": process, "watchdogs": [], "hot": hot, "sql_port": 2883, "seconds": 60}
+def see(monkeypatch: pytest.MonkeyPatch, looks: Host) -> None:
+    """Let the host show, look by look: who answers, whether the old one runs, its successors; then the last again."""
+    now = iter(looks)
+    state = {"at": looks[0]}
+
+    def answers(_home: str, _port: int) -> int | None:
+        state["at"] = next(now, state["at"])
+        return state["at"][0]
+
+    monkeypatch.setattr(restart, "answers", answers)
+    monkeypatch.setattr(restart, "is_former", lambda _process: state["at"][1])
+    monkeypatch.setattr(restart, "children_of", lambda _pid, _home: state["at"][2])
+    monkeypatch.setattr(restart, "proxies_in", lambda _home: state["at"][2] or ([OLD] if state["at"][1] else []))
+    monkeypatch.setattr(restart, "PAUSE", 0)
+    monkeypatch.setattr(restart, "GRACE", 0)
 
 
-@pytest.mark.parametrize(("hot", "comes", "how"), [(True, True, "hot"), (True, False, ""), (False, True, "")])
-def test_a_hot_restart_that_was_quicker_counts(
-    monkeypatch: pytest.MonkeyPatch, hot: bool, comes: bool, how: str
-) -> None:
-    asked = []
+@pytest.mark.parametrize(
+    ("looks", "how"),
+    [
+        ([(NEW, False, [])], {"how": "hot", "pid": NEW}),  # over before this program has begun
+        ([(OLD, True, []), (None, True, [NEW]), (NEW, True, [NEW])], {"how": "hot", "pid": NEW}),  # the old one drains
+        ([(OLD, True, []), (None, True, [NEW]), (OLD, True, [])], {"how": "kept", "pid": OLD}),  # the new one has died
+        ([(OLD, True, [])], {"how": "kept", "pid": OLD}),  # the order was never looked at
+        ([(None, True, [NEW]), (None, False, [])], {"how": "down"}),
+        ([(None, True, [])], {"how": "stuck"}),
+    ],
+)
+def test_the_outcome_of_a_hot_restart(monkeypatch: pytest.MonkeyPatch, looks: Host, how: dict[str, Any]) -> None:
+    see(monkeypatch, looks)
+    assert restart.hot(WANTED) == how
 
-    def comes_up(process: dict[str, Any], port: int, seconds: float) -> bool:
-        asked.append((process["directory"], port, seconds))
-        return comes
 
-    monkeypatch.setattr(restart, "comes_up", comes_up)
-    if how:
-        assert restart.restart(wanted(hot=hot)) == {"how": how}
-    else:
-        with pytest.raises(Problem, match="pid 1 does not run any more"):
-            restart.restart(wanted(hot=hot))
-    assert asked == ([(HOME, 2883, 60)] if hot else [])
+def test_nothing_is_ended_when_a_hot_restart_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    see(monkeypatch, [(OLD, True, [NEW]), (OLD, True, [])])
+    for name in ("end", "stop_all", "launch_again"):
+        monkeypatch.setattr(restart, name, lambda *_: pytest.fail("something was ended or started"))
+    assert restart.restart(WANTED) == {"how": "kept", "pid": OLD}
+
+
+def test_another_program_at_the_port_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    see(monkeypatch, [(NEW, True, [NEW])])
+    was = {"executable": f"{HOME}/bin/obproxy", "home": HOME, "namespaces": ["net:[1]"]}
+    monkeypatch.setattr(restart, "identity", lambda _pid: was | {"executable": "/tmp/obproxy"})
+    monkeypatch.setattr(restart, "settle", lambda *_: pytest.fail("it is not the expected one"))
+    problems = restart.restart(WANTED | {"identity": was})["problems"]
+    assert problems == [f"its executable is /tmp/obproxy, it was {HOME}/bin/obproxy"]

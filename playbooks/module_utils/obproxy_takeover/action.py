@@ -222,6 +222,11 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
                         "correct the value in the cluster's obproxy_parameters; the values set before it were put back",
                     ) from error
 
+    def forget_pending(self, names: list[str]) -> None:
+        """Take parameters out of those that wait for a restart: their former values are set again."""
+        pending = self.facts["pending_restart"]
+        self._remember([name for name in pending if name not in names], [*pending, *names])
+
     def _remember(self, pending: list[str], former: list[str]) -> None:
         if pending == former:
             return

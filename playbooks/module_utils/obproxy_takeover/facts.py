@@ -22,19 +22,23 @@ def assemble(host: Facts, sql: Facts, wanted: Facts) -> Facts:
     """The fact, from the host program's answer (`probe.probe`), the SQL `reading` and the plugin's arguments."""
     processes = host["processes"]
     proxies = [found for found in processes if is_proxy(found)]
+    draining = draining_at(wanted["sql_port"], proxies)
+    proxies = [found for found in proxies if found not in draining]
     proxy = next((found for found in proxies if wanted["sql_port"] in found["ports"]), None)
     named = [found for found in processes if proxy and is_watchdog_of(found, proxy)]
     # Each second a watchdog asks the port by nc: for a moment there is a copy of it, or what was one, as its child.
     parents = {found["pid"] for found in named}
     copies = [found for found in processes if found["ppid"] in parents and not is_proxy(found)]
     watchdogs = [found for found in named if found not in copies]
-    others = [found for found in processes if found is not proxy and found not in watchdogs and found not in copies]
+    known = [proxy, *watchdogs, *copies, *draining]
+    others = [found for found in processes if found not in known]
     facts: Facts = {
         "sql_port": wanted["sql_port"],
         "asked": wanted["asked"],
         "host": host["host"],
         "running": proxy is not None,
         "process": proxy,
+        "draining": draining,
         "proxies": [told(found) for found in proxies],
         "port_holder": holder_of(wanted["sql_port"], host),
         "watchdogs": [found["pid"] for found in watchdogs],
@@ -58,6 +62,14 @@ def assemble(host: Facts, sql: Facts, wanted: Facts) -> Facts:
     facts["exporter"] = exporter(facts, host)
     facts["drift"] = drift(facts, wanted)
     return facts
+
+
+def draining_at(port: int, proxies: list[Facts]) -> list[Facts]:
+    """Return the OBProxies that hand over to a successor: the child that a hot restart has started holds the same
+    listening socket, which the old process keeps until its clients are gone (facts/obproxy.md 2.6)."""
+    holders = [found for found in proxies if port in found["ports"]]
+    parents = {(found["ppid"], found["home"]) for found in holders}
+    return [found for found in holders if (found["pid"], found["home"]) in parents]
 
 
 def is_proxy(process: Facts) -> bool:

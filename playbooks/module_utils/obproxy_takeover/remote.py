@@ -8,7 +8,15 @@ from typing import Any
 
 MARKER = "OBPROXY-RESULT "
 LONGEST_ANSWER = 1024 * 1024
-_USES = {"restart": ("start", "stop")}  # programs whose functions another one needs
+# Programs and parts of programs whose functions another one needs, in the order in which they build on each other.
+_GROUND = ("stop", "sockets", "processes")
+_USES = {
+    "start": (*_GROUND, "supervision", "settled"),
+    "supervision": _GROUND,
+    "restart": (*_GROUND, "supervision", "settled", "start"),
+    "answerer": _GROUND,
+    "drain": ("stop", "sockets"),
+}
 
 
 class NoAnswer(Exception):

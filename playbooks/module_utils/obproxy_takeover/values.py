@@ -12,7 +12,8 @@ from .masking import is_secret
 # Per OBProxy server or secret: one cluster-wide value for them would break a proxy (docs/reference/obproxy.md 5.2).
 NEVER_SYNCED = frozenset(
     {
-        *("listen_port", "prometheus_listen_port", "rpc_listen_port", "local_bound_ip", "proxy_id", "proxy_idc_name"),
+        *("listen_port", "prometheus_listen_port", "rpc_listen_port", "proxy_id", "proxy_idc_name"),
+        *("local_bound_ip", "local_bound_ipv6_ip", "ip_listen_mode"),
         *("app_name", "current_local_config_version", "proxy_local_cmd", "obproxy_sys_password"),
         *("observer_sys_password", "observer_sys_password1", "inspector_password"),
     }
@@ -85,6 +86,13 @@ def _singular(suffix: str) -> str:
 def _amount(quantity: re.Match[str], units: Mapping[str, int]) -> int:
     default = "s" if units is _MICROSECONDS else "m"
     return int(quantity[1]) * units[_singular(quantity[2].lower()) or default]
+
+
+def seconds_of(value: str) -> float | None:
+    """Return a duration such as "5s" in seconds, None when it is none."""
+    quantity = _QUANTITY.match(value)
+    unit = quantity[2].lower() or "s" if quantity else ""
+    return int(quantity[1]) * _MICROSECONDS[unit] / 10**6 if quantity and unit in _MICROSECONDS else None
 
 
 def differences(

@@ -1,0 +1,88 @@
+"""Part of programs that run on the host: who listens at a TCP port, who answers there, and how many are connected."""
+
+# ruff: noqa: PTH115, PTH123, PTH208
+
+import os
+import socket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+LISTENING, ESTABLISHED = "0A", "01"
+GREETING = 5  # the first bytes of a MySQL server's greeting
+EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+
+
+def rows(state: str) -> "list[tuple[str, int, int, str]]":
+    """Return the TCP sockets in a state: local address, local port, remote port, inode."""
+    found = []
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            with open(table) as file:
+                lines = file.read().splitlines()[1:]
+        except OSError:  # a host without IPv6
+            continue
+        for line in lines:
+            fields = line.split(None, 10)
+            if fields[3] == state:
+                address, port = fields[1].split(":")
+                found.append((address_of(address), int(port, 16), int(fields[2].rpartition(":")[2], 16), fields[9]))
+    return found
+
+
+def address_of(text: str) -> str:
+    """Return the address that /proc writes as words in the machine's byte order."""
+    words = [bytes.fromhex(text[at : at + 8])[::-1] for at in range(0, len(text), 8)]
+    return socket.inet_ntop(socket.AF_INET if len(words) == 1 else socket.AF_INET6, b"".join(words))
+
+
+def listens(port: int) -> bool:
+    """Return whether anything listens on a TCP port of this host."""
+    return any(local == port for _, local, _, _ in rows(LISTENING))
+
+
+def sockets_of(pid: int) -> "set[str]":
+    """Return the inodes of all sockets that a process holds."""
+    directory = f"/proc/{pid}/fd/"
+    found = set()
+    try:
+        for name in os.listdir(directory):
+            target = os.readlink(directory + name)
+            if target.startswith("socket:["):
+                found.add(target[8:-1])
+    except OSError:  # it, or one of its files, is gone
+        return found
+    return found
+
+
+def ports_of(pid: int) -> "list[int]":
+    """Return the ports at which a process listens."""
+    inodes = sockets_of(pid)
+    return sorted({port for _, port, _, inode in rows(LISTENING) if inode in inodes})
+
+
+def connections_of(pid: int, port: int) -> int:
+    """Return how many clients are connected to a process at a port."""
+    inodes = sockets_of(pid)
+    return sum(1 for _, local, _, inode in rows(ESTABLISHED) if local == port and inode in inodes)
+
+
+def answering(port: int, pids: "Iterable[int]", seconds: float) -> "int | None":
+    """Return which of these processes greets a client that connects to a port, None when none of them does.
+
+    Several may hold the listening socket, while one hands over to another: only one of them accepts.
+    """
+    for address in {EVERYWHERE.get(found, found) for found, local, _, _ in rows(LISTENING) if local == port}:
+        try:
+            with socket.create_connection((address, port), timeout=seconds) as client:
+                if len(client.recv(GREETING)) < GREETING:
+                    continue
+                mine = client.getsockname()[1]
+                accepted = {inode for _, local, remote, inode in rows(ESTABLISHED) if (local, remote) == (port, mine)}
+                found = [pid for pid in pids if accepted & sockets_of(pid)]
+        except OSError:
+            continue
+        if found:
+            return found[0]
+    return None

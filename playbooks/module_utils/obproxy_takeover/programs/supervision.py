@@ -1,0 +1,164 @@
+"""Runs on the host: reads what keeps an OBProxy alive: watchdogs, parents, the unit and the container it runs in.
+
+It changes nothing. `supervisors.py` on the controller judges what it means; other programs use its functions.
+"""
+
+# ruff: noqa: PTH115, PTH118, PTH119, PTH120, PTH123, PTH208
+
+import json
+import os
+import re
+import signal
+import stat
+import subprocess
+
+try:
+    from .processes import NAMESPACES, comm_of, home_of_process, identity, launch_again, look, parent_of, words_of
+    from .sockets import ports_of
+    from .stop import started
+except ImportError:  # on the host there is no package, and the names are there
+    pass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+MARKER = "OBPROXY-RESULT "
+WATCHDOG = "obproxyd.sh"
+UNIT = re.compile(r"/([^/\n]+\.service)(?:/|$)", re.MULTILINE)
+ENGINE = re.compile(r"docker|libpod|containerd|kubepods|crio|lxc", re.IGNORECASE)
+PATIENCE = 10  # seconds for a program that only answers
+
+
+def watchdog(pid: int, homes: "list[str]", port: int) -> "dict[str, Any] | None":
+    """Return what a process is as watchdog of the OBProxy with this home and port, None when it is not; raises OSError.
+
+    The platform's script has `-c checkalive` and lies in the home's bin; the deployer's (obd) gets home, address and
+    port as arguments and keeps the pid that it watches in the home's run.
+    """
+    words = words_of(pid, "cmdline")
+    at = next((at for at, word in enumerate(words[:2]) if os.path.basename(word) == WATCHDOG), None)
+    if at is None:
+        return None
+    directory = os.readlink(f"/proc/{pid}/cwd")
+    script, rest = os.path.normpath(os.path.join(directory, words[at])), words[at + 1 :]
+    known = {"pid": pid, "started": started(pid), "script": script, "kind": WATCHDOG, "record": ""}
+    if len(rest) >= 3 and rest[0].rstrip("/") in homes and rest[2] == str(port):
+        return dict(known, kind="obd", record=f"{rest[0].rstrip('/')}/run/obproxy-{rest[1]}-{rest[2]}.pid")
+    beside = os.path.dirname(os.path.dirname(script))
+    return known if "checkalive" in rest and {beside, directory} & set(homes) else None
+
+
+def watchdogs_of(homes: "list[str]", port: int) -> "list[dict[str, Any]]":
+    """Return the watchdogs of an OBProxy, without the copies of themselves that they make to ask the port."""
+    found = []
+    for name in os.listdir("/proc"):
+        try:
+            one = watchdog(int(name), homes, port)
+            if one:
+                found.append(dict(one, parent=parent_of(int(name))))
+        except (OSError, ValueError):
+            continue
+    pids = {one["pid"] for one in found}
+    return [one for one in found if one["parent"] not in pids]
+
+
+def parents(pid: int, home: str) -> "list[dict[str, Any]]":
+    """Return the processes that an OBProxy descends from, the nearest first, without the first process of the host and
+    without an OBProxy that hands over to it; raises OSError when one is gone."""
+    found = []
+    above = parent_of(pid)
+    while above > 1:
+        if comm_of(above) != "obproxy" or home_of_process(above) != home:
+            words = [word for word in words_of(above, "cmdline")[:2] if word.startswith(("/", "."))]
+            found.append({"pid": above, "comm": comm_of(above), "program": " ".join(words)[:200]})
+        above = parent_of(above)
+    return found
+
+
+def output_of(arguments: "list[str]") -> str:
+    """Return what a program prints, nothing when it fails or takes too long."""
+    try:
+        ended = subprocess.Popen(
+            arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd="/"
+        )
+    except OSError:
+        return ""
+    try:
+        text = ended.communicate(timeout=PATIENCE)[0].decode("utf-8", "replace")
+    except subprocess.TimeoutExpired:
+        ended.kill()
+        ended.communicate()
+        return ""
+    return text if ended.returncode == 0 else ""
+
+
+def unit_of(pid: int) -> "dict[str, Any] | None":
+    """Return the systemd unit whose control group a process is in, None when there is none; raises OSError."""
+    with open(f"/proc/{pid}/cgroup") as file:
+        names = UNIT.findall(file.read())
+    if not names:
+        return None
+    shown = output_of(["systemctl", "show", names[-1], "-p", "MainPID", "-p", "ExecStart"])
+    values = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+    return {"name": names[-1], "main_pid": int(values.get("MainPID") or 0), "starts": values.get("ExecStart", "")}
+
+
+def engine_of(pid: int) -> "str | None":
+    """Return the container engine that a process runs under, None when it shares the namespaces of this program;
+    raises OSError."""
+    own, its = [[os.readlink(f"/proc/{of}/ns/{name}") for name in NAMESPACES] for of in ("self", pid)]
+    apart = [NAMESPACES[at] for at in range(len(own)) if own[at] != its[at]]
+    if not apart:
+        return None
+    with open(f"/proc/{pid}/cgroup") as file:
+        found = ENGINE.search(file.read())
+    return found.group(0).lower() if found else f"namespaces of its own: {', '.join(apart)}"
+
+
+def starts_bare(pid: int) -> bool:
+    """Return whether its program starts without an environment, as a hot restart starts it (facts/obproxy.md 2.6).
+
+    One that finds its libraries by LD_LIBRARY_PATH does not. `-V` prints the version, as the OBProxy's own user.
+    """
+    process = dict(look(pid), environment={})
+    try:
+        return launch_again(process, [process["arguments"][0], "-V"]).wait(timeout=PATIENCE) == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def recorded_pid(path: str) -> int:
+    """Return the pid in a watchdog's record, 0 when there is none. The file is another user's: no link, no pipe."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return 0
+    with open(descriptor, "rb") as file:
+        text = file.read(32).strip() if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
+    return int(text) if text.isdigit() else 0
+
+
+def supervision(wanted: "dict[str, Any]") -> "dict[str, Any]":
+    """`wanted`: pid, home, homes (where its watchdog may lie), sql_port. Raises OSError when the process is gone."""
+    pid = wanted["pid"]
+    return {
+        "pid": pid,
+        "identity": identity(pid),
+        "ports": ports_of(pid),
+        "watchdogs": watchdogs_of(wanted["homes"], wanted["sql_port"]),
+        "parents": parents(pid, wanted["home"]),
+        "unit": unit_of(pid),
+        "engine": engine_of(pid),
+        "starts_bare": starts_bare(pid),
+    }
+
+
+def main(wanted: "dict[str, Any]") -> None:
+    """Print the answer, or the problem, as one marked line."""
+    signal.alarm(60)
+    try:
+        answer = supervision(wanted)
+    except OSError as problem:
+        answer = {"problem": str(problem)}
+    print(MARKER + json.dumps(answer))

@@ -1,0 +1,49 @@
+"""What keeps an OBProxy alive, as judged from its parents, its control group and its watchdogs."""
+
+from typing import Any
+
+import pytest
+from obproxy_takeover.supervisors import supervisor_of
+
+NOTHING: dict[str, Any] = {"pid": 10, "engine": None, "unit": None, "watchdogs": [], "parents": []}
+
+
+def parent(comm: str, program: str = "", pid: int = 5) -> dict[str, Any]:
+    return {"pid": pid, "comm": comm, "program": program}
+
+
+def unit(name: str, main_pid: int = 0, starts: str = "") -> dict[str, Any]:
+    return {"name": name, "main_pid": main_pid, "starts": starts}
+
+
+@pytest.mark.parametrize(
+    ("found", "kind", "told"),
+    [
+        ({}, "none", "nothing"),
+        ({"watchdogs": [{"kind": "obproxyd.sh", "pid": 7}]}, "obproxyd.sh", "its watchdog obproxyd.sh with pid 7"),
+        ({"watchdogs": [{"kind": "obd", "pid": 7}]}, "obd", "the deployer's watchdog obproxyd.sh with pid 7"),
+        ({"unit": unit("obproxy.service", 10)}, "systemd", "the systemd unit obproxy.service"),
+        (
+            {"unit": unit("odp.service", 0, "{ path=/opt/obproxy/bin/obproxy ; }")},
+            "systemd",
+            "the systemd unit odp.service",
+        ),
+        ({"unit": unit("ssh.service", 3)}, "none", "nothing"),
+        ({"unit": unit("ocp_agent.service", 3), "watchdogs": [{"kind": "obproxyd.sh", "pid": 7}]}, "obproxyd.sh", None),
+        ({"unit": unit("crond.service", 3)}, "cron", "a job of crond.service"),
+        ({"unit": unit("supervisor.service", 5), "parents": [parent("supervisord")]}, "supervisord", None),
+        ({"parents": [parent("supervisord")]}, "supervisord", "supervisord with pid 5"),
+        ({"parents": [parent("cron")]}, "cron", "cron with pid 5"),
+        (
+            {"parents": [parent("runuser", pid=6), parent("keeper", "/bin/bash /usr/local/sbin/keeper")]},
+            "keeper",
+            "keeper with pid 5 (/bin/bash /usr/local/sbin/keeper)",
+        ),
+        ({"engine": "docker", "parents": [parent("tini")]}, "container", "a container (docker)"),
+    ],
+)
+def test_it_is_recognised_and_named(found: dict[str, Any], kind: str, told: str | None) -> None:
+    supervisor = supervisor_of(NOTHING | found)
+    assert supervisor.kind == kind and told in (None, supervisor.told)
+    assert supervisor.may_be_restarted == (kind in ("none", "obproxyd.sh", "obd", "systemd"))
+    assert supervisor.restarts_itself == (kind in ("obd", "systemd"))
