@@ -1,0 +1,102 @@
+"""Restarts of an OBProxy that something else than the platform's watchdog keeps alive, or has started."""
+
+import time
+
+import pytest
+
+from tests.roles.playing import play
+
+from . import Lab, situations
+from .fixtures import StartHost
+from .host import LabHost
+from .test_draining import RESTART, listening, proxies, value
+from .traffic import held
+
+LEGACY = "1.9.1.1-1919579"
+_DEADLINE = 60.0
+
+
+def recorded(host: LabHost) -> int:
+    return int(host.run(f"cat {situations.OBD_HOME}/run/obproxy-*.pid"))
+
+
+def watchdogs(host: LabHost) -> list[str]:
+    return host.run("pgrep -f 'obproxyd.sh .* daemon$' || true").split()
+
+
+def wait_for_another(host: LabHost, old: int | None) -> int:
+    deadline = time.monotonic() + _DEADLINE
+    while (pid := host.proxy_pid()) in (None, old):
+        assert time.monotonic() < deadline, "nothing has started it again"
+        time.sleep(0.1)
+    assert pid is not None
+    return pid
+
+
+@pytest.mark.parametrize("version", ["4.3.1.0-1", LEGACY])
+def test_the_deployer_s_watchdog_starts_it_and_knows_it(lab: Lab, lab_host: StartHost, version: str) -> None:
+    host = lab_host(version=version)
+    situations.obd(host, threads=4)
+    old, keepers, ports = host.proxy_pid(), watchdogs(host), listening(host)
+    # Its repository is no package; the keywords spare the watchdog, whose discovery is another matter.
+    done = play(lab, host, variables=RESTART | {"obproxy_process_keywords": ["obproxy"]})
+    assert done.code == 0, done.failure(host)
+    new = host.proxy_pid()
+    assert new not in (None, old) and proxies(host) == {new} and recorded(host) == new
+    assert watchdogs(host) == keepers and listening(host) == ports
+    assert value(lab, host, "work_thread_num") == "8"
+    assert "cold restart" in done.result(host, "start_obproxy")["msg"]
+    host.run(f"kill -9 {new}")
+    assert recorded_soon(host) == wait_for_another(host, new)
+
+
+def recorded_soon(host: LabHost) -> int:
+    """The pid in the record once it is that of the process at the port."""
+    deadline = time.monotonic() + _DEADLINE
+    while recorded(host) != host.proxy_pid():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return recorded(host)
+
+
+def test_under_the_deployer_s_watchdog_what_does_not_come_up_goes_back(lab: Lab, lab_host: StartHost) -> None:
+    host = lab_host()
+    situations.obd(host, threads=4)
+    host.simulate(fatal={"work_thread_num": "8"})
+    variables = RESTART | {"obproxy_process_keywords": ["obproxy"], "obproxy_start_seconds": 15}
+    role, message = play(lab, host, variables=variables).failure(host)
+    assert role == "start_obproxy" and "the former values are in force again" in message
+    assert value(lab, host, "work_thread_num") == "4"
+    assert len(watchdogs(host)) == 1 and proxies(host) == {recorded_soon(host)}
+
+
+@pytest.mark.parametrize("version", ["4.3.1.0-1", LEGACY])
+def test_a_keeper_that_is_nobody_s_is_named_and_its_proxy_not_restarted(
+    lab: Lab, lab_host: StartHost, version: str
+) -> None:
+    host = lab_host(version=version)
+    situations.keeper(host, threads=4)
+    old = host.proxy_pid()
+    with held(host) as traffic:
+        role, message = play(lab, host, variables=RESTART).failure(host)
+        assert role == "start_obproxy" and "is kept alive by keeper with pid" in message
+        assert "(/bin/bash /usr/local/sbin/keeper)" in message and "work_thread_num" in message
+        assert host.proxy_pid() == old and value(lab, host, "work_thread_num") == "4"
+        adopted = play(lab, host, variables=RESTART | {"obproxy_parameters": {"proxy_mem_limited": "3G"}})
+        assert adopted.code == 0 and host.proxy_pid() == old, adopted.text
+    assert not traffic.problems
+
+
+@pytest.mark.parametrize(("needed", "how"), [(False, "hot restart"), (True, "cold restart")])
+def test_a_library_path_forbids_a_hot_restart_only_where_it_is_needed(
+    lab: Lab, lab_host: StartHost, needed: bool, how: str
+) -> None:
+    host = lab_host()
+    situations.library_path(host, needed=needed)
+    old, ports = host.proxy_pid(), listening(host)
+    with held(host) as traffic:
+        done = play(lab, host, variables=RESTART | {"obproxy_drain_seconds": 1})
+        assert done.code == 0, done.failure(host)
+    assert how in done.result(host, "start_obproxy")["msg"] and host.proxy_pid() != old
+    assert value(lab, host, "work_thread_num") == "8" and listening(host) == ports
+    assert bool(traffic.problems) == needed
