@@ -66,7 +66,7 @@ def assemble(host: Facts, sql: Facts, wanted: Facts) -> Facts:
 
 def draining_at(port: int, proxies: list[Facts]) -> list[Facts]:
     """Return the OBProxies that hand over to a successor: the child that a hot restart has started holds the same
-    listening socket, which the old process keeps until its clients are gone (facts/obproxy.md 2.6)."""
+    listening socket, which the old process keeps until its clients are gone (docs/reference/obproxy.md 2.6)."""
     holders = [found for found in proxies if port in found["ports"]]
     parents = {(found["ppid"], found["home"]) for found in holders}
     return [found for found in holders if (found["pid"], found["home"]) in parents]

@@ -77,7 +77,7 @@ def look(pid: int) -> "dict[str, Any]":
 
 
 def limits(pid: int) -> "list[tuple[int, tuple[int, int]]]":
-    """Return a process's limits, which daemons inherit (facts/obproxy.md trap 27), from what root may always read."""
+    """Return a process's limits, which daemons inherit (docs/reference/obproxy.md trap 27)."""
     found = []
     with open(f"/proc/{pid}/limits") as file:
         for line in file:

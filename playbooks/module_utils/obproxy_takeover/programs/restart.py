@@ -1,9 +1,9 @@
 """Runs on the host: brings an OBProxy through a restart, and its former values back when the new process does not come.
 
 It starts again as what it was: its own program, directory, user, environment and limits, but without options, so that
-the stored configuration acts (facts/obproxy.md 2.5). The platform's watchdogs end before it and come back after it, as
-they were: a watchdog that runs meanwhile would start a second one, one that is new would overwrite what is stored
-(traps 14, 15). The deployer's watchdog and a systemd unit start it themselves.
+the stored configuration acts (docs/reference/obproxy.md 2.5). The platform's watchdogs end before it and come back
+after it, as they were: a watchdog that runs meanwhile would start a second one, one that is new would overwrite what is
+stored (traps 14, 15). The deployer's watchdog and a systemd unit start it themselves.
 """
 
 import json
