@@ -119,7 +119,8 @@ def engine_of(pid: int) -> "str | None":
 def starts_bare(pid: int) -> bool:
     """Return whether its program starts without an environment, as a hot restart starts it.
 
-    See docs/reference/obproxy.md 2.6. One that finds its libraries by LD_LIBRARY_PATH does not. `-V` prints the version, as the OBProxy's own user.
+    See docs/reference/obproxy.md 2.6. One that finds its libraries by LD_LIBRARY_PATH does not. `-V` prints the
+    version, as the OBProxy's own user.
     """
     process = dict(look(pid), environment={})
     try:
