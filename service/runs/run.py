@@ -51,7 +51,7 @@ class RunRequest:
 def ensure_server(start: RunStart) -> None:
     """Start the server that runs are forked from, so that the first run does not wait for it.
 
-    Raises MemoryUnusable when no run could work on this machine.
+    Raises StartRefused when no run could work on this machine.
     """
     directories.check_memory()
     _context.set_forkserver_preload(_WITH_ANSIBLE if start == "forked" else _PRELOADED)

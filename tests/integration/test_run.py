@@ -285,6 +285,14 @@ async def test_a_run_that_nobody_renews_ends_itself(tmp_path: Path, monkeypatch:
     assert not left_behind("sleep 987")
 
 
+async def test_a_run_whose_worker_stood_still_before_its_start_does_nothing(tmp_path: Path) -> None:
+    late = replace(request(tmp_path, "say"), renewed=time.monotonic() - child.LEASE)
+
+    events, end = await follow(run.start(late))
+
+    assert not events and "stood still for more than 20 s" in end.refusal
+
+
 async def renew_for(started: Run, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
