@@ -26,6 +26,7 @@ unit: environment  ## Run the tests that need nothing but Python
 
 lint: environment .config/javascript/node_modules  ## Run every linter and type checker
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports
+	@$(PYTHON) -m scripts.prose
 	@.venv/bin/deptry .
 	@.venv/bin/oxlint --config .config/javascript/oxlintrc.json service/pages/static
 	@PATH=$(CURDIR)/.venv/bin:$$PATH .config/javascript/node_modules/.bin/tsc --project .config/javascript
