@@ -1,4 +1,4 @@
-"""The answer to the mission's request, held against the mission's sample (tests/golden): only ids, times, names differ.
+"""Checks the response to OCP's sample request against the sample (tests/golden): only ids, times and names differ.
 
 What may differ is written out below, field by field; everything else must be equal.
 """

@@ -1,4 +1,4 @@
-"""The main job, to be looked at: three lab hosts, the service, the mission's request, twelve subtasks filling live.
+"""Demonstrates a takeover: three lab hosts, the service, one takeOver request, twelve subtasks filling live.
 
 Run by `make demo`. Ends with Ctrl-C, or by itself when nobody sits at the terminal; nothing is left running.
 """
@@ -50,7 +50,7 @@ def main() -> int:
 
 
 def post(service: Service) -> list[int]:
-    """The mission's request for all hosts; the ids of the task instances in the answer."""
+    """Request the takeover of all hosts, and return the ids of the task instances in the response."""
     body = json.dumps({"hosts": [{"hostId": host.host_id, "sqlPort": host.sql_port} for host in HOSTS]})
     answer = curl(service, f"/api/v2/obproxy/clusters/{CLUSTER}/takeOver", body)
     documents = json.loads(answer)["data"]["contents"]

@@ -1,4 +1,4 @@
-"""The simulated OBProxy 4.3.1 answers as the real one was observed to (docs/reference/obproxy-observed.md)."""
+"""Checks the simulated OBProxy 4.3.1 against responses of a real one (docs/reference/obproxy-observed.md)."""
 
 import socket
 from collections.abc import Iterator

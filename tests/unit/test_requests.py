@@ -71,7 +71,7 @@ async def test_a_refusal_holds_nothing_of_what_was_sent() -> None:
     assert refusal.value.__context__ is None and refusal.value.__cause__ is None
 
 
-async def test_takes_the_mission_body_and_a_password() -> None:
+async def test_takes_the_sample_body_and_a_password() -> None:
     body = await take_over(
         b'{"hosts": [{"hostId": 1, "sqlPort": 2883}, {"hostId": 2, "sqlPort": 1, "proxysysPasswd": "p"}]}'
     )
