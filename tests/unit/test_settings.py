@@ -72,3 +72,11 @@ def test_the_document_has_every_setting_with_its_default() -> None:
         value = default.get_secret_value() if isinstance(default, SecretStr) else default
         text = str(value).lower().removesuffix(".0")
         assert documented[name.upper()] == said.get(name, f"`{text}`" if value not in (None, "") else "empty"), name
+
+
+def test_the_document_has_every_variable_of_commands_and_plugins() -> None:
+    document = (settings.PROJECT / "docs" / "settings.md").read_text(encoding="utf-8")
+    sources = [*(settings.PROJECT / "service").rglob("*.py"), *settings.PROJECT.glob("pl*/**/*.py")]
+    variable = re.compile(r"\bOBPROXY_TAKEOVER_[A-Z_]+\b")
+    used = {name for path in sources for name in variable.findall(path.read_text(encoding="utf-8"))}
+    assert used and used == set(re.findall(r"^\| `(OBPROXY_TAKEOVER_\w+)`", document, re.MULTILINE))
