@@ -79,7 +79,7 @@ class Creator(Answer):
 
 
 class WrappedTaskInstance(Answer):
-    """A task instance in detail."""
+    """A task instance in detail. `supersededBy` is the next one of the same OBProxy server: only that one may go on."""
 
     createTime: datetime
     creator: Creator
@@ -94,6 +94,7 @@ class WrappedTaskInstance(Answer):
     startTime: datetime
     status: TaskStatus
     subtasks: list[SubtaskInstance]
+    supersededBy: int | None = None
     taskDefinitionId: int
     type: str
     waitsFor: list[int] | None = None
@@ -110,7 +111,7 @@ class BasicSubtask(Answer):
 
 
 class BasicTaskInstance(Answer):
-    """A task instance in the list."""
+    """A task instance in the list. `supersededBy` is the next one of the same OBProxy server."""
 
     creator: Creator
     finishTime: datetime | None = None
@@ -120,6 +121,7 @@ class BasicTaskInstance(Answer):
     startTime: datetime
     status: TaskStatus
     subtasks: list[BasicSubtask]
+    supersededBy: int | None = None
 
 
 class SubtaskLog(Answer):

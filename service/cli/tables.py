@@ -16,6 +16,7 @@ MARKS = {
     "CANCELING": ("◼", "bold magenta"),
     "FAILED": ("✗", "bold red"),
     "SUCCESSFUL": ("✓", "green"),
+    "SUPERSEDED": ("↷", "dim"),
 }
 
 
@@ -62,7 +63,9 @@ def hosts(documents: Sequence[Document]) -> Table:
 
 
 def legal_operations(document: Document) -> Iterable[str]:
-    """The commands that may be given now, a line each."""
+    """The commands that may be given now, a line each; of a superseded task instance the newer one."""
+    if newer := document.get("supersededBy"):
+        yield f"Superseded by task {newer}, a newer one of the same OBProxy: show {newer}"
     for operation in document["operations"]:
         yield f"    {operation.lower()} {document['id']}"
     for subtask in in_order(document["subtasks"]):
@@ -80,8 +83,10 @@ def in_order(subtasks: Sequence[Document]) -> list[Document]:
 
 
 def _cell(thing: Document) -> Text:
-    mark, style = MARKS[thing["status"]]
-    return Text(f"{mark} {thing['status']:<10} {_elapsed(thing)}", style=style)
+    superseded = thing["status"] == "FAILED" and "supersededBy" in thing
+    status = "SUPERSEDED" if superseded else thing["status"]
+    mark, style = MARKS[status]
+    return Text(f"{mark} {status:<10} {_elapsed(thing)}", style=style)
 
 
 def _elapsed(thing: Document) -> str:

@@ -70,6 +70,7 @@ class TaskInstance:
     create_time: datetime
     start_time: datetime
     finish_time: datetime | None
+    superseded_by: int | None = None  # the next task instance of the same OBProxy server
 
     @property
     def allow_restart(self) -> bool | None:
@@ -119,4 +120,5 @@ class TaskFilter:
     statuses: Sequence[TaskStatus] | None = None
     type: str | None = None
     host_id: int | None = None
+    superseded: bool | None = None
     descending: bool = True  # by id

@@ -116,7 +116,7 @@ def rollback_prohibited(task: TaskInstance, subtasks: Collection[Subtask]) -> bo
 
 def read_only(task: TaskInstance) -> bool:
     """Whether nothing may be asked of a task instance any more."""
-    return is_external(task) or _is_bereft(task)
+    return is_external(task) or task.superseded_by is not None or _is_bereft(task)
 
 
 def is_external(task: TaskInstance) -> bool:

@@ -55,7 +55,7 @@ async def under_way(request: Request) -> Response:
     """GET /tasks/under-way: what the bubble in the head of every page shows."""
     database = requests.resources(request).database
     page = Page(size=MOST_UNDER_WAY)
-    found, _ = await instances.page(database, TaskFilter(statuses=UNDER_WAY), page)
+    found, _ = await instances.page(database, TaskFilter(statuses=UNDER_WAY, superseded=False), page)
     return render(request, "under_way.html", rows=_rows(found), counts=await instances.counts(database))
 
 

@@ -38,7 +38,8 @@ def wrapped(task: TaskInstance, subtasks: Collection[Subtask], waits_for: Sequen
     """A WrappedTaskInstance, the detail: `creator` is an object, no `context`; subtasks carry their times.
 
     Beyond OCP, `hostName` says of which host, `operations` of it and of each subtask are what may be asked of it now,
-    and `waitsFor` are the task instances that must end before this one gets a worker.
+    `waitsFor` are the task instances that must end before this one gets a worker, and `supersededBy` is the next task
+    instance of the same OBProxy server: then this one offers no operation.
     """
     return present(
         createTime=timestamp(task.create_time.replace(microsecond=0)),
@@ -54,6 +55,7 @@ def wrapped(task: TaskInstance, subtasks: Collection[Subtask], waits_for: Sequen
         startTime=timestamp(task.start_time),
         status=task.status,
         subtasks=[subtask(s, read_only=transitions.read_only(task)) for s in subtasks],
+        supersededBy=task.superseded_by,
         taskDefinitionId=task.task_definition_id,
         type=task.type,
         waitsFor=list(waits_for) or None,
@@ -61,7 +63,7 @@ def wrapped(task: TaskInstance, subtasks: Collection[Subtask], waits_for: Sequen
 
 
 def basic(task: TaskInstance, subtasks: Collection[BasicSubtask]) -> JSON:
-    """A BasicTaskInstance, the list's element; beyond OCP, `hostName` says of which host."""
+    """A BasicTaskInstance, the list's element; beyond OCP, `hostName` and `supersededBy`."""
     return present(
         creator={"id": task.creator_id, "name": task.creator},
         finishTime=timestamp_or_none(task.finish_time),
@@ -74,6 +76,7 @@ def basic(task: TaskInstance, subtasks: Collection[BasicSubtask]) -> JSON:
             present(description=s.description, id=s.id, name=s.name, operation=s.operation, status=s.status)
             for s in subtasks
         ],
+        supersededBy=task.superseded_by,
     )
 
 

@@ -69,6 +69,12 @@ class ServerGone(TakeoverError):
     code = 4007
 
 
+class Superseded(TakeoverError):
+    """Task instance {task_id} is superseded by task instance {newer} of the same OBProxy server; use that one."""
+
+    code = 4007
+
+
 class RollbackProhibited(TakeoverError):
     """Task instance {task_id} must not be rolled back: a subtask that was begun prohibits it."""
 

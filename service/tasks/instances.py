@@ -81,6 +81,7 @@ async def page(database: Database, filter: TaskFilter, page: Page) -> tuple[list
         "statuses": list(filter.statuses) if filter.statuses is not None else None,
         "type": filter.type,
         "host_id": filter.host_id,
+        "superseded": filter.superseded,
     }
     if filter.name is not None:
         async with database.single() as connection:

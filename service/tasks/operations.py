@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import psycopg
 
 from service.model import transitions
-from service.model.tasks import Operation, Subtask, SubtaskStatus, TaskStatus
+from service.model.tasks import Operation, Subtask, SubtaskStatus, TaskInstance, TaskStatus
 from service.model.transitions import Trigger
 from service.store.database import execute, fetch
 from service.tasks.errors import (
@@ -20,6 +20,7 @@ from service.tasks.errors import (
     RollbackProhibited,
     ServerGone,
     SubtaskOperationNotAllowed,
+    Superseded,
     UnknownSubtask,
     UnknownTask,
 )
@@ -83,10 +84,18 @@ async def _ledger(resources: Resources, task_id: int) -> AsyncIterator[Ledger]:
         ledger = await open_ledger(connection, task_id, resources.executor)
         if ledger is None:
             raise UnknownTask(task_id=task_id)
-        if transitions.read_only(ledger.task):
-            raise (ReadOnly if transitions.is_external(ledger.task) else ServerGone)(task_id=task_id)
+        _require_open(ledger.task)
         yield ledger
         await execute(connection, "announce_tasks", task_ids=[task_id], changed=True)
+
+
+def _require_open(task: TaskInstance) -> None:
+    if transitions.is_external(task):
+        raise ReadOnly(task_id=task.id)
+    if task.superseded_by is not None:
+        raise Superseded(task_id=task.id, newer=task.superseded_by)
+    if transitions.read_only(task):
+        raise ServerGone(task_id=task.id)
 
 
 async def _resume(resources: Resources, ledger: Ledger, operation: Operation) -> None:

@@ -182,7 +182,9 @@ async def insert_tasks(
         if host.id not in tasks:  # another request for it has won the race
             busy = await fetch(connection, "running_tasks", host_ids=[host.id])
             raise HostBusy(host_id=host.id, task_id=busy[0]["id"] if busy else None)
-    await execute(connection, "announce_tasks", task_ids=list(tasks.values()), changed=True)
+    older = await fetch(connection, "superseded_by_tasks", task_ids=list(tasks.values()))
+    changed = [*tasks.values(), *(row["id"] for row in older)]
+    await execute(connection, "announce_tasks", task_ids=changed, changed=True)
     return tasks
 
 

@@ -278,7 +278,7 @@ async def test_a_rollback_by_hand_ends_what_could_be_asked_of_an_earlier_failure
         answer = await client.post(f"{TASKS}/{task['id']}/{path}")
         error = assert_failure(answer).error
         assert (answer.status_code, error.code) == (400, 4007)
-        assert "another rollback has removed its OBProxy server" in error.message
+        assert "is superseded by task instance" in error.message
     assert len(await take_over(client, 1)) == 1
 
 

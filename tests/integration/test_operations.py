@@ -186,7 +186,8 @@ async def test_what_prohibits_rollback_is_honoured(resources: Resources, failed:
 async def test_a_host_that_is_taken_over_anew_meanwhile_is_busy(
     resources: Resources, failed: TaskInstance, operation: Callable[[Resources, int], Awaitable[None]]
 ) -> None:
-    newer = (await take_over(resources, 1, [HostRequest(host_id=1, sql_port=2883)], creator=ADMIN, trace_id="t"))[0][0]
+    other = [HostRequest(host_id=1, sql_port=3306)]
+    newer = (await take_over(resources, 1, other, creator=ADMIN, trace_id="t"))[0][0]
     before = await positions(resources, failed)
 
     with pytest.raises(HostBusy, match=f": {newer.id}"):

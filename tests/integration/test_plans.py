@@ -12,7 +12,10 @@ from tests.bench import history
 
 TASKS, HOSTS = 4000, 400
 LARGE = ("task_instance", "subtask_instance", "subtask_dependency", "subtask_log", "run", "obproxy_server")
-PAGE: dict[str, object] = {"names": None, "statuses": None, "type": None, "host_id": None, "size": 10, "offset": 0}
+PAGE: dict[str, object] = {
+    **{"names": None, "statuses": None, "type": None, "host_id": None, "superseded": None},
+    **{"size": 10, "offset": 0},
+}
 RUN = "6f1ed002-ab5b-4b39-8e0c-2f1d5f5b3f6a"
 
 LISTS = ("task_ids_descending", "task_ids_ascending", "count_tasks")
@@ -21,6 +24,7 @@ FILTERS: list[dict[str, object]] = [
     {"statuses": ["RUNNING"]},
     {"statuses": ["RUNNING", "FAILED"]},
     {"host_id": 7},
+    {"statuses": ["RUNNING", "FAILED"], "superseded": False},
     {"names": ["Install obproxy"]},
     {"names": []},
     {"offset": TASKS - 10},
@@ -28,6 +32,8 @@ FILTERS: list[dict[str, object]] = [
 LOOKED_FOR: list[tuple[str, dict[str, object]]] = [
     ("task", {"task_id": 7}),
     ("lock_task", {"task_id": 7}),
+    ("superseded_by_tasks", {"task_ids": [7, 8]}),
+    ("count_tasks_by_status", {}),
     ("tasks_by_id", {"task_ids": [7, 8, 9]}),
     ("subtasks", {"task_ids": [7, 8, 9]}),
     ("basic_subtasks", {"task_ids": [7, 8, 9]}),

@@ -4,6 +4,7 @@ INSERT INTO obproxy_server (cluster_id, cluster_name, host_id, host_name, ip, sq
 SELECT %(cluster_id)s, %(cluster_name)s, h.host_id, h.host_name, h.ip, h.sql_port, 'TAKINGOVER', 'OPERATING'
 FROM unnest(%(host_ids)s::bigint[], %(host_names)s::text[], %(ips)s::text[], %(sql_ports)s::integer[])
      AS h (host_id, host_name, ip, sql_port)
+ORDER BY h.host_id, h.sql_port
 ON CONFLICT (host_id, sql_port) DO UPDATE
     SET cluster_id = excluded.cluster_id, cluster_name = excluded.cluster_name, host_name = excluded.host_name,
         ip = excluded.ip, status = 'TAKINGOVER', operate_status = 'OPERATING', update_time = now()
@@ -51,7 +52,8 @@ SET status = 'RUNNING', operate_status = 'NORMAL', last_active_time = now(), upd
 WHERE id = %(server_id)s;
 
 -- name: server_at
-SELECT * FROM obproxy_server WHERE host_id = %(host_id)s AND sql_port = %(sql_port)s;
+-- Locked, so that a task instance inserted next is the newest of this OBProxy server.
+SELECT * FROM obproxy_server WHERE host_id = %(host_id)s AND sql_port = %(sql_port)s FOR UPDATE;
 
 -- name: unmanage_server
 -- A rollback by hand has undone what made it managed; what is left of it goes as after a rollback of this service.
@@ -138,7 +140,9 @@ FROM procrastinate_jobs j LEFT JOIN procrastinate_events e ON e.job_id = j.id AN
 WHERE j.status = 'todo' AND j.queue_name = %(queue)s AND j.task_name = %(task_name)s;
 
 -- name: task_instances_now
-SELECT status, count(*) AS number FROM task_instance WHERE status IN ('RUNNING', 'FAILED') GROUP BY status;
+-- A superseded task instance is not open work.
+SELECT status, count(*) AS number FROM task_instance
+WHERE status IN ('RUNNING', 'FAILED') AND superseded_by IS NULL GROUP BY status;
 
 -- name: subtasks_now
 SELECT s.status, count(*) AS number

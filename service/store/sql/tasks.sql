@@ -4,11 +4,21 @@ SELECT id, host_id FROM task_instance WHERE status = 'RUNNING' AND host_id = ANY
 
 -- name: insert_tasks
 -- One task instance a host; a host that got a running one meanwhile is missing from the answer.
-INSERT INTO task_instance (name, creator, creator_id, executor, host_id, host_name, obproxy_server_id, context, trace_id)
-SELECT %(name)s, %(creator)s, %(creator_id)s, %(executor)s, t.host_id, t.host_name, t.server_id, t.context, %(trace_id)s
-FROM unnest(%(host_ids)s::bigint[], %(host_names)s::text[], %(server_ids)s::bigint[], %(contexts)s::jsonb[])
-     WITH ORDINALITY AS t (host_id, host_name, server_id, context, position)
-ORDER BY t.position
+-- Their ids follow the order of the request, their insertion the order of hosts: so racing requests cannot deadlock.
+WITH numbered AS MATERIALIZED (
+    SELECT nextval(pg_get_serial_sequence('task_instance', 'id')) AS id, t.* FROM (
+        SELECT * FROM unnest(%(host_ids)s::bigint[], %(host_names)s::text[], %(server_ids)s::bigint[],
+                             %(contexts)s::jsonb[])
+             WITH ORDINALITY AS t (host_id, host_name, server_id, context, position)
+        ORDER BY position
+    ) AS t
+)
+INSERT INTO task_instance
+    (id, name, creator, creator_id, executor, host_id, host_name, obproxy_server_id, context, trace_id)
+OVERRIDING SYSTEM VALUE
+SELECT id, %(name)s, %(creator)s, %(creator_id)s, %(executor)s, host_id, host_name, server_id, context, %(trace_id)s
+FROM numbered
+ORDER BY host_id
 ON CONFLICT (host_id) WHERE status = 'RUNNING' DO NOTHING
 RETURNING id, host_id;
 
@@ -42,8 +52,18 @@ SELECT * FROM unnest(%(task_ids)s::bigint[], %(names)s::text[], %(ciphertexts)s:
 SELECT * FROM task_instance WHERE id = %(task_id)s;
 
 -- name: lock_task
--- Held for the length of a transaction that changes the state of a task instance or its subtasks.
-SELECT * FROM task_instance WHERE id = %(task_id)s FOR UPDATE;
+-- Locks a task instance for a transaction that changes its state or its subtasks; first its OBProxy server, whose lock
+-- decides which task instance is the newest. Every transaction locks OBProxy servers by host and port, then task
+-- instances.
+WITH server AS MATERIALIZED (
+    SELECT s.id FROM obproxy_server s
+    WHERE s.id = (SELECT obproxy_server_id FROM task_instance WHERE id = %(task_id)s)
+    FOR UPDATE
+)
+SELECT * FROM task_instance WHERE id = %(task_id)s AND (SELECT count(*) FROM server) >= 0 FOR UPDATE OF task_instance;
+
+-- name: superseded_by_tasks
+SELECT id FROM task_instance WHERE superseded_by = ANY(%(task_ids)s) ORDER BY id;
 
 -- name: tasks_by_id
 SELECT * FROM task_instance WHERE id = ANY(%(task_ids)s) ORDER BY id;
@@ -68,6 +88,7 @@ WHERE (%(names)s::text[] IS NULL OR name = ANY(%(names)s))
   AND (%(statuses)s::task_status[] IS NULL OR status = ANY(%(statuses)s))
   AND (%(type)s::text IS NULL OR type = %(type)s)
   AND (%(host_id)s::bigint IS NULL OR host_id = %(host_id)s)
+  AND (%(superseded)s::boolean IS NULL OR (superseded_by IS NOT NULL) = %(superseded)s)
 ORDER BY id DESC LIMIT %(size)s OFFSET %(offset)s;
 
 -- name: task_ids_ascending
@@ -76,6 +97,7 @@ WHERE (%(names)s::text[] IS NULL OR name = ANY(%(names)s))
   AND (%(statuses)s::task_status[] IS NULL OR status = ANY(%(statuses)s))
   AND (%(type)s::text IS NULL OR type = %(type)s)
   AND (%(host_id)s::bigint IS NULL OR host_id = %(host_id)s)
+  AND (%(superseded)s::boolean IS NULL OR (superseded_by IS NOT NULL) = %(superseded)s)
 ORDER BY id LIMIT %(size)s OFFSET %(offset)s;
 
 -- name: count_tasks
@@ -83,7 +105,8 @@ SELECT count(*) AS total FROM task_instance
 WHERE (%(names)s::text[] IS NULL OR name = ANY(%(names)s))
   AND (%(statuses)s::task_status[] IS NULL OR status = ANY(%(statuses)s))
   AND (%(type)s::text IS NULL OR type = %(type)s)
-  AND (%(host_id)s::bigint IS NULL OR host_id = %(host_id)s);
+  AND (%(host_id)s::bigint IS NULL OR host_id = %(host_id)s)
+  AND (%(superseded)s::boolean IS NULL OR (superseded_by IS NOT NULL) = %(superseded)s);
 
 -- name: subtask_of_task
 SELECT id FROM subtask_instance WHERE id = %(subtask_id)s AND task_instance_id = %(task_id)s;
@@ -191,7 +214,9 @@ FROM unnest(%(roles)s::text[], %(statuses)s::subtask_status[], %(operations)s::o
 WHERE s.task_instance_id = %(task_id)s AND s.role = p.role;
 
 -- name: count_tasks_by_status
-SELECT status, count(*) AS total FROM task_instance WHERE status IN ('RUNNING', 'FAILED') GROUP BY status;
+-- Open work: a superseded task instance is none.
+SELECT status, count(*) AS total FROM task_instance
+WHERE status IN ('RUNNING', 'FAILED') AND superseded_by IS NULL GROUP BY status;
 
 -- name: log_attempts
 -- The lines that start each execution in a subtask's log (docs/reference/task-engine.md 3.8).
