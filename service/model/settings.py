@@ -14,10 +14,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from service.model.errors import SettingsInvalid
 
 PREFIX = "TAKEOVER_"
-_SHIPPED = (
-    Path(__file__).resolve().parents[1] / "project"
-)  # where the wheel has playbooks, roles, inventory, ansible.cfg
-PROJECT = _SHIPPED if _SHIPPED.is_dir() else _SHIPPED.parent.parent
+_SERVICE = Path(__file__).resolve().parents[1]
+_SHIPPED = _SERVICE / "project" / "ansible_collections" / "obproxy" / "takeover"
+PROJECT = _SHIPPED if _SHIPPED.is_dir() else _SERVICE.parent
+"""The directory of playbooks, roles, plugins, inventory and ansible.cfg: the wheel's collection, or the checkout."""
 
 
 def _with_certificate(key: Path | None, info: ValidationInfo) -> Path | None:

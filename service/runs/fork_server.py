@@ -5,6 +5,6 @@ from service.runs import environment, preload
 
 preload.load(
     environment.fixed(),
-    actions=sorted((PROJECT / "playbooks" / "action_plugins").glob("*.py")),
-    others=[PROJECT / "ansible.cfg", *sorted((PROJECT / "playbooks" / "module_utils").rglob("*.py"))],
+    actions=sorted((PROJECT / "plugins" / "action").glob("*.py")),
+    others=[PROJECT / "ansible.cfg", *sorted((PROJECT / "plugins" / "module_utils").rglob("*.py"))],
 )

@@ -48,6 +48,9 @@ PLUGINS: Mapping[str, Sequence[str]] = {
 }
 """What a run uses of Ansible. Nothing depends on this list but time: a run loads by itself what is missing here."""
 
+COLLECTION = "obproxy.takeover"
+"""The Ansible collection that this project is (galaxy.yml)."""
+
 CRASHED = 250  # exit status of ansible-playbook for what it did not expect
 _STANDARD = 3  # file descriptors that stay open: standard input, output and errors
 
@@ -79,7 +82,7 @@ def load(environment: Mapping[str, str], *, actions: Sequence[Path], others: Seq
             whole = _as_ansible_runner_has_it(environment, directory)
             _set_environment(whole)
             files = {path: _stamp(path) for path in (*actions, *others)}
-            settings = _import_ansible([path.stem for path in actions])
+            settings = _import_ansible([f"{COLLECTION}.{path.stem}" for path in actions])
         _loaded = _Loaded(environment=_shared(whole), files=files, settings=settings, first=process.current_process())
     except (Exception, SystemExit) as error:  # a process loop: whatever it is, runs can be started without
         _reason = f"{type(error).__name__} while Ansible was imported ahead: {error}"

@@ -15,12 +15,12 @@ import sys
 from typing import Any
 
 import asyncssh
+from ansible_collections.obproxy.takeover.plugins.module_utils.masking import MASK, is_secret, stage_one
+from ansible_collections.obproxy.takeover.plugins.module_utils.remote import answer_in, program
+from ansible_collections.obproxy.takeover.plugins.module_utils.sql import Session, apply, log_in
+from ansible_collections.obproxy.takeover.plugins.module_utils.values import differences
+from ansible_collections.obproxy.takeover.plugins.module_utils.versions import version_in
 from cryptography.fernet import Fernet
-from obproxy_takeover.masking import MASK, is_secret, stage_one
-from obproxy_takeover.remote import answer_in, program
-from obproxy_takeover.sql import Session, apply, log_in
-from obproxy_takeover.values import differences
-from obproxy_takeover.versions import version_in
 
 FACT = "/etc/ansible/facts.d/obproxy.fact"
 STATE = "/var/lib/obproxy-takeover"

@@ -97,7 +97,7 @@ def asyncssh_script(lab: Lab) -> Contender:
             "proxyro_password": PROXYRO_PASSWORD,
             "cluster": CLUSTER.variables,
         }
-        path = os.pathsep.join((str(PROJECT / "playbooks" / "module_utils"), str(PROJECT)))
+        path = os.pathsep.join((str(PROJECT / ".collections"), str(PROJECT)))
         return _timed(
             [sys.executable, str(_HERE / "by_asyncssh.py")],
             {**os.environ, "PYTHONPATH": path},

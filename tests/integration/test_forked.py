@@ -97,7 +97,7 @@ async def test_another_environment_starts_a_program(tmp_path: Path, caplog: pyte
 
 
 async def test_a_plugin_that_changed_starts_a_program(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    plugin = PROJECT / "playbooks" / "action_plugins" / "obproxy_require.py"
+    plugin = PROJECT / "plugins" / "action" / "obproxy_require.py"
     written = plugin.stat()
     await played(request(tmp_path, "say"), "forked")  # the server runs
     assert not caplog.messages

@@ -100,7 +100,8 @@ async def test_it_adds_to_the_hosts_of_another_inventory_and_makes_groups(
 ) -> None:
     own = tmp_path / "own.obproxy_takeover.yml"
     own.write_text(
-        f"plugin: obproxy_takeover\nurl: {url}\nuser: admin\npassword_file: {settings.data_dir / 'admin-password'}\n"
+        f"plugin: obproxy.takeover.obproxy_takeover\nurl: {url}\nuser: admin\n"
+        f"password_file: {settings.data_dir / 'admin-password'}\n"
         "compose:\n  admin_port: obproxy_servers[0].sql_port\n"
         "groups:\n  old: obproxy_servers[0].version is version('4.4', '<')\n"
         "keyed_groups:\n  - key: obproxy_servers[0].cluster_id | string\n    prefix: number\n"

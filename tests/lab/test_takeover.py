@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import httpx
 import pytest
-from obproxy_takeover.masking import stage_one
+from ansible_collections.obproxy.takeover.plugins.module_utils.masking import stage_one
 
 from service.cli.client import Client, Document, Refused
 from service.cli.tables import in_order

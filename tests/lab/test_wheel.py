@@ -48,7 +48,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _shipped(installed: Path) -> Path:
-    (directory,) = installed.glob("lib/python*/site-packages/service/project")
+    (directory,) = installed.glob("lib/python*/site-packages/service/project/ansible_collections/obproxy/takeover")
     return directory
 
 
@@ -60,13 +60,14 @@ def test_it_carries_what_the_service_needs(installed: Path, tmp_path: Path) -> N
     assert workflow.load(_shipped(installed)).subtasks == workflow.load(PROJECT).subtasks
 
 
-@pytest.mark.parametrize("tree", ["service", "playbooks", "roles", "inventory"])
+@pytest.mark.parametrize("tree", ["service", "deploy", "inventory", "meta", "playbooks", "plugins", "roles"])
 def test_nothing_is_missing_and_no_tests_are_in_it(installed: Path, tree: str) -> None:
     def files(root: Path) -> set[Path]:
         found = (path.relative_to(root) for path in root.rglob("*") if path.is_file())
         return {path for path in found if not NOT_SHIPPED & set(path.parts) and path.parts[0] != "project"}
 
-    there = _shipped(installed).parent if tree == "service" else _shipped(installed) / tree
+    (packages,) = installed.glob("lib/python*/site-packages")
+    there = packages / tree if tree == "service" else _shipped(installed) / tree
     assert files(there) == files(PROJECT / tree)
     assert not [path for path in there.rglob("molecule")]
 

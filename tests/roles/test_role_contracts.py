@@ -111,7 +111,7 @@ def _conditions(tasks: Any) -> Iterator[str]:
     for task in tasks:
         for value in (
             task.get("when", ()),
-            *(rule["that"] for rule in task.get("obproxy_require", {}).get("rules", ())),
+            *(rule["that"] for rule in task.get("obproxy.takeover.obproxy_require", {}).get("rules", ())),
         ):
             yield from map(str, value if isinstance(value, list) else [value])
 

@@ -10,7 +10,8 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 PLAYBOOKS, ROLES = ROOT / "playbooks", ROOT / "roles"
-PLUGINS = sorted(path.stem for path in (PLAYBOOKS / "action_plugins").glob("*.py"))
+ACTIONS, MODULES = ROOT / "plugins" / "action", ROOT / "plugins" / "modules"
+PLUGINS = sorted(path.stem for path in ACTIONS.glob("*.py"))
 
 
 def _load(path: Path) -> Any:
@@ -94,7 +95,7 @@ def test_defaults_say_the_same_everywhere() -> None:
 
 def _plugin_options(name: str) -> dict[str, Any]:
     """The OPTIONS (or the argument spec) that an action plugin validates, read from its source."""
-    tree = ast.parse((PLAYBOOKS / "action_plugins" / f"{name}.py").read_text())
+    tree = ast.parse((ACTIONS / f"{name}.py").read_text())
     for node in ast.walk(tree):
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == "OPTIONS":
             return dict(ast.literal_eval(node.value)) if node.value else {}
@@ -105,7 +106,7 @@ def _plugin_options(name: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", PLUGINS)
 def test_documentation_and_plugin_agree(name: str) -> None:
-    tree = ast.parse((PLAYBOOKS / "library" / f"{name}.py").read_text())
+    tree = ast.parse((MODULES / f"{name}.py").read_text())
     texts = {
         node.targets[0].id: node.value
         for node in tree.body

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from obproxy_takeover.programs.converge import KEPT, UNTOLD, Problem, converge
+from ansible_collections.obproxy.takeover.plugins.module_utils.programs.converge import KEPT, UNTOLD, Problem, converge
 
 
 def _wanted(path: Path, text: str | None, **options: Any) -> dict[str, Any]:

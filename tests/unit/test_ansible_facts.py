@@ -3,8 +3,16 @@
 from typing import Any
 
 import pytest
-from obproxy_takeover.facts import Facts, assemble, definitions, no_reading, pending_restart, reading, server_row
-from obproxy_takeover.masking import MASK, stage_one
+from ansible_collections.obproxy.takeover.plugins.module_utils.facts import (
+    Facts,
+    assemble,
+    definitions,
+    no_reading,
+    pending_restart,
+    reading,
+    server_row,
+)
+from ansible_collections.obproxy.takeover.plugins.module_utils.masking import MASK, stage_one
 
 HOME = "/opt/taobao/install/obproxy-4.3.1.0"
 FACT, RECORD, PENDING = "/etc/ansible/facts.d/obproxy.fact", "/var/before.json", "/var/pending.json"

@@ -5,8 +5,14 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from obproxy_takeover.asking import NotReached
-from obproxy_takeover.managed import CLUSTERS, HOSTS, MOST, group_name, managed_hosts
+from ansible_collections.obproxy.takeover.plugins.module_utils.asking import NotReached
+from ansible_collections.obproxy.takeover.plugins.module_utils.managed import (
+    CLUSTERS,
+    HOSTS,
+    MOST,
+    group_name,
+    managed_hosts,
+)
 
 Json = dict[str, Any]
 

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from obproxy_takeover.programs import converge, probe, start, stop
-from obproxy_takeover.remote import MARKER, answer_in, program
+from ansible_collections.obproxy.takeover.plugins.module_utils.programs import converge, probe, start, stop
+from ansible_collections.obproxy.takeover.plugins.module_utils.remote import MARKER, answer_in, program
 
 _TCP = """\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode

@@ -4,9 +4,17 @@ import json
 from typing import Any
 
 import pytest
-from obproxy_takeover.masking import MASK
-from obproxy_takeover.record import PROXYRO, SYS, Record, former_passwords, record, seal, unsealed
-from obproxy_takeover.values import undoing
+from ansible_collections.obproxy.takeover.plugins.module_utils.masking import MASK
+from ansible_collections.obproxy.takeover.plugins.module_utils.record import (
+    PROXYRO,
+    SYS,
+    Record,
+    former_passwords,
+    record,
+    seal,
+    unsealed,
+)
+from ansible_collections.obproxy.takeover.plugins.module_utils.values import undoing
 
 KEY = "Cluster#1"
 FACTS: dict[str, Any] = {

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from obproxy_takeover.programs import restart
+from ansible_collections.obproxy.takeover.plugins.module_utils.programs import restart
 
 HOME = "/opt/taobao/install/obproxy-4.3.1.0"
 OLD, NEW = 1, 2

@@ -4,9 +4,9 @@ import socket
 from typing import Any, cast
 
 import pytest
-from obproxy_takeover import sql
-from obproxy_takeover.sql import Denied, Session, SqlError, apply, log_in
-from obproxy_takeover.values import Difference
+from ansible_collections.obproxy.takeover.plugins.module_utils import sql
+from ansible_collections.obproxy.takeover.plugins.module_utils.sql import Denied, Session, SqlError, apply, log_in
+from ansible_collections.obproxy.takeover.plugins.module_utils.values import Difference
 
 
 class _Proxy:

@@ -8,8 +8,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from obproxy_takeover import sql
-from obproxy_takeover.sql import Session, SqlError
+from ansible_collections.obproxy.takeover.plugins.module_utils import sql
+from ansible_collections.obproxy.takeover.plugins.module_utils.sql import Session, SqlError
 
 PASSWORD = "Needle#1é"
 GREETING = b"\x0a5.6.25\0" + struct.pack("<I", 7) + b"a" * 8 + b"\0" + struct.pack("<H", 0xF7DF)

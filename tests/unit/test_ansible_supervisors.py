@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from obproxy_takeover.supervisors import supervisor_of
+from ansible_collections.obproxy.takeover.plugins.module_utils.supervisors import supervisor_of
 
 NOTHING: dict[str, Any] = {"pid": 10, "engine": None, "unit": None, "watchdogs": [], "parents": []}
 

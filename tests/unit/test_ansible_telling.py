@@ -14,8 +14,14 @@ from urllib.parse import urlsplit
 import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import trust_as_template
-from obproxy_takeover.story import Story
-from obproxy_takeover.telling import LARGEST, NotReached, Refused, Service, fitting
+from ansible_collections.obproxy.takeover.plugins.module_utils.story import Story
+from ansible_collections.obproxy.takeover.plugins.module_utils.telling import (
+    LARGEST,
+    NotReached,
+    Refused,
+    Service,
+    fitting,
+)
 
 from service.access.request_signatures import SignedRequest, verify
 from service.outcome import run_progress
@@ -142,7 +148,7 @@ def test_whatever_it_is_becomes_json_that_the_service_reads() -> None:
 
 def task(name: str, role: str = "") -> Any:
     """An Ansible task; each name is one."""
-    owner = SimpleNamespace(get_name=lambda: role) if role else None
+    owner = SimpleNamespace(get_name=lambda include_role_fqcn: role) if role else None
     shown = f"{role} : {name}" if role else name
     return SimpleNamespace(name=name, action="debug", _uuid=f"uuid of {name}", _role=owner, get_name=lambda: shown)
 

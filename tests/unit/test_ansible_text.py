@@ -5,11 +5,16 @@ import hashlib
 import re
 
 import pytest
-from obproxy_takeover.masking import is_secret, scrub, stage_one
-from obproxy_takeover.programs.probe import mask
-from obproxy_takeover.remote import NoAnswer, answer_in, program
-from obproxy_takeover.rules import Broken, remedy, told
-from obproxy_takeover.versions import is_older, name_of_package, version_in, version_of_package
+from ansible_collections.obproxy.takeover.plugins.module_utils.masking import is_secret, scrub, stage_one
+from ansible_collections.obproxy.takeover.plugins.module_utils.programs.probe import mask
+from ansible_collections.obproxy.takeover.plugins.module_utils.remote import NoAnswer, answer_in, program
+from ansible_collections.obproxy.takeover.plugins.module_utils.rules import Broken, remedy, told
+from ansible_collections.obproxy.takeover.plugins.module_utils.versions import (
+    is_older,
+    name_of_package,
+    version_in,
+    version_of_package,
+)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,14 @@
 """When two spellings of a parameter mean the same, and what may be sent by ALTER PROXYCONFIG."""
 
 import pytest
-from obproxy_takeover.values import alter_statement, differences, same, text_of, unknown, why_not_settable
+from ansible_collections.obproxy.takeover.plugins.module_utils.values import (
+    alter_statement,
+    differences,
+    same,
+    text_of,
+    unknown,
+    why_not_settable,
+)
 
 
 @pytest.mark.parametrize(

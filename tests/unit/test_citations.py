@@ -28,8 +28,8 @@ def texts() -> dict[str, str]:
             continue  # has examples of bad ones
         try:
             found[name] = (ROOT / name).read_text(encoding="utf-8")
-        except (UnicodeDecodeError, FileNotFoundError):
-            continue  # not a text; removed, and not committed yet
+        except (UnicodeDecodeError, FileNotFoundError, IsADirectoryError):
+            continue  # not a text; removed, and not committed yet; the link to this directory
     return found
 
 

@@ -1,0 +1,89 @@
+"""Action plugin obproxy_discover: reads everything a takeover needs to know, changes nothing."""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction
+from ansible_collections.obproxy.takeover.plugins.module_utils.facts import (
+    assemble,
+    definitions,
+    no_reading,
+    note_at,
+    reading,
+    server_row,
+)
+from ansible_collections.obproxy.takeover.plugins.module_utils.record import PROXYRO, SYS
+from ansible_collections.obproxy.takeover.plugins.module_utils.sql import Denied, Session, SqlError
+
+_SECONDS = 60
+
+
+class ActionModule(HostAction):
+    OPTIONS: ClassVar[dict[str, Any]] = {
+        "sql_port": {"type": "int", "default": 2883},
+        "package_name": {"type": "str"},
+        "package_version": {"type": "str"},
+        "process_keywords": {"type": "list", "elements": "str", "default": ["obproxy", "obproxyd.sh"]},
+        "commands": {"type": "list", "elements": "str", "default": ["nc"]},
+        "agent_home": {"type": "path", "default": "/home/admin/ocp_agent"},
+        "agent_control": {"type": "path", "default": "/home/admin/ocp_agent/bin/ocp_agentctl"},
+        "agent_file": {"type": "path", "default": "/home/admin/ocp_agent/conf/module_config/obproxy.yaml"},
+        "state_directory": {"type": "path", "default": "/var/lib/obproxy-takeover"},
+        "record": {"type": "bool", "default": False},
+        "fact_file": {"type": "path", "default": "/etc/ansible/facts.d/obproxy.fact"},
+    }
+
+    def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        self._port: int = arguments["sql_port"]
+        arguments["record_file"] = f"{arguments['state_directory']}/before-{self._port}.json"
+        arguments["done_file"] = f"{arguments['state_directory']}/done-{self._port}.json"
+        arguments["pending_file"] = f"{arguments['state_directory']}/pending-{self._port}.json"
+        arguments["asked"] = {key: arguments[key] for key in self.OPTIONS}
+        host = self.on_host("probe", _question(arguments))
+        self._record = note_at(host["files"], arguments["record_file"])
+        self._about: dict[str, Any] = {}
+        facts = assemble(host, self._sql(host), arguments)
+        server = server_row(facts) | self._about
+        return {"changed": False, "ansible_facts": {"obproxy": facts}, "obproxy_server": server}
+
+    def _sql(self, host: dict[str, Any]) -> dict[str, Any]:
+        """Log in and read, but only when an OBProxy holds the port: no password goes to a stranger."""
+        holder = host["holders"].get(str(self._port))
+        if holder is None or "obproxy" not in (holder["comm"], Path(holder["exe"]).name):
+            return no_reading("untried", None)
+        with self.tunnels() as tunnels:
+            try:
+                name, _, session = self.log_in(tunnels, self._port, self.candidates(self._record))
+            except Denied as error:
+                return no_reading("denied", str(error))
+            except SqlError as error:
+                return no_reading("unreachable", str(error))
+            with session:
+                return self._read(session, name)
+
+    def _read(self, session: Session, login: str) -> dict[str, Any]:
+        secrets = self.secrets()
+        wished = {SYS: secrets["obproxy_sys_password"], PROXYRO: secrets["obproxy_proxyro_password"]}
+        given = secrets["obproxy_current_proxyro_password"]
+        try:
+            config = session.rows("SHOW PROXYCONFIG")
+            read = reading(config, session.binary(), session.clusters(), login, wished, given)
+            # For the service alone: the fact, which every later Ansible task carries, has the values only.
+            self._about = {"parameters": read["parameters"], "parameter_definitions": definitions(config)}
+            return read
+        except SqlError as error:
+            return no_reading("unreachable", str(error))
+
+
+def _question(arguments: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "sql_port": arguments["sql_port"],
+        "keywords": arguments["process_keywords"],
+        "commands": arguments["commands"],
+        "owner": "admin",
+        "directories": ["/var/lib", "/etc"],
+        "files": [arguments[key] for key in ("fact_file", "record_file", "pending_file", "done_file")],
+        "places": [arguments["agent_file"]],
+        "executables": [arguments["agent_control"]],
+        "seconds": _SECONDS,
+    }

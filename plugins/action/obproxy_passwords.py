@@ -1,0 +1,103 @@
+"""Action plugin obproxy_passwords: proxyro's and root@proxysys's passwords as wished."""
+
+from typing import Any, ClassVar
+
+from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction, Result
+from ansible_collections.obproxy.takeover.plugins.module_utils.masking import stage_one
+from ansible_collections.obproxy.takeover.plugins.module_utils.record import PROXYRO, SYS, former_passwords
+from ansible_collections.obproxy.takeover.plugins.module_utils.rules import Broken
+from ansible_collections.obproxy.takeover.plugins.module_utils.sql import Session, SqlError
+from ansible_collections.obproxy.takeover.plugins.module_utils.tunnel import Tunnels
+from ansible_collections.obproxy.takeover.plugins.module_utils.values import why_not_settable
+from ansible_collections.obproxy.takeover.plugins.module_utils.versions import is_older
+
+_PROXYRO_SINCE = "3.2.0"  # before it the password was a constant (docs/reference/obproxy.md 4.3)
+
+
+class ActionModule(HostAction):
+    OPTIONS: ClassVar[dict[str, Any]] = {
+        # "wished": as the cluster wants; "former": as recorded before the takeover, for a rollback.
+        "target": {"type": "str", "choices": ["wished", "former"], "default": "wished"},
+    }
+
+    def act(self, arguments: dict[str, Any]) -> Result:
+        return self.not_yet() or self._act(arguments)
+
+    def _act(self, arguments: dict[str, Any]) -> Result:
+        wanted, notes = self._wanted(arguments["target"])
+        for name, password in wanted.items():
+            if why := why_not_settable(password):
+                raise Broken(
+                    "The wished passwords can be set by ALTER PROXYCONFIG",
+                    f"the one for {name} {why}",
+                    "choose another one, without quotes and backslashes",
+                )
+        if wanted and not self.checking:
+            with self.tunnels() as tunnels:
+                self._set(tunnels, wanted)
+        names = "".join(f"{name}\n" for name in wanted)
+        done = f"set: {', '.join(wanted)}" if wanted else f"no password had to be set to the {arguments['target']} one"
+        return {
+            "changed": bool(wanted),
+            "msg": "; ".join([done, *notes]),
+            "stays": notes if arguments["target"] == "former" else [],
+            "diff": {
+                "before": names.replace("\n", ": another password\n"),
+                "after": names.replace("\n", f": {arguments['target']}\n"),
+            },
+        }
+
+    def _wanted(self, target: str) -> tuple[dict[str, str], list[str]]:
+        """Which password parameters have to be set to what plain text, root@proxysys last; and what to tell."""
+        if target == "former":
+            return self._former()
+        secrets, facts = self.secrets(), self.facts
+        as_wished, notes, wanted = facts["passwords_as_wished"], [], {}
+        if secrets["obproxy_proxyro_password"] is not None and not as_wished.get(PROXYRO, False):
+            if is_older(facts["version"] or "0", _PROXYRO_SINCE):
+                notes.append(f"proxyro's password is left as it is: OBProxy is older than {_PROXYRO_SINCE}")
+            else:
+                wanted[PROXYRO] = secrets["obproxy_proxyro_password"]
+        if secrets["obproxy_sys_password"] is not None and not as_wished.get(SYS, False):
+            wanted[SYS] = secrets["obproxy_sys_password"]
+        return wanted, notes
+
+    def _former(self) -> tuple[dict[str, str], list[str]]:
+        secrets, facts = self.secrets(), self.facts
+        given = {SYS: secrets["obproxy_current_sys_password"], PROXYRO: secrets["obproxy_current_proxyro_password"]}
+        return former_passwords(facts["recorded"], facts["passwords_as_wished"], given, secrets["obproxy_sys_password"])
+
+    def _set(self, tunnels: Tunnels, wanted: dict[str, str]) -> None:
+        _, former, session = self.admin_session(tunnels)
+        with session:
+            try:
+                if PROXYRO in wanted:
+                    session.alter(PROXYRO, wanted[PROXYRO])
+                    if session.parameter(PROXYRO) != stage_one(wanted[PROXYRO]):
+                        raise SqlError(0, "it does not read back as the sha1 of what was set")
+                if SYS in wanted:
+                    session.alter(SYS, wanted[SYS])
+            except SqlError as error:
+                raise Broken(
+                    "OBProxy accepts the wished passwords",
+                    str(error),
+                    "see OBProxy's own log; a full disk is a usual cause",
+                ) from error
+            if SYS in wanted:
+                self._prove(tunnels, session, wanted[SYS], former)
+
+    def _prove(self, tunnels: Tunnels, session: Session, password: str, former: str) -> None:
+        """Log in anew while the old connection stays open: it is the only way back when the new password fails."""
+        try:
+            self.log_in(tunnels, int(self.facts["sql_port"]), [("new", password)])[2].__exit__()
+        except SqlError as error:
+            try:
+                session.alter(SYS, former)
+                outcome = "the former password was put back"
+            except (SqlError, ValueError) as second:
+                outcome = f"the former password could not be put back: {second}"
+            raise Broken(
+                "root@proxysys can log in with its new password",
+                f"{error}; {outcome}",
+                "look at OBProxy's log; another takeover may have set another password at the same time",
+            ) from error

@@ -1,0 +1,65 @@
+"""Action plugin obproxy_record: keeps the state before a takeover on the host, for a rollback."""
+
+import json
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction, Result
+from ansible_collections.obproxy.takeover.plugins.module_utils.record import PROXYRO, SYS, Record, record, seal
+
+
+class ActionModule(HostAction):
+    OPTIONS: ClassVar[dict[str, Any]] = {
+        "state": {"type": "str", "choices": ["present", "finished", "absent"], "default": "present"},
+        "wished": {"type": "dict", "default": {}},
+    }
+
+    def act(self, arguments: dict[str, Any]) -> Result:
+        facts, state = self.facts, arguments["state"]
+        if state == "absent":
+            return self._remove(facts)
+        if state == "finished":
+            return self._finish(facts)
+        if facts["recorded"] is not None:
+            return {"changed": False, "msg": "the record of an earlier run is there; a rollback goes back to that"}
+        taken = record(facts, arguments["wished"], self._sealed(facts))
+        result = self.converge(
+            "The state before the takeover can be recorded on the host", [self._file(taken, replace=False)]
+        )
+        if taken["passwords"]:
+            result["ansible_facts"] = {"obproxy": facts | {"recorded": taken}}
+        return result
+
+    def _sealed(self, facts: dict[str, Any]) -> str | None:
+        """The former passwords, as far as this run knows them and they are about to be replaced."""
+        secrets, known = self.secrets(), {}
+        if facts["login"] == "given" and not facts["passwords_as_wished"].get(SYS, False):
+            known[SYS] = secrets["obproxy_current_sys_password"] or ""
+        if facts["proxyro_as_given"] and not facts["passwords_as_wished"].get(PROXYRO, False):
+            known[PROXYRO] = secrets["obproxy_current_proxyro_password"] or ""
+        return seal(known, secrets["obproxy_sys_password"])
+
+    def _file(self, content: Record, *, replace: bool) -> dict[str, Any]:
+        text = json.dumps(content, indent=2, sort_keys=True) + "\n"
+        path = self.own_file("before")
+        return {"path": path, "text": text, "mode": "0600", "directory_mode": "0700", "replace": replace}
+
+    def _finish(self, facts: dict[str, Any]) -> Result:
+        """Forget the former passwords, and remove the temporary files that a killed run has left behind."""
+        known, leftovers = facts["recorded"] or {}, facts["leftovers"]
+        files: list[dict[str, Any]] = [{"path": path, "text": None} for path in leftovers]
+        files += [self._file(known | {"passwords": None}, replace=True)] if known.get("passwords") else []
+        if not files:
+            return {"changed": False, "msg": "nothing is left to clean up"}
+        done = ["forgot the former passwords"] if known.get("passwords") else []
+        done += [f"removed {', '.join(leftovers)}"] if leftovers else []
+        return self.converge("What the takeover leaves on the host can be cleaned up", files) | {"msg": "; ".join(done)}
+
+    def _remove(self, facts: dict[str, Any]) -> Result:
+        """All that the takeover kept on the host, and the directories of root's that were made for it."""
+        paths = [self.own_file(name) for name in ("pending", "done", "before")]
+        above = (facts["recorded"] or {}).get("absent_directories", [])
+        made = [path for path in above if facts["asked"]["fact_file"].startswith(f"{path}/")]
+        prune = [*made, *(path for path in above if paths[0].startswith(f"{path}/")), str(Path(paths[0]).parent)]
+        files = [{"path": path, "text": None} for path in paths]
+        return self.converge("What the takeover kept on the host can be removed", files, prune=sorted(set(prune)))

@@ -1,0 +1,47 @@
+"""Action plugin obproxy_require: a list of rules over the facts, told by rule, finding and remedy."""
+
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible_collections.obproxy.takeover.plugins.module_utils.rules import Broken, told
+
+
+class ActionModule(ActionBase):
+    TRANSFERS_FILES = False
+    _requires_connection = False
+
+    @classmethod
+    def finalize_task_arg(cls, name: str, value: Any, templar: Any, context: Any) -> Any:
+        """Leave the rules as written, as ansible.builtin.assert does with `that`: what a rule says about its finding
+        may make no sense, and not even be computable, where the rule holds."""
+        return value if name == "rules" else super().finalize_task_arg(name, value, templar, context)
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        super().run(tmp, task_vars)
+        _, arguments = self.validate_argument_spec(
+            {
+                "rules": {"type": "list", "elements": "dict", "required": True},
+                "success": {"type": "str"},
+                "obproxy_server": {"type": "dict"},
+            }
+        )
+        broken = [failed for failed in map(self._broken, arguments["rules"]) if failed]
+        if broken:
+            return {"failed": True, "msg": told(broken), "broken": [one.as_data() for one in broken]}
+        result: dict[str, Any] = {
+            "changed": False,
+            "msg": arguments["success"] or f"{len(arguments['rules'])} rules hold",
+        }
+        if arguments["obproxy_server"] is not None:
+            result["obproxy_server"] = arguments["obproxy_server"]
+        return result
+
+    def _broken(self, rule: dict[str, Any]) -> Broken | None:
+        if missing := {"rule", "that", "found", "remedy"} - rule.keys():
+            raise AnsibleActionFail(f"a rule lacks {', '.join(sorted(missing))}", obj=rule)
+        conditions = rule["that"] if isinstance(rule["that"], list) else [rule["that"]]
+        if all(self._templar.evaluate_conditional(condition) for condition in conditions):
+            return None
+        texts = (str(self._templar.template(rule[key])) for key in ("rule", "found", "remedy"))
+        return Broken(*(" ".join(text.split()) for text in texts))  # a template's line ends are no part of its sentence

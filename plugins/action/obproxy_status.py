@@ -1,0 +1,68 @@
+"""Action plugin obproxy_status: a last check on live state, then the note of who manages the host."""
+
+import json
+from typing import Any, ClassVar
+
+from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction, Result
+from ansible_collections.obproxy.takeover.plugins.module_utils.facts import server_row
+from ansible_collections.obproxy.takeover.plugins.module_utils.rules import Broken
+from ansible_collections.obproxy.takeover.plugins.module_utils.sql import SqlError
+from ansible_collections.obproxy.takeover.plugins.module_utils.versions import version_in
+
+
+class ActionModule(HostAction):
+    OPTIONS: ClassVar[dict[str, Any]] = {
+        "fact_file": {"type": "path", "default": "/etc/ansible/facts.d/obproxy.fact"},
+        "managed_by": {"type": "str", "required": True},
+        "cluster_id": {"type": "int", "required": True},
+        "cluster_name": {"type": "str", "required": True},
+    }
+
+    def act(self, arguments: dict[str, Any]) -> Result:
+        return self.not_yet() or self._act(arguments)
+
+    def _act(self, arguments: dict[str, Any]) -> Result:
+        version = self._check()
+        facts = self.facts
+        row = server_row(facts) | {"exporter_port": facts["exporter"]["port"], "managed_by": arguments["managed_by"]}
+        row |= {"version": version} if version else {}
+        note = {
+            "managed_by": arguments["managed_by"],
+            "cluster_id": arguments["cluster_id"],
+            "cluster_name": arguments["cluster_name"],
+            "sql_port": facts["sql_port"],
+            **{key: row.get(key) for key in ("version", "home", "owner", "exporter_port", "start_mode")},
+        }
+        text = json.dumps(note, indent=2, sort_keys=True) + "\n"
+        former = (facts["recorded"] or facts)["local_fact"]
+        result = self.converge(
+            "The host keeps a note of who manages its OBProxy",
+            [{"path": arguments["fact_file"], "text": text, "keep": former is not None}],
+            process={key: facts["process"][key] for key in ("pid", "started")},
+        )
+        return result | {"msg": f"OBProxy {row['version']} is healthy, pid {row['pid']}", "obproxy_server": row}
+
+    def _check(self) -> str | None:
+        """Log in anew, with the cluster's password first, and ask: does it answer, and for the right port?"""
+        port = int(self.facts["sql_port"])
+        try:
+            with self.tunnels() as tunnels:
+                _, _, session = self.log_in(
+                    tunnels, port, sorted(self.candidates(None), key=lambda one: one[0] != "cluster")
+                )
+                with session:
+                    session.ping()
+                    listen_port, binary = session.parameter("listen_port"), session.binary()
+        except SqlError as error:
+            raise _unhealthy(port, str(error)) from error
+        if listen_port != str(port) and "listen_port" not in self.facts["pending_restart"]:
+            raise _unhealthy(port, f"its listen_port is {listen_port}")
+        return version_in(binary)
+
+
+def _unhealthy(port: int, found: str) -> Broken:
+    return Broken(
+        f"OBProxy answers root@proxysys at 127.0.0.1:{port} at the end of the takeover",
+        found,
+        "look at OBProxy's log/obproxy.log, then run the takeover again",
+    )
