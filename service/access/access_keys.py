@@ -11,6 +11,7 @@ from service.access.errors import TooManyAccessKeys, UnknownAccessKey, UnknownUs
 from service.access.request_signatures import Proof
 from service.access.users import User, from_row
 from service.store.database import Database, execute, fetch, fetch_as
+from service.store.failures import retry_contention
 from service.store.keyring import Secrets
 
 MOST_KEYS = 5  # of one user, disabled ones included
@@ -27,6 +28,7 @@ class AccessKey:
     create_time: datetime
 
 
+@retry_contention
 async def create(database: Database, vault: Secrets, user_name: str) -> tuple[str, SecretStr]:
     """A new key of a user and its secret, which is never shown again; raises UnknownUser, TooManyAccessKeys."""
     key = "".join(secrets.choice(ALPHANUMERIC) for _ in range(16))
@@ -44,6 +46,7 @@ async def create(database: Database, vault: Secrets, user_name: str) -> tuple[st
     return key, secret
 
 
+@retry_contention
 async def set_enabled(database: Database, key: str, *, enabled: bool) -> None:
     """Whether requests signed with a key are let through; raises UnknownAccessKey."""
     async with database.transaction() as connection:
@@ -64,6 +67,7 @@ async def find(database: Database, vault: Secrets, key: str) -> tuple[User, Secr
     return (from_row(rows[0]), vault.decrypt(rows[0]["ciphertext"])) if rows else None
 
 
+@retry_contention
 async def use(database: Database, key: str, proof: Proof) -> bool:
     """Whether a signature is seen for the first time; from then on it is known until it is too old anyway."""
     async with database.transaction() as connection:

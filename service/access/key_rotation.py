@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from service.store.database import Connection, Database, execute, fetch
+from service.store.failures import retry_contention
 from service.store.keyring import Secrets, add_key, drop_keys
 
 
@@ -15,6 +16,7 @@ class Renewed:
     renewed: int
 
 
+@retry_contention
 async def rotate(database: Database, vault: Secrets) -> Renewed:
     """Encrypt everything with a new key, all or nothing; raises DecryptionFailed when some secret cannot be read.
 
@@ -30,6 +32,7 @@ async def rotate(database: Database, vault: Secrets) -> Renewed:
         return await _renew(connection, vault, secrets)
 
 
+@retry_contention
 async def retire(database: Database, vault: Secrets) -> tuple[Renewed, int]:
     """Encrypt with the first key what was written with another since, and forget the others; how many those were.
 

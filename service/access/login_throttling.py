@@ -9,6 +9,7 @@ from ipaddress import IPv6Address, ip_address
 
 from service.access.errors import LoginBlocked
 from service.store.database import Connection, Database, execute, fetch
+from service.store.failures import retry_contention
 
 DELAY = 0.2  # seconds an answer to a failed login waits, for each failure before it
 LONGEST_DELAY = 2.0  # seconds
@@ -58,18 +59,20 @@ async def refuse_blocked(database: Database, attempt: Attempt) -> None:
                 raise LoginBlocked
 
 
+@retry_contention
 async def failed(database: Database, attempt: Attempt) -> float:
     """Count a failure; gives the seconds that its answer has to wait."""
     async with database.transaction() as connection:
-        await execute(connection, "forget_old_login_failures")
         counts = []
         for kind, name, limit in attempt.counters:
             values = {"kind": kind, "name": name, "blocked_for": limit.blocked_for}
             counts += await fetch(connection, "count_login_failure", **values)
+        await execute(connection, "forget_old_login_failures")
     most: int = max(row["failures"] for row in counts)
     return min(LONGEST_DELAY, DELAY * (most - 1))
 
 
+@retry_contention
 async def succeeded(database: Database, attempt: Attempt) -> None:
     """Forget the failures of the user; those of the address stay, or one's own login would clear them for guessing."""
     async with database.transaction() as connection:

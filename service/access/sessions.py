@@ -6,8 +6,10 @@ import secrets
 
 from service.access.users import User, from_row
 from service.store.database import Database, execute, fetch
+from service.store.failures import retry_contention
 
 
+@retry_contention
 async def start(database: Database, user: User, *, hours: int) -> str:
     """Log `user` in for at most `hours`; the token, which is never shown again."""
     token = secrets.token_urlsafe(32)
@@ -23,6 +25,7 @@ async def find(database: Database, token: str) -> User | None:
     return from_row(rows[0]) if rows else None
 
 
+@retry_contention
 async def end(database: Database, token: str) -> None:
     """Log the bearer of a token out."""
     async with database.transaction() as connection:

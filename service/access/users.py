@@ -10,6 +10,7 @@ from service.access.passwords import hash_password
 from service.access.roles import Role
 from service.model.types import JSON
 from service.store.database import Connection, Database, execute, fetch
+from service.store.failures import retry_contention
 from service.store.keyring import admin_password
 
 ADMIN = "admin"
@@ -53,6 +54,7 @@ async def everybody(database: Database) -> list[User]:
         return [from_row(row) for row in await fetch(connection, "users")]
 
 
+@retry_contention
 async def add(database: Database, name: str, password: str, roles: Collection[Role]) -> None:
     """Make a user; raises UserExists, UserInvalid."""
     if not NAME.fullmatch(name):
@@ -66,6 +68,7 @@ async def add(database: Database, name: str, password: str, roles: Collection[Ro
             raise UserExists(name=name)
 
 
+@retry_contention
 async def set_password(database: Database, name: str, password: str) -> None:
     """Give a user a new password, and another chance to log in; its sessions end. Raises UnknownUser, UserInvalid."""
     hashed = await _hash(password)
@@ -75,6 +78,7 @@ async def set_password(database: Database, name: str, password: str) -> None:
         await execute(connection, "forget_login_failures", name=name)
 
 
+@retry_contention
 async def set_enabled(database: Database, name: str, *, enabled: bool) -> None:
     """Let a user in or keep it out, its access keys as well; its sessions end. Raises UnknownUser."""
     async with database.transaction() as connection:

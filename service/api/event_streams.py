@@ -12,11 +12,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from itertools import groupby
 
+import psycopg
 from psycopg.rows import DictRow
 from sse_starlette import EventSourceResponse, JSONServerSentEvent
 
 from service.model.types import JSON
-from service.store.database import LOST, Database, fetch
+from service.store.database import Database, fetch
+from service.store.failures import is_lost
 from service.store.notifications import ANY, Bell, News
 from service.tasks.errors import UnknownTask
 
@@ -126,7 +128,9 @@ async def _patiently[Read](read: Callable[[], Awaitable[Read]]) -> Read:
     while True:
         try:
             return await read()
-        except LOST as error:
+        except psycopg.Error as error:
+            if not is_lost(error):
+                raise
             log.info("A stream waits for the database: %s", error, extra={"action": "stream_waits"})
             await asyncio.sleep(PAUSE)
 

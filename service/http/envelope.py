@@ -25,6 +25,7 @@ from service.http.security_headers import SECURITY_HEADERS
 from service.model import wire
 from service.model.errors import (
     DatabaseLost,
+    DatabaseNotWritable,
     InvalidRequest,
     Kind,
     MethodNotAllowed,
@@ -34,7 +35,7 @@ from service.model.errors import (
 )
 from service.model.types import JSON, Page
 from service.observe.logs import about
-from service.store.database import LOST
+from service.store.failures import is_lost, is_read_only, is_unwritable
 
 log = logging.getLogger(__name__)
 
@@ -220,8 +221,15 @@ async def unexpected(request: HTTPConnection, error: Exception) -> Response:
 
 
 async def fault(request: HTTPConnection, error: Exception) -> Response:
-    """Answers what went wrong here and not with the request: 503 while the database is away, else 500."""
-    if not isinstance(error, LOST):
+    """Answer a fault of the service: 503 while the database is lost or not writable, else 500."""
+    if reason := not_writable(error):
+        log.error(
+            "%s %s was not done, the database cannot be written: %s (trace id %s)",
+            *(request.scope["method"], request.scope["path"], error, trace_id(request)),
+            extra={"action": "database_not_writable", "trace_id": trace_id(request)},
+        )
+        return failure(request, reason, {"Retry-After": RETRY_AFTER})
+    if not is_lost(error):
         return await unexpected(request, error)
     log.warning(
         "%s %s was not done, the database does not answer: %s (trace id %s)",
@@ -229,6 +237,13 @@ async def fault(request: HTTPConnection, error: Exception) -> Response:
         extra={"action": "database_lost", "trace_id": trace_id(request)},
     )
     return failure(request, DatabaseLost(), {"Retry-After": RETRY_AFTER})
+
+
+def not_writable(error: Exception) -> DatabaseNotWritable | None:
+    """Return the response to a request that the database cannot write; None for any other error."""
+    if not is_unwritable(error):
+        return None
+    return DatabaseNotWritable(reason="it is read-only" if is_read_only(error) else "its disk is full")
 
 
 HANDLERS: Mapping[type[Exception], ExceptionHandler] = {

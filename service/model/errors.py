@@ -143,6 +143,12 @@ class DatabaseLost(TakeoverError):
     kind = Kind.UNAVAILABLE
 
 
+class DatabaseNotWritable(TakeoverError):
+    """The database cannot be written: {reason}. The request was not done; send it again when that is corrected."""
+
+    kind = Kind.UNAVAILABLE
+
+
 class TemplateInvalid(TakeoverError):
     """{path}: {reason}"""
 

@@ -38,7 +38,9 @@ async def fault(request: HTTPConnection, error: Exception) -> Response:
     if not wants_page(request):
         return answer
     headers = {name: value for name, value in answer.headers.items() if not name.startswith("content-")}
-    page = render(request, "error.html", status=answer.status_code, message="", trace=trace_id(request))
+    reason = envelope.not_writable(error)
+    message = reason.say(of_errors(language_of(request))) if reason else ""
+    page = render(request, "error.html", status=answer.status_code, message=message, trace=trace_id(request))
     page.headers.update(headers)
     return page
 

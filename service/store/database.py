@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from dataclasses import fields
 from typing import Any, cast
 
-import psycopg
 from psycopg import AsyncConnection, AsyncCursor
 from psycopg.rows import AsyncRowFactory, DictRow, RowMaker, dict_row
 from psycopg.types.enum import EnumInfo, register_enum
@@ -26,7 +25,6 @@ ENUMS = {
     "operation": Operation,
     "server_status": ServerStatus,
 }
-LOST = (psycopg.OperationalError, psycopg.InterfaceError)  # it does not answer; it may be back in a moment
 PATIENCE = 5.0  # seconds to wait for a connection: long enough for a restart of the server
 RECONNECT = 2.0  # seconds; the pool's pauses double, and after minutes they would last as long: it begins anew instead
 POOL_SIZE = 20  # connections; a request or a batch of events holds one for a few milliseconds

@@ -11,7 +11,8 @@ from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Job, Status
 from procrastinate.manager import JobManager
 
-from service.store.database import LOST, Connection, Database
+from service.store.database import Connection, Database
+from service.store.failures import is_contention, is_lost
 from service.store.sql import queries
 
 QUEUE = "takeover"
@@ -76,7 +77,7 @@ class PatientConnector(PsycopgConnector):
             try:
                 await super().execute_query_async(query, **arguments)
             except ConnectorException as error:
-                if not isinstance(error.__cause__, LOST):
+                if not (is_lost(error) or is_contention(error)):
                     raise
                 await asyncio.sleep(PAUSE)
             else:

@@ -21,6 +21,7 @@ from service.outcome.masking import masker
 from service.outcome.redaction import Mask, excerpt
 from service.outcome.run_progress import Change, Ended, RunEnd, Verdict
 from service.store.database import Connection, execute, fetch, fetch_as
+from service.store.failures import retry_contention
 from service.tasks import instances, submit
 from service.tasks.errors import AlreadyManaged, RunRecorded
 from service.tasks.instances import WithSubtasks
@@ -58,6 +59,7 @@ class ExternalRun:
     executor: str  # the address that tells of it
 
 
+@retry_contention
 async def record(resources: Resources, run: ExternalRun, *, creator: User, trace_id: str) -> WithSubtasks:
     """Make the task instance that records `run`, ended from the first moment; the same one when it is told again.
 

@@ -13,6 +13,7 @@ from service.model import transitions
 from service.model.tasks import Operation, Subtask, SubtaskStatus, TaskInstance, TaskStatus
 from service.model.transitions import Trigger
 from service.store.database import execute, fetch
+from service.store.failures import retry_contention
 from service.tasks.errors import (
     HostBusy,
     OperationNotAllowed,
@@ -28,6 +29,7 @@ from service.tasks.ledger import Ledger, open_ledger
 from service.tasks.resources import Resources
 
 
+@retry_contention
 async def retry_task(resources: Resources, task_id: int) -> None:
     """U2: every FAILED subtask runs again, and what was behind it; a failed rollback goes on rolling back."""
     async with _ledger(resources, task_id) as ledger:
@@ -37,6 +39,7 @@ async def retry_task(resources: Resources, task_id: int) -> None:
         await _resume(resources, ledger, Operation.RETRY)
 
 
+@retry_contention
 async def rollback_task(resources: Resources, task_id: int) -> None:
     """U3: everything that was begun is undone, the last first."""
     async with _ledger(resources, task_id) as ledger:
@@ -50,6 +53,7 @@ async def rollback_task(resources: Resources, task_id: int) -> None:
         await _resume(resources, ledger, Operation.ROLLBACK)
 
 
+@retry_contention
 async def retry_subtask(resources: Resources, task_id: int, subtask_id: int) -> None:
     """U4: this FAILED subtask runs again, and what was behind it."""
     async with _ledger(resources, task_id) as ledger:
@@ -58,6 +62,7 @@ async def retry_subtask(resources: Resources, task_id: int, subtask_id: int) -> 
         await _resume(resources, ledger, ledger.task.operation)
 
 
+@retry_contention
 async def skip_subtask(resources: Resources, task_id: int, subtask_id: int) -> None:
     """U5: this FAILED subtask counts as done (in a rollback: as undone), and what was behind it runs."""
     async with _ledger(resources, task_id) as ledger:
@@ -67,6 +72,7 @@ async def skip_subtask(resources: Resources, task_id: int, subtask_id: int) -> N
         await _resume(resources, ledger, ledger.task.operation)
 
 
+@retry_contention
 async def cancel_subtask(resources: Resources, task_id: int, subtask_id: int) -> None:
     """U6: the run is to end; it is CANCELING until nothing of it is left. Canceling again is the same wish."""
     async with _ledger(resources, task_id) as ledger:

@@ -4,12 +4,16 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
+import psycopg
+from procrastinate.exceptions import ConnectorException
+
 from service.model import transitions
 from service.model.tasks import Subtask, SubtaskStatus, TaskInstance, TaskStatus
 from service.model.transitions import Trigger
 from service.observe.metrics import TASKS_ENDED
 from service.outcome.run_progress import Change, Code, Ended, RunEnd, Verdict
-from service.store.database import LOST, Connection, Database, fetch
+from service.store.database import Connection, Database, fetch
+from service.store.failures import is_contention, is_passing, retry_contention
 from service.tasks.ledger import Ledger, open_ledger
 
 INTERRUPTED = "The worker that ran it has died. What the run did on the host until then stays; a retry looks anew."
@@ -75,6 +79,7 @@ class Recorder:
 
         await self._write(apply, end)
 
+    @retry_contention
     async def bury(self, dead_after: float) -> bool:
         """Fail what a dead worker left in the middle; False when a worker holds a run of this task instance.
 
@@ -106,8 +111,8 @@ class Recorder:
                 if ledger.ended is not None:
                     TASKS_ENDED.labels(ledger.task.operation, ledger.ended).inc()
                 return
-            except LOST as error:
-                if self._run is None:
+            except (psycopg.Error, ConnectorException) as error:
+                if not is_passing(error) or (self._run is None and not is_contention(error)):
                     raise
                 log.warning("Run %s cannot be recorded now: %s", self._run, error, extra={"action": "record_waits"})
                 await asyncio.sleep(PAUSE)

@@ -14,6 +14,7 @@ from service.model.tasks import ALLOW_RESTART, Operation, Subtask, SubtaskStatus
 from service.model.types import JSON
 from service.model.workflow import Template
 from service.store.database import Connection, execute, fetch
+from service.store.failures import retry_contention
 from service.tasks import instances
 from service.tasks.errors import AlreadyManaged, HostBusy, KeyReused
 from service.tasks.instances import WithSubtasks
@@ -32,6 +33,7 @@ class HostRequest:
     password: SecretStr | None = field(default=None, repr=False)
 
 
+@retry_contention
 async def take_over(
     resources: Resources,
     cluster_id: int,

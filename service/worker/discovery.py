@@ -16,6 +16,7 @@ from service.runs import run
 from service.runs.files import Given
 from service.runs.run import Run, RunRequest
 from service.store.database import fetch, fetch_as
+from service.store.failures import retry_contention
 from service.tasks.resources import Resources
 from service.tasks.server_facts import learn
 
@@ -40,12 +41,17 @@ async def perform(resources: Resources, server_id: int) -> None:
         _told(servers[0], f"could not be looked at: {error or type(error).__name__}")
         return
     LOOKS.labels("seen" if values else "not_seen").inc()
+    if await _write(resources, server_id, values):
+        _told(servers[0], "is RUNNING, says its host" if values else "is UNAVAILABLE: its host does not show it either")
+
+
+@retry_contention
+async def _write(resources: Resources, server_id: int, values: JSON | None) -> bool:
+    """Record what a host says about an OBProxy server; return whether its status has changed."""
     async with resources.database.transaction() as connection:
         if values:
             await learn(connection, "learn_managed_server", server_id, values)
-        changed = await fetch(connection, "server_seen" if values else "server_not_seen", server_id=server_id)
-    if changed:
-        _told(servers[0], "is RUNNING, says its host" if values else "is UNAVAILABLE: its host does not show it either")
+        return bool(await fetch(connection, "server_seen" if values else "server_not_seen", server_id=server_id))
 
 
 async def _request(resources: Resources, server: ObproxyServer) -> RunRequest:

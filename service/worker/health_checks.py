@@ -14,6 +14,7 @@ from datetime import datetime
 from service.model.types import JSON
 from service.observe.metrics import CHECK_SECONDS, CHECKED
 from service.store.database import Connection, execute, fetch
+from service.store.failures import retry_contention
 from service.tasks.resources import Resources
 
 log = logging.getLogger(__name__)
@@ -53,14 +54,34 @@ async def make_round(resources: Resources) -> bool:
     for answer, number in (("yes", len(answered)), ("no", len(servers) - len(answered))):
         CHECKED.labels(answer).set(number)
     silent = [server for server in servers if _address(server) not in found]
-    async with resources.database.transaction() as connection:
-        await _write(connection, answered, silent, claimed[0]["before"])
-        await resources.queue.defer_looks(connection, await _due(resources, connection, len(servers)))
+    await _write_silent(resources, silent, claimed[0]["before"])
+    await _write_answered(resources, answered, silent, len(servers))
     return True
 
 
-async def _write(connection: Connection, answered: list[JSON], silent: list[JSON], before: datetime) -> None:
-    """Write down who answers and who does not; who is back is owed a look: it may be of another version now.
+@retry_contention
+async def _write_silent(resources: Resources, silent: list[JSON], before: datetime) -> None:
+    """Record the servers that used to answer and are silent.
+
+    In a transaction of its own: two sets of servers locked one after the other are not in the order of all locks.
+    """
+    used_to_answer = [server["id"] for server in silent if server["answered"]]
+    async with resources.database.transaction() as connection:
+        rows = await fetch(connection, "servers_silent", server_ids=used_to_answer, before=before)
+    _report("UNAVAILABLE", [row["id"] for row in rows])
+
+
+@retry_contention
+async def _write_answered(resources: Resources, answered: list[JSON], silent: list[JSON], servers: int) -> None:
+    """Record the servers that answer, and queue the looks that are due."""
+    async with resources.database.transaction() as connection:
+        back = await _write(connection, answered, silent)
+        await resources.queue.defer_looks(connection, await _due(resources, connection, servers))
+    _report("RUNNING", back)
+
+
+async def _write(connection: Connection, answered: list[JSON], silent: list[JSON]) -> list[int]:
+    """Record the servers that answer, and return those that did not before: they may be of another version now.
 
     Silence of one that has never answered says nothing, since it may be behind a firewall: a look will tell.
     """
@@ -72,15 +93,16 @@ async def _write(connection: Connection, answered: list[JSON], silent: list[JSON
         await execute(connection, "remember_answered", server_ids=new)
     if unknown := [server["id"] for server in silent if not server["answered"]]:
         await execute(connection, "owe_first_looks", server_ids=unknown)
-    used_to_answer = [server["id"] for server in silent if server["answered"]]
-    gone = [row["id"] for row in await fetch(connection, "servers_silent", server_ids=used_to_answer, before=before)]
-    for status, changed in (("RUNNING", back), ("UNAVAILABLE", gone)):
-        if changed:
-            log.warning(
-                "OBProxy servers are %s: %s",
-                *(status, ", ".join(map(str, changed))),
-                extra={"action": "server_status", "status": status, "server_ids": changed},
-            )
+    return back
+
+
+def _report(status: str, changed: list[int]) -> None:
+    if changed:
+        log.warning(
+            "OBProxy servers are %s: %s",
+            *(status, ", ".join(map(str, changed))),
+            extra={"action": "server_status", "status": status, "server_ids": changed},
+        )
 
 
 async def _due(resources: Resources, connection: Connection, servers: int) -> list[int]:

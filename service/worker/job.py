@@ -24,6 +24,7 @@ from service.runs.files import Given
 from service.runs.leftovers import Question
 from service.runs.run import RunRequest
 from service.store.database import Connection, execute, fetch, fetch_as
+from service.store.failures import retry_contention
 from service.store.queue import owner
 from service.tasks import instances
 from service.tasks.recorder import Recorder
@@ -123,6 +124,7 @@ async def _follow(supervisor: Supervisor, recorder: Recorder, request: RunReques
         await recorder.record([failed], RunEnd(rc=None, status=None))
 
 
+@retry_contention
 async def _insert_run(
     resources: Resources, task: TaskInstance, subtasks: list[Subtask], request: RunRequest, job: Job
 ) -> RunRequest:

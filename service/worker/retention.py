@@ -1,9 +1,11 @@
 """Removing what is old, and never what runs or what somebody could still go on with."""
 
 from service.store.database import execute
+from service.store.failures import retry_contention
 from service.tasks.resources import Resources
 
 
+@retry_contention
 async def apply(resources: Resources) -> None:
     """Remove logs, task instances and records of calls older than the settings say, and expired idempotency keys."""
     settings = resources.settings

@@ -48,7 +48,12 @@ WHERE k.id = %(id)s AND k.enabled AND u.enabled;
 
 -- name: use_signature
 -- A row the first time; what would not be let through anyway is forgotten.
-WITH forgotten AS (DELETE FROM used_signature WHERE expires < now() - interval '1 minute')
+WITH forgotten AS (
+    DELETE FROM used_signature WHERE (access_key_id, digest) IN (
+        SELECT access_key_id, digest FROM used_signature WHERE expires < now() - interval '1 minute'
+        FOR UPDATE SKIP LOCKED
+    )
+)
 INSERT INTO used_signature (access_key_id, digest, expires)
 VALUES (%(id)s, %(digest)s, %(expires)s)
 ON CONFLICT DO NOTHING
@@ -70,7 +75,9 @@ WHERE kind = %(kind)s AND name = %(name)s AND last >= now() - %(blocked_for)s::i
 DELETE FROM login_failure WHERE kind = 'user' AND name = %(name)s;
 
 -- name: forget_old_login_failures
-DELETE FROM login_failure WHERE last < now() - interval '1 day';
+DELETE FROM login_failure WHERE (kind, name) IN (
+    SELECT kind, name FROM login_failure WHERE last < now() - interval '1 day' FOR UPDATE SKIP LOCKED
+);
 
 -- name: insert_audit_event
 INSERT INTO audit_event (user_name, client, method, path, status, trace_id)
@@ -108,7 +115,9 @@ WHERE n.place = 'task_secret ' || s.task_instance_id || ' ' || s.name;
 
 -- name: insert_session
 -- What has run out is forgotten on the way.
-WITH forgotten AS (DELETE FROM session WHERE expires < now())
+WITH forgotten AS (
+    DELETE FROM session WHERE digest IN (SELECT digest FROM session WHERE expires < now() FOR UPDATE SKIP LOCKED)
+)
 INSERT INTO session (digest, user_id, expires)
 VALUES (%(digest)s, %(user_id)s, now() + make_interval(hours => %(hours)s));
 

@@ -25,12 +25,19 @@ WHERE s.id = l.subtask_id AND t.id = s.task_instance_id AND t.finish_time < now(
 
 -- name: delete_old_tasks
 -- The same for the task instances themselves; the newest of a host stays, whatever became of it.
-DELETE FROM task_instance t
-WHERE t.finish_time < now() - make_interval(days => %(days)s)
-  AND EXISTS (SELECT FROM task_instance n WHERE n.host_id = t.host_id AND n.id > t.id);
+-- A row that another transaction holds is left for the next time: waiting for it in this order could deadlock.
+DELETE FROM task_instance WHERE id IN (
+    SELECT t.id FROM task_instance t
+    WHERE t.finish_time < now() - make_interval(days => %(days)s)
+      AND EXISTS (SELECT FROM task_instance n WHERE n.host_id = t.host_id AND n.id > t.id)
+    ORDER BY t.id FOR UPDATE SKIP LOCKED
+);
 
 -- name: delete_old_keys
-DELETE FROM idempotency_key WHERE create_time < now() - interval '24 hours';
+DELETE FROM idempotency_key WHERE (creator, key) IN (
+    SELECT creator, key FROM idempotency_key WHERE create_time < now() - interval '24 hours'
+    FOR UPDATE SKIP LOCKED
+);
 
 -- name: claim_round
 -- A round of checks, for one worker; no row when it is not time. `before` is when the one before began.
@@ -52,7 +59,7 @@ WITH former AS (
     WHERE id = ANY(%(server_ids)s) AND status IN ('RUNNING', 'UNAVAILABLE')
       AND (status <> 'RUNNING' OR last_active_time IS NULL
            OR last_active_time < now() - make_interval(secs => %(grain)s))
-    ORDER BY id FOR UPDATE
+    ORDER BY host_id, sql_port FOR UPDATE
 ), changed AS (
     UPDATE obproxy_server s
     SET status = 'RUNNING', last_active_time = now(),
@@ -63,7 +70,7 @@ SELECT id FROM former WHERE status <> 'RUNNING';
 
 -- name: remember_answered
 INSERT INTO server_check (server_id, answered)
-SELECT id, true FROM obproxy_server WHERE id = ANY(%(server_ids)s)
+SELECT id, true FROM obproxy_server WHERE id = ANY(%(server_ids)s) ORDER BY host_id, sql_port
 ON CONFLICT (server_id) DO UPDATE SET answered = true;
 
 -- name: servers_silent
@@ -73,7 +80,8 @@ UPDATE obproxy_server s
 SET status = 'UNAVAILABLE', update_time = now(),
     last_active_time = greatest(s.last_active_time, %(before)s)
 FROM (
-    SELECT id FROM obproxy_server WHERE id = ANY(%(server_ids)s) AND status = 'RUNNING' ORDER BY id FOR UPDATE
+    SELECT id FROM obproxy_server WHERE id = ANY(%(server_ids)s) AND status = 'RUNNING'
+    ORDER BY host_id, sql_port FOR UPDATE
 ) AS former
 WHERE s.id = former.id
   -- A look may have found out since the round began that its silence says nothing.
@@ -83,24 +91,26 @@ RETURNING s.id;
 -- name: owe_looks
 -- Servers that are to be looked at before all others.
 INSERT INTO server_check (server_id, answered, looked)
-SELECT id, true, 'epoch' FROM obproxy_server WHERE id = ANY(%(server_ids)s)
+SELECT id, true, 'epoch' FROM obproxy_server WHERE id = ANY(%(server_ids)s) ORDER BY host_id, sql_port
 ON CONFLICT (server_id) DO UPDATE SET looked = 'epoch';
 
 -- name: owe_first_looks
 -- The same of those that nothing is known of yet: silent since they were taken over, or behind a firewall.
 INSERT INTO server_check (server_id, looked)
-SELECT id, 'epoch' FROM obproxy_server WHERE id = ANY(%(server_ids)s)
+SELECT id, 'epoch' FROM obproxy_server WHERE id = ANY(%(server_ids)s) ORDER BY host_id, sql_port
 ON CONFLICT (server_id) DO NOTHING;
 
 -- name: due_for_a_look
 -- Some of the servers whose host was not asked for so long, those that have waited longest first; more of them as long
 -- as there are some that are to be looked at before all others.
 INSERT INTO server_check (server_id)
-SELECT s.id FROM obproxy_server s LEFT JOIN server_check c ON c.server_id = s.id
+SELECT id FROM (SELECT s.id, s.host_id, s.sql_port FROM obproxy_server s LEFT JOIN server_check c ON c.server_id = s.id
 WHERE s.status IN ('RUNNING', 'UNAVAILABLE')
   AND coalesce(c.looked, s.create_time) < now() - make_interval(secs => %(interval)s)
 ORDER BY coalesce(c.looked, s.create_time), s.id
 LIMIT greatest(%(most)s, least(%(most_owed)s, (SELECT count(*) FROM server_check WHERE looked = 'epoch')))
+) AS due
+ORDER BY host_id, sql_port
 ON CONFLICT (server_id) DO UPDATE SET looked = now()
 RETURNING server_id;
 
@@ -130,7 +140,9 @@ WHERE s.id = %(server_id)s AND s.status = 'RUNNING'
 RETURNING s.id;
 
 -- name: delete_old_audit_events
-DELETE FROM audit_event WHERE time < now() - make_interval(days => %(days)s);
+DELETE FROM audit_event WHERE id IN (
+    SELECT id FROM audit_event WHERE time < now() - make_interval(days => %(days)s) FOR UPDATE SKIP LOCKED
+);
 
 -- name: own_job
 -- This attempt of this worker at a job, if the job still is its; held until the transaction ends.
