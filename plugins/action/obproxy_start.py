@@ -16,6 +16,7 @@ class ActionModule(HostAction):
         "app_name": {"type": "str", "default": ""},
         "config_server_url": {"type": "str", "default": ""},
         "rs_list": {"type": "str", "default": ""},
+        "rs_cluster_name": {"type": "str", "default": ""},
         "seconds": {"type": "int", "default": 60},
     }
 
@@ -33,7 +34,6 @@ class ActionModule(HostAction):
             )
         if self.checking:
             return {"changed": True, "msg": "would start the OBProxy"}
-        self.note_done(started=True)
         self._start(facts, arguments)
         found = self.rediscover()
         return self._healthy(found["ansible_facts"]["obproxy"]) | {
@@ -60,25 +60,67 @@ class ActionModule(HostAction):
         }
 
     def _start(self, facts: dict[str, Any], arguments: dict[str, Any]) -> None:
+        """Start it, a first time with all that it has to be told. The note that this takeover has started it, and that
+        its first start has not succeeded yet, is written before: a corrected retry is a first start again."""
+        package = facts["packages"][0] if facts["packages"] else ""
+        home, seconds = (facts["local_fact"] or {}).get("home"), arguments["seconds"]
+        plan = self._ask({"sql_port": facts["sql_port"], "package": package, "home": home, "seconds": seconds})
+        done = facts["done"]
+        first = plan["fresh"] or bool(done.get("first_start"))
+        if first:
+            _require_route(plan, arguments)
+        note = {"started": True, "home": plan["home"], "owner": plan["owner"]}
+        note["made"] = sorted({*done.get("made", []), *(plan["absent"] if first else [])})
+        self.note_done(**note, first_start=first)
         password = self.secrets()["obproxy_sys_password"]
+        told = ("app_name", "config_server_url", "rs_list", "rs_cluster_name", "seconds")
         wanted = {
+            "first": first,
+            "home": plan["home"],
+            "owner": plan["owner"],
             "sql_port": facts["sql_port"],
-            "package": facts["packages"][0] if facts["packages"] else "",
-            "home": (facts["local_fact"] or {}).get("home"),
             # On a command line OBProxy wants the hash (docs/reference/obproxy.md 4.3).
             "options": {"obproxy_sys_password": stage_one(password)} if password is not None else {},
-            **{key: arguments[key] for key in ("app_name", "config_server_url", "rs_list", "seconds")},
         }
-        if problem := self.on_host("start", wanted).get("problem"):
+        self._ask(wanted | {key: arguments[key] for key in told})
+        self.note_done(**note, first_start=False)
+
+    def _ask(self, wanted: dict[str, Any]) -> Result:
+        answer = self.on_host("start", wanted)
+        if problem := answer.get("problem"):
             usual = "look at log/obproxy.log in its home"
-            raise Broken("A stopped OBProxy starts", problem, remedy(problem, usual, facts["host"]))
+            raise Broken("A stopped OBProxy starts", problem, remedy(problem, usual, self.facts["host"]))
+        return answer
 
     def _stop(self, facts: dict[str, Any]) -> Result:
-        """Its watchdogs first: they would start it again within a second (docs/reference/obproxy.md trap 14)."""
-        if not facts["running"]:
+        """End what this takeover has started, its watchdogs first: they would start it again within a second, also one
+        that has never listened (docs/reference/obproxy.md trap 14). What its first start has made goes too."""
+        done, process = facts["done"], facts["process"]
+        home = done.get("home") or (process or {}).get("home")
+        if not home:
             return {"changed": False, "msg": "it does not run"}
-        if not self.checking:
-            wanted = {"watchdogs": facts["watchdogs"], "process": facts["process"], "seconds": 30}
-            if problem := self.on_host("stop", wanted).get("problem"):
-                raise Broken("The OBProxy that the takeover started stops", problem, "stop it by hand")
-        return {"changed": True, "msg": f"stopped pid {facts['process']['pid']}"}
+        asked = {"home": home, "owner": done.get("owner", ""), "made": done.get("made", []), "check": self.checking}
+        answer = self.on_host("withdraw", asked | {"sql_port": facts["sql_port"], "seconds": 30})
+        if problem := answer.get("problem"):
+            raise Broken("The OBProxy that the takeover started stops", problem, "stop it by hand")
+        ended, removed = answer["ended"], answer["removed"]
+        told = [f"stopped pid {', '.join(map(str, ended))}"] if ended else ["nothing runs"]
+        told += [f"removed {', '.join(removed)}"] if removed else []
+        return {"changed": bool(ended or removed), "msg": "; ".join(told)}
+
+
+def _require_route(plan: dict[str, Any], arguments: dict[str, Any]) -> None:
+    """Require what a first start has to be told; raises Broken before anything is done."""
+    by_list = bool(arguments["rs_list"]) and not arguments["config_server_url"]
+    if not by_list and not arguments["config_server_url"]:
+        raise Broken(
+            "A first start is told where OceanBase is",
+            "neither obproxy_config_server_url nor obproxy_rs_list is given",
+            "give the one of the cluster's obproxy_start_mode",
+        )
+    if by_list and plan["has_script"] and not arguments["rs_cluster_name"]:
+        raise Broken(
+            "A first start by obproxyd.sh with a list of root servers names the OceanBase cluster",
+            "obproxy_rs_cluster_name is empty, and OBProxy refuses an empty name",
+            "give obproxy_rs_cluster_name, the name of the OceanBase cluster behind obproxy_rs_list",
+        )

@@ -11,9 +11,10 @@ LONGEST_ANSWER = 1024 * 1024
 # Programs and parts of programs whose functions another one needs, in the order in which they build on each other.
 _GROUND = ("stop", "sockets", "processes")
 _USES = {
-    "start": (*_GROUND, "supervision", "settled"),
+    "start": (*_GROUND, "supervision", "settled", "withdraw"),
+    "withdraw": (*_GROUND, "supervision"),
     "supervision": _GROUND,
-    "restart": (*_GROUND, "supervision", "settled", "start"),
+    "restart": (*_GROUND, "supervision", "settled", "withdraw", "start"),
     "answerer": _GROUND,
     "drain": ("stop", "sockets"),
 }

@@ -16,7 +16,9 @@ notes:
     callbacks may record.
 options:
   state:
-    description: C(stopped) is for the rollback of a start.
+    description:
+      - C(stopped) is for the rollback of a start. It ends the watchdog and the OBProxy that the takeover has started,
+        also one that has never listened, and removes what its first start has made in its home.
     type: str
     choices: [started, stopped]
     default: started
@@ -34,6 +36,10 @@ options:
     default: ""
   rs_list:
     description: The same, for start mode rs_list.
+    type: str
+    default: ""
+  rs_cluster_name:
+    description: The OceanBase cluster behind O(rs_list); required for a first start by obproxyd.sh.
     type: str
     default: ""
   seconds:

@@ -7,7 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from ansible_collections.obproxy.takeover.plugins.module_utils.programs import converge, probe, start, stop
+from ansible_collections.obproxy.takeover.plugins.module_utils.programs import (
+    converge,
+    drain,
+    probe,
+    restart,
+    start,
+    supervision,
+    withdraw,
+)
 from ansible_collections.obproxy.takeover.plugins.module_utils.remote import MARKER, answer_in, program
 
 _TCP = """\
@@ -93,7 +101,7 @@ def interpreters() -> list[str]:
 
 
 @pytest.mark.parametrize("python", interpreters())
-@pytest.mark.parametrize("name", ["answerer", "converge", "drain", "restart", "start", "stop", "supervision"])
+@pytest.mark.parametrize("name", ["answerer", "converge", "drain", "restart", "start", "supervision", "withdraw"])
 def test_programs_can_be_read_by_old_interpreters(python: str, name: str) -> None:
     text = program(name, {}).decode().rpartition("import binascii")[0]
     ended = subprocess.run([python, "-IS", "-"], input=text.encode(), capture_output=True, timeout=60, check=False)
@@ -133,6 +141,6 @@ def test_the_whole_program_as_a_host_runs_it(tmp_path: Path, python: str) -> Non
     assert found["host"]["architecture"] and found["disks"][0]["path"] == str(tmp_path)
 
 
-@pytest.mark.parametrize("module", [probe, converge, start, stop])
+@pytest.mark.parametrize("module", [probe, converge, drain, restart, start, supervision, withdraw])
 def test_marker_is_the_same_on_both_sides(module: object) -> None:
     assert getattr(module, "MARKER") == MARKER  # noqa: B009 - the modules have no common type

@@ -1,17 +1,10 @@
-"""Runs on the host: stops one OBProxy and its watchdogs, and nothing else."""
+"""Part of programs that run on the host: whether a process runs, and its end."""
 
 # ruff: noqa: PTH123
 
-import json
 import os
 import signal
 import time
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
-
-MARKER = "OBPROXY-RESULT "
 
 
 def started(pid: int) -> "int | None":
@@ -35,20 +28,3 @@ def end(pid: int, seconds: int) -> bool:
         while started(pid) is not None and time.monotonic() < deadline:
             time.sleep(0.05)
     return started(pid) is None
-
-
-def stop(wanted: "dict[str, Any]") -> "dict[str, Any]":
-    """`wanted`: watchdogs (pids), process {pid, started}, seconds. The OBProxy is ended only when it is still the one
-    that was looked at."""
-    for pid in wanted["watchdogs"]:
-        end(pid, wanted["seconds"])
-    process = wanted["process"]
-    if started(process["pid"]) == process["started"] and not end(process["pid"], wanted["seconds"]):
-        return {"problem": f"pid {process['pid']} is still there after SIGKILL"}
-    return {}
-
-
-def main(wanted: "dict[str, Any]") -> None:
-    """Print the outcome as one marked line."""
-    signal.alarm(wanted["seconds"] * 4)
-    print(MARKER + json.dumps(stop(wanted)))

@@ -1,0 +1,104 @@
+"""The first start of an OBProxy: what it is told, and what is left when it fails."""
+
+import time
+
+import pytest
+
+from tests.roles.playing import play
+
+from . import Lab, inventory
+from .fixtures import StartHost
+from .host import LabHost
+from .test_draining import value
+
+START = {"obproxy_allow_start": True, "obproxy_start_seconds": 6}
+BY_LIST = START | {
+    "obproxy_start_mode": "rs_list",
+    "obproxy_config_server_url": "",
+    "obproxy_rs_list": "127.0.0.1:2881",
+    "obproxy_rs_cluster_name": "obcluster",
+    "obproxy_parameters": {"proxy_mem_limited": "3G"},
+}
+INSTALL = "/usr/local/sbin/lab-install obproxy-4.3.1.0"
+HOME = "/opt/taobao/install/obproxy-4.3.1.0"
+
+
+def tree(host: LabHost) -> str:
+    return host.run(f"find {HOME} | sort")
+
+
+def running(host: LabHost) -> str:
+    return host.run("pgrep -lx 'obproxy|obproxyd.sh' || true")
+
+
+def nothing_runs_for(host: LabHost, seconds: float) -> bool:
+    """Whether nothing of an OBProxy is seen for longer than a watchdog waits."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if running(host):
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def test_a_list_of_root_servers_needs_the_name_of_their_cluster(lab: Lab, lab_host: StartHost) -> None:
+    host = lab_host("absent")
+    refused = play(lab, host, variables=BY_LIST | {"obproxy_rs_cluster_name": ""})
+    role, message = refused.failure(host)
+    assert role == "start_obproxy" and "obproxy_rs_cluster_name is empty" in message
+    assert "etc" not in host.run(f"ls {HOME}") and not running(host)
+    done = play(lab, host, variables=BY_LIST)
+    assert done.code == 0, done.failure(host)
+    assert "start_obproxy" in done.changed(host) and value(lab, host, "rootservice_cluster_name") == "obcluster"
+    assert value(lab, host, "rootservice_list") == "127.0.0.1:2881" and done.server(host)["supervised"] is True
+
+
+@pytest.mark.parametrize("script", [True, False])
+def test_one_that_failed_can_be_corrected_and_tried_again(lab: Lab, lab_host: StartHost, script: bool) -> None:
+    """The list and the password of the second try are the ones that count."""
+    host = lab_host("absent")
+    host.run(INSTALL)
+    if not script:
+        host.run(f"rm {HOME}/bin/obproxyd.sh")
+    wrong = BY_LIST | {"obproxy_rs_list": "garbage", "obproxy_sys_password": "Mistaken#1"}
+    role, message = play(lab, host, variables=wrong).failure(host)
+    assert role == "start_obproxy" and "what was started has been ended" in message
+    assert nothing_runs_for(host, 2.5) and "etc" in host.run(f"ls {HOME}").split()
+    done = play(lab, host, variables=BY_LIST)
+    assert done.code == 0, done.failure(host)
+    assert value(lab, host, "rootservice_list") == "127.0.0.1:2881"  # logged in with the cluster's password
+    assert play(lab, host, variables=BY_LIST).stats(host)["changed"] == 0
+
+
+def test_one_that_failed_is_rolled_back_to_nothing(lab: Lab, lab_host: StartHost) -> None:
+    host = lab_host("absent")
+    host.run(INSTALL)
+    before = tree(host)
+    play(lab, host, variables=BY_LIST | {"obproxy_rs_list": "garbage"}).failure(host)
+    undone = play(lab, host, playbook="rollback")
+    assert undone.code == 0 and "start_obproxy" in undone.changed(host), undone.text
+    assert tree(host) == before and nothing_runs_for(host, 2.5)
+    assert play(lab, host, playbook="rollback").changed(host) == []
+
+
+def test_a_run_that_ended_in_a_start_is_rolled_back_to_nothing(lab: Lab, lab_host: StartHost) -> None:
+    """The watchdog runs, nothing has listened yet, and only the note tells of it."""
+    host = lab_host("absent")
+    host.run(INSTALL)
+    before = tree(host)
+    host.simulate(fatal={"syslog_level": "WDIAG"})
+    note = (
+        f'{{"started": true, "first_start": true, "home": "{HOME}", "owner": "admin", "made": '
+        f'["{HOME}/etc", "{HOME}/log", "{HOME}/.conf", "{HOME}/control-config", "{HOME}/sharding-config"]}}'
+    )
+    stopped = play(lab, host, variables=START, arguments=("--tags", "prepare_create_obproxy"))
+    assert stopped.code == 0, stopped.text
+    host.run(
+        f"echo '{note}' >/var/lib/obproxy-takeover/done-2883.json; cd {HOME}\n"
+        f"OBPROXY_EXTRA_OPT=syslog_level=WDIAG runuser -u admin -- ./bin/obproxyd.sh -c start -n test -p 2883 "
+        f"-u '{inventory.CLUSTERS[0].config_server_url}'"
+    )
+    assert "obproxyd.sh" in running(host)
+    undone = play(lab, host, playbook="rollback")
+    assert undone.code == 0 and "start_obproxy" in undone.changed(host), undone.text
+    assert nothing_runs_for(host, 2.5) and tree(host) == before
