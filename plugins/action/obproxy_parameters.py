@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction, Result
+from ansible_collections.obproxy.takeover.plugins.module_utils.record import is_whole, wishes
 from ansible_collections.obproxy.takeover.plugins.module_utils.rules import Broken
 from ansible_collections.obproxy.takeover.plugins.module_utils.values import (
     Difference,
@@ -28,8 +29,7 @@ class ActionModule(HostAction):
     def _act(self, arguments: dict[str, Any]) -> Result:
         facts, wished, notes = self.facts, arguments["wished"], []
         if backwards := arguments["target"] == "former":
-            recorded = facts["recorded"]
-            wished, notes = undoing([recorded.get("wished", {}), wished], recorded["parameters"], facts["parameters"])
+            wished, notes = _former(facts, wished)
         todo = differences(wished, facts["parameters"], facts["restart_parameters"])
         self._require_settable(wished, todo, arguments["allow_restart"] or backwards)
         if left_out := sorted(name for name in wished if not is_synced(name)):
@@ -77,6 +77,14 @@ class ActionModule(HostAction):
                 "change obproxy_parameters to what the OBProxy has, or allow the restart: allowRestart in the request, "
                 "obproxy_allow_restart for the cluster or on a direct run",
             )
+
+
+def _former(facts: dict[str, Any], wished: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return the recorded values of what this takeover may have set, and sentences about those that stay."""
+    recorded = facts["recorded"]
+    if not is_whole(recorded):  # an earlier release could lose them
+        return {}, ["every parameter stays as it is: the record of the former ones is incomplete"]
+    return undoing([*wishes(recorded), wished], recorded["parameters"], facts["parameters"])
 
 
 def _summary(todo: list[Difference]) -> str:

@@ -5,7 +5,16 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction, Result
-from ansible_collections.obproxy.takeover.plugins.module_utils.record import PROXYRO, SYS, Record, record, seal
+from ansible_collections.obproxy.takeover.plugins.module_utils.record import (
+    PROXYRO,
+    SYS,
+    Record,
+    is_whole,
+    record,
+    seal,
+    with_wishes,
+)
+from ansible_collections.obproxy.takeover.plugins.module_utils.rules import Broken
 
 
 class ActionModule(HostAction):
@@ -21,7 +30,7 @@ class ActionModule(HostAction):
         if state == "finished":
             return self._finish(facts)
         if facts["recorded"] is not None:
-            return {"changed": False, "msg": "the record of an earlier run is there; a rollback goes back to that"}
+            return self._keep(facts["recorded"], arguments["wished"])
         taken = record(facts, arguments["wished"], self._sealed(facts))
         result = self.converge(
             "The state before the takeover can be recorded on the host", [self._file(taken, replace=False)]
@@ -48,12 +57,38 @@ class ActionModule(HostAction):
         """Forget the former passwords, and remove the temporary files that a killed run has left behind."""
         known, leftovers = facts["recorded"] or {}, facts["leftovers"]
         files: list[dict[str, Any]] = [{"path": path, "text": None} for path in leftovers]
-        files += [self._file(known | {"passwords": None}, replace=True)] if known.get("passwords") else []
+        if known.get("passwords"):
+            files.append(self._file(self._whole(known) | {"passwords": None}, replace=True))
         if not files:
             return {"changed": False, "msg": "nothing is left to clean up"}
         done = ["forgot the former passwords"] if known.get("passwords") else []
         done += [f"removed {', '.join(leftovers)}"] if leftovers else []
         return self.converge("What the takeover leaves on the host can be cleaned up", files) | {"msg": "; ".join(done)}
+
+    def _keep(self, known: Record, wished: dict[str, Any]) -> Result:
+        """Keep the record of an earlier run, to which a rollback goes back; note what this run sets besides."""
+        result: Result = {
+            "changed": False,
+            "msg": "the record of an earlier run is there; a rollback goes back to that",
+        }
+        if with_wishes(known, wished) != known:
+            whole = with_wishes(self._whole(known), wished)
+            result |= self.converge("The record can be kept on the host", [self._file(whole, replace=True)])
+            result["ansible_facts"] = {"obproxy": self.facts | {"recorded": whole}}
+        return result
+
+    def _whole(self, known: Record) -> Record:
+        """Return the record with its parameters, which a discovery leaves out unless it is asked for them."""
+        if is_whole(known):
+            return known
+        recorded: Record = self.rediscover(record=True)["ansible_facts"]["obproxy"]["recorded"] or {}
+        if not is_whole(recorded):
+            raise Broken(
+                "The record of the state before the takeover is complete",
+                f"{self.own_file('before')} has no parameters",
+                "remove the file when no rollback is wanted any more, then run it again",
+            )
+        return recorded
 
     def _remove(self, facts: dict[str, Any]) -> Result:
         """All that the takeover kept on the host, and the directories of root's that were made for it."""

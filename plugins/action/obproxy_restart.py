@@ -103,7 +103,8 @@ class ActionModule(HostAction):
 
     def _restart(self, todo: list[Difference], names: list[str], arguments: dict[str, Any]) -> Result:
         facts, way = self.facts, self._way()
-        expected = {name: facts["parameters"].get(name, "") for name in names} | {one.name: one.after for one in todo}
+        expected = self._stored([name for name in names if name not in {one.name for one in todo}])
+        expected |= {one.name: one.after for one in todo}
         self._require_drained(arguments["drain_seconds"])
         former = {one.name: one.before for one in todo} | facts["done"].get("former", {})
         self.note_done(restarted=True, former=former)
@@ -128,6 +129,15 @@ class ActionModule(HostAction):
             "ansible_facts": found["ansible_facts"],
             "obproxy_server": found["obproxy_server"],
         }
+
+    def _stored(self, names: list[str]) -> dict[str, str]:
+        """Return the values that wait for a restart, as they are stored by now: a role before may have set them."""
+        if not names:
+            return {}
+        with self.tunnels() as tunnels:
+            _, _, session = self.admin_session(tunnels)
+            with session:
+                return {name: session.parameter(name) or "" for name in names}
 
     def _drained(self, process: dict[str, Any], seconds: int) -> str:
         return draining.wait(self, process, self.facts["sql_port"], self.facts["parameters"], seconds)

@@ -93,10 +93,11 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
             "start it, or run the roles before this one too",
         )
 
-    def rediscover(self) -> Result:
-        """Look at the host again after an install or a start, by the action that the play began with."""
+    def rediscover(self, *, record: bool = False) -> Result:
+        """Look at the host again after an install or a start, by the action that the play began with; `record` asks for
+        the whole record."""
         task = self._task.copy()
-        task.args = self.facts["asked"]
+        task.args = self.facts["asked"] | ({"record": True} if record else {})
         action = self._shared_loader_obj.action_loader.get(
             "obproxy.takeover.obproxy_discover",
             task=task,

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath as Path
 from typing import Any
 
 from .masking import MASK, is_secret, stage_one
-from .record import PROXYRO
+from .record import PROXYRO, is_built_in
 from .versions import name_of_package, version_in, version_of_package
 
 Facts = dict[str, Any]
@@ -161,7 +161,7 @@ def note_at(files: list[Facts], path: str) -> Facts | None:
 
 def recorded(note: Facts | None, *, whole: bool) -> Facts | None:
     """The record of the state before the takeover; three hundred parameters of it only for a rollback."""
-    return note if whole or note is None else {key: note[key] for key in note if key not in ("parameters", "wished")}
+    return note if whole or note is None else {key: note[key] for key in note if key != "parameters"}
 
 
 def json_object(text: str) -> Facts | None:
@@ -229,6 +229,7 @@ def reading(
         "passwords_as_wished": {
             name: raw.get(name) == stage_one(password) for name, password in wished.items() if password is not None
         },
+        "built_in_passwords": [name for name in wished if is_built_in(name, raw.get(name))],
         "proxyro_as_given": given is not None and raw.get(PROXYRO) == stage_one(given),
         "clusters": sorted(set(clusters)),
         "start_mode": "config_url" if url else "rs_list",

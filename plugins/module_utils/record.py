@@ -20,6 +20,35 @@ _TELLERS = {PROXYRO: "obproxy_current_proxyro_password", SYS: "obproxy_current_s
 Record = dict[str, Any]
 
 
+# What a start that was told no password has, by its hash (docs/reference/obproxy.md 4.3).
+BUILT_IN = {PROXYRO: "ee0e5138c912aed80b683c05303684be347ce81d"}
+
+
+def is_built_in(name: str, stored: str | None) -> bool:
+    """Return whether a stored password is the one that OBProxy is built with."""
+    return stored is not None and BUILT_IN.get(name) == stored
+
+
+def is_whole(of: Mapping[str, Any]) -> bool:
+    """Return whether a record has its parameters, of which a discovery tells only on request."""
+    return "parameters" in of and "wished" in of
+
+
+def with_wishes(of: Record, wished: Mapping[str, object]) -> Record:
+    """Return a record that also knows what a later run of the same takeover sets; the same one when it does already."""
+    texts = _texts(wished)
+    return of if texts in wishes(of) else of | {"later": [*of.get("later", []), texts]}
+
+
+def wishes(of: Mapping[str, Any]) -> list[dict[str, object]]:
+    """Return all that the runs of a takeover may have set, the first run's first."""
+    return [of.get("wished", {}), *of.get("later", [])]
+
+
+def _texts(wished: Mapping[str, object]) -> dict[str, object]:
+    return {name: text_of(value) for name, value in wished.items() if is_synced(name)}
+
+
 def record(facts: Mapping[str, Any], wished: Mapping[str, object], sealed: str | None) -> Record:
     """What a rollback needs to know, of the fact `obproxy`, the parameters that the cluster wishes, and `seal`."""
     process = facts["process"]
@@ -33,8 +62,9 @@ def record(facts: Mapping[str, Any], wished: Mapping[str, object], sealed: str |
         "local_fact": facts["local_fact"],
         "absent_directories": facts["absent_directories"],
         "parameters": facts["parameters"],
-        "wished": {name: text_of(value) for name, value in wished.items() if is_synced(name)},
+        "wished": _texts(wished),
         "passwords_as_wished": facts["passwords_as_wished"],
+        "built_in_passwords": facts["built_in_passwords"],
         "passwords": sealed,
     }
 
@@ -73,8 +103,11 @@ def former_passwords(
     known |= {name: password for name, password in given.items() if password is not None}
     before = recorded.get("passwords_as_wished", {})
     replaced = [name for name in (PROXYRO, SYS) if as_wished.get(name, False) and not before.get(name, False)]
+    built_in = recorded.get("built_in_passwords", [])
     lost = {
-        name: f"nobody knows what it was (OBProxy keeps only a hash); {_TELLERS[name]} can tell"
+        name: "it was the one that OBProxy is built with, which only a start without a stored one sets"
+        if name in built_in
+        else f"nobody knows what it was (OBProxy keeps only a hash); {_TELLERS[name]} can tell"
         for name in replaced
         if name not in known
     }

@@ -198,7 +198,8 @@ def apply(session: Session, differences: Sequence[Difference]) -> dict[str, str]
             read[difference.name] = stored
         except (SqlError, ValueError) as error:
             not_restored = _put_back(session, done)
-            text = f"{difference.name} = '{difference.after}' was refused: {error}"
+            # SqlError adds its code to the text by itself.
+            text = f"{difference.name} = '{difference.after}' was refused: {getattr(error, 'text', error)}"
             if not_restored:
                 text += f"; not put back: {', '.join(not_restored)}"
             raise SqlError(getattr(error, "code", 0), text) from error

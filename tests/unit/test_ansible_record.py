@@ -1,18 +1,24 @@
 """What a takeover writes down before it changes anything, and what a rollback makes of that."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.obproxy.takeover.plugins.module_utils.masking import MASK
 from ansible_collections.obproxy.takeover.plugins.module_utils.record import (
+    BUILT_IN,
     PROXYRO,
     SYS,
     Record,
     former_passwords,
+    is_built_in,
+    is_whole,
     record,
     seal,
     unsealed,
+    wishes,
+    with_wishes,
 )
 from ansible_collections.obproxy.takeover.plugins.module_utils.values import undoing
 
@@ -28,6 +34,7 @@ FACTS: dict[str, Any] = {
     "absent_directories": ["/var/lib/obproxy-takeover"],
     "parameters": {"proxy_mem_limited": "2G", SYS: MASK},
     "passwords_as_wished": {SYS: False, PROXYRO: False},
+    "built_in_passwords": [PROXYRO],
     "asked": {"sql_port": 2883},
 }
 
@@ -105,6 +112,34 @@ def test_what_nobody_knows_is_told_with_who_can_tell_it() -> None:
     assert former == {}
     assert [sentence.split(" ")[0] for sentence in stays] == [PROXYRO, SYS]
     assert "obproxy_current_proxyro_password can tell" in stays[0] and "obproxy_current_sys_password" in stays[1]
+
+
+def test_the_password_that_it_is_built_with_is_recognised() -> None:
+    recorded = _recorded({}, built_in_passwords=[PROXYRO])
+    former, stays = former_passwords(recorded, {PROXYRO: True}, NOT_GIVEN, KEY)
+    assert former == {} and "the one that OBProxy is built with" in stays[0] and "nobody knows" not in stays[0]
+    known = _recorded({PROXYRO: "Former#3"}, built_in_passwords=[PROXYRO])
+    assert former_passwords(known, {PROXYRO: True}, NOT_GIVEN, KEY)[0] == {PROXYRO: "Former#3"}
+
+
+def test_the_hash_of_the_built_in_password_is_the_observed_one() -> None:
+    rows = json.loads((Path(__file__).parents[1] / "lab/simulator/data/parameters.json").read_text())
+    assert {name: default for name, _, default, *_ in rows if name in BUILT_IN} == BUILT_IN
+    assert is_built_in(PROXYRO, BUILT_IN[PROXYRO])
+    assert not is_built_in(PROXYRO, "") and not is_built_in(SYS, BUILT_IN[PROXYRO]) and not is_built_in(PROXYRO, None)
+
+
+def test_a_record_learns_what_later_runs_set() -> None:
+    taken = record(FACTS, {"a": 1}, None)
+    assert with_wishes(taken, {"a": "1", SYS: "x"}) is taken
+    later = with_wishes(with_wishes(taken, {"b": True}), {"b": True})
+    assert wishes(later) == [{"a": "1"}, {"b": "true"}] and later["parameters"] is taken["parameters"]
+
+
+def test_a_record_without_its_parameters_is_not_whole() -> None:
+    taken = record(FACTS, {}, None)
+    assert is_whole(taken)
+    assert not is_whole({key: value for key, value in taken.items() if key != "parameters"})
 
 
 def test_a_password_that_no_sql_can_carry_is_told_without_it() -> None:

@@ -42,7 +42,7 @@ def test_all_are_set_and_read_back() -> None:
 
 def test_a_refused_value_puts_the_others_back() -> None:
     proxy = _Proxy(refuses="c")
-    with pytest.raises(SqlError, match=r"c = '2' was refused: Invalid config \(code 4147\)"):
+    with pytest.raises(SqlError, match=r"c = '2' was refused: Invalid config \(code 4147\)$"):
         _apply(proxy)
     assert proxy.values == {"a": "1", "b": "1", "c": "1"}
     assert proxy.log == ["a=2", "b=2", "b=1", "a=1"]

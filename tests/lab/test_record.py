@@ -1,0 +1,63 @@
+"""The record of the state before a takeover survives failures and retries in any order."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.roles.playing import play
+
+from . import Lab
+from .fixtures import StartHost
+from .host import LabHost
+from .states import ADOPTED_PASSWORD
+from .test_draining import RESTART
+from .tunnel import admin, query
+
+GIVEN: dict[str, Any] = {"obproxy_current_sys_password": ADOPTED_PASSWORD}
+BAD = {"obproxy_parameters": {"proxy_mem_limited": "3G", "slow_query_time_threshold": "99d"}}
+RESTARTED = RESTART | {"obproxy_parameters": {"proxy_mem_limited": "3G", "work_thread_num": "9"}}
+
+
+def recorded(host: LabHost) -> dict[str, Any]:
+    return dict(json.loads(host.run("cat /var/lib/obproxy-takeover/before-2883.json")))
+
+
+def parameters(lab: Lab, host: LabHost, password: str) -> dict[str, str]:
+    with admin(lab, host, password) as connection:
+        rows = {str(row[0]): str(row[1]) for row in query(connection, "show proxyconfig")}
+    # Its former value is a hash, which SQL cannot set; json_config_* is what the proxy counts by itself.
+    return {name: text for name, text in rows.items() if name != "observer_sys_password" and "json_config" not in name}
+
+
+@pytest.mark.parametrize("runs", [[BAD, {}], [BAD, BAD, RESTARTED], [RESTARTED], [{}, RESTARTED, RESTARTED]])
+def test_it_brings_everything_back(lab: Lab, lab_host: StartHost, runs: list[dict[str, Any]]) -> None:
+    host = lab_host("other-password")
+    before = parameters(lab, host, ADOPTED_PASSWORD)
+    for variables in runs:
+        run = play(lab, host, variables=GIVEN | variables)
+        assert run.code == (2 if variables is BAD else 0), run.text
+        assert {"parameters", "wished"} <= recorded(host).keys()
+    assert recorded(host)["passwords"] is None, "a takeover that has succeeded forgets them"
+    undone = play(lab, host, playbook="rollback", variables=GIVEN | RESTARTED)
+    assert undone.code == 0, undone.failure(host)
+    assert parameters(lab, host, ADOPTED_PASSWORD) == before
+    assert "the one that OBProxy is built with" in undone.text and "nobody knows" not in undone.text
+
+
+def test_one_that_has_lost_its_parameters_breaks_no_rollback(lab: Lab, lab_host: StartHost) -> None:
+    host = lab_host()
+    assert play(lab, host).code == 0
+    host.run(
+        "cd /var/lib/obproxy-takeover; python3 -c \"import json; r = json.load(open('before-2883.json'));"
+        "[r.pop(key) for key in ('parameters', 'wished')]; json.dump(r, open('before-2883.json', 'w'))\""
+    )
+    undone = play(lab, host, playbook="rollback")
+    assert undone.code == 0, undone.failure(host)
+    assert "the record of the former ones is incomplete" in undone.text
+
+
+def test_a_refusal_is_told_with_its_code_once(lab: Lab, lab_host: StartHost) -> None:
+    host = lab_host()
+    _, message = play(lab, host, variables=BAD).failure(host)
+    assert message.count("(code 4147)") == 1
