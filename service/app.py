@@ -13,6 +13,7 @@ from service.http.envelope import Tracing
 from service.http.guards import Auditing, Faults, RateLimit
 from service.http.metrics import Measuring
 from service.http.security_headers import SecurityHeaders
+from service.inventory.reader import InventoryReader
 from service.model.settings import Settings
 from service.observe import tracing
 from service.pages import errors
@@ -24,14 +25,16 @@ Beside = Callable[[Resources], AbstractAsyncContextManager[None]]
 """Something that runs as long as the application does, on the same resources: a worker."""
 
 
-def create_app(settings: Settings, *, beside: Sequence[Beside] = ()) -> Starlette:
+def create_app(
+    settings: Settings, *, inventory: InventoryReader | None = None, beside: Sequence[Beside] = ()
+) -> Starlette:
     """The service as an ASGI application; its lifespan opens `app.state.resources` and `app.state.news`."""
     basic = Basic()
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            resources = await stack.enter_async_context(open_resources(settings))
+            resources = await stack.enter_async_context(open_resources(settings, inventory))
             await ensure_admin(resources.database, settings.data_dir)
             app.state.resources = resources
             app.state.news = await stack.enter_async_context(listening(resources.database.url))

@@ -12,6 +12,7 @@ from service.app import create_app
 from service.cli import keys, tasks, users
 from service.cli.client import Refused
 from service.http import uvicorn_server
+from service.inventory.reader import InventoryReader, of_settings
 from service.model.errors import TakeoverError
 from service.model.settings import Settings, take
 from service.observe import logs, metrics, tracing
@@ -50,7 +51,8 @@ def serve() -> None:
     dump_nothing()
     settings = _settings()
     tracing.start(settings.otel_endpoint)
-    app = create_app(settings, beside=[_traced, _say_password, *([worker.running] if settings.worker else [])])
+    beside = [_traced, _say_password, *([worker.running] if settings.worker else [])]
+    app = create_app(settings, inventory=_inventory(settings), beside=beside)
     server = uvicorn_server.server(app, settings, ending=lambda: app.state.news.close())
     server.run()
     if not server.started:
@@ -64,9 +66,10 @@ def run_worker() -> None:
     settings = _settings()
 
     tracing.start(settings.otel_endpoint)
+    inventory = _inventory(settings)
 
     async def work() -> None:
-        async with tracing.sending(), open_resources(settings) as resources, worker.running(resources):
+        async with tracing.sending(), open_resources(settings, inventory) as resources, worker.running(resources):
             await _until_signal()
 
     with metrics.serving(settings.host, settings.worker_metrics_port):
@@ -91,6 +94,13 @@ def run() -> None:
         main()
     except (TakeoverError, Refused) as error:
         raise SystemExit(str(error)) from None
+
+
+def _inventory(settings: Settings) -> InventoryReader:
+    """Read the inventory before anything else is started; raises InventoryUnreadable, which stops the start."""
+    inventory = of_settings(settings)
+    asyncio.run(inventory.current())
+    return inventory
 
 
 def _settings() -> Settings:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from service.inventory.reader import Host
+from service.inventory.records import Host
 from service.model.fleet import ObproxyServer
 from service.model.tasks import Operation, TaskStatus
 from service.store.database import Database, fetch_as

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 
-from service.inventory.reader import Cluster, Inventory
+from service.inventory.reader import Inventory
+from service.inventory.records import Cluster
 from service.model.errors import UnknownCluster
 from service.model.fleet import ObproxyCluster, ObproxyServer
 from service.model.types import Page

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from service.inventory.reader import Host
+from service.inventory.records import Host
 from service.model.errors import UnknownHost
 from service.model.fleet import HostFilter, ManagedHost, ObproxyServer, ServiceType
 from service.model.types import Page
@@ -48,7 +48,7 @@ def _managed(hosts: Iterable[Host], servers: Mapping[int, list[ObproxyServer]]) 
             id=host.id,
             name=host.name,
             address=host.address,
-            ssh_port=_port(host.variables.get("ansible_port", host.variables.get("ansible_ssh_port", SSH_PORT))),
+            ssh_port=_port(SSH_PORT if host.ssh_port is None else host.ssh_port),
             idc_name=host.idc_name,
             servers=servers.get(host.id, []),
         )

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
@@ -14,6 +15,14 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from service.model.errors import SettingsInvalid
 
 PREFIX = "TAKEOVER_"
+RUNS_OWN = frozenset(
+    (
+        *("JOB_ID", "OBPROXY_TAKEOVER", "TMPDIR"),
+        *("ANSIBLE_SSH_CONTROL_PATH_DIR", "ANSIBLE_LOCAL_TEMP", "AWX_ISOLATED_DATA_DIR"),
+    )
+)
+"""Environment variables of which each run has its own value."""
+
 _SERVICE = Path(__file__).resolve().parents[1]
 _SHIPPED = _SERVICE / "project" / "ansible_collections" / "obproxy" / "takeover"
 PROJECT = _SHIPPED if _SHIPPED.is_dir() else _SERVICE.parent
@@ -32,6 +41,25 @@ def _networks(text: str) -> str:
     return text
 
 
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        raise ValueError(f"there is no file or directory {path}")
+    return path
+
+
+def _variable_names(text: str) -> str:
+    for name in _split(text):
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise ValueError(f"{name!r} is not the name of an environment variable")
+        if name.startswith(PREFIX) or name in RUNS_OWN:
+            raise ValueError(f"{name} is the service's own and is not passed on")
+    return text
+
+
+def _split(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
 RunStart = Literal["forked", "plain"]
 LogFormat = Literal["text", "json"]
 
@@ -47,11 +75,14 @@ class Settings(BaseSettings):
     data_dir: Path = Path("data")
     """Embedded database, key, first password. Made with mode 0700."""
 
-    inventory: Path = PROJECT / "inventory"
+    inventory: Annotated[Path, AfterValidator(_existing)] = PROJECT / "inventory"
     """Ansible inventory: a file, a directory, or anything an inventory plugin reads."""
 
     vault_password_file: FilePath | None = None
     """A file with the password of what Ansible Vault has encrypted in the inventory, or a program that says it."""
+
+    inventory_environment: Annotated[str, AfterValidator(_variable_names)] = ""
+    """Names of environment variables, with commas, that inventory scripts and plugins, and runs, see as well."""
 
     host: str = "127.0.0.1"
     port: Annotated[int, Ge(0), Le(65535)] = 8080
@@ -133,6 +164,11 @@ class Settings(BaseSettings):
 
     log_format: LogFormat = "text"
     """How the service logs: lines for people, or a JSON object a line."""
+
+    @property
+    def inventory_environment_names(self) -> list[str]:
+        """The names in `inventory_environment`."""
+        return _split(self.inventory_environment)
 
     @property
     def rate_limits(self) -> Mapping[int, int]:

@@ -84,6 +84,8 @@ class Tally:
 
 NOTHING = Tally()
 
+_UNKNOWN_HOST = re.compile(r"(?:Task failed: )?(hostvars\[(['\"].+['\"])\])\.?")
+
 
 def _integer(low: int, high: int) -> Callable[[object], bool]:
     return lambda value: isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
@@ -123,9 +125,15 @@ def failure(event: Mapping[str, Any], items: Iterable[str] = ()) -> str:
     """
     data = mapping(event.get("event_data"))
     res = mapping(data.get("res"))
-    text = HIDDEN if is_hidden(res) else paragraph(" ".join(filter(None, [_said(res), *items])))
+    text = HIDDEN if is_hidden(res) else explained(paragraph(" ".join(filter(None, [_said(res), *items]))))
     text = text or paragraph(_headline(printed(event)), 2 * TAIL_LIMIT) or "No message was given."
     return f"{text} ({_where(data, res)})"
+
+
+def explained(message: str) -> str:
+    """Return a message of Ansible in full: of a host that the inventory does not have, it only says the expression."""
+    found = _UNKNOWN_HOST.fullmatch(message.strip())
+    return f"{found[1]} is undefined: the inventory has no host {found[2]}" if found else message
 
 
 def item(event: Mapping[str, Any]) -> str:

@@ -29,7 +29,16 @@ def masker(variables: Iterable[Mapping[str, object]]) -> Callable[[str], str]:
     all that is in them, and `Hidden` ones. It knows them as they are and as they are spelled in JSON, in Python and
     in a URL, and the sha1 that lets in at an OBProxy as the password does (docs/reference/obproxy.md 4.3).
     """
-    secrets = {secret for mapping in variables for secret in _secrets(mapping, within=False)}
+    return hiding(secret for mapping in variables for secret in secrets_in(mapping))
+
+
+def secrets_in(variables: Mapping[str, object]) -> Iterator[str]:
+    """Return every secret in `variables`: values whose name says so, with all that is in them, and `Hidden` ones."""
+    return _secrets(variables, within=False)
+
+
+def hiding(secrets: Iterable[str]) -> Callable[[str], str]:
+    """Return a function that hides these secrets in a text, in all their forms."""
     found = {form for secret in secrets for form in _forms(secret) if len(form) >= SHORTEST}
     if not found:
         return str

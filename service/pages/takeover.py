@@ -13,7 +13,7 @@ from service.fleet import available_hosts
 from service.http import requests
 from service.http.envelope import STATUS, trace_id
 from service.http.languages import of_errors
-from service.inventory.reader import Cluster
+from service.inventory.records import Cluster
 from service.model.errors import TakeoverError, UnknownCluster
 from service.pages.rendering import language_of, render
 from service.tasks import submit

@@ -22,13 +22,14 @@ from typing import Any
 import ansible_runner
 import pexpect
 
-from service.model.errors import LeaseExpired, TakeoverError
+from service.inventory import holder
+from service.model.errors import LeaseExpired
 from service.model.settings import RunStart
 from service.outcome import ansible_results
 from service.outcome.redaction import Mask, excerpt
 from service.outcome.run_progress import RunEnd
-from service.runs import files, preload
-from service.runs.files import Given
+from service.runs import files, playbook
+from service.runs.files import Files, Given
 from service.runs.process_tree import adopt_orphans, end_children
 
 LAST_LINES = 4096  # characters of the run's output that go with its end
@@ -55,6 +56,7 @@ class RunSpec:
     environment: Mapping[str, str] = field(repr=False)
     start: RunStart
     renewed: float  # monotonic time from which its lease counts
+    lease: float = LEASE
 
 
 def main(spec: RunSpec, pipe: Connection) -> None:
@@ -68,25 +70,26 @@ def main(spec: RunSpec, pipe: Connection) -> None:
     os.environ.clear()
     os.environ.update(spec.environment)
     tempfile.tempdir = None  # it is found anew, by that environment
-    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+    _limit_memory()
     resource.setrlimit(resource.RLIMIT_FSIZE, (FILE, FILE))
     adopt_orphans()
     canceled = threading.Event()
     outbox: Outbox = SimpleQueue()
-    expires = spec.renewed + LEASE
+    expires = spec.renewed + spec.lease
     try:
         if time.monotonic() >= expires:
-            raise LeaseExpired(seconds=LEASE)
-        mask = files.write(spec.directory, spec.given)
-    except (TakeoverError, OSError) as error:
+            raise LeaseExpired(seconds=spec.lease)
+        written = files.write(spec.directory, spec.given, holder.reading())
+    except Exception as error:  # whatever Ansible raises, too
         shutil.rmtree(spec.directory, ignore_errors=True)
         with suppress(OSError):  # the worker is gone
             pipe.send(("end", RunEnd(rc=None, status="error", refusal=f"The run cannot begin: {error}")))
         return
+    mask = written.mask
     sender = threading.Thread(target=_send, args=(outbox, pipe, mask))
-    threads = [sender, threading.Thread(target=_obey, args=(pipe, canceled, expires), daemon=True)]
+    threads = [sender, threading.Thread(target=_obey, args=(pipe, canceled, expires, spec.lease), daemon=True)]
     try:
-        end = _run(spec, outbox, mask, partial(_start_all, threads))
+        end = _run(spec, outbox, written, partial(_start_all, threads))
     except Exception as error:  # a process loop: text of a managed host can make ansible-runner's parser raise
         text = mask(f"ansible-runner failed: {type(error).__name__}: {error}")
         end = RunEnd(rc=None, status=None, last_lines=text[:LAST_LINES])
@@ -98,20 +101,21 @@ def main(spec: RunSpec, pipe: Connection) -> None:
     sender.join()
 
 
-def _run(spec: RunSpec, outbox: Outbox, mask: Mask, when_started: Callable[[], None]) -> RunEnd:
+def _run(spec: RunSpec, outbox: Outbox, written: Files, when_started: Callable[[], None]) -> RunEnd:
     """`when_started` is called once ansible-playbook has been started; before, this process must have one thread."""
     tail: list[str] = []
+    held = holder.reading()
 
     class Spawn(pexpect.spawn):  # type: ignore[misc]
         """What ansible-runner starts ansible-playbook with; it has no other way to be given one."""
 
         def _spawnpty(self, args: list[bytes], **options: Any) -> object:
-            reason = preload.obstacle(options["env"]) if spec.start == "forked" else ""
+            reason = playbook.obstacle(held, options["env"]) if spec.start == "forked" else ""
             if reason:
                 outbox.put(("plain", reason))
             elif spec.start == "forked":
                 arguments = [os.fsdecode(argument) for argument in args]
-                options["preexec_fn"] = partial(preload.play, arguments, options["env"], options["preexec_fn"])
+                options["preexec_fn"] = partial(playbook.play, held, arguments, options["env"], options["preexec_fn"])
             try:
                 started = super()._spawnpty(args, **options)
             finally:
@@ -124,7 +128,8 @@ def _run(spec: RunSpec, outbox: Outbox, mask: Mask, when_started: Callable[[], N
         private_data_dir=str(spec.directory),
         ident=spec.ident,
         playbook=str(spec.playbook),
-        inventory=str(spec.directory / "inventory"),
+        inventory=written.sources,
+        limit=written.limit,
         tags=",".join(spec.roles),
         event_handler=partial(_hand_over, outbox, tail),
         # Left out, ansible-runner would replace the signal handlers of this process; cancelling is done in _obey.
@@ -135,8 +140,18 @@ def _run(spec: RunSpec, outbox: Outbox, mask: Mask, when_started: Callable[[], N
     )
     said = "\n".join(tail)[-2 * LAST_LINES :]  # more than is shown: nobody sees what is cut in two there
     return RunEnd(
-        rc=runner.rc, status=runner.status, last_lines=mask(ansible_results.clean(said, len(said)))[-LAST_LINES:]
+        rc=runner.rc,
+        status=runner.status,
+        last_lines=written.mask(ansible_results.clean(said, len(said)))[-LAST_LINES:],
     )
+
+
+def _limit_memory() -> None:
+    """Let this process and each of its children have `MEMORY` beyond what the inventory takes, which they inherit."""
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    inherited = next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmData:"))
+    limit = inherited + MEMORY
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
 def _start_all(threads: Sequence[threading.Thread]) -> None:
@@ -163,9 +178,9 @@ def _send(outbox: Outbox, pipe: Connection, mask: Mask) -> None:
             return
 
 
-def _obey(pipe: Connection, canceled: threading.Event, expires: float) -> None:
+def _obey(pipe: Connection, canceled: threading.Event, expires: float, lease: float) -> None:
     with suppress(EOFError, OSError):
         while pipe.poll(max(expires - time.monotonic(), 0.0)) and (stamp := pipe.recv()) is not None:
-            expires = max(expires, stamp + LEASE)  # a report's word comes later than it was true
+            expires = max(expires, stamp + lease)  # a report's word comes later than it was true
     canceled.set()
     end_children()

@@ -1,25 +1,6 @@
-"""The environment of a run: nothing of the service's own but what is named here."""
+"""The part of a run's environment that is its own; the rest is its inventory's (`service/inventory/environment.py`)."""
 
-import os
-import sys
 from pathlib import Path
-
-from service.model.settings import PROJECT
-
-PASSED_ON = ("HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK", "TZ")  # all that a run may see of this process's environment
-
-
-def fixed() -> dict[str, str]:
-    """What is the same for every run of this service."""
-    return {
-        **{name: os.environ[name] for name in PASSED_ON if name in os.environ},
-        "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.defpath, "/usr/local/bin")),
-        "LANG": "C.UTF-8",
-        "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
-        "ANSIBLE_INVENTORY_ENABLED": "ansible.builtin.yaml",  # that of a run is rendered; others would be tried first
-        "ANSIBLE_HOST_KEY_CHECKING": "True",  # ansible-runner turns it off unless it is set
-        "ANSIBLE_NOCOLOR": "True",
-    }
 
 
 def of_run(directory: Path, ident: str, token: int) -> dict[str, str]:

@@ -32,14 +32,14 @@ class Question:
     def begin(self, process: int) -> None:
         """Get ready to ask; the host is looked at when the run's own `process` (its id) is gone."""
         given = self._request.given
-        variables = {**given.cluster.variables, "run_ident": self._request.ident, "run_process": process}
+        variables = {"run_ident": self._request.ident, "run_process": process}
         self._request = replace(
             self._request,
             ident=str(uuid.uuid4()),
             renewed=time.monotonic(),
             playbook=PLAYBOOK,
             roles=(),
-            given=replace(given, cluster=replace(given.cluster, variables=variables)),
+            given=replace(given, variables=variables),
         )
         self._starting = asyncio.create_task(asyncio.to_thread(run.start, self._request))
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import multiprocessing
 import secrets
 import shutil
 import threading
@@ -10,11 +9,12 @@ import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from multiprocessing import forkserver
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any
 
+from service.inventory import environment as inventory_environment
+from service.inventory.process import Reading
 from service.model.settings import RunStart
 from service.outcome.run_progress import RunEnd
 from service.runs import child, directories, environment
@@ -23,11 +23,6 @@ from service.runs.files import Given
 from service.runs.process_tree import end_marked
 
 log = logging.getLogger(__name__)
-
-_context = multiprocessing.get_context("forkserver")
-_PRELOADED = ["service.runs.child"]
-_WITH_ANSIBLE = [*_PRELOADED, "service.runs.fork_server"]
-_context.set_forkserver_preload(_WITH_ANSIBLE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +33,7 @@ class RunRequest:
     playbook: Path
     roles: Sequence[str]
     given: Given
+    reading: Reading  # of the inventory
     start: RunStart = "forked"
     token: int = field(default_factory=lambda: secrets.randbits(62), repr=False)
     """Only Ansible's own callback knows it and puts it into every event, as `job_id`.
@@ -46,16 +42,6 @@ class RunRequest:
     """
     renewed: float = field(default_factory=time.monotonic)
     """Monotonic time at which the run was known to be its worker's; its lease counts from then (`child.LEASE`)."""
-
-
-def ensure_server(start: RunStart) -> None:
-    """Start the server that runs are forked from, so that the first run does not wait for it.
-
-    Raises StartRefused when no run could work on this machine.
-    """
-    directories.check_memory()
-    _context.set_forkserver_preload(_WITH_ANSIBLE if start == "forked" else _PRELOADED)
-    forkserver.ensure_running()
 
 
 def sweep() -> None:
@@ -67,11 +53,11 @@ def sweep() -> None:
 class Run:
     """A started run."""
 
-    def __init__(self, spec: RunSpec) -> None:
+    def __init__(self, spec: RunSpec, reading: Reading) -> None:
         self._spec = spec
-        self._pipe, theirs = _context.Pipe()
-        self._process = _context.Process(target=child.main, args=(spec, theirs), daemon=True)
-        self._process.start()
+        self._pipe, theirs = Pipe()
+        with theirs:
+            self._process = reading.fork(child.main, (spec,), theirs)
         self.pid = self._process.pid
         """The child's process id."""
         self._reader: threading.Thread | None = None
@@ -147,7 +133,7 @@ def start(request: RunRequest) -> Run:
     """Make the private data directory of `request` and start its run."""
     spec = prepare(request)
     try:
-        return Run(spec)
+        return Run(spec, request.reading)
     except BaseException:
         shutil.rmtree(spec.directory, ignore_errors=True)
         directories.release(spec.directory)
@@ -164,7 +150,8 @@ def prepare(request: RunRequest) -> RunSpec:
         roles=tuple(request.roles),
         given=request.given,
         environment={
-            **environment.fixed(),
+            **inventory_environment.fixed(),
+            **request.reading.environment,
             **environment.of_run(directory, request.ident, request.token),
         },
         start=request.start,

@@ -11,13 +11,12 @@ from typing import Any
 from uuid import UUID
 
 from service.access.users import User
-from service.inventory.reader import Cluster, Host
+from service.inventory.records import Cluster, Host
 from service.model.errors import InvalidRequest, SubError, UnknownCluster, UnknownHost
 from service.model.fleet import ObproxyServer, ServerStatus
 from service.model.tasks import EXTERNAL, Operation, TaskStatus
 from service.model.transitions import PENDING, READY, SUCCESSFUL, Position
 from service.outcome import run_progress
-from service.outcome.masking import masker
 from service.outcome.redaction import Mask, excerpt
 from service.outcome.run_progress import Change, Ended, RunEnd, Verdict
 from service.store.database import Connection, execute, fetch, fetch_as
@@ -75,6 +74,8 @@ async def record(resources: Resources, run: ExternalRun, *, creator: User, trace
     if run.host_id not in inventory.hosts:
         raise UnknownHost(host_id=run.host_id)
     cluster, host = inventory.clusters[run.cluster_id], inventory.hosts[run.host_id]
+    mask = await inventory.mask(cluster, host)
+    (host,) = await inventory.in_cluster(cluster, [host])
     roles = [subtask.role for subtask in resources.template.subtasks]
     _refuse_unknown(run, roles)
     async with resources.database.transaction() as connection:
@@ -84,7 +85,7 @@ async def record(resources: Resources, run: ExternalRun, *, creator: User, trace
             server = await _server(connection, run, cluster, host, complete=set(run.roles) == set(roles))
             from_there = replace(resources, executor=run.executor)
             task_id = await _insert(connection, from_there, run, cluster, host, server, creator, trace_id)
-            await _write(connection, run, roles, task_id, masker([host.variables, cluster.variables]))
+            await _write(connection, run, roles, task_id, mask)
         (recorded,) = await instances.by_ids(connection, [task_id])
         assert recorded[0].status is not TaskStatus.RUNNING, "the end of a run ends its task instance"
     return recorded

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from service.inventory.reader import Cluster
+from service.inventory.records import Cluster
 from service.model.errors import InventoryUnreadable
 from service.model.tasks import BasicSubtask, Subtask, TaskFilter, TaskInstance, TaskStatus
 from service.model.types import JSON, Page

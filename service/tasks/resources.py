@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
-from service.inventory.reader import InventoryReader
+from service.inventory.reader import InventoryReader, of_settings
 from service.model import workflow
 from service.model.settings import PROJECT, Settings
 from service.model.workflow import Template
@@ -31,7 +31,7 @@ class Resources:
 
 
 @asynccontextmanager
-async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
+async def open_resources(settings: Settings, inventory: InventoryReader | None = None) -> AsyncIterator[Resources]:
     """Data directory, database (embedded unless one is set, migrated), queue, key, inventory, template."""
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
@@ -41,7 +41,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         yield Resources(
             settings=settings,
             database=database,
-            inventory=InventoryReader(settings.inventory, settings.vault_password_file),
+            inventory=inventory or of_settings(settings),
             template=workflow.load(PROJECT),
             queue=queue,
             secrets=load(settings.secret_key, settings.data_dir),

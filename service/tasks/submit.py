@@ -8,7 +8,8 @@ from psycopg.types.json import Jsonb
 from pydantic import SecretStr
 
 from service.access.users import User
-from service.inventory.reader import Cluster, Host, Inventory
+from service.inventory.reader import Inventory
+from service.inventory.records import Cluster, Host
 from service.model.errors import InvalidRequest, SubError, UnknownCluster, UnknownHost
 from service.model.tasks import ALLOW_RESTART, Operation, Subtask, SubtaskStatus, TaskInstance, TaskStatus
 from service.model.types import JSON
@@ -58,7 +59,7 @@ async def take_over(
     cluster = inventory.clusters.get(cluster_id)
     if cluster is None:
         raise UnknownCluster(cluster_id=cluster_id)
-    known = _known_hosts(inventory, hosts)
+    known = await inventory.in_cluster(cluster, _known_hosts(inventory, hosts))
     async with resources.database.transaction() as connection:
         if idempotency_key is not None:
             fingerprints = resources.secrets.fingerprints(_canonical(cluster_id, hosts, allow_restart))
@@ -193,9 +194,11 @@ async def insert_tasks(
 def context(template: Template, cluster: Cluster, host: Host, server: JSON, allow_restart: bool | None) -> JSON:
     """The context of a task instance: the sample's keys, all values strings (docs/reference/ocp-api.md 1.2).
 
+    `host` is as it is in the OBProxy cluster.
+
     What the request says about a restart stands there too, if it says something.
     """
-    variables = {**host.variables, **cluster.variables}
+    variables = host.variables
     return {
         "listMap": {
             "commands_to_check": variables.get("obproxy_commands_to_check", ["nc"]),

@@ -69,6 +69,7 @@ async def _request(resources: Resources, server: ObproxyServer) -> RunRequest:
             cluster=inventory.clusters[server.cluster_id],
             sql_port=server.sql_port,
         ),
+        reading=inventory.reading,
     )
 
 

@@ -187,6 +187,7 @@ async def _request(resources: Resources, task: TaskInstance, subtasks: list[Subt
             allow_restart=task.allow_restart,
             sealed=resources.secrets.sealed({row["name"]: row["ciphertext"] for row in secrets}),
         ),
+        reading=inventory.reading,
         start=resources.settings.run_start,
     )
 

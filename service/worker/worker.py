@@ -10,7 +10,7 @@ from procrastinate.exceptions import ProcrastinateException
 from procrastinate.job_context import AbortReason
 from procrastinate.jobs import Job
 
-from service.runs import run
+from service.runs import directories, run
 from service.store.database import fetch
 from service.store.queue import LOOK, QUEUE, TASK, open_queue
 from service.tasks.resources import Resources
@@ -74,7 +74,7 @@ async def _start(resources: Resources, app: App) -> list[asyncio.Task[None]]:
         await discovery.perform(resources, server_id)
 
     await asyncio.to_thread(run.sweep)
-    await asyncio.to_thread(run.ensure_server, resources.settings.run_start)
+    await asyncio.to_thread(directories.check_memory)
     return [
         *(
             [asyncio.create_task(health_checks.forever(resources), name="checks")]

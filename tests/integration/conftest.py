@@ -16,8 +16,6 @@ from starlette.applications import Starlette
 
 from service.access import passwords
 from service.app import create_app
-from service.inventory import reader
-from service.inventory.reader import Inventory
 from service.model.settings import Settings
 from service.store import embedded
 from service.store.database import open_database
@@ -89,23 +87,6 @@ def inventory_file(tmp_path: Path) -> Path:
 def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hashing takes no time here; that the real hasher is slow enough has a test of its own."""
     monkeypatch.setattr(passwords, "HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
-
-
-_read: dict[str, Inventory] = {}
-
-
-@pytest.fixture(autouse=True)
-def remembered_inventories(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each inventory text is read by Ansible once in the session: starting Ansible is most of what a test costs."""
-    read = reader.read
-
-    async def remember(source: Path, vault_password_file: Path | None = None) -> Inventory:
-        text = "".join(file.read_text() for file in sorted(source.rglob("*")) if file.is_file())
-        if text not in _read:
-            _read[text] = await read(source, vault_password_file)
-        return _read[text]
-
-    monkeypatch.setattr(reader, "read", remember)
 
 
 @pytest.fixture

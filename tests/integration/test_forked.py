@@ -86,11 +86,12 @@ async def test_forked_runs_share_no_identity(tmp_path: Path) -> None:
 
 
 async def test_another_environment_starts_a_program(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    spec = run.prepare(request(tmp_path, "say"))
+    asked = request(tmp_path, "say")
+    spec = run.prepare(asked)
     spec = replace(spec, environment={**spec.environment, "ANSIBLE_FORKS": "3"})
 
     with caplog.at_level(logging.WARNING):
-        _, end = await follow(Run(spec))
+        _, end = await follow(Run(spec, asked.reading))
 
     assert end.rc == 0
     assert [message for message in caplog.messages if "ANSIBLE_FORKS" in message and spec.ident in message]
@@ -116,7 +117,7 @@ def test_ansible_that_cannot_be_imported_is_an_obstacle_with_a_reason(tmp_path: 
     bad = tmp_path / "ansible.cfg"
     bad.write_text("this is no configuration", encoding="utf-8")
     ask = (
-        "from service.runs import environment, preload\n"
+        "from service.inventory import environment, preload\n"
         f"preload.load({{**environment.fixed(), 'ANSIBLE_CONFIG': {str(bad)!r}}}, actions=[], others=[])\n"
         "print(preload.obstacle({}))"
     )
@@ -129,7 +130,7 @@ def test_ansible_that_cannot_be_imported_is_an_obstacle_with_a_reason(tmp_path: 
 
 def test_ansible_is_imported_whatever_the_standard_streams_are() -> None:
     ask = (
-        "from service.runs import fork_server, preload\n"
+        "from service.inventory import fork_server, preload\n"
         "print(preload._reason if preload._loaded is None else 'imported')"
     )
     ours, theirs = socket.socketpair()

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from service.inventory.reader import InventoryReader, Unsafe, read
+from service.inventory.reader import InventoryReader, read
 from service.model.errors import InventoryUnreadable
-from service.outcome.masking import Hidden
+from service.outcome.masking import MASK
 
 PASSWORD = "opens the vault"
 HOSTS = """
@@ -41,7 +41,8 @@ def source(tmp_path: Path, password_file: Path) -> Path:
     (source / "group_vars" / "test").mkdir(parents=True)
     (source / "hosts.yml").write_text(HOSTS)
     value = vault(password_file, "encrypt_string", "Inline#1", "--name", "obproxy_sys_password")
-    (source / "group_vars" / "test" / "main.yml").write_text(f"obproxy_cluster_id: 1\n{value}\n")
+    other = vault(password_file, "encrypt_string", "Other#1", "--name", "whatever_its_name")
+    (source / "group_vars" / "test" / "main.yml").write_text(f"obproxy_cluster_id: 1\n{value}\n{other}\n")
     file = source / "group_vars" / "test" / "vault.yml"
     file.write_text("obproxy_proxyro_password: File#1\n")
     vault(password_file, "encrypt", str(file))
@@ -75,18 +76,18 @@ async def test_opens_single_values_and_whole_files(
 ) -> None:
     found = await read(source, opener(tmp_path))
 
-    for variables in (found.hosts[1].variables, found.clusters[1].variables):
-        assert variables["obproxy_sys_password"] == "Inline#1"
-        assert variables["obproxy_proxyro_password"] == "File#1"
-        assert isinstance(variables["obproxy_sys_password"], Hidden)
+    hide = await found.mask(found.clusters[1], found.hosts[1])
+    assert hide("Inline#1, File#1, Other#1 and the rest") == f"{MASK}, {MASK}, {MASK} and the rest"
 
 
-async def test_what_is_no_template_stays_none(source: Path, password_file: Path) -> None:
-    variables = (await read(source, password_file)).hosts[1].variables
+async def test_the_service_itself_is_told_no_secret(source: Path, password_file: Path) -> None:
+    """Nothing of what it knows of hosts and clusters, and nothing that it hands to a run, holds one."""
+    found = await read(source, password_file)
 
-    assert (variables["braces"], variables["list"]) == ("{{ 1 }}", ["{% x %}"])
-    assert isinstance(variables["braces"], Unsafe) and isinstance(variables["list"][0], Unsafe)
-    assert not isinstance(variables["template"], Unsafe)
+    hosts = [dict(host.variables) for host in found.hosts.values()]
+    told = repr([*hosts, *(dict(cluster.variables) for cluster in found.clusters.values())])
+    assert "obproxy_cluster_id" in told
+    assert "#1" not in told and "password" not in told
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["a file", "a value"])
@@ -118,4 +119,4 @@ async def test_a_new_password_is_seen_like_a_new_inventory(source: Path, tmp_pat
 
     file.write_text(PASSWORD)
 
-    assert (await reader.current()).clusters[1].variables["obproxy_sys_password"] == "Inline#1"
+    assert set((await reader.current()).clusters) == {1}

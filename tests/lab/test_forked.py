@@ -48,6 +48,7 @@ async def taken_over(lab: Lab, host: LabHost, start: RunStart) -> tuple[list[Map
                 sql_port=host.sql_port,
                 sealed=sealed(obproxy_current_sys_password=ADOPTED_PASSWORD),
             ),
+            reading=known.reading,
             start=start,
         )
     )

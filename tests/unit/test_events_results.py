@@ -153,3 +153,11 @@ def test_clean(value: Any, text: str) -> None:
 
 def test_clean_cuts() -> None:
     assert ansible_results.clean("x" * 100, 10) == "x" * 10
+
+
+@pytest.mark.parametrize("message", ["hostvars['cfg']", "Task failed: hostvars['cfg']", "hostvars['cfg']."])
+def test_a_host_that_the_inventory_does_not_have_is_named_in_full(message: str) -> None:
+    event = {"event_data": {"task": "Validate", "host": "b", "res": {"msg": message}}}
+    said = "hostvars['cfg'] is undefined: the inventory has no host 'cfg' "
+    assert ansible_results.failure(event).startswith(said)
+    assert ansible_results.explained("hostvars['cfg'] is fine") == "hostvars['cfg'] is fine"

@@ -1,70 +1,166 @@
-"""What `ansible-inventory` prints becomes hosts and clusters by OCP's ids."""
+"""Hosts and OBProxy clusters by OCP's ids, and the files whose change means that an inventory is read again."""
 
+import os
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from service.inventory.reader import first_reason, parse
+from service.inventory import sources
+from service.inventory.records import Cluster, Host, positive, view
+from service.inventory.unparsed import Unparsed
 from service.model.errors import InventoryUnreadable
 
-HOSTVARS: dict[str, dict[str, Any]] = {
-    "odp-1": {"ocp_host_id": 1, "ansible_host": "192.0.2.1"},
-    "odp-2": {"ocp_host_id": 2},
-    "bastion": {"ansible_host": "192.0.2.9"},
-}
+
+def host(identifier: int, name: str = "odp-1", **variables: Any) -> Host:
+    return Host(id=identifier, name=name, variables={"ocp_host_id": identifier, **variables})
 
 
-def group(children: list[str] | None = None, **variables: Any) -> dict[str, Any]:
-    return {"children": children or [], "vars": variables}
+def cluster(identifier: int, name: str = "test", **variables: Any) -> Cluster:
+    return Cluster(id=identifier, name=name, group=name, variables={"obproxy_cluster_id": identifier, **variables})
 
 
 def test_hosts_and_clusters_by_id() -> None:
-    inventory = parse(HOSTVARS, {"all": group(["test"]), "test": group(obproxy_cluster_id=7), "web": group()})
-    assert {host.id: host.address for host in inventory.hosts.values()} == {1: "192.0.2.1", 2: "odp-2"}
-    assert {cluster.id: cluster.name for cluster in inventory.clusters.values()} == {7: "test"}
-
-
-def test_a_cluster_inherits_from_the_groups_above_the_nearer_winning() -> None:
-    groups = {
-        "all": group(["region"], obproxy_sys_password="far", obproxy_package_name="obproxy"),
-        "region": group(["test"], obproxy_sys_password="near"),
-        "test": group(obproxy_cluster_id=7, obproxy_cluster_name="prod"),
-    }
-    variables = parse({}, groups).clusters[7].variables
-    assert variables["obproxy_sys_password"] == "near"
-    assert variables["obproxy_package_name"] == "obproxy"
-    assert variables["obproxy_cluster_name"] == "prod"
+    found = view([host(1), host(2, "odp-2")], [cluster(7)])
+    assert {known.id: known.name for known in found.hosts.values()} == {1: "odp-1", 2: "odp-2"}
+    assert set(found.clusters) == {7}
 
 
 @pytest.mark.parametrize(
-    ("says", "asked", "allows"),
-    [("yes", None, True), ("yes", False, False), (False, True, True), (None, None, False), ("no", None, False)],
-)
-def test_the_word_of_a_request_on_restarts_goes_before_the_clusters(
-    says: Any, asked: bool | None, allows: bool
-) -> None:
-    said = {} if says is None else {"obproxy_allow_restart": says}
-    cluster = parse({}, {"test": group(obproxy_cluster_id=7, **said)}).clusters[7]
-    asked_of = cluster.as_asked(asked)
-    assert asked_of.allows_restart is allows and asked_of.variables.items() >= {"obproxy_cluster_id": 7}.items()
-    assert cluster.variables.get("obproxy_allow_restart") == says
-
-
-@pytest.mark.parametrize(
-    ("hostvars", "groups", "words"),
+    ("variables", "address"),
     [
-        ({"a": {"ocp_host_id": 1}, "b": {"ocp_host_id": 1}}, {}, "a and b have the same ocp_host_id: 1"),
-        ({"a": {"ocp_host_id": "1"}}, {}, "ocp_host_id of host a must be a positive integer, found '1'"),
-        ({"a": {"ocp_host_id": True}}, {}, "found True"),
-        ({}, {"g": group(obproxy_cluster_id=0)}, "obproxy_cluster_id of group g .* found 0"),
-        ({}, {"g": group(obproxy_cluster_id=1), "h": group(obproxy_cluster_id=1)}, "g and h have the same"),
+        ({}, "odp-1"),
+        ({"ansible_host": "192.0.2.1"}, "192.0.2.1"),
+        ({"ansible_host": "192.0.2.1", "ansible_ssh_host": "192.0.2.2"}, "192.0.2.2"),
     ],
 )
-def test_what_cannot_be_is_refused_by_name(hostvars: dict[str, Any], groups: dict[str, Any], words: str) -> None:
+def test_the_address_is_where_ssh_connects_to(variables: dict[str, str], address: str) -> None:
+    assert host(1, **variables).address == address
+
+
+@pytest.mark.parametrize(
+    ("group", "of_host", "allows"),
+    [("yes", None, True), ("no", None, False), (None, None, False), (False, True, True), (False, "off", False)],
+)
+def test_a_cluster_permits_restarts_where_its_group_or_one_of_its_hosts_does(
+    group: Any, of_host: Any, allows: bool
+) -> None:
+    said = {} if group is None else {"obproxy_allow_restart": group}
+    member = host(1, obproxy_cluster_id=7, obproxy_allow_restart=said.get("obproxy_allow_restart"))
+    if of_host is not None:
+        member = host(1, obproxy_cluster_id=7, obproxy_allow_restart=of_host)
+    other = host(2, "odp-2", obproxy_cluster_id=8, obproxy_allow_restart=True)
+    assert view([member, other], [cluster(7, **said)]).clusters[7].allows_restart is allows
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: view([host(1, "a"), host(1, "b")], []), "a and b have the same ocp_host_id: 1"),
+        (lambda: view([], [cluster(1, "g"), cluster(1, "h")]), "g and h have the same obproxy_cluster_id: 1"),
+        (lambda: positive("1", "ocp_host_id of host a"), "ocp_host_id of host a must be a positive integer, found '1'"),
+        (lambda: positive(True, "ocp_host_id of host a"), "found True"),
+        (lambda: positive(0, "obproxy_cluster_id of group g"), "found 0"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(make: Callable[[], object], words: str) -> None:
     with pytest.raises(InventoryUnreadable, match=words):
-        parse(hostvars, groups)
+        make()
 
 
-def test_of_many_complaints_the_first_with_file_and_line() -> None:
-    errors = "[WARNING]: Failed to parse: bad.\n\nFailed.\nOrigin: /etc/inv/hosts.yml:4:1\n\n[WARNING]: other\n"
-    assert first_reason(errors) == "/etc/inv/hosts.yml:4:1: Failed to parse: bad."
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A directory as a source, with variables behind a symbolic link, and a link that leads in a circle."""
+    source = tmp_path / "inventory"
+    source.mkdir()
+    (source / "hosts.yml").write_text("all: {}\n")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "all.yml").write_text("x: 1\n")
+    (source / "group_vars").symlink_to(elsewhere)
+    (elsewhere / "circle").symlink_to(source)
+    return source
+
+
+def edit_a_source(source: Path) -> None:
+    (source / "hosts.yml").write_text("all:  {}\n")
+
+
+def edit_behind_the_link(source: Path) -> None:
+    (source / "group_vars" / "all.yml").write_text("x: 22\n")
+
+
+def edit_to_the_same_size_and_time(source: Path) -> None:
+    path = source / "group_vars" / "all.yml"
+    before = path.stat()
+    path.write_text("x: 2\n")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def add_a_file(source: Path) -> None:
+    (source / "host_vars").mkdir()
+    (source / "host_vars" / "odp-1.yml").write_text("x: 3\n")
+
+
+@pytest.mark.parametrize(
+    "edit", [edit_a_source, edit_behind_the_link, edit_to_the_same_size_and_time, add_a_file], ids=lambda f: f.__name__
+)
+def test_every_edit_below_a_directory_is_seen(tree: Path, edit: Callable[[Path], None]) -> None:
+    before = sources.stamped(tree, [])
+    assert sources.stamped(tree, []) == before
+    edit(tree)
+    assert sources.stamped(tree, []) != before
+
+
+def test_variables_beside_a_file_and_the_vault_password_file_are_seen(tree: Path, tmp_path: Path) -> None:
+    source, password = tree / "hosts.yml", tmp_path / "password"
+    before = sources.stamped(source, [password])
+    edit_behind_the_link(tree)
+    edited = sources.stamped(source, [password])
+    password.write_text("new")
+    assert before != edited != sources.stamped(source, [password])
+
+
+class Display:
+    """Ansible's, as far as it is asked."""
+
+    def debug(self, message: str) -> str:
+        """Return what it is told."""
+        return message
+
+
+@pytest.mark.parametrize(
+    ("name", "failures", "words"),
+    [
+        ("a.yml", {"auto": "no root 'plugin' key found", "yaml": "bad", "ini": "worse"}, "a.yml: bad"),
+        ("a.yml", {"auto": "no such plugin", "yaml": "Plugin configuration YAML file, not YAML inventory"}, "no such"),
+        ("a.ini", {"ini": "bad"}, "a.ini: bad"),
+        ("script.sh", {"script": "exit code 3", "ini": "worse"}, "script.sh: exit code 3"),
+        ("a.json", {}, "a.json: no inventory plugin can read it"),
+    ],
+)
+def test_a_source_that_was_meant_as_one_is_named_with_the_reason(
+    tmp_path: Path, name: str, failures: dict[str, str], words: str
+) -> None:
+    path = tmp_path / name
+    path.write_text("x")
+    path.chmod(0o700 if name.endswith(".sh") else 0o600)
+    heard = Unparsed(Display(), tmp_path)
+    for plugin, reason in failures.items():
+        heard.error_as_warning(f"Failed to parse inventory with {plugin!r} plugin.", RuntimeError(reason))
+    heard.warning(f"Unable to parse {path} as an inventory source")
+    assert heard.debug("passed on") == "passed on"
+    with pytest.raises(InventoryUnreadable, match=words):
+        heard.raise_when_serious()
+
+
+@pytest.mark.parametrize("name", ["LICENSE", "Makefile", "id_ed25519", "ca.pem"])
+def test_another_file_in_the_directory_is_a_warning(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("x")
+    heard = Unparsed(Display(), tmp_path)
+    heard.error_as_warning("Failed to parse inventory with 'ini' plugin.", RuntimeError("bad"))
+    heard.warning(f"Unable to parse {tmp_path / name} as an inventory source")
+    heard.warning("Found both group and host with same name: web")
+    heard.raise_when_serious()
+    assert heard.warnings == [f"{tmp_path / name}: bad", "Found both group and host with same name: web"]

@@ -1,7 +1,7 @@
-"""What the server that runs are forked from imports ahead; nobody else imports this."""
+"""Imports Ansible in the server that readers of the inventory are forked from; nothing else imports this module."""
 
+from service.inventory import environment, preload
 from service.model.settings import PROJECT
-from service.runs import environment, preload
 
 preload.load(
     environment.fixed(),

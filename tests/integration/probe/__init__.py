@@ -1,0 +1,88 @@
+"""What Ansible sees of a host: in a run of the service, and in a direct run of ansible-playbook."""
+
+import asyncio
+import json
+import subprocess
+import sys
+import urllib.parse
+from pathlib import Path
+from typing import Any
+
+from service.inventory import environment, reader
+from service.inventory.reader import Inventory
+from service.inventory.records import Host
+from service.model.settings import PROJECT, RunStart
+from service.runs import run
+from service.runs.files import Given
+from service.runs.run import RunRequest
+from tests.integration.zoo import Animal
+
+PLAYBOOK = Path(__file__).with_name("probe.yml")
+REQUESTED = {"obproxy_sql_port", "obproxy_cluster_id", "obproxy_cluster_name", "probe_directory"}
+"""Extra variables: the request's, and the probe's own."""
+OWN = {*REQUESTED, "omit", "vars", "hostvars", "ansible_facts"}
+OWN_OPTIONS = {"control_path_dir", "_"}  # each run has its own directory for the sockets of ssh
+DEADLINE = 60.0  # seconds a run may take
+
+Seen = dict[str, Any]
+
+
+async def by_service(
+    animal: Animal, directory: Path, *, start: RunStart = "forked", cluster: int | None = None
+) -> Seen:
+    """Return what a run of the service sees of a host."""
+    found = await reader.read(animal.source, animal.vault, animal.names)
+    host = by_name(found, animal.host)
+    into = found.clusters[cluster or int(host.variables["obproxy_cluster_id"])]
+    directory.mkdir()
+    given = Given(host=host, cluster=into, sql_port=2883, variables={"probe_directory": str(directory)})
+    request = RunRequest(
+        ident="probe", playbook=PLAYBOOK, roles=("probe",), given=given, reading=found.reading, start=start
+    )
+    started = run.start(request)
+    said = []
+    async with asyncio.timeout(DEADLINE):
+        async for batch, end in started.batches():
+            said += [str(event.get("stdout")) for event in batch]
+            if end is not None:
+                assert end.rc == 0, (end, said)
+    return seen(directory, animal.host)
+
+
+def directly(animal: Animal, directory: Path) -> Seen:
+    """Return what `ansible-playbook -i SOURCE -l HOST` sees of a host."""
+    directory.mkdir()
+    done = subprocess.run(
+        [
+            *(sys.executable, str(Path(sys.executable).with_name("ansible-playbook"))),
+            *("-i", str(animal.source), str(PLAYBOOK), "--tags", "probe"),
+            *("-e", json.dumps({"probe_directory": str(directory)}), "--limit", animal.host),
+        ],
+        env={**environment.fixed(), **environment.of_inventory(animal.vault, animal.names)},
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return seen(directory, animal.host)
+
+
+def by_name(found: Inventory, name: str) -> Host:
+    """Return the host with a name."""
+    return next(host for host in found.hosts.values() if host.name == name)
+
+
+def seen(directory: Path, name: str) -> Seen:
+    """Return what was written about a host, without what each run has of its own."""
+    (path,) = directory.iterdir()
+    assert path.name == f"{urllib.parse.quote(name, safe='')}.json", "the run is about this host alone"
+    whole: Seen = json.loads(path.read_text(encoding="utf-8"))
+    for variables in (whole["variables"], *whole["hostvars"].values()):
+        for own in OWN & variables.keys():
+            del variables[own]
+        python = Path(variables["ansible_playbook_python"])
+        variables["ansible_playbook_python"] = str(python.parent.resolve() / python.name)
+    for option in OWN_OPTIONS & whole["connection"].keys():
+        del whole["connection"][option]
+    return whole

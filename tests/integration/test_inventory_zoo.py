@@ -1,0 +1,125 @@
+"""What Ansible would see is what a run sees: values, connection and groups, for inventories of every kind."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from tests.integration import probe, zoo
+from tests.integration.readings import write
+from tests.integration.zoo import Animal
+
+
+@pytest.mark.parametrize("kind", zoo.ZOO)
+async def test_a_run_sees_what_a_direct_run_sees(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SQL_SERVER", "the-server")
+    animal = zoo.ZOO[kind](tmp_path / "zoo")
+
+    direct = probe.directly(animal, tmp_path / "direct")
+    ours = await probe.by_service(animal, tmp_path / "ours")
+
+    assert ours == direct
+
+
+async def test_a_run_that_is_not_forked_sees_the_same(tmp_path: Path) -> None:
+    animal = zoo.priorities(tmp_path / "zoo")
+    direct = probe.directly(animal, tmp_path / "direct")
+    assert await probe.by_service(animal, tmp_path / "ours", start="plain") == direct
+
+
+@pytest.mark.parametrize("name", zoo.ODD_NAMES)
+async def test_a_name_means_one_host_whatever_is_in_it(name: str, tmp_path: Path) -> None:
+    animal = zoo.named(name)(tmp_path / "zoo")
+
+    seen = await probe.by_service(animal, tmp_path / "ours")
+
+    assert seen["variables"]["inventory_hostname"] == name
+    assert seen["variables"]["mine"] == "yes"
+    assert seen["variables"]["ansible_play_hosts"] == [name]
+
+
+GROUPS = ["alpha", "beta", "gamma", "delta"]
+NAMES = ["one", "two", "obproxy_agent_home", "obproxy_allow_restart"]
+VALUES = st.sampled_from(
+    [
+        *(1, True, "text", None, [1, 2], {"k": "v"}),
+        *("{{ one | default('none') }}", "{{ group_names | join(',') }}", "{{ groups['alpha'] | length }}"),
+        *("{{ hostvars['a'].two | default('none') }}", "{{ inventory_hostname }}-{{ undefined_here }}"),
+    ]
+)
+VARIABLES = st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=3)
+
+
+@st.composite
+def trees(draw: st.DrawFn) -> dict[str, Any]:
+    """Groups in each other (never in a circle: a child comes later in the list), with variables and priorities."""
+    groups: dict[str, Any] = {}
+    for number, name in enumerate(GROUPS):
+        variables = draw(VARIABLES)
+        if draw(st.booleans()):
+            variables = {**variables, "ansible_group_priority": draw(st.integers(0, 3))}
+        children = draw(st.sets(st.sampled_from(GROUPS[number + 1 :]))) if GROUPS[number + 1 :] else set()
+        hosts = draw(st.sets(st.sampled_from(["a", "b", "c"])))
+        groups[name] = {
+            "vars": variables,
+            "hosts": {host: {} for host in sorted(hosts)},
+            "children": {child: {} for child in sorted(children)},
+        }
+    cluster = draw(st.sampled_from(GROUPS))
+    groups[cluster]["vars"] |= zoo.CLUSTER
+    groups[cluster]["hosts"]["b"] = {}
+    every = {name: {**draw(VARIABLES), "ocp_host_id": number} for number, name in enumerate("abc", 1)}
+    return {"all": {"vars": draw(VARIABLES), "hosts": every, "children": groups}}
+
+
+@settings(
+    max_examples=15,
+    phases=[Phase.explicit, Phase.generate],  # making one smaller would take minutes
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(tree=trees(), of_group=VARIABLES, of_host=VARIABLES)
+async def test_any_combination_of_groups_is_the_same(
+    tree: dict[str, Any], of_group: dict[str, Any], of_host: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    directory = tmp_path_factory.mktemp("generated")
+    source = directory / "inventory" / "hosts.yml"
+    write(source, tree)
+    write(source.parent / "group_vars" / "gamma.yml", of_group)
+    write(source.parent / "host_vars" / "b.yml", of_host)
+
+    direct = probe.directly(Animal(source=source), directory / "direct")
+
+    assert await probe.by_service(Animal(source=source), directory / "ours") == direct
+
+
+async def test_a_host_that_the_inventory_has_elsewhere_becomes_a_member_for_the_run(tmp_path: Path) -> None:
+    """As if the inventory said so: it leaves the groups of other clusters, and precedence stays Ansible's own."""
+    host = {"ocp_host_id": 2, "mine": "host"}
+    other = {
+        "vars": {"obproxy_cluster_id": 2, "mine": "other", "of_other": "x", "shared": "z"},
+        "children": {"rack": {"hosts": {"b": {}}, "vars": {"of_rack": "r"}}},
+    }
+    wanted = {"vars": {"obproxy_cluster_id": 1, "mine": "cluster", "shared": "a", "port": "{{ base + 1 }}"}}
+    rest = {"site": {"hosts": {"b": {}}, "vars": {"of_site": "s"}}}
+    tree = {
+        "all": {"vars": {"base": 1}, "hosts": {"b": host}, "children": {"a_test": wanted, "z_other": other, **rest}}
+    }
+    write(tmp_path / "hosts.yml", tree)
+    emptied = {**other, "children": {"rack": {"vars": {"of_rack": "r"}}}}
+    children = {"a_test": {**wanted, "hosts": {"b": {}}}, "z_other": emptied, **rest}
+    moved = {**tree["all"], "children": children}
+    write(tmp_path / "moved.yml", {"all": moved})
+
+    expected = probe.directly(Animal(source=tmp_path / "moved.yml"), tmp_path / "direct")
+    seen = await probe.by_service(Animal(source=tmp_path / "hosts.yml"), tmp_path / "ours", cluster=1)
+    plain = await probe.by_service(Animal(source=tmp_path / "hosts.yml"), tmp_path / "plain", cluster=1, start="plain")
+
+    for variables in (expected["variables"], seen["variables"], plain["variables"]):
+        for name in ("inventory_file", "ansible_inventory_sources"):
+            del variables[name]
+    assert seen["variables"] == plain["variables"] == expected["variables"]
+    assert seen["variables"]["group_names"] == ["a_test", "site"]
+    assert (seen["variables"]["mine"], seen["variables"]["shared"], seen["variables"]["port"]) == ("host", "a", 2)
