@@ -18,12 +18,13 @@ from . import accounting
 from .answers import answers
 from .cases import scale, takeover
 from .harness import Plan
+from .inventory import inventory
 from .plot import plot
 from .profile import profile
 from .results import Result, save, table
 
 Case = Callable[[Path, Plan], list[Result]]
-CASES: Mapping[str, Case] = {"answers": answers, "takeover": takeover, "scale": scale}
+CASES: Mapping[str, Case] = {"answers": answers, "inventory": inventory, "takeover": takeover, "scale": scale}
 DEFAULT_REPETITIONS = 5
 HOSTS = [1, 10, 50]
 WIDTH = 140  # characters of a line where there is no terminal
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     accounting.begin()
     console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
-    if options.profile or set(options.case) != {"answers"}:
+    if options.profile or not set(options.case) <= {"answers", "inventory"}:
         Lab.prepare()
     plan = Plan(
         repetitions=options.repetitions, patience=options.patience, say=console.print, hosts=tuple(options.hosts)
