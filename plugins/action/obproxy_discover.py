@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction
+from ansible_collections.obproxy.takeover.plugins.module_utils.addresses import address_of, why_untried
 from ansible_collections.obproxy.takeover.plugins.module_utils.facts import (
     assemble,
+    at_port,
     definitions,
     no_reading,
     note_at,
@@ -23,6 +25,7 @@ class ActionModule(HostAction):
         "sql_port": {"type": "int", "default": 2883},
         "package_name": {"type": "str"},
         "package_version": {"type": "str"},
+        "app_name": {"type": "str"},
         "process_keywords": {"type": "list", "elements": "str", "default": ["obproxy", "obproxyd.sh"]},
         "commands": {"type": "list", "elements": "str", "default": ["nc"]},
         "agent_home": {"type": "path", "default": "/home/admin/ocp_agent"},
@@ -47,13 +50,14 @@ class ActionModule(HostAction):
         return {"changed": False, "ansible_facts": {"obproxy": facts}, "obproxy_server": server}
 
     def _sql(self, host: dict[str, Any]) -> dict[str, Any]:
-        """Log in and read, but only when an OBProxy holds the port: no password goes to a stranger."""
-        holder = host["holders"].get(str(self._port))
-        if holder is None or "obproxy" not in (holder["comm"], Path(holder["exe"]).name):
-            return no_reading("untried", None)
+        """Log in and read, but only where the OBProxy itself listens: no password goes to a stranger."""
+        proxy = at_port(host, self._port)
+        address = address_of(proxy, self._port, host)
+        if (why := why_untried(proxy, self._port, host)) or address is None:
+            return no_reading("untried", why)
         with self.tunnels() as tunnels:
             try:
-                name, _, session = self.log_in(tunnels, self._port, self.candidates(self._record))
+                name, _, session = self.log_in(tunnels, (address, self._port), self.candidates(self._record))
             except Denied as error:
                 return no_reading("denied", str(error))
             except SqlError as error:
@@ -81,7 +85,7 @@ def _question(arguments: dict[str, Any]) -> dict[str, Any]:
         "keywords": arguments["process_keywords"],
         "commands": arguments["commands"],
         "owner": "admin",
-        "directories": ["/var/lib", "/etc"],
+        "directories": [arguments["state_directory"], str(Path(arguments["fact_file"]).parent)],
         "files": [arguments[key] for key in ("fact_file", "record_file", "pending_file", "done_file")],
         "places": [arguments["agent_file"]],
         "executables": [arguments["agent_control"]],

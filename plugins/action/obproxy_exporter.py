@@ -4,6 +4,7 @@ import http.client
 from typing import Any
 
 from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction, Result
+from ansible_collections.obproxy.takeover.plugins.module_utils.addresses import told
 from ansible_collections.obproxy.takeover.plugins.module_utils.rules import Broken
 from ansible_collections.obproxy.takeover.plugins.module_utils.tunnel import TunnelError, Tunnels
 
@@ -16,15 +17,16 @@ class ActionModule(HostAction):
         return self.not_yet() or self._act(arguments)
 
     def _act(self, arguments: dict[str, Any]) -> Result:
-        port = self._own_port()
+        place = self._own_place()
+        port = place[1]
         with self.tunnels() as tunnels:
             try:
-                status, body = self._get(tunnels, port)
+                status, body = self._get(tunnels, place)
             except (OSError, http.client.HTTPException, TunnelError) as error:
                 found = tunnels.said() or str(error)
-                raise _no_answer(port, found) from error
+                raise _no_answer(place, found) from error
         if status != http.client.OK:
-            raise _no_answer(port, f"HTTP status {status}")
+            raise _no_answer(place, f"HTTP status {status}")
         # A proxy without client traffic has no odp_ line yet, and is healthy (docs/reference/obproxy.md 6).
         lines = sum(line.startswith(b"odp_") for line in body.splitlines())
         return {
@@ -33,11 +35,11 @@ class ActionModule(HostAction):
             "obproxy_server": {"exporter_port": port},
         }
 
-    def _own_port(self) -> int:
+    def _own_place(self) -> tuple[str, int]:
         exporter = self.facts["exporter"]
         port = int(exporter["port"])
-        if exporter["held_by"] == "proxy":
-            return port
+        if exporter["held_by"] == "proxy" and exporter["address"]:
+            return str(exporter["address"]), port
         holder = exporter["holder"]
         raise Broken(
             "The exporter's port is the OBProxy's own",
@@ -46,10 +48,10 @@ class ActionModule(HostAction):
             "starts, and goes on without metrics when the port is taken",
         )
 
-    def _get(self, tunnels: Tunnels, port: int) -> tuple[int, bytes]:
-        channel = tunnels.channel(port)
+    def _get(self, tunnels: Tunnels, place: tuple[str, int]) -> tuple[int, bytes]:
+        channel = tunnels.channel(*place)
         channel.settimeout(_SECONDS)
-        connection = http.client.HTTPConnection("127.0.0.1", port)
+        connection = http.client.HTTPConnection(*place)
         connection.sock = channel
         try:
             connection.request("GET", "/metrics", headers={"Connection": "close"})
@@ -57,13 +59,13 @@ class ActionModule(HostAction):
             return answer.status, answer.read(_LONGEST_ANSWER)
         except (OSError, http.client.HTTPException):
             if tunnels.fall_back():
-                return self._get(tunnels, port)
+                return self._get(tunnels, place)
             raise
 
 
-def _no_answer(port: int, found: str) -> Broken:
+def _no_answer(place: tuple[str, int], found: str) -> Broken:
     return Broken(
-        f"The exporter answers http://127.0.0.1:{port}/metrics with HTTP 200",
+        f"The exporter answers http://{told(*place)}/metrics with HTTP 200",
         found,
         "look at enable_prometheus and prometheus_listen_port; a changed port acts after a restart",
     )

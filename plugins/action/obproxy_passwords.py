@@ -89,7 +89,7 @@ class ActionModule(HostAction):
     def _prove(self, tunnels: Tunnels, session: Session, password: str, former: str) -> None:
         """Log in anew while the old connection stays open: it is the only way back when the new password fails."""
         try:
-            self.log_in(tunnels, int(self.facts["sql_port"]), [("new", password)])[2].__exit__()
+            self.log_in(tunnels, self.sql_place(), [("new", password)])[2].__exit__()
         except SqlError as error:
             try:
                 session.alter(SYS, former)

@@ -4,6 +4,7 @@ import json
 from typing import Any, ClassVar
 
 from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction, Result
+from ansible_collections.obproxy.takeover.plugins.module_utils.addresses import told
 from ansible_collections.obproxy.takeover.plugins.module_utils.facts import server_row
 from ansible_collections.obproxy.takeover.plugins.module_utils.rules import Broken
 from ansible_collections.obproxy.takeover.plugins.module_utils.sql import SqlError
@@ -44,25 +45,25 @@ class ActionModule(HostAction):
 
     def _check(self) -> str | None:
         """Log in anew, with the cluster's password first, and ask: does it answer, and for the right port?"""
-        port = int(self.facts["sql_port"])
+        place = self.sql_place()
         try:
             with self.tunnels() as tunnels:
                 _, _, session = self.log_in(
-                    tunnels, port, sorted(self.candidates(None), key=lambda one: one[0] != "cluster")
+                    tunnels, place, sorted(self.candidates(None), key=lambda one: one[0] != "cluster")
                 )
                 with session:
                     session.ping()
                     listen_port, binary = session.parameter("listen_port"), session.binary()
         except SqlError as error:
-            raise _unhealthy(port, str(error)) from error
-        if listen_port != str(port) and "listen_port" not in self.facts["pending_restart"]:
-            raise _unhealthy(port, f"its listen_port is {listen_port}")
+            raise _unhealthy(place, str(error)) from error
+        if listen_port != str(place[1]) and "listen_port" not in self.facts["pending_restart"]:
+            raise _unhealthy(place, f"its listen_port is {listen_port}")
         return version_in(binary)
 
 
-def _unhealthy(port: int, found: str) -> Broken:
+def _unhealthy(place: tuple[str, int], found: str) -> Broken:
     return Broken(
-        f"OBProxy answers root@proxysys at 127.0.0.1:{port} at the end of the takeover",
+        f"OBProxy answers root@proxysys at {told(*place)} at the end of the takeover",
         found,
         "look at OBProxy's log/obproxy.log, then run the takeover again",
     )

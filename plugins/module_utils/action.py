@@ -13,6 +13,8 @@ from ansible import constants
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 
+from . import addresses
+from .failures import why_no_answer, why_not_root
 from .masking import scrub
 from .record import SYS, unsealed
 from .remote import NoAnswer, answer_in, program
@@ -143,11 +145,11 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
                 "check ansible_host, the key, known_hosts and the network: ansible -m ping HOST",
             ) from None
         except AnsibleError as failure:  # "Missing sudo password": the plugin waits for no prompt
-            raise _not_root(str(failure.message)) from None
+            raise why_not_root(str(failure.message)) from None
         try:
             return answer_in(ended["stdout"])
         except NoAnswer:
-            raise _no_answer(self.python(), ended) from None
+            raise why_no_answer(self.python(), ended) from None
 
     def tunnels(self) -> Tunnels:
         """Channels to the host's loopback; a context manager."""
@@ -167,17 +169,22 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
 
         return Tunnels(ssh, self._connection.get_option("host"), self.python())
 
-    def log_in(self, tunnels: Tunnels, port: int, candidates: list[tuple[str, str]]) -> tuple[str, str, Session]:
-        """`sql.log_in` through the tunnels, by the relay when forwarding is refused. Raises Denied and SqlError."""
+    def log_in(
+        self, tunnels: Tunnels, place: tuple[str, int], candidates: list[tuple[str, str]]
+    ) -> tuple[str, str, Session]:
+        """`sql.log_in` at an address and port of the host, by the relay when forwarding is refused.
+
+        Raises Denied and SqlError.
+        """
         try:
-            return log_in(lambda: tunnels.channel(port), candidates)
+            return log_in(lambda: tunnels.channel(*place), candidates)
         except TunnelError as error:
             raise SqlError(2003, str(error)) from error
         except Denied:
             raise
         except SqlError as error:
             if tunnels.fall_back():
-                return self.log_in(tunnels, port, candidates)
+                return self.log_in(tunnels, place, candidates)
             raise SqlError(error.code, tunnels.said() or str(error)) from error
 
     def candidates(self, record: Result | None) -> list[tuple[str, str]]:
@@ -189,15 +196,26 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
         named = [("given", given), ("cluster", cluster), ("recorded", recorded), ("empty", "")]
         return [(name, password) for name, password in named if password is not None]
 
+    def sql_place(self) -> tuple[str, int]:
+        """Return the address and port at which the discovered OBProxy listens; raises Broken when there is none."""
+        facts = self.facts
+        if facts["sql_address"] is None:
+            raise Broken(
+                "The OBProxy alone listens at the address that its admin SQL is reached at",
+                str(facts["login_error"]),
+                "stop the other process, or bind the OBProxy to an address of its own (local_bound_ip)",
+            )
+        return str(facts["sql_address"]), int(facts["sql_port"])
+
     def admin_session(self, tunnels: Tunnels) -> tuple[str, str, Session]:
         """A session with whichever password works; raises Broken when none does."""
-        port = int(self.facts["sql_port"])
+        place = self.sql_place()
         try:
-            return self.log_in(tunnels, port, self.candidates(self.facts["recorded"]))
+            return self.log_in(tunnels, place, self.candidates(self.facts["recorded"]))
         except SqlError as error:
             raise Broken(
                 "root@proxysys can log in with the given, the cluster's or the empty password",
-                f"OBProxy at 127.0.0.1:{port} answered: {error}",
+                f"OBProxy at {addresses.told(*place)} answered: {error}",
                 "give the password it has now: proxysysPasswd in the request, obproxy_current_sys_password on a "
                 "direct run",
             ) from error
@@ -255,24 +273,3 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
             for change in answer["changed"]
         ]
         return {"changed": bool(diffs)} | ({"diff": diffs} if self._task.diff else {})
-
-
-def _not_root(found: str) -> Broken:
-    return Broken(
-        "The login user becomes root",
-        found,
-        "allow it without a password in the host's sudoers, or give the password: ansible_become_password",
-    )
-
-
-def _no_answer(python: str, ended: dict[str, Any]) -> Broken:
-    said = (ended["stderr"] or ended["stdout"]).strip()[-500:] or f"exit status {ended['rc']} without a word"
-    if "sudo" in said or "password is required" in said.lower():
-        return _not_root(said)
-    if ended["rc"] in (126, 127):
-        return Broken(
-            "The host has Python 3.6 or newer", f"{python}: {said}", "install it, or set ansible_python_interpreter"
-        )
-    if ended["rc"] == 142:
-        return Broken("The host answers in time", "the time limit ended the program there", "look at the host's load")
-    return Broken("The program on the host ends with an answer", said, "look at what it said")

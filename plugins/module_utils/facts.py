@@ -6,48 +6,56 @@ Shape: README.md of roles/prepare_obproxy_install lists the keys. Secrets never 
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import PurePosixPath as Path
 from typing import Any
 
+from .addresses import address_of, exporter, holder_of
 from .masking import MASK, is_secret, stage_one
 from .record import PROXYRO, is_built_in
+from .supervisors import NONE, supervisor_of
 from .versions import name_of_package, version_in, version_of_package
 
 Facts = dict[str, Any]
 READ_ONLY = frozenset({"app_name"})  # ALTER refuses it (docs/reference/obproxy.md trap 8)
+UNKNOWN = "unknown"  # a supervisor that could not be read
 _TOLD = 100  # characters of a command line that a message shows
 
 
 def assemble(host: Facts, sql: Facts, wanted: Facts) -> Facts:
     """The fact, from the host program's answer (`probe.probe`), the SQL `reading` and the plugin's arguments."""
-    processes = host["processes"]
+    port = wanted["sql_port"]
+    processes = [found for found in host["processes"] if not found["defunct"]]
     proxies = [found for found in processes if is_proxy(found)]
-    draining = draining_at(wanted["sql_port"], proxies)
+    draining = draining_at(port, proxies)
     proxies = [found for found in proxies if found not in draining]
-    proxy = next((found for found in proxies if wanted["sql_port"] in found["ports"]), None)
-    named = [found for found in processes if proxy and is_watchdog_of(found, proxy)]
+    proxy = at_port(host, port)
+    supervisor, watchdogs = supervision(host["supervision"])
     # Each second a watchdog asks the port by nc: for a moment there is a copy of it, or what was one, as its child.
-    parents = {found["pid"] for found in named}
-    copies = [found for found in processes if found["ppid"] in parents and not is_proxy(found)]
-    watchdogs = [found for found in named if found not in copies]
-    known = [proxy, *watchdogs, *copies, *draining]
-    others = [found for found in processes if found not in known]
+    copies = [found for found in processes if found["ppid"] in watchdogs and not is_proxy(found)]
+    known = [proxy, *copies, *draining]
+    others = [one for one in processes if one not in known and one["pid"] not in watchdogs and not is_own(one, proxy)]
     facts: Facts = {
-        "sql_port": wanted["sql_port"],
+        "sql_port": port,
+        "sql_address": address_of(proxy, port, host),
         "asked": wanted["asked"],
         "host": host["host"],
         "running": proxy is not None,
         "process": proxy,
         "draining": draining,
         "proxies": [told(found) for found in proxies],
-        "port_holder": holder_of(wanted["sql_port"], host),
-        "watchdogs": [found["pid"] for found in watchdogs],
-        "supervised": bool(watchdogs),
+        "defunct": [f"pid {found['pid']}, parent {found['ppid']}" for found in host["processes"] if found["defunct"]],
+        "port_holder": holder_of(port, host),
+        "watchdogs": watchdogs,
+        "supervisor": supervisor,
+        "supervised": supervisor["kind"] not in (NONE, UNKNOWN),
         "others": [told(found) for found in others],
         "package": host["package"],
         "packages": host["packages"],
+        "packages_error": host["packages_error"],
         "missing_commands": host["missing_commands"],
         "commands_checked": host["commands_checked"],
+        "commands_error": host["commands_error"],
         "disks": host["disks"],
         "agent": {"home": wanted["agent_home"], "present": wanted["agent_control"] in host["executables"]},
         "local_fact": local_fact(host["files"], wanted["fact_file"]),
@@ -56,12 +64,50 @@ def assemble(host: Facts, sql: Facts, wanted: Facts) -> Facts:
         "absent_directories": host["absent_directories"],
         "pending_restart": pending_restart(note_at(host["files"], wanted["pending_file"]), proxy),
         "leftovers": host["leftovers"],
+        "unread": unread(host, proxies, wanted["fact_file"]),
         **sql,
     }
     facts["version"], facts["version_from"] = version(facts, host["binary_version"])
-    facts["exporter"] = exporter(facts, host)
+    facts["exporter"] = exporter(proxy, facts["parameters"], host)
     facts["drift"] = drift(facts, wanted)
     return facts
+
+
+def at_port(host: Facts, port: int) -> Facts | None:
+    """Return the OBProxy that holds a port; of an old one and its successor in a hot restart the successor."""
+    proxies = [found for found in host["processes"] if is_proxy(found) and not found["defunct"]]
+    draining = draining_at(port, proxies)
+    return next((found for found in proxies if port in found["ports"] and found not in draining), None)
+
+
+def supervision(found: Facts | None) -> tuple[Facts, list[int]]:
+    """Return the supervisor as data, and the pids of the watchdogs."""
+    if found is None:
+        return {"kind": NONE, "told": "nothing", "unit": ""}, []
+    if problem := found.get("problem"):
+        return {"kind": UNKNOWN, "told": f"unknown, it could not be read: {problem}", "unit": ""}, []
+    return asdict(supervisor_of(found)), [one["pid"] for one in found["watchdogs"]]
+
+
+def unread(host: Facts, proxies: list[Facts], fact_file: str) -> list[str]:
+    """Return sentences about what is there and could not be read, so that nobody takes it for absent."""
+    found = [f"/proc of pid {one['pid']} ({one['comm']}): {one['unread']}" for one in proxies if one["unread"]]
+    holders = [
+        f"the sockets of port {port}'s process: {one['unread']}"
+        for port, one in host["holders"].items()
+        if one["unread"] and not one["pid"] and not found
+    ]
+    files = [f"{one['path']}: {why}" for one in host["files"] if one["path"] != fact_file and (why := why_unread(one))]
+    disks = [one["told"] for one in host["disks"] if one["error"]]
+    return found + holders + files + disks
+
+
+def why_unread(file: Facts) -> str | None:
+    """Return why one of the takeover's own files tells nothing, although it is there."""
+    if file["error"]:
+        return str(file["error"])
+    is_note = file["text"] is None or json_object(file["text"]) is not None
+    return None if is_note else "it is no JSON object"
 
 
 def draining_at(port: int, proxies: list[Facts]) -> list[Facts]:
@@ -80,18 +126,21 @@ def is_proxy(process: Facts) -> bool:
 def told(process: Facts) -> str:
     """One process in words, for messages."""
     ports = f" at ports {', '.join(map(str, process['ports']))}" if process["ports"] else ""
+    if process["ports_inside"]:
+        ports += f" at ports {', '.join(map(str, process['ports_inside']))} of a network namespace of its own"
+    ports += f" in a container ({process['engine']})" if process["engine"] else ""
     return (
         f"{process['keyword']} with pid {process['pid']} of {process['owner']} in {process['home']}{ports} "
         f"({process['cmdline'][:_TOLD]})"
     )
 
 
-def is_watchdog_of(process: Facts, proxy: Facts) -> bool:
-    """A watchdog script that belongs to this OBProxy: it lives in its home, or beside its executable."""
-    if is_proxy(process) or not process["script"]:
+def is_own(process: Facts, proxy: Facts | None) -> bool:
+    """Return whether a process is the OBProxy's own script: one that lies in its home and works in it, such as its
+    control script at a start or a stop."""
+    if proxy is None or is_proxy(process) or not process["script"] or proxy["engine"]:
         return False
-    homes = {proxy["home"], str(Path(proxy["exe"]).parent.parent)}
-    return process["home"] in homes or str(Path(process["script"]).parent.parent) in homes
+    return proxy["home"] in (process["home"], str(Path(process["script"]).parent.parent))
 
 
 def version(facts: Facts, binary_version: str) -> tuple[str | None, str | None]:
@@ -122,31 +171,12 @@ def version_in_path(exe: str) -> str | None:
     return found[1] if found else None
 
 
-def exporter(facts: Facts, host: Facts) -> Facts:
-    """Where the metrics are to be had, and who holds that port: `proxy`, `other` or `nobody`."""
-    process = facts["process"]
-    port = int(facts["parameters"].get("prometheus_listen_port") or 2884)
-    if process and port in process["ports"]:
-        return {"port": port, "held_by": "proxy", "holder": None}
-    holder = holder_of(port, host)
-    return {"port": port, "held_by": "other" if holder else "nobody", "holder": holder}
-
-
-def holder_of(port: int, host: Facts) -> Facts | None:
-    """Who listens on a port, with `told` in words; of a port that the host program did not follow, only the user."""
-    user = host["listeners"].get(str(port))
-    unknown: Facts = {"pid": None, "comm": "", "exe": "", "owner": user}
-    holder: Facts | None = host["holders"].get(str(port), unknown if user is not None else None)
-    if holder is None:
-        return None
-    return dict(holder) | {
-        "told": f"{holder['comm'] or 'a process'} (pid {holder['pid'] or '?'}, owner {holder['owner']})"
-    }
-
-
 def local_fact(files: list[Facts], path: str) -> Facts | None:
-    """The manager's note on the host; a file that is no JSON object is some unknown manager's."""
-    text = next((found["text"] for found in files if found["path"] == path), None)
+    """The manager's note on the host; a file that is no JSON object, or cannot be read, is some unknown manager's."""
+    found = next((found for found in files if found["path"] == path), {"text": None, "error": None})
+    text = found["text"]
+    if found["error"]:
+        return {"managed_by": f"unknown (the file cannot be read: {found['error']})"}
     if text is None:
         return None
     note = json_object(text)
@@ -190,16 +220,19 @@ def drift(facts: Facts, wanted: Facts) -> list[str]:
     if process is None:
         return []
     found = []
-    if package is None:
+    if package is None and not facts["packages_error"]:
         found.append(f"the running binary {process['exe']} belongs to no package")
-    elif wanted["package_name"] and name_of_package(package) != wanted["package_name"]:
+    elif package and wanted["package_name"] and name_of_package(package) != wanted["package_name"]:
         found.append(f"the running binary belongs to {package}, the cluster wants {wanted['package_name']}")
     if wanted["package_version"] and facts["version"] and facts["version"] != wanted["package_version"]:
         found.append(f"version {facts['version']} runs, the cluster wants {wanted['package_version']}")
     if process["exe_deleted"]:
         found.append(f"the running binary {process['exe']} has been replaced or removed since it was started")
-    if not facts["supervised"]:
+    if facts["supervisor"]["kind"] == NONE:
         found.append("no watchdog (obproxyd.sh) supervises it")
+    app_name = facts["parameters"].get("app_name")
+    if app_name is not None and wanted["app_name"] and app_name != wanted["app_name"]:
+        found.append(f"its app_name is '{app_name}', the cluster's is '{wanted['app_name']}'")
     return found
 
 

@@ -17,6 +17,7 @@ _USES = {
     "restart": (*_GROUND, "supervision", "settled", "withdraw", "start"),
     "answerer": _GROUND,
     "drain": ("stop", "sockets"),
+    "probe": (*_GROUND, "supervision", "commands", "listeners"),
 }
 
 

@@ -46,7 +46,10 @@ def supervisor_of(found: Mapping[str, Any]) -> Supervisor:
         if pids := [str(one["pid"]) for one in found["watchdogs"] if one["kind"] == kind]:
             whose = "the deployer's watchdog" if kind == OBD else "its watchdog"
             return Supervisor(kind=kind, told=f"{whose} {OBPROXYD} with pid {', '.join(pids)}")
-    return _keeper(parents)
+    keeper = _keeper(parents)
+    if keeper.kind == NONE and (jobs := found.get("jobs")):
+        return Supervisor(kind=CRON, told=f"a job in {jobs[0]['file']} ({jobs[0]['line']})")
+    return keeper
 
 
 def _unit(unit: Mapping[str, Any] | None, pid: int, parents: Sequence[Mapping[str, Any]]) -> Supervisor | None:

@@ -1,4 +1,4 @@
-"""A socket to a port of the host's own loopback, through the connection that Ansible has anyway.
+"""A socket to one of the host's own addresses, through the connection that Ansible has anyway.
 
 OBProxy lets root@proxysys in from loopback only (docs/reference/obproxy.md 4.2), its port may be behind a firewall, and
 ALTER carries passwords in clear: so SQL travels inside ssh.
@@ -10,13 +10,15 @@ import tempfile
 from collections.abc import Callable, Sequence
 from typing import IO
 
+from .addresses import told
+
 CONNECT_SECONDS = 10
 Command = Callable[..., Sequence[bytes]]
 
 # Where sshd refuses forwarding, a few lines on the host do the same. No secret is in its arguments.
 _RELAY = """
 import os, socket, sys, threading
-peer = socket.create_connection(("127.0.0.1", int(sys.argv[1])), 10)
+peer = socket.create_connection((sys.argv[1], int(sys.argv[2])), 10)
 peer.settimeout(None)
 def upstream():
     while True:
@@ -40,7 +42,7 @@ class TunnelError(Exception):
 
 
 class Tunnels:
-    """Opens channels to 127.0.0.1:port on one host, and closes all of them at the end of the `with` block.
+    """Opens channels to addresses and ports as one host sees them; the end of the `with` block closes all of them.
 
     `ssh` builds a command line from the arguments that follow the ssh program's options; None means that the host is
     this machine.
@@ -62,17 +64,17 @@ class Tunnels:
             if errors is not None:
                 errors.close()
 
-    def channel(self, port: int) -> socket.socket:
+    def channel(self, address: str, port: int) -> socket.socket:
         """A connected socket; raises TunnelError only for the local case, ssh fails at the first read."""
         if self._ssh is None:
             try:
-                channel = socket.create_connection(("127.0.0.1", port), CONNECT_SECONDS)
+                channel = socket.create_connection((address, port), CONNECT_SECONDS)
             except OSError as error:
                 raise TunnelError(str(error)) from error
             self._open.append((channel, None, None))
             return channel
-        target = f"127.0.0.1:{port}"
-        arguments = [self._host, *self._relay(port)] if self._relayed else ["-W", target, self._host]
+        target = told(address, port)
+        arguments = [self._host, *self._relay(address, port)] if self._relayed else ["-W", target, self._host]
         ours, theirs = socket.socketpair()
         errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the tunnel
         with theirs:
@@ -82,9 +84,9 @@ class Tunnels:
         self._open.append((ours, process, errors))
         return ours
 
-    def _relay(self, port: int) -> list[str]:
+    def _relay(self, address: str, port: int) -> list[str]:
         quoted = _RELAY.replace("'", "'\\''")
-        return [f"{self._python} -IS -c '{quoted}' {port}"]
+        return [f"{self._python} -IS -c '{quoted}' {address} {port}"]
 
     def said(self) -> str:
         """What the last channel's ssh wrote to its standard error, for a message; empty when it is silent."""

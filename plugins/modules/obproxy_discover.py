@@ -25,6 +25,9 @@ options:
   package_version:
     description: The VERSION-BUILD that the cluster wants; only to tell drift.
     type: str
+  app_name:
+    description: The application name of the cluster's OBProxies; only to tell drift.
+    type: str
   process_keywords:
     description: Names of processes to look for.
     type: list

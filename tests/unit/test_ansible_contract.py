@@ -37,7 +37,7 @@ def test_every_role_says_what_its_subtask_is(role: str) -> None:
     subtask = _load(ROLES / role / "meta" / "subtask.yml")
     assert subtask.keys() == {"name", "class_name", "series_id", "timeout", "prohibit_rollback"}
     assert (ROLES / role / "README.md").is_file()
-    assert len((ROLES / role / "tasks" / "main.yml").read_text().splitlines()) <= 75
+    assert len((ROLES / role / "tasks" / "main.yml").read_text().splitlines()) <= 130
 
 
 def test_a_start_and_a_drain_fit_into_their_subtask() -> None:

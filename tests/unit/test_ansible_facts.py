@@ -32,6 +32,13 @@ def _process(**other: Any) -> Facts:
         "cmdline": "./bin/obproxy -p 2883",
         "script": "",
         "ports": [2883, 2884],
+        "addresses": {"2883": ["0.0.0.0"], "2884": ["0.0.0.0"], "4884": ["0.0.0.0"]},  # noqa: S104
+        "ports_inside": [],
+        "defunct": False,
+        "home_deleted": False,
+        "engine": None,
+        "namespaces": [],
+        "unread": "",
     }
     return usual | other
 
@@ -41,14 +48,21 @@ def _watchdog(**other: Any) -> Facts:
     return _process(**(usual | {"script": f"{HOME}/bin/obproxyd.sh"} | other))
 
 
+def _supervision(*watchdogs: int, **other: Any) -> Facts:
+    found = [{"kind": "obproxyd.sh", "pid": pid} for pid in watchdogs]
+    return {"pid": 7, "engine": None, "unit": None, "watchdogs": found, "parents": [], "jobs": []} | other
+
+
 def _host(*processes: Facts, **other: Any) -> Facts:
     usual: Facts = {
+        "supervision": _supervision(*[found["pid"] for found in processes if found["pid"] == 8]),
         "host": {"architecture": "x86_64"},
         "processes": list(processes),
         "holders": {},
+        "strangers": {},
         "listeners": {},
         "disks": [],
-        "files": [{"path": path, "text": None} for path in (FACT, RECORD, PENDING)],
+        "files": [{"path": path, "text": None, "error": None} for path in (FACT, RECORD, PENDING)],
         "leftovers": [],
         "absent_directories": [],
         "executables": [],
@@ -56,6 +70,8 @@ def _host(*processes: Facts, **other: Any) -> Facts:
         "package": "obproxy-4.3.1.0-1.el7.x86_64",
         "missing_commands": [],
         "commands_checked": True,
+        "commands_error": None,
+        "packages_error": None,
         "binary_version": "",
     }
     return usual | other
@@ -71,6 +87,7 @@ def _wanted(**other: Any) -> Facts:
         "sql_port": 2883,
         "package_name": "obproxy",
         "package_version": "4.3.1.0-1",
+        "app_name": None,
         "agent_home": "/agent",
         "agent_control": "/agent/bin/ctl",
         "fact_file": FACT,
@@ -88,7 +105,7 @@ def test_one_supervised_proxy_as_the_cluster_wants_it() -> None:
     assert facts["process"]["pid"] == 7 and facts["running"]
     assert (facts["watchdogs"], facts["supervised"], facts["others"]) == ([8], True, [])
     assert (facts["version"], facts["version_from"]) == ("4.3.1.0-1", "SHOW PROXYINFO BINARY")
-    assert facts["exporter"] == {"port": 2884, "held_by": "proxy", "holder": None}
+    assert facts["exporter"] == {"port": 2884, "held_by": "proxy", "holder": None, "address": "127.0.0.1"}
     assert facts["drift"] == []
     assert server_row(facts) == {
         "pid": 7,
@@ -149,17 +166,58 @@ def test_a_watchdog_that_asks_the_port_is_one(copy: Facts) -> None:
 
 
 @pytest.mark.parametrize(
-    ("watchdog", "own"),
+    ("script", "own"),
     [
         ({}, True),
         ({"home": "/", "script": f"{HOME}/bin/obproxyd.sh"}, True),
-        ({"home": HOME, "script": "/elsewhere/obproxyd.sh"}, True),  # an obd watchdog lies beside, not in bin
+        ({"home": HOME, "script": "/elsewhere/obproxyd.sh"}, True),
         ({"home": "/", "script": "/obproxyd.sh"}, False),
     ],
 )
-def test_whose_watchdog_it_is(watchdog: Facts, own: bool) -> None:
-    facts = assemble(_host(_process(), _watchdog(**watchdog)), _sql(), _wanted())
-    assert facts["supervised"] is own and bool(facts["others"]) is not own
+def test_a_control_script_of_the_home_is_its_own_and_no_watchdog(script: Facts, own: bool) -> None:
+    facts = assemble(_host(_process(), _watchdog(pid=18, **script)), _sql(), _wanted())
+    assert facts["supervised"] is False and bool(facts["others"]) is not own
+
+
+def test_a_watchdog_counts_wherever_it_was_started() -> None:
+    """The deployer's lies in the home itself and works in the directory of a login."""
+    watchdog = _watchdog(home="/home/admin", script="/home/admin/obproxy/obproxyd.sh")
+    facts = assemble(_host(_process(), watchdog), _sql(), _wanted())
+    assert (facts["watchdogs"], facts["others"], facts["supervisor"]["kind"]) == ([8], [], "obproxyd.sh")
+
+
+def test_what_could_not_be_read_is_not_absent() -> None:
+    blind = _process(exe="", home="", ports=[], unread="Permission denied")
+    holder: Facts = {"pid": None, "comm": "", "exe": "", "owner": "admin", "unread": "Permission denied"}
+    files = [
+        {"path": FACT, "text": None, "error": "Permission denied"},
+        {"path": RECORD, "text": "garbage", "error": None},
+        {"path": PENDING, "text": None, "error": "it is a symbolic link"},
+    ]
+    host = _host(blind, holders={"2883": holder}, files=files, supervision=None)
+    facts = assemble(host, no_reading("untried", None), _wanted())
+    assert facts["unread"] == [
+        "/proc of pid 7 (obproxy): Permission denied",
+        f"{RECORD}: it is no JSON object",
+        f"{PENDING}: it is a symbolic link",
+    ]
+    assert "could not be read: Permission denied" in facts["port_holder"]["told"]
+    assert facts["local_fact"]["managed_by"] == "unknown (the file cannot be read: Permission denied)"
+    problem = assemble(_host(_process(), supervision={"problem": "no"}), _sql(), _wanted())
+    assert (problem["supervisor"]["kind"], problem["supervised"], problem["drift"]) == ("unknown", False, [])
+    broken = _host(_process(), _watchdog(), package=None, packages=[], packages_error="error: cannot open")
+    assert assemble(broken, _sql(), _wanted())["drift"] == []
+
+
+def test_a_defunct_process_is_none() -> None:
+    dead = _process(pid=9, exe="", home="", ports=[], defunct=True)
+    facts = assemble(_host(dead, _process(), _watchdog()), _sql(), _wanted())
+    assert (len(facts["proxies"]), facts["others"], facts["defunct"]) == (1, [], ["pid 9, parent 1"])
+
+
+def test_another_application_name_is_drift() -> None:
+    facts = assemble(_host(_process(), _watchdog()), _sql(app_name="prod"), _wanted(app_name="test"))
+    assert facts["drift"] == ["its app_name is 'prod', the cluster's is 'test'"]
 
 
 @pytest.mark.parametrize(
@@ -200,7 +258,10 @@ def test_an_unsupervised_proxy_drifts() -> None:
         ({}, "nobody"),
         ({"listeners": {"4884": "prom"}}, "other"),
         (
-            {"listeners": {"4884": "prom"}, "holders": {"4884": {"pid": 3, "comm": "x", "exe": "/x", "owner": "prom"}}},
+            {
+                "listeners": {"4884": "prom"},
+                "holders": {"4884": {"pid": 3, "comm": "x", "exe": "/x", "owner": "prom", "unread": ""}},
+            },
             "other",
         ),
     ],
@@ -217,7 +278,7 @@ def test_who_holds_the_exporter_s_port(host: Facts, held_by: str) -> None:
     [('{"managed_by": "ocp"}', "ocp"), ("garbage", "unknown (the file is not a JSON object)"), ("[]", None)],
 )
 def test_the_note_of_a_manager(text: str, manager: str | None) -> None:
-    facts = assemble(_host(_process(), files=[{"path": FACT, "text": text}]), _sql(), _wanted())
+    facts = assemble(_host(_process(), files=[{"path": FACT, "text": text, "error": None}]), _sql(), _wanted())
     assert facts["local_fact"]["managed_by"] == manager or manager is None
     assert facts["local_fact"]["managed_by"]
 

@@ -4,12 +4,15 @@ import json
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from ansible_collections.obproxy.takeover.plugins.module_utils.programs import (
+    commands,
     converge,
     drain,
+    listeners,
     probe,
     restart,
     start,
@@ -31,7 +34,10 @@ _TCP6 = """\
 
 
 def test_listening_sockets_of_both_families() -> None:
-    assert probe.listening_sockets([_TCP, _TCP6, ""]) == {2883: {"1001": 500, "1004": 501}, 22: {"1003": 0}}
+    assert listeners.listening_sockets([_TCP, _TCP6, ""]) == {
+        2883: {"1001": (500, "0.0.0.0"), "1004": (501, "::")},  # noqa: S104
+        22: {"1003": (0, "127.0.0.1")},
+    }
 
 
 @pytest.mark.parametrize(
@@ -49,7 +55,7 @@ def test_listening_sockets_of_both_families() -> None:
     ],
 )
 def test_keywords_match_names_and_not_arguments(comm: str, exe: str, arguments: list[str], keyword: str | None) -> None:
-    assert probe.keyword_of(comm, exe, arguments, ["obproxy", "obproxyd.sh"]) == keyword
+    assert listeners.keyword_of(comm, exe, arguments, ["obproxy", "obproxyd.sh"]) == keyword
 
 
 @pytest.mark.parametrize(
@@ -62,24 +68,40 @@ def test_keywords_match_names_and_not_arguments(comm: str, exe: str, arguments: 
     ],
 )
 def test_exporter_port_of_a_command_line(cmdline: str, port: int) -> None:
-    assert probe.exporter_port(cmdline) == port
+    assert listeners.exporter_port(cmdline) == port
 
 
 def test_a_script_s_place_is_absolute() -> None:
-    assert probe.script_of(["/bin/bash", "./bin/obproxyd.sh", "-c"], "/opt/x") == "/opt/x/bin/obproxyd.sh"
-    assert probe.script_of(["./bin/obproxy", "-p"], "/opt/x") == ""
+    assert listeners.script_of(["/bin/bash", "./bin/obproxyd.sh", "-c"], "/opt/x") == "/opt/x/bin/obproxyd.sh"
+    assert listeners.script_of(["./bin/obproxy", "-p"], "/opt/x") == ""
 
 
 def test_free_space_below_a_path_that_is_not_there_yet(tmp_path: Path) -> None:
     found = probe.disk(str(tmp_path / "a" / "b"))
-    assert found["free_mb"] > 0 and found["told"].endswith("MiB free") and not found["read_only"]
+    assert found["free_mb"] > 0 and "MiB free" in found["told"] and not found["read_only"]
 
 
 def test_links_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("s")
     (tmp_path / "fact").symlink_to(tmp_path / "secret")
-    assert probe.file(str(tmp_path / "fact"))["text"] is None
+    assert probe.file(str(tmp_path / "fact")) | {"path": ""} == {
+        "path": "",
+        "text": None,
+        "error": "it is a symbolic link",
+    }
     assert probe.file(str(tmp_path / "secret"))["text"] == "s"
+
+
+def test_a_file_that_tells_nothing_is_not_absent(tmp_path: Path) -> None:
+    (tmp_path / "long").write_bytes(b"x" * (64 * 1024 + 1))
+    assert probe.file(str(tmp_path))["error"] == "it is no regular file"
+    assert probe.file(str(tmp_path / "long"))["error"] == "it is longer than 64 KiB"
+    assert probe.file(str(tmp_path / "long" / "below"))["error"] is None
+
+
+def test_foreign_bytes_become_readable() -> None:
+    answer = {"home": "/data/\udcca\udcfd", "list": ["\U0001f600", 1], "none": None}
+    assert probe.plain(answer) == {"home": "/data/\\xca\\xfd", "list": ["\U0001f600", 1], "none": None}
 
 
 def test_leftovers_of_a_killed_run(tmp_path: Path) -> None:
@@ -132,8 +154,8 @@ def test_the_whole_program_as_a_host_runs_it(tmp_path: Path, python: str) -> Non
     found = answer_in(ended.stdout.decode())
     assert found["holders"][str(port)]["pid"] is not None
     assert found["files"] == [
-        {"path": str(fact), "text": '{"managed_by": "x"}'},
-        {"path": str(tmp_path / "none"), "text": None},
+        {"path": str(fact), "text": '{"managed_by": "x"}', "error": None},
+        {"path": str(tmp_path / "none"), "text": None, "error": None},
     ]
     assert found["executables"] == ["/bin/sh"]
     assert found["absent_directories"] == [str(tmp_path / "a"), str(tmp_path / "a" / "b")]
@@ -144,3 +166,68 @@ def test_the_whole_program_as_a_host_runs_it(tmp_path: Path, python: str) -> Non
 @pytest.mark.parametrize("module", [probe, converge, drain, restart, start, supervision, withdraw])
 def test_marker_is_the_same_on_both_sides(module: object) -> None:
     assert getattr(module, "MARKER") == MARKER  # noqa: B009 - the modules have no common type
+
+
+def _end_of(script: str, seconds: float = 20) -> tuple[int | None, str, str]:
+    return commands.output(commands.start_command(["/bin/sh", "-c", script]), time.monotonic() + seconds)
+
+
+def test_a_command_s_end_counts_and_not_that_of_what_it_leaves() -> None:
+    begun = time.monotonic()
+    assert _end_of("setsid sleep 30 & echo done") == (0, "done\n", "")
+    assert time.monotonic() - begun < 15
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("sleep 30", "did not end within its time limit"),
+        ("setsid sleep 30 & exec sleep 30", "did not end within its time limit"),
+        ("yes", "printed more than 64 KiB"),
+        ("yes >&2", "printed more than 64 KiB"),
+        ("exec >&- 2>&-; sleep 30", "did not end within its time limit"),
+    ],
+)
+def test_a_command_without_end_is_ended(script: str, reason: str) -> None:
+    status, _, why = _end_of(script, 0.5)
+    assert status is None and reason in why
+
+
+def test_a_command_s_bytes_and_errors_are_kept() -> None:
+    assert _end_of(r"printf '\273\266'; echo refused >&2; exit 3") == (3, "\ufffd\ufffd", "refused")
+    assert commands.output(commands.start_command(["/no/such"]), 0)[0] is None
+
+
+@pytest.mark.parametrize(
+    ("script", "checked", "error"),
+    [
+        ("echo missing:nc; echo checked:all", True, None),
+        ("exec true", False, "its profile ended or replaced the shell before the command"),
+        ("echo expired >&2; exit 1", False, "expired"),
+        ("exit 3", False, "exit status 3"),
+    ],
+)
+def test_commands_that_could_not_be_looked_for_are_not_missing(script: str, checked: bool, error: str | None) -> None:
+    command = commands.start_command(["/bin/sh", "-c", script])
+    found = commands.missing_commands(command, time.monotonic() + 20)
+    assert (found["commands_checked"], found["commands_error"]) == (checked, error)
+    assert found["missing_commands"] == (["nc"] if checked else [])
+
+
+@pytest.mark.parametrize(
+    ("installed", "owning", "package", "error"),
+    [
+        ("echo obproxy-1", "echo obproxy-1", "obproxy-1", None),
+        ("true", "echo 'file /x is not owned by any package'; exit 1", None, None),
+        ("echo 'error: cannot open Packages' >&2; exit 1", "exit 1", None, "error: cannot open Packages"),
+        ("true", "echo 'error: rpmdb: damaged header' >&2; exit 1", None, "error: rpmdb: damaged header"),
+    ],
+)
+def test_a_broken_package_database_is_not_an_empty_one(
+    installed: str, owning: str, package: str | None, error: str | None
+) -> None:
+    started = [commands.start_command(["/bin/sh", "-c", script]) for script in (installed, owning)]
+    found = commands.packages(started[0], started[1], time.monotonic() + 20)
+    assert (found["package"], found["packages_error"]) == (package, error)
+    none = commands.start_command(["/no/such/rpm"])
+    assert commands.packages(none, none, 0) == {"packages": [], "package": None, "packages_error": None}

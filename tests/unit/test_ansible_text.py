@@ -6,7 +6,7 @@ import re
 
 import pytest
 from ansible_collections.obproxy.takeover.plugins.module_utils.masking import is_secret, scrub, stage_one
-from ansible_collections.obproxy.takeover.plugins.module_utils.programs.probe import mask
+from ansible_collections.obproxy.takeover.plugins.module_utils.programs.listeners import mask
 from ansible_collections.obproxy.takeover.plugins.module_utils.remote import NoAnswer, answer_in, program
 from ansible_collections.obproxy.takeover.plugins.module_utils.rules import Broken, remedy, told
 from ansible_collections.obproxy.takeover.plugins.module_utils.versions import (

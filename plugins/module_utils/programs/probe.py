@@ -5,245 +5,81 @@ keywords do not.
 """
 
 # importing pathlib would cost the host a third of this program's time
-# ruff: noqa: PTH110, PTH112, PTH113, PTH114, PTH115, PTH116, PTH118, PTH119, PTH120, PTH123, PTH208
+# ruff: noqa: PTH110, PTH112, PTH113, PTH114, PTH118, PTH119, PTH120, PTH123, PTH208
 
+import errno
 import json
 import os
-import pwd
 import re
-import shlex
 import signal
-import subprocess
 import sys
-import time
+
+try:
+    from .commands import packages_and_commands
+    from .listeners import (
+        ABSENT,
+        LONGEST_FILE,
+        exporter_port,
+        holder,
+        listening_sockets,
+        pids,
+        process,
+        read,
+        socket_inodes,
+        user_name,
+    )
+    from .supervision import apart, engine_of, supervision_of
+except ImportError:  # on the host there is no package, and the names are there
+    pass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 MARKER = "OBPROXY-RESULT "
-SHELLS = {"sh", "bash", "dash", "ksh", "zsh"}
-LONGEST_TEXT = 2000
-LONGEST_FILE = 64 * 1024
 MOST_PROCESSES = 50
-_SECRET_ITEM = re.compile(r"((?:^|[,\s])[^=,\s]*(?:password|secret|credential)[^=,\s]*=)[^,\s]*", re.IGNORECASE)
+_TRACE = 19  # the number of CAP_SYS_PTRACE
+_FOREIGN = re.compile("[\udc80-\udcff]")  # bytes of a name that are no UTF-8, as Python has them
 
 
-def mask(text: str) -> str:
-    """A command line without the values of its secret items: "-o a=1,obproxy_sys_password=***"."""
-    return _SECRET_ITEM.sub(r"\1***", text)
-
-
-def read(path: str, limit: int = LONGEST_FILE) -> str:
-    """The beginning of a file as text, empty when it cannot be read (a process may be gone by now)."""
-    try:
-        with open(path, "rb") as file:
-            return file.read(limit).decode("utf-8", "replace")
-    except OSError:
-        return ""
-
-
-def link(path: str) -> str:
-    """Where a symbolic link points, empty when it cannot be read."""
-    try:
-        return os.readlink(path)
-    except OSError:
-        return ""
-
-
-def user_name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
-
-
-def listening_sockets(tables: "list[str]") -> "dict[int, dict[str, int]]":
-    """Port → {socket inode: uid} of the listening TCP sockets in the texts of /proc/net/tcp and tcp6."""
-    ports = {}  # type: dict[int, dict[str, int]]
-    for table in tables:
-        for line in table.splitlines()[1:]:
-            fields = line.split(None, 10)
-            if len(fields) >= 10 and fields[3] == "0A":
-                port = int(fields[1].rpartition(":")[2], 16)
-                ports.setdefault(port, {})[fields[9]] = int(fields[7])
-    return ports
-
-
-def socket_inodes(pid: int) -> "set[str]":
-    """The inodes of all sockets that a process holds."""
-    directory = f"/proc/{pid}/fd"
-    try:
-        names = os.listdir(directory)
-    except OSError:
-        return set()
-    targets = (link(directory + "/" + name) for name in names)
-    return {target[8:-1] for target in targets if target.startswith("socket:[")}
-
-
-def keyword_of(comm: str, exe: str, arguments: "list[str]", keywords: "list[str]") -> "str | None":
-    """Which keyword a process bears by name: its comm, its executable, or the script that a shell runs.
-
-    Argument strings are not searched: `tail -f obproxy.log` is no OBProxy (docs/reference/obproxy.md traps 11 and 12).
-    """
-    names = {comm, os.path.basename(exe)}
-    if comm in SHELLS and len(arguments) > 1:
-        names.add(os.path.basename(arguments[1]))
-    return next((keyword for keyword in keywords if keyword in names), None)
-
-
-def process(pid: int, keywords: "list[str]") -> "dict[str, Any] | None":
-    """What /proc tells about one process; None when it bears no keyword or is gone."""
-    base = f"/proc/{pid}/"
-    comm = read(base + "comm").strip()
-    exe = link(base + "exe")
-    deleted = exe.endswith(" (deleted)")
-    exe = exe[: -len(" (deleted)")] if deleted else exe
-    arguments = read(base + "cmdline").rstrip("\0").split("\0") if exe else []
-    keyword = keyword_of(comm, exe, arguments, keywords)
-    stat = read(base + "stat").rpartition(")")[2].split() if keyword else []
-    try:
-        owner = user_name(os.stat(base).st_uid)
-    except OSError:
-        return None
-    if len(stat) < 20:
-        return None
-    cwd = link(base + "cwd")
-    environment = read(base + "environ").split("\0")
-    root = next((item[len("OBPROXY_ROOT=") :] for item in environment if item.startswith("OBPROXY_ROOT=")), "")
-    return {
-        "pid": pid,
-        "ppid": int(stat[1]),
-        "started": int(stat[19]),
-        "keyword": keyword,
-        "comm": comm,
-        "exe": exe,
-        "exe_deleted": deleted,
-        "home": root or cwd,
-        "library_path": any(item.startswith("LD_LIBRARY_PATH=") for item in environment),
-        "owner": owner,
-        "cmdline": mask(" ".join(arguments))[:LONGEST_TEXT],
-        "script": script_of(arguments, cwd),
-    }
-
-
-def script_of(arguments: "list[str]", cwd: str) -> str:
-    """The absolute path of the script that a process runs, empty for a binary."""
-    for argument in arguments[:2]:
-        if argument.endswith(".sh"):
-            return os.path.normpath(os.path.join(cwd, argument))
-    return ""
-
-
-def holder(inodes: "dict[str, int]", known: "list[dict[str, Any]]") -> "dict[str, Any]":
-    """Who holds a listening socket: one of the known processes, else whoever is found in /proc."""
-    for candidate in known:
-        if inodes.keys() & candidate["inodes"]:
-            return {key: candidate[key] for key in ("pid", "comm", "exe", "owner")}
-    for pid in pids():
-        if inodes.keys() & socket_inodes(pid):
-            base = f"/proc/{pid}/"
-            owner = user_name(next(iter(inodes.values())))
-            return {"pid": pid, "comm": read(base + "comm").strip(), "exe": link(base + "exe"), "owner": owner}
-    return {"pid": None, "comm": "", "exe": "", "owner": user_name(next(iter(inodes.values())))}
-
-
-def pids() -> "list[int]":
-    return sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
-
-
-def exporter_port(cmdline: str) -> int:
-    """The metrics port that a command line asks for, the built-in default otherwise (docs/reference/obproxy.md 3)."""
-    found = re.search(r"(?:prometheus_listen_port[= ]|(?:^|\s)-l\s*)(\d+)", cmdline)
-    return int(found.group(1)) if found else 2884
-
-
-def start_command(arguments: "list[str]") -> "subprocess.Popen[str] | None":
-    """A command whose output is read later, so that several run at once; None when there is no such program."""
-    none, pipe = subprocess.DEVNULL, subprocess.PIPE
-    options = {"universal_newlines": True, "cwd": "/", "start_new_session": True}  # type: dict[str, Any]
-    try:
-        return subprocess.Popen(arguments, stdin=none, stdout=pipe, stderr=none, **options)
-    except OSError:
-        return None
-
-
-def output(command: "subprocess.Popen[str] | None", deadline: float) -> "str | None":
-    """A command's standard output; None when it failed, was not there, or was killed at the deadline."""
-    if command is None:
-        return None
-    try:
-        text, _ = command.communicate(timeout=max(0.1, deadline - time.monotonic()))
-    except subprocess.TimeoutExpired:
-        os.killpg(command.pid, signal.SIGKILL)
-        command.communicate()
-        return None
-    return text if command.returncode == 0 else None
-
-
-def commands_probe(owner: str, commands: "list[str]") -> "list[str]":
-    """The command that prints which commands a user's login shell does not find, one marked line each."""
-    words = " ".join(shlex.quote(command) for command in commands)
-    script = f'for c in {words}; do command -v "$c" >/dev/null 2>&1 || echo "missing:$c"; done'
-    try:
-        shell = pwd.getpwnam(owner).pw_shell
-    except KeyError:
-        return ["/bin/sh", "-lc", script]
-    usable = os.path.basename(shell) in SHELLS
-    return ["su", "-", owner] + ([] if usable else ["-s", "/bin/sh"]) + ["-c", script]
-
-
-def version_probe(found: "dict[str, Any]") -> "subprocess.Popen[str] | None":
-    """`obproxy -V` as the OBProxy's own user, for a binary of no package; it prints to standard error."""
-    script = f"/proc/{found['pid']}/exe -V 2>&1"
-    return start_command(["su", found["owner"], "-s", "/bin/sh", "-c", script])
-
-
-def packages_and_commands(wanted: "dict[str, Any]", found: "dict[str, Any] | None") -> "dict[str, Any]":
-    """What rpm knows, and which commands are missing for the OBProxy's user; asked at the same time."""
-    deadline = time.monotonic() + wanted["seconds"] * 0.6
-    form = "%{NAME}-%{VERSION}-%{RELEASE}.%{ARCH}\\n"
-    installed = start_command(["rpm", "-qa", "--qf", form, "obproxy*"])
-    owning = start_command(["rpm", "-q", "--qf", form, "-f", found["exe"]]) if found else None
-    commands = wanted["commands"]
-    missing = start_command(commands_probe(found["owner"] if found else wanted["owner"], commands or ["sh"]))
-    packages = sorted((output(installed, deadline) or "").split())
-    package = (output(owning, deadline) or "").split()
-    answer = output(missing, deadline)
-    version = output(version_probe(found), deadline) if found and not package else None
-    return {
-        "packages": packages,
-        "package": package[0] if package else None,
-        "missing_commands": re.findall(r"^missing:(.+)$", answer or "", re.MULTILINE),
-        "commands_checked": answer is not None,
-        "binary_version": (version or "")[:200],
-    }
-
-
-def disk(path: str) -> "dict[str, Any]":
-    """The space that an ordinary user has below a path or its nearest existing parent, in MiB."""
+def disk(path: str, shown: "str | None" = None) -> "dict[str, Any]":
+    """Return the space and the files that an ordinary user has below a path or its nearest existing parent."""
     there = path
     while there != "/" and not os.path.exists(there):
         there = os.path.dirname(there) or "/"
-    room = os.statvfs(there)
+    found = {"path": shown or path, "free_mb": None, "free_files": None, "read_only": False, "error": None}
+    try:
+        room = os.statvfs(there)
+    except OSError as error:
+        return dict(found, error=str(error.strerror), told=f"{shown or path} cannot be read: {error.strerror}")
     free = room.f_bavail * room.f_frsize // 2**20
-    return {
-        "path": path,
-        "free_mb": free,
-        "told": f"{path} has {free} MiB free",
-        "read_only": bool(room.f_flag & os.ST_RDONLY),
-    }
+    files = room.f_favail if room.f_files else None  # some file systems have no fixed number of files
+    told = f"{shown or path} has {free} MiB free" + (f" and room for {files} files" if files is not None else "")
+    read_only = bool(room.f_flag & os.ST_RDONLY)
+    return dict(found, free_mb=free, free_files=files, told=told, read_only=read_only)
 
 
 def file(path: str) -> "dict[str, Any]":
-    """One of root's own files that a takeover keeps: its text (64 KiB at most), None when it is not there."""
-    if os.path.islink(path) or not os.path.isfile(path):
-        return {"path": path, "text": None}
-    return {"path": path, "text": read(path)}
+    """Return one of root's own files that a takeover keeps: its text (64 KiB at most), None when it is not there.
+
+    `error` says why one that is there has no text.
+    """
+    try:
+        if os.path.islink(path):
+            raise OSError(errno.ELOOP, "it is a symbolic link")
+        if os.path.lexists(path) and not os.path.isfile(path):
+            raise OSError(errno.EINVAL, "it is no regular file")
+        with open(path, "rb") as opened:
+            text = opened.read(LONGEST_FILE + 1)
+    except OSError as error:
+        return {"path": path, "text": None, "error": None if error.errno in ABSENT else str(error.strerror)}
+    if len(text) > LONGEST_FILE:
+        return {"path": path, "text": None, "error": f"it is longer than {LONGEST_FILE // 1024} KiB"}
+    return {"path": path, "text": text.decode("utf-8", "replace"), "error": None}
 
 
 def absent(files: "list[str]") -> "list[str]":
-    """The directories that would have to be made for these files."""
+    """Return the directories that would have to be made for these files."""
     found = set()  # type: set[str]
     for path in files:
         above = os.path.dirname(path)
@@ -254,59 +90,129 @@ def absent(files: "list[str]") -> "list[str]":
 
 
 def leftovers(files: "list[str]") -> "list[str]":
-    """Temporary files that a killed run left beside the files that a takeover writes (`converge.TEMPORARY`)."""
+    """Return temporary files that a killed run left beside the files that it writes (`converge.TEMPORARY`)."""
     places = sorted({os.path.dirname(path) for path in files})
     names = ((place, name) for place in places if os.path.isdir(place) for name in os.listdir(place))
     return sorted(os.path.join(place, name) for place, name in names if name.startswith(".obproxy-takeover-"))
 
 
 def host() -> "dict[str, Any]":
+    """Return what the host is, and what this program may do on it."""
     release = dict(
         line.split("=", 1) for line in read("/etc/os-release").splitlines() if "=" in line and not line.startswith("#")
     )
     managers = [name for name in ("dnf", "yum", "rpm") if os.access("/usr/bin/" + name, os.X_OK)]
+    capabilities = re.search(r"^CapEff:\s*(\w+)", read("/proc/self/status"), re.MULTILINE)
     return {
         "name": os.uname().nodename,
         "architecture": os.uname().machine,
         "os": " ".join(release.get(key, "").strip('"') for key in ("ID", "VERSION_ID")).strip(),
         "package_manager": managers[0] if managers else None,
         "is_root": os.geteuid() == 0,
+        "can_trace": capabilities is None or bool(int(capabilities.group(1), 16) >> _TRACE & 1),
         "selinux": {"1": "enforcing", "0": "permissive"}.get(read("/sys/fs/selinux/enforce").strip()),
         "python": ".".join(str(part) for part in sys.version_info[:3]),
     }
 
 
+def tables(pid: str) -> "list[str]":
+    """Return the tables of TCP sockets in a process's network namespace."""
+    return [read(f"/proc/{pid}/net/tcp", 2**24), read(f"/proc/{pid}/net/tcp6", 2**24)]
+
+
+def listen_at(found: "dict[str, Any]", sockets: "dict[int, dict[str, tuple[int, str]]]") -> None:
+    """Add to a process the ports that it listens on, with the addresses."""
+    inodes, found["inodes_unread"] = socket_inodes(found["pid"])
+    held = {port: inodes & at_port.keys() for port, at_port in sockets.items() if inodes & at_port.keys()}
+    found["inodes"], found["ports"] = inodes, sorted(held)
+    found["addresses"] = {str(port): sorted({sockets[port][one][1] for one in held[port]}) for port in held}
+    found["unread"] = found["unread"] or found["inodes_unread"]
+
+
+def where(found: "dict[str, Any]") -> None:
+    """Add to an OBProxy whose namespaces differ from this program's, and the container engine that it runs under."""
+    found["namespaces"], found["engine"], found["ports_inside"] = [], None, []
+    try:
+        found["namespaces"], found["engine"] = apart(found["pid"]), engine_of(found["pid"])
+    except OSError as error:
+        found["unread"] = found["unread"] or ("" if error.errno in ABSENT else str(error.strerror))
+    if "net" in found["namespaces"]:
+        inside = listening_sockets(tables(str(found["pid"])))
+        found["ports_inside"] = sorted(port for port, held in inside.items() if held.keys() & found["inodes"])
+
+
+def all_processes(keywords: "list[str]", sockets: "dict[int, dict[str, tuple[int, str]]]") -> "list[dict[str, Any]]":
+    """Return the processes with a keyword, each with where it listens and runs."""
+    found = [one for one in (process(pid, keywords) for pid in pids()) if one][:MOST_PROCESSES]
+    for one in found:
+        listen_at(one, sockets)
+        if "obproxy" in (one["comm"], os.path.basename(one["exe"])) and not one["defunct"]:
+            where(one)
+        else:
+            one.update(namespaces=[], engine=None, ports_inside=[])
+    return found
+
+
+def serving(port: int, processes: "list[dict[str, Any]]") -> "dict[str, Any] | None":
+    """Return the process at a port; of an old one and its successor in a hot restart the successor."""
+    holders = [found for found in processes if port in found["ports"]]
+    parents = {(found["ppid"], found["home"]) for found in holders}
+    return next((found for found in holders if (found["pid"], found["home"]) not in parents), None)
+
+
+def home_disk(found: "dict[str, Any] | None") -> "list[dict[str, Any]]":
+    """Return the disk of an OBProxy's home, which may have been removed, or be a container's."""
+    return [disk(f"/proc/{found['pid']}/cwd/.", found["home"])] if found and found["home"] else []
+
+
+def strangers(found: "dict[str, Any] | None", held: "dict[str, tuple[int, str]]") -> "list[str]":
+    """Return the addresses at which sockets listen that are not this process's."""
+    own = found["inodes"] if found else set()
+    return sorted({address for inode, (_, address) in held.items() if inode not in own})
+
+
 def probe(wanted: "dict[str, Any]") -> "dict[str, Any]":
-    """Everything in one pass. `wanted`: sql_port, keywords, commands, owner, directories, files, places,
+    """Return everything in one pass. `wanted`: sql_port, keywords, commands, owner, directories, files, places,
     executables, seconds.
 
     Each of the processes carries the ports that it listens on; `sql_port` names the one that holds the SQL port.
     """
-    sockets = listening_sockets([read("/proc/net/tcp", 2**24), read("/proc/net/tcp6", 2**24)])
-    processes = [found for found in (process(pid, wanted["keywords"]) for pid in pids()) if found][:MOST_PROCESSES]
-    for found in processes:
-        found["inodes"] = socket_inodes(found["pid"])
-        found["ports"] = sorted(port for port, inodes in sockets.items() if inodes.keys() & found["inodes"])
-    at_port = next((found for found in processes if wanted["sql_port"] in found["ports"]), None)
+    sockets = listening_sockets(tables("self"))
+    processes = all_processes(wanted["keywords"], sockets)
+    at_port = serving(wanted["sql_port"], processes)
     ports = {wanted["sql_port"], exporter_port(at_port["cmdline"] if at_port else "")} & sockets.keys()
+    first = {port: next(iter(held.values()))[0] for port, held in sorted(sockets.items())[:200]}
     result = {
         "host": host(),
         "processes": processes,
         "holders": {str(port): holder(sockets[port], processes) for port in sorted(ports)},
-        "listeners": {str(port): user_name(next(iter(uids.values()))) for port, uids in sorted(sockets.items())[:200]},
-        "disks": [disk(path) for path in wanted["directories"] + ([at_port["home"]] if at_port else [])],
+        "strangers": {str(port): strangers(at_port, sockets[port]) for port in sorted(ports)},
+        "listeners": {str(port): user_name(uid) for port, uid in first.items()},
+        "disks": [disk(path) for path in wanted["directories"]] + home_disk(at_port),
         "files": [file(path) for path in wanted["files"]],
         "leftovers": leftovers(wanted["files"]),
         "absent_directories": absent(wanted["files"] + wanted["places"]),
         "executables": [path for path in wanted["executables"] if os.access(path, os.X_OK)],
+        "supervision": supervision_of(at_port, wanted["sql_port"]) if at_port else None,
     }
     result.update(packages_and_commands(wanted, at_port))
     for found in processes:
-        del found["inodes"]
+        del found["inodes"], found["inodes_unread"]
     return result
+
+
+def plain(value: "Any") -> "Any":
+    """Return an answer whose texts any program can take: bytes that are no UTF-8 become \\xNN."""
+    if isinstance(value, dict):
+        return {key: plain(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [plain(inner) for inner in value]
+    if isinstance(value, str) and _FOREIGN.search(value):
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return value
 
 
 def main(wanted: "dict[str, Any]") -> None:
     """Print the answer as one marked line; the alarm ends the whole program when the host is stuck."""
     signal.alarm(wanted["seconds"])
-    print(MARKER + json.dumps(probe(wanted), sort_keys=True))
+    print(MARKER + json.dumps(plain(probe(wanted)), sort_keys=True))

@@ -3,7 +3,7 @@
 It changes nothing. `supervisors.py` on the controller judges what it means; other programs use its functions.
 """
 
-# ruff: noqa: PTH115, PTH118, PTH119, PTH120, PTH123, PTH208
+# ruff: noqa: PTH112, PTH115, PTH116, PTH118, PTH119, PTH120, PTH123, PTH208
 
 import json
 import os
@@ -27,6 +27,8 @@ MARKER = "OBPROXY-RESULT "
 WATCHDOG = "obproxyd.sh"
 UNIT = re.compile(r"/([^/\n]+\.service)(?:/|$)", re.MULTILINE)
 ENGINE = re.compile(r"docker|libpod|containerd|kubepods|crio|lxc", re.IGNORECASE)
+CRONTABS = ("/etc/crontab", "/etc/cron.d", "/var/spool/cron", "/var/spool/cron/crontabs", "/var/spool/cron/tabs")
+JOB = re.compile(r"\bobproxyd\.sh\b|\bobproxy[\w-]*\.(?:sh|py|pl)\b|\b(?:pgrep|pidof|ps)\b.*\bobproxy\b")
 PATIENCE = 10  # seconds for a program that only answers
 
 
@@ -104,16 +106,39 @@ def unit_of(pid: int) -> "dict[str, Any] | None":
     return {"name": names[-1], "main_pid": int(values.get("MainPID") or 0), "starts": values.get("ExecStart", "")}
 
 
+def apart(pid: int) -> "list[str]":
+    """Return which namespaces of a process are not this program's; raises OSError."""
+    return [
+        name for name in NAMESPACES if os.readlink(f"/proc/self/ns/{name}") != os.readlink(f"/proc/{pid}/ns/{name}")
+    ]
+
+
+def has_the_hosts_files(pid: int) -> bool:
+    """Return whether a process's executable and directory are the host's files of that name.
+
+    A systemd unit with PrivateTmp has a mount namespace of its own and the host's files all the same.
+    """
+    for name in ("exe", "cwd"):
+        try:
+            inside, outside = os.stat(f"/proc/{pid}/{name}"), os.stat(os.readlink(f"/proc/{pid}/{name}"))
+        except FileNotFoundError:
+            return False
+        if (inside.st_dev, inside.st_ino) != (outside.st_dev, outside.st_ino):
+            return False
+    return True
+
+
 def engine_of(pid: int) -> "str | None":
-    """Return the container engine that a process runs under, None when it shares the namespaces of this program;
-    raises OSError."""
-    own, its = [[os.readlink(f"/proc/{of}/ns/{name}") for name in NAMESPACES] for of in ("self", pid)]
-    apart = [NAMESPACES[at] for at in range(len(own)) if own[at] != its[at]]
-    if not apart:
+    """Return the container engine that a process runs under, None when it shares the host's namespaces.
+
+    Raises OSError.
+    """
+    other = apart(pid)
+    if not other or (other == ["mnt"] and has_the_hosts_files(pid)):
         return None
     with open(f"/proc/{pid}/cgroup") as file:
         found = ENGINE.search(file.read())
-    return found.group(0).lower() if found else f"namespaces of its own: {', '.join(apart)}"
+    return found.group(0).lower() if found else f"namespaces of its own: {', '.join(other)}"
 
 
 def starts_bare(pid: int) -> bool:
@@ -140,19 +165,65 @@ def recorded_pid(path: str) -> int:
     return int(text) if text.isdigit() else 0
 
 
+def supervision_of(process: "dict[str, Any]", port: int) -> "dict[str, Any]":
+    """Return what keeps a discovered OBProxy alive, or in `problem` why that cannot be read."""
+    homes = [process["home"], os.path.dirname(os.path.dirname(process["exe"]))]
+    try:
+        return kept_alive(process["pid"], process["home"], homes, port)
+    except OSError as problem:
+        return {"problem": str(problem)}
+
+
+def kept_alive(pid: int, home: str, homes: "list[str]", port: int) -> "dict[str, Any]":
+    """Return watchdogs, parents, unit, container and crontabs of an OBProxy; raises OSError when it is gone."""
+    return {
+        "pid": pid,
+        "watchdogs": watchdogs_of(homes, port),
+        "parents": parents(pid, home),
+        "unit": unit_of(pid),
+        "engine": engine_of(pid),
+        "jobs": jobs_for(homes),
+    }
+
+
+def jobs_for(homes: "list[str]") -> "list[dict[str, str]]":
+    """Return the lines of crontabs that start or look for an OBProxy in one of these homes."""
+    found = []
+    for place in CRONTABS:
+        paths = [os.path.join(place, name) for name in sorted(os.listdir(place))] if os.path.isdir(place) else [place]
+        for path in paths:
+            text = text_of(path)
+            if "obproxy" in text or any(home in text for home in homes):
+                lines = [line.strip() for line in text.splitlines() if not line.lstrip().startswith("#")]
+                found += [{"file": path, "line": line[:200]} for line in lines if is_job_for(line, homes)]
+    return found[:20]
+
+
+def is_job_for(line: str, homes: "list[str]") -> bool:
+    """Return whether a crontab's line runs something of a home, or a program named after OBProxy."""
+    return any(home + "/bin/" in line or home + "/obproxyd.sh" in line for home in homes) or bool(JOB.search(line))
+
+
+def text_of(path: str) -> str:
+    """Return the text of a regular file, nothing when there is none; another user's is no link and no pipe."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    with open(descriptor, "rb") as file:
+        is_regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        return file.read(64 * 1024).decode("utf-8", "replace") if is_regular else ""
+
+
 def supervision(wanted: "dict[str, Any]") -> "dict[str, Any]":
     """`wanted`: pid, home, homes (where its watchdog may lie), sql_port. Raises OSError when the process is gone."""
     pid = wanted["pid"]
-    return {
-        "pid": pid,
-        "identity": identity(pid),
-        "ports": ports_of(pid),
-        "watchdogs": watchdogs_of(wanted["homes"], wanted["sql_port"]),
-        "parents": parents(pid, wanted["home"]),
-        "unit": unit_of(pid),
-        "engine": engine_of(pid),
-        "starts_bare": starts_bare(pid),
-    }
+    return dict(
+        kept_alive(pid, wanted["home"], wanted["homes"], wanted["sql_port"]),
+        identity=identity(pid),
+        ports=ports_of(pid),
+        starts_bare=starts_bare(pid),
+    )
 
 
 def main(wanted: "dict[str, Any]") -> None:

@@ -1,0 +1,146 @@
+"""Part of programs that run on the host: commands of others, with limits on time and output, and why they failed."""
+
+# ruff: noqa: PTH119
+
+import os
+import pwd
+import select
+import shlex
+import signal
+import subprocess
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+SHELLS = {"sh", "bash", "dash", "ksh", "zsh"}
+MOST_OUTPUT = 64 * 1024  # bytes of one stream
+SHOWN = 500  # characters of an error that a message shows
+NO_PACKAGE = ("is not owned by any package", "No such file or directory")
+CHECKED = "checked:all"
+
+
+def start_command(arguments: "list[str]") -> "subprocess.Popen[bytes] | OSError":
+    """Start a command whose output is read later, so that several run at once; return the error when it cannot."""
+    none, pipe = subprocess.DEVNULL, subprocess.PIPE
+    environment = dict(os.environ, LC_ALL="C")
+    try:
+        return subprocess.Popen(
+            arguments, stdin=none, stdout=pipe, stderr=pipe, cwd="/", start_new_session=True, env=environment
+        )
+    except OSError as error:
+        return error
+
+
+def output(command: "subprocess.Popen[bytes] | OSError", deadline: float) -> "tuple[int | None, str, str]":
+    """Return exit status, standard output and error of a command; status None with the reason when it has none.
+
+    The end of the command counts, not that of its pipes: what a login's profile leaves in the background keeps them.
+    """
+    if isinstance(command, OSError):
+        return None, "", str(command)
+    texts = {command.stdout.fileno(): b"", command.stderr.fileno(): b""}  # type: ignore[union-attr]
+    open_pipes = set(texts)
+    reason = ""
+    while not reason:
+        ended = command.poll() is not None
+        # After the end, what is in the pipes by now is all that counts.
+        ready = select.select(list(open_pipes), [], [], 0 if ended or not open_pipes else 0.02)[0]
+        for pipe in ready:
+            data = os.read(pipe, 65536)
+            texts[pipe] += data
+            if not data:
+                open_pipes.discard(pipe)
+        if ended and not ready:
+            break
+        if not open_pipes and not ended:
+            time.sleep(0.002)
+        if time.monotonic() > deadline:
+            reason = "it did not end within its time limit"
+        if max(map(len, texts.values())) > MOST_OUTPUT:
+            reason = f"it printed more than {MOST_OUTPUT // 1024} KiB"
+    if reason:
+        os.killpg(command.pid, signal.SIGKILL)
+        command.wait()
+    said, errors = (text.decode("utf-8", "replace") for text in texts.values())
+    command.stdout.close()  # type: ignore[union-attr]
+    command.stderr.close()  # type: ignore[union-attr]
+    return (None, said, reason) if reason else (command.returncode, said, errors.strip()[-SHOWN:])
+
+
+def commands_probe(owner: str, commands: "list[str]") -> "list[str]":
+    """Return the command that prints which commands a user's login shell does not find, one marked line each.
+
+    Its last line tells that it was executed: a profile may replace the shell.
+    """
+    words = " ".join(shlex.quote(command) for command in commands)
+    script = f'for c in {words}; do command -v "$c" >/dev/null 2>&1 || echo "missing:$c"; done; echo {CHECKED}'
+    try:
+        shell = pwd.getpwnam(owner).pw_shell
+    except KeyError:
+        return ["/bin/sh", "-lc", script]
+    usable = os.path.basename(shell) in SHELLS
+    return ["su", "-", owner] + ([] if usable else ["-s", "/bin/sh"]) + ["-c", script]
+
+
+def missing_commands(command: "subprocess.Popen[bytes] | OSError", deadline: float) -> "dict[str, Any]":
+    """Return which commands are missing, or in `commands_error` why that could not be read."""
+    status, said, errors = output(command, deadline)
+    lines = said.splitlines()
+    checked = CHECKED in lines
+    if checked:
+        error = None
+    elif status is None:
+        error = errors
+    elif status == 0 and not errors:
+        error = "its profile ended or replaced the shell before the command"
+    else:
+        error = errors or f"exit status {status}"
+    return {
+        "missing_commands": [line[len("missing:") :] for line in lines if line.startswith("missing:")],
+        "commands_checked": checked,
+        "commands_error": error,
+    }
+
+
+def packages(
+    installed: "subprocess.Popen[bytes] | OSError", owning: "subprocess.Popen[bytes] | OSError | None", deadline: float
+) -> "dict[str, Any]":
+    """Return the packages, that of the executable, and in `packages_error` why they could not be read.
+
+    A host without rpm has no packages; one whose database is broken has unknown ones.
+    """
+    status, said, errors = output(installed, deadline)
+    absent = isinstance(installed, FileNotFoundError)
+    error = None if absent or status == 0 else errors or f"rpm ended with status {status}"
+    found = {"packages": sorted(said.split()) if status == 0 else [], "package": None, "packages_error": error}
+    if owning is not None:
+        status, said, errors = output(owning, deadline)
+        if status == 0:
+            found["package"] = said.split()[0] if said.split() else None
+        elif not absent and not any(words in said + errors for words in NO_PACKAGE):
+            found["packages_error"] = error or errors or said.strip()[-SHOWN:] or f"rpm ended with status {status}"
+    return found
+
+
+def version_probe(found: "dict[str, Any]") -> "subprocess.Popen[bytes] | OSError":
+    """Start `obproxy -V` as the OBProxy's own user, for a binary of no package; it prints to standard error."""
+    script = f"/proc/{found['pid']}/exe -V 2>&1"
+    return start_command(["su", found["owner"], "-s", "/bin/sh", "-c", script])
+
+
+def packages_and_commands(wanted: "dict[str, Any]", found: "dict[str, Any] | None") -> "dict[str, Any]":
+    """Return what rpm knows, and which commands are missing for the OBProxy's user; asked at the same time."""
+    deadline = time.monotonic() + wanted["seconds"] * 0.6
+    form = "%{NAME}-%{VERSION}-%{RELEASE}.%{ARCH}\\n"
+    installed = start_command(["rpm", "-qa", "--qf", form, "obproxy*"])
+    is_hosts = found is not None and found["exe"] and not found["engine"]
+    owning = start_command(["rpm", "-q", "--qf", form, "-f", found["exe"]]) if found and is_hosts else None
+    owner = found["owner"] if found and is_hosts else wanted["owner"]
+    missing = start_command(commands_probe(owner, wanted["commands"] or ["sh"]))
+    answer = packages(installed, owning, deadline)
+    answer.update(missing_commands(missing, deadline))
+    version = output(version_probe(found), deadline)[1] if found and is_hosts and not answer["package"] else ""
+    answer["binary_version"] = version[:200]
+    return answer

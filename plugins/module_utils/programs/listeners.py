@@ -1,0 +1,172 @@
+"""Part of programs that run on the host: processes by name, and which of them holds a listening socket.
+
+What cannot be read is reported as such, never as absent.
+"""
+
+# ruff: noqa: PTH115, PTH116, PTH118, PTH119, PTH123, PTH208
+
+import errno
+import os
+import pwd
+import re
+
+try:
+    from .commands import SHELLS
+    from .sockets import address_of
+except ImportError:  # on the host there is no package, and the names are there
+    pass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+LONGEST_TEXT = 2000
+LONGEST_FILE = 64 * 1024
+DELETED = " (deleted)"
+ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ESRCH)  # of a process: it has ended, or is one of the kernel's
+_SECRET_ITEM = re.compile(r"((?:^|[,\s])[^=,\s]*(?:password|secret|credential)[^=,\s]*=)[^,\s]*", re.IGNORECASE)
+
+
+def mask(text: str) -> str:
+    """Return a command line without the values of its secret items: "-o a=1,obproxy_sys_password=***"."""
+    return _SECRET_ITEM.sub(r"\1***", text)
+
+
+def read(path: str, limit: int = LONGEST_FILE) -> str:
+    """Return the beginning of a file as text, empty when it cannot be read (a process may be gone by now)."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(limit).decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def link(path: str) -> "tuple[str, str]":
+    """Return where a symbolic link points, and why that cannot be read where it is there."""
+    try:
+        return os.readlink(path), ""
+    except OSError as error:
+        return "", "" if error.errno in ABSENT else str(error.strerror)
+
+
+def user_name(uid: int) -> str:
+    """Return a user's name, the number of one without a name."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def listening_sockets(tables: "list[str]") -> "dict[int, dict[str, tuple[int, str]]]":
+    """Return port → {socket inode: (uid, address)} of the listening TCP sockets in texts of /proc/net/tcp and tcp6."""
+    ports = {}  # type: dict[int, dict[str, tuple[int, str]]]
+    for table in tables:
+        for line in table.splitlines()[1:]:
+            fields = line.split(None, 10)
+            if len(fields) >= 10 and fields[3] == "0A":
+                address, _, port = fields[1].rpartition(":")
+                ports.setdefault(int(port, 16), {})[fields[9]] = (int(fields[7]), address_of(address))
+    return ports
+
+
+def socket_inodes(pid: int) -> "tuple[set[str], str]":
+    """Return the inodes of all sockets that a process holds, and why they cannot be read."""
+    directory = f"/proc/{pid}/fd"
+    try:
+        names = os.listdir(directory)
+    except OSError as error:
+        return set(), "" if error.errno in ABSENT else str(error.strerror)
+    targets = (link(directory + "/" + name)[0] for name in names)
+    return {target[8:-1] for target in targets if target.startswith("socket:[")}, ""
+
+
+def keyword_of(comm: str, exe: str, arguments: "list[str]", keywords: "list[str]") -> "str | None":
+    """Return which keyword a process bears by name: its comm, its executable, or the script that a shell runs.
+
+    Argument strings are not searched: `tail -f obproxy.log` is no OBProxy (docs/reference/obproxy.md traps 11 and 12).
+    """
+    names = {comm, os.path.basename(exe)}
+    if comm in SHELLS and len(arguments) > 1:
+        names.add(os.path.basename(arguments[1]))
+    return next((keyword for keyword in keywords if keyword in names), None)
+
+
+def without_deleted(path: str) -> "tuple[str, bool]":
+    """Return a path of /proc without the mark of a removed file, and whether it had one."""
+    return (path[: -len(DELETED)], True) if path.endswith(DELETED) else (path, False)
+
+
+def process(pid: int, keywords: "list[str]") -> "dict[str, Any] | None":
+    """Return what /proc tells about one process; None when it bears no keyword or is gone."""
+    base = f"/proc/{pid}/"
+    comm = read(base + "comm").strip()
+    target, problem = link(base + "exe")
+    exe, exe_deleted = without_deleted(target)
+    arguments = read(base + "cmdline").rstrip("\0").split("\0") if exe or comm in keywords else []
+    keyword = keyword_of(comm, exe, arguments, keywords)
+    stat = read(base + "stat").rpartition(")")[2].split() if keyword else []
+    try:
+        owner = user_name(os.stat(base).st_uid)
+    except OSError:
+        return None
+    if len(stat) < 20:
+        return None
+    cwd, cwd_problem = link(base + "cwd")
+    environment = read(base + "environ").split("\0")
+    root = next((item[len("OBPROXY_ROOT=") :] for item in environment if item.startswith("OBPROXY_ROOT=")), "")
+    home, home_deleted = without_deleted(root or cwd)
+    return {
+        "pid": pid,
+        "ppid": int(stat[1]),
+        "defunct": stat[0] in "ZX",
+        "started": int(stat[19]),
+        "keyword": keyword,
+        "comm": comm,
+        "exe": exe,
+        "exe_deleted": exe_deleted,
+        "home": home,
+        "home_deleted": home_deleted,
+        "library_path": any(item.startswith("LD_LIBRARY_PATH=") for item in environment),
+        "owner": owner,
+        "cmdline": mask(" ".join(arguments))[:LONGEST_TEXT],
+        "script": script_of(arguments, cwd),
+        "unread": problem or cwd_problem,
+    }
+
+
+def script_of(arguments: "list[str]", cwd: str) -> str:
+    """Return the absolute path of the script that a process runs, empty for a binary."""
+    for argument in arguments[:2]:
+        if argument.endswith(".sh"):
+            return os.path.normpath(os.path.join(cwd, argument))
+    return ""
+
+
+def holder(inodes: "dict[str, tuple[int, str]]", known: "list[dict[str, Any]]") -> "dict[str, Any]":
+    """Return who holds a listening socket: one of the known processes, else whoever is found in /proc.
+
+    `unread` says why it was not found, where the sockets of some process cannot be read.
+    """
+    for candidate in known:
+        if inodes.keys() & candidate["inodes"]:
+            return {key: candidate[key] for key in ("pid", "comm", "exe", "owner", "unread")}
+    owner, unread = user_name(next(iter(inodes.values()))[0]), ""
+    for pid in pids():
+        held, problem = socket_inodes(pid)
+        unread = unread or problem
+        if inodes.keys() & held:
+            base = f"/proc/{pid}/"
+            exe = without_deleted(link(base + "exe")[0])[0]
+            return {"pid": pid, "comm": read(base + "comm").strip(), "exe": exe, "owner": owner, "unread": ""}
+    return {"pid": None, "comm": "", "exe": "", "owner": owner, "unread": unread}
+
+
+def pids() -> "list[int]":
+    """Return the pids of all processes."""
+    return sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
+
+
+def exporter_port(cmdline: str) -> int:
+    """Return the metrics port of a command line, else the built-in default (docs/reference/obproxy.md 3)."""
+    found = re.search(r"(?:prometheus_listen_port[= ]|(?:^|\s)-l\s*)(\d+)", cmdline)
+    return int(found.group(1)) if found else 2884

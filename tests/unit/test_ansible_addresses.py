@@ -1,0 +1,53 @@
+"""At which address an OBProxy is spoken to: its own, and never that of another process."""
+
+from typing import Any
+
+import pytest
+from ansible_collections.obproxy.takeover.plugins.module_utils.addresses import reach, told, why_untried
+
+ALL, ALL6 = "0.0.0.0", "::"  # noqa: S104 - nothing is bound
+
+
+@pytest.mark.parametrize(
+    ("own", "strangers", "address"),
+    [
+        ([ALL], [], "127.0.0.1"),
+        ([ALL6], [], "::1"),
+        ([ALL, ALL6], [], "127.0.0.1"),
+        (["10.0.0.7"], [], "10.0.0.7"),
+        (["fd00::7"], [], "fd00::7"),
+        (["::ffff:10.0.0.7"], [], "10.0.0.7"),
+        (["10.0.0.7", "127.0.0.1"], [], "127.0.0.1"),
+        # Another process has the loopback, or the same port everywhere.
+        (["10.0.0.7"], ["127.0.0.1"], "10.0.0.7"),
+        (["10.0.0.7"], [ALL], "10.0.0.7"),
+        ([ALL], ["127.0.0.1"], None),
+        ([ALL], ["::ffff:127.0.0.1"], None),
+        ([ALL], [ALL], None),
+        (["10.0.0.7"], ["10.0.0.7"], None),
+        ([ALL, ALL6], ["127.0.0.1"], "::1"),
+        ([ALL6], [ALL], "::1"),
+        ([], ["127.0.0.1"], None),
+    ],
+)
+def test_it_is_reached_where_it_alone_listens(own: list[str], strangers: list[str], address: str | None) -> None:
+    assert reach(own, strangers) == address
+
+
+def test_addresses_as_people_write_them() -> None:
+    assert (told("10.0.0.7", 1), told("::1", 2883), told(None, 3)) == ("10.0.0.7:1", "[::1]:2883", "?:3")
+
+
+@pytest.mark.parametrize(
+    ("proxy", "strangers", "why"),
+    [
+        (None, [], "no OBProxy listens on port 2883"),
+        ({"engine": "docker"}, [], "pid 7 runs in a container (docker)"),
+        ({}, ["127.0.0.1"], "another process takes the connections: it listens at 127.0.0.1"),
+        ({}, [], None),
+    ],
+)
+def test_why_nothing_is_sent(proxy: dict[str, Any] | None, strangers: list[str], why: str | None) -> None:
+    usual: dict[str, Any] = {"pid": 7, "ports": [2883], "addresses": {"2883": [ALL]}, "engine": None}
+    found = why_untried(None if proxy is None else usual | proxy, 2883, {"strangers": {"2883": strangers}})
+    assert found == why or (why and found and why in found)
