@@ -27,7 +27,8 @@ class ActionModule(HostAction):
         return self.not_yet() or self._act(arguments)
 
     def _act(self, arguments: dict[str, Any]) -> Result:
-        facts, wished, notes = self.facts, arguments["wished"], []
+        facts, wished = self.facts, arguments["wished"]
+        notes: list[str] = []
         if backwards := arguments["target"] == "former":
             wished, notes = _former(facts, wished)
         todo = differences(wished, facts["parameters"], facts["restart_parameters"])

@@ -7,7 +7,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.obproxy.takeover.plugins.module_utils.rules import Broken, told
 
 
-class ActionModule(ActionBase):
+class ActionModule(ActionBase):  # type: ignore[misc] # Ansible is untyped
     TRANSFERS_FILES = False
     _requires_connection = False
 

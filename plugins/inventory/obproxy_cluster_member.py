@@ -45,7 +45,7 @@ clusters: [test, legacy]
 """
 
 
-class InventoryModule(BaseInventoryPlugin):
+class InventoryModule(BaseInventoryPlugin):  # type: ignore[misc] # Ansible is untyped
     """Reads one membership."""
 
     NAME = "obproxy_cluster_member"

@@ -261,8 +261,8 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
         usual = {"mode": "0644", "replace": True, "directory_mode": "0755", "keep": False, "signature": ""}
         answer = self.on_host("converge", wanted | options | {"files": [usual | file for file in files]})
         if answer.get("problem"):
-            usual = "see what was found; nothing was left half done, so run it again"
-            raise Broken(rule, answer["problem"], remedy(answer["problem"], usual, self.facts["host"]))
+            otherwise = "see what was found; nothing was left half done, so run it again"
+            raise Broken(rule, answer["problem"], remedy(answer["problem"], otherwise, self.facts["host"]))
         diffs = [
             {
                 "before_header": change["path"],
