@@ -1,22 +1,26 @@
 """The embedded PostgreSQL comes back when it dies, and goes when its last user does."""
 
 import contextlib
-import json
 import os
+import pwd
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import psycopg
 import pytest
 
-from service.model.settings import Settings
-from service.store import embedded
+from service.model.errors import StartRefused
+from service.model.settings import PROJECT, Settings
+from service.observe import process_table
+from service.store import embedded, postgres_server
 from service.tasks.resources import open_resources
 
 DEADLINE = 60.0
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="changes users or namespaces")
 
 
 @pytest.fixture
@@ -84,13 +88,233 @@ def test_it_is_started_again_when_it_was_killed(directory: Path) -> None:
             assert connection.execute("SELECT it FROM kept").fetchone() == (1,)
 
 
+USER = """
+import sys
+from pathlib import Path
+from service.observe import process_table
+from service.store import embedded, postgres_server
+with embedded.running(Path(sys.argv[1])) as url:
+    print(url, flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def another_user(directory: Path, *prefix: str, **variables: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Another process that uses it, and its connection string there."""
+    command = [*prefix, sys.executable, "-c", USER, str(directory)]
+    with subprocess.Popen(
+        command, cwd=PROJECT, env=os.environ | variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        yield process, process.stdout.readline().strip()
+        process.kill()
+
+
+def is_gone(pid: int) -> bool:
+    """Whether there is no such process, but for a zombie that nobody reaps."""
+    return process_table.find(pid) is None
+
+
 def test_a_user_that_was_killed_does_not_keep_it_running(directory: Path) -> None:
-    with embedded.running(directory):
-        users = directory / ".handle_pids.json"
-        users.write_text(json.dumps([4194305, *json.loads(users.read_text())]))  # above the largest pid Linux gives
+    with another_user(directory) as (process, url):
         running = postmaster(directory)
-    with contextlib.suppress(psutil.NoSuchProcess):
-        assert psutil.Process(running).status() == psutil.STATUS_ZOMBIE  # where nobody reaps
+        with embedded.running(directory) as own_url:
+            assert own_url == url
+            process.kill()
+            process.wait()
+            wait_for_answer(url)
+            assert postmaster(directory) == running
+    assert is_gone(running)
+
+
+def test_it_goes_with_its_last_user_only(directory: Path) -> None:
+    with embedded.running(directory) as url:
+        running = postmaster(directory)
+        with another_user(directory) as (process, _):
+            process.communicate(input="")
+            assert process.returncode == 0
+        wait_for_answer(url)
+        assert postmaster(directory) == running
+    assert is_gone(running)
+
+
+def test_two_that_start_at_once_share_one(directory: Path) -> None:
+    with another_user(directory) as (one, url), another_user(directory) as (other, other_url):
+        assert url == other_url and url
+        wait_for_answer(url)
+        for process in (one, other):
+            process.communicate(input="")
+            assert process.returncode == 0
+    assert not (directory / "postmaster.pid").exists()
+
+
+@needs_root
+def test_one_in_another_pid_namespace_is_joined_and_left_alone(directory: Path) -> None:
+    """As containers that share the data directory: there its process id means nothing."""
+    with another_user(directory) as (_, url):
+        running = postmaster(directory)
+        with another_user(directory, "unshare", "--pid", "--fork", "--kill-child", "--mount-proc") as (other, same):
+            assert same == url
+            other.communicate(input="")
+        wait_for_answer(url)
+        assert postmaster(directory) == running
+
+
+@pytest.fixture
+def stranger() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that has nothing to do with it."""
+    with subprocess.Popen(["sleep", "9876"]) as process:
+        yield process
+        process.kill()
+
+
+@pytest.mark.parametrize("left", ["{pid}\n{directory}\n1\n5432\n{directory}\n\n1 2\nready\n", "{pid}", "", "\0", "x\n"])
+def test_no_foreign_process_is_signalled_for_what_a_crash_has_left(
+    directory: Path, stranger: subprocess.Popen[bytes], left: str
+) -> None:
+    """The process id of a server that a power loss has ended is another process's by now; or the file is damaged."""
+    with embedded.running(directory):
+        pass
+    account = directory.stat()
+    (directory / "postmaster.pid").write_text(left.format(pid=stranger.pid, directory=directory))
+    if os.geteuid() == 0:
+        os.chown(directory / "postmaster.pid", account.st_uid, account.st_gid)
+
+    with embedded.running(directory) as url:
+        wait_for_answer(url)
+        assert postmaster(directory) != stranger.pid
+
+    assert stranger.poll() is None
+
+
+def test_a_postgres_of_another_directory_is_foreign_too(directory: Path) -> None:
+    other = directory.with_name("other")
+    with embedded.running(directory):
+        pass
+    with embedded.running(other) as other_url:
+        (directory / "postmaster.pid").write_text((other / "postmaster.pid").read_text())
+        with embedded.running(directory) as url:
+            wait_for_answer(url)
+            assert url != other_url
+        wait_for_answer(other_url)
+
+
+FOREIGN = {
+    "LC_ALL": "xx_YY.UTF-8",
+    "LANG": "de_AT@nowhere",
+    "PGOPTIONS": "-c default_transaction_read_only=on",
+    "PGPORT": "1",
+    "PGHOST": "192.0.2.1",
+    "PGSERVICE": "nowhere",
+    "PGDATA": "/nonexistent",
+    "PGSERVER_POSTGRES_VERSION": "7",
+    "PGTARGETSESSIONATTRS": "standby",
+    "PGCLIENTENCODING": "SQL_ASCII",
+    "TMPDIR": f"/tmp/{'t' * 200}",
+    "XDG_RUNTIME_DIR": "/nonexistent",
+}
+
+
+def test_it_starts_in_a_foreign_environment(directory: Path) -> None:
+    with another_user(directory, **FOREIGN) as (process, url):
+        with psycopg.connect(url) as connection:
+            connection.execute("CREATE TABLE it AS SELECT 'é' AS text")
+        process.communicate(input="")
+        assert process.returncode == 0
+
+
+def test_no_foreign_setting_reaches_its_connections(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in FOREIGN.items():
+        monkeypatch.setenv(name, value)
+
+    with embedded.running(directory) as url, psycopg.connect(url) as connection:
+        connection.execute("CREATE TABLE it AS SELECT 'é' AS text")
+        assert connection.execute("SHOW server_encoding").fetchone() == ("UTF8",)
+
+    assert os.environ["PGPORT"] == "1"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a b/pg", 'it\'s "$HOME" `id`/p g', "a,b/pg", f"{'p' * 200}/{'q' * 200}/{'r' * 200}/pg", "é/pg", "%20/pg;x"],
+    ids=["space", "quotes", "comma", "long", "not ASCII", "URL"],
+)
+def test_it_starts_in_a_directory_of_any_name(directory: Path, name: str) -> None:
+    path = directory.parent / name
+    path.parent.mkdir(parents=True)
+    for _ in range(2):
+        with embedded.running(path) as url:
+            wait_for_answer(url)
+            assert_closed(url)
+
+
+@pytest.mark.parametrize(
+    ("version", "says"),
+    [
+        ("16", r"was made by PostgreSQL 16; this service has 18\. Dump it with the service that made it"),
+        ("15", r"was made by PostgreSQL 15; this service has 18\. Dump it with the service that made it"),
+        ("", r"was made by PostgreSQL of an unknown version; this service has 18\."),
+    ],
+)
+def test_another_major_version_is_refused_with_a_sentence(directory: Path, version: str, says: str) -> None:
+    directory.mkdir()
+    (directory / "PG_VERSION").write_text(f"{version}\n")
+
+    with pytest.raises(StartRefused, match=says), embedded.running(directory):
+        pass
+
+    assert [path.name for path in directory.iterdir()] == ["PG_VERSION"]
+
+
+def test_the_binaries_are_of_the_version_that_is_checked() -> None:
+    said = subprocess.run([postgres_server._binaries() / "postgres", "-V"], capture_output=True, text=True, check=True)
+    assert said.stdout.startswith(f"postgres (PostgreSQL) {postgres_server.MAJOR}.")
+
+
+def test_a_data_directory_that_was_half_made_is_made_again(directory: Path) -> None:
+    left = directory.with_name(f".{directory.name}.new-x")
+    left.mkdir()
+    (left / "PG_VERSION").write_text("18\n")
+
+    with embedded.running(directory) as url:
+        wait_for_answer(url)
+
+    assert not left.exists()
+
+
+def test_what_is_no_data_directory_is_refused_and_stays(directory: Path) -> None:
+    directory.mkdir()
+    (directory / "holiday.jpg").touch()
+
+    with (
+        pytest.raises(StartRefused, match="is not empty, and no data directory of PostgreSQL"),
+        embedded.running(directory),
+    ):
+        pass
+
+    assert (directory / "holiday.jpg").exists()
+
+
+def test_what_postgres_says_is_in_the_sentence(directory: Path) -> None:
+    with embedded.running(directory):
+        pass
+    (directory / "postgresql.conf").write_text("nonsense = 1\n")
+
+    with (
+        pytest.raises(StartRefused, match=r"does not start: configuration file .* contains errors.*pg\.log"),
+        embedded.running(directory),
+    ):
+        pass
+
+
+@needs_root
+def test_as_root_it_runs_as_an_account_that_may_only_pass_through(directory: Path) -> None:
+    directory.parent.chmod(0o700)
+    with embedded.running(directory):
+        owner = Path(f"/proc/{postmaster(directory)}").stat()
+    assert pwd.getpwuid(owner.st_uid).pw_name == "pgserver" and owner.st_gid != 0
+    assert directory.parent.stat().st_mode & 0o777 == 0o701
 
 
 async def test_the_data_directory_cannot_be_read_by_others(directory: Path) -> None:
