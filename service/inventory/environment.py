@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from service.model.settings import PROJECT
@@ -22,7 +22,12 @@ def fixed() -> dict[str, str]:
     }
 
 
-def of_inventory(vault_password_file: Path | None, names: Iterable[str]) -> dict[str, str]:
-    """Return what the settings add for one inventory: the vault password file, and the variables with these names."""
+def named(names: Iterable[str]) -> dict[str, str]:
+    """Return the variables of this process's environment that have these names."""
+    return {name: os.environ[name] for name in names if name in os.environ}
+
+
+def of_inventory(vault_password_file: Path | None, passed_on: Mapping[str, str]) -> dict[str, str]:
+    """Return what the settings add for one inventory: the vault password file, and the variables passed on."""
     vault = {"ANSIBLE_VAULT_PASSWORD_FILE": str(vault_password_file.absolute())} if vault_password_file else {}
-    return {**vault, **{name: os.environ[name] for name in names if name in os.environ}}
+    return {**vault, **passed_on}

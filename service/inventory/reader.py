@@ -6,9 +6,10 @@ A host that may be taken over carries `ocp_host_id`; a group that carries `obpro
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import cast
 
 from service.inventory import environment, sources
@@ -53,7 +54,7 @@ class InventoryReader:
     ) -> None:
         self.source = source
         self._vault_password_file = vault_password_file
-        self._names = tuple(environment_names)
+        self._passed_on = environment.named(environment_names)  # now: PG* variables are removed later
         self.problem: str | None = None
         """Why the last reading failed."""
         self._good: Inventory | None = None
@@ -91,7 +92,7 @@ class InventoryReader:
         self._begun += 1
         number, self._read_at = self._begun, time.monotonic()
         try:
-            found, problem = await read(self.source, self._vault_password_file, self._names), None
+            found, problem = await read(self.source, self._vault_password_file, self._passed_on), None
         except InventoryUnreadable as error:
             found, problem = None, str(error.details["reason"])
         self._took = time.monotonic() - self._read_at
@@ -113,9 +114,11 @@ def of_settings(settings: Settings) -> InventoryReader:
     return InventoryReader(settings.inventory, settings.vault_password_file, settings.inventory_environment_names)
 
 
-async def read(source: Path, vault_password_file: Path | None = None, names: Iterable[str] = ()) -> Inventory:
+async def read(
+    source: Path, vault_password_file: Path | None = None, passed_on: Mapping[str, str] = MappingProxyType({})
+) -> Inventory:
     """Read the inventory at `source`; raises InventoryUnreadable with Ansible's own words (file and line)."""
-    added = environment.of_inventory(vault_password_file, names)
+    added = environment.of_inventory(vault_password_file, passed_on)
     try:
         reading = await asyncio.to_thread(Reading, source, added)
         view = await reading.view()

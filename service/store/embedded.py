@@ -9,7 +9,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from service.model.errors import StartRefused
@@ -26,9 +26,9 @@ def running(directory: Path) -> Iterator[str]:
 
     When it dies it is started again: nobody else would. Raises StartRefused.
     """
-    directory = directory.absolute()
+    directory = directory.resolve()
     server = PostgresServer(directory)
-    with _without_libpq_variables(), _opened(directory, "users") as users:
+    with _without_libpq_variables(), closing(server), _opened(directory, "users") as users:
         with _alone(directory):
             fcntl.flock(users, fcntl.LOCK_SH)
             server.start()
@@ -43,7 +43,6 @@ def running(directory: Path) -> Iterator[str]:
             with _alone(directory):
                 if _is_last(users):
                     server.stop()
-            server.close()
 
 
 @contextmanager

@@ -48,12 +48,12 @@ _INITDB = (
 
 
 class PostgresServer:
-    """The server on `directory`; nothing here is safe against others who start or stop it at the same time."""
+    """The server on `directory`, an absolute path; not safe against others who start or stop it meanwhile."""
 
     def __init__(self, directory: Path) -> None:
-        self.directory = directory.absolute()
-        self.log = self.directory.with_name(f"{directory.name}.log")
-        self._alive = self.directory.with_name(f".{directory.name}.alive")
+        self.directory = directory
+        self.log = directory.with_name(f"{directory.name}.log")
+        self._alive = directory.with_name(f".{directory.name}.alive")
         self._process: subprocess.Popen[bytes] | None = None
         self._opened = -1
 
@@ -78,8 +78,6 @@ class PostgresServer:
 
     def is_running(self) -> bool:
         """Return whether any process of a server on the directory lives."""
-        if self._process is not None:
-            self._process.poll()  # reaps it
         if self.postmaster() is not None:
             return True
         descriptor = os.open(self._alive, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -89,10 +87,15 @@ class PostgresServer:
             return True
         finally:
             os.close(descriptor)
+        if self._process is not None:
+            self._process.wait(STOP_LIMIT)  # a process closes its files before it can be reaped
         return False
 
     def postmaster(self) -> Process | None:
-        """Return the server's process, if `postmaster.pid` names one that is a PostgreSQL working in this directory."""
+        """Return the server's process: this process's child, or what `postmaster.pid` names, if it is a PostgreSQL that
+        works in this directory."""
+        if self._process is not None and self._process.poll() is None:
+            return process_table.find(self._process.pid)
         try:
             first, *_ = (self.directory / "postmaster.pid").read_text(encoding="utf-8", errors="replace").splitlines()
             process = process_table.find(int(first))
@@ -155,7 +158,7 @@ class PostgresServer:
                 psycopg.connect(self.url, connect_timeout=10).close()
                 return
             except psycopg.OperationalError as error:
-                reason = str(error).splitlines()[0]
+                reason = " ".join(str(error).split())
             if not self.is_running():
                 raise self._refused(_last_words(self.log) or reason)
             if time.monotonic() > deadline:
@@ -267,7 +270,7 @@ def _initialize(directory: Path, account: Mapping[str, Any]) -> None:
 
 def _check_version(directory: Path) -> None:
     try:
-        found = (directory / "PG_VERSION").read_text(encoding="utf-8").strip()
+        found = (directory / "PG_VERSION").read_text(encoding="utf-8", errors="replace").strip()
     except FileNotFoundError:
         return
     if found == str(MAJOR):

@@ -33,6 +33,7 @@ class Resources:
 @asynccontextmanager
 async def open_resources(settings: Settings, inventory: InventoryReader | None = None) -> AsyncIterator[Resources]:
     """Data directory, database (embedded unless one is set, migrated), queue, key, inventory, template."""
+    inventory = inventory or of_settings(settings)  # before the embedded database removes PG* variables
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
         url = await asyncio.to_thread(stack.enter_context, _database_url(settings))
@@ -41,7 +42,7 @@ async def open_resources(settings: Settings, inventory: InventoryReader | None =
         yield Resources(
             settings=settings,
             database=database,
-            inventory=inventory or of_settings(settings),
+            inventory=inventory,
             template=workflow.load(PROJECT),
             queue=queue,
             secrets=load(settings.secret_key, settings.data_dir),

@@ -13,10 +13,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from service.inventory.reader import InventoryReader
 from service.model.errors import StartRefused
 from service.model.settings import PROJECT, Settings
 from service.observe import process_table
 from service.store import embedded, postgres_server
+from service.store.postgres_server import PostgresServer
 from service.tasks.resources import open_resources
 
 DEADLINE = 60.0
@@ -235,6 +237,23 @@ def test_no_foreign_setting_reaches_its_connections(directory: Path, monkeypatch
     assert os.environ["PGPORT"] == "1"
 
 
+async def test_an_inventory_still_sees_the_variables_that_are_passed_on(
+    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGHOST", "192.0.2.1")
+    script = tmp_path / "cmdb"
+    script.write_text("""#!/bin/sh
+echo '{"_meta": {"hostvars": {"a": {"ocp_host_id": 1, "ansible_host": "'"$PGHOST"'"}}}, "all": {"hosts": ["a"]}}'
+""")
+    script.chmod(0o700)
+    reader = InventoryReader(script, None, ["PGHOST"])
+
+    with embedded.running(directory):
+        host = (await reader.current()).hosts[1]
+
+    assert host.address == "192.0.2.1"
+
+
 @pytest.mark.parametrize(
     "name",
     ["a b/pg", 'it\'s "$HOME" `id`/p g', "a,b/pg", f"{'p' * 200}/{'q' * 200}/{'r' * 200}/pg", "é/pg", "%20/pg;x"],
@@ -306,6 +325,41 @@ def test_what_postgres_says_is_in_the_sentence(directory: Path) -> None:
         embedded.running(directory),
     ):
         pass
+
+
+def test_a_refused_start_leaves_no_process_and_no_file_open(directory: Path) -> None:
+    path = directory.parent / ("p" * 100)
+    with embedded.running(path):
+        pass
+    (path / "postgresql.conf").write_text("nonsense = 1\n")
+    opened = set(os.listdir("/proc/self/fd"))  # noqa: PTH208
+
+    with pytest.raises(StartRefused), embedded.running(path):
+        pass
+
+    assert set(os.listdir("/proc/self/fd")) == opened  # noqa: PTH208
+
+
+def test_a_server_that_is_just_ending_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its lock is free before the process can be reaped; one that is never reaped is reported as still running."""
+    server = PostgresServer(tmp_path / "pg")
+    with subprocess.Popen(["sleep", "0.3"]) as ending:
+        monkeypatch.setattr(server, "_process", ending)
+        monkeypatch.setattr(process_table, "find", lambda _: None)
+        assert not server.is_running()
+        assert ending.returncode == 0
+
+
+@needs_root
+def test_a_root_without_the_right_to_trace_others_stops_its_own(directory: Path) -> None:
+    """As in a container: there it may not read what program another user's process runs."""
+    prefix = ("setpriv", "--bounding-set=-sys_ptrace", "--inh-caps=-sys_ptrace", "--")
+    with another_user(directory, *prefix) as (process, url):
+        running = postmaster(directory)
+        wait_for_answer(url)
+        process.communicate(input="")
+        assert process.returncode == 0
+    assert is_gone(running)
 
 
 @needs_root

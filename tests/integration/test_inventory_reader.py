@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from service.inventory import reader
+from service.inventory import environment, reader
 from service.inventory.reader import InventoryReader, read
 from service.model.errors import InventoryUnreadable
 from service.model.settings import PROJECT
@@ -175,7 +175,7 @@ async def test_scripts_see_the_variables_that_the_setting_names_and_their_words_
     monkeypatch.setenv("SQL_SERVER", "db-1")
     with pytest.raises(InventoryUnreadable, match=r"script\.sh: .*SQL_SERVER is not set"):
         await read(source)
-    assert (await read(source, names=["SQL_SERVER", "NOT_SET"])).hosts[2].idc_name == "db-1"
+    assert (await read(source, passed_on=environment.named(["SQL_SERVER", "NOT_SET"]))).hosts[2].idc_name == "db-1"
 
 
 async def test_words_of_a_vault_password_program_are_part_of_the_reason(tmp_path: Path) -> None:

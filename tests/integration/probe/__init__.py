@@ -31,7 +31,7 @@ async def by_service(
     animal: Animal, directory: Path, *, start: RunStart = "forked", cluster: int | None = None
 ) -> Seen:
     """Return what a run of the service sees of a host."""
-    found = await reader.read(animal.source, animal.vault, animal.names)
+    found = await reader.read(animal.source, animal.vault, environment.named(animal.names))
     host = by_name(found, animal.host)
     into = found.clusters[cluster or int(host.variables["obproxy_cluster_id"])]
     directory.mkdir()
@@ -58,7 +58,7 @@ def directly(animal: Animal, directory: Path) -> Seen:
             *("-i", str(animal.source), str(PLAYBOOK), "--tags", "probe"),
             *("-e", json.dumps({"probe_directory": str(directory)}), "--limit", animal.host),
         ],
-        env={**environment.fixed(), **environment.of_inventory(animal.vault, animal.names)},
+        env={**environment.fixed(), **environment.of_inventory(animal.vault, environment.named(animal.names))},
         cwd=PROJECT,
         capture_output=True,
         text=True,
