@@ -10,6 +10,7 @@ from typing import Any
 from ansible import context
 from ansible.errors import AnsibleError
 from ansible.plugins.callback import CallbackBase
+from ansible_collections.obproxy.takeover.plugins.module_utils.position import subtask_of
 from ansible_collections.obproxy.takeover.plugins.module_utils.story import Json, Story
 
 DOCUMENTATION = r"""
@@ -171,13 +172,9 @@ class CallbackModule(CallbackBase):  # type: ignore[misc] # Ansible is untyped
 
 
 def _roles(play: Any) -> list[str]:
-    """The roles that a play is going to run, in order: what tags leave out is not among them."""
+    """Return the subtasks that a play is going to run, in order: what tags leave out is not among them."""
     tasks = [task for block in play.compile() for task in block.filter_tagged_tasks({}).get_tasks()]
-    return list(
-        dict.fromkeys(
-            task._role.get_name(include_role_fqcn=False) for task in tasks if task._role and not task.implicit
-        )
-    )
+    return list(dict.fromkeys(filter(None, (subtask_of(task) for task in tasks if not task.implicit))))
 
 
 def _runs(stories: Iterable[tuple[Story, int | None]]) -> tuple[list[Json], list[str]]:

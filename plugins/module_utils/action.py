@@ -15,7 +15,7 @@ from ansible.plugins.action import ActionBase
 
 from . import addresses
 from .failures import why_no_answer, why_not_root
-from .masking import scrub
+from .masking import Hidden, masked, masker
 from .record import SYS, unsealed
 from .remote import NoAnswer, answer_in, program
 from .rules import Broken, Unreachable, remedy
@@ -48,7 +48,8 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
         except Broken as broken:
             ending = "unreachable" if isinstance(broken, Unreachable) else "failed"
             result = {ending: True, "msg": str(broken), "broken": [broken.as_data()]}
-            return dict(scrub(result, filter(None, self.secrets().values())))
+            secrets = {name: Hidden(secret) for name, secret in self.secrets().items() if secret}
+            return dict(masked(result, masker([secrets])))
 
     def act(self, arguments: dict[str, Any]) -> Result:
         """The plugin's work: returns its result or raises Broken."""

@@ -1,7 +1,6 @@
 """What a run that was started by hand did to one host, as the takeover service wants to be told of it."""
 
 import json
-import re
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,9 +10,9 @@ from ansible.errors import AnsibleError
 from ansible.playbook.handler import Handler
 from ansible.template import Templar
 
-from .masking import scrub
+from .masking import Hidden, is_secret, masked, masker
+from .position import delegate_of, position
 
-SECRET_NAME = re.compile(r"password|passwd|secret|token|private_key|_pass\b", re.IGNORECASE)
 TOLD = (  # of a result
     *("msg", "rc", "changed", "finished", "ansible_job_id", "censored", "obproxy_server", "_ansible_item_label"),
     *("module_stderr", "stderr", "module_stdout"),
@@ -53,10 +52,11 @@ class Story:
         """What every event of an Ansible task carries. Its start is told first, of this host: in a play of several
         hosts one is through when others go on."""
         data = {"task": task.name or task.action, "task_uuid": str(task._uuid), "task_action": task.action}
+        data |= position(task)
         is_handler = isinstance(task, Handler)
         if task._role:
             data["role"] = task._role.get_name(include_role_fqcn=False)
-            self.seen |= set() if is_handler else {data["role"]}
+        self.seen |= {data["subtask"]} if data["subtask"] and not is_handler else set()
         if self.task != data["task_uuid"]:
             self.task = data["task_uuid"]
             name = task.get_name()
@@ -71,7 +71,8 @@ class Story:
         said = SHOWN[outcome].format(host=name, msg=_lines(res.get("msg")), item=res.get("_ansible_item_label", ""))
         if result.result.get("_ansible_verbose_always"):  # ansible.builtin.debug: made to be read
             said += f" => {json.dumps(_said(result.result), indent=4, default=str)}"
-        self.tell(event, said, host=name, res=res, **self.enter(result.task), **more)
+        delegate = delegate_of(result) if outcome in ("failed", "unreachable") else ""
+        self.tell(event, said, host=name, res=res, delegate=delegate, **self.enter(result.task), **more)
         self.outcomes.add(outcome)
 
     def end(self, counts: dict[str, int]) -> int:
@@ -109,7 +110,7 @@ class Story:
             **({} if rc is None else {"rc": rc}),
             "startTime": self.events[0]["created"],
             "finishTime": _now(),
-            "events": scrub(self.events, _secrets(variables, templar)),
+            "events": masked(self.events, masker([_secrets(variables, templar, within=False)])),
         }
 
     def _ran(self, rc: int | None) -> list[str]:
@@ -131,13 +132,29 @@ def _lines(msg: Any) -> str:
     return "\n".join(map(str, msg)) if isinstance(msg, list) else str(msg or "")
 
 
-def _secrets(variables: Json, templar: Any) -> list[str]:
-    """The values of the variables whose names say that they are secret."""
-    found = []
-    for name, value in variables.items():
-        if isinstance(value, str) and SECRET_NAME.search(name):
-            try:
-                found.append(str(templar.template(value)))
-            except AnsibleError:
-                continue  # it had no value in the run either
-    return found
+def _secrets(value: Any, templar: Any, *, within: bool) -> Any:
+    """Return what may be secret of variables, as the run saw it; `within` a secret name, that is everything.
+
+    A variable that has no value is left out: it had none in the run either.
+    """
+    match value:
+        case dict():
+            return {key: _secrets(inner, templar, within=within or is_secret(str(key))) for key, inner in value.items()}
+        case list() | tuple():
+            return [_secrets(inner, templar, within=within) for inner in value]
+        case _ if hasattr(value, "_ciphertext"):  # encrypted by itself, whatever its name is
+            return _hidden(_templated(value, templar))
+        case str() if within:
+            return _templated(value, templar)
+    return value if within else None
+
+
+def _hidden(value: Any) -> Any:
+    return Hidden(value) if isinstance(value, str) else value
+
+
+def _templated(value: Any, templar: Any) -> Any:
+    try:
+        return templar.template(value)
+    except AnsibleError:
+        return None

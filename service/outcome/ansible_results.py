@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from service.outcome.masking import without_controls
+
 MESSAGE_LIMIT = 8_000  # characters of one message: an assertion's is far below, a module's return value may be 700 kB
 TAIL_LIMIT = 600  # characters of a module's stderr, the end of it: tracebacks have their point in the last line
 RAW_LIMIT = 1_000_000  # characters of an event's output that are looked at
@@ -16,8 +18,6 @@ MOST_PARAMETERS = 1000  # of one OBProxy; 4.3.1 has 306
 PARAMETERS_LIMIT = 200_000  # characters of all of them; 4.3.1 has 10 000 in names and values, 30 000 in definitions
 HIDDEN = "The result is hidden by no_log."
 
-_ESCAPES = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]")
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _HEADLINE_END = re.compile(r"\nOrigin: |\n\n")  # of what ansible-core prints for an error: its message, then where
 _CORE_PREFIX = "Task failed: "  # says nothing where a failed Ansible task is what is told of
 _PARAMETER = re.compile("[A-Za-z_][A-Za-z0-9_]{0,127}")
@@ -106,8 +106,7 @@ def clean(value: object, limit: int = MESSAGE_LIMIT) -> str:
     if not isinstance(value, str):
         return ""
     # Escape sequences only make text shorter: a raw text of twice the limit nearly always fills it.
-    text = value[: 2 * limit].replace("\r\n", "\n").replace("\r", "\n")
-    text = _CONTROLS.sub("", _ESCAPES.sub("", text))
+    text = without_controls(value[: 2 * limit])
     return text.encode("utf-8", "replace").decode("utf-8")[:limit]
 
 
@@ -153,6 +152,18 @@ def printed(event: Mapping[str, Any]) -> str:
     if is_hidden(mapping(data.get("res"))):
         return f"{clean(event.get('event'), 40)}: [{clean(data.get('host'), 200)}] => {HIDDEN}"
     return clean(event.get("stdout"), RAW_LIMIT).strip("\n")
+
+
+def is_authentic(event: Mapping[str, Any], token: int) -> bool:
+    """Return whether the callback of the run with this token wrote the event. All else is text that a managed host
+    made to look like one (docs/reference/ansible-runner.md E.12)."""
+    return event.get("job_id") == token
+
+
+def subtask(data: Mapping[str, Any]) -> str:
+    """Return the subtask that an event belongs to; empty for none. Where the run's callback does not name it, as in a
+    run by hand with an older one, it is the role."""
+    return clean(data.get("subtask", data.get("role")), 200)
 
 
 def validates_arguments(data: Mapping[str, Any]) -> bool:
@@ -203,7 +214,8 @@ def _headline(text: str) -> str:
 
 
 def _where(data: Mapping[str, Any], res: Mapping[str, Any]) -> str:
-    delegate = clean(mapping(res.get("_ansible_delegated_vars")).get("ansible_delegated_host"), 200)
+    delegate = mapping(res.get("_ansible_delegated_vars")).get("ansible_delegated_host") or data.get("delegate")
+    delegate = clean(delegate, 200)
     parts = [
         f'Ansible task "{clean(data.get("task"), 200)}"',
         f"role {clean(data.get('role'), 100)}" if data.get("role") else "",

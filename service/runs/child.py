@@ -26,7 +26,8 @@ from service.inventory import holder
 from service.model.errors import LeaseExpired
 from service.model.settings import RunStart
 from service.outcome import ansible_results
-from service.outcome.redaction import Mask, excerpt
+from service.outcome.masking import Mask
+from service.outcome.redaction import excerpt
 from service.outcome.run_progress import RunEnd
 from service.runs import files, playbook
 from service.runs.files import Files, Given

@@ -13,8 +13,7 @@ from pydantic import SecretStr
 
 from service.inventory.records import Cluster, Host
 from service.model.tasks import ALLOW_RESTART
-from service.outcome.masking import hiding
-from service.outcome.redaction import Mask
+from service.outcome.masking import Mask, hiding
 from service.store.keyring import Sealed
 
 if TYPE_CHECKING:

@@ -72,7 +72,7 @@ class Question:
                     failed = f": {end.refusal}"
                 for event in batch:
                     data = ansible_results.mapping(event.get("event_data"))
-                    if event.get("job_id") != self._request.token:
+                    if not ansible_results.is_authentic(event, self._request.token):
                         continue
                     if event.get("event") == "runner_on_ok" and data.get("task") == LOOK:
                         return _told(ansible_results.mapping(data.get("res")))

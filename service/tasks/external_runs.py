@@ -17,7 +17,8 @@ from service.model.fleet import ObproxyServer, ServerStatus
 from service.model.tasks import EXTERNAL, Operation, TaskStatus
 from service.model.transitions import PENDING, READY, SUCCESSFUL, Position
 from service.outcome import run_progress
-from service.outcome.redaction import Mask, excerpt
+from service.outcome.masking import Mask
+from service.outcome.redaction import excerpt
 from service.outcome.run_progress import Change, Ended, RunEnd, Verdict
 from service.store.database import Connection, execute, fetch, fetch_as
 from service.store.failures import retry_contention

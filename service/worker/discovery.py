@@ -96,7 +96,7 @@ async def _answer(started: Run, request: RunRequest) -> JSON:
     async with aclosing(started.batches()) as batches:
         async for batch, _ in batches:
             for event in batch:
-                ours = event.get("job_id") == request.token and event.get("event") == "runner_on_ok"
+                ours = ansible_results.is_authentic(event, request.token) and event.get("event") == "runner_on_ok"
                 if ours and (values := ansible_results.learned(event)[0]):
                     return values
     return {}

@@ -112,7 +112,7 @@ async def test_a_failure_is_at_its_subtask_with_its_reason_and_without_secrets(
     assert document["status"] == "FAILED"
     assert each(document, "status") == ["SUCCESSFUL"] * 3 + ["FAILED"] + ["PENDING"] * 8
     text = await log(client, document, 3)
-    assert 'TASK_FAILED: nc is missing; the password is ****** (Ansible task "Do check_command"' in text
+    assert 'TASK_FAILED: nc is missing; the password is *** (Ansible task "Do check_command"' in text
     assert await status_of_server(resources) == "TAKINGOVER"
 
 

@@ -148,7 +148,7 @@ def test_whatever_it_is_becomes_json_that_the_service_reads() -> None:
 
 def task(name: str, role: str = "") -> Any:
     """An Ansible task; each name is one."""
-    owner = SimpleNamespace(get_name=lambda include_role_fqcn: role) if role else None
+    owner = SimpleNamespace(get_name=lambda include_role_fqcn: role, _role_name=role, tags=[role]) if role else None
     shown = f"{role} : {name}" if role else name
     return SimpleNamespace(name=name, action="debug", _uuid=f"uuid of {name}", _role=owner, get_name=lambda: shown)
 

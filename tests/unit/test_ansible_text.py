@@ -5,7 +5,13 @@ import hashlib
 import re
 
 import pytest
-from ansible_collections.obproxy.takeover.plugins.module_utils.masking import is_secret, scrub, stage_one
+from ansible_collections.obproxy.takeover.plugins.module_utils.masking import (
+    Hidden,
+    is_secret,
+    masked,
+    masker,
+    stage_one,
+)
 from ansible_collections.obproxy.takeover.plugins.module_utils.programs.listeners import mask
 from ansible_collections.obproxy.takeover.plugins.module_utils.remote import NoAnswer, answer_in, program
 from ansible_collections.obproxy.takeover.plugins.module_utils.rules import Broken, remedy, told
@@ -86,7 +92,8 @@ def test_stage_one_is_what_obproxy_stores() -> None:
 
 def test_scrub_reaches_every_corner_and_spares_short_words() -> None:
     value = {"Secret1": ["a Secret1 b", ("Secret12", 3)], "n": None}
-    assert scrub(value, ["Secret1", "Secret12", "a"]) == {"***": ["a *** b", ["***", 3]], "n": None}
+    mask = masker([{"any": [Hidden("Secret1"), Hidden("Secret12"), Hidden("a")]}])
+    assert masked(value, mask) == {"***": ["a *** b", ["***", 3]], "n": None}
 
 
 def test_arguments_travel_as_data() -> None:
