@@ -8,6 +8,7 @@ from pathlib import Path
 from service.model.settings import PROJECT
 
 PASSED_ON = ("HOME", "USER", "LOGNAME", "SSH_AUTH_SOCK", "TZ")  # of this process's environment, always
+CALLBACK = Path(__file__).parents[1] / "runs" / "callback"  # where ansible-runner finds the callback of a run
 
 
 def fixed() -> dict[str, str]:
@@ -17,6 +18,7 @@ def fixed() -> dict[str, str]:
         "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.defpath, "/usr/local/bin")),
         "LANG": "C.UTF-8",
         "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
+        "AWX_LIB_DIRECTORY": str(CALLBACK),
         "ANSIBLE_HOST_KEY_CHECKING": "True",  # ansible-runner turns it off unless it is set
         "ANSIBLE_NOCOLOR": "True",
     }

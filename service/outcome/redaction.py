@@ -3,14 +3,13 @@
 Hiding comes first and cutting later, since half a secret at the end of a text is not found any more.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from service.outcome import ansible_results
-
-Mask = Callable[[str], str]
-"""Hides in a text the secrets that it knows (`masking.masker`)."""
+from service.outcome.failures import BLOCK_LIMIT, MOST_BLOCKS
+from service.outcome.masking import Mask
 
 MARGIN = 4096  # characters beyond what is shown: a text is cut there, where nobody sees what is cut in two
 NAME_LIMIT = 200  # characters of a name
@@ -18,7 +17,7 @@ DEPTH = 2  # of lists and mappings in each other that an OBProxy server is told 
 
 _MARKS = ("event", "counter", "job_id", "uuid", "created")
 _DATA_MARKS = (
-    *("role", "host", "task_uuid", "task_action", "is_conditional", "ignore_errors"),
+    *("role", "subtask", "host", "task_uuid", "task_action", "is_conditional", "ignore_errors"),
     *("processed", "failures", "dark"),
 )
 _RESULT_MARKS = ("changed", "finished", "rc", "ansible_job_id")
@@ -40,8 +39,12 @@ def excerpt(event: Mapping[str, Any], mask: Mask) -> dict[str, Any]:
     if not ansible_results.is_hidden(res):
         told["stdout"] = tell(event.get("stdout"), ansible_results.RAW_LIMIT)
     told["event_data"] = _picked(data, _DATA_MARKS) | {
-        name: tell(data[name], NAME_LIMIT) for name in ("name", "task") if name in data
+        name: tell(data[name], NAME_LIMIT) for name in ("name", "task", "delegate") if name in data
     }
+    if isinstance(data.get("blocks"), list):
+        told["event_data"]["blocks"] = [
+            ansible_results.clean(block, BLOCK_LIMIT) for block in data["blocks"][:MOST_BLOCKS]
+        ]
     if res:
         told["event_data"]["res"] = _result(res, mask)
     return told

@@ -1,9 +1,10 @@
 """What the events of a run say about its subtasks: one pure function decides every status.
 
 A run is the remaining chain of one host in one playbook: a discovery that belongs to the first selected role, then the
-selected roles in order. A role runs from its first event until an event of a later selected role, which can only come
-when every failure before it was ignored or rescued. How the last role that ran ends is known from the end of the run
-alone, by the rule of docs/reference/event-streams.md D.0; until then a failed result is no more than a message.
+selected roles in order. A role runs from its first event until the first event of a later one. While a failure stands,
+neither ignored nor rescued, no event of a later role ends it. An event belongs to the role that the playbook itself
+imports, whatever that role includes, imports or depends on. How the last role that ran ends is known from the end of
+the run alone, by the rule of docs/reference/event-streams.md D.0; until then a failed result is no more than a message.
 
     progress = begin(roles, host)
     progress, changes = advance(progress, event)  # every event, in order
@@ -16,13 +17,15 @@ from enum import StrEnum
 from typing import Any
 
 from service.outcome import ansible_results
-from service.outcome.verdict import QUOTE_LIMIT, Code, Evidence, Failure, RunEnd, Stats, cause
+from service.outcome.failures import NO_FAILURES, Failure, FailureCode, Failures, blocks_of
+from service.outcome.verdict import QUOTE_LIMIT, Code, Evidence, RunEnd, Stats, cause
 
 __all__ = ["Change", "Code", "Ended", "Learned", "Logged", "Progress", "RunEnd", "Started", "Verdict"]
 __all__ += ["advance", "begin", "finish"]
 
 EVENT_LIMIT = 16_384  # characters that one event may write into a log
 ROLE_LIMIT = 1_048_576  # characters in the log of one role in one run; rc and msg of failures come on top
+RESULTS = ("runner_on_ok", "runner_on_skipped", "runner_on_failed", "runner_on_unreachable")
 ITEMS = 10  # failed items of one loop that a message tells of
 
 
@@ -82,9 +85,8 @@ class Progress:
     reached: bool = False  # an event of the running role itself was seen
     task: str = ""  # name of the running Ansible task
     tally: ansible_results.Tally = ansible_results.NOTHING  # of the running role
-    failure: Failure | None = None  # the running role's last
+    failures: Failures = NO_FAILURES
     handlers: frozenset[str] = frozenset()  # uuids of handlers that ran: they show no progress
-    earlier: Failure | None = None  # the last of the roles before it
     items: tuple[str, ...] = ()  # what the failed items of the running loop said
     logged: int = 0  # characters, for the running role
     early: str = ""  # what was printed before the playbook started
@@ -120,9 +122,10 @@ def advance(progress: Progress, event: Mapping[str, Any]) -> tuple[Progress, tup
             progress = replace(progress, complete=False)
             notes.append("[events of this run were lost here]")
         progress = replace(progress, counter=counter)
-    if progress.job_id is not None and event.get("job_id") != progress.job_id:
+    if progress.job_id is not None and not ansible_results.is_authentic(event, progress.job_id):
         notes += _security_note(event)
         event = {"event": "verbose", "stdout": event.get("stdout")}
+    progress = _settle(progress, event)
     progress, moves = _move(progress, event)
     progress = _take(progress, event)
     learned, refused = _learned(progress, event)
@@ -137,8 +140,7 @@ def finish(progress: Progress, end: RunEnd) -> tuple[Change, ...]:
         host=progress.host,
         started=progress.index >= 0,
         task=progress.task,
-        failure=progress.failure,
-        earlier=progress.earlier,
+        failures=progress.failures.at_the_end(),
         tail=progress.tail,
         stats=progress.stats,
         no_hosts=progress.no_hosts,
@@ -198,17 +200,39 @@ def _move(progress: Progress, event: Mapping[str, Any]) -> tuple[Progress, list[
     if progress.index < 0 and ansible_results.clean(event.get("event")).startswith(("playbook_on_", "runner_")):
         progress = _enter(progress, 0, moves)
     data = _data(event)
-    role = data.get("role")
-    is_ours = role in progress.roles and data.get("host", progress.host) == progress.host
-    if progress.index < 0 or not is_ours or _is_handler(progress, data):
+    subtask = ansible_results.subtask(data)
+    is_known = subtask in progress.roles or (subtask and "subtask" in data)
+    is_ours = is_known and data.get("host", progress.host) == progress.host
+    if progress.index < 0 or not is_ours or _is_handler(progress, data) or progress.failures.are_final:
         return progress, moves
-    target = progress.roles.index(role)
+    target = _target(progress, subtask)
     while progress.index < target:
         moves.append(_passed(progress))
         progress = _enter(progress, progress.index + 1, moves)
-    if progress.reached or progress.index > target:
-        return progress, moves
-    return replace(progress, reached=True), moves
+    reached = progress.reached or progress.role == subtask
+    return replace(progress, reached=reached), moves
+
+
+def _target(progress: Progress, subtask: str) -> int:
+    """Return the index of the role that is due when an Ansible task of `subtask` runs. One that is not selected comes
+    between two that are: the role before it is over."""
+    if subtask in progress.roles:
+        return progress.roles.index(subtask)
+    return min(progress.index + progress.reached, len(progress.roles) - 1)
+
+
+def _settle(progress: Progress, event: Mapping[str, Any]) -> Progress:
+    """Return the progress with the failures that still stand when the Ansible task of this event runs."""
+    data = _data(event)
+    runs = event.get("event") in ("playbook_on_task_start", "runner_on_start", *RESULTS)
+    if not runs or data.get("host", progress.host) != progress.host:
+        return progress
+    settled = progress.failures.after(
+        blocks_of(data.get("blocks")),
+        task=ansible_results.clean(data.get("task_uuid"), 100),
+        is_handler=_is_handler(progress, data),
+    )
+    return replace(progress, failures=settled)
 
 
 def _is_handler(progress: Progress, data: Mapping[str, Any]) -> bool:
@@ -222,10 +246,8 @@ def _enter(progress: Progress, index: int, moves: list[Change]) -> Progress:
     if progress.early:
         moves.append(Logged(role=role, text=progress.early))
     logged = len(progress.early)
-    earlier = progress.failure or progress.earlier
-    progress = replace(
-        progress, index=index, reached=False, tally=ansible_results.NOTHING, failure=None, earlier=earlier
-    )
+    failures = replace(progress.failures, last=None)
+    progress = replace(progress, index=index, reached=False, tally=ansible_results.NOTHING, failures=failures)
     return replace(progress, logged=logged, early="")
 
 
@@ -241,7 +263,7 @@ def _take(progress: Progress, event: Mapping[str, Any]) -> Progress:
             return replace(progress, task="", stats=_stats(data))
         case "runner_item_on_failed" if data.get("host") == progress.host:
             return replace(progress, items=(*progress.items, ansible_results.item(event))[:ITEMS])
-        case "runner_on_ok" | "runner_on_skipped" | "runner_on_failed" | "runner_on_unreachable":
+        case kind if kind in RESULTS:
             return _take_result(progress, event) if data.get("host") == progress.host else progress
     return progress
 
@@ -269,10 +291,16 @@ def _take_result(progress: Progress, event: Mapping[str, Any]) -> Progress:
     progress = replace(progress, tally=progress.tally.add(event))
     if data.get("ignore_errors") is True or event.get("event") not in ("runner_on_failed", "runner_on_unreachable"):
         return progress
-    code: Code = "BAD_ARGUMENTS" if ansible_results.validates_arguments(data) else "TASK_FAILED"
+    code: FailureCode = "BAD_ARGUMENTS" if ansible_results.validates_arguments(data) else "TASK_FAILED"
     if event.get("event") == "runner_on_unreachable":
         code = "UNREACHABLE"
-    return replace(progress, failure=Failure(code=code, message=ansible_results.failure(event, progress.items)))
+    failure = Failure(
+        code=code,
+        message=ansible_results.failure(event, progress.items),
+        task=ansible_results.clean(data.get("task_uuid"), 100),
+        blocks=blocks_of(data.get("blocks")),
+    )
+    return replace(progress, failures=progress.failures.add(failure))
 
 
 def _learned(progress: Progress, event: Mapping[str, Any]) -> tuple[list[Learned], list[str]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from service.outcome import ansible_results
+from service.outcome.failures import Failures, message
 
 QUOTE_LIMIT = 1_500  # characters of the last output that a reason quotes
 
@@ -46,14 +47,6 @@ class RunEnd:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Failure:
-    """A failed result that was not marked as ignored: final unless the run goes on."""
-
-    code: Code  # TASK_FAILED, BAD_ARGUMENTS or UNREACHABLE
-    message: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class Stats:
     """The hosts that Ansible's closing statistics name."""
 
@@ -69,8 +62,7 @@ class Evidence:
     host: str
     started: bool  # the playbook did
     task: str  # name of the Ansible task that was running; empty = none
-    failure: Failure | None  # the last one of the running role
-    earlier: Failure | None  # the last one of the roles before it
+    failures: Failures  # at the end
     tail: str  # the end of all that was printed
     stats: Stats | None
     no_hosts: bool
@@ -104,15 +96,19 @@ def _ended(end: RunEnd, seen: Evidence) -> tuple[Code, str]:
         return "INCONSISTENT", f"Ansible ended well without closing statistics{_during(seen)}.{_quote(end, seen)}"
     if seen.host not in seen.stats.processed:
         return "HOST_MISSING", f"Ansible ended well without having done anything on {seen.host}."
-    if hosts := seen.stats.failures | seen.stats.dark:
-        failure = seen.failure or seen.earlier
-        message = f" {failure.message}" if failure else ""
+    if (hosts := seen.stats.failures | seen.stats.dark) and not _is_rescued(seen, seen.stats):
+        failure = seen.failures.passed_over or seen.failures.last
+        why = f" {failure.message}" if failure else ""
         named = ansible_results.clean(", ".join(sorted(hosts)), 200)
-        return (
-            "INCONSISTENT",
-            f"Ansible ended well, yet counts a failure on {named}.{message}",
-        )
+        return "INCONSISTENT", f"Ansible ended well, yet counts a failure on {named}.{why}"
     return "", ""
+
+
+def _is_rescued(seen: Evidence, stats: Stats) -> bool:
+    """Whether the host's failures were all rescued: Ansible goes on counting an include of a missing file."""
+    failures = seen.failures
+    is_over = failures.rescued and not failures.standing and failures.passed_over is None
+    return is_over and not stats.dark and stats.failures == {seen.host}
 
 
 def _failed(end: RunEnd, seen: Evidence) -> tuple[Code, str]:
@@ -124,11 +120,12 @@ def _failed(end: RunEnd, seen: Evidence) -> tuple[Code, str]:
     if not seen.stats.failures | seen.stats.dark:
         return "ABORTED", f"Ansible failed ({_exit(end)}) although no Ansible task did.{_quote(end, seen)}"
     code: Code = "TASK_FAILED" if seen.stats.failures else "UNREACHABLE"
-    if seen.failure is None:
+    failures = seen.failures.standing or tuple(filter(None, [seen.failures.last]))
+    if not failures:
         return code, f"The result that says why was lost.{_quote(end, seen)}"
-    if seen.failure.code == "BAD_ARGUMENTS":
+    if failures[0].code == "BAD_ARGUMENTS":
         code = "BAD_ARGUMENTS"
-    return code, seen.failure.message
+    return code, message(failures)
 
 
 def _timeout(end: RunEnd, seen: Evidence) -> str:

@@ -87,7 +87,7 @@ def test_results_of_another_host_show_no_progress_and_are_no_failure_of_ours() -
         started(), event("runner_on_failed", "boom", host="h2", role="second", res={"msg": "boom"})
     )
     assert changes == [Logged(role="first", text="boom")]
-    assert progress.failure is None
+    assert not progress.failures.standing
 
 
 def test_a_repeated_event_is_dropped_and_a_missing_one_noted() -> None:

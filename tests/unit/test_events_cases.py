@@ -72,6 +72,7 @@ def test_case(name: str) -> None:
     says = case.get("says", "")
     for role, text in says.items() if isinstance(says, dict) else [(ended[-1].role, says)]:
         assert text in next(end.message for end in ended if end.role == role)
+    assert ended[-1].message.startswith(case.get("starts", ""))
     for role, text in case.get("logs", {}).items():
         assert any(text in change.text for change in changes if isinstance(change, Logged) and change.role == role)
     learned = {change.role: change.values for change in changes if isinstance(change, Learned)}

@@ -5,21 +5,24 @@ from typing import get_args
 
 import pytest
 
-from service.outcome.verdict import Code, Evidence, Failure, RunEnd, Stats, cause
+from service.outcome.failures import NO_FAILURES, Failure, Failures
+from service.outcome.verdict import Code, Evidence, RunEnd, Stats, cause
 
 HOST = frozenset({"h1"})
 NONE: frozenset[str] = frozenset()
 GOOD = Stats(processed=HOST, failures=NONE, dark=NONE)
 FAILED = replace(GOOD, failures=HOST)
 DARK = replace(GOOD, dark=HOST)
+OTHER = replace(GOOD, failures=frozenset({"h1", "h2"}))
 BOTH = replace(GOOD, failures=HOST, dark=HOST)
-SEEN = Evidence(host="h1", started=True, task="Try", failure=None, earlier=None, tail="", stats=GOOD, no_hosts=False)
+SEEN = Evidence(host="h1", started=True, task="Try", failures=NO_FAILURES, tail="", stats=GOOD, no_hosts=False)
 WELL = RunEnd(rc=0, status="successful")
 BADLY = RunEnd(rc=2, status="failed")
 LOST = RunEnd(rc=None, status=None)
-BOOM = Failure(code="TASK_FAILED", message="boom")
-WRONG = Failure(code="BAD_ARGUMENTS", message="port is missing")
-AWAY = Failure(code="UNREACHABLE", message="Connection refused")
+BOOM = NO_FAILURES.add(Failure(code="TASK_FAILED", message="boom"))
+WRONG = NO_FAILURES.add(Failure(code="BAD_ARGUMENTS", message="port is missing"))
+AWAY = NO_FAILURES.add(Failure(code="UNREACHABLE", message="Connection refused"))
+RESCUED = Failures(rescued=True, last=BOOM.last)
 
 TABLE: list[tuple[str, RunEnd, Evidence, Code]] = [
     ("all is well", WELL, SEEN, ""),
@@ -29,7 +32,7 @@ TABLE: list[tuple[str, RunEnd, Evidence, Code]] = [
     ("canceled by the runner's word", RunEnd(rc=254, status="canceled"), SEEN, "CANCELED"),
     ("canceled, killed", replace(LOST, canceled=True), SEEN, "CANCELED"),
     ("canceled before it started", replace(LOST, canceled=True), replace(SEEN, started=False), "CANCELED"),
-    ("canceled after a failure", replace(BADLY, canceled=True), replace(SEEN, stats=FAILED, failure=BOOM), "CANCELED"),
+    ("canceled after a failure", replace(BADLY, canceled=True), replace(SEEN, stats=FAILED, failures=BOOM), "CANCELED"),
     ("canceled and timed out", replace(BADLY, canceled=True, timed_out=True), SEEN, "CANCELED"),
     ("canceled too late", replace(WELL, canceled=True), SEEN, ""),
     ("canceled, something lives", replace(BADLY, canceled=True, tree_gone=False), SEEN, "CANCEL_INCOMPLETE"),
@@ -47,11 +50,11 @@ TABLE: list[tuple[str, RunEnd, Evidence, Code]] = [
     ("never started", RunEnd(rc=4, status="failed"), replace(SEEN, started=False, stats=None), "NOT_STARTED"),
     ("never started, though well", WELL, replace(SEEN, started=False, stats=None), "NOT_STARTED"),
     # 5 rc
-    ("failed", BADLY, replace(SEEN, stats=FAILED, failure=BOOM), "TASK_FAILED"),
-    ("failed, then unreachable", BADLY, replace(SEEN, stats=BOTH, failure=AWAY), "TASK_FAILED"),
+    ("failed", BADLY, replace(SEEN, stats=FAILED, failures=BOOM), "TASK_FAILED"),
+    ("failed, then unreachable", BADLY, replace(SEEN, stats=BOTH, failures=AWAY), "TASK_FAILED"),
     ("failed, its result lost", BADLY, replace(SEEN, stats=FAILED), "TASK_FAILED"),
-    ("bad arguments", BADLY, replace(SEEN, stats=FAILED, failure=WRONG), "BAD_ARGUMENTS"),
-    ("unreachable", RunEnd(rc=4, status="failed"), replace(SEEN, stats=DARK, failure=AWAY), "UNREACHABLE"),
+    ("bad arguments", BADLY, replace(SEEN, stats=FAILED, failures=WRONG), "BAD_ARGUMENTS"),
+    ("unreachable", RunEnd(rc=4, status="failed"), replace(SEEN, stats=DARK, failures=AWAY), "UNREACHABLE"),
     ("killed", RunEnd(rc=None, status="failed"), replace(SEEN, stats=None), "ABORTED"),
     ("killed after stats", RunEnd(rc=None, status="failed"), SEEN, "ABORTED"),
     ("interrupted by SIGINT", RunEnd(rc=99, status="failed"), replace(SEEN, stats=None), "ABORTED"),
@@ -60,6 +63,16 @@ TABLE: list[tuple[str, RunEnd, Evidence, Code]] = [
     ("no hosts", WELL, replace(SEEN, stats=None, no_hosts=True), "NO_HOSTS"),
     ("no stats", WELL, replace(SEEN, stats=None), "INCONSISTENT"),
     ("failures", WELL, replace(SEEN, stats=FAILED), "INCONSISTENT"),
+    ("all failures rescued", WELL, replace(SEEN, stats=FAILED, failures=RESCUED), ""),
+    (
+        "passed over",
+        WELL,
+        replace(SEEN, stats=FAILED, failures=replace(RESCUED, passed_over=BOOM.last)),
+        "INCONSISTENT",
+    ),
+    ("standing", WELL, replace(SEEN, stats=FAILED, failures=replace(RESCUED, standing=BOOM.standing)), "INCONSISTENT"),
+    ("rescued, and yet dark", WELL, replace(SEEN, stats=BOTH, failures=RESCUED), "INCONSISTENT"),
+    ("rescued, but another host", WELL, replace(SEEN, stats=OTHER, failures=RESCUED), "INCONSISTENT"),
     ("dark", WELL, replace(SEEN, stats=DARK), "INCONSISTENT"),
     ("host missing", WELL, replace(SEEN, stats=replace(GOOD, processed=frozenset({"h2"}))), "HOST_MISSING"),
 ]
@@ -79,7 +92,7 @@ def test_the_table_reaches_every_code() -> None:
 @pytest.mark.parametrize(
     ("end", "seen", "text"),
     [
-        (BADLY, replace(SEEN, stats=FAILED, failure=BOOM), "boom"),
+        (BADLY, replace(SEEN, stats=FAILED, failures=BOOM), "boom"),
         (BADLY, replace(SEEN, stats=FAILED, tail="fatal: something"), "Its last output: fatal: something"),
         (
             RunEnd(rc=4, status="failed", last_lines="\x1b[31mERROR!\x1b[0m"),
@@ -97,7 +110,7 @@ def test_the_table_reaches_every_code() -> None:
         (replace(BADLY, canceled=True), SEEN, 'Canceled during Ansible task "Try".'),
         (replace(BADLY, canceled=True), replace(SEEN, task=""), "Canceled."),
         (RunEnd(rc=None, status="failed"), replace(SEEN, stats=None), "(killed)"),
-        (WELL, replace(SEEN, stats=FAILED, earlier=BOOM), "counts a failure on h1. boom"),
+        (WELL, replace(SEEN, stats=FAILED, failures=BOOM), "counts a failure on h1. boom"),
     ],
 )
 def test_reason(end: RunEnd, seen: Evidence, text: str) -> None:

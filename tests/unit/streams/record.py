@@ -18,7 +18,10 @@ from typing import Any
 import ansible_runner
 import yaml
 
+from service.inventory.environment import CALLBACK
+
 STREAMS = Path(__file__).parent
+ROOT = STREAMS.parents[2]
 JOB_ID = 2**61 + 60  # of all recordings; a real run has a secret one
 
 _DEBUG = "- name: Say\n  ansible.builtin.debug: {msg: hello}\n"
@@ -63,7 +66,11 @@ def record(case: dict[str, Any]) -> Iterator[str]:
             tags=",".join(_tags(case)),
             cmdline=case.get("options"),
             quiet=True,
-            envvars={"PATH": path, "JOB_ID": str(JOB_ID), "ANSIBLE_NOCOLOR": "1", **case.get("env", {})},
+            envvars={
+                **{"PATH": path, "JOB_ID": str(JOB_ID), "ANSIBLE_NOCOLOR": "1", "AWX_LIB_DIRECTORY": str(CALLBACK)},
+                "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".collections"),
+                **case.get("env", {}),
+            },
             # By reference, several lines printed at once would all become the last of them.
             event_handler=lambda event: events.append(json.loads(json.dumps(event))),
             cancel_callback=lambda: False,

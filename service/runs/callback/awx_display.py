@@ -1,0 +1,43 @@
+"""The stdout callback of a run: ansible-runner's own, whose events also say where their Ansible task stands.
+
+ansible-runner prescribes the name; it looks for the file in the directory that AWX_LIB_DIRECTORY names.
+"""
+
+from typing import Any
+
+from ansible_collections.obproxy.takeover.plugins.module_utils.position import delegate_of, position
+from ansible_runner.display_callback.callback import awx_display
+
+DOCUMENTATION = r"""
+name: awx_display
+type: stdout
+short_description: Writes the events of a run for ansible-runner, with the position of each Ansible task
+author: the OBProxy takeover
+version_added: "0.1.0"
+description:
+  - Adds to each event of an Ansible task the subtask that it belongs to, the blocks that it stands in, and the host
+    that it was delegated to.
+extends_documentation_fragment: default_callback
+"""
+
+
+class CallbackModule(awx_display.CallbackModule):  # type: ignore[misc] # Ansible is untyped
+    CALLBACK_NAME = "awx_display"
+
+    def set_task(self, task: Any, local: bool = False) -> None:
+        super().set_task(task, local)
+        context = awx_display.event_context
+        (context.add_local if local else context.add_global)(**position(task))
+
+    def clear_task(self, local: bool = False) -> None:
+        super().clear_task(local)
+        context = awx_display.event_context
+        (context.remove_local if local else context.remove_global)(subtask=None, blocks=None)
+
+    def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
+        with awx_display.event_context.set_local(delegate=delegate_of(result)):
+            super().v2_runner_on_failed(result, ignore_errors=ignore_errors)
+
+    def v2_runner_on_unreachable(self, result: Any) -> None:
+        with awx_display.event_context.set_local(delegate=delegate_of(result)):
+            super().v2_runner_on_unreachable(result)
