@@ -16,7 +16,7 @@ class ActionModule(HostAction):
         "keep": {"type": "bool", "default": False},
         "signature": {"type": "str", "default": ""},
         "prune": {"type": "list", "elements": "path", "default": []},
-        "as_owner_of": {"type": "path"},
+        "as_obproxy_user": {"type": "bool", "default": False},
         "commands": {"type": "list", "elements": "list", "default": []},
         "rule": {"type": "str", "default": "The file can be brought to its wanted state"},
         "obproxy_server": {"type": "dict"},
@@ -25,7 +25,9 @@ class ActionModule(HostAction):
     def act(self, arguments: dict[str, Any]) -> Result:
         file = {key: arguments[key] for key in ("path", "mode", "directory_mode", "replace", "keep", "signature")}
         file["text"] = (arguments["content"] or "") if arguments["state"] == "present" else None
-        options = {key: arguments[key] for key in ("as_owner_of", "commands", "prune")}
+        options = {key: arguments[key] for key in ("commands", "prune")}
+        if arguments["as_obproxy_user"]:
+            options |= self.obproxy_user()
         result = self.converge(arguments["rule"], [file], **options)
         if arguments["obproxy_server"] is not None:
             result["obproxy_server"] = arguments["obproxy_server"]

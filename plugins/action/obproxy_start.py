@@ -64,7 +64,8 @@ class ActionModule(HostAction):
         its first start has not succeeded yet, is written before: a corrected retry is a first start again."""
         package = facts["packages"][0] if facts["packages"] else ""
         home, seconds = (facts["local_fact"] or {}).get("home"), arguments["seconds"]
-        plan = self._ask({"sql_port": facts["sql_port"], "package": package, "home": home, "seconds": seconds})
+        where = {"sql_port": facts["sql_port"], "package": package, "home": home, "owner": facts["asked"]["user"]}
+        plan = self._ask(where | {"seconds": seconds})
         done = facts["done"]
         first = plan["fresh"] or bool(done.get("first_start"))
         if first:

@@ -72,6 +72,13 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
         facts = self.facts
         return f"{facts['asked']['state_directory']}/{name}-{facts['sql_port']}.json"
 
+    def obproxy_user(self) -> Result:
+        """Who a program acts as below directories of the OBProxy's user: the discovered process's user, else the
+        inventory's; never the owner of a file, which that user can choose."""
+        process = self.facts["process"]
+        known = {key: process[key] for key in ("pid", "started")} if process else None
+        return {"as_user": self.facts["asked"]["user"], "process": known}
+
     def note_done(self, **what: Any) -> None:
         """Write down, before it is done, what a rollback may undo: only what this takeover has done itself."""
         done = json.dumps(self.facts["done"] | what, sort_keys=True) + "\n"
@@ -257,12 +264,12 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
 
     def converge(self, rule: str, files: list[dict[str, Any]], **options: Any) -> Result:
         """Bring files on the host to wanted texts (`programs.converge`); the result tells `changed` and `diff`."""
-        wanted: Result = {"check": self.checking, "as_owner_of": None, "commands": [], "process": None, "seconds": 60}
+        wanted: Result = {"check": self.checking, "as_user": None, "commands": [], "process": None, "seconds": 60}
         wanted["prune"] = []
         usual = {"mode": "0644", "replace": True, "directory_mode": "0755", "keep": False, "signature": ""}
         answer = self.on_host("converge", wanted | options | {"files": [usual | file for file in files]})
         if answer.get("problem"):
-            otherwise = "see what was found; nothing was left half done, so run it again"
+            otherwise = answer.get("half_done") or "see what was found; nothing was left half done, so run it again"
             raise Broken(rule, answer["problem"], remedy(answer["problem"], otherwise, self.facts["host"]))
         diffs = [
             {

@@ -9,15 +9,17 @@ from typing import Any
 MARKER = "OBPROXY-RESULT "
 LONGEST_ANSWER = 1024 * 1024
 # Programs and parts of programs whose functions another one needs, in the order in which they build on each other.
+_FILES = ("files", "users")
 _GROUND = ("stop", "sockets", "processes")
 _USES = {
-    "start": (*_GROUND, "supervision", "settled", "withdraw"),
-    "withdraw": (*_GROUND, "supervision"),
-    "supervision": _GROUND,
-    "restart": (*_GROUND, "supervision", "settled", "withdraw", "start"),
+    "converge": (*_FILES, "stop"),
+    "start": (*_FILES, *_GROUND, "supervision", "settled", "withdraw"),
+    "withdraw": (*_FILES, *_GROUND, "supervision"),
+    "supervision": (*_FILES, *_GROUND),
+    "restart": (*_FILES, *_GROUND, "supervision", "settled", "withdraw", "start"),
     "answerer": _GROUND,
     "drain": ("stop", "sockets"),
-    "probe": (*_GROUND, "supervision", "commands", "listeners"),
+    "probe": (*_FILES, *_GROUND, "supervision", "commands", "listeners"),
 }
 
 

@@ -38,6 +38,10 @@ options:
     type: list
     elements: str
     default: [nc]
+  user:
+    description: The user of an OBProxy that does not run.
+    type: str
+    default: admin
   agent_home:
     description: Where the monitoring agent is installed.
     type: path

@@ -48,9 +48,10 @@ options:
     type: list
     elements: path
     default: []
-  as_owner_of:
-    description: Act as the owner of this path instead of root.
-    type: path
+  as_obproxy_user:
+    description: Act as the user of the discovered OBProxy's process instead of root; as obproxy_user when none runs.
+    type: bool
+    default: false
   commands:
     description: Commands to run after a change, each a list of words.
     type: list

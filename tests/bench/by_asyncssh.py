@@ -74,7 +74,7 @@ async def converge(host: asyncssh.SSHClientConnection, file: JSON, process: JSON
     usual = {"mode": "0644", "replace": True, "directory_mode": "0755", "keep": False, "signature": ""}
     arguments: JSON = {
         "check": False,
-        "as_owner_of": None,
+        "as_user": None,
         "commands": [],
         "prune": [],
         "seconds": 60,

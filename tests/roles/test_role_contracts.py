@@ -17,7 +17,8 @@ ROLES = sorted(path for path in (ROOT / "roles").iterdir() if path.is_dir())
 LOGIN = {"obproxy_current_sys_password", "obproxy_sys_password"}
 BEHIND = {
     "prepare_create_obproxy": LOGIN | {"obproxy_current_proxyro_password", "obproxy_state_directory"},
-    "start_obproxy": LOGIN,
+    "start_obproxy": LOGIN | {"obproxy_user"},
+    "refresh_agent_config": {"obproxy_user"},
     "sync_obproxy_parameter": LOGIN,
     "set_obproxy_user_password": LOGIN | {"obproxy_proxyro_password"},
     "update_obproxy_status": LOGIN,

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 from ansible_collections.obproxy.takeover.plugins.module_utils.programs.converge import KEPT, UNTOLD, Problem, converge
+from ansible_collections.obproxy.takeover.plugins.module_utils.programs.files import Untrusted
 
 
 def _wanted(path: Path, text: str | None, **options: Any) -> dict[str, Any]:
     usual = {"mode": "0640", "replace": True, "directory_mode": "0755", "keep": False, "signature": ""}
     file = usual | {key: value for key, value in options.items() if key in usual} | {"path": str(path), "text": text}
-    rest: dict[str, Any] = {"check": False, "as_owner_of": None, "commands": [], "process": None, "seconds": 5}
+    rest: dict[str, Any] = {"check": False, "as_user": None, "commands": [], "process": None, "seconds": 5}
     rest["prune"] = []
     return rest | {key: value for key, value in options.items() if key in rest} | {"files": [file]}
 
@@ -111,7 +112,7 @@ def test_check_mode_tells_which_directories_would_go(tmp_path: Path) -> None:
 def test_a_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "target").write_text("secret")
     (tmp_path / "file").symlink_to(tmp_path / "target")
-    with pytest.raises(Problem):
+    with pytest.raises(Untrusted):
         converge(_wanted(tmp_path / "file", "a"))
     assert (tmp_path / "target").read_text() == "secret"
 

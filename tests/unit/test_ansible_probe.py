@@ -12,6 +12,7 @@ from ansible_collections.obproxy.takeover.plugins.module_utils.programs import (
     commands,
     converge,
     drain,
+    files,
     listeners,
     probe,
     restart,
@@ -105,10 +106,10 @@ def test_foreign_bytes_become_readable() -> None:
 
 
 def test_leftovers_of_a_killed_run(tmp_path: Path) -> None:
-    (tmp_path / (converge.TEMPORARY + "7-x")).touch()
+    (tmp_path / (files.TEMPORARY + "7-x")).touch()
     (tmp_path / "x").touch()
     assert probe.leftovers([str(tmp_path / "x"), str(tmp_path / "none" / "y")]) == [
-        str(tmp_path / (converge.TEMPORARY + "7-x"))
+        str(tmp_path / (files.TEMPORARY + "7-x"))
     ]
 
 

@@ -1,25 +1,27 @@
 """Runs on the host: brings a few small files to the wanted text, atomically, and tells what that changed.
 
-In check mode it only says what it would do.
+In check mode it only says what it would do. Files of an ordinary user are touched as that user.
 """
 
 # importing pathlib would cost the host a third of this program's time
-# ruff: noqa: PTH101, PTH103, PTH104, PTH106, PTH108, PTH110, PTH112, PTH114, PTH116, PTH118, PTH119, PTH120
-# ruff: noqa: PTH123, PTH208
+# ruff: noqa: PTH118
 
-import errno
 import json
 import os
-import pwd
-import signal
 import stat
+
+try:
+    from .files import NOT_THERE, Beside, names_in, program_at
+    from .stop import started
+    from .users import become, raise_at_alarm, user_named, user_of
+except ImportError:  # on the host there is no package, and the names are there
+    pass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 MARKER = "OBPROXY-RESULT "
-TEMPORARY = ".obproxy-takeover-"
 KEPT = ".before-takeover"  # ending of the copy of a file that was not ours
 UNTOLD = ".untold"  # ending of a mark: the file has changed, and the commands have not all run since
 
@@ -27,94 +29,119 @@ UNTOLD = ".untold"  # ending of a mark: the file has changed, and the commands h
 class Problem(Exception):
     """The wanted state could not be reached; the text says why."""
 
-
-def text_at(path: str) -> "str | None":
-    """A file's text, None when there is none. A link is not followed: its place may be another user's."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR):
-            return None
-        raise Problem(str(error)) from error
-    with open(descriptor, encoding="utf-8", errors="replace", newline="") as file:
-        return file.read(2**20)
+    half_done = ""
 
 
-def same(path: str, text: "str | None", wanted: "dict[str, Any]") -> bool:
-    """Whether a file with this text is as wanted already. One that must not be replaced is, when it is there; and of
-    files to be removed those without the signature are somebody else's."""
-    if wanted["text"] is None:
-        return text is None or wanted["signature"] not in text
-    if text is None:
-        return False
-    return not wanted["replace"] or (
-        text == wanted["text"] and stat.S_IMODE(os.lstat(path).st_mode) == int(wanted["mode"], 8)
-    )
+class Change:
+    """One file on its way to the wanted text, and back when a later step fails."""
 
+    def __init__(self, item: "dict[str, Any]", has_commands: bool) -> None:
+        """Read what is there; raises OSError."""
+        self.item, self.path, self.has_commands = item, item["path"], has_commands
+        self.before, self.mode, self.is_owed, self.is_kept = None, 0, False, False
+        try:
+            with Beside(self.path) as place:
+                self.before = place.text()
+                state = place.state()
+                self.mode = stat.S_IMODE(state.st_mode) if state else 0
+                self.is_owed = place.state(UNTOLD) is not None
+                self.is_kept = place.state(KEPT) is not None
+        except OSError as error:
+            if error.errno not in NOT_THERE:
+                raise
 
-def write(path: str, text: str, mode: int) -> None:
-    """Put a text in place so that a reader sees the former or the new one, whole, whatever happens meanwhile."""
-    temporary = os.path.join(os.path.dirname(path), f"{TEMPORARY}{os.getpid()}-{os.path.basename(path)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    try:
-        with open(descriptor, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, mode)
-        os.rename(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    def is_needed(self) -> bool:
+        """Return whether the file is not as wanted yet.
 
+        One that must not be replaced is, when it is there. Of files to be removed, those without the signature are
+        somebody else's.
+        """
+        if self.item["text"] is None:
+            return self.before is not None and self.item["signature"] in self.before
+        if self.before is None:
+            return True
+        is_same = self.before == self.item["text"] and self.mode == int(self.item["mode"], 8)
+        return bool(self.item["replace"] and not is_same)
 
-def place(path: str, text: "str | None", wanted: "dict[str, Any]") -> bool:
-    """Write or remove one file that holds `text`. With `keep`, somebody else's is put aside by the first write (then
-    the answer is true) and comes back instead of the removal, as it was. A mark says until `told` that commands have
-    to hear of it."""
-    if wanted["text"] is not None and not os.path.exists(os.path.dirname(path)):
-        os.makedirs(os.path.dirname(path), int(wanted["directory_mode"], 8))
-    if wanted.get("commands"):
-        os.close(os.open(path + UNTOLD, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600))
-    if wanted["text"] is None:
-        if wanted["keep"] and os.path.exists(path + KEPT):
-            os.rename(path + KEPT, path)
+    def puts_aside(self) -> bool:
+        """Return whether the file that is there is somebody else's, to be kept beside ours."""
+        is_ours = self.before is None or (self.item["signature"] and self.item["signature"] in self.before)
+        return bool(self.item["keep"] and self.item["text"] is not None and not is_ours and not self.is_kept)
+
+    def make(self) -> None:
+        """Write or remove the file.
+
+        With `keep`, somebody else's is put aside by the first write and comes back instead of the removal, as it was. A
+        mark says until `told` that commands have to hear of it.
+        """
+        text = self.item["text"]
+        with Beside(self.path, None if text is None else int(self.item["directory_mode"], 8)) as place:
+            if self.has_commands and not self.is_owed:
+                place.mark(UNTOLD)
+            if text is not None:
+                if self.puts_aside():
+                    place.link(place.name, place.name + KEPT)
+                place.write(text, int(self.item["mode"], 8))
+            elif self.item["keep"] and self.is_kept:
+                place.rename(place.name + KEPT, place.name)
+            else:
+                place.remove(place.name)
+
+    def take_back(self) -> None:
+        """Bring the former file back, from whatever `make` had reached; raises OSError."""
+        try:
+            with Beside(self.path) as place:
+                if self.puts_aside():
+                    if place.state(KEPT) is not None:
+                        place.rename(place.name + KEPT, place.name)
+                        place.remove(place.name + KEPT)  # stays where both are one file
+                elif place.text() != self.before:
+                    self.rewrite(place)
+                if not self.is_owed:
+                    place.remove(place.name + UNTOLD)
+        except OSError as error:
+            if error.errno not in NOT_THERE:
+                raise
+
+    def rewrite(self, place: "Beside") -> None:
+        """Give the file its former text, and the copy of somebody else's its place beside it."""
+        if self.item["text"] is None and self.item["keep"] and self.is_kept and place.state(KEPT) is None:
+            place.rename(place.name, place.name + KEPT)
+        if self.before is None:
+            place.remove(place.name)
         else:
-            os.unlink(path)
-        return False
-    is_ours = text is None or (wanted["signature"] and wanted["signature"] in text)
-    aside = wanted["keep"] and not is_ours and not os.path.exists(path + KEPT)
-    if aside:
-        os.link(path, path + KEPT)
-    write(path, wanted["text"], int(wanted["mode"], 8))
-    return bool(aside)
+            place.write(self.before, self.mode)
 
-
-def told(items: "list[dict[str, Any]]") -> None:
-    """Take the marks away: the commands have heard of these files, or their former texts are back."""
-    for item in items:
-        if os.path.exists(item["path"] + UNTOLD):
-            os.unlink(item["path"] + UNTOLD)
+    def told(self) -> None:
+        """Take the mark away: the commands have heard of the file."""
+        try:
+            with Beside(self.path) as place:
+                place.remove(place.name + UNTOLD)
+        except OSError as error:
+            if error.errno not in NOT_THERE:
+                raise
 
 
 def emptied(directories: "list[str]", gone: "set[str]") -> "list[str]":
-    """Those of the directories that are empty once the paths in `gone` have been removed, the deepest first."""
+    """Return those of the directories that are empty without the paths in `gone`, the deepest first."""
     found = []  # type: list[str]
     for directory in sorted(directories, key=len, reverse=True):
-        if os.path.isdir(directory) and not os.path.islink(directory):
-            names = {os.path.join(directory, name) for name in os.listdir(directory)}
-            if not names - gone - set(found):
-                found.append(directory)
+        names = names_in(directory)
+        if names is not None and not {os.path.join(directory, name) for name in names} - gone - set(found):
+            found.append(directory)
     return found
 
 
 def run(commands: "list[list[str]]", seconds: int) -> None:
-    """Commands one after the other; raises Problem with what the failing one said."""
+    """Run commands one after the other; raises Problem with what the failing one said.
+
+    One with a path is a program that nobody but root and the acting user can change.
+    """
     import subprocess  # half of this program's start, and most runs need no command
 
     for command in commands:
         ended = subprocess.Popen(
-            command,
+            [program_at(command[0]) if command[0].startswith("/") else command[0], *command[1:]],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -131,64 +158,67 @@ def run(commands: "list[list[str]]", seconds: int) -> None:
             raise Problem(f"{' '.join(command)} ended with {ended.returncode}: {said.strip()[-500:]}")
 
 
-def become_owner_of(path: str) -> None:
-    """Give up root for the user who owns a path: what another user can change is not touched as root."""
-    owner = pwd.getpwuid(os.stat(path).st_uid)
-    if owner.pw_uid != os.geteuid():
-        os.initgroups(owner.pw_name, owner.pw_gid)
-        os.setgid(owner.pw_gid)
-        os.setuid(owner.pw_uid)
+def acting_user(wanted: "dict[str, Any]") -> "dict[str, Any] | None":
+    """Return the user to act as: that of the OBProxy's process, else the one that is named; None for root's files."""
+    if not wanted["as_user"]:
+        return None
+    return user_of(wanted["process"]) if wanted["process"] else user_named(wanted["as_user"])
 
 
-def still_runs(process: "dict[str, Any]") -> bool:
-    """Whether the process with this pid is still the one that was started at that time (clock ticks after boot)."""
-    try:
-        with open(f"/proc/{process['pid']}/stat") as file:
-            fields = file.read().rpartition(")")[2].split()
-    except OSError:
-        return False
-    return fields[19] == str(process["started"])
+def take_back(changes: "list[Change]") -> str:
+    """Bring former files back; return which could not be, and why."""
+    left = []
+    for change in changes:
+        try:
+            change.take_back()
+        except OSError as error:
+            left.append(f"{change.path} is not as it was: {error}")
+    return "; ".join(left)
 
 
 def converge(wanted: "dict[str, Any]") -> "dict[str, Any]":
     """`wanted`: files [{path, text or None, mode, replace, directory_mode, keep, signature}], prune (directories to
-    remove when they are empty), check, as_owner_of, commands, process, seconds. When a command fails the former texts
-    are put back."""
-    if wanted["process"] and not still_runs(wanted["process"]):
-        raise Problem(f"the OBProxy with pid {wanted['process']['pid']} does not run any more")
-    if wanted["as_owner_of"]:
-        become_owner_of(wanted["as_owner_of"])
-    before = {item["path"]: text_at(item["path"]) for item in wanted["files"]}
-    todo = [item for item in wanted["files"] if not same(item["path"], before[item["path"]], item)]
-    # Where a run was killed between the file and its commands.
-    owed = [item for item in wanted["files"] if os.path.exists(item["path"] + UNTOLD)]
-    done = []
+    remove when they are empty), check, as_user (a user's name, or None for root's files), commands, process, seconds.
+
+    Raises Problem and OSError; the former texts are back then, except what `half_done` of the Problem says."""
+    process = wanted["process"]
+    if process and started(process["pid"]) != process["started"]:
+        raise Problem(f"the OBProxy with pid {process['pid']} does not run any more")
+    user = acting_user(wanted)
+    if user is not None:
+        become(user)
+    changes = [Change(item, bool(wanted["commands"])) for item in wanted["files"]]
+    todo = [change for change in changes if change.is_needed()]
+    owed = [change for change in changes if change.is_owed]  # a run was killed between the file and its commands
+    begun = []  # type: list[Change]
     try:
-        for item in [] if wanted["check"] else todo:
-            done.append((item, place(item["path"], before[item["path"]], dict(item, commands=wanted["commands"]))))
+        for change in [] if wanted["check"] else todo:
+            begun.append(change)
+            change.make()
         run(wanted["commands"] if (todo or owed) and not wanted["check"] else [], wanted["seconds"])
-    except Problem:
-        for item, aside in done:
-            undo = dict(item, text=None if aside else before[item["path"]], keep=aside)
-            place(item["path"], item["text"], undo)
-        told([item for item, _ in done if item not in owed])
-        raise
-    told([] if wanted["check"] else todo + owed)
+    except (Problem, OSError) as error:
+        problem = Problem(str(error))
+        problem.half_done = take_back(begun)
+        raise problem from error
+    for change in [] if wanted["check"] else todo + owed:
+        change.told()
     changed = [
-        {"path": item["path"], "before": before[item["path"]], "after": item["text"]}
-        for item in todo + [item for item in owed if item not in todo]
+        {"path": change.path, "before": change.before, "after": change.item["text"]}
+        for change in todo + [change for change in owed if change not in todo]
     ]
-    empty = emptied(wanted["prune"], {item["path"] for item in todo if item["text"] is None})
+    empty = emptied(wanted["prune"], {change.path for change in todo if change.item["text"] is None})
     for directory in [] if wanted["check"] else empty:
-        os.rmdir(directory)
+        with Beside(directory) as place:
+            os.rmdir(place.name, dir_fd=place.descriptor)
     return {"changed": changed + [{"path": path, "before": "a directory\n", "after": None} for path in empty]}
 
 
 def main(wanted: "dict[str, Any]") -> None:
     """Print what changed, or the problem, as one marked line."""
-    signal.alarm(wanted["seconds"] * (2 + len(wanted["commands"])))
+    raise_at_alarm(wanted["seconds"] * (2 + len(wanted["commands"])))
     try:
         answer = converge(wanted)
     except (Problem, OSError) as problem:
-        answer = {"changed": [], "problem": str(problem)}
+        half_done = getattr(problem, "half_done", "")
+        answer = {"changed": [], "problem": str(problem), "half_done": half_done}
     print(MARKER + json.dumps(answer))

@@ -1,23 +1,25 @@
 """Runs on the host: starts an OBProxy that does not run, never a second one, and waits until it listens.
 
 Its exit status says nothing (docs/reference/obproxy.md 2.3), its home is the
-directory it is started in (trap 18): so it is started in its home, as its files' owner, and judged by its socket.
+directory it is started in (trap 18): so it is started in its home, as the user that the inventory names, and judged by
+its socket. What lies in its home is looked at as that user only.
 """
 
-# ruff: noqa: PTH110, PTH112, PTH116, PTH118, PTH120, PTH208
+# ruff: noqa: PTH118, PTH120
 
 import json
 import os
-import pwd
 import shlex
 import signal
 import subprocess
 import time
 
 try:
+    from .files import is_there, names_in, program_at
     from .processes import identity, proxies_in
     from .settled import settle
     from .sockets import answering, listens
+    from .users import run_as, user_named
     from .withdraw import end_all
 except ImportError:  # on the host there is no package, and the names are there
     pass
@@ -45,14 +47,14 @@ def home_of(package: str) -> str:
     return os.path.dirname(os.path.dirname(binaries[0]))
 
 
-def command(home: str, wanted: "dict[str, Any]") -> "tuple[list[str], dict[str, str]]":
+def command(found: "dict[str, Any]", wanted: "dict[str, Any]") -> "tuple[list[str], dict[str, str]]":
     """Return the command line and the environment. Options are given only to a first start: later ones would overwrite
     what was set since (trap 15)."""
     port, name, cluster = str(wanted["sql_port"]), wanted["app_name"], wanted["rs_cluster_name"]
     first = wanted["first"]
     options = ",".join(f"{key}={value}" for key, value in sorted(wanted["options"].items())) if first else ""
     route = ["-r", wanted["rs_list"]] if wanted["rs_list"] and not wanted["config_server_url"] else []
-    if has_script(home):
+    if found["has_script"]:
         source = ["-u", wanted["config_server_url"]] if not route else ["-r", "-s", cluster, "-t", wanted["rs_list"]]
         arguments = ["./bin/obproxyd.sh", "-c", "start", "-n", name, "-p", port] + (source if first else [])
         return arguments, {"OBPROXY_EXTRA_OPT": options} if options else {}
@@ -63,14 +65,31 @@ def command(home: str, wanted: "dict[str, Any]") -> "tuple[list[str], dict[str, 
     return arguments + (["-o", options.lstrip(",")] if options else []), {}
 
 
-def has_script(home: str) -> bool:
-    """Return whether the OBProxy comes with the platform's watchdog."""
-    return os.access(os.path.join(home, "bin/obproxyd.sh"), os.X_OK)
+def survey(homes: "list[str]") -> "dict[str, Any]":
+    """Return what the first of these homes that has a program holds, as the user who would start it; raises OSError.
+
+    The program, and the watchdog where there is one, are such that nobody but root and this user can change them.
+    """
+    program = next((path for path in (os.path.join(home, "bin/obproxy") for home in homes) if is_there(path)), None)
+    if program is None:
+        raise FileNotFoundError(f"there is no bin/obproxy in {' or '.join(homes)}")
+    home = os.path.realpath(os.path.dirname(os.path.dirname(program)))
+    script = os.path.join(home, "bin/obproxyd.sh")
+    has_script = is_there(script) and os.access(script, os.X_OK)
+    return {
+        "home": home,
+        "program": program_at(os.path.join(home, "bin/obproxy")),
+        "has_script": bool(has_script and program_at(script)),
+        "has_libraries": is_there(os.path.join(home, "lib")),
+        "fresh": not names_in(os.path.join(home, "etc")),
+        "absent": [path for path in (os.path.join(home, name) for name in MADE) if not is_there(path)],
+    }
 
 
-def launch(home: str, owner: str, arguments: "list[str]", environment: "dict[str, str]") -> None:
-    """Start it through the owner's login, which sets the limits that daemons inherit (trap 27)."""
-    if os.path.isdir(os.path.join(home, "lib")):
+def launch(found: "dict[str, Any]", owner: str, arguments: "list[str]", environment: "dict[str, str]") -> None:
+    """Start it through its user's login, which sets the limits that daemons inherit (trap 27)."""
+    home = found["home"]
+    if found["has_libraries"]:
         environment = dict(environment, LD_LIBRARY_PATH=os.path.join(home, "lib"))
     words = [f"{key}={shlex.quote(value)}" for key, value in sorted(environment.items())]
     line = " ".join([f"cd {shlex.quote(home)} && exec env", *words, *map(shlex.quote, arguments)])
@@ -79,27 +98,18 @@ def launch(home: str, owner: str, arguments: "list[str]", environment: "dict[str
 
 
 def plan(wanted: "dict[str, Any]") -> "dict[str, Any]":
-    """Return where it would be started, by whom and how; raises Problem. `wanted`: sql_port, package, home or None.
+    """Return where it would be started, by whom and how; raises Problem. `wanted`: sql_port, package, home or None,
+    owner (whom the inventory names).
 
     fresh     whether nothing is stored, so that a start has to be told everything
     absent    what a first start makes
     """
-    known = wanted["home"] and os.path.exists(os.path.join(wanted["home"], "bin/obproxy"))
-    home = os.path.realpath(wanted["home"] if known else home_of(wanted["package"]))
-    owner = pwd.getpwuid(os.stat(os.path.join(home, "bin/obproxy")).st_uid).pw_name
-    if owner == "root":
-        raise Problem(f"{home}/bin/obproxy belongs to root; a takeover wants an ordinary user's OBProxy")
+    user = user_named(wanted["owner"])
+    homes = [wanted["home"]] if wanted["home"] else []
+    found = run_as(user, survey, homes + ([home_of(wanted["package"])] if wanted["package"] else []))
     if listens(wanted["sql_port"]):
         raise Problem(f"port {wanted['sql_port']} is taken")
-    stored = os.path.join(home, "etc")
-    places = [os.path.join(home, name) for name in MADE]
-    return {
-        "home": home,
-        "owner": owner,
-        "fresh": not (os.path.isdir(stored) and os.listdir(stored)),
-        "absent": [path for path in places if not os.path.lexists(path)],
-        "has_script": has_script(home),
-    }
+    return dict(found, owner=wanted["owner"])
 
 
 def start(wanted: "dict[str, Any]") -> "dict[str, Any]":
@@ -107,8 +117,9 @@ def start(wanted: "dict[str, Any]") -> "dict[str, Any]":
 
     Raises Problem; then nothing runs that this start has launched."""
     home, owner = wanted["home"], wanted["owner"]
-    arguments, environment = command(home, wanted)
-    launch(home, owner, arguments, environment)
+    found = run_as(user_named(owner), survey, [home])
+    arguments, environment = command(found, wanted)
+    launch(found, owner, arguments, environment)
     pid = None
     deadline = time.monotonic() + wanted["seconds"]
     while pid is None:
@@ -120,10 +131,10 @@ def start(wanted: "dict[str, Any]") -> "dict[str, Any]":
             )
         time.sleep(0.1)
         pid = answering(wanted["sql_port"], proxies_in(home), PATIENCE)
-    program = os.path.realpath(os.path.join(home, "bin/obproxy"))
+    program = found["program"]
     if identity(pid)["executable"] != program:
         raise Problem(f"pid {pid} at port {wanted['sql_port']} runs {identity(pid)['executable']}, not {program}")
-    kind = "obproxyd.sh" if has_script(home) else "none"
+    kind = "obproxyd.sh" if found["has_script"] else "none"
     settled = {"home": home, "homes": [home], "ports": [wanted["sql_port"]], "supervisor": {"kind": kind}}
     problems = settle(pid, dict(wanted, **settled), [])
     if problems:

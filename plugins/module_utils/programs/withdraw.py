@@ -7,15 +7,16 @@ Everything that runs in its home is the takeover's: the watchdog that it launche
 
 import json
 import os
-import pwd
 import shutil
 import signal
 import time
 
 try:
+    from .files import is_there
     from .processes import proxies_in
     from .stop import end
     from .supervision import watchdogs_of
+    from .users import run_as, user_named
 except ImportError:  # on the host there is no package, and the names are there
     pass
 
@@ -47,39 +48,35 @@ def running(home: str, port: int) -> "list[int]":
     return [one["pid"] for one in watchdogs_of([home], port)] + proxies_in(home)
 
 
-def remove_as(owner: str, paths: "list[str]") -> "list[str]":
-    """Remove files and directories as the user who can change them, in a process of its own; return what stays."""
-    child = os.fork()
-    if child == 0:
-        try:
-            account = pwd.getpwnam(owner)
-            os.initgroups(owner, account.pw_gid)
-            os.setgid(account.pw_gid)
-            os.setuid(account.pw_uid)
-            for path in paths:
-                if os.path.isdir(path) and not os.path.islink(path):
-                    shutil.rmtree(path, ignore_errors=True)
-                elif os.path.lexists(path):
-                    os.unlink(path)
-        finally:
-            os._exit(0)
-    os.waitpid(child, 0)
+def there(paths: "list[str]") -> "list[str]":
+    """Return those of the paths at which something is; raises OSError."""
+    return [path for path in paths if is_there(path)]
+
+
+def remove(paths: "list[str]") -> "list[str]":
+    """Remove files and directories, as the user who can change them; return what stays."""
+    for path in paths:
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path, ignore_errors=True)
+        elif os.path.lexists(path):
+            os.unlink(path)
     return [path for path in paths if os.path.lexists(path)]
 
 
 def withdraw(wanted: "dict[str, Any]") -> "dict[str, Any]":
     """`wanted`: home, owner, sql_port, made (paths), check, seconds. The answer: ended (pids), removed (paths)."""
-    there = [path for path in wanted["made"] if os.path.lexists(path)]
+    user = user_named(wanted["owner"]) if wanted["made"] else None
+    made = run_as(user, there, wanted["made"]) if user else []
     if wanted["check"]:
-        return {"ended": running(wanted["home"], wanted["sql_port"]), "removed": there}
+        return {"ended": running(wanted["home"], wanted["sql_port"]), "removed": made}
     ended = end_all(wanted["home"], wanted["sql_port"], wanted["seconds"])
     left = running(wanted["home"], wanted["sql_port"])
     if left:
         return {"problem": f"still there after SIGKILL: pid {', '.join(map(str, left))}"}
-    stays = remove_as(wanted["owner"], there) if there else []
+    stays = run_as(user, remove, made) if user and made else []
     if stays:
         return {"problem": f"{wanted['owner']} could not remove {', '.join(stays)}"}
-    return {"ended": ended, "removed": there}
+    return {"ended": ended, "removed": made}
 
 
 def main(wanted: "dict[str, Any]") -> None:

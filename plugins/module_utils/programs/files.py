@@ -1,0 +1,241 @@
+"""Part of programs that run on the host: files, reached without acting for another user.
+
+A path is opened once, one component after the other, each relative to its directory's descriptor. Every directory on
+the way is one that only root and the acting user can change, so nobody else can link or swap there. Files that belong
+to another user are reached by becoming that user first.
+"""
+
+# importing pathlib would cost the host a third of a program's time
+# ruff: noqa: PTH115, PTH118, PTH120, PTH208
+
+import errno
+import os
+import stat
+
+TEMPORARY = ".obproxy-takeover-"
+LONGEST_TEXT_FILE = 2**20
+MOST_LINKS = 20
+NO_FILE = "it is no regular file"
+NOT_THERE = (errno.ENOENT, errno.ENOTDIR)
+CAREFULLY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Untrusted(OSError):
+    """A path that is no regular file, or that another user than root and the acting one can change."""
+
+    def __init__(self, reason: str, path: "str | None" = None) -> None:
+        """Keep the reason as an operating system's error has it, in `strerror`."""
+        super().__init__(errno.EPERM, reason, path)
+
+    def __str__(self) -> str:
+        """Return the sentence for a message."""
+        return f"{self.filename} is not used: {self.strerror}" if self.filename else str(self.strerror)
+
+
+def changed_by_others(state: "os.stat_result") -> str:
+    """Return who else than root and the acting user can change something, nothing when nobody can."""
+    me = os.geteuid()
+    if state.st_uid not in (0, me):
+        return f"it belongs to the user with number {state.st_uid}"
+    if state.st_mode & stat.S_IWOTH:
+        return "every user can write to it"
+    is_own_group = me != 0 and state.st_gid == os.getegid()
+    if state.st_mode & stat.S_IWGRP and not is_own_group:
+        return f"the group with number {state.st_gid} can write to it"
+    return ""
+
+
+def is_own_entry(directory: "os.stat_result", entry: "os.stat_result") -> bool:
+    """Return whether a directory lies safely in a shared one such as /tmp, where only its owner can replace it."""
+    owners = (0, os.geteuid())
+    is_shared = directory.st_mode & stat.S_ISVTX and directory.st_uid in owners
+    return bool(is_shared and stat.S_ISDIR(entry.st_mode) and entry.st_uid in owners)
+
+
+def step(at: int, name: str, path: str, create_mode: "int | None") -> "tuple[int, str]":
+    """Return the descriptor of one entry that is a directory, or the target of one that is a link."""
+    state = os.fstat(at)
+    reason = changed_by_others(state)
+    try:
+        entry = os.stat(name, dir_fd=at, follow_symlinks=False)
+    except FileNotFoundError:
+        if create_mode is None or reason:
+            raise
+        os.mkdir(name, create_mode, dir_fd=at)
+        entry = os.stat(name, dir_fd=at, follow_symlinks=False)
+    if reason and not is_own_entry(state, entry):
+        raise Untrusted(f"of a directory on its way, {reason}", path)
+    if stat.S_ISLNK(entry.st_mode):
+        return -1, os.readlink(name, dir_fd=at)
+    return os.open(name, DIRECTORY, dir_fd=at), ""
+
+
+def open_directory(path: str, create_mode: "int | None" = None) -> int:
+    """Return the descriptor of a directory that only root and the acting user can change; raises OSError.
+
+    With `create_mode`, directories that are not there are made.
+    """
+    at, links = os.open("/", DIRECTORY), 0
+    rest = path.split("/")[::-1]
+    try:
+        while rest:
+            name = rest.pop()
+            if name in ("", "."):
+                continue
+            below, target = step(at, name, path, create_mode)
+            if below < 0:
+                links += 1
+                if links > MOST_LINKS:
+                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+                rest += target.split("/")[::-1]
+                below = os.open("/", DIRECTORY) if target.startswith("/") else os.dup(at)
+            os.close(at)
+            at = below
+        reason = changed_by_others(os.fstat(at))
+        if reason:
+            raise Untrusted(reason, path)
+    except BaseException:
+        os.close(at)
+        raise
+    return at
+
+
+class Beside:
+    """The directory of a file, open: `descriptor`, and the file's `name` in it. A context manager."""
+
+    def __init__(self, path: str, create_mode: "int | None" = None) -> None:
+        """Open the directory of the file; raises OSError."""
+        above, _, self.name = path.rpartition("/")
+        self.path = path
+        self.descriptor = open_directory(above, create_mode)
+
+    def __enter__(self) -> "Beside":
+        """Return itself."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Close the directory."""
+        os.close(self.descriptor)
+
+    def state(self, ending: str = "") -> "os.stat_result | None":
+        """Return the state of the file, or of one whose name is longer by an ending; None when it is not there."""
+        try:
+            return os.stat(self.name + ending, dir_fd=self.descriptor, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+
+    def text(self, limit: int = LONGEST_TEXT_FILE) -> "str | None":
+        """Return the text of the file, None when it is not there; raises OSError for what is no regular file."""
+        try:
+            descriptor = os.open(self.name, os.O_RDONLY | CAREFULLY, dir_fd=self.descriptor)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENXIO):
+                raise Untrusted(NO_FILE, self.path) from None
+            raise
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise Untrusted(NO_FILE, self.path)
+        with os.fdopen(descriptor, encoding="utf-8", errors="replace", newline="") as file:
+            text = file.read(limit + 1)
+        if len(text) > limit:
+            raise Untrusted(f"it is longer than {limit // 1024} KiB", self.path)
+        return text
+
+    def write(self, text: str, mode: int) -> None:
+        """Put a text in place so that a reader sees the former or the new one, whole, whatever happens meanwhile."""
+        temporary = f"{TEMPORARY}{os.getpid()}-{self.name}"
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | CAREFULLY
+            descriptor = os.open(temporary, flags, 0o600, dir_fd=self.descriptor)
+            with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
+                file.write(text)
+                file.flush()
+                os.fchmod(descriptor, mode)
+                os.fsync(descriptor)
+            self.rename(temporary, self.name)
+        except BaseException:
+            self.remove(temporary)
+            raise
+
+    def mark(self, ending: str) -> None:
+        """Make an empty file beside the file."""
+        flags = os.O_WRONLY | os.O_CREAT | CAREFULLY
+        os.close(os.open(self.name + ending, flags, 0o600, dir_fd=self.descriptor))
+
+    def rename(self, name: str, new: str) -> None:
+        """Rename an entry within the directory."""
+        os.rename(name, new, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor)
+
+    def link(self, name: str, new: str) -> None:
+        """Give an entry a second name within the directory."""
+        os.link(name, new, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor, follow_symlinks=False)
+
+    def remove(self, name: str) -> None:
+        """Remove an entry of the directory, when it is there."""
+        try:  # noqa: SIM105
+            os.unlink(name, dir_fd=self.descriptor)
+        except FileNotFoundError:
+            pass
+
+
+def text_at(path: str, limit: int = LONGEST_TEXT_FILE) -> "str | None":
+    """Return a file's text, None when it is not there; raises OSError."""
+    try:
+        with Beside(path) as place:
+            return place.text(limit)
+    except OSError as error:
+        if error.errno in NOT_THERE:
+            return None
+        raise
+
+
+def names_in(path: str) -> "list[str] | None":
+    """Return the names in a directory, None when it is not there; raises OSError."""
+    try:
+        directory = open_directory(path)
+    except OSError as error:
+        if error.errno in NOT_THERE:
+            return None
+        raise
+    try:
+        listed = os.open(".", os.O_RDONLY | os.O_DIRECTORY | CAREFULLY, dir_fd=directory)
+    finally:
+        os.close(directory)
+    try:
+        return sorted(os.listdir(listed))
+    finally:
+        os.close(listed)
+
+
+def is_there(path: str) -> bool:
+    """Return whether something is at a path, be it a link to nowhere; raises OSError."""
+    try:
+        with Beside(path) as place:
+            return place.state() is not None
+    except OSError as error:
+        if error.errno in NOT_THERE:
+            return False
+        raise
+
+
+def program_at(path: str) -> str:
+    """Return where a program really lies; raises OSError unless only root and the acting user can change it.
+
+    Links are followed, each through directories that nobody else can change.
+    """
+    for _ in range(MOST_LINKS):
+        with Beside(path) as place:
+            state = place.state()
+            if state is None:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+            if stat.S_ISLNK(state.st_mode):
+                path = os.path.join(os.path.dirname(path), os.readlink(place.name, dir_fd=place.descriptor))
+                continue
+            reason = changed_by_others(state) if stat.S_ISREG(state.st_mode) else NO_FILE
+            if reason or not os.access(place.name, os.X_OK, dir_fd=place.descriptor):
+                raise Untrusted(reason or "it cannot be executed", path)
+            return os.path.join(os.readlink(f"/proc/self/fd/{place.descriptor}"), place.name)
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)

@@ -1,0 +1,93 @@
+"""A host whose ordinary users prepare every path that a takeover touches: they get nothing that they cannot do."""
+
+import pytest
+
+from tests.roles.playing import play
+
+from . import Lab
+from .fixtures import StartHost
+from .host import LabHost
+from .test_first_start import BY_LIST, HOME, INSTALL
+
+AGENT = "/home/admin/ocp_agent"
+CONTROL = f"{AGENT}/bin/ocp_agentctl"
+FILE = f"{AGENT}/conf/module_config/obproxy.yaml"
+WHO = "/var/tmp/who"
+# What the attacker's program does wherever it is run.
+SCRIPT = f"#!/bin/sh\\nid -u >>{WHO}\\n"
+
+
+def as_user(host: LabHost, commands: str, user: str = "admin") -> None:
+    """Run commands as an ordinary user of the host."""
+    host.run(f"cat >/var/tmp/attack <<'END'\numask 022\n{commands}\nEND\nrunuser -u {user} -- sh /var/tmp/attack")
+
+
+def agent(host: LabHost, more: str = "") -> None:
+    """Let the OBProxy's user prepare an agent whose control program tells who runs it."""
+    as_user(
+        host,
+        f"mkdir -p {AGENT}/bin {AGENT}/conf/module_config\nprintf '{SCRIPT}' >{AGENT}/script\n"
+        f"chmod 755 {AGENT}/script\ncp -p {AGENT}/script {CONTROL}\n{more}",
+    )
+
+
+def ran_as(host: LabHost) -> set[str]:
+    """The users who have run the attacker's program."""
+    return set(host.run(f"cat {WHO} 2>/dev/null || true").split())
+
+
+def root_s_files(host: LabHost) -> str:
+    """What root owns in the home of the OBProxy's user."""
+    return host.run("find /home/admin -user root -newer /etc/hostname; find /home/admin -name '.obproxy-takeover-*'")
+
+
+def test_the_owner_of_a_control_program_is_not_believed(lab: Lab, lab_host: StartHost) -> None:
+    """The program is a link to one of root's, and becomes a script while the file beside it is being read."""
+    host = lab_host()
+    agent(
+        host,
+        f"rm -f {CONTROL} {FILE}; ln -s /bin/true {CONTROL}; mkfifo {FILE}\n"
+        f"(: >{FILE}; mv {AGENT}/script {CONTROL}; rm -f {FILE}) </dev/null >/dev/null 2>&1 &",
+    )
+    role, message = play(lab, host).failure(host)
+    assert role == "refresh_agent_config" and "no regular file" in message
+    done = play(lab, host)
+    assert done.code == 0, done.text
+    assert ran_as(host) == {host.run("id -u admin").strip()} and root_s_files(host) == ""
+    assert host.run(f"stat -c %U {FILE}").strip() == "admin"
+    undone = play(lab, host, playbook="rollback")
+    assert undone.code == 0, undone.text
+    assert "0" not in ran_as(host) and root_s_files(host) == ""
+
+
+@pytest.mark.parametrize(
+    ("attack", "reason"),
+    [
+        (f"ln -s /etc/shadow {FILE}", "no regular file"),
+        (f"mkfifo {FILE}", "no regular file"),
+        (f"truncate -s 8G {FILE}", "longer than 1024 KiB"),
+        (f"mkdir {FILE}", "no regular file"),
+        (f"rmdir {AGENT}/conf/module_config; ln -s /etc {AGENT}/conf/module_config", "Permission denied"),
+        (f"chmod 777 {AGENT}/conf/module_config", "every user can write to it"),
+        (f"rmdir {AGENT}/conf/module_config; ln -s /var/tmp {AGENT}/conf/module_config", "every user can write to it"),
+    ],
+)
+def test_an_agent_file_that_is_none(lab: Lab, lab_host: StartHost, attack: str, reason: str) -> None:
+    host = lab_host()
+    agent(host, attack)
+    before = host.run("find /etc /var/tmp -newer /etc/hostname -name '*obproxy*' ! -name obproxy.fact; cat /etc/shadow")
+    role, message = play(lab, host).failure(host)
+    assert role == "refresh_agent_config" and reason in message
+    after = host.run("find /etc /var/tmp -newer /etc/hostname -name '*obproxy*' ! -name obproxy.fact; cat /etc/shadow")
+    assert after == before and root_s_files(host) == "" and "0" not in ran_as(host)
+
+
+def test_the_owner_of_a_program_to_start_is_not_believed(lab: Lab, lab_host: StartHost) -> None:
+    """The program is a link to a file of Ansible's login user, who has sudo."""
+    host = lab_host("absent")
+    host.run(INSTALL)
+    as_user(host, f"printf '{SCRIPT}' >/home/ops/program; chmod 755 /home/ops /home/ops/program", user="ops")
+    as_user(host, f"mv {HOME}/bin/obproxy {HOME}/bin/own; ln -s /home/ops/program {HOME}/bin/obproxy")
+    role, message = play(lab, host, variables=BY_LIST).failure(host)
+    assert role == "start_obproxy" and "is not used" in message and "belongs to the user" in message
+    assert ran_as(host) == set()
