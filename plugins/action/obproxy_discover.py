@@ -1,10 +1,11 @@
 """Action plugin obproxy_discover: reads everything a takeover needs to know, changes nothing."""
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction
 from ansible_collections.obproxy.takeover.plugins.module_utils.addresses import address_of, why_untried
+from ansible_collections.obproxy.takeover.plugins.module_utils.documentation import argument_spec
 from ansible_collections.obproxy.takeover.plugins.module_utils.facts import (
     assemble,
     at_port,
@@ -16,26 +17,13 @@ from ansible_collections.obproxy.takeover.plugins.module_utils.facts import (
 )
 from ansible_collections.obproxy.takeover.plugins.module_utils.record import PROXYRO, SYS
 from ansible_collections.obproxy.takeover.plugins.module_utils.sql import Denied, Session, SqlError
+from ansible_collections.obproxy.takeover.plugins.modules.obproxy_discover import DOCUMENTATION
 
 _SECONDS = 60
 
 
 class ActionModule(HostAction):
-    OPTIONS: ClassVar[dict[str, Any]] = {
-        "sql_port": {"type": "int", "default": 2883},
-        "package_name": {"type": "str"},
-        "package_version": {"type": "str"},
-        "app_name": {"type": "str"},
-        "process_keywords": {"type": "list", "elements": "str", "default": ["obproxy", "obproxyd.sh"]},
-        "user": {"type": "str", "default": "admin"},
-        "commands": {"type": "list", "elements": "str", "default": ["nc"]},
-        "agent_home": {"type": "path", "default": "/home/admin/ocp_agent"},
-        "agent_control": {"type": "path", "default": "/home/admin/ocp_agent/bin/ocp_agentctl"},
-        "agent_file": {"type": "path", "default": "/home/admin/ocp_agent/conf/module_config/obproxy.yaml"},
-        "state_directory": {"type": "path", "default": "/var/lib/obproxy-takeover"},
-        "record": {"type": "bool", "default": False},
-        "fact_file": {"type": "path", "default": "/etc/ansible/facts.d/obproxy.fact"},
-    }
+    OPTIONS = argument_spec(DOCUMENTATION)
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         self._port: int = arguments["sql_port"]

@@ -2,22 +2,19 @@
 
 import shlex
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction, Result
+from ansible_collections.obproxy.takeover.plugins.module_utils.documentation import argument_spec
 from ansible_collections.obproxy.takeover.plugins.module_utils.rules import Broken, remedy
+from ansible_collections.obproxy.takeover.plugins.modules.obproxy_package import DOCUMENTATION
 
 _SECONDS = 1800
 _HOMES = Path("/opt/taobao/install")  # each package has its own directory in it (docs/reference/obproxy.md 0.2)
 
 
 class ActionModule(HostAction):
-    OPTIONS: ClassVar[dict[str, Any]] = {
-        "name": {"type": "str", "required": True},
-        "version": {"type": "str", "default": ""},
-        "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-        "allow": {"type": "bool", "default": False},
-    }
+    OPTIONS = argument_spec(DOCUMENTATION)
 
     def act(self, arguments: dict[str, Any]) -> Result:
         facts, wanted = self.facts, f"{arguments['name']}-{arguments['version']}"

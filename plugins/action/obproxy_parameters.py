@@ -1,8 +1,9 @@
 """Action plugin obproxy_parameters: brings an OBProxy's parameters to the wished values by SQL."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction, Result
+from ansible_collections.obproxy.takeover.plugins.module_utils.documentation import argument_spec
 from ansible_collections.obproxy.takeover.plugins.module_utils.record import is_whole, wishes
 from ansible_collections.obproxy.takeover.plugins.module_utils.rules import Broken
 from ansible_collections.obproxy.takeover.plugins.module_utils.values import (
@@ -13,15 +14,11 @@ from ansible_collections.obproxy.takeover.plugins.module_utils.values import (
     unknown,
     why_not_settable,
 )
+from ansible_collections.obproxy.takeover.plugins.modules.obproxy_parameters import DOCUMENTATION
 
 
 class ActionModule(HostAction):
-    OPTIONS: ClassVar[dict[str, Any]] = {
-        "wished": {"type": "dict", "required": True},
-        # "former": what a takeover has set goes back to the record, for a rollback.
-        "target": {"type": "str", "choices": ["wished", "former"], "default": "wished"},
-        "allow_restart": {"type": "bool", "default": False},
-    }
+    OPTIONS = argument_spec(DOCUMENTATION)
 
     def act(self, arguments: dict[str, Any]) -> Result:
         return self.not_yet() or self._act(arguments)

@@ -1,8 +1,9 @@
 """Action plugin obproxy_passwords: proxyro's and root@proxysys's passwords as wished."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction, Result
+from ansible_collections.obproxy.takeover.plugins.module_utils.documentation import argument_spec
 from ansible_collections.obproxy.takeover.plugins.module_utils.masking import stage_one
 from ansible_collections.obproxy.takeover.plugins.module_utils.record import PROXYRO, SYS, former_passwords
 from ansible_collections.obproxy.takeover.plugins.module_utils.rules import Broken
@@ -10,15 +11,13 @@ from ansible_collections.obproxy.takeover.plugins.module_utils.sql import Sessio
 from ansible_collections.obproxy.takeover.plugins.module_utils.tunnel import Tunnels
 from ansible_collections.obproxy.takeover.plugins.module_utils.values import why_not_settable
 from ansible_collections.obproxy.takeover.plugins.module_utils.versions import is_older
+from ansible_collections.obproxy.takeover.plugins.modules.obproxy_passwords import DOCUMENTATION
 
 _PROXYRO_SINCE = "3.2.0"  # before it the password was a constant (docs/reference/obproxy.md 4.3)
 
 
 class ActionModule(HostAction):
-    OPTIONS: ClassVar[dict[str, Any]] = {
-        # "wished": as the cluster wants; "former": as recorded before the takeover, for a rollback.
-        "target": {"type": "str", "choices": ["wished", "former"], "default": "wished"},
-    }
+    OPTIONS = argument_spec(DOCUMENTATION)
 
     def act(self, arguments: dict[str, Any]) -> Result:
         return self.not_yet() or self._act(arguments)

@@ -2,9 +2,10 @@
 
 import json
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction, Result
+from ansible_collections.obproxy.takeover.plugins.module_utils.documentation import argument_spec
 from ansible_collections.obproxy.takeover.plugins.module_utils.record import (
     PROXYRO,
     SYS,
@@ -15,13 +16,11 @@ from ansible_collections.obproxy.takeover.plugins.module_utils.record import (
     with_wishes,
 )
 from ansible_collections.obproxy.takeover.plugins.module_utils.rules import Broken
+from ansible_collections.obproxy.takeover.plugins.modules.obproxy_record import DOCUMENTATION
 
 
 class ActionModule(HostAction):
-    OPTIONS: ClassVar[dict[str, Any]] = {
-        "state": {"type": "str", "choices": ["present", "finished", "absent"], "default": "present"},
-        "wished": {"type": "dict", "default": {}},
-    }
+    OPTIONS = argument_spec(DOCUMENTATION)
 
     def act(self, arguments: dict[str, Any]) -> Result:
         facts, state = self.facts, arguments["state"]

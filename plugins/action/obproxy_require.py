@@ -4,7 +4,11 @@ from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
+from ansible_collections.obproxy.takeover.plugins.module_utils.documentation import argument_spec
 from ansible_collections.obproxy.takeover.plugins.module_utils.rules import Broken, told
+from ansible_collections.obproxy.takeover.plugins.modules.obproxy_require import DOCUMENTATION
+
+OPTIONS = argument_spec(DOCUMENTATION)
 
 
 class ActionModule(ActionBase):  # type: ignore[misc] # Ansible is untyped
@@ -19,13 +23,7 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible is untyped
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
-        _, arguments = self.validate_argument_spec(
-            {
-                "rules": {"type": "list", "elements": "dict", "required": True},
-                "success": {"type": "str"},
-                "obproxy_server": {"type": "dict"},
-            }
-        )
+        _, arguments = self.validate_argument_spec(OPTIONS)
         broken = [failed for failed in map(self._broken, arguments["rules"]) if failed]
         if broken:
             return {"failed": True, "msg": told(broken), "broken": [one.as_data() for one in broken]}

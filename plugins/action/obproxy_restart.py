@@ -1,10 +1,11 @@
 """Action plugin obproxy_restart: makes parameters act that need a restart, or goes back."""
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from ansible_collections.obproxy.takeover.plugins.module_utils import draining
 from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction, Result
+from ansible_collections.obproxy.takeover.plugins.module_utils.documentation import argument_spec
 from ansible_collections.obproxy.takeover.plugins.module_utils.rules import Broken
 from ansible_collections.obproxy.takeover.plugins.module_utils.sql import Session, SqlError
 from ansible_collections.obproxy.takeover.plugins.module_utils.supervisors import Supervisor, supervisor_of
@@ -16,6 +17,7 @@ from ansible_collections.obproxy.takeover.plugins.module_utils.values import (
     why_not_settable,
 )
 from ansible_collections.obproxy.takeover.plugins.module_utils.versions import is_older
+from ansible_collections.obproxy.takeover.plugins.modules.obproxy_restart import DOCUMENTATION
 
 _HOT_SINCE = "4.0.0"
 _ORDER = "proxy_local_cmd"
@@ -32,12 +34,7 @@ _OUTCOMES = {
 
 
 class ActionModule(HostAction):
-    OPTIONS: ClassVar[dict[str, Any]] = {
-        "wished": {"type": "dict", "default": {}},
-        "allow": {"type": "bool", "default": False},
-        "seconds": {"type": "int", "default": 60},
-        "drain_seconds": {"type": "int", "default": 60},
-    }
+    OPTIONS = argument_spec(DOCUMENTATION)
 
     def act(self, arguments: dict[str, Any]) -> Result:
         return self.not_yet() or self._act(arguments)

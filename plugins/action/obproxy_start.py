@@ -1,24 +1,18 @@
 """Action plugin obproxy_start: sees that the OBProxy runs; with consent starts one that does not."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction, Result
+from ansible_collections.obproxy.takeover.plugins.module_utils.documentation import argument_spec
 from ansible_collections.obproxy.takeover.plugins.module_utils.masking import stage_one
 from ansible_collections.obproxy.takeover.plugins.module_utils.rules import Broken, remedy
+from ansible_collections.obproxy.takeover.plugins.modules.obproxy_start import DOCUMENTATION
 
 _LOGGED_IN = ("given", "cluster", "empty")
 
 
 class ActionModule(HostAction):
-    OPTIONS: ClassVar[dict[str, Any]] = {
-        "state": {"type": "str", "choices": ["started", "stopped"], "default": "started"},
-        "allow": {"type": "bool", "default": False},
-        "app_name": {"type": "str", "default": ""},
-        "config_server_url": {"type": "str", "default": ""},
-        "rs_list": {"type": "str", "default": ""},
-        "rs_cluster_name": {"type": "str", "default": ""},
-        "seconds": {"type": "int", "default": 60},
-    }
+    OPTIONS = argument_spec(DOCUMENTATION)
 
     def act(self, arguments: dict[str, Any]) -> Result:
         facts = self.facts

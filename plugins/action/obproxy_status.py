@@ -1,23 +1,20 @@
 """Action plugin obproxy_status: a last check on live state, then the note of who manages the host."""
 
 import json
-from typing import Any, ClassVar
+from typing import Any
 
 from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction, Result
 from ansible_collections.obproxy.takeover.plugins.module_utils.addresses import told
+from ansible_collections.obproxy.takeover.plugins.module_utils.documentation import argument_spec
 from ansible_collections.obproxy.takeover.plugins.module_utils.facts import server_row
 from ansible_collections.obproxy.takeover.plugins.module_utils.rules import Broken
 from ansible_collections.obproxy.takeover.plugins.module_utils.sql import SqlError
 from ansible_collections.obproxy.takeover.plugins.module_utils.versions import version_in
+from ansible_collections.obproxy.takeover.plugins.modules.obproxy_status import DOCUMENTATION
 
 
 class ActionModule(HostAction):
-    OPTIONS: ClassVar[dict[str, Any]] = {
-        "fact_file": {"type": "path", "default": "/etc/ansible/facts.d/obproxy.fact"},
-        "managed_by": {"type": "str", "required": True},
-        "cluster_id": {"type": "int", "required": True},
-        "cluster_name": {"type": "str", "required": True},
-    }
+    OPTIONS = argument_spec(DOCUMENTATION)
 
     def act(self, arguments: dict[str, Any]) -> Result:
         return self.not_yet() or self._act(arguments)
