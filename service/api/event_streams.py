@@ -8,7 +8,7 @@ somebody slow gets them later, in larger pieces, and holds nothing up.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from itertools import groupby
 
@@ -16,7 +16,6 @@ import psycopg
 from psycopg.rows import DictRow
 from sse_starlette import EventSourceResponse, JSONServerSentEvent
 
-from service.model.types import JSON
 from service.store.database import Database, fetch
 from service.store.failures import is_lost
 from service.store.notifications import ANY, Bell, News
@@ -34,7 +33,7 @@ PAUSE = 0.3  # seconds until the next try to reach the database
 
 log = logging.getLogger(__name__)
 
-Document = Callable[[], Awaitable[JSON]]
+Document = Callable[[], Awaitable[Mapping[str, object]]]
 
 
 def answer(events: AsyncIterator[JSONServerSentEvent]) -> EventSourceResponse:
@@ -135,5 +134,5 @@ async def _patiently[Read](read: Callable[[], Awaitable[Read]]) -> Read:
             await asyncio.sleep(PAUSE)
 
 
-def _event(name: str, number: int | None, data: JSON) -> JSONServerSentEvent:
+def _event(name: str, number: int | None, data: Mapping[str, object]) -> JSONServerSentEvent:
     return JSONServerSentEvent(data, event=name, id=None if number is None else str(number), retry=RETRY)

@@ -1,10 +1,11 @@
 """What can be asked for about OBProxy clusters, servers and hosts (docs/reference/ocp-api.md 1)."""
 
+from pydantic import RootModel
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from service.access.roles import READ_HOST, READ_OBPROXY, TAKE_OVER
-from service.api import fleet_schemas, request_schemas, task_schemas
+from service.api import request_schemas
 from service.api.request_schemas import ExternalRunParam, HostQuery, PageQuery, ParameterInfoQuery, TakeOverParam
 from service.fleet import clusters, hosts, parameters, prometheus
 from service.fleet import documents as fleet_documents
@@ -19,6 +20,10 @@ from service.tasks import errors as tasks_errors
 from service.tasks import external_runs, submit
 from service.tasks.external_runs import ExternalRun, Playbook
 from service.tasks.submit import HostRequest
+
+
+class Exporters(RootModel[list[prometheus.Target]]):
+    """Scrape targets of all exporters."""
 
 
 async def take_over(request: Request) -> Response:
@@ -118,7 +123,7 @@ OPERATIONS = (
         summary="Take running OBProxy processes over into an OBProxy cluster; one task instance a host",
         body=request_schemas.TakeOverParam,
         headers={"Idempotency-Key": "The same key and request within 24 hours: the same answer, nothing done again"},
-        answer=envelope_schema.Success[envelope_schema.Contents[task_schemas.TaskInstance]],
+        answer=envelope_schema.Success[envelope_schema.Contents[tasks_documents.TaskInstance]],
         errors=(
             model_errors.InvalidRequest,
             model_errors.MalformedBody,
@@ -139,7 +144,7 @@ OPERATIONS = (
         needs=TAKE_OVER,
         summary="Record a run on one host that was started by hand; the same uuid again is answered the same",
         body=request_schemas.ExternalRunParam,
-        answer=envelope_schema.Success[task_schemas.WrappedTaskInstance],
+        answer=envelope_schema.Success[tasks_documents.WrappedTaskInstance],
         errors=(
             model_errors.InvalidRequest,
             model_errors.MalformedBody,
@@ -160,7 +165,7 @@ OPERATIONS = (
         needs=READ_OBPROXY,
         summary="List OBProxy clusters with their servers, by id",
         query=request_schemas.PageQuery,
-        answer=envelope_schema.Success[envelope_schema.PageOf[fleet_schemas.ObproxyCluster]],
+        answer=envelope_schema.Success[envelope_schema.PageOf[fleet_documents.ObproxyCluster]],
         errors=(model_errors.InvalidRequest, model_errors.InventoryUnreadable),
     ),
     Operation(
@@ -169,7 +174,7 @@ OPERATIONS = (
         endpoint=get_cluster,
         needs=READ_OBPROXY,
         summary="One OBProxy cluster with its servers",
-        answer=envelope_schema.Success[fleet_schemas.ObproxyCluster],
+        answer=envelope_schema.Success[fleet_documents.ObproxyCluster],
         errors=(model_errors.InvalidRequest, model_errors.UnknownCluster, model_errors.InventoryUnreadable),
     ),
     Operation(
@@ -178,7 +183,7 @@ OPERATIONS = (
         endpoint=list_cluster_parameters,
         needs=READ_OBPROXY,
         summary="The parameters of an OBProxy cluster's servers by name, each value with the servers that have it",
-        answer=envelope_schema.Success[envelope_schema.Contents[fleet_schemas.ClusterParameter]],
+        answer=envelope_schema.Success[envelope_schema.Contents[fleet_documents.ClusterParameter]],
         errors=(model_errors.InvalidRequest, model_errors.UnknownCluster, model_errors.InventoryUnreadable),
     ),
     Operation(
@@ -188,7 +193,7 @@ OPERATIONS = (
         needs=READ_OBPROXY,
         summary="What each version of OBProxy that was looked at says about its parameters",
         query=request_schemas.ParameterInfoQuery,
-        answer=envelope_schema.Success[envelope_schema.Contents[fleet_schemas.ParameterInfo]],
+        answer=envelope_schema.Success[envelope_schema.Contents[fleet_documents.ParameterInfo]],
         errors=(model_errors.InvalidRequest,),
     ),
     Operation(
@@ -198,7 +203,7 @@ OPERATIONS = (
         needs=READ_HOST,
         summary="List the hosts of the inventory; those with an OBProxy server that was taken over have services",
         query=request_schemas.HostQuery,
-        answer=envelope_schema.Success[envelope_schema.PageOf[fleet_schemas.Host]],
+        answer=envelope_schema.Success[envelope_schema.PageOf[fleet_documents.Host]],
         errors=(model_errors.InvalidRequest, model_errors.InventoryUnreadable),
     ),
     Operation(
@@ -207,7 +212,7 @@ OPERATIONS = (
         endpoint=get_host,
         needs=READ_HOST,
         summary="One host of the inventory",
-        answer=envelope_schema.Success[fleet_schemas.Host],
+        answer=envelope_schema.Success[fleet_documents.Host],
         errors=(model_errors.InvalidRequest, model_errors.UnknownHost, model_errors.InventoryUnreadable),
     ),
     Operation(
@@ -216,6 +221,6 @@ OPERATIONS = (
         endpoint=list_exporters,
         needs=READ_OBPROXY,
         summary="Exporters of the OBProxy servers, for Prometheus' HTTP service discovery",
-        answer=fleet_schemas.Exporters,
+        answer=Exporters,
     ),
 )

@@ -10,9 +10,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from service import __version__
 from service.access import audit
-from service.access import audit as access_audit
 from service.access.roles import ANY_USER, ANYBODY, READ_AUDIT, READ_TASK
-from service.api import request_schemas, task_schemas
+from service.api import request_schemas
 from service.api.request_schemas import AuditQuery
 from service.fleet import prometheus
 from service.http import envelope_schema, requests
@@ -25,16 +24,24 @@ from service.store.database import fetch
 DATABASE_PATIENCE = 3.0  # seconds after which a database that does not answer counts as gone
 
 
+class Info(envelope_schema.Answer):
+    """Name and version of this service."""
+
+    buildVersion: str
+    name: str
+    server: str
+
+
 async def list_audit_events(request: Request) -> Response:
     """GET /api/v2/audit/events"""
     query = requests.query(request, AuditQuery)
     found, total = await audit.events(requests.resources(request).database, query.page, query.user_name)
-    return success(request, page_of([access_audit.audit_event(event) for event in found], query.page, total))
+    return success(request, page_of([audit.audit_event(event) for event in found], query.page, total))
 
 
 async def info(request: Request) -> Response:
     """GET /api/v2/info: without an envelope, as OCP Express answers it."""
-    return JSONResponse({"buildVersion": __version__, "name": "obproxy-takeover", "server": SERVER})
+    return JSONResponse(Info(buildVersion=__version__, name="obproxy-takeover", server=SERVER).model_dump())
 
 
 async def server_time(request: Request) -> Response:
@@ -90,7 +97,7 @@ OPERATIONS = (
         needs=READ_AUDIT,
         summary="Who has changed what, or tried to, the newest first",
         query=request_schemas.AuditQuery,
-        answer=envelope_schema.Success[envelope_schema.PageOf[task_schemas.AuditEvent]],
+        answer=envelope_schema.Success[envelope_schema.PageOf[audit.AuditEvent]],
         errors=(errors.InvalidRequest,),
     ),
     Operation(
@@ -99,7 +106,7 @@ OPERATIONS = (
         endpoint=info,
         needs=ANY_USER,
         summary="What this service is",
-        answer=task_schemas.Info,
+        answer=Info,
     ),
     Operation(
         method="GET",

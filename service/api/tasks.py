@@ -1,24 +1,32 @@
 """Task instances: parse, do it, answer. Nothing is decided here."""
 
 from collections.abc import Awaitable, Callable
+from typing import NotRequired, TypedDict
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from service.access.roles import READ_TASK, WORK_ON_TASK
-from service.api import request_schemas, task_schemas
+from service.api import request_schemas
 from service.api.request_schemas import LogQuery, TaskQuery
 from service.http import envelope_schema, requests
 from service.http.envelope import page_of, success
 from service.http.openapi import Operation
 from service.model import errors as model_errors
 from service.model.tasks import Subtask
-from service.model.types import JSON
 from service.tasks import diagnosis, documents, instances, operations
 from service.tasks import errors as tasks_errors
+from service.tasks.documents import WrappedTaskInstance
 from service.tasks.resources import Resources
 
 DATABASE_PATIENCE = 3.0  # seconds after which a database that does not answer counts as gone
+
+
+class SubtaskLog(TypedDict):
+    """Log of all runs of a subtask. With `after` in the request, `next` is the `after` of the next request."""
+
+    log: str
+    next: NotRequired[int]
 
 
 async def list_task_instances(request: Request) -> Response:
@@ -70,8 +78,8 @@ async def _control_task(request: Request, operation: Callable[[Resources, int], 
     return success(request, await detail(resources, task_id))
 
 
-async def detail(resources: Resources, task_id: int) -> JSON:
-    """The document of a task instance as GET answers it; raises UnknownTask."""
+async def detail(resources: Resources, task_id: int) -> WrappedTaskInstance:
+    """Return the document of a task instance for GET; raise UnknownTask."""
     task, subtasks = await instances.get(resources.database, task_id)
     return documents.wrapped(task, subtasks, await instances.waits_for(resources, task))
 
@@ -100,7 +108,7 @@ async def get_subtask_log(request: Request) -> Response:
     subtask_id = requests.path_id(request, "subtaskInstanceId")
     after = requests.query(request, LogQuery).after
     text, last = await instances.log(requests.resources(request).database, task_id, subtask_id, after=after or 0)
-    answer: JSON = {"log": text}
+    answer: SubtaskLog = {"log": text}
     if after is not None:
         answer["next"] = last
     return success(request, answer)
@@ -118,7 +126,7 @@ OPERATIONS = (
         needs=READ_TASK,
         summary="List task instances; narrowing to an OceanBase cluster or tenant gives none",
         query=request_schemas.TaskQuery,
-        answer=envelope_schema.Success[envelope_schema.PageOf[task_schemas.BasicTaskInstance]],
+        answer=envelope_schema.Success[envelope_schema.PageOf[documents.BasicTaskInstance]],
         errors=(model_errors.InvalidRequest,),
     ),
     Operation(
@@ -127,7 +135,7 @@ OPERATIONS = (
         endpoint=get_task_instance,
         needs=READ_TASK,
         summary="One task instance with its subtasks",
-        answer=envelope_schema.Success[task_schemas.WrappedTaskInstance],
+        answer=envelope_schema.Success[WrappedTaskInstance],
         errors=(model_errors.InvalidRequest, tasks_errors.UnknownTask),
     ),
     Operation(
@@ -136,7 +144,7 @@ OPERATIONS = (
         endpoint=retry_task,
         needs=WORK_ON_TASK,
         summary="Go on with a failed task instance at what has failed; a failed rollback goes on rolling back",
-        answer=envelope_schema.Success[task_schemas.WrappedTaskInstance],
+        answer=envelope_schema.Success[WrappedTaskInstance],
         errors=(
             model_errors.InvalidRequest,
             tasks_errors.UnknownTask,
@@ -153,7 +161,7 @@ OPERATIONS = (
         endpoint=rollback_task,
         needs=WORK_ON_TASK,
         summary="Undo what a failed task instance has done, the last first",
-        answer=envelope_schema.Success[task_schemas.WrappedTaskInstance],
+        answer=envelope_schema.Success[WrappedTaskInstance],
         errors=(
             model_errors.InvalidRequest,
             tasks_errors.UnknownTask,
@@ -198,7 +206,7 @@ OPERATIONS = (
                 "retry",
                 retry_subtask,
                 "Run a failed subtask again, and what is behind it",
-                envelope_schema.Success[task_schemas.SubtaskInstance],
+                envelope_schema.Success[documents.SubtaskInstance],
             ),
             ("skip", skip_subtask, "Take a failed subtask for done, and go on behind it", envelope_schema.Done),
             ("cancel", cancel_subtask, "End a running subtask and its run", envelope_schema.Done),
@@ -211,7 +219,7 @@ OPERATIONS = (
         needs=READ_TASK,
         summary="What a subtask's runs have said so far",
         query=request_schemas.LogQuery,
-        answer=envelope_schema.Success[task_schemas.SubtaskLog],
+        answer=envelope_schema.Success[SubtaskLog],
         errors=(model_errors.InvalidRequest, tasks_errors.UnknownTask, tasks_errors.UnknownSubtask),
     ),
 )

@@ -1,6 +1,7 @@
 """Reading OBProxy clusters: what the inventory wishes, with the OBProxy servers that the database has."""
 
 from collections.abc import Iterable, Mapping
+from typing import Literal
 
 from service.inventory.reader import Inventory
 from service.inventory.records import Cluster
@@ -10,7 +11,7 @@ from service.model.types import Page
 from service.store.database import fetch, fetch_as
 from service.tasks.resources import Resources
 
-WORK_MODES = {"config_url": "CONFIG_URL", "rs_list": "RS_LIST"}
+WORK_MODES: Mapping[str, Literal["CONFIG_URL", "RS_LIST"]] = {"config_url": "CONFIG_URL", "rs_list": "RS_LIST"}
 
 
 async def page(resources: Resources, page: Page) -> tuple[list[ObproxyCluster], int]:

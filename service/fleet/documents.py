@@ -1,66 +1,214 @@
-"""What the outside sees of OBProxy clusters, OBProxy servers and hosts, as `document` shows task instances.
+"""OCP's JSON objects of OBProxy clusters, OBProxy servers and hosts: their types and their construction.
 
-Shapes: docs/reference/ocp-api.md 1.4 (clusters, servers), 1.5 (hosts). Null rule: 4.1; a host alone says its nulls.
+The OpenAPI document is made from the types. A property marked `NotRequired` is left out when it is None.
+Shapes: docs/reference/ocp-api.md 1.4 (clusters, servers), 1.5 (hosts); null rule: 4.1. Only hosts and parameter
+descriptions contain nulls.
 """
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import Literal, NotRequired, TypedDict
 
-from service.model.fleet import ManagedHost, ObproxyCluster, ObproxyServer, ParameterInfo, ServerParameter, ServiceType
-from service.model.types import JSON
-from service.model.wire import present, timestamp_or_none
+from service.model import fleet as rows
+from service.model.fleet import HostStatus, ManagedHost, ParameterType, ServerParameter, ServerStatus, ServiceType
+from service.model.wire import Timestamp, present, timestamp_or_none
 
 
-def obproxy_cluster(cluster: ObproxyCluster) -> JSON:
-    """An obproxyCluster with all its servers.
+class ObproxyServer(TypedDict):
+    """A member of an OBProxy cluster. `version` is VERSION-BUILD.
 
-    It has no creator and no `createTime`, since the inventory knows neither; `updateTime` is when the last of its
-    servers changed. The OceanBase clusters that its servers lead to are not managed here: `obLinks` is empty.
+    `pendingRestart` lists parameters that need a restart. `lastActiveTime` is the time of the last successful health
+    check.
     """
+
+    architecture: NotRequired[str | None]
+    clusterId: int
+    exporterPort: NotRequired[int | None]
+    hostId: int
+    id: int
+    idcName: NotRequired[str | None]
+    ip: str
+    lastActiveTime: NotRequired[Timestamp | None]
+    operateStatus: Literal["NORMAL", "OPERATING"]
+    parameterVersion: int
+    pendingRestart: NotRequired[list[str] | None]
+    sqlPort: int
+    status: ServerStatus
+    version: NotRequired[str | None]
+
+
+class IdcCount(TypedDict):
+    """Number of a cluster's servers in one data centre."""
+
+    count: int
+    idcName: str
+
+
+class VersionCount(TypedDict):
+    """Number of a cluster's servers with one version."""
+
+    count: int
+    version: str
+
+
+class ObLink(TypedDict):
+    """An OceanBase cluster behind an OBProxy cluster. The service manages none."""
+
+
+class ObproxyCluster(TypedDict):
+    """An OBProxy cluster with its servers. `updateTime` is the time of the last change of a server.
+
+    It has no creator and no `createTime`, since the inventory contains neither. `obLinks` is empty, since the service
+    does not manage OceanBase clusters.
+    """
+
+    address: NotRequired[str | None]
+    configUrl: NotRequired[str | None]
+    id: int
+    name: str
+    obLinks: list[ObLink]
+    obproxies: list[ObproxyServer]
+    parameterVersion: int
+    port: NotRequired[int | None]
+    topo: list[IdcCount]
+    updateTime: NotRequired[Timestamp | None]
+    versions: list[VersionCount]
+    workMode: NotRequired[Literal["CONFIG_URL", "RS_LIST"] | None]
+
+
+class ParameterValue(TypedDict):
+    """A value, and the addresses of the OBProxy servers that have it."""
+
+    obproxies: list[str]
+    value: str
+
+
+class ClusterParameter(TypedDict):
+    """A parameter of a cluster's servers, as read by their last takeover or health check; secrets are `***`.
+
+    `values` start with the most frequent one; `valueString` joins all of them with commas.
+    """
+
+    description: str
+    name: str
+    needReboot: bool
+    valueString: str
+    values: list[ParameterValue]
+
+
+class ParameterInfo(TypedDict):
+    """Description of a parameter by one OBProxy version. Unknown properties are null, as in OCP's sample.
+
+    `type` is derived from range and value; `allowedStringValues` is the range in OBProxy's notation.
+    """
+
+    allowedStringValues: str
+    defaultValue: str | None
+    description: str
+    explanation: str | None
+    id: int
+    maxValue: str | None
+    minValue: str | None
+    name: str
+    needRestart: bool
+    readonly: bool
+    type: ParameterType
+    version: str
+
+
+class ServiceSummary(TypedDict):
+    """A service deployed on a host; `name` is the name of the OBProxy cluster."""
+
+    name: str
+    softwarePackageId: int | None
+    type: ServiceType
+    version: str | None
+
+
+class Host(TypedDict):
+    """A host of the inventory. Unknown properties are null, as in OCP's sample.
+
+    `status` is ONLINE while an OBProxy server of it answers, OFFLINE when none answers, NEW when it has none.
+    """
+
+    alias: str | None
+    architecture: str | None
+    createTime: Timestamp | None
+    description: str | None
+    hostAgentId: int | None
+    hostAgentStatus: str | None
+    hostAgentVersion: str | None
+    id: int
+    idcDescription: str | None
+    idcId: int | None
+    idcName: str | None
+    innerIpAddress: str
+    kind: str | None
+    name: str
+    operatingSystem: str | None
+    operatingSystemRelease: str | None
+    publishPorts: str | None
+    regionDescription: str | None
+    regionId: int | None
+    regionName: str | None
+    serialNumber: str | None
+    services: list[ServiceSummary]
+    sshPort: int | None
+    status: HostStatus
+    typeDescription: str | None
+    typeId: int | None
+    typeName: str | None
+    updateTime: Timestamp | None
+
+
+def obproxy_cluster(cluster: rows.ObproxyCluster) -> ObproxyCluster:
+    """Return the document of an OBProxy cluster with its servers."""
     servers = cluster.servers
-    return present(
-        address=cluster.address,
-        configUrl=cluster.config_url,
-        id=cluster.id,
-        name=cluster.name,
-        obLinks=[],
-        obproxies=[obproxy_server(server, cluster.idc_names.get(server.host_id)) for server in servers],
-        parameterVersion=max((server.parameter_version for server in servers), default=1),
-        port=cluster.port,
-        topo=[
+    document: ObproxyCluster = {
+        "address": cluster.address,
+        "configUrl": cluster.config_url,
+        "id": cluster.id,
+        "name": cluster.name,
+        "obLinks": [],
+        "obproxies": [obproxy_server(server, cluster.idc_names.get(server.host_id)) for server in servers],
+        "parameterVersion": max((server.parameter_version for server in servers), default=1),
+        "port": cluster.port,
+        "topo": [
             {"count": count, "idcName": name}
             for name, count in _counted(cluster.idc_names.get(server.host_id) for server in servers)
         ],
-        updateTime=timestamp_or_none(max((server.update_time for server in servers), default=None)),
-        versions=[
+        "updateTime": timestamp_or_none(max((server.update_time for server in servers), default=None)),
+        "versions": [
             {"count": count, "version": version} for version, count in _counted(server.version for server in servers)
         ],
-        workMode=cluster.work_mode,
-    )
+        "workMode": cluster.work_mode,
+    }
+    return present(document)
 
 
-def obproxy_server(row: ObproxyServer, idc_name: str | None = None) -> JSON:
-    """An element of an OBProxy cluster's `obproxies`, plus `pendingRestart`: names of parameters that wait for one."""
-    return present(
-        architecture=row.architecture,
-        clusterId=row.cluster_id,
-        exporterPort=row.exporter_port,
-        hostId=row.host_id,
-        id=row.id,
-        idcName=idc_name,
-        ip=row.ip,
-        lastActiveTime=timestamp_or_none(row.last_active_time),
-        operateStatus=row.operate_status,
-        parameterVersion=row.parameter_version,
-        pendingRestart=row.learned.get("pending_restart"),
-        sqlPort=row.sql_port,
-        status=row.status,
-        version=row.version,
-    )
+def obproxy_server(row: rows.ObproxyServer, idc_name: str | None = None) -> ObproxyServer:
+    """Return the document of an OBProxy server."""
+    document: ObproxyServer = {
+        "architecture": row.architecture,
+        "clusterId": row.cluster_id,
+        "exporterPort": row.exporter_port,
+        "hostId": row.host_id,
+        "id": row.id,
+        "idcName": idc_name,
+        "ip": row.ip,
+        "lastActiveTime": timestamp_or_none(row.last_active_time),
+        "operateStatus": row.operate_status,
+        "parameterVersion": row.parameter_version,
+        "pendingRestart": row.learned.get("pending_restart"),
+        "sqlPort": row.sql_port,
+        "status": row.status,
+        "version": row.version,
+    }
+    return present(document)
 
 
-def cluster_parameter(parameter: ServerParameter) -> JSON:
-    """An ObproxyClusterParameter. `valueString` are its values, each once, with commas; `obproxies` are addresses."""
+def cluster_parameter(parameter: ServerParameter) -> ClusterParameter:
+    """Return the document of a parameter; `obproxies` are addresses."""
     return {
         "description": parameter.description,
         "name": parameter.name,
@@ -70,8 +218,8 @@ def cluster_parameter(parameter: ServerParameter) -> JSON:
     }
 
 
-def parameter_info(info: ParameterInfo) -> JSON:
-    """A ParameterInfo, which says its nulls, as in OCP's sample: `defaultValue` and `explanation` no OBProxy tells."""
+def parameter_info(info: rows.ParameterInfo) -> ParameterInfo:
+    """Return the document of a parameter description; OBProxy reports no default value and no explanation."""
     return {
         "allowedStringValues": info.allowed,
         "defaultValue": None,
@@ -88,8 +236,8 @@ def parameter_info(info: ParameterInfo) -> JSON:
     }
 
 
-def host(managed: ManagedHost) -> JSON:
-    """A Host. What the inventory does not know is null, as in OCP's sample."""
+def host(managed: ManagedHost) -> Host:
+    """Return the document of a host."""
     architectures = [server.architecture for server in managed.servers if server.architecture]
     return {
         "alias": None,
@@ -132,5 +280,5 @@ def host(managed: ManagedHost) -> JSON:
 
 
 def _counted(words: Iterable[str | None]) -> list[tuple[str, int]]:
-    """How often each word is there, in alphabetical order."""
+    """Return each value with the number of its occurrences, in alphabetical order."""
     return sorted(Counter(word for word in words if word is not None).items())

@@ -4,6 +4,7 @@ Every process that answers requests says the same, whichever of them has done th
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import TypedDict
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -100,14 +101,21 @@ def _gauge(name: str, documentation: str, values: Mapping[tuple[str, ...], float
     return family
 
 
-async def targets(database: Database) -> list[JSON]:
+class Target(TypedDict):
+    """Scrape targets with the same labels; always one, as `host:port`."""
+
+    targets: list[str]
+    labels: dict[str, str]
+
+
+async def targets(database: Database) -> list[Target]:
     """One element an OBProxy server whose exporter is known, by id; one that is being taken over has none yet."""
     async with database.single() as connection:
         servers = await fetch_as(connection, ObproxyServer, "servers_with_exporter")
     return [_target(server) for server in servers]
 
 
-def _target(server: ObproxyServer) -> JSON:
+def _target(server: ObproxyServer) -> Target:
     """What may change while the OBProxy stays the same is a meta label: those are dropped unless relabelled."""
     host = f"[{server.ip}]" if ":" in server.ip else server.ip
     return {

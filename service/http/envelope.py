@@ -106,17 +106,17 @@ def wants_page(connection: HTTPConnection) -> bool:
     return "text/html" in accepted and not connection.scope["path"].startswith("/api/")
 
 
-def success(request: Request, data: JSON | None = None) -> Response:
+def success(request: Request, data: Mapping[str, object] | None = None) -> Response:
     """200 with `data`, which is left out when there is none."""
     return JSONResponse(_envelope(request, 200, **({} if data is None else {"data": data})))
 
 
-def contents(elements: Iterable[JSON]) -> JSON:
+def contents(elements: Iterable[Mapping[str, object]]) -> JSON:
     """The `data` of a list."""
     return {"contents": list(elements)}
 
 
-def page_of(elements: Iterable[JSON], page: Page, total: int) -> JSON:
+def page_of(elements: Iterable[Mapping[str, object]], page: Page, total: int) -> JSON:
     """The `data` of one page of a list of `total` elements."""
     return {
         "contents": list(elements),
@@ -168,7 +168,7 @@ def _trace(connection: HTTPConnection) -> Trace | None:
     return trace
 
 
-def _envelope(request: HTTPConnection, status: int, **content: JSON) -> JSON:
+def _envelope(request: HTTPConnection, status: int, **content: Mapping[str, object]) -> JSON:
     trace = _trace(request)
     properties = {
         "duration": trace.duration if trace else 0,

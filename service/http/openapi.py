@@ -62,7 +62,20 @@ class Operation:
 
 
 class _Schemas(GenerateJsonSchema):
-    """What has the default null may be left out and is never null; what has none is always there, and may be."""
+    """Describes null as the documents use it.
+
+    A property that may be absent (default None, `NotRequired`) is never null; a property that is always present may be.
+    No document has other properties than the described ones.
+    """
+
+    def typed_dict_schema(self, schema: core_schema.TypedDictSchema) -> JsonSchemaValue:
+        return {**super().typed_dict_schema(schema), "additionalProperties": False}
+
+    def typed_dict_field_schema(self, schema: core_schema.TypedDictField) -> JsonSchemaValue:
+        inner = schema["schema"]
+        if schema.get("required") is False and inner["type"] == "nullable":
+            inner = inner["schema"]
+        return self.generate_inner(inner)
 
     def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
         if schema.get("default", ...) is not None:

@@ -35,7 +35,7 @@ class ObproxyServer:
     ip: str
     sql_port: int
     status: ServerStatus
-    operate_status: str  # NORMAL or OPERATING
+    operate_status: Literal["NORMAL", "OPERATING"]
     exporter_port: int | None
     version: str | None  # VERSION-BUILD, e.g. 1.9.1.1-1919579
     architecture: str | None
@@ -52,7 +52,7 @@ class ObproxyCluster:
 
     id: int
     name: str
-    work_mode: str | None  # CONFIG_URL or RS_LIST; None = the inventory does not say
+    work_mode: Literal["CONFIG_URL", "RS_LIST"] | None  # None = the inventory does not say
     config_url: str | None
     address: str | None  # of the load balancer in front of it
     port: int | None

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 
 class TaskStatus(StrEnum):
@@ -98,7 +98,7 @@ class Subtask(BasicSubtask):
     role: str
     series_id: int
     class_name: str
-    node_type: str
+    node_type: Literal["JAVA_TASK"]
     parallel_idx: int
     prohibit_rollback: bool
     run_time: int  # which execution this is, from 1

@@ -1,115 +1,237 @@
-"""What the outside sees: rows made into OCP's JSON objects, properties in alphabetical order, absent ones left out.
+"""OCP's JSON objects of task instances: their types, from which the OpenAPI document is made, and their construction.
 
+Properties are in alphabetical order. A property marked `NotRequired` is left out when it is None.
 Shapes and null rules: docs/reference/ocp-api.md 1.2 (takeOver), 2.2 (list), 2.3 (detail).
 """
 
 from collections.abc import Collection, Sequence
+from typing import Literal, NotRequired, TypedDict
 
+from service.model import tasks as rows
 from service.model import transitions
-from service.model.tasks import BasicSubtask, Subtask, TaskInstance
-from service.model.types import JSON
-from service.model.wire import present, timestamp, timestamp_or_none
+from service.model.tasks import Operation, SubtaskStatus, TaskStatus
+from service.model.wire import Timestamp, in_order, present, timestamp, timestamp_or_none
 
 
-def task_instance(task: TaskInstance, subtasks: Collection[Subtask]) -> JSON:
-    """A TaskInstance as takeOver answers it: `creator` is a string, `context` is there, subtasks carry `className`."""
-    return present(
-        context={
+class Context(TypedDict):
+    """Parameters of a task instance; all values of `stringMap` are strings."""
+
+    listMap: dict[str, list[str]]
+    parallel: bool
+    parallelIdx: int
+    stringMap: dict[str, str]
+
+
+class Submitted(TypedDict):
+    """Properties of a subtask from its submission on. `timeout` is in seconds, 0 = none."""
+
+    description: str
+    downstreams: list[int]
+    id: int
+    name: str
+    nodeType: Literal["JAVA_TASK"]
+    operation: Operation
+    parallelIdx: int
+    prohibitRollback: bool
+    runTime: int
+    seriesId: int
+    status: SubtaskStatus
+    timeout: int
+    upstreams: list[int]
+
+
+class SubmittedSubtask(Submitted):
+    """A subtask in the response of takeOver."""
+
+    className: str
+
+
+class SubtaskInstance(Submitted):
+    """A subtask in the responses of the task API."""
+
+    createTime: Timestamp
+    executor: NotRequired[str | None]
+    finishTime: NotRequired[Timestamp | None]
+    operations: list[Operation]
+    startTime: NotRequired[Timestamp | None]
+
+
+class TaskInstance(TypedDict):
+    """A task instance in the response of takeOver: `creator` is a string; subtasks carry `className`."""
+
+    context: Context
+    creator: str
+    executor: str
+    hostId: int
+    id: int
+    name: str
+    operation: Operation
+    startTime: Timestamp
+    status: TaskStatus
+    subtasks: list[SubmittedSubtask]
+    taskDefinitionId: int
+    type: str
+
+
+class Creator(TypedDict):
+    """The user who submitted the task instance."""
+
+    id: int
+    name: str
+
+
+class WrappedTaskInstance(TypedDict):
+    """A task instance in detail: `creator` is an object, there is no `context`, and subtasks carry their times.
+
+    Beyond OCP: `hostName` is the host's name. `operations` lists the operations that are allowed now, of the task
+    instance and of each subtask. `waitsFor` lists the task instances that must end before a worker takes this one.
+    `supersededBy` is the next task instance of the same OBProxy server; then this one allows no operation.
+    """
+
+    createTime: Timestamp
+    creator: Creator
+    executor: str
+    finishTime: NotRequired[Timestamp | None]
+    hostName: str
+    id: int
+    name: str
+    operation: Operation
+    operations: list[Operation]
+    prohibitRollback: bool
+    startTime: Timestamp
+    status: TaskStatus
+    subtasks: list[SubtaskInstance]
+    supersededBy: NotRequired[int | None]
+    taskDefinitionId: int
+    type: str
+    waitsFor: NotRequired[list[int] | None]
+
+
+class BasicSubtask(TypedDict):
+    """A subtask in the list of task instances."""
+
+    description: str
+    id: int
+    name: str
+    operation: Operation
+    status: SubtaskStatus
+
+
+class BasicTaskInstance(TypedDict):
+    """A task instance in the list. Beyond OCP: `hostName` and `supersededBy`."""
+
+    creator: Creator
+    finishTime: NotRequired[Timestamp | None]
+    hostName: str
+    id: int
+    name: str
+    startTime: Timestamp
+    status: TaskStatus
+    subtasks: list[BasicSubtask]
+    supersededBy: NotRequired[int | None]
+
+
+def task_instance(task: rows.TaskInstance, subtasks: Collection[rows.Subtask]) -> TaskInstance:
+    """Return the document of a task instance for takeOver."""
+    return {
+        "context": {
             "listMap": dict(sorted(task.context["listMap"].items())),
             "parallel": False,
             "parallelIdx": -1,
             "stringMap": dict(sorted(task.context["stringMap"].items())),
         },
-        creator=task.creator,
-        executor=task.executor,
-        hostId=task.host_id,
-        id=task.id,
-        name=task.name,
-        operation=task.operation,
-        startTime=timestamp(task.start_time),
-        status=task.status,
-        subtasks=[{"className": s.class_name, **_submitted(s)} for s in subtasks],
-        taskDefinitionId=task.task_definition_id,
-        type=task.type,
-    )
+        "creator": task.creator,
+        "executor": task.executor,
+        "hostId": task.host_id,
+        "id": task.id,
+        "name": task.name,
+        "operation": task.operation,
+        "startTime": timestamp(task.start_time),
+        "status": task.status,
+        "subtasks": [{"className": s.class_name, **_submitted(s)} for s in subtasks],
+        "taskDefinitionId": task.task_definition_id,
+        "type": task.type,
+    }
 
 
-def wrapped(task: TaskInstance, subtasks: Collection[Subtask], waits_for: Sequence[int] = ()) -> JSON:
-    """A WrappedTaskInstance, the detail: `creator` is an object, no `context`; subtasks carry their times.
-
-    Beyond OCP, `hostName` says of which host, `operations` of it and of each subtask are what may be asked of it now,
-    `waitsFor` are the task instances that must end before this one gets a worker, and `supersededBy` is the next task
-    instance of the same OBProxy server: then this one offers no operation.
-    """
-    return present(
-        createTime=timestamp(task.create_time.replace(microsecond=0)),
-        creator={"id": task.creator_id, "name": task.creator},
-        executor=task.executor,
-        finishTime=timestamp_or_none(task.finish_time),
-        hostName=task.host_name,
-        id=task.id,
-        name=task.name,
-        operation=task.operation,
-        operations=transitions.legal_for_task(task, subtasks),
-        prohibitRollback=task.prohibit_rollback,
-        startTime=timestamp(task.start_time),
-        status=task.status,
-        subtasks=[subtask(s, read_only=transitions.read_only(task)) for s in subtasks],
-        supersededBy=task.superseded_by,
-        taskDefinitionId=task.task_definition_id,
-        type=task.type,
-        waitsFor=list(waits_for) or None,
-    )
+def wrapped(
+    task: rows.TaskInstance, subtasks: Collection[rows.Subtask], waits_for: Sequence[int] = ()
+) -> WrappedTaskInstance:
+    """Return the detailed document of a task instance; `waits_for` are ids of task instances."""
+    document: WrappedTaskInstance = {
+        "createTime": timestamp(task.create_time.replace(microsecond=0)),
+        "creator": {"id": task.creator_id, "name": task.creator},
+        "executor": task.executor,
+        "finishTime": timestamp_or_none(task.finish_time),
+        "hostName": task.host_name,
+        "id": task.id,
+        "name": task.name,
+        "operation": task.operation,
+        "operations": transitions.legal_for_task(task, subtasks),
+        "prohibitRollback": task.prohibit_rollback,
+        "startTime": timestamp(task.start_time),
+        "status": task.status,
+        "subtasks": [subtask(s, read_only=transitions.read_only(task)) for s in subtasks],
+        "supersededBy": task.superseded_by,
+        "taskDefinitionId": task.task_definition_id,
+        "type": task.type,
+        "waitsFor": list(waits_for) or None,
+    }
+    return present(document)
 
 
-def basic(task: TaskInstance, subtasks: Collection[BasicSubtask]) -> JSON:
-    """A BasicTaskInstance, the list's element; beyond OCP, `hostName` and `supersededBy`."""
-    return present(
-        creator={"id": task.creator_id, "name": task.creator},
-        finishTime=timestamp_or_none(task.finish_time),
-        hostName=task.host_name,
-        id=task.id,
-        name=task.name,
-        startTime=timestamp(task.start_time),
-        status=task.status,
-        subtasks=[
-            present(description=s.description, id=s.id, name=s.name, operation=s.operation, status=s.status)
+def basic(task: rows.TaskInstance, subtasks: Collection[rows.BasicSubtask]) -> BasicTaskInstance:
+    """Return the document of a task instance for the list."""
+    document: BasicTaskInstance = {
+        "creator": {"id": task.creator_id, "name": task.creator},
+        "finishTime": timestamp_or_none(task.finish_time),
+        "hostName": task.host_name,
+        "id": task.id,
+        "name": task.name,
+        "startTime": timestamp(task.start_time),
+        "status": task.status,
+        "subtasks": [
+            {
+                "description": s.description,
+                "id": s.id,
+                "name": s.name,
+                "operation": s.operation,
+                "status": s.status,
+            }
             for s in subtasks
         ],
-        supersededBy=task.superseded_by,
-    )
+        "supersededBy": task.superseded_by,
+    }
+    return present(document)
 
 
-def subtask(row: Subtask, *, read_only: bool = False) -> JSON:
-    """A SubtaskInstance of the task API; `read_only` = one of a task instance that nothing may be asked of."""
-    return dict(
-        sorted(
-            present(
-                createTime=timestamp(row.create_time.replace(microsecond=0)),
-                executor=row.executor,
-                finishTime=timestamp_or_none(row.finish_time),
-                operations=[] if read_only else transitions.legal_for_subtask(row),
-                startTime=timestamp_or_none(row.start_time),
-                **_submitted(row),
-            ).items()
-        )
-    )
+def subtask(row: rows.Subtask, *, read_only: bool = False) -> SubtaskInstance:
+    """Return the document of a subtask; with `read_only`, it allows no operation."""
+    document: SubtaskInstance = {
+        "createTime": timestamp(row.create_time.replace(microsecond=0)),
+        "executor": row.executor,
+        "finishTime": timestamp_or_none(row.finish_time),
+        "operations": [] if read_only else transitions.legal_for_subtask(row),
+        "startTime": timestamp_or_none(row.start_time),
+        **_submitted(row),
+    }
+    return in_order(present(document))
 
 
-def _submitted(row: Subtask) -> JSON:
-    """The fields a subtask has from the moment it is submitted."""
-    return present(
-        description=row.description,
-        downstreams=list(row.downstreams),
-        id=row.id,
-        name=row.name,
-        nodeType=row.node_type,
-        operation=row.operation,
-        parallelIdx=row.parallel_idx,
-        prohibitRollback=row.prohibit_rollback,
-        runTime=row.run_time,
-        seriesId=row.series_id,
-        status=row.status,
-        timeout=row.timeout,
-        upstreams=list(row.upstreams),
-    )
+def _submitted(row: rows.Subtask) -> Submitted:
+    """Return the properties that a subtask has from its submission on."""
+    return {
+        "description": row.description,
+        "downstreams": list(row.downstreams),
+        "id": row.id,
+        "name": row.name,
+        "nodeType": row.node_type,
+        "operation": row.operation,
+        "parallelIdx": row.parallel_idx,
+        "prohibitRollback": row.prohibit_rollback,
+        "runTime": row.run_time,
+        "seriesId": row.series_id,
+        "status": row.status,
+        "timeout": row.timeout,
+        "upstreams": list(row.upstreams),
+    }

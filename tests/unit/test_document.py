@@ -59,7 +59,7 @@ def all_objects(value: Any) -> Iterator[dict[str, Any]]:
             yield from all_objects(inner)
 
 
-DOCUMENTS = {
+DOCUMENTS: dict[str, Any] = {
     "takeOver": documents.task_instance(task(), [subtask()]),
     "detail": documents.wrapped(task(finish_time=MOMENT), [subtask(start_time=MOMENT, executor="x")]),
     "list": documents.basic(task(finish_time=MOMENT), [subtask()]),

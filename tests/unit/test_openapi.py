@@ -123,13 +123,22 @@ def test_only_a_host_and_a_parameter_say_null(description: JSON) -> None:
         assert set(always["required"]) == set(always["properties"])
 
 
-def test_answers_are_closed() -> None:
+def test_answers_are_closed(description: JSON) -> None:
     def below(model: type[Answer]) -> Iterator[type[Answer]]:
         yield model
         for inner in model.__subclasses__():
             yield from below(inner)
 
     assert all(model.model_config["extra"] == "forbid" for model in below(Answer))
+    for name in ("WrappedTaskInstance", "SubtaskInstance", "ObproxyCluster", "Host", "AuditEvent", "SubtaskLog"):
+        assert description["components"]["schemas"][name]["additionalProperties"] is False
+
+
+def test_optional_properties_of_documents_may_be_absent_and_are_never_null(description: JSON) -> None:
+    task = description["components"]["schemas"]["WrappedTaskInstance"]
+
+    assert set(task["properties"]) - set(task["required"]) == {"finishTime", "supersededBy", "waitsFor"}
+    assert task["properties"]["finishTime"] == {"format": "date-time", "title": "Finishtime", "type": "string"}
 
 
 def test_an_operation_without_anything_is_plain_text() -> None:
