@@ -63,7 +63,7 @@ def test_the_owner_of_a_control_program_is_not_believed(lab: Lab, lab_host: Star
 @pytest.mark.parametrize(
     ("attack", "reason"),
     [
-        (f"ln -s /etc/shadow {FILE}", "no regular file"),
+        (f"ln -s /etc/shadow {FILE}", "symbolic link"),
         (f"mkfifo {FILE}", "no regular file"),
         (f"truncate -s 8G {FILE}", "longer than 1024 KiB"),
         (f"mkdir {FILE}", "no regular file"),

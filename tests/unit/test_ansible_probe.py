@@ -1,6 +1,8 @@
 """The program that looks at a host: its parts, and the whole of it on this machine as the host would run it."""
 
 import json
+import os
+import pwd
 import socket
 import subprocess
 import sys
@@ -21,6 +23,8 @@ from ansible_collections.obproxy.takeover.plugins.module_utils.programs import (
     withdraw,
 )
 from ansible_collections.obproxy.takeover.plugins.module_utils.remote import MARKER, answer_in, program
+
+from .conftest import SOMEBODY
 
 _TCP = """\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
@@ -132,7 +136,8 @@ def test_programs_can_be_read_by_old_interpreters(python: str, name: str) -> Non
 
 
 @pytest.mark.parametrize("python", interpreters())
-def test_the_whole_program_as_a_host_runs_it(tmp_path: Path, python: str) -> None:
+def test_the_whole_program_as_a_host_runs_it(home: Path, python: str) -> None:
+    tmp_path = home.parent
     fact = tmp_path / "obproxy.fact"
     fact.write_text(json.dumps({"managed_by": "x"}))
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -141,7 +146,7 @@ def test_the_whole_program_as_a_host_runs_it(tmp_path: Path, python: str) -> Non
             "sql_port": port,
             "keywords": ["obproxy"],
             "commands": ["sh", "no-such-command"],
-            "owner": "root",
+            "owner": pwd.getpwuid(os.geteuid() or SOMEBODY["uid"]).pw_name,
             "directories": [str(tmp_path)],
             "files": [str(fact), str(tmp_path / "none")],
             "places": [str(tmp_path / "a" / "b" / "file")],

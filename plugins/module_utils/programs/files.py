@@ -15,6 +15,7 @@ import stat
 TEMPORARY = ".obproxy-takeover-"
 LONGEST_TEXT_FILE = 2**20
 MOST_LINKS = 20
+IS_LINK = "it is a symbolic link"
 NO_FILE = "it is no regular file"
 NOT_THERE = (errno.ENOENT, errno.ENOTDIR)
 CAREFULLY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -132,9 +133,9 @@ class Beside:
         except FileNotFoundError:
             return None
         except OSError as error:
-            if error.errno in (errno.ELOOP, errno.ENXIO):
-                raise Untrusted(NO_FILE, self.path) from None
-            raise
+            if error.errno not in (errno.ELOOP, errno.ENXIO):
+                raise
+            raise Untrusted(IS_LINK if error.errno == errno.ELOOP else NO_FILE, self.path) from None
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
             raise Untrusted(NO_FILE, self.path)

@@ -5,9 +5,8 @@ keywords do not.
 """
 
 # importing pathlib would cost the host a third of this program's time
-# ruff: noqa: PTH110, PTH112, PTH113, PTH114, PTH118, PTH119, PTH120, PTH123, PTH208
+# ruff: noqa: PTH118, PTH119, PTH120
 
-import errno
 import json
 import os
 import re
@@ -16,6 +15,7 @@ import sys
 
 try:
     from .commands import packages_and_commands
+    from .files import TEMPORARY, is_there, names_in, open_directory, text_at
     from .listeners import (
         ABSENT,
         LONGEST_FILE,
@@ -29,6 +29,7 @@ try:
         user_name,
     )
     from .supervision import apart, engine_of, supervision_of
+    from .users import run_as, user_named, user_of
 except ImportError:  # on the host there is no package, and the names are there
     pass
 
@@ -42,21 +43,44 @@ _TRACE = 19  # the number of CAP_SYS_PTRACE
 _FOREIGN = re.compile("[\udc80-\udcff]")  # bytes of a name that are no UTF-8, as Python has them
 
 
-def disk(path: str, shown: "str | None" = None) -> "dict[str, Any]":
-    """Return the space and the files that an ordinary user has below a path or its nearest existing parent."""
-    there = path
-    while there != "/" and not os.path.exists(there):
-        there = os.path.dirname(there) or "/"
-    found = {"path": shown or path, "free_mb": None, "free_files": None, "read_only": False, "error": None}
+def nearest(path: str) -> int:
+    """Return the descriptor of a directory, or of the nearest one above it that is there; raises OSError."""
+    while True:
+        try:
+            return open_directory(path)
+        except (FileNotFoundError, NotADirectoryError):
+            path = os.path.dirname(path.rstrip("/")) or "/"
+
+
+def disk(path: str) -> "dict[str, Any]":
+    """Return the space and the files that an ordinary user has below a directory of root's, or the nearest above it."""
     try:
-        room = os.statvfs(there)
+        directory = nearest(path)
     except OSError as error:
-        return dict(found, error=str(error.strerror), told=f"{shown or path} cannot be read: {error.strerror}")
-    free = room.f_bavail * room.f_frsize // 2**20
-    files = room.f_favail if room.f_files else None  # some file systems have no fixed number of files
-    told = f"{shown or path} has {free} MiB free" + (f" and room for {files} files" if files is not None else "")
-    read_only = bool(room.f_flag & os.ST_RDONLY)
-    return dict(found, free_mb=free, free_files=files, told=told, read_only=read_only)
+        return no_room(path, error)
+    try:
+        return room(f"/proc/self/fd/{directory}/.", path)
+    finally:
+        os.close(directory)
+
+
+def no_room(shown: str, error: OSError) -> "dict[str, Any]":
+    """Return that nothing is known about the room below a directory, and why."""
+    found = {"path": shown, "free_mb": None, "free_files": None, "read_only": False}
+    return dict(found, error=str(error.strerror), told=f"{shown} cannot be read: {error.strerror}")
+
+
+def room(path: str, shown: str) -> "dict[str, Any]":
+    """Return the space and the files below an open directory in /proc."""
+    try:
+        free_room = os.statvfs(path)
+    except OSError as error:
+        return no_room(shown, error)
+    free = free_room.f_bavail * free_room.f_frsize // 2**20
+    files = free_room.f_favail if free_room.f_files else None  # some file systems have no fixed number of files
+    told = f"{shown} has {free} MiB free" + (f" and room for {files} files" if files is not None else "")
+    read_only = bool(free_room.f_flag & os.ST_RDONLY)
+    return {"path": shown, "free_mb": free, "free_files": files, "read_only": read_only, "error": None, "told": told}
 
 
 def file(path: str) -> "dict[str, Any]":
@@ -65,35 +89,49 @@ def file(path: str) -> "dict[str, Any]":
     `error` says why one that is there has no text.
     """
     try:
-        if os.path.islink(path):
-            raise OSError(errno.ELOOP, "it is a symbolic link")
-        if os.path.lexists(path) and not os.path.isfile(path):
-            raise OSError(errno.EINVAL, "it is no regular file")
-        with open(path, "rb") as opened:
-            text = opened.read(LONGEST_FILE + 1)
+        return {"path": path, "text": text_at(path, LONGEST_FILE), "error": None}
     except OSError as error:
-        return {"path": path, "text": None, "error": None if error.errno in ABSENT else str(error.strerror)}
-    if len(text) > LONGEST_FILE:
-        return {"path": path, "text": None, "error": f"it is longer than {LONGEST_FILE // 1024} KiB"}
-    return {"path": path, "text": text.decode("utf-8", "replace"), "error": None}
+        return {"path": path, "text": None, "error": str(error.strerror)}
 
 
 def absent(files: "list[str]") -> "list[str]":
-    """Return the directories that would have to be made for these files."""
+    """Return the directories that would have to be made for these files; none for a path that is not used."""
     found = set()  # type: set[str]
     for path in files:
         above = os.path.dirname(path)
-        while not os.path.lexists(above):
-            found.add(above)
-            above = os.path.dirname(above)
+        try:
+            while above.strip("/") and not is_there(above):
+                found.add(above)
+                above = os.path.dirname(above)
+        except OSError:
+            continue
     return sorted(found)
 
 
 def leftovers(files: "list[str]") -> "list[str]":
-    """Return temporary files that a killed run left beside the files that it writes (`converge.TEMPORARY`)."""
-    places = sorted({os.path.dirname(path) for path in files})
-    names = ((place, name) for place in places if os.path.isdir(place) for name in os.listdir(place))
-    return sorted(os.path.join(place, name) for place, name in names if name.startswith(".obproxy-takeover-"))
+    """Return temporary files that a killed run left beside the files that it writes."""
+    found = []
+    for place in sorted({os.path.dirname(path) for path in files}):
+        try:
+            names = names_in(place) or []
+        except OSError:  # the file itself says so
+            continue
+        found += [os.path.join(place, name) for name in names if name.startswith(TEMPORARY)]
+    return found
+
+
+def look_as_user(places: "list[str]", executables: "list[str]") -> "dict[str, list[str]]":
+    """Return which directories are missing for these files, and which of these programs there are."""
+    return {"absent": absent(places), "executables": [path for path in executables if os.access(path, os.X_OK)]}
+
+
+def of_the_user(wanted: "dict[str, Any]", found: "dict[str, Any] | None") -> "dict[str, list[str]]":
+    """Return what lies in directories of the OBProxy's user, seen as that user; nothing where nobody can act so."""
+    try:
+        user = user_of(found) if found else user_named(wanted["owner"])
+        return dict(run_as(user, look_as_user, wanted["places"], wanted["executables"]))
+    except OSError:
+        return {"absent": [], "executables": []}
 
 
 def host() -> "dict[str, Any]":
@@ -162,7 +200,7 @@ def serving(port: int, processes: "list[dict[str, Any]]") -> "dict[str, Any] | N
 
 def home_disk(found: "dict[str, Any] | None") -> "list[dict[str, Any]]":
     """Return the disk of an OBProxy's home, which may have been removed, or be a container's."""
-    return [disk(f"/proc/{found['pid']}/cwd/.", found["home"])] if found and found["home"] else []
+    return [room(f"/proc/{found['pid']}/cwd/.", found["home"])] if found and found["home"] else []
 
 
 def strangers(found: "dict[str, Any] | None", held: "dict[str, tuple[int, str]]") -> "list[str]":
@@ -182,6 +220,7 @@ def probe(wanted: "dict[str, Any]") -> "dict[str, Any]":
     at_port = serving(wanted["sql_port"], processes)
     ports = {wanted["sql_port"], exporter_port(at_port["cmdline"] if at_port else "")} & sockets.keys()
     first = {port: next(iter(held.values()))[0] for port, held in sorted(sockets.items())[:200]}
+    theirs = of_the_user(wanted, at_port)
     result = {
         "host": host(),
         "processes": processes,
@@ -191,8 +230,8 @@ def probe(wanted: "dict[str, Any]") -> "dict[str, Any]":
         "disks": [disk(path) for path in wanted["directories"]] + home_disk(at_port),
         "files": [file(path) for path in wanted["files"]],
         "leftovers": leftovers(wanted["files"]),
-        "absent_directories": absent(wanted["files"] + wanted["places"]),
-        "executables": [path for path in wanted["executables"] if os.access(path, os.X_OK)],
+        "absent_directories": sorted({*absent(wanted["files"]), *theirs["absent"]}),
+        "executables": theirs["executables"],
         "supervision": supervision_of(at_port, wanted["sql_port"]) if at_port else None,
     }
     result.update(packages_and_commands(wanted, at_port))

@@ -91,7 +91,7 @@ def limits(pid: int) -> "list[tuple[int, tuple[int, int]]]":
 def launch_again(process: "dict[str, Any]", arguments: "list[str]") -> "subprocess.Popen[bytes]":
     """Start a program in a session of its own, as the process's user, in its directory and with its environment."""
 
-    def become() -> None:
+    def become_it() -> None:
         os.setsid()
         for limit, values in process["limits"]:
             try:
@@ -101,17 +101,15 @@ def launch_again(process: "dict[str, Any]", arguments: "list[str]") -> "subproce
         os.setgroups(process["groups"])
         os.setgid(process["gid"])
         os.setuid(process["uid"])
+        os.chdir(process["directory"])  # only then: the directory is this user's
 
     quiet = subprocess.DEVNULL
-    return subprocess.Popen(
-        arguments,
-        stdin=quiet,
-        stdout=quiet,
-        stderr=quiet,
-        cwd=process["directory"],
-        env=process["environment"],
-        preexec_fn=become,
-    )
+    try:
+        return subprocess.Popen(
+            arguments, stdin=quiet, stdout=quiet, stderr=quiet, env=process["environment"], preexec_fn=become_it
+        )
+    except subprocess.SubprocessError as error:
+        raise OSError(f"{process['directory']}: user {process['uid']} cannot start {arguments[0]} there") from error
 
 
 def proxies_in(home: str) -> "list[int]":

@@ -10,6 +10,7 @@ try:
     from .sockets import ports_of
     from .stop import started
     from .supervision import output_of, recorded_pid, watchdogs_of
+    from .users import run_as, user_of
 except ImportError:  # on the host there is no package, and the names are there
     pass
 
@@ -67,5 +68,6 @@ def unsupervised(pid: int, wanted: "dict[str, Any]") -> "list[str]":
     mine = [one for one in watchdogs_of(wanted["homes"], wanted["sql_port"]) if one["kind"] == kind]
     if not mine:
         return [f"its watchdog ({kind}) does not run any more"]
-    known = [recorded_pid(one["record"]) for one in mine if one["record"]]
+    user = user_of({"pid": pid, "started": started(pid)})
+    known = [run_as(user, recorded_pid, one["record"]) for one in mine if one["record"]]
     return [] if not known or pid in known else [f"its watchdog ({kind}) watches pid {known[0]} instead of {pid}"]

@@ -97,14 +97,14 @@ def run_as(user: "dict[str, Any]", work: "Callable[..., Any]", *arguments: "Any"
                 answer = {"result": work(*arguments)}
             except OSError as error:
                 answer = {"problem": str(error)}
-            with os.fdopen(writes, "w") as file:
-                file.write(json.dumps(answer))
+            with os.fdopen(writes, "wb") as file:  # text would import a module, which this user may not read
+                file.write(json.dumps(answer).encode())
         finally:
             os._exit(0)
     os.close(writes)
     try:
-        with os.fdopen(reads) as file:
-            said = file.read()
+        with os.fdopen(reads, "rb") as file:
+            said = file.read().decode()
     except BaseException:
         os.kill(child, signal.SIGKILL)
         raise

@@ -1,0 +1,67 @@
+"""The programs on a host reach files by `files`, which acts for nobody else; here: that none is forgotten."""
+
+import ast
+from pathlib import Path
+
+import pytest
+from ansible_collections.obproxy.takeover.plugins.module_utils import programs
+
+MODULES = sorted(Path(str(programs.__file__)).parent.glob("*.py"))
+REACHING = {"open", "stat", "lstat", "link", "symlink", "rename", "replace", "unlink", "remove", "listdir", "scandir"}
+REACHING |= {"mkdir", "makedirs", "rmdir", "chmod", "chown", "access", "exists", "lexists", "isfile", "isdir", "islink"}
+REACHING |= {"readlink", "realpath", "statvfs", "rmtree", "walk", "chdir", "truncate", "utime", "samefile", "getsize"}
+# Functions that reach a file otherwise, and why they may.
+ALLOWED = {
+    "files": {"open_directory": "opens the root directory", "names_in": "of a directory that is open"},
+    "listeners": {
+        "read": "of /proc, and /etc/os-release",
+        "link": "of /proc",
+        "process": "of /proc",
+        "socket_inodes": "of /proc",
+    },
+    "sockets": {"rows": "of /proc", "sockets_of": "of /proc"},
+    "probe": {
+        "look_as_user": "has become the user",
+        "room": "of directories that are open, by /proc",
+        "host": "looks for package managers",
+    },
+    "processes": {"become_it": "has become the user", "launch_again": "has become the user"},
+    "start": {"survey": "has become the user"},
+    "supervision": {
+        "recorded_pid": "has become the user",
+        "jobs_for": "of root's crontabs",
+        "text_of": "of root's crontabs",
+        "has_the_hosts_files": "compares a process's own executable and directory",
+    },
+    "withdraw": {"remove": "has become the user"},
+}
+
+
+def reaching(module: Path) -> set[str]:
+    """The functions of a module that reach a file by its path: not in /proc, not in a directory that is open."""
+    found = set()
+    functions = [node for node in ast.walk(ast.parse(module.read_text())) if isinstance(node, ast.FunctionDef)]
+    for function in functions:
+        for node in ast.walk(function):
+            if isinstance(node, ast.Call):
+                name, text = ast.unparse(node.func), ast.unparse(node)
+                path = ast.unparse(node.args[0]).lstrip("f'\"") if node.args else ""
+                is_call = name == "open" or (name.startswith(("os.", "shutil.")) and name.split(".")[-1] in REACHING)
+                if is_call and "dir_fd=" not in text and not path.startswith("/proc"):
+                    found.add(function.name)
+    return found
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: str(module.stem))
+def test_files_are_reached_in_one_way(module: Path) -> None:
+    assert reaching(module) == set(ALLOWED.get(module.stem, {}))
+
+
+def test_programs_share_no_names() -> None:
+    """On the host all parts are one text: a function would replace another of its name."""
+    seen: dict[str, str] = {}
+    for module in MODULES:
+        for node in ast.parse(module.read_text()).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name not in ("main", "Problem"):
+                assert node.name not in seen, f"{node.name} is in {seen.get(node.name)} and {module.stem}"
+                seen[node.name] = module.stem
