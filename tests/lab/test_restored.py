@@ -10,6 +10,7 @@ from tests.roles.playing import Play, play
 
 from . import Lab
 from .host import HostSpec, LabHost
+from .podman import podman
 from .state_of import State, differing, states_of
 from .tunnel import admin, query
 
@@ -34,10 +35,11 @@ chown -R admin:admin /home/admin/ocp_agent
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """command: run on the host; switches: of the simulated OBProxy; sql: for its administrator; variables: of the
-    host in the inventory."""
+    """command: run on the host; mounts: run with the right to mount; switches: of the simulated OBProxy; sql: for its
+    administrator; variables: of the host in the inventory."""
 
     command: str = "true"
+    mounts: str = "true"
     switches: Mapping[str, object] = field(default_factory=dict)
     sql: str = ""
     variables: Mapping[str, object] = field(default_factory=dict)
@@ -59,8 +61,8 @@ FAULTS = {
     "set_obproxy_user_password": Fault(switches={"refuse": ["obproxy_sys_password"]}),
     "refresh_agent_config": Fault(command="touch /run/agent-refuses"),
     "register_obproxy_exporter": Fault(switches={"metrics": "500 Broken"}),
-    # A directory where a file is wanted; this host has no note.
-    "update_obproxy_status": Fault(command=f"rm {FACT}; mkdir {FACT}"),
+    # The note can be read, and not be replaced.
+    "update_obproxy_status": Fault(mounts=f"mount --bind {FACT} {FACT}"),
     "finish": Fault(command="mkdir /etc/ansible/facts.d/.obproxy-takeover-1-x"),
     FORGOTTEN: Fault(command="mkdir /etc/ansible/facts.d/.obproxy-takeover-1-x"),
 }
@@ -87,6 +89,7 @@ class Restored:
 
 def prepare(lab: Lab, host: LabHost, fault: Fault) -> None:
     host.run(SETTING + fault.command)
+    podman("exec", "--privileged", host.container, "bash", "-ec", fault.mounts)
     with admin(lab, host, SYS) as connection:
         query(connection, f"alter proxyconfig set observer_sys_password = '{PROXYRO}'")
         if fault.sql:
