@@ -19,6 +19,7 @@ from service.observe import tracing
 from service.pages import errors
 from service.routes import OPEN_PATHS, routes
 from service.store.notifications import listening
+from service.store.refusals import starting
 from service.tasks.resources import Resources, open_resources
 
 Beside = Callable[[Resources], AbstractAsyncContextManager[None]]
@@ -35,9 +36,10 @@ def create_app(
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             resources = await stack.enter_async_context(open_resources(settings, inventory))
-            await ensure_admin(resources.database, settings.data_dir)
             app.state.resources = resources
-            app.state.news = await stack.enter_async_context(listening(resources.database.url))
+            with starting(settings):
+                await ensure_admin(resources.database, settings.data_dir)
+                app.state.news = await stack.enter_async_context(listening(resources.database.url))
             for companion in beside:
                 await stack.enter_async_context(companion(resources))
             yield

@@ -53,7 +53,9 @@ def serve() -> None:
     tracing.start(settings.otel_endpoint)
     beside = [_traced, _say_password, *([worker.running] if settings.worker else [])]
     app = create_app(settings, inventory=_inventory(settings), beside=beside)
-    server = uvicorn_server.server(app, settings, ending=lambda: app.state.news.close())
+    server = uvicorn_server.server(
+        app, settings, lifespan=app.router.lifespan_context(app), ending=lambda: app.state.news.close()
+    )
     server.run()
     if not server.started:
         raise SystemExit(1)

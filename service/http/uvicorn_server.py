@@ -2,8 +2,8 @@
 
 import asyncio
 import socket
-import ssl
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -22,6 +22,7 @@ SLICE = 16 * 1024  # bytes looked at together
 AHEAD_LIMIT = 256 * 1024  # bytes of requests behind one that is not answered yet
 MOST_CONNECTIONS = 500  # beyond which one is answered 503
 
+Lifespan = AbstractAsyncContextManager[object]
 Awaited = tuple[str, RequestResponseCycle | None]
 
 
@@ -96,9 +97,15 @@ class PatientProtocol(H11Protocol):
 class Server(uvicorn.Server):
     """uvicorn's, which waits at its end for every answer to be over, and says so before to those that have none."""
 
-    def __init__(self, config: uvicorn.Config, ending: Callable[[], None] | None) -> None:
+    def __init__(self, config: uvicorn.Config, lifespan: Lifespan, ending: Callable[[], None] | None) -> None:
         super().__init__(config)
+        self._lifespan = lifespan
         self._ending = ending
+
+    async def _serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve within the lifespan: uvicorn logs an error of its start with a traceback and forgets it."""
+        async with self._lifespan:
+            await super()._serve(sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         if self._ending:
@@ -106,8 +113,10 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def server(app: ASGIApp, settings: Settings, ending: Callable[[], None] | None = None) -> uvicorn.Server:
-    """uvicorn for `app`; `ending` is called when it begins to stop.
+def server(
+    app: ASGIApp, settings: Settings, *, lifespan: Lifespan | None = None, ending: Callable[[], None] | None = None
+) -> uvicorn.Server:
+    """Return uvicorn for `app`, which serves while `lifespan` is open; `ending` is called when it begins to stop.
 
     Raises SettingsInvalid when the certificate or its key is none.
     """
@@ -115,6 +124,7 @@ def server(app: ASGIApp, settings: Settings, ending: Callable[[], None] | None =
         app,
         host=settings.host,
         port=settings.port,
+        lifespan="off",
         http=PatientProtocol,
         ws="none",
         ssl_certfile=settings.tls_certificate,
@@ -131,6 +141,6 @@ def server(app: ASGIApp, settings: Settings, ending: Callable[[], None] | None =
     )
     try:
         config.load()
-    except ssl.SSLError as error:
+    except OSError as error:  # SSLError is one
         raise SettingsInvalid(reason=f"TAKEOVER_TLS_CERTIFICATE, TAKEOVER_TLS_KEY: {error}") from error
-    return Server(config, ending)
+    return Server(config, lifespan or nullcontext(), ending)

@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from service.model.errors import StartRefused
-from service.store.postgres_server import PostgresServer
+from service.store.postgres_server import PostgresServer, private_file
 
 log = logging.getLogger(__name__)
 
@@ -47,8 +47,7 @@ def running(directory: Path) -> Iterator[str]:
 
 @contextmanager
 def _opened(directory: Path, name: str) -> Iterator[int]:
-    path = directory.with_name(f".{directory.name}.{name}")
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    descriptor = private_file(directory.with_name(f".{directory.name}.{name}"))
     try:
         yield descriptor
     finally:

@@ -80,7 +80,7 @@ class PostgresServer:
         """Return whether any process of a server on the directory lives."""
         if self.postmaster() is not None:
             return True
-        descriptor = os.open(self._alive, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        descriptor = private_file(self._alive)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -131,10 +131,10 @@ class PostgresServer:
     def _launch(self, account: Mapping[str, Any]) -> None:
         # Nothing of a server lives: what is left of its file names a process of somebody else, or none.
         (self.directory / "postmaster.pid").unlink(missing_ok=True)
-        alive = os.open(self._alive, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        alive = private_file(self._alive)
         try:
             fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            with self.log.open("ab") as log_file:
+            with os.fdopen(private_file(self.log, os.O_WRONLY | os.O_APPEND), "ab") as log_file:
                 self._process = subprocess.Popen(
                     [_binaries() / "postgres", "-D", self.directory, *_options()],
                     cwd=self.directory,
@@ -277,6 +277,11 @@ def _check_version(directory: Path) -> None:
         return
     says = f"{directory} was made by PostgreSQL {found or 'of an unknown version'}; this service has {MAJOR}."
     raise StartRefused(reason=f"{says} Dump it with the service that made it (pg_dumpall), and restore that here.")
+
+
+def private_file(path: Path, access: int = os.O_RDWR) -> int:
+    """Open a file of this user's own, made when it is not there; return its descriptor."""
+    return os.open(path, access | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
 
 def _last_words(log_file: Path) -> str:

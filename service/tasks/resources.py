@@ -15,6 +15,7 @@ from service.store import embedded
 from service.store.database import Database, open_database
 from service.store.keyring import Secrets, load
 from service.store.queue import Queue, open_queue
+from service.store.refusals import starting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,20 +33,25 @@ class Resources:
 
 @asynccontextmanager
 async def open_resources(settings: Settings, inventory: InventoryReader | None = None) -> AsyncIterator[Resources]:
-    """Data directory, database (embedded unless one is set, migrated), queue, key, inventory, template."""
+    """Data directory, database (embedded unless one is set, migrated), queue, key, inventory, template.
+
+    Raises StartRefused.
+    """
     inventory = inventory or of_settings(settings)  # before the embedded database removes PG* variables
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
-        url = await asyncio.to_thread(stack.enter_context, _database_url(settings))
-        database = await stack.enter_async_context(open_database(url))
-        queue = await stack.enter_async_context(open_queue(database))
+        with starting(settings):
+            settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            url = await asyncio.to_thread(stack.enter_context, _database_url(settings))
+            database = await stack.enter_async_context(open_database(url))
+            queue = await stack.enter_async_context(open_queue(database))
+            secrets = load(settings.secret_key, settings.data_dir)
         yield Resources(
             settings=settings,
             database=database,
             inventory=inventory,
             template=workflow.load(PROJECT),
             queue=queue,
-            secrets=load(settings.secret_key, settings.data_dir),
+            secrets=secrets,
             executor=_own_address(),
         )
 

@@ -17,7 +17,9 @@ DEADLINE = 60.0  # seconds to start or to stop
 def serving(settings: Settings) -> Iterator[str]:
     """The URL of the service with `settings`, without a worker."""
     app = create_app(settings)
-    server = uvicorn_server.server(app, settings, ending=lambda: app.state.news.close())
+    server = uvicorn_server.server(
+        app, settings, lifespan=app.router.lifespan_context(app), ending=lambda: app.state.news.close()
+    )
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()), name="service")
     thread.start()
     try:

@@ -379,3 +379,4 @@ async def test_the_data_directory_cannot_be_read_by_others(directory: Path) -> N
         await connection.execute("SELECT 1")
         assert directory.stat().st_mode & 0o066 == 0
         assert (directory / "secret-key").stat().st_mode & 0o777 == 0o600
+        assert (directory / "postgres.log").stat().st_mode & 0o777 == 0o600

@@ -32,7 +32,6 @@ def settings(settings: Settings) -> Settings:
 async def address(app: Starlette, settings: Settings) -> AsyncIterator[Address]:
     """Where the application listens."""
     server = uvicorn_server.server(app, settings)
-    server.config.lifespan = "off"
     serving = asyncio.create_task(server.serve())
     async with asyncio.timeout(DEADLINE):
         while not server.started:

@@ -52,7 +52,6 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[str, int]]:
     routes = [Route("/", who, methods=["GET", "POST"]), Route("/much", much)]
     app = SecurityHeaders(Starlette(routes=routes, exception_handlers={ClientDisconnect: _hung_up}))
     server = uvicorn_server.server(app, settings)
-    server.config.lifespan = "off"
     running = asyncio.create_task(server.serve())
     async with asyncio.timeout(DEADLINE):
         while not server.started:

@@ -1,0 +1,48 @@
+"""Turns an error that stops the start into one sentence that names the setting and holds no password."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import unquote
+
+import psycopg
+from procrastinate.exceptions import ConnectorException
+from psycopg.conninfo import conninfo_to_dict
+
+from service.model.errors import StartRefused
+from service.model.settings import Settings
+from service.store.failures import database_error
+
+ADVICE = "Special characters in a user name or password must be percent-encoded."
+_QUOTED = re.compile("[\"'].*[\"']", re.DOTALL)  # to the last quote: the value may hold quotes
+
+
+@contextmanager
+def starting(settings: Settings) -> Iterator[None]:
+    """Raise StartRefused for an error of the database or the data directory."""
+    try:
+        yield
+    except (psycopg.Error, ConnectorException) as error:
+        said = " ".join(str(database_error(error) or error).split())
+        url = settings.database_url.get_secret_value()
+        reason = without_password(said, url) if url else f"The embedded PostgreSQL: {said}"
+        raise StartRefused(reason=reason) from None
+    except OSError as error:
+        where = error.filename or settings.data_dir
+        raise StartRefused(reason=f"TAKEOVER_DATA_DIR: {where}: {error.strerror or error}") from None
+
+
+def without_password(said: str, url: str) -> str:
+    """Return why the database at `url` cannot be used; libpq quotes parts of a password that it has misread."""
+    try:
+        read = conninfo_to_dict(url)
+    except psycopg.ProgrammingError as error:
+        problem = _QUOTED.sub("…", str(error).strip())
+        return f"TAKEOVER_DATABASE_URL is not a connection string of PostgreSQL: {problem}. {ADVICE}"
+    password = str(read.pop("password", ""))
+    written = unquote(url.partition("://")[2].rpartition("@")[0].partition(":")[2])
+    if written and written != password:
+        return f"TAKEOVER_DATABASE_URL: {_QUOTED.sub('…', said)}. {ADVICE}"
+    if password and password not in map(str, read.values()):
+        said = said.replace(password, "…")
+    return f"TAKEOVER_DATABASE_URL: {said}"
