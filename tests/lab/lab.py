@@ -160,12 +160,14 @@ class Lab:
         state = states.STATES[host.state]
         target = f"obproxy-{host.version.partition('-')[0]}" if state.installed else "absent"
         more = [argument.format(home=host.home) for argument in state.arguments]
+        more += ["--systemd=always"] if state.has_systemd else []
+        first = "/lib/systemd/systemd" if state.has_systemd else "/usr/local/sbin/lab-boot"
         # SYS_PTRACE: root on a real host may read /proc/PID/exe of other users' processes.
         podman(
             "run", "--detach", "--name", host.container, "--hostname", host.name, *self._labels,
             "--network", self.network, "--ip", host.address, "--cap-add", "SYS_PTRACE",
             "--volume", f"{host.directory}:/lab:ro", "--log-driver", "k8s-file", *more,
-            image.tag(target), "/usr/local/sbin/lab-boot",
+            image.tag(target), first,
         )  # fmt: skip
 
     def _free_address(self) -> str:

@@ -3,10 +3,13 @@
 Unlike a state, a situation stops what the state has started and starts it in its own way.
 """
 
+from collections.abc import Callable
+
 from .host import LabHost
 from .inventory import SYS_PASSWORD
 from .states import cluster_for, package_home
 
+Make = Callable[[LabHost, int], None]
 _STOP = """
 pkill -9 -x obproxyd.sh || true
 pkill -9 -x obproxy || true
@@ -85,6 +88,37 @@ done
 EOS
 chmod 755 /usr/local/sbin/keeper
 nohup setsid /usr/local/sbin/keeper >/dev/null 2>&1 </dev/null &
+{_UNTIL_IT_LISTENS}""")
+
+
+def supervisord(host: LabHost, threads: int) -> None:
+    """A program of the real supervisord, with options of its own."""
+    cluster = cluster_for(host.version)
+    host.run(f"""{_STOP}
+HASH=$(printf %s '{SYS_PASSWORD}' | sha1sum | cut -d' ' -f1)
+OPTIONS="obproxy_config_server_url={cluster.config_server_url},obproxy_sys_password=$HASH,work_thread_num={threads}"
+cat >/etc/supervisor/conf.d/obproxy.conf <<END
+[program:obproxy]
+directory={host.home}
+user=admin
+command={host.home}/bin/obproxy -N -p 2883 -n {cluster.name} -o "$OPTIONS"
+autorestart=true
+END
+supervisord -c /etc/supervisor/supervisord.conf
+{_UNTIL_IT_LISTENS}""")
+
+
+def cron(host: LabHost, threads: int) -> None:
+    """Started again by cron, once a minute, where no process of it is found."""
+    cluster = cluster_for(host.version)
+    host.run(f"""{_STOP}
+cd {host.home}
+HASH=$(printf %s '{SYS_PASSWORD}' | sha1sum | cut -d' ' -f1)
+runuser -u admin -- ./bin/obproxy -p 2883 -n {cluster.name} \
+    -o "obproxy_config_server_url={cluster.config_server_url},obproxy_sys_password=$HASH,work_thread_num={threads}"
+echo '* * * * * admin pgrep -x obproxy >/dev/null || (cd {host.home} && ./bin/obproxy -p 2883 -n {cluster.name})' \
+    >/etc/cron.d/obproxy
+cron
 {_UNTIL_IT_LISTENS}""")
 
 

@@ -47,6 +47,7 @@ class State:
     arguments    more arguments for podman run; {home} is the OBProxy's home
     version      the only version that the state makes sense with
     home         where the OBProxy lives, if not where its package puts it
+    has_systemd  whether systemd is the host's first process
     """
 
     script: str
@@ -56,9 +57,22 @@ class State:
     arguments: tuple[str, ...] = ()
     version: str | None = None
     home: str | None = None
+    has_systemd: bool = False
 
 
 _RUNNING = f"watchdog '{SYS_PASSWORD}'\n"
+_UNIT = """\
+cat >/etc/systemd/system/obproxy.service <<END
+[Service]
+User=admin
+WorkingDirectory=$home
+ExecStart=$home/bin/obproxy -N -p $port -n $cluster -o proxy_mem_limited=2G,enable_strict_kernel_release=False
+Restart=always
+RestartSec=1
+END
+systemctl daemon-reload
+systemctl start obproxy.service
+"""
 _STOP = "pkill -9 -x obproxyd.sh || true\npkill -9 -x obproxy || true\n"
 
 STATES: dict[str, State] = {
@@ -95,6 +109,10 @@ STATES: dict[str, State] = {
     "unreachable": State(script=_RUNNING, has_ssh=False),
     # The cluster wishes work_thread_num=8, which acts only after a restart.
     "restart-needed": State(script="export WORK_THREAD_NUM=4\n" + _RUNNING),
+    # A unit starts it with options of its own, which leave out what the cluster wishes.
+    "systemd": State(
+        script=f"export WORK_THREAD_NUM=4\nproxy '{SYS_PASSWORD}'\nuntil_it_listens\n{_STOP}{_UNIT}", has_systemd=True
+    ),
     "slow": State(script="""simulate '{"observer": true, "answer_delay": 0.5, "start_delay": 5}'\n""" + _RUNNING),
     "full-disk": State(
         script='chown admin:admin "$home"\n'

@@ -28,9 +28,8 @@ ALLOWED = {
     "processes": {"become_it": "has become the user", "launch_again": "has become the user"},
     "start": {"survey": "has become the user"},
     "supervision": {
-        "recorded_pid": "has become the user",
         "jobs_for": "of root's crontabs",
-        "text_of": "of root's crontabs",
+        "text_of": "of root's crontabs; for a watchdog's record it has become the user",
         "has_the_hosts_files": "compares a process's own executable and directory",
     },
     "withdraw": {"remove": "has become the user"},

@@ -1,8 +1,11 @@
 """What keeps an OBProxy alive, as judged from its parents, its control group and its watchdogs."""
 
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.obproxy.takeover.plugins.module_utils.programs import supervision
 from ansible_collections.obproxy.takeover.plugins.module_utils.supervisors import supervisor_of
 
 NOTHING: dict[str, Any] = {"pid": 10, "engine": None, "unit": None, "watchdogs": [], "parents": []}
@@ -47,3 +50,15 @@ def test_it_is_recognised_and_named(found: dict[str, Any], kind: str, told: str 
     assert supervisor.kind == kind and told in (None, supervisor.told)
     assert supervisor.may_be_restarted == (kind in ("none", "obproxyd.sh", "obd", "systemd"))
     assert supervisor.restarts_itself == (kind in ("obd", "systemd"))
+
+
+def test_crontabs_are_read_whatever_lies_beside_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Debian keeps the users' crontabs in a directory below the one that others keep them in."""
+    users = tmp_path / "cron" / "crontabs"
+    users.mkdir(parents=True)
+    os.mkfifo(tmp_path / "cron" / "fifo")
+    (tmp_path / "cron" / "link").symlink_to("/etc/passwd")
+    (users / "admin").write_text("* * * * * /opt/odp/bin/obproxyd.sh -c start\n")
+    monkeypatch.setattr(supervision, "CRONTABS", (str(tmp_path / "cron"), str(users), str(tmp_path / "none")))
+    assert [job["file"] for job in supervision.jobs_for(["/opt/odp"])] == [str(users / "admin")]
+    assert supervision.recorded_pid(str(users)) == 0

@@ -154,14 +154,24 @@ def starts_bare(pid: int) -> bool:
         return False
 
 
-def recorded_pid(path: str) -> int:
-    """Return the pid in a watchdog's record, 0 when there is none. The file is another user's: no link, no pipe."""
+def text_of(path: str, limit: int = 64 * 1024) -> str:
+    """Return the text of a regular file, nothing when there is none; another user's is no link, pipe or directory."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
-        return 0
-    with open(descriptor, "rb") as file:
-        text = file.read(32).strip() if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
+        return ""
+    try:
+        is_regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        return os.read(descriptor, limit).decode("utf-8", "replace") if is_regular else ""
+    except OSError:
+        return ""
+    finally:
+        os.close(descriptor)
+
+
+def recorded_pid(path: str) -> int:
+    """Return the pid in a watchdog's record, 0 when there is none."""
+    text = text_of(path, 32).strip()
     return int(text) if text.isdigit() else 0
 
 
@@ -202,17 +212,6 @@ def jobs_for(homes: "list[str]") -> "list[dict[str, str]]":
 def is_job_for(line: str, homes: "list[str]") -> bool:
     """Return whether a crontab's line runs something of a home, or a program named after OBProxy."""
     return any(home + "/bin/" in line or home + "/obproxyd.sh" in line for home in homes) or bool(JOB.search(line))
-
-
-def text_of(path: str) -> str:
-    """Return the text of a regular file, nothing when there is none; another user's is no link and no pipe."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return ""
-    with open(descriptor, "rb") as file:
-        is_regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
-        return file.read(64 * 1024).decode("utf-8", "replace") if is_regular else ""
 
 
 def supervision(wanted: "dict[str, Any]") -> "dict[str, Any]":
