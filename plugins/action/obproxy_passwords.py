@@ -70,6 +70,7 @@ class ActionModule(HostAction):
         _, former, session = self.admin_session(tunnels)
         with session:
             try:
+                self.require_same_process(session)
                 if PROXYRO in wanted:
                     session.alter(PROXYRO, wanted[PROXYRO])
                     if session.parameter(PROXYRO) != stage_one(wanted[PROXYRO]):
@@ -88,7 +89,8 @@ class ActionModule(HostAction):
     def _prove(self, tunnels: Tunnels, session: Session, password: str, former: str) -> None:
         """Log in anew while the old connection stays open: it is the only way back when the new password fails."""
         try:
-            self.log_in(tunnels, self.sql_place(), [("new", password)])[2].__exit__()
+            with self.log_in(tunnels, self.sql_place(), [("new", password)])[2] as anew:
+                self.require_same_process(anew)
         except SqlError as error:
             try:
                 session.alter(SYS, former)

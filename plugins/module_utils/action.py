@@ -19,7 +19,7 @@ from .masking import Hidden, masked, masker
 from .record import SYS, unsealed
 from .remote import NoAnswer, answer_in, program
 from .rules import Broken, Unreachable, remedy
-from .sql import Denied, Session, SqlError, apply, log_in
+from .sql import Denied, Session, SqlError, apply, log_in, why_another
 from .tunnel import TunnelError, Tunnels
 from .values import Difference
 
@@ -228,6 +228,16 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
                 "direct run",
             ) from error
 
+    def require_same_process(self, session: Session) -> None:
+        """Require that a session's other end is the discovered OBProxy; raises Broken, and SqlError."""
+        facts = self.facts
+        if found := why_another(session, facts["process"], facts["binary"]):
+            raise Broken(
+                "The OBProxy at the port is still the one that was discovered",
+                found,
+                "something has started it again meanwhile: look at what keeps it alive, then run it again",
+            )
+
     def set_parameters(self, todo: list[Difference], pending: list[str]) -> dict[str, str]:
         """Set parameters by SQL, all or none, and return them as OBProxy spells them; raises Broken.
 
@@ -240,7 +250,11 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
             _, _, session = self.admin_session(tunnels)
             with session:
                 try:
+                    self.require_same_process(session)
                     return apply(session, todo)
+                except Broken:
+                    self._remember(former, pending)
+                    raise
                 except SqlError as error:
                     self._remember(former, pending)
                     raise Broken(

@@ -137,6 +137,11 @@ class Session:
         """What SHOW PROXYINFO BINARY says; the bare SHOW PROXYINFO is an error."""
         return "\n".join(str(row["info"]) for row in self.rows("SHOW PROXYINFO BINARY"))
 
+    def pid(self) -> int | None:
+        """The pid of the process that answers in this session, as that process knows it; None when it tells none."""
+        told = {str(row.get("pid")) for row in self.rows("SHOW PROXYSESSION")}
+        return int(told.pop()) if len(told) == 1 and min(told).isdecimal() else None
+
     def clusters(self) -> list[str]:
         """The OceanBase clusters it has reached; an OBProxy started by address list may answer 4018 instead."""
         try:
@@ -178,6 +183,20 @@ def log_in(open_channel: Opener, candidates: Sequence[tuple[str, str]]) -> tuple
             raise
     names = ", ".join(name for name, _ in candidates)
     raise Denied(_ACCESS_DENIED, f"{refused.text if refused else 'no password'}; tried: {names}")
+
+
+def why_another(session: Session, process: Mapping[str, Any], binary: str) -> str:
+    """Say in what a session's other end is not a discovered process with this SHOW PROXYINFO BINARY; empty when it is.
+
+    A session stays with one process, so whatever it reads back is that process's. A pid tells nothing across pid
+    namespaces: then the binary alone is compared. Raises SqlError.
+    """
+    pid, now = session.pid(), session.binary()
+    if pid not in (None, process["pid"]) and "pid" not in process["namespaces"]:
+        return f"pid {pid} answers there, pid {process['pid']} did when the host was discovered"
+    if now != binary:
+        return f"pid {process['pid']} is '{now[:200].strip()}', it was '{binary[:200].strip()}'"
+    return ""
 
 
 def apply(session: Session, differences: Sequence[Difference]) -> dict[str, str]:

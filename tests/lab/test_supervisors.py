@@ -9,6 +9,7 @@ from tests.roles.playing import play
 from . import Lab, situations
 from .fixtures import StartHost
 from .host import LabHost
+from .inventory import SYS_PASSWORD
 from .test_draining import RESTART, listening, proxies, value
 from .traffic import held
 
@@ -38,8 +39,7 @@ def test_the_deployer_s_watchdog_starts_it_and_knows_it(lab: Lab, lab_host: Star
     host = lab_host(version=version)
     situations.obd(host, threads=4)
     old, keepers, ports = host.proxy_pid(), watchdogs(host), listening(host)
-    # Its repository is no package; the keywords spare the watchdog, whose discovery is another matter.
-    done = play(lab, host, variables=RESTART | {"obproxy_process_keywords": ["obproxy"]})
+    done = play(lab, host, variables=RESTART)
     assert done.code == 0, done.failure(host)
     new = host.proxy_pid()
     assert new not in (None, old) and proxies(host) == {new} and recorded(host) == new
@@ -63,7 +63,7 @@ def test_under_the_deployer_s_watchdog_what_does_not_come_up_goes_back(lab: Lab,
     host = lab_host()
     situations.obd(host, threads=4)
     host.simulate(fatal={"work_thread_num": "8"})
-    variables = RESTART | {"obproxy_process_keywords": ["obproxy"], "obproxy_start_seconds": 15}
+    variables = RESTART | {"obproxy_start_seconds": 15}
     role, message = play(lab, host, variables=variables).failure(host)
     assert role == "start_obproxy" and "the former values are in force again" in message
     assert value(lab, host, "work_thread_num") == "4"
@@ -100,3 +100,34 @@ def test_a_library_path_forbids_a_hot_restart_only_where_it_is_needed(
     assert how in done.result(host, "start_obproxy")["msg"] and host.proxy_pid() != old
     assert value(lab, host, "work_thread_num") == "8" and listening(host) == ports
     assert bool(traffic.problems) == needed
+
+
+@pytest.mark.parametrize(
+    ("variables", "role"),
+    [
+        ({"obproxy_parameters": {"proxy_mem_limited": "3G"}}, "sync_obproxy_parameter"),
+        ({"obproxy_sys_password": "Another#1", "obproxy_parameters": {}}, "set_obproxy_user_password"),
+    ],
+)
+def test_nothing_is_set_in_a_process_that_has_come_meanwhile(
+    lab: Lab, lab_host: StartHost, variables: dict[str, object], role: str
+) -> None:
+    """The host stands still for the run, after the discovery, until another process answers at the port."""
+    host = lab_host("unsupervised")
+    old, before = host.proxy_pid(), value(lab, host, "proxy_mem_limited")
+    host.run(f"""cat >/usr/local/sbin/meanwhile <<'EOS'
+until [ -s /var/lib/obproxy-takeover/before-2883.json ]; do sleep 0.005; done
+pkill -STOP sshd
+kill -9 {old}
+while kill -0 {old} 2>/dev/null; do sleep 0.005; done
+cd {host.home} && runuser -u admin -- ./bin/obproxy -p 2883 -n test
+until (: </dev/tcp/127.0.0.1/2883) 2>/dev/null; do sleep 0.02; done
+pkill -CONT sshd
+EOS
+nohup setsid bash /usr/local/sbin/meanwhile >/dev/null 2>&1 </dev/null &""")
+    given = {"obproxy_current_sys_password": SYS_PASSWORD} | variables
+    failed, message = play(lab, host, variables=given).failure(host)
+    new = host.proxy_pid()
+    assert new != old and failed == role, message
+    assert f"pid {new} answers there, pid {old} did when the host was discovered" in message
+    assert value(lab, host, "proxy_mem_limited") == before  # logged in with the password that it had

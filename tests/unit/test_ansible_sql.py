@@ -61,6 +61,46 @@ def test_what_cannot_be_put_back_is_named() -> None:
         _apply(proxy)
 
 
+class _Answers:
+    """Stands in for a session that tells its process."""
+
+    def __init__(self, pid: int | None, binary: str = "ObProxy-OceanBase 4.3.1.0-1") -> None:
+        self._pid, self._binary = pid, binary
+
+    def pid(self) -> int | None:
+        return self._pid
+
+    def binary(self) -> str:
+        return self._binary
+
+
+@pytest.mark.parametrize(
+    ("session", "namespaces", "why"),
+    [
+        (_Answers(7), [], ""),
+        (_Answers(8), [], "pid 8 answers there, pid 7 did when the host was discovered"),
+        (_Answers(8), ["net", "pid"], ""),
+        (_Answers(None), [], ""),
+        (_Answers(7, "another"), [], "pid 7 is 'another', it was 'ObProxy-OceanBase 4.3.1.0-1'"),
+        (_Answers(1, "another"), ["pid"], "pid 7 is 'another', it was 'ObProxy-OceanBase 4.3.1.0-1'"),
+    ],
+)
+def test_a_session_with_another_process_is_told(session: _Answers, namespaces: list[str], why: str) -> None:
+    process = {"pid": 7, "namespaces": namespaces}
+    assert sql.why_another(cast(Session, session), process, "ObProxy-OceanBase 4.3.1.0-1") == why
+
+
+@pytest.mark.parametrize(
+    ("rows", "pid"),
+    [([{"pid": 7}, {"pid": 7}], 7), ([{"pid": 7}, {"pid": 8}], None), ([{"pid": "x"}], None), ([{}], None), ([], None)],
+)
+def test_the_pid_is_the_one_that_all_sessions_tell(
+    rows: list[dict[str, object]], pid: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Session, "rows", lambda _self, _statement: rows)
+    assert Session.__new__(Session).pid() == pid
+
+
 class _Login:
     """Replaces sql.Session: only one password is right."""
 
