@@ -108,9 +108,10 @@ def another_user(directory: Path, *prefix: str, **variables: str) -> Iterator[tu
     with subprocess.Popen(
         command, cwd=PROJECT, env=os.environ | variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
-        assert process.stdout
+        assert process.stdin and process.stdout
         yield process, process.stdout.readline().strip()
-        process.kill()
+        process.stdin.close()  # it ends, and the server with its last user
+        process.wait(DEADLINE)
 
 
 def is_gone(pid: int) -> bool:
