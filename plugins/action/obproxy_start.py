@@ -3,6 +3,7 @@
 from typing import Any
 
 from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction, Result
+from ansible_collections.obproxy.takeover.plugins.module_utils.addresses import named_ports
 from ansible_collections.obproxy.takeover.plugins.module_utils.documentation import argument_spec
 from ansible_collections.obproxy.takeover.plugins.module_utils.masking import stage_one
 from ansible_collections.obproxy.takeover.plugins.module_utils.rules import Broken, remedy
@@ -28,8 +29,9 @@ class ActionModule(HostAction):
             )
         if self.checking:
             return {"changed": True, "msg": "would start the OBProxy"}
-        self._start(facts, arguments)
+        note = self._start(facts, arguments)
         found = self.rediscover()
+        self._require_ports(found["ansible_facts"]["obproxy"], note, arguments["seconds"])
         return self._healthy(found["ansible_facts"]["obproxy"]) | {
             "changed": True,
             "ansible_facts": found["ansible_facts"],
@@ -53,9 +55,10 @@ class ActionModule(HostAction):
             "obproxy_server": {"pid": facts["process"]["pid"], "supervised": facts["supervised"]},
         }
 
-    def _start(self, facts: dict[str, Any], arguments: dict[str, Any]) -> None:
-        """Start it, a first time with all that it has to be told. The note that this takeover has started it, and that
-        its first start has not succeeded yet, is written before: a corrected retry is a first start again."""
+    def _start(self, facts: dict[str, Any], arguments: dict[str, Any]) -> Result:
+        """Start it, a first time with all that it has to be told, and return what was noted down. The note that this
+        takeover has started it, and that its first start has not succeeded yet, is written before: a corrected retry
+        is a first start again."""
         package = facts["packages"][0] if facts["packages"] else ""
         home, seconds = (facts["local_fact"] or {}).get("home"), arguments["seconds"]
         where = {"sql_port": facts["sql_port"], "package": package, "home": home, "owner": facts["asked"]["user"]}
@@ -79,6 +82,29 @@ class ActionModule(HostAction):
         }
         self._ask(wanted | {key: arguments[key] for key in told})
         self.note_done(**note, first_start=False)
+        return note | {"first_start": first}
+
+    def _require_ports(self, new: dict[str, Any], note: Result, seconds: int) -> None:
+        """Require that it listens wherever its configuration says; otherwise end it, so that a retry opens all ports.
+
+        The host is asked again only where the discovery after the start came too early for a port."""
+        process = new["process"]
+        missing = sorted(set(named_ports(new["parameters"])) - set(process["ports"] if process else []))
+        if not process or not missing:
+            return
+        found = self.on_host("start", {"pid": process["pid"], "ports": missing, "seconds": seconds})["missing"]
+        if not found:
+            return
+        holder = new["exporter"]["holder"]
+        taken = [f"port {new['exporter']['port']} is held by {holder['told']}"] if holder else []
+        self.note_done(**note)
+        asked = {"home": note["home"], "owner": note["owner"], "made": [], "check": False}
+        self.on_host("withdraw", asked | {"sql_port": new["sql_port"], "seconds": 30})
+        raise Broken(
+            "An OBProxy that was started listens at every port that its configuration names",
+            "; ".join([found, *taken, "what was started has been ended"]),
+            "free the ports, or give it others by prometheus_listen_port and rpc_listen_port",
+        )
 
     def _ask(self, wanted: dict[str, Any]) -> Result:
         answer = self.on_host("start", wanted)

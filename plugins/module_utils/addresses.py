@@ -68,6 +68,14 @@ def holder_of(port: int, host: Facts) -> Facts | None:
     return dict(holder) | {"told": f"{holder['comm'] or 'a process'} ({pid}, owner {holder['owner']}{why})"}
 
 
+def named_ports(parameters: Facts) -> list[int]:
+    """Return the ports beside the SQL port at which an OBProxy with these parameters listens: exporter and RPC
+    (docs/reference/obproxy.md 3). `enable_prometheus` stops only the collection."""
+    has_service = str(parameters.get("enable_obproxy_rpc_service", "")).lower() == "true"
+    names = ["prometheus_listen_port", *(["rpc_listen_port"] if has_service else [])]
+    return [int(parameters[name]) for name in names if str(parameters.get(name, "")).isdecimal()]
+
+
 def exporter(process: Facts | None, parameters: Facts, host: Facts) -> Facts:
     """Return where the metrics are, and who holds that port: `proxy`, `other` or `nobody`."""
     port = int(parameters.get("prometheus_listen_port") or 2884)

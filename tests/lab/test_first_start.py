@@ -9,7 +9,7 @@ from tests.roles.playing import play
 from . import Lab, inventory
 from .fixtures import StartHost
 from .host import LabHost
-from .test_draining import value
+from .test_draining import listening, value
 
 START = {"obproxy_allow_start": True, "obproxy_start_seconds": 6}
 BY_LIST = START | {
@@ -68,6 +68,22 @@ def test_one_that_failed_can_be_corrected_and_tried_again(lab: Lab, lab_host: St
     assert done.code == 0, done.failure(host)
     assert value(lab, host, "rootservice_list") == "127.0.0.1:2881"  # logged in with the cluster's password
     assert play(lab, host, variables=BY_LIST).stats(host)["changed"] == 0
+
+
+def test_every_named_port_listens_or_the_start_has_failed(lab: Lab, lab_host: StartHost) -> None:
+    """Another program takes the exporter's port after all checks, just before the start."""
+    host = lab_host("absent")
+    host.run(INSTALL)
+    take = "until [ -s /var/lib/obproxy-takeover/done-2883.json ]; do sleep 0.005; done; exec nc -lk 2884"
+    host.run(f"nohup setsid bash -c '{take}' >/dev/null 2>&1 </dev/null &")
+    role, message = play(lab, host, variables=BY_LIST).failure(host)
+    assert role == "start_obproxy" and "does not listen at 2884" in message
+    assert "port 2884 is held by nc (pid" in message and "what was started has been ended" in message
+    assert nothing_runs_for(host, 2.5)
+    host.run("pkill -x nc")
+    done = play(lab, host, variables=BY_LIST)
+    assert done.code == 0, done.failure(host)
+    assert {"2883", "2884", "2885"} <= listening(host) and "start_obproxy" in done.changed(host)
 
 
 def test_one_that_failed_is_rolled_back_to_nothing(lab: Lab, lab_host: StartHost) -> None:

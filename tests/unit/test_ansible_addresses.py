@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from ansible_collections.obproxy.takeover.plugins.module_utils.addresses import reach, told, why_untried
+from ansible_collections.obproxy.takeover.plugins.module_utils.addresses import named_ports, reach, told, why_untried
 
 ALL, ALL6 = "0.0.0.0", "::"  # noqa: S104 - nothing is bound
 
@@ -51,3 +51,17 @@ def test_why_nothing_is_sent(proxy: dict[str, Any] | None, strangers: list[str],
     usual: dict[str, Any] = {"pid": 7, "ports": [2883], "addresses": {"2883": [ALL]}, "engine": None}
     found = why_untried(None if proxy is None else usual | proxy, 2883, {"strangers": {"2883": strangers}})
     assert found == why or (why and found and why in found)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "ports"),
+    [
+        ({}, []),
+        ({"prometheus_listen_port": "2884"}, [2884]),
+        ({"prometheus_listen_port": "2884", "rpc_listen_port": "2885"}, [2884]),
+        ({"prometheus_listen_port": "1", "rpc_listen_port": "2", "enable_obproxy_rpc_service": "True"}, [1, 2]),
+        ({"rpc_listen_port": "2885", "enable_obproxy_rpc_service": "False"}, []),
+    ],
+)
+def test_the_ports_that_a_configuration_names(parameters: dict[str, str], ports: list[int]) -> None:
+    assert named_ports(parameters) == ports

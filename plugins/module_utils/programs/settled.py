@@ -52,7 +52,7 @@ def until_it_listens(pid: int, ports: "list[int]", seconds: float) -> str:
         if started(pid) is None:
             return f"pid {pid} has ended again"
         if time.monotonic() > deadline:
-            return f"pid {pid} does not listen at {', '.join(map(str, missing))}, where the former process did"
+            return f"pid {pid} does not listen at {', '.join(map(str, missing))}"
         time.sleep(PAUSE)
 
 

@@ -17,7 +17,7 @@ import time
 try:
     from .files import is_there, names_in, program_at
     from .processes import identity, proxies_in
-    from .settled import settle
+    from .settled import settle, until_it_listens
     from .sockets import answering, listens
     from .users import run_as, user_named
     from .withdraw import end_all
@@ -143,10 +143,14 @@ def start(wanted: "dict[str, Any]") -> "dict[str, Any]":
 
 
 def main(wanted: "dict[str, Any]") -> None:
-    """Print where it would be started or what came up, or the problem, as one marked line."""
+    """Print where it would be started, what came up or at which ports it does not listen, or the problem, as one marked
+    line."""
     signal.alarm(wanted["seconds"] * 4)
     try:
-        answer = start(wanted) if "first" in wanted else plan(wanted)
+        if "ports" in wanted:
+            answer = {"missing": until_it_listens(wanted["pid"], wanted["ports"], wanted["seconds"])}
+        else:
+            answer = start(wanted) if "first" in wanted else plan(wanted)
     except (Problem, OSError) as problem:
         answer = {"problem": str(problem)}
     print(MARKER + json.dumps(answer))
