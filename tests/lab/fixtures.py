@@ -38,6 +38,7 @@ def lab() -> Iterator[Lab]:
     with SessionDirectory(_DIRECTORY, prefix=f"test-{os.getpid()}-") as directory:
         lab = Lab(directory)
         try:
+            lab.start_many([])  # a service wants an inventory, also one without hosts
             yield lab
         finally:
             lab.close()

@@ -61,7 +61,7 @@ def parameters(lab: Lab, host: LabHost) -> dict[str, str]:
 def test_a_failed_takeover_rolls_back_to_where_it_began(lab: Lab, client: Client, lab_host: StartHost) -> None:
     host = lab_host()
     before, pid = parameters(lab, host), host.proxy_pid()
-    host.run("mkdir -p /etc/ansible/facts.d/obproxy.fact")  # a directory where the last but one role wants a file
+    host.run("ln -s /proc/none /etc/ansible")  # where the last but one role makes a directory, none can be made
     document = take_over(client, host)
     assert statuses(document)[10:] == ["FAILED", "PENDING"], client.log(document["id"], failed(document)["id"])
     assert parameters(lab, host) != before
