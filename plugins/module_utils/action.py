@@ -14,7 +14,7 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 
 from . import addresses
-from .failures import why_no_answer, why_not_root
+from .failures import why_no_answer, why_not_reached, why_not_root
 from .masking import Hidden, masked, masker
 from .record import SYS, unsealed
 from .remote import NoAnswer, answer_in, program
@@ -142,22 +142,21 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
         marked = f"{_MARK}={shlex.quote(mark)} {command}" if mark else command
         return dict(self._low_level_execute_command(marked, in_data=in_data))
 
+    def _login_user(self) -> str:
+        return str(self._play_context.remote_user or "USER")
+
     def on_host(self, name: str, arguments: dict[str, Any]) -> Result:
         """Run one of the host programs as the become user and return its answer."""
         try:
             ended = self.execute(f"{self.python()} -IS -", program(name, arguments))
         except AnsibleConnectionFailure as failure:
-            raise Unreachable(
-                "The host is reachable over SSH",
-                str(failure.message).strip(),
-                "check ansible_host, the key, known_hosts and the network: ansible -m ping HOST",
-            ) from None
+            raise why_not_reached(str(failure.message).strip(), self._login_user()) from None
         except AnsibleError as failure:  # "Missing sudo password": the plugin waits for no prompt
-            raise why_not_root(str(failure.message)) from None
+            raise why_not_root(str(failure.message), self._login_user()) from None
         try:
             return answer_in(ended["stdout"])
         except NoAnswer:
-            raise why_no_answer(self.python(), ended) from None
+            raise why_no_answer(self.python(), self._login_user(), ended) from None
 
     def tunnels(self) -> Tunnels:
         """Channels to the host's loopback; a context manager."""

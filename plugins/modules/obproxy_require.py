@@ -15,7 +15,7 @@ options:
     description: The rules; all are checked, all broken ones are told.
     type: list
     elements: dict
-    required: true
+    default: []
     suboptions:
       rule:
         description: What must be true, as a sentence without full stop.
@@ -33,6 +33,13 @@ options:
         description: What a person can do about it.
         type: str
         required: true
+  rules_from:
+    description:
+      - Files with more rules, in the directory C(rules) of the role.
+      - One of O(rules) and O(rules_from) is required.
+    type: list
+    elements: str
+    default: []
   success:
     description: The message when all hold.
     type: str

@@ -3,10 +3,12 @@
 Unlike a state, a situation stops what the state has started and starts it in its own way.
 """
 
+import subprocess
 from collections.abc import Callable
 
 from .host import LabHost
 from .inventory import SYS_PASSWORD
+from .podman import podman
 from .states import cluster_for, package_home
 
 Make = Callable[[LabHost, int], None]
@@ -37,35 +39,35 @@ done
 OBD_HOME = "/home/admin/obproxy"
 
 
-def obd(host: LabHost, threads: int) -> None:
+def obd(host: LabHost, threads: int, user: str = "admin", base: str = "/home/admin") -> None:
     """As the deployer (obd) leaves it: the binary in its repository, links in the home, its own watchdog."""
     version = host.version.partition("-")[0]
     package = package_home(host.version)
     url = cluster_for(host.version).config_server_url
     more = "" if version.startswith("1.") else "skip_proxy_sys_private_check=True,"
     host.run(f"""{_STOP}
-R=/home/admin/.obd/repository/obproxy-ce/{version}/0123456789abcdef H={OBD_HOME}
-runuser -u admin -- mkdir -p $R $H/bin $H/lib $H/run
+R={base}/.obd/repository/obproxy-ce/{version}/0123456789abcdef H={base}/obproxy
+runuser -u {user} -- mkdir -p $R $H/bin $H/lib $H/run
 cp -a {package}/bin {package}/lib $R/
 rpm -e --noscripts obproxy
 rm -rf {package}
-runuser -u admin -- ln -fs $R/bin/obproxy $H/bin/
+runuser -u {user} -- ln -fs $R/bin/obproxy $H/bin/
 ln -fs $R/lib/* $H/lib/
 cat >$H/obproxyd.sh <<'EOS'
 {_OBD_WATCHDOG}
 EOS
-chown -R admin: $R $H
+chown -R {user}: $R $H
 HASH=$(printf '%s' '{SYS_PASSWORD}' | sha1sum | cut -d' ' -f1)
 OPTIONS="obproxy_sys_password=$HASH,{more}enable_strict_kernel_release=False,enable_cluster_checkout=False"
 OPTIONS="$OPTIONS,work_thread_num={threads},obproxy_config_server_url='URL'"
 OPTIONS=${{OPTIONS/"'URL'"/'{url}'}}
-runuser -u admin -- env LD_LIBRARY_PATH=$H/lib: bash -c 'cd "$1" && "$1/bin/obproxy" -o "$2" --listen_port 2883 \
+runuser -u {user} -- env LD_LIBRARY_PATH=$H/lib: bash -c 'cd "$1" && "$1/bin/obproxy" -o "$2" --listen_port 2883 \
     --prometheus_listen_port 2884 --cluster_name obcluster' sh $H "$OPTIONS" >/dev/null 2>&1
 {_UNTIL_IT_LISTENS}
 IP=$(hostname -I | cut -d' ' -f1)
 pgrep -x obproxy >$H/run/obproxy-$IP-2883.pid
-chown -R admin: $H/run
-cd /home/admin && runuser -u admin -- bash $H/obproxyd.sh $H $IP 2883 >/dev/null 2>&1 </dev/null
+chown -R {user}: $H/run
+cd {base} && runuser -u {user} -- bash $H/obproxyd.sh $H $IP 2883 >/dev/null 2>&1 </dev/null
 for _ in $(seq 100); do [ "$(cat $H/run/obproxy-*.pid)" = "$(pgrep -o -f 'bin/obproxy --listen_port')" ] && break
     sleep 0.1; done
 {_UNTIL_IT_LISTENS}""")
@@ -133,3 +135,151 @@ HASH=$(printf '%s' '{SYS_PASSWORD}' | sha1sum | cut -d' ' -f1)
 runuser -u admin -- env LD_LIBRARY_PATH={host.home}/lib ./bin/obproxy -p 2883 -n test \
     -o "obproxy_sys_password=$HASH,work_thread_num=4,obproxy_config_server_url={url}" >/dev/null 2>&1
 {_UNTIL_IT_LISTENS}""")
+
+
+def bound(host: LabHost, *, stranger: bool) -> None:
+    """Bound to the host's address only; `stranger`: another OBProxy's password prompt answers at loopback."""
+    other = "(setsid nc -lk 127.0.0.1 2883 >/var/tmp/stranger 2>&1 </dev/null &)\n" if stranger else ""
+    _start_by_hand(host, f"local_bound_ip={host.address},skip_proxy_sys_private_check=true")
+    host.run(other)
+
+
+def by_hand(host: LabHost) -> None:
+    """Started without a watchdog in the package's home, whatever ran before."""
+    _start_by_hand(host, "enable_proxy_scramble=true")
+
+
+def _start_by_hand(host: LabHost, options: str, *, home: str | None = None) -> None:
+    """Started without a watchdog, in a directory; its program stays the package's."""
+    where, cluster = home or host.home, cluster_for(host.version)
+    options += f",obproxy_config_server_url={cluster.config_server_url}"
+    host.run(f"""{_STOP}
+mkdir -p {where} && cd {where} && chown admin: .
+HASH=$(printf '%s' '{SYS_PASSWORD}' | sha1sum | cut -d' ' -f1)
+runuser -u admin -- {host.home}/bin/obproxy -p 2883 -n {cluster.name} \\
+    -o "obproxy_sys_password=$HASH,work_thread_num=8,{options}" \\
+    >/dev/null 2>&1
+for _ in $(seq 100); do ss -Hltn 'sport = :2883' | grep -q . && exit 0; sleep 0.1; done; exit 1""")
+
+
+def home_removed(host: LabHost) -> None:
+    """The home was removed under the live process, whose program lies elsewhere."""
+    _start_by_hand(host, "enable_proxy_scramble=true", home="/data/obproxy")
+    host.run("rm -rf /data/obproxy")
+
+
+def home_in_gbk(host: LabHost) -> None:
+    """The home has a name that is no UTF-8."""
+    _start_by_hand(host, "enable_proxy_scramble=true", home="/data/$'\\xca\\xfd\\xbe\\xdd'/obproxy")
+
+
+def other_config_server(host: LabHost) -> None:
+    """It asks the deployer's config server, under another application name."""
+    host.run(f"""{_STOP}
+cd {host.home}
+export OBPROXY_EXTRA_OPT=obproxy_sys_password=$(printf '%s' '{SYS_PASSWORD}' | sha1sum | cut -d' ' -f1)
+export WORK_THREAD_NUM=8
+runuser -u admin -- ./bin/obproxyd.sh -c start -n prod -p 2883 \\
+    -u 'http://192.0.2.40:18080/services?Action=GetObProxyConfig'
+{_UNTIL_IT_LISTENS}""")
+
+
+def defunct(host: LabHost) -> None:
+    """A second OBProxy has ended, and its parent does not take notice."""
+    host.run(f"""cat >/root/parent.py <<'EOS'
+import os, time
+if os.fork() == 0:
+    os.setgid(1000)
+    os.setuid(1000)
+    os.execv("{host.home}/bin/obproxy", ["./bin/obproxy", "-V"])
+time.sleep(100000)
+EOS
+nohup setsid python3 /root/parent.py >/dev/null 2>&1 </dev/null &
+for _ in $(seq 100); do ps -C obproxy -o stat= | grep -q Z && exit 0; sleep 0.1; done; exit 1""")
+
+
+def without_ptrace(host: LabHost) -> None:
+    """The login's root lacks SYS_PTRACE, as in a container with an engine's defaults: a second sshd at port 2222."""
+    host.run("setpriv --bounding-set -sys_ptrace --inh-caps -sys_ptrace /usr/sbin/sshd -p 2222")
+
+
+def _from_outside(host: LabHost, command: str) -> None:
+    """Run a shell command on the host as the machine's root, who may mount where the host's own may not."""
+    pid = podman("inspect", "--format", "{{.State.Pid}}", host.container).strip()
+    subprocess.run(["nsenter", "-t", pid, "-m", "-p", "-n", "-u", "-i", "sh", "-c", command], check=True)
+
+
+def container(host: LabHost, *, network: bool) -> None:
+    """In namespaces of its own, with a home that the host has none of; `network`: its network is its own, too."""
+    flag, cluster = "-n" if network else "", cluster_for(host.version)
+    address = "ip link set lo up && ip address add 192.0.2.2/32 dev lo" if network else ""
+    host.run(f"""{_STOP}
+mkdir -p /home/admin/obproxy
+cat >/root/inside <<'EOS'
+mount --make-rprivate /
+mount -t tmpfs tmpfs /home/admin/obproxy
+cp -a {host.home}/bin {host.home}/lib /home/admin/obproxy/
+chown -R admin: /home/admin/obproxy
+mount -t proc proc /proc
+{address}
+cd /home/admin/obproxy
+HASH=$(printf %s '{SYS_PASSWORD}' | sha1sum | cut -d' ' -f1)
+setpriv --reuid admin --regid admin --clear-groups /home/admin/obproxy/bin/obproxy -N -p 2883 -n {cluster.name} \\
+    -o "obproxy_sys_password=$HASH,work_thread_num=8,obproxy_config_server_url={cluster.config_server_url}"
+echo "ended: $?"
+tail log/*
+EOS""")
+    _from_outside(host, f"nohup unshare -m -p {flag} --fork sh /root/inside >/root/inside.log 2>&1 </dev/null &")
+    host.run(
+        "for _ in $(seq 100); do pgrep -x obproxy >/dev/null && exit 0; sleep 0.1; done; cat /root/inside.log; exit 1"
+    )
+
+
+def deployed_by_root(host: LabHost) -> None:
+    """The deployer has worked as root: home /root/obproxy, the program in /root/.obd, its own watchdog."""
+    obd(host, threads=8, user="root", base="/root")
+
+
+def no_inodes(host: LabHost) -> None:
+    """The takeover's directory is on a file system that has room and no inode left."""
+    where = "/var/lib/obproxy-takeover"
+    mount = f"mkdir -p {where} && mount -t tmpfs -o size=300m,nr_inodes=20,mode=700 tmpfs {where}"
+    _from_outside(host, f"{mount} && for n in $(seq 19); do touch {where}/filler-$n; done")
+
+
+def requires_tty(host: LabHost) -> None:
+    """The sudoers of an older RHEL."""
+    host.run("echo 'Defaults requiretty' >/etc/sudoers.d/tty")
+
+
+def password_expired(host: LabHost, user: str = "admin") -> None:
+    """A password policy has expired a user's password."""
+    host.run(f"echo '{user}:Something#1' | chpasswd; chage -M 90 -d 2020-01-01 {user}")
+
+
+def account_expired(host: LabHost, user: str = "admin") -> None:
+    """A user's account has an end, which has passed."""
+    host.run(f"chage -E 2020-01-01 {user}")
+
+
+def profile_in_gbk(host: LabHost) -> None:
+    """The profile of the OBProxy's user greets in GBK."""
+    host.run(r"""printf 'echo "*** \xbb\xb6\xd3\xad ***"\n' >>/home/admin/.profile""")
+
+
+def profile_in_background(host: LabHost) -> None:
+    """The profile of the OBProxy's user starts something that keeps the standard output open."""
+    host.run("echo 'nohup bash -c \"exec -a agent-loop sleep 3000\" 2>/dev/null &' >>/home/admin/.profile")
+
+
+def profile_replaces_shell(host: LabHost) -> None:
+    """The profile of the OBProxy's user goes over to another shell, which gets no command."""
+    host.run("echo 'exec bash' >>/home/admin/.profile")
+
+
+def packages_broken(host: LabHost) -> None:
+    """The package database is no database; /root/backup has it as it was."""
+    host.run(
+        "cp -a $(rpm --eval %_dbpath) /root/backup\n"
+        "cd $(rpm --eval %_dbpath) && for file in *; do echo broken >$file; done"
+    )

@@ -97,5 +97,5 @@ def play(
         ended = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE)
         text = ended.stdout + ended.stderr
         assert results.exists(), text
-        assert "WARNING" not in text, text
+        assert "[WARNING]" not in text, text
         return Play(ended.returncode, text, [json.loads(line) for line in results.read_text().splitlines()])

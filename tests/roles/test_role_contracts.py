@@ -61,7 +61,7 @@ def test_an_entry_point_for_each_file_of_tasks(role: Path) -> None:
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: str(role.name))
 def test_every_variable_of_a_role_is_in_its_spec(role: Path) -> None:
-    used = _used(role, "tasks/main.yml", "templates/*", "defaults/*")
+    used = _used(role, "tasks/main.yml", "rules/*", "templates/*", "defaults/*")
     assert used | BEHIND.get(role.name, set()) == _specs(role)["main"]["options"].keys()
     undoing = _used(role, "tasks/rollback.yml") - LOGIN
     assert undoing <= _specs(role)["rollback"]["options"].keys()
@@ -108,10 +108,11 @@ def test_both_playbooks_check_the_same_variables() -> None:
 
 
 def _conditions(tasks: Any) -> Iterator[str]:
-    """Every condition of some Ansible tasks: `when`, and what rules hold."""
+    """Every condition of some Ansible tasks or rules: `when`, and what rules hold."""
     for task in tasks:
         for value in (
             task.get("when", ()),
+            task.get("that", ()),
             *(rule["that"] for rule in task.get("obproxy.takeover.obproxy_require", {}).get("rules", ())),
         ):
             yield from map(str, value if isinstance(value, list) else [value])
@@ -121,7 +122,7 @@ def _conditions(tasks: Any) -> Iterator[str]:
 def test_a_condition_takes_a_variable_that_was_given_by_e_for_what_it_is(role: Path) -> None:
     """`-e obproxy_allow_restart=true` is a text, whatever the argument spec has validated."""
     kinds = {name: option["type"] for name, option in _whole().items() if option["type"] in ("bool", "int")}
-    for path in role.glob("tasks/*.yml"):
+    for path in [*role.glob("tasks/*.yml"), *role.glob("rules/*.yml")]:
         for condition in _conditions(_load(path) or []):
             for name, kind in kinds.items():
                 plain = re.sub(r"\| default\([^)]*\)", "", condition)

@@ -109,6 +109,12 @@ def test_foreign_bytes_become_readable() -> None:
     assert probe.plain(answer) == {"home": "/data/\\xca\\xfd", "list": ["\U0001f600", 1], "none": None}
 
 
+def test_a_foreign_path_is_named_up_to_its_last_foreign_name() -> None:
+    paths = ["/data/\udcca\udcfd/obproxy", "/data/\udcca\udcfd/obproxy/bin/obproxy", "/data/\u6570/x", ""]
+    assert probe.foreign(paths) == ["/data/\udcca\udcfd"]
+    assert probe.foreign(["/\udcca/b/x\udcfdy/c"]) == ["/\udcca/b/x\udcfdy"]
+
+
 def test_leftovers_of_a_killed_run(tmp_path: Path) -> None:
     (tmp_path / (files.TEMPORARY + "7-x")).touch()
     (tmp_path / "x").touch()

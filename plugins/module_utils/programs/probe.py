@@ -41,6 +41,7 @@ MARKER = "OBPROXY-RESULT "
 MOST_PROCESSES = 50
 _TRACE = 19  # the number of CAP_SYS_PTRACE
 _FOREIGN = re.compile("[\udc80-\udcff]")  # bytes of a name that are no UTF-8, as Python has them
+_FOREIGN_PART = re.compile("(?s).*[\udc80-\udcff][^/]*")
 
 
 def nearest(path: str) -> int:
@@ -179,11 +180,17 @@ def where(found: "dict[str, Any]") -> None:
         found["ports_inside"] = sorted(port for port, held in inside.items() if held.keys() & found["inodes"])
 
 
+def foreign(paths: "list[str]") -> "list[str]":
+    """Return the parts of paths that end with the last name that is no UTF-8."""
+    return sorted({found.group(0) for found in map(_FOREIGN_PART.match, paths) if found})
+
+
 def all_processes(keywords: "list[str]", sockets: "dict[int, dict[str, tuple[int, str]]]") -> "list[dict[str, Any]]":
     """Return the processes with a keyword, each with where it listens and runs."""
     found = [one for one in (process(pid, keywords) for pid in pids()) if one][:MOST_PROCESSES]
     for one in found:
         listen_at(one, sockets)
+        one["foreign_paths"] = foreign([one[name] for name in ("home", "exe", "script")])
         if "obproxy" in (one["comm"], os.path.basename(one["exe"])) and not one["defunct"]:
             where(one)
         else:

@@ -1,0 +1,318 @@
+"""Discovery and takeover of hosts that others have set up: the right result, or the cause with a remedy that works."""
+
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import pytest
+
+from tests.roles.playing import Play, play
+
+from . import Lab, situations
+from .host import HostSpec, LabHost
+from .inventory import SYS_PASSWORD
+from .states import cluster_for
+from .traffic import Traffic, held
+
+PREPARE = "prepare_obproxy_install"
+_CONNECTIONS = 3
+_FIRST_HOST_ID = 7000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A situation, and what a takeover says of it.
+
+    make       turns a running host into it; None leaves the host as it is
+    report     what the discovery's report says, or its error where it has none; {address} is the host's
+    role       the role that rejects the host; None: it is adopted
+    words      what the message of the takeover says
+    variables  of the inventory
+    remedy     does on the host what the message says, of which it takes the commands
+    remedied   variables of the inventory after that
+    """
+
+    make: Callable[[LabHost], object]
+    report: tuple[str, ...] = ("version 4.3.1.0",)
+    role: str | None = None
+    words: tuple[str, ...] = ()
+    variables: dict[str, Any] = field(default_factory=dict)
+    remedy: Callable[[LabHost, str], object] = lambda host, message: None
+    remedied: dict[str, Any] = field(default_factory=dict)
+
+
+def command(pattern: str, user: str = "root") -> Callable[[LabHost, str], None]:
+    """Return a remedy: execute what the first group of a pattern finds in the message."""
+
+    def execute(host: LabHost, message: str) -> None:
+        found = re.search(pattern, message)
+        assert found, message
+        host.run(found[1] if user == "root" else f"runuser -u {user} -- bash -c {shlex.quote(found[1])}")
+
+    return execute
+
+
+def start_again(host: LabHost, message: str) -> None:
+    """Stop it, make its home and start it there with the parameters that it had."""
+    command("then as root: (kill -15 .*?); then as admin")(host, message)
+    found = re.search(r"then as admin in it: (.* -o) with", message)
+    assert found, message
+    password = f"$(printf %s '{SYS_PASSWORD}' | sha1sum | cut -d' ' -f1)"
+    url = cluster_for(host.version).config_server_url
+    options = f"obproxy_sys_password={password},work_thread_num=8,obproxy_config_server_url={url}"
+    host.run(f'cd /data/obproxy && runuser -u admin -- {found[1]} "{options}" >/dev/null 2>&1')
+
+
+def start_as_admin(host: LabHost, message: str) -> None:
+    """Stop what root has started and start it as admin."""
+    command(r"As root: (.*?)\. Then as admin")(host, message)
+    command(r"Then as admin: (.*?)\. It takes", user="admin")(host, message)
+
+
+def restore_packages(host: LabHost, message: str) -> None:
+    """Build the package database anew or, when that fails, restore it from the backup."""
+    assert "rpm --rebuilddb" in message and "move /var/lib/rpm away" in message
+    host.run(
+        "rpm --rebuilddb >/dev/null 2>&1 && rpm -qa | grep -q obproxy && exit 0\n"
+        "mv /var/lib/rpm /var/lib/rpm-broken && cp -a /root/backup /var/lib/rpm && rpm -qa >/dev/null"
+    )
+
+
+def make_room(host: LabHost, message: str) -> None:
+    """Remove files of the file system that the message names."""
+    assert "remove files there" in message
+    host.run("rm /var/lib/obproxy-takeover/filler-*")
+
+
+def mend_profile(host: LabHost, message: str) -> None:
+    """Put the test that the message shows before what replaces the shell."""
+    assert "[ -t 0 ] &&" in message
+    host.run(r"sed -i 's/^exec bash/[ -t 0 ] \&\& exec bash/' /home/admin/.profile")
+
+
+def start_on_the_host(host: LabHost, message: str) -> None:
+    """End the container and start an OBProxy on the host."""
+    assert "stop the container and start an OBProxy on the host itself" in message
+    situations.by_hand(host)
+
+
+CASES = {
+    "deployed by obd": Case(make=partial(situations.obd, threads=8), report=("obd: the deployer's watchdog",)),
+    "defunct proxy": Case(make=situations.defunct, report=("version 4.3.1.0", "'defunct': ['pid ")),
+    "bound to its address": Case(make=partial(situations.bound, stranger=False), report=("{address}, reached",)),
+    "stranger at loopback": Case(make=partial(situations.bound, stranger=True), report=("{address}, reached",)),
+    "profile in GBK": Case(make=situations.profile_in_gbk),
+    "profile in the background": Case(make=situations.profile_in_background),
+    "profile replaces the shell": Case(
+        make=situations.profile_replaces_shell,
+        role="check_command",
+        words=("profile", "[ -t 0 ]"),
+        remedy=mend_profile,
+    ),
+    "home in GBK": Case(
+        make=situations.home_in_gbk,
+        report=(r"/data/\\xca\\xfd\\xbe\\xdd/obproxy",),
+        role=PREPARE,
+        words=("paths are text in UTF-8", r"mv -T $'/data/\xca\xfd\xbe\xdd' /data/obproxy-2883"),
+        remedy=command(r"(mv -T .* && ln -s .*')\.$"),
+    ),
+    "home removed": Case(
+        make=situations.home_removed,
+        report=("home /data/obproxy (removed)",),
+        role=PREPARE,
+        words=("home is there", "/data/obproxy was removed", "install -d -o admin /data/obproxy"),
+        remedy=start_again,
+    ),
+    "other config server": Case(
+        make=situations.other_config_server,
+        report=("its app_name is 'prod', the cluster's is 'test'",),
+        role=PREPARE,
+        words=("asks a config server", "http://192.0.2.40:18080/", "reaches obcluster"),
+        remedied={"obproxy_ob_clusters": ["obcluster"]},
+    ),
+    "without ptrace": Case(
+        make=situations.without_ptrace,
+        report=("could not be read",),
+        role=PREPARE,
+        words=("can be read", "SYS_PTRACE"),
+        variables={"ansible_port": 2222},
+        remedied={"ansible_port": 22},
+    ),
+    "container": Case(
+        make=partial(situations.container, network=False),
+        report=("namespaces of its own: ",),
+        role=PREPARE,
+        words=("not in a container", "apart in mnt, pid"),
+        remedy=start_on_the_host,
+    ),
+    "container with a network": Case(
+        make=partial(situations.container, network=True),
+        report=("none at port 2883", "of a network namespace of its own"),
+        role=PREPARE,
+        words=("port 2883 is held by nobody", "at ports 2883", "of a network namespace of its own"),
+        remedy=start_on_the_host,
+    ),
+    "deployed by obd as root": Case(
+        make=situations.deployed_by_root,
+        report=("owner root, home /root/obproxy", "obd: the deployer's watchdog"),
+        role=PREPARE,
+        words=("belongs to an ordinary user", "cp -RL /root/obproxy /home/admin/obproxy-2883"),
+        remedy=start_as_admin,
+    ),
+    "no inodes": Case(
+        make=situations.no_inodes,
+        role="prepare_create_obproxy",
+        words=("/var/lib/obproxy-takeover has", "room for 0 files"),
+        remedy=make_room,
+    ),
+    "sudo requires a terminal": Case(
+        make=situations.requires_tty,
+        report=("must have a tty",),
+        role="",
+        words=("must have a tty",),
+        remedy=command("as root on the host, (echo .*ansible_ops) "),
+    ),
+    "password of admin expired": Case(
+        make=situations.password_expired,
+        role="check_command",
+        words=("su - admin could not", "chage -d"),
+        remedy=command(r"(chage -d \$\(date \+%F\) admin)"),
+    ),
+    "account of admin expired": Case(
+        make=situations.account_expired,
+        role="check_command",
+        words=("su - admin could not", "chage -E -1 admin"),
+        remedy=command("(chage -E -1 admin)"),
+    ),
+    "password of the login user expired": Case(
+        make=partial(situations.password_expired, user="ops"),
+        report=("expired",),
+        role="",
+        words=("account on the host is valid",),
+        remedy=command(r"(chage -d \$\(date \+%F\) ops)"),
+    ),
+    "account of the login user expired": Case(
+        make=partial(situations.account_expired, user="ops"),
+        report=("expired",),
+        role="",
+        words=("account on the host is valid",),
+        remedy=command("(chage -E -1 ops)"),
+    ),
+    "package database broken": Case(
+        make=situations.packages_broken,
+        role=PREPARE,
+        words=("package database", "rpm says: "),
+        remedy=restore_packages,
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """The hosts by case; digests before and after a takeover; the plays, the last after the remedies; the clients."""
+
+    hosts: dict[str, LabHost]
+    before: dict[str, str]
+    after: dict[str, str]
+    discovery: Play
+    takeover: Play
+    again: Play
+    traffic: dict[str, Traffic]
+
+
+def digest(host: LabHost) -> str:
+    """Return a text that differs when an OBProxy, its home or /etc does."""
+    return host.run("""export LC_ALL=C
+for pid in $(pgrep -x obproxy); do
+    echo $pid $(cut -d' ' -f22 /proc/$pid/stat)
+    find /proc/$pid/cwd/ -type f -not -path '*/log/*' -exec md5sum {} + 2>/dev/null | sort
+done
+find /etc -printf '%p %m %u %s %T@\\n' 2>/dev/null | sort""")
+
+
+@pytest.fixture(scope="module")
+def outcome(lab: Lab) -> Iterator[Outcome]:
+    """One discovery and one takeover of all cases' hosts at once."""
+    names = {case: f"situation-{number}" for number, case in enumerate(CASES)}
+    specs = [HostSpec(names[case], _FIRST_HOST_ID + number) for number, case in enumerate(CASES)]
+    hosts = dict(zip(CASES, lab.start_many(specs), strict=True))
+    own = {names[case]: CASES[case].variables for case in CASES}
+    try:
+        for case, host in hosts.items():
+            CASES[case].make(host)
+        before = {case: digest(host) for case, host in hosts.items()}
+        with ExitStack() as stack:
+            adopted = [case for case in CASES if CASES[case].role is None]
+            traffic = {case: stack.enter_context(held(hosts[case], _CONNECTIONS)) for case in adopted}
+            discovery = play(lab, *hosts.values(), playbook="discover", host_variables=own)
+            takeover = play(lab, *hosts.values(), host_variables=own)
+        after = {case: digest(host) for case, host in hosts.items()}
+        rejected = {case: host for case, host in hosts.items() if CASES[case].role is not None}
+        for case, host in rejected.items():
+            CASES[case].remedy(host, takeover.failure(host)[1])
+        remedied = {host.name: CASES[case].remedied for case, host in rejected.items()}
+        again = play(lab, *rejected.values(), host_variables=remedied)
+        yield Outcome(
+            hosts=hosts,
+            before=before,
+            after=after,
+            discovery=discovery,
+            takeover=takeover,
+            again=again,
+            traffic=traffic,
+        )
+    finally:
+        for host in hosts.values():
+            host.remove()
+
+
+def said(play: Play, host: LabHost) -> str:
+    """Return what a play told about a host, as one text."""
+    return "\n".join(str(result.get("msg", "")) for _, result in play.results(host))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_discovery_reports(outcome: Outcome, case: str) -> None:
+    text = said(outcome.discovery, outcome.hosts[case])
+    words = [word.format(address=outcome.hosts[case].address) for word in CASES[case].report]
+    assert not [word for word in words if word not in text], text
+    assert "Traceback" not in outcome.discovery.text
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if CASES[case].role is None])
+def test_it_is_adopted_and_no_client_is_cut(outcome: Outcome, case: str) -> None:
+    host, traffic = outcome.hosts[case], outcome.traffic[case]
+    assert outcome.takeover.stats(host)["failures"] == 0, outcome.takeover.failure(host)
+    assert not traffic.problems and all(traffic.answers)
+    assert outcome.takeover.server(host)["pid"] == host.proxy_pid()
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if CASES[case].role is not None])
+def test_it_is_rejected_by_name_and_left_alone(outcome: Outcome, case: str) -> None:
+    role, message = outcome.takeover.failure(outcome.hosts[case])
+    assert role == CASES[case].role, message
+    assert not [word for word in CASES[case].words if word not in message], message
+    assert "Traceback" not in message
+    assert outcome.after[case] == outcome.before[case]
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if CASES[case].role is not None])
+def test_the_remedy_makes_it_a_host_that_is_adopted(outcome: Outcome, case: str) -> None:
+    host = outcome.hosts[case]
+    assert outcome.again.stats(host)["failures"] == outcome.again.stats(host)["unreachable"] == 0, (
+        outcome.again.failure(host)
+    )
+    assert outcome.again.server(host)["pid"] == host.proxy_pid()
+
+
+def test_nothing_is_said_to_a_stranger(outcome: Outcome) -> None:
+    assert outcome.hosts["stranger at loopback"].run("cat /var/tmp/stranger") == ""
+
+
+def test_a_watchdog_of_the_deployer_is_its_own(outcome: Outcome) -> None:
+    server = outcome.takeover.server(outcome.hosts["deployed by obd"])
+    assert server["supervised"] is True
