@@ -29,15 +29,18 @@ class Passwords:
         return self._remembered.get(self._digest(password, hashed), 0.0) > time.monotonic()
 
     async def verify(self, password: bytes, hashed: str | None) -> bool:
-        """Whether `password` is the one of `hashed`; takes as long when there is none, so that nobody can tell."""
-        right = await asyncio.to_thread(_matches, password, hashed)
+        """Return whether `password` is the one of `hashed`; never an empty one.
+
+        Take as long when there is no hash, so that nobody can tell.
+        """
+        right = await asyncio.to_thread(_matches, password, hashed) and hashed is not None and password != b""
         if right and hashed is not None:
             digest = self._digest(password, hashed)
             self._remembered[digest] = time.monotonic() + REMEMBERED_FOR
             self._remembered.move_to_end(digest)
             if len(self._remembered) > MOST_REMEMBERED:
                 self._remembered.popitem(last=False)
-        return right and hashed is not None
+        return right
 
     def _digest(self, password: bytes, hashed: str) -> bytes:
         return hmac.digest(self._key, hashed.encode() + b"\0" + password, "sha256")

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from service.access.errors import UnknownUser, UserExists, UserInvalid
-from service.access.passwords import hash_password
+from service.access.passwords import Passwords, hash_password
 from service.access.roles import Role
+from service.model.errors import StartRefused
 from service.model.types import JSON
 from service.store.database import Connection, Database, execute, fetch
 from service.store.failures import retry_contention
@@ -17,6 +18,7 @@ ADMIN = "admin"
 ADMIN_ID = 100  # OCP's id of the user admin (docs/reference/ocp-api.md 2.3)
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 SHORTEST_PASSWORD, LONGEST_PASSWORD = 8, 128
+_LENGTHS = f"{SHORTEST_PASSWORD} to {LONGEST_PASSWORD}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,15 +89,30 @@ async def set_enabled(database: Database, name: str, *, enabled: bool) -> None:
 
 
 async def ensure_admin(database: Database, directory: Path) -> None:
-    """Make the administrator when there is none, with a random password in `directory`/admin-password (0600)."""
+    """Make the administrator when there is none, with a random password in `directory`/admin-password (0600).
+
+    Raise StartRefused when the file is there and has no valid password.
+    """
     if await find(database, ADMIN):
         return
-    file = admin_password(directory)
-    hashed = await hash_password(file.read_text(encoding="utf-8").strip())
+    file, password = admin_password(directory)
+    if not _is_valid(password):
+        reason = (
+            f"{file} has no password of {_LENGTHS} printable characters. Remove the file: the service makes a new one."
+        )
+        raise StartRefused(reason=reason)
+    hashed = await hash_password(password)
     async with database.transaction() as connection:
         values = {"id": ADMIN_ID, "name": ADMIN, "password_hash": hashed, "roles": [Role.ADMIN]}
-        if not await fetch(connection, "insert_admin", **values):
-            file.unlink()  # another process on the same database was first: what we have written is nobody's password
+        inserted = await fetch(connection, "insert_admin", **values)
+    if not inserted and not await _is_admins(database, password):
+        # A process with another data directory was first. A process that shares the directory uses the same file.
+        file.unlink(missing_ok=True)
+
+
+async def _is_admins(database: Database, password: str) -> bool:
+    admin = await find(database, ADMIN)
+    return admin is not None and await Passwords().verify(password.encode(), admin.password_hash)
 
 
 async def _change(connection: Connection, query: str, name: str, **values: object) -> None:
@@ -104,7 +121,10 @@ async def _change(connection: Connection, query: str, name: str, **values: objec
 
 
 async def _hash(password: str) -> str:
-    if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD or not password.isprintable():
-        limits = f"{SHORTEST_PASSWORD} to {LONGEST_PASSWORD}"
-        raise UserInvalid(reason=f"A password has {limits} printable characters.")
+    if not _is_valid(password):
+        raise UserInvalid(reason=f"A password has {_LENGTHS} printable characters.")
     return await hash_password(password)
+
+
+def _is_valid(password: str) -> bool:
+    return SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD and password.isprintable()

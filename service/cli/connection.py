@@ -43,11 +43,16 @@ def connect(
 
 
 def read_secret(file: Path, what: str) -> str:
-    """The text in `file`; raises Refused when it cannot be read."""
+    """Return the text in `file`. Raise Refused when it cannot be read or is empty."""
     try:
-        return file.read_text(encoding="utf-8").strip()
+        secret = file.read_text(encoding="utf-8").strip()
+    except UnicodeDecodeError:
+        raise Refused(f"The {what} cannot be read: {file} is not text.") from None
     except OSError as error:
         raise Refused(f"The {what} cannot be read: {error}") from error
+    if not secret:
+        raise Refused(f"The {what} cannot be read: {file} is empty.")
+    return secret
 
 
 def calling[**Given](command: Callable[Concatenate[Client, Given], None]) -> Callable[..., None]:

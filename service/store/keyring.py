@@ -1,19 +1,27 @@
 """Secrets at rest: encrypted with a key that is not in the database, and the files that hold first secrets."""
 
 import hmac
-import os
+import logging
 import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from pydantic import SecretStr
 
-from service.model.errors import DecryptionFailed, SettingsInvalid
+from service.model.errors import DecryptionFailed, SettingsInvalid, StartRefused
+from service.store import secret_files
+
+log = logging.getLogger(__name__)
 
 ADMIN_PASSWORD = "admin-password"  # noqa: S105 - the file's name
 KEY_FILE = "secret-key"
+_BAD_FILE = (
+    "{path} {fault}. Restore the file from a backup; remove it only if the database has no secrets yet, and a new key "
+    "is made."
+)
 
 
 class Secrets:
@@ -26,7 +34,7 @@ class Secrets:
     def __init__(self, keys: SecretStr, file: Path | None = None) -> None:
         self.file = file
         self._stamp = _stamp(file)
-        self._keys, self._fernets = _read(keys)
+        self._keys, self._fernets = _parse(keys, file)
 
     def encrypt(self, secret: SecretStr) -> bytes:
         """The ciphertext of `secret`."""
@@ -66,8 +74,11 @@ class Secrets:
     def _current(self) -> Sequence[Fernet]:
         stamp = _stamp(self.file)
         if self.file is not None and stamp is not None and stamp != self._stamp:
-            self._keys, self._fernets = _read(SecretStr(self.file.read_text(encoding="utf-8")))
             self._stamp = stamp
+            try:
+                self._keys, self._fernets = _parse(SecretStr(secret_files.read(self.file)), self.file)
+            except (StartRefused, FileNotFoundError) as error:  # the keys that were read before remain right
+                log.warning("The former keys stay in use: %s", error, extra={"action": "keys_unreadable"})
         return self._fernets
 
 
@@ -80,43 +91,52 @@ class Sealed:
 
     def open(self) -> dict[str, SecretStr]:
         """The secrets; raises DecryptionFailed."""
+        if not self.ciphertexts:
+            return {}
         vault = Secrets(self.keys)
         return {name: vault.decrypt(ciphertext) for name, ciphertext in self.ciphertexts.items()}
 
 
 def load(configured: SecretStr, directory: Path) -> Secrets:
-    """With the configured keys, or those in `directory`/secret-key, of which one is made when it is not there."""
+    """Return the configured keys, or those in `directory`/secret-key, of which one is made when the file is absent.
+
+    Raise StartRefused when the file has no keys or cannot be written, SettingsInvalid when the setting is bad.
+    """
     if configured.get_secret_value():
         return Secrets(configured)
     path = directory / KEY_FILE
-    return Secrets(SecretStr(keep(path, Fernet.generate_key().decode())), path)
+    return Secrets(SecretStr(_keep(path, Fernet.generate_key().decode())), path)
 
 
 def add_key(path: Path) -> None:
     """Put a new key before those in a file; they go on being there. A reader sees the former file or the new one."""
-    _replace(path, [Fernet.generate_key().decode(), *path.read_text(encoding="utf-8").split()])
+    secret_files.replace(path, "\n".join([Fernet.generate_key().decode(), *_keys_in(path)]))
 
 
 def drop_keys(path: Path) -> int:
     """Leave only the first of the keys in a file; how many went."""
-    first, *others = path.read_text(encoding="utf-8").split()
+    first, *others = _keys_in(path)
     if others:
-        _replace(path, [first])
+        secret_files.replace(path, first)
     return len(others)
 
 
-def _replace(path: Path, keys: Sequence[str]) -> None:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    keep(temporary, "\n".join(keys))
-    temporary.replace(path)
+def _keys_in(path: Path) -> list[str]:
+    keys, _ = _parse(SecretStr(secret_files.read(path)), path)
+    return [key.decode() for key in keys]
 
 
-def _read(keys: SecretStr) -> tuple[list[bytes], list[Fernet]]:
+def _parse(keys: SecretStr, file: Path | None) -> tuple[list[bytes], list[Fernet]]:
     words = [word.encode() for word in keys.get_secret_value().split()]
     try:
+        if not words:
+            raise ValueError("There is no key.")
         return words, [Fernet(word) for word in words]
     except ValueError as error:
-        raise SettingsInvalid(reason=f"TAKEOVER_SECRET_KEY: {error}") from None
+        if file is None:
+            raise SettingsInvalid(reason=f"TAKEOVER_SECRET_KEY: {error}") from None
+        fault = "holds something else than keys" if words else "is empty"
+        raise StartRefused(reason=_BAD_FILE.format(path=file, fault=fault)) from None
 
 
 def _stamp(file: Path | None) -> tuple[int, int] | None:
@@ -128,19 +148,15 @@ def _stamp(file: Path | None) -> tuple[int, int] | None:
     return (stat.st_ino, stat.st_mtime_ns) if stat else None
 
 
-def admin_password(directory: Path) -> Path:
-    """The file with the administrator's first password, made when it is not there."""
+def admin_password(directory: Path) -> tuple[Path, str]:
+    """Return the file with the administrator's first password and its text; make it when it is absent."""
     path = directory / ADMIN_PASSWORD
-    keep(path, secrets.token_urlsafe(18))
-    return path
+    return path, _keep(path, secrets.token_urlsafe(18))
 
 
-def keep(path: Path, secret: str) -> str:
-    """The secret in `path`; `secret` is written there first, mode 0600, when there is no such file."""
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text(encoding="utf-8").strip()
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(secret + "\n")
+def _keep(path: Path, secret: str) -> str:
+    """Return the secret in `path`; write `secret` there first when there is no such file."""
+    while not secret_files.write_new(path, secret):
+        with suppress(FileNotFoundError):  # removed by another process since
+            return secret_files.read(path)
     return secret

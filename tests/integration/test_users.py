@@ -1,7 +1,9 @@
 """Users and access keys: what the verbs write, who is made first, and what they refuse."""
 
 import asyncio
+import multiprocessing
 import stat
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
@@ -9,11 +11,14 @@ from pydantic import SecretStr
 
 from service.access import access_keys, users
 from service.access.errors import TooManyAccessKeys, UnknownAccessKey, UnknownUser, UserExists, UserInvalid
+from service.access.passwords import Passwords
 from service.access.roles import Role
-from service.store.database import fetch
+from service.model.errors import StartRefused
+from service.store.database import Database, fetch, open_database
 from service.tasks.resources import Resources
 
 VIEWER = [Role.TASK_VIEWER]
+DEADLINE = 60.0  # seconds for two processes to start
 
 
 async def test_the_first_start_makes_the_administrator(resources: Resources, tmp_path: Path) -> None:
@@ -44,6 +49,68 @@ async def test_of_several_first_starts_one_makes_it_and_the_others_leave_no_file
 
     assert len(list(tmp_path.glob("*/admin-password"))) == 1
     assert len(await users.everybody(resources.database)) == 1
+
+
+def _first_start(url: str, directory: Path, barrier: Barrier) -> None:
+    async def start() -> None:
+        async with open_database(url) as database:
+            barrier.wait(DEADLINE)
+            await users.ensure_admin(database, directory)
+
+    asyncio.run(start())
+
+
+async def test_processes_that_share_the_data_directory_agree_on_the_password(
+    resources: Resources, tmp_path: Path
+) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    url, barrier = resources.settings.database_url.get_secret_value(), spawn.Barrier(2)
+    processes = [spawn.Process(target=_first_start, args=(url, tmp_path, barrier)) for _ in range(2)]
+    for process in processes:
+        process.start()
+
+    for process in processes:
+        await asyncio.to_thread(process.join, DEADLINE)
+
+    assert [process.exitcode for process in processes] == [0, 0]
+    admin = await users.find(resources.database, "admin")
+    password = (tmp_path / "admin-password").read_bytes().strip()
+    assert admin and await Passwords().verify(password, admin.password_hash)
+
+
+async def test_a_process_that_was_second_keeps_the_password_that_is_right(
+    resources: Resources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = users.find
+
+    async def overtaken(database: Database, name: str) -> users.User | None:
+        monkeypatch.setattr(users, "find", find)
+        await users.ensure_admin(database, tmp_path)
+        return None
+
+    monkeypatch.setattr(users, "find", overtaken)
+    await users.ensure_admin(resources.database, tmp_path)
+
+    admin = await find(resources.database, "admin")
+    password = (tmp_path / "admin-password").read_bytes().strip()
+    assert admin and await Passwords().verify(password, admin.password_hash)
+
+
+@pytest.mark.parametrize("content", ["", "\n", "1234567\n", "two\nlines of it\n", "x" * 129])
+async def test_a_first_password_that_is_none_stops_the_start(
+    resources: Resources, tmp_path: Path, content: str
+) -> None:
+    file = tmp_path / "admin-password"
+    file.write_text(content)
+
+    with pytest.raises(StartRefused) as rejected:
+        await users.ensure_admin(resources.database, tmp_path)
+
+    assert str(rejected.value) == (
+        f"{file} has no password of 8 to 128 printable characters. Remove the file: the service makes a new one."
+    )
+    assert await users.find(resources.database, "admin") is None
+    assert file.read_text() == content
 
 
 async def test_an_administrator_who_is_there_gets_no_new_password(resources: Resources, tmp_path: Path) -> None:

@@ -33,6 +33,13 @@ async def test_a_password_is_right_or_not(hasher: PasswordHasher) -> None:
     assert not await checking.verify(b"x", "no hash")
 
 
+async def test_an_empty_password_is_never_right(hasher: PasswordHasher) -> None:
+    hashed, checking = await hash_password(""), Passwords()
+
+    assert not await checking.verify(b"", hashed)
+    assert not checking.remembers(b"", hashed)
+
+
 async def test_nobodys_password_is_never_right_and_takes_as_long(hasher: PasswordHasher) -> None:
     assert not await Passwords().verify(b"", None)
 

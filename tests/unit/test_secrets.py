@@ -69,6 +69,11 @@ def test_a_running_process_follows_the_file(tmp_path: Path) -> None:
     assert running.decrypt(after) == NEEDLE, "it goes on with what it knows"
 
 
+def test_a_setting_without_a_key_is_rejected() -> None:
+    with pytest.raises(SettingsInvalid, match="TAKEOVER_SECRET_KEY: There is no key"):
+        Secrets(SecretStr(" "))
+
+
 def test_a_bad_key_names_the_setting_and_not_itself() -> None:
     with pytest.raises(SettingsInvalid, match="TAKEOVER_SECRET_KEY") as refusal:
         Secrets(SecretStr("needle"))
