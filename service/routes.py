@@ -7,9 +7,10 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from service import __version__
-from service.access.roles import ANY_USER, ANYBODY
+from service.access.roles import ANY_USER, ANYBODY, only_reads
 from service.api import events, obproxy, service, tasks
-from service.http.authentication import demand
+from service.http.authentication import SAFE_METHODS, demand
+from service.http.guards import begin_record
 from service.http.openapi import Endpoint, Operation, describe
 from service.model.types import JSON
 from service.pages import rendering
@@ -61,6 +62,8 @@ def _guarded(endpoint: Endpoint, needs: str) -> Endpoint:
     @wraps(endpoint)
     async def guarded(request: Request) -> Response:
         demand(request, needs)
+        if request.method not in SAFE_METHODS and not only_reads(needs):
+            await begin_record(request.scope)
         return await endpoint(request)
 
     return guarded

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import IPv6Address, ip_address
 
+import psycopg
+
 from service.access.errors import LoginBlocked
 from service.store.database import Connection, Database, execute, fetch
-from service.store.failures import retry_contention
+from service.store.failures import is_unwritable, retry_contention
 
 DELAY = 0.2  # seconds an answer to a failed login waits, for each failure before it
 LONGEST_DELAY = 2.0  # seconds
@@ -75,8 +77,13 @@ async def failed(database: Database, attempt: Attempt) -> float:
 @retry_contention
 async def succeeded(database: Database, attempt: Attempt) -> None:
     """Forget the failures of the user; those of the address stay, or one's own login would clear them for guessing."""
-    async with database.transaction() as connection:
-        await execute(connection, "forget_login_failures", name=attempt.user)
+    try:
+        async with database.transaction() as connection:
+            await execute(connection, "forget_login_failures", name=attempt.user)
+    except psycopg.Error as error:
+        # Reading goes on while the database cannot be written; failures that are kept only make throttling stricter.
+        if not is_unwritable(error):
+            raise
 
 
 async def _failures(connection: Connection, kind: str, name: str, limit: Limit) -> int:

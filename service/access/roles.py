@@ -55,3 +55,8 @@ def permitted(roles: Iterable[Role], needed: str) -> bool:
 def _covers(granted: str, needed: str) -> bool:
     pairs = zip(granted.split(":"), needed.split(":"), strict=False)
     return granted == EVERYTHING or all(left in ("*", right) for left, right in pairs)
+
+
+def only_reads(needed: str) -> bool:
+    """Return whether an operation that needs this permission changes nothing, whatever its HTTP method."""
+    return needed.endswith(":READ")

@@ -20,6 +20,7 @@ from service.http.openapi import Operation
 from service.model import errors, wire
 from service.observe.metrics import REGISTRY
 from service.store.database import fetch
+from service.store.readiness import Problem, find_problem
 
 DATABASE_PATIENCE = 3.0  # seconds after which a database that does not answer counts as gone
 
@@ -60,11 +61,12 @@ async def live(request: Request) -> Response:
 
 
 async def ready(request: Request) -> Response:
-    """GET /health/ready: whether requests can be answered, which the database is needed for.
+    """GET /health/ready: whether requests can be answered, which needs a database that can be written.
 
     The inventory is not: without it running takeovers can still be watched, and every process would be unready at once.
     """
-    return PlainTextResponse("ready") if await _answers(request) else PlainTextResponse("not ready", status_code=503)
+    problem = await find_problem(requests.resources(request).database)
+    return PlainTextResponse(f"not ready: {problem}", status_code=503) if problem else PlainTextResponse("ready")
 
 
 async def _answers(request: Request) -> bool:
@@ -135,8 +137,8 @@ OPERATIONS = (
         path="/health/ready",
         endpoint=ready,
         needs=ANYBODY,
-        summary="ready, or not ready when the database does not answer",
-        texts={503: "not ready"},
+        summary="ready, or not ready and why: the database does not answer or cannot be written",
+        texts={503: f"not ready: {Problem.LOST}"},
     ),
     Operation(
         method="GET",

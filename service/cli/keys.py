@@ -4,7 +4,8 @@ import asyncio
 
 import typer
 
-from service.access import key_rotation
+from service.access import audit, key_rotation
+from service.cli.local import local_call
 from service.model.settings import take
 from service.tasks.resources import open_resources
 
@@ -20,7 +21,8 @@ def rotate() -> None:
 
     async def run() -> None:
         async with open_resources(take()) as resources:
-            done = await key_rotation.rotate(resources.database, resources.secrets)
+            async with audit.recording(resources.database, local_call("key rotate")):
+                done = await key_rotation.rotate(resources.database, resources.secrets)
             where = resources.secrets.file or "TAKEOVER_SECRET_KEY"
             print(f"{done.renewed} of {done.total} secrets are encrypted anew, with the first key in {where}.")
             print(
@@ -36,7 +38,8 @@ def retire() -> None:
 
     async def run() -> None:
         async with open_resources(take()) as resources:
-            done, dropped = await key_rotation.retire(resources.database, resources.secrets)
+            async with audit.recording(resources.database, local_call("key retire")):
+                done, dropped = await key_rotation.retire(resources.database, resources.secrets)
             print(f"{done.renewed} of {done.total} secrets are encrypted anew; all open with the first key alone.")
             if resources.secrets.file:
                 print(f"Keys removed from {resources.secrets.file}: {dropped}.")

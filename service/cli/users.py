@@ -10,8 +10,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from service.access import access_keys, users
+from service.access import access_keys, audit, users
 from service.access.roles import Role
+from service.cli.local import local_call
 from service.model.settings import take
 from service.store.keyring import ADMIN_PASSWORD
 from service.tasks.resources import Resources, open_resources
@@ -28,7 +29,7 @@ Roles = Annotated[list[Role], typer.Option("--role", help="What it may do; can b
 def add_user(name: Name, role: Roles) -> None:
     """Make a user; the password is asked for, or read from standard input."""
     password = _new_password()
-    _do(lambda resources: users.add(resources.database, name, password, role))
+    _change(f"user add {name}", lambda resources: users.add(resources.database, name, password, role))
 
 
 @user.command("passwd")
@@ -42,19 +43,19 @@ def set_password(name: Name) -> None:
             # What stands in it is not the password any more.
             (resources.settings.data_dir / ADMIN_PASSWORD).unlink(missing_ok=True)
 
-    _do(change)
+    _change(f"user passwd {name}", change)
 
 
 @user.command("disable")
 def disable_user(name: Name) -> None:
     """Keep a user out, with password and access keys, from its next request on."""
-    _do(lambda resources: users.set_enabled(resources.database, name, enabled=False))
+    _change(f"user disable {name}", lambda resources: users.set_enabled(resources.database, name, enabled=False))
 
 
 @user.command("enable")
 def enable_user(name: Name) -> None:
     """Let a disabled user in again."""
-    _do(lambda resources: users.set_enabled(resources.database, name, enabled=True))
+    _change(f"user enable {name}", lambda resources: users.set_enabled(resources.database, name, enabled=True))
 
 
 @user.command("list")
@@ -67,20 +68,25 @@ def list_users() -> None:
 @access_key.command("create")
 def create_access_key(name: Name) -> None:
     """Make an access key for a user; its secret is shown this once."""
-    key, secret = _do(lambda resources: access_keys.create(resources.database, resources.secrets, name))
+    key, secret = _change(
+        f"accesskey create {name}",
+        lambda resources: access_keys.create(resources.database, resources.secrets, name),
+    )
     print(f"AccessKey ID: {key}\nAccessKey Secret: {secret.get_secret_value()}")
 
 
 @access_key.command("disable")
 def disable_access_key(key: Key) -> None:
     """Refuse what is signed with a key, from the next request on."""
-    _do(lambda resources: access_keys.set_enabled(resources.database, key, enabled=False))
+    _change(
+        f"accesskey disable {key}", lambda resources: access_keys.set_enabled(resources.database, key, enabled=False)
+    )
 
 
 @access_key.command("enable")
 def enable_access_key(key: Key) -> None:
     """Accept a disabled key again."""
-    _do(lambda resources: access_keys.set_enabled(resources.database, key, enabled=True))
+    _change(f"accesskey enable {key}", lambda resources: access_keys.set_enabled(resources.database, key, enabled=True))
 
 
 @access_key.command("list")
@@ -89,6 +95,16 @@ def list_access_keys() -> None:
     rows = _do(lambda resources: access_keys.everyones(resources.database))
     columns = ("id", "user", "state", "made")
     _print(columns, [(k.id, k.user_name, _state(k.enabled), f"{k.create_time:%Y-%m-%d %H:%M}") for k in rows])
+
+
+def _change[Result](command: str, verb: Callable[[Resources], Awaitable[Result]]) -> Result:
+    """Run a command that changes something, with a record in the audit."""
+
+    async def recorded(resources: Resources) -> Result:
+        async with audit.recording(resources.database, local_call(command)):
+            return await verb(resources)
+
+    return _do(recorded)
 
 
 def _do[Result](verb: Callable[[Resources], Awaitable[Result]]) -> Result:

@@ -18,15 +18,19 @@ from service.access.users import User
 from service.http.authentication import SAFE_METHODS, client
 from service.http.envelope import UNEXPECTED, failure, fault, trace_id
 from service.model.audit import AuditCall
-from service.tasks.resources import Resources
 
 log = logging.getLogger(__name__)
 
+RECORD = "audit_record"  # the key in the scope of the id of a request's record
 HUNG_UP = 499  # what the record says of a caller that was gone before its answer; nobody is answered this
 
 
 class Auditing:
-    """Records every request that is not merely a read, the refused ones as well, before its answer is sent."""
+    """Records every request that is not merely a read, the rejected ones as well, before its response is sent.
+
+    `begin_record` has written the record of a request that may change something before anything was changed; here its
+    status follows.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -53,10 +57,18 @@ class Auditing:
                 await _record(scope, status)
 
 
-async def _record(scope: Scope, status: int) -> None:
+async def begin_record(scope: Scope) -> None:
+    """Record a request before it changes anything; raises when the record cannot be written, and then it is not done.
+
+    A request without a user is not recorded here: it changes nothing.
+    """
+    if scope.get("user") is not None and RECORD not in scope:
+        scope[RECORD] = await audit.begin(scope["app"].state.resources.database, _call(scope, audit.BEGUN))
+
+
+def _call(scope: Scope, status: int) -> AuditCall:
     user: User | None = scope.get("user")
-    resources: Resources = scope["app"].state.resources
-    call = AuditCall(
+    return AuditCall(
         user_name=user.name if user else None,
         client=client(scope),
         method=scope["method"],
@@ -64,10 +76,13 @@ async def _record(scope: Scope, status: int) -> None:
         status=status,
         trace_id=trace_id(HTTPConnection(scope)),
     )
+
+
+async def _record(scope: Scope, status: int) -> None:
     try:
-        await audit.record(resources.database, call)
+        await audit.record(scope["app"].state.resources.database, _call(scope, status), scope.get(RECORD))
     except psycopg.Error as error:
-        # It has happened all the same, and the log has it: an answer that says otherwise would be a lie.
+        # What it has changed has a record already, and the log has its status.
         log.error("A call could not be recorded: %s", error, extra={"action": "audit_failed"})
 
 

@@ -10,6 +10,7 @@ from service.access.errors import LoginBlocked, NotFromOurPage
 from service.access.roles import ANY_USER, permitted
 from service.http import languages, requests
 from service.http.authentication import COOKIE, LOGIN_PAGE, Basic
+from service.http.guards import begin_record
 from service.pages.rendering import LANGUAGE_COOKIE, THEME_COOKIE, THEMES, render
 
 HOME = "/"
@@ -45,6 +46,7 @@ async def login(request: Request) -> Response:
     if user is None:
         return render(request, "login.html", status=401, next=target, refused="wrong", name=name)
     request.scope["user"] = user  # for the record of what was changed
+    await begin_record(request.scope)
     hours = resources.settings.session_hours
     token = await sessions.start(resources.database, user, hours=hours)
     answer = RedirectResponse(target, 303)

@@ -1,8 +1,8 @@
 """The way to the rows: one pool, named queries, transactions. No other module holds SQL (see sql/*.sql)."""
 
 import select
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import fields
 from typing import Any, cast
 
@@ -13,6 +13,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from service.model.fleet import ServerStatus
 from service.model.tasks import Operation, SubtaskStatus, TaskStatus
+from service.store.failures import is_unwritable
 from service.store.migrations import migrate
 from service.store.sql import queries
 
@@ -37,12 +38,14 @@ class Database:
     def __init__(self, url: str, pool: Pool) -> None:
         self.url = url
         self.pool = pool
+        self.write_failed = False  # since the last check that wrote: the database was read-only, or its disk full
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """A connection in a transaction: committed at the end, rolled back on any exception."""
-        async with self.pool.connection() as connection, connection.transaction():
-            yield connection
+        with self._noting_failed_writes():
+            async with self.pool.connection() as connection, connection.transaction():
+                yield connection
 
     @asynccontextmanager
     async def single(self) -> AsyncIterator[Connection]:
@@ -50,12 +53,21 @@ class Database:
 
         For one statement, or for several that read: of two in a transaction each sees what is committed by then, too.
         """
-        async with self.pool.connection() as connection:
-            await connection.set_autocommit(True)
-            try:
-                yield connection
-            finally:
-                await connection.set_autocommit(False)
+        with self._noting_failed_writes():
+            async with self.pool.connection() as connection:
+                await connection.set_autocommit(True)
+                try:
+                    yield connection
+                finally:
+                    await connection.set_autocommit(False)
+
+    @contextmanager
+    def _noting_failed_writes(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self.write_failed = self.write_failed or is_unwritable(error)
+            raise
 
 
 async def execute(connection: Connection, query: str, **values: object) -> AsyncCursor[DictRow]:

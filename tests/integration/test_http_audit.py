@@ -10,7 +10,6 @@ from starlette.applications import Starlette
 
 from service.access import audit, users
 from service.access.roles import Role
-from service.model.audit import AuditCall
 from tests.integration.over_http import assert_envelope, take_over, take_over_body
 
 EVENTS = "/api/v2/audit/events"
@@ -106,16 +105,30 @@ async def test_each_call_is_in_the_log_and_can_forge_nothing_there(
     assert record.getMessage() == ("POST /x%0a2026%20forged by admin from 127.0.0.1: 404 (trace id 0123456789abcdef)")
 
 
-async def test_a_record_that_fails_does_not_change_the_answer(
+async def test_an_end_that_cannot_be_recorded_does_not_change_the_answer(
     client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def fail(database: object, call: AuditCall) -> None:
+    async def fail(*_: object) -> None:
         raise psycopg.OperationalError("planted")
 
     monkeypatch.setattr(audit, "record", fail)
 
     assert (await client.post(TAKE_OVER, json=take_over_body(1))).status_code == 200
     assert "could not be recorded: planted" in caplog.text
+    assert [(event["path"], event["status"]) for event in await events(client)] == [(TAKE_OVER, audit.BEGUN)]
+
+
+async def test_without_a_record_nothing_is_done(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: object) -> int:
+        raise psycopg.errors.DiskFull("planted")
+
+    monkeypatch.setattr(audit, "begin", fail)
+
+    answer = await client.post(TAKE_OVER, json=take_over_body(1))
+
+    assert answer.status_code == 503
+    assert "cannot be written: its disk is full" in answer.json()["error"]["message"]
+    assert (await client.get("/api/v2/tasks/instances")).json()["data"]["contents"] == []
 
 
 async def test_a_long_path_is_cut(client: httpx.AsyncClient) -> None:

@@ -110,7 +110,7 @@ async def test_without_a_database_it_says_so(client: httpx.AsyncClient, resource
     await resources.database.pool.close()
 
     ready = await client.get("/health/ready")
-    assert (ready.status_code, ready.text) == (503, "not ready")
+    assert (ready.status_code, ready.text) == (503, "not ready: the database does not answer")
     assert (await client.get("/health/live")).status_code == 200
 
 

@@ -83,7 +83,11 @@ DELETE FROM login_failure WHERE (kind, name) IN (
 INSERT INTO audit_event (user_name, client, method, path, status, trace_id)
 VALUES (%(user_name)s, %(client)s, %(method)s, %(path)s, %(status)s, %(trace_id)s)
 ON CONFLICT (client, status, date_trunc('minute', time AT TIME ZONE 'UTC')) WHERE user_name IS NULL
-    DO UPDATE SET calls = audit_event.calls + 1;
+    DO UPDATE SET calls = audit_event.calls + 1
+RETURNING id;
+
+-- name: end_audit_event
+UPDATE audit_event SET status = %(status)s WHERE id = %(id)s;
 
 -- name: audit_events
 SELECT * FROM audit_event

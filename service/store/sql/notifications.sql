@@ -41,3 +41,17 @@ SELECT count(*) AS total FROM task_instance WHERE status = 'RUNNING';
 
 -- name: ping
 SELECT 1 AS alive;
+
+-- name: write_mode
+-- Whether this session may write: not on a standby, nor where the database's default forbids it.
+SELECT current_setting('transaction_read_only')::boolean AS read_only;
+
+-- name: limit_memory
+SET LOCAL work_mem = '64kB';
+
+-- name: write_temporary_file
+-- Some 2 MB, more than work_mem, so that they are written to the disk of the database.
+SELECT count(*) FROM generate_series(1, 100000);
+
+-- name: write_to_log
+SELECT pg_logical_emit_message(true, 'takeover', 'readiness');
