@@ -6,6 +6,8 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import NotRequired, TypedDict
 
+import psycopg
+
 from service.model import audit as rows
 from service.model.audit import AuditCall
 from service.model.errors import TakeoverError
@@ -58,6 +60,14 @@ async def record(database: Database, call: AuditCall, begun: int | None = None) 
     await _write(database, values, begun)
 
 
+async def end(database: Database, call: AuditCall, begun: int | None) -> None:
+    """Record a call that is over. A failure is only logged: what the call has changed has a record already."""
+    try:
+        await record(database, call, begun)
+    except psycopg.Error as error:
+        log.error("A call could not be recorded: %s", error, extra={"action": "audit_failed"})
+
+
 @asynccontextmanager
 async def recording(database: Database, call: AuditCall) -> AsyncIterator[None]:
     """Record a call around what it does; nothing is done when its record cannot be written."""
@@ -69,7 +79,7 @@ async def recording(database: Database, call: AuditCall) -> AsyncIterator[None]:
         status = REJECTED
         raise
     finally:
-        await record(database, replace(call, status=status), begun)
+        await end(database, replace(call, status=status), begun)
 
 
 @retry_contention

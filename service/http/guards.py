@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
-import psycopg
 from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
@@ -79,11 +78,7 @@ def _call(scope: Scope, status: int) -> AuditCall:
 
 
 async def _record(scope: Scope, status: int) -> None:
-    try:
-        await audit.record(scope["app"].state.resources.database, _call(scope, status), scope.get(RECORD))
-    except psycopg.Error as error:
-        # What it has changed has a record already, and the log has its status.
-        log.error("A call could not be recorded: %s", error, extra={"action": "audit_failed"})
+    await audit.end(scope["app"].state.resources.database, _call(scope, status), scope.get(RECORD))
 
 
 Fault = Callable[[HTTPConnection, Exception], Awaitable[Response]]
