@@ -17,6 +17,7 @@ from service.model.errors import TakeoverError
 from service.model.settings import Settings, take
 from service.observe import logs, metrics, tracing
 from service.runs.process_tree import dump_nothing
+from service.store.failures import explain
 from service.store.keyring import ADMIN_PASSWORD
 from service.tasks.resources import Resources, open_resources
 from service.worker import worker
@@ -91,11 +92,14 @@ def migrate() -> None:
 
 
 def run() -> None:
-    """The program: every refusal is one sentence, not a traceback."""
+    """Run the program; it ends with a sentence, without a traceback, on an error that its user can correct."""
     try:
         main()
-    except (TakeoverError, Refused) as error:
-        raise SystemExit(str(error)) from None
+    except Exception as error:
+        sentence = str(error) if isinstance(error, (TakeoverError, Refused)) else explain(error)
+        if sentence is None:
+            raise
+        raise SystemExit(sentence) from None
 
 
 def _inventory(settings: Settings) -> InventoryReader:

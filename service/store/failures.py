@@ -23,6 +23,11 @@ READ_ONLY = (errors.ReadOnlySqlTransaction,)
 SHUTDOWN = (errors.AdminShutdown, errors.CrashShutdown, errors.CannotConnectNow)
 CONNECTION_EXCEPTION = "08"  # the class of SQLSTATE
 
+READ_ONLY_SENTENCE = (
+    "The database is read-only. If it is a standby, set TAKEOVER_DATABASE_URL to its primary server; otherwise set "
+    "default_transaction_read_only to off for the database and its user."
+)
+
 
 def is_lost(error: BaseException | None) -> bool:
     """Return whether the connection to the database is lost, or none could be had."""
@@ -54,6 +59,21 @@ def is_unwritable(error: BaseException | None) -> bool:
 def is_passing(error: BaseException | None) -> bool:
     """Return whether the same transaction can succeed later without a change of this service."""
     return is_lost(error) or is_contention(error) or is_unwritable(error)
+
+
+def explain(error: BaseException | None) -> str | None:
+    """Return why the database cannot be used and what to do; None for an error that says neither of this.
+
+    A lost connection's own text is not repeated: libpq quotes parts of a password that it has misread.
+    """
+    if is_read_only(error):
+        return READ_ONLY_SENTENCE
+    if is_unwritable(error):
+        text = " ".join(str(database_error(error)).split())
+        return f"The disk of the database is full; free space on it and try again: {text}"
+    if is_lost(error):
+        return "The database does not answer; check TAKEOVER_DATABASE_URL and the database server."
+    return None
 
 
 def database_error(error: BaseException | None) -> psycopg.Error | None:

@@ -11,7 +11,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from service.model.errors import StartRefused
 from service.model.settings import Settings
-from service.store.failures import database_error
+from service.store.failures import database_error, explain, is_unwritable
 
 ADVICE = "Special characters in a user name or password must be percent-encoded."
 _QUOTED = re.compile("[\"'].*[\"']", re.DOTALL)  # to the last quote: the value may hold quotes
@@ -23,6 +23,8 @@ def starting(settings: Settings) -> Iterator[None]:
     try:
         yield
     except (psycopg.Error, ConnectorException) as error:
+        if is_unwritable(error):
+            raise StartRefused(reason=explain(error)) from None
         said = " ".join(str(database_error(error) or error).split())
         url = settings.database_url.get_secret_value()
         reason = without_password(said, url) if url else f"The embedded PostgreSQL: {said}"

@@ -3,12 +3,15 @@
 The server is a real one: read-only by its setting, or with a tablespace on a file system that is full.
 """
 
+import asyncio
 import os
 import subprocess
+import sys
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import httpx
 import psycopg
@@ -23,8 +26,10 @@ from service.access.roles import Role, only_reads
 from service.app import create_app
 from service.cli.local import local_call
 from service.http.authentication import SAFE_METHODS
-from service.model.settings import Settings
+from service.model.settings import PROJECT, Settings
+from service.model.types import Page
 from service.routes import ALL
+from service.store.failures import READ_ONLY_SENTENCE
 from service.store.readiness import Problem
 from service.tasks.resources import Resources
 from tests.integration.over_http import take_over, take_over_body
@@ -41,6 +46,33 @@ TABLES = (
 )
 CHANGING = [route.path for route in ALL if route.method not in SAFE_METHODS and not only_reads(route.needs)]
 SIZE = 48  # MiB of the small file system
+DEADLINE = 60.0  # seconds that a command may take
+COMMANDS = (
+    "serve",
+    "worker",
+    "migrate",
+    "user add anne --role ADMIN",
+    "user list",
+    "accesskey create admin",
+    "key rotate",
+)
+
+
+def run_command(settings: Settings, url: str, command: str) -> str:
+    """Run a command that must fail; return the last line of its standard error, which has no traceback."""
+    values = {"DATABASE_URL": url, "DATA_DIR": str(settings.data_dir), "INVENTORY": str(settings.inventory)}
+    done = subprocess.run(
+        [sys.executable, "-m", "service", *command.split()],
+        env={**os.environ, **{f"TAKEOVER_{name}": value for name, value in values.items()}},
+        input="long enough\n",
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+    )
+    assert (done.returncode, done.stdout) == (1, ""), done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr.splitlines()[-1]
 
 
 async def administer(postgres: str, statement: sql.Composed) -> None:
@@ -137,6 +169,28 @@ async def test_commands_change_nothing_without_a_record(resources: Resources, po
     assert await count_rows(resources) == before
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+async def test_a_command_on_a_read_only_database_says_what_to_do(
+    postgres: str, database_url: str, settings: Settings, command: str
+) -> None:
+    await set_read_only(postgres, database_url, "on")
+
+    assert run_command(settings, database_url, command) == READ_ONLY_SENTENCE
+
+
+async def test_an_end_that_cannot_be_recorded_keeps_the_result_of_a_command(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await users.ensure_admin(resources.database, resources.settings.data_dir)
+    async with audit.recording(resources.database, local_call("accesskey create admin")):
+        key, _ = await access_keys.create(resources.database, resources.secrets, "admin")
+        monkeypatch.setattr(audit, "record", AsyncMock(side_effect=psycopg.errors.DiskFull("planted")))
+
+    assert [found.id for found in await access_keys.everyones(resources.database)] == [key]
+    (kept,), _ = await audit.events(resources.database, Page(), None)
+    assert kept.status == audit.BEGUN
+
+
 async def test_commands_are_recorded_with_their_outcome(resources: Resources) -> None:
     await users.ensure_admin(resources.database, resources.settings.data_dir)
     async with audit.recording(resources.database, local_call("accesskey create admin")):
@@ -223,6 +277,10 @@ async def test_a_full_disk_changes_nothing_and_is_seen_until_it_has_space(
             assert "cannot be written: its disk is full" in answer.json()["error"]["message"]
             assert await count_rows(app.state.resources) == before
             assert (await http.get("/health/ready")).text == f"not ready: {Problem.FULL}"
+            for command in ("user add anne --role ADMIN", "accesskey create admin", "key rotate"):
+                said = await asyncio.to_thread(run_command, app.state.resources.settings, on_small_disk, command)
+                assert said.startswith("The disk of the database is full; free space on it")
+            assert await count_rows(app.state.resources) == before
             filler.unlink()
             assert (await http.get("/health/ready")).text == "ready"
             assert (await http.post(TAKE_OVER, json=take_over_body(1))).status_code == 200
