@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -110,6 +111,28 @@ async def test_from_submit_to_control(command: CommandLine, app: Starlette) -> N
     assert (await command("skip", str(first), str(subtask))).status == 0
     detail = json.loads((await command("show", str(first), "--json")).output)
     assert detail["subtasks"][0]["operation"] == "SKIP"
+
+
+async def test_a_superseded_task_instance_names_the_newer_one(command: CommandLine, app: Starlette) -> None:
+    older = int((await command("submit", "1", "1")).output)
+    await fail_first(app.state.resources, older)
+    offered = await command("show", str(older))
+    assert f"    rollback {older}\n" in offered.output and "uperseded" not in offered.output
+
+    newer = int((await command("submit", "1", "1")).output)
+
+    shown = (await command("show", str(older))).output
+    assert f"Superseded by task {newer}, a newer one of the same OBProxy: show {newer}" in shown.splitlines()
+    assert not re.search(rf"^ +(retry|skip|rollback|cancel) {older}\b", shown, re.MULTILINE)
+    assert "↷ SUPERSEDED" in shown
+    assert "uperseded" not in (await command("show", str(newer))).output
+    assert json.loads((await command("show", str(older), "--json")).output)["supersededBy"] == newer
+    listed = (await command("tasks", COLUMNS="200")).output.splitlines()
+    assert [line for line in listed if "↷ SUPERSEDED" in line and re.search(rf"│ {older} +│", line)], listed
+    assert sum("SUPERSEDED" in line for line in listed) == 1
+    refused = await command("rollback", str(older))
+    assert refused.status == 1
+    assert f"Task instance {older} is superseded by task instance {newer}" in refused.errors
 
 
 @pytest.mark.parametrize("streams", [300, 0])
