@@ -1,7 +1,5 @@
 """Discovery and takeover of hosts that others have set up: the right result, or the cause with a remedy that works."""
 
-import re
-import shlex
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -12,10 +10,8 @@ import pytest
 
 from tests.roles.playing import Play, play
 
-from . import Lab, situations
+from . import Lab, remedies, situations
 from .host import HostSpec, LabHost
-from .inventory import SYS_PASSWORD
-from .states import cluster_for
 from .traffic import Traffic, held
 
 PREPARE = "prepare_obproxy_install"
@@ -45,61 +41,6 @@ class Case:
     remedied: dict[str, Any] = field(default_factory=dict)
 
 
-def command(pattern: str, user: str = "root") -> Callable[[LabHost, str], None]:
-    """Return a remedy: execute what the first group of a pattern finds in the message."""
-
-    def execute(host: LabHost, message: str) -> None:
-        found = re.search(pattern, message)
-        assert found, message
-        host.run(found[1] if user == "root" else f"runuser -u {user} -- bash -c {shlex.quote(found[1])}")
-
-    return execute
-
-
-def start_again(host: LabHost, message: str) -> None:
-    """Stop it, make its home and start it there with the parameters that it had."""
-    command("then as root: (kill -15 .*?); then as admin")(host, message)
-    found = re.search(r"then as admin in it: (.* -o) with", message)
-    assert found, message
-    password = f"$(printf %s '{SYS_PASSWORD}' | sha1sum | cut -d' ' -f1)"
-    url = cluster_for(host.version).config_server_url
-    options = f"obproxy_sys_password={password},work_thread_num=8,obproxy_config_server_url={url}"
-    host.run(f'cd /data/obproxy && runuser -u admin -- {found[1]} "{options}" >/dev/null 2>&1')
-
-
-def start_as_admin(host: LabHost, message: str) -> None:
-    """Stop what root has started and start it as admin."""
-    command(r"As root: (.*?)\. Then as admin")(host, message)
-    command(r"Then as admin: (.*?)\. It takes", user="admin")(host, message)
-
-
-def restore_packages(host: LabHost, message: str) -> None:
-    """Build the package database anew or, when that fails, restore it from the backup."""
-    assert "rpm --rebuilddb" in message and "move /var/lib/rpm away" in message
-    host.run(
-        "rpm --rebuilddb >/dev/null 2>&1 && rpm -qa | grep -q obproxy && exit 0\n"
-        "mv /var/lib/rpm /var/lib/rpm-broken && cp -a /root/backup /var/lib/rpm && rpm -qa >/dev/null"
-    )
-
-
-def make_room(host: LabHost, message: str) -> None:
-    """Remove files of the file system that the message names."""
-    assert "remove files there" in message
-    host.run("rm /var/lib/obproxy-takeover/filler-*")
-
-
-def mend_profile(host: LabHost, message: str) -> None:
-    """Put the test that the message shows before what replaces the shell."""
-    assert "[ -t 0 ] &&" in message
-    host.run(r"sed -i 's/^exec bash/[ -t 0 ] \&\& exec bash/' /home/admin/.profile")
-
-
-def start_on_the_host(host: LabHost, message: str) -> None:
-    """End the container and start an OBProxy on the host."""
-    assert "stop the container and start an OBProxy on the host itself" in message
-    situations.by_hand(host)
-
-
 CASES = {
     "deployed by obd": Case(make=partial(situations.obd, threads=8), report=("obd: the deployer's watchdog",)),
     "defunct proxy": Case(make=situations.defunct, report=("version 4.3.1.0", "'defunct': ['pid ")),
@@ -111,21 +52,21 @@ CASES = {
         make=situations.profile_replaces_shell,
         role="check_command",
         words=("profile", "[ -t 0 ]"),
-        remedy=mend_profile,
+        remedy=remedies.mend_profile,
     ),
     "home in GBK": Case(
         make=situations.home_in_gbk,
         report=(r"/data/\\xca\\xfd\\xbe\\xdd/obproxy",),
         role=PREPARE,
         words=("paths are text in UTF-8", r"mv -T $'/data/\xca\xfd\xbe\xdd' /data/obproxy-2883"),
-        remedy=command(r"(mv -T .* && ln -s .*')\.$"),
+        remedy=remedies.command(r"(mv -T .* && ln -s .*')\.$"),
     ),
     "home removed": Case(
         make=situations.home_removed,
         report=("home /data/obproxy (removed)",),
         role=PREPARE,
         words=("home is there", "/data/obproxy was removed", "install -d -o admin /data/obproxy"),
-        remedy=start_again,
+        remedy=remedies.start_again,
     ),
     "other config server": Case(
         make=situations.other_config_server,
@@ -147,66 +88,66 @@ CASES = {
         report=("namespaces of its own: ",),
         role=PREPARE,
         words=("not in a container", "apart in mnt, pid"),
-        remedy=start_on_the_host,
+        remedy=remedies.start_on_the_host,
     ),
     "container with a network": Case(
         make=partial(situations.container, network=True),
         report=("none at port 2883", "of a network namespace of its own"),
         role=PREPARE,
         words=("port 2883 is held by nobody", "at ports 2883", "of a network namespace of its own"),
-        remedy=start_on_the_host,
+        remedy=remedies.start_on_the_host,
     ),
     "deployed by obd as root": Case(
         make=situations.deployed_by_root,
         report=("owner root, home /root/obproxy", "obd: the deployer's watchdog"),
         role=PREPARE,
         words=("belongs to an ordinary user", "cp -RL /root/obproxy /home/admin/obproxy-2883"),
-        remedy=start_as_admin,
+        remedy=remedies.start_as_admin,
     ),
     "no inodes": Case(
         make=situations.no_inodes,
         role="prepare_create_obproxy",
         words=("/var/lib/obproxy-takeover has", "room for 0 files"),
-        remedy=make_room,
+        remedy=remedies.make_room,
     ),
     "sudo requires a terminal": Case(
         make=situations.requires_tty,
         report=("must have a tty",),
         role="",
         words=("must have a tty",),
-        remedy=command("as root on the host, (echo .*ansible_ops) "),
+        remedy=remedies.command("as root on the host, (echo .*ansible_ops) "),
     ),
     "password of admin expired": Case(
         make=situations.password_expired,
         role="check_command",
         words=("su - admin could not", "chage -d"),
-        remedy=command(r"(chage -d \$\(date \+%F\) admin)"),
+        remedy=remedies.command(r"(chage -d \$\(date \+%F\) admin)"),
     ),
     "account of admin expired": Case(
         make=situations.account_expired,
         role="check_command",
         words=("su - admin could not", "chage -E -1 admin"),
-        remedy=command("(chage -E -1 admin)"),
+        remedy=remedies.command("(chage -E -1 admin)"),
     ),
     "password of the login user expired": Case(
         make=partial(situations.password_expired, user="ops"),
         report=("expired",),
         role="",
         words=("account on the host is valid",),
-        remedy=command(r"(chage -d \$\(date \+%F\) ops)"),
+        remedy=remedies.command(r"(chage -d \$\(date \+%F\) ops)"),
     ),
     "account of the login user expired": Case(
         make=partial(situations.account_expired, user="ops"),
         report=("expired",),
         role="",
         words=("account on the host is valid",),
-        remedy=command("(chage -E -1 ops)"),
+        remedy=remedies.command("(chage -E -1 ops)"),
     ),
     "package database broken": Case(
         make=situations.packages_broken,
         role=PREPARE,
         words=("package database", "rpm says: "),
-        remedy=restore_packages,
+        remedy=remedies.restore_packages,
     ),
 }
 
