@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
 
 import psycopg
 from procrastinate.exceptions import ConnectorException
@@ -80,14 +81,16 @@ class Recorder:
         await self._write(apply, end)
 
     @retry_contention
-    async def bury(self, dead_after: float) -> bool:
-        """Fail what a dead worker left in the middle; False when a worker holds a run of this task instance.
+    async def bury(self, expired: Mapping[str, datetime]) -> bool:
+        """Fail what a dead worker left in the middle; return False when a worker holds a run of this task instance.
 
-        A worker is dead for a run that it has not renewed for `dead_after` seconds.
+        A worker holds every run that is not `expired`, or that has another stamp by now.
         """
         async with self._database.transaction() as connection:
             ledger = await self._open(connection)
-            if await fetch(connection, "held_runs", task_id=self._task_id, dead_after=dead_after):
+            leases = {"idents": [*expired], "stamps": [*expired.values()]}
+            runs = await fetch(connection, "lock_runs", task_id=self._task_id, **leases)
+            if not all(run["expired"] for run in runs):
                 return False
             ended = await fetch(connection, "finish_runs_of_task", task_id=self._task_id)
             statuses = {subtask.status for subtask in ledger.subtasks.values()}

@@ -4,8 +4,9 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 
 from procrastinate.jobs import Job
@@ -29,7 +30,7 @@ from service.store.queue import owner
 from service.tasks import instances
 from service.tasks.recorder import Recorder
 from service.tasks.resources import Resources
-from service.worker.leases import DEAD, Leases
+from service.worker.leases import Leases
 from service.worker.supervisor import Limit, Stop, Supervisor
 
 log = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ async def _perform(
     resources: Resources, task_id: int, job: Job, leases: Leases, is_canceled: Callable[[], bool]
 ) -> None:
     recorder = Recorder(resources.database, task_id, resources.executor)
-    if not await recorder.bury(DEAD):
+    if not await recorder.bury(leases.expiry.runs()):
         raise NotNow(f"Task instance {task_id} has a run that a worker holds")
     await recorder.pass_skipped()
     task, subtasks = await instances.get(resources.database, task_id)
@@ -75,7 +76,7 @@ async def _perform(
         failed = _failed(role, "NOT_STARTED", str(error))
         await recorder.record([failed], unless=partial(_raise_if_moved_on, task, subtasks, job))
         return
-    request = await _insert_run(resources, task, subtasks, request, job)
+    request = await _insert_run(resources, task, subtasks, request, job, leases.expiry.runs())
     with (
         about(run=request.ident),
         tracing.span("run", ident=request.ident, playbook=request.playbook.name, host=request.given.host.name),
@@ -126,7 +127,12 @@ async def _follow(supervisor: Supervisor, recorder: Recorder, request: RunReques
 
 @retry_contention
 async def _insert_run(
-    resources: Resources, task: TaskInstance, subtasks: list[Subtask], request: RunRequest, job: Job
+    resources: Resources,
+    task: TaskInstance,
+    subtasks: list[Subtask],
+    request: RunRequest,
+    job: Job,
+    expired: Mapping[str, datetime],
 ) -> RunRequest:
     """Count the run as alive from now on, and return its request with the time of that.
 
@@ -138,7 +144,8 @@ async def _insert_run(
         # Taken where any number may run as well: another worker may just be counting, for one that has to be alone.
         await execute(connection, "lock_cluster", cluster_id=request.given.cluster.id)
         if limit := await instances.at_a_time(connection, resources, request.given.cluster):
-            (alive,) = await fetch(connection, "runs_of_cluster", cluster_id=request.given.cluster.id, dead_after=DEAD)
+            leases = {"idents": [*expired], "stamps": [*expired.values()]}
+            (alive,) = await fetch(connection, "runs_of_cluster", cluster_id=request.given.cluster.id, **leases)
             if alive["alive"] >= limit:
                 raise NotNow(f"OBProxy cluster {request.given.cluster.name} has {limit} takeovers running")
         found = await fetch_as(connection, TaskInstance, "lock_task", task_id=task.id)

@@ -1,7 +1,7 @@
 """Which runs are this worker's: it says so to the database, and to each run that the database has heard it.
 
 A worker that cannot reach the database, or that stands still, cannot renew its leases: its runs end by themselves
-(`run_child.LEASE`) before any other worker takes them for dead (`DEAD`). So nothing runs twice at a time, whatever
+(`child.LEASE`) before any other worker considers them dead (`expiry.DEAD`). So nothing runs twice at a time, whatever
 becomes of jobs on the queue.
 """
 
@@ -15,19 +15,21 @@ import psycopg
 
 from service.observe.metrics import RUNS_HELD
 from service.store.database import Database, fetch
+from service.worker.expiry import Expiry
 from service.worker.supervisor import Stop, Supervisor
 
 log = logging.getLogger(__name__)
 
 RENEWAL = 3.0  # seconds between two renewals
 PATIENCE = 10.0  # seconds that one renewal may take
-DEAD = 30.0  # seconds after which a run that nobody has renewed is over: a lease, and time to end processes
 
 
 class Leases:
     """The runs of one worker."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, expiry: Expiry | None = None) -> None:
+        self.expiry = expiry or Expiry(database)
+        """Tells which runs of any worker are dead."""
         self._database = database
         self._held: dict[str, Supervisor] = {}
 

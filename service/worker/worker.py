@@ -11,16 +11,18 @@ from procrastinate.job_context import AbortReason
 from procrastinate.jobs import Job
 
 from service.runs import directories, run
-from service.store.database import fetch
+from service.store.database import execute, fetch
 from service.store.queue import LOOK, QUEUE, TASK, open_queue
 from service.tasks.resources import Resources
 from service.worker import discovery, health_checks, retention
+from service.worker.expiry import Expiry
 from service.worker.job import NotNow, perform
-from service.worker.leases import DEAD, Leases
+from service.worker.leases import Leases
 
 log = logging.getLogger(__name__)
 
-RECOVERY_INTERVAL = 5.0  # seconds between two looks for what a dead worker left
+RECOVERY_INTERVAL = 3.0  # seconds between two observations of leases, and between two looks for what a dead worker left
+FORGOTTEN = 86400.0  # seconds; Procrastinate removes dead workers by the database's clock, which `recover` does first
 HANDED_BACK_FOR = 2  # seconds a job rests that no worker may do now
 POLL = 2.0  # seconds between two looks for jobs: those that are put back are not announced
 RESTART_PAUSE = 1.0  # seconds until the queue is tried again after it was lost
@@ -81,7 +83,7 @@ async def _start(resources: Resources, app: App) -> list[asyncio.Task[None]]:
             if health_checks.wanted(resources)
             else []
         ),
-        asyncio.create_task(_recover_forever(resources), name="recovery"),
+        asyncio.create_task(_recover_forever(resources, leases.expiry), name="recovery"),
         asyncio.create_task(_work_forever(resources, app), name="worker"),
         asyncio.create_task(leases.renew_forever(), name="leases"),  # last: jobs that end need them
     ]
@@ -98,7 +100,7 @@ async def _work_forever(resources: Resources, app: App) -> None:
                 concurrency=resources.settings.worker_concurrency,
                 fetch_job_polling_interval=POLL,
                 shutdown_graceful_timeout=resources.settings.shutdown_grace,
-                stalled_worker_timeout=DEAD,
+                stalled_worker_timeout=FORGOTTEN,
                 install_signal_handlers=False,
                 delete_jobs="successful",
             )
@@ -109,24 +111,28 @@ async def _work_forever(resources: Resources, app: App) -> None:
         await asyncio.sleep(RESTART_PAUSE)
 
 
-async def _recover_forever(resources: Resources) -> None:
+async def _recover_forever(resources: Resources, expiry: Expiry) -> None:
     while True:
         try:
             await asyncio.to_thread(run.sweep)
-            await _recover(resources)
+            await expiry.observe()
+            await recover(resources, expiry)
         except Exception as error:  # a process loop: the database may be gone for a while
             log.warning("Looking for stalled jobs failed: %s", error, extra={"action": "recovery_failed"})
         await asyncio.sleep(RECOVERY_INTERVAL)
 
 
-async def _recover(resources: Resources) -> None:
+async def recover(resources: Resources, expiry: Expiry) -> None:
     """Put the jobs of dead workers back on the queue; `perform` finds out how far they had come."""
     manager = resources.queue.app.job_manager
     async with resources.database.transaction() as connection:
         (turn,) = await fetch(connection, "try_to_recover")
         if not turn["mine"]:
             return
-        for job in await manager.get_stalled_jobs(queue=QUEUE, seconds_since_heartbeat=DEAD):
+        dead = expiry.workers()
+        stamps = {"workers": [*dead], "stamps": [*dead.values()]}
+        await execute(connection, "forget_workers", **stamps)
+        for job in map(Job.from_row, await fetch(connection, "stalled_jobs", queue=QUEUE, **stamps)):
             log.warning("Job %s lost its worker; running it again", job.id, extra={"action": "job_recovered"})
             try:
                 await manager.retry_job(job)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 
 import psycopg
 import pytest
@@ -17,6 +18,7 @@ PAGE: dict[str, object] = {
     **{"size": 10, "offset": 0},
 }
 RUN = "6f1ed002-ab5b-4b39-8e0c-2f1d5f5b3f6a"
+EXPIRED: dict[str, object] = {"idents": [RUN], "stamps": [datetime.now(UTC)]}
 
 LISTS = ("task_ids_descending", "task_ids_ascending", "count_tasks")
 FILTERS: list[dict[str, object]] = [
@@ -53,9 +55,10 @@ LOOKED_FOR: list[tuple[str, dict[str, object]]] = [
     ("write_run", {"ident": RUN, "batch": 3, "ended": False, "rc": None}),
     ("batch_of_run", {"ident": RUN}),
     ("task_of_run", {"ident": RUN}),
-    ("held_runs", {"task_id": 7, "dead_after": 30.0}),
+    ("leases", {}),
+    ("lock_runs", {"task_id": 7, **EXPIRED}),
     ("finish_runs_of_task", {"task_id": 7}),
-    ("runs_of_cluster", {"cluster_id": 1, "dead_after": 30.0}),
+    ("runs_of_cluster", {"cluster_id": 1, **EXPIRED}),
     ("restart_asked", {"cluster_id": 1}),
     ("unfinished_tasks_without_job", {}),
     ("task_instances_now", {}),

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 
 import psycopg
 import pytest
@@ -16,7 +17,6 @@ from service.tasks.errors import IllegalTransition
 from service.tasks.recorder import Recorder, RunTaken
 from service.tasks.resources import Resources
 from service.tasks.submit import HostRequest, take_over
-from service.worker.leases import DEAD
 from tests.integration.people import ADMIN
 
 DEADLINE = 60.0
@@ -199,6 +199,25 @@ async def test_a_report_whose_answer_got_lost_is_written_once(
     assert (log.count("said once"), log.count("{EXECUTE}")) == (1, 1)
 
 
+async def stamps(resources: Resources) -> dict[str, datetime]:
+    async with resources.database.transaction() as connection:
+        return {row["ident"]: row["renewed"] for row in await fetch(connection, "leases")}
+
+
+async def test_a_report_renews_the_lease_also_when_the_clock_was_set_back(
+    resources: Resources, submitted: tuple[TaskInstance, list[Subtask]], reporter: Recorder
+) -> None:
+    _, subtasks = submitted
+    async with resources.database.transaction() as connection:
+        await connection.execute("UPDATE run SET renewed = now() + interval '1 day'")
+    expired = await stamps(resources)
+
+    await reporter.record([Started(role=subtasks[0].role)])
+
+    assert await stamps(resources) != expired
+    assert not await Recorder(resources.database, submitted[0].id, "other").bury(expired)
+
+
 async def test_a_run_that_was_taken_for_dead_writes_nothing_any_more(
     resources: Resources, submitted: tuple[TaskInstance, list[Subtask]], reporter: Recorder
 ) -> None:
@@ -206,8 +225,10 @@ async def test_a_run_that_was_taken_for_dead_writes_nothing_any_more(
     first = subtasks[0]
     await reporter.record([Started(role=first.role)])
     other = Recorder(resources.database, task.id, "other")
-    assert not await other.bury(DEAD), "it is renewed"
-    assert await other.bury(-1.0)
+    expired = await stamps(resources)
+    await reporter.record([Logged(role=first.role, text="it lives")])
+    assert not await other.bury(expired), "it is renewed"
+    assert await other.bury(await stamps(resources))
 
     with pytest.raises(RunTaken):
         await reporter.record([succeeded(first.role)])
@@ -225,7 +246,7 @@ async def test_the_last_report_ends_the_run_in_the_same_transaction(
     await reporter.record([Started(role=subtasks[0].role), failed(subtasks[0].role)], RunEnd(rc=2, status="failed"))
 
     async with resources.database.transaction() as connection:
-        assert not await fetch(connection, "held_runs", task_id=task.id, dead_after=DEAD)
+        assert not await fetch(connection, "unfinished_runs", task_id=task.id)
     assert (await state(resources, task))[0].status is TaskStatus.FAILED
 
 
@@ -235,6 +256,6 @@ async def test_a_subtask_that_runs_without_a_run_has_failed(
     task, subtasks = submitted
     await recorder.record([Started(role=subtasks[0].role)])
 
-    assert await recorder.bury(DEAD)
+    assert await recorder.bury({})
 
     assert (await state(resources, task))[1][0] is SubtaskStatus.FAILED

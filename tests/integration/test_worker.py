@@ -24,7 +24,8 @@ from service.tasks import instances, operations
 from service.tasks.resources import Resources
 from service.tasks.submit import HostRequest, take_over
 from service.worker import job, worker
-from service.worker.leases import DEAD, Leases
+from service.worker.expiry import DEAD, Expiry
+from service.worker.leases import Leases
 from tests.integration.claiming import claimed
 from tests.integration.people import ADMIN
 
@@ -183,14 +184,29 @@ async def test_a_stopping_worker_hands_its_runs_back_and_the_next_one_finishes_t
     assert "The worker is being stopped" in log and log.count("############{EXECUTE}") == 2
 
 
+async def test_a_worker_that_was_considered_dead_registers_again(local: Resources) -> None:
+    async with worker.running(local):
+        first = await submit(local)
+        await ended(local, first)
+        async with local.database.transaction() as connection:
+            await connection.execute("DELETE FROM procrastinate_workers")
+            await connection.execute("DELETE FROM obproxy_server")
+        second, _ = await ended(local, await submit(local))
+
+    assert (second.status, second.id != first.id) == (TaskStatus.SUCCESSFUL, True)
+
+
 async def test_what_a_dead_worker_left_has_failed_and_says_so(local: Resources) -> None:
     task = await submit(local)
     async with local.database.transaction() as connection:
         ident = "00000000-0000-0000-0000-000000000001"
         await execute(connection, "insert_run", ident=ident, task_id=task.id, executor="dead")
-        await connection.execute("UPDATE run SET renewed = now() - make_interval(secs => %s)", (DEAD + 1,))
+    now = [0.0]
+    leases = Leases(local.database, Expiry(local.database, lambda: now[0]))
+    await leases.expiry.observe()
+    now[0] += DEAD
 
-    await job.perform(local, task.id, job=await claimed(local), leases=Leases(local.database))
+    await job.perform(local, task.id, job=await claimed(local), leases=leases)
 
     task, subtasks = await instances.get(local.database, task.id)
     assert task.status is TaskStatus.FAILED

@@ -20,20 +20,28 @@ WHERE r.ident = ANY(%(idents)s::uuid[]) AND r.finish_time IS NULL;
 
 -- name: write_run
 -- The next report of a run, which renews it; no row when it was written before, or when another worker took the run for
--- dead. The transaction may have begun before the last renewal.
+-- dead. The stamp changes in any case: the transaction may have begun before the last renewal, and the clock may have
+-- been set back.
 UPDATE run SET batch = %(batch)s, finish_time = CASE WHEN %(ended)s THEN now() END, rc = %(rc)s,
-               renewed = greatest(renewed, now())
+               renewed = CASE WHEN now() > renewed THEN now() ELSE renewed + interval '1 microsecond' END
 WHERE ident = %(ident)s AND finish_time IS NULL AND batch < %(batch)s
 RETURNING ident;
 
 -- name: batch_of_run
 SELECT batch FROM run WHERE ident = %(ident)s;
 
--- name: held_runs
--- Runs of a task instance that some worker renews.
-SELECT ident FROM run
-WHERE task_instance_id = %(task_id)s AND finish_time IS NULL
-  AND renewed >= now() - make_interval(secs => %(dead_after)s);
+-- name: leases
+SELECT ident::text, renewed FROM run WHERE finish_time IS NULL;
+
+-- name: lock_runs
+-- The unfinished runs of a task instance, and whether each still has the stamp with which its lease expired. Nobody
+-- renews them until the transaction ends.
+SELECT ident::text, EXISTS (
+    SELECT FROM unnest(%(idents)s::uuid[], %(stamps)s::timestamptz[]) AS expired (ident, renewed)
+    WHERE expired.ident = run.ident AND expired.renewed = run.renewed
+) AS expired
+FROM run WHERE task_instance_id = %(task_id)s AND finish_time IS NULL
+FOR NO KEY UPDATE OF run;
 
 -- name: finish_runs_of_task
 UPDATE run SET finish_time = now() WHERE task_instance_id = %(task_id)s AND finish_time IS NULL RETURNING ident;
@@ -44,7 +52,11 @@ SELECT pg_advisory_xact_lock(2104, hashtext(%(cluster_id)s::text));
 
 -- name: runs_of_cluster
 SELECT count(*) AS alive FROM run r JOIN task_instance t ON t.id = r.task_instance_id
-WHERE r.finish_time IS NULL AND r.renewed >= now() - make_interval(secs => %(dead_after)s)
+WHERE r.finish_time IS NULL
+  AND NOT EXISTS (
+      SELECT FROM unnest(%(idents)s::uuid[], %(stamps)s::timestamptz[]) AS expired (ident, renewed)
+      WHERE expired.ident = r.ident AND expired.renewed = r.renewed
+  )
   AND t.context -> 'stringMap' ->> 'obproxy_cluster_id' = %(cluster_id)s::text;
 
 -- name: lock_run

@@ -11,6 +11,28 @@ WHERE t.status = 'RUNNING'
   )
 ORDER BY t.id;
 
+-- name: heartbeats
+SELECT id, last_heartbeat FROM procrastinate_workers;
+
+-- name: stalled_jobs
+-- Jobs of dead queue workers: of those that are gone, and of those that still have the stamp with which they expired.
+SELECT j.id, j.status, j.task_name, j.priority, j.lock, j.queueing_lock, j.args, j.scheduled_at, j.queue_name, j.attempts,
+       j.worker_id
+FROM procrastinate_jobs j LEFT JOIN procrastinate_workers w ON w.id = j.worker_id
+WHERE j.status = 'doing' AND j.queue_name = %(queue)s
+  AND (w.id IS NULL OR EXISTS (
+      SELECT FROM unnest(%(workers)s::bigint[], %(stamps)s::timestamptz[]) AS expired (id, last_heartbeat)
+      WHERE expired.id = w.id AND expired.last_heartbeat = w.last_heartbeat
+  ))
+ORDER BY j.id;
+
+-- name: forget_workers
+-- Dead queue workers without a job. One that only stood still registers again.
+DELETE FROM procrastinate_workers w
+USING unnest(%(workers)s::bigint[], %(stamps)s::timestamptz[]) AS expired (id, last_heartbeat)
+WHERE w.id = expired.id AND w.last_heartbeat = expired.last_heartbeat
+  AND NOT EXISTS (SELECT FROM procrastinate_jobs j WHERE j.worker_id = w.id AND j.status = 'doing');
+
 -- name: try_to_recover
 -- One worker at a time looks for what the dead have left: two could put a job back that one of them does by then.
 SELECT pg_try_advisory_xact_lock(2105, 0) AS mine;
