@@ -15,7 +15,7 @@ from multiprocessing.reduction import send_handle
 from pathlib import Path
 from typing import Any, cast
 
-from service.inventory import holder
+from service.inventory import holder, socket_directory
 from service.inventory.holder import NUMBER, Order
 from service.inventory.records import View
 from service.model.errors import InventoryUnreadable
@@ -66,6 +66,7 @@ class Reading:
         """What the settings add to the environment of the reading, and of every run that is forked from it."""
         self._source = source
         self._lock = threading.Lock()
+        socket_directory.ensure()
         self._control, theirs = _context.Pipe()
         order = Order(source=source.absolute(), playbooks=PROJECT / "playbooks", environment=environment)
         self._process = _context.Process(target=holder.main, args=(order, theirs), daemon=True, name="inventory")

@@ -12,6 +12,7 @@ from service.model.errors import StartRefused
 from service.model.settings import PROJECT
 from service.runs import directories, run
 from service.runs.directories import PREFIX
+from service.store import owned_directories
 
 NOBODY = 65534
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="makes files of another user")
@@ -135,7 +136,7 @@ def test_what_another_user_has_made_is_left_alone(memory: Path) -> None:
 
 
 def test_a_directory_that_is_swept_before_it_is_locked_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = directories._open
+    opened = owned_directories._open
     swept: list[Path] = []
 
     def open_late(path: Path) -> int:
@@ -144,7 +145,7 @@ def test_a_directory_that_is_swept_before_it_is_locked_is_made_again(monkeypatch
             path.rmdir()
         return opened(path)
 
-    monkeypatch.setattr(directories, "_open", open_late)
+    monkeypatch.setattr(owned_directories, "_open", open_late)
 
     directory = directories.make()
 
