@@ -54,6 +54,11 @@ def host_cpu_seconds(first_pid: int) -> float:
     return sum(entry.cpu for entry in [*with_first, *_below(first_pid, skip=_PROXY)])
 
 
+def descendants() -> set[int]:
+    """Return all that this process has started, zombies and PostgreSQL's included, without lab hosts."""
+    return {entry.pid for entry in _below(os.getpid(), skip=("conmon",))}
+
+
 def living() -> set[int]:
     """The descendants that run, except PostgreSQL's, which come and go with its pool of connections."""
     return {

@@ -1,7 +1,8 @@
 """Memory under an hour of load: `python -m tests.bench.soak [MINUTES]`, 60 unless said.
 
 API and worker as processes of their own, PostgreSQL, one lab host that is taken over again and again, three hundred
-that there are not (`soak_load`). Prints what they hold once a minute, and at the end quarter against quarter.
+that there are not (`soak_load`). Prints what they hold once a minute, and at the end quarter against quarter. It
+fails when temporary files (the machine's, so nothing else may make some), open descriptors or processes grow.
 docs/scale.md has a result.
 """
 
@@ -22,7 +23,7 @@ from service.model.settings import PROJECT
 from tests.lab import Lab
 from tests.lab.leftovers import SessionDirectory
 
-from . import accounting
+from . import accounting, held
 from .ground import Ground, prepared
 from .soak_load import Load, write_stand_ins
 
@@ -41,7 +42,7 @@ Sample = Mapping[str, float]
 
 
 def main(minutes: float) -> int:
-    """The exit status is 1 when any of the work went wrong: numbers of something else than work say nothing."""
+    """Return 1 when any of the work went wrong or a count grows: numbers of something else than work say nothing."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     accounting.begin()
     Lab.prepare()
@@ -59,7 +60,10 @@ def main(minutes: float) -> int:
     print("done:", ", ".join(f"{count} {what}" for what, count in sorted(load.done.items())))
     for failure in load.failed[:20]:
         print("FAILED", failure)
-    return 1 if load.failed else 0
+    growth = held.growing(samples, list(held.count()))
+    for sentence in growth:
+        print("GROWTH", sentence)
+    return 1 if load.failed or growth else 0
 
 
 @contextmanager
@@ -110,6 +114,7 @@ def _sample(ground: Ground, worker: subprocess.Popen[bytes]) -> Sample:
         "of them FAILED": failed,
         "files of API": api.num_fds(),
         "files of worker": work.num_fds(),
+        **held.count(),
     }
 
 
