@@ -104,7 +104,7 @@ def test_an_exchange_on_a_full_disk_keeps_the_former_keys(tmp_path: Path) -> Non
     assert [path.name for path in tmp_path.iterdir()] == [keyring.KEY_FILE]
 
 
-@pytest.mark.parametrize("content", BAD_KEYS)
+@pytest.mark.parametrize("content", BAD_KEYS, ids=range(len(BAD_KEYS)))  # a random key in an id differs by worker
 @pytest.mark.parametrize("start", [lambda path: keyring.load(SecretStr(""), path.parent), keyring.drop_keys])
 def test_a_key_file_without_keys_is_rejected_and_stays_as_it_is(tmp_path: Path, content: bytes, start: Start) -> None:
     file = tmp_path / keyring.KEY_FILE
