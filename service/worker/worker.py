@@ -131,7 +131,6 @@ async def recover(resources: Resources, expiry: Expiry) -> None:
             return
         dead = expiry.workers()
         stamps = {"workers": [*dead], "stamps": [*dead.values()]}
-        await execute(connection, "forget_workers", **stamps)
         for job in map(Job.from_row, await fetch(connection, "stalled_jobs", queue=QUEUE, **stamps)):
             log.warning("Job %s lost its worker; running it again", job.id, extra={"action": "job_recovered"})
             try:
@@ -141,3 +140,4 @@ async def recover(resources: Resources, expiry: Expiry) -> None:
         # A job that ended without its task instance having ended: whatever went wrong, another try finds out.
         abandoned = await fetch(connection, "unfinished_tasks_without_job")
         await resources.queue.defer(connection, {row["id"]: row["host_id"] for row in abandoned})
+        await execute(connection, "forget_workers", **stamps)  # last: what it locks, putting jobs back may wait for

@@ -31,7 +31,7 @@ NOT_REPEATED = {
     "tasks.recorder._write": "repeats itself, and waits for a lost database as well",
     "worker.health_checks.make_round": "its loop makes another round",
     "worker.leases.renew": "its loop renews again",
-    "worker.worker._recover": "its loop looks again",
+    "worker.worker.recover": "its loop looks again",
 }
 
 
