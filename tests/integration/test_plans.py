@@ -18,7 +18,7 @@ PAGE: dict[str, object] = {
     **{"size": 10, "offset": 0},
 }
 RUN = "6f1ed002-ab5b-4b39-8e0c-2f1d5f5b3f6a"
-EXPIRED: dict[str, object] = {"idents": [RUN], "stamps": [datetime.now(UTC)]}
+EXPIRED: dict[str, object] = {"idents": [RUN], "stamps": [datetime(2026, 11, 29, tzinfo=UTC)]}
 
 LISTS = ("task_ids_descending", "task_ids_ascending", "count_tasks")
 FILTERS: list[dict[str, object]] = [
