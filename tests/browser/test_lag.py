@@ -45,8 +45,9 @@ IMPORT = """\
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """This project with a thirteenth subtask, added as CONTRIBUTING.md says."""
-    directory = tmp_path_factory.mktemp("project")
-    for tree in ("service", "playbooks", "roles"):
+    # ansible.cfg finds the collection in a place where collections are installed.
+    directory = tmp_path_factory.mktemp("project") / "ansible_collections" / "obproxy" / "takeover"
+    for tree in ("service", "meta", "playbooks", "plugins", "roles"):
         shutil.copytree(PROJECT / tree, directory / tree, ignore=shutil.ignore_patterns("__pycache__", "molecule"))
     shutil.copy(PROJECT / "ansible.cfg", directory)
     for name, text in (("meta/subtask.yml", SUBTASK), ("tasks/main.yml", ROLE)):
