@@ -22,8 +22,21 @@ CREATE TABLE IF NOT EXISTS schema_migration (
 """
 
 
+# Sessions that wait for the lock below are about to migrate, and have prepared nothing yet.
+CUT_OTHER_SESSIONS = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()
+  AND backend_type = 'client backend'
+  AND pid NOT IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = %s)
+"""
+
+
 async def migrate(connection: AsyncConnection[Any]) -> list[str]:
-    """Apply what is missing; gives the names of the files applied, none when the database is up to date."""
+    """Apply what is missing; gives the names of the files applied, none when the database is up to date.
+
+    A process of the version before that is still running loses its sessions, and connects again: the statements that it
+    has prepared fail for ever where a table has one column more. They are cut while the changed tables are locked.
+    """
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
         await connection.execute(LEDGER)
@@ -32,6 +45,8 @@ async def migrate(connection: AsyncConnection[Any]) -> list[str]:
         applied = [*await _migrate_queue(connection, done), *await _migrate_own(connection, done)]
         for name in applied:
             await connection.execute("INSERT INTO schema_migration (name) VALUES (%s)", (name,))
+        if done and applied:
+            await connection.execute(CUT_OTHER_SESSIONS, (LOCK,))
     return applied
 
 
