@@ -112,8 +112,8 @@ def _known_columns[Row](record: type[Row]) -> AsyncRowFactory[Row]:
 @asynccontextmanager
 async def open_database(url: str) -> AsyncIterator[Database]:
     """Migrate the database at `url` if needed and open a pool on it."""
+    await migrate(url)
     async with await AsyncConnection.connect(url, autocommit=True) as connection:
-        await migrate(connection)
         infos = [await _enum_info(connection, name) for name in ENUMS]
 
     async def configure(connection: Connection) -> None:

@@ -22,22 +22,27 @@ CREATE TABLE IF NOT EXISTS schema_migration (
 """
 
 
-# Sessions that wait for the lock below are about to migrate, and have prepared nothing yet.
+APPLICATION_NAME = "obproxy-takeover migrate"
+
+# A session that migrates, or has run nothing yet, has prepared no statement.
 CUT_OTHER_SESSIONS = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()
-  AND backend_type = 'client backend'
-  AND pid NOT IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = %s)
+  AND backend_type = 'client backend' AND application_name <> %s AND query <> ''
 """
 
 
-async def migrate(connection: AsyncConnection[Any]) -> list[str]:
-    """Apply what is missing; gives the names of the files applied, none when the database is up to date.
+async def migrate(url: str) -> list[str]:
+    """Apply to the database at `url` what is missing.
 
-    A process of the version before that is still running loses its sessions, and connects again: the statements that it
-    has prepared fail for ever where a table has one column more. They are cut while the changed tables are locked.
+    Returns the names of the files applied, none when the database is up to date. A process of the version before that
+    is still running loses its sessions, and connects again: the statements that it has prepared fail for ever where a
+    table has one column more. They are cut while the changed tables are locked.
     """
-    async with connection.transaction():
+    async with (
+        await AsyncConnection.connect(url, autocommit=True, application_name=APPLICATION_NAME) as connection,
+        connection.transaction(),
+    ):
         await connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
         await connection.execute(LEDGER)
         cursor = await connection.execute("SELECT name FROM schema_migration")
@@ -46,7 +51,7 @@ async def migrate(connection: AsyncConnection[Any]) -> list[str]:
         for name in applied:
             await connection.execute("INSERT INTO schema_migration (name) VALUES (%s)", (name,))
         if done and applied:
-            await connection.execute(CUT_OTHER_SESSIONS, (LOCK,))
+            await connection.execute(CUT_OTHER_SESSIONS, (APPLICATION_NAME,))
     return applied
 
 

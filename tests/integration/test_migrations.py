@@ -9,12 +9,8 @@ import pytest
 from procrastinate.schema import SchemaManager
 
 from service.store import migrations
+from service.store.migrations import migrate
 from service.store.sql import MIGRATIONS, queries
-
-
-async def migrate(url: str) -> list[str]:
-    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-        return await migrations.migrate(connection)
 
 
 async def columns(url: str) -> list[tuple[str, ...]]:
@@ -61,7 +57,7 @@ async def test_a_queue_that_is_one_version_behind_gets_the_missing_file(
     assert ("procrastinate_next", "id") in [row[:2] for row in await columns(empty_database_url)]
 
 
-async def test_a_session_of_the_version_before_is_cut_and_one_that_waits_to_migrate_is_not(
+async def test_a_session_of_the_version_before_is_cut_and_one_that_is_about_to_migrate_is_not(
     empty_database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     await migrate(empty_database_url)
@@ -71,8 +67,15 @@ async def test_a_session_of_the_version_before_is_cut_and_one_that_waits_to_migr
     monkeypatch.setattr(migrations, "MIGRATIONS", tmp_path)
     async with await psycopg.AsyncConnection.connect(empty_database_url, autocommit=True) as session:
         await session.execute("SELECT * FROM task_instance", prepare=True)
+        async with (
+            await psycopg.AsyncConnection.connect(
+                empty_database_url, application_name=migrations.APPLICATION_NAME
+            ) as about_to_migrate,
+            about_to_migrate.transaction(),
+        ):
+            await about_to_migrate.execute("SELECT 1")
 
-        applied = await asyncio.gather(*(migrate(empty_database_url) for _ in range(5)))
+            applied = await asyncio.gather(*(migrate(empty_database_url) for _ in range(5)))
 
         assert sorted(applied) == [[]] * 4 + [["9999_next.sql"]]
         with pytest.raises(psycopg.OperationalError):  # not for ever "cached plan must not change result type"
