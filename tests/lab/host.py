@@ -11,7 +11,7 @@ from .podman import podman
 from .states import DEFAULT_VERSION, STATES, home_of
 
 _OWNER = re.compile(r'\("obproxy",pid=(\d+),')
-_PARENT = re.compile(r"^ *(\d+) +(\d+)$", re.MULTILINE)
+_PID = re.compile(r"^ *(\d+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,10 @@ class LabHost:
 
     def proxy_pid(self) -> int | None:
         """The pid of the obproxy that listens at the SQL port, as seen on the host: the newest, when one hands over."""
-        text = self.run(f"ss -Hltnp 'sport = :{self.sql_port}'; ps -C obproxy -o pid=,ppid= || true")
-        parents = {int(pid): int(parent) for pid, parent in _PARENT.findall(text)}
+        text = self.run(f"ss -Hltnp 'sport = :{self.sql_port}'; ps -C obproxy -o pid= --sort=-start_time || true")
         holders = {int(pid) for pid in _OWNER.findall(text)}
-        return next((pid for pid in holders if pid not in {parents.get(other) for other in holders}), None)
+        newest_first = (int(pid) for pid in _PID.findall(text))
+        return next((pid for pid in newest_first if pid in holders), None)
 
     def simulate(self, **switches: object) -> None:
         """Sets switches of the simulated OBProxy (see simulator/simulation.py); the others go to their defaults."""
