@@ -103,7 +103,7 @@ def test_administrators(service: Service) -> None:
     assert len(blocks) == 6
     assert "OBPROXY_MANAGER, TASK_VIEWER" in printed
     assert "okay" in printed
-    assert "/api/v2/obproxy/clusters/1/takeOver" in printed
+    assert "COMMAND\tkey retire\t200" in printed, "the audit"
 
 
 def states_of(client: Client) -> list[str]:
