@@ -63,7 +63,7 @@ async def everyones(database: Database) -> list[AccessKey]:
 async def find(database: Database, vault: Secrets, key: str) -> tuple[User, SecretStr] | None:
     """Whose a key is, and its secret; None when there is none, or it or its user is disabled."""
     async with database.single() as connection:
-        rows = await fetch(connection, "access_key", id=key)
+        rows = await fetch(connection, "enabled_access_key", id=key)
     return (from_row(rows[0]), vault.decrypt(rows[0]["ciphertext"])) if rows else None
 
 
@@ -72,4 +72,4 @@ async def use(database: Database, key: str, proof: Proof) -> bool:
     """Whether a signature is seen for the first time; from then on it is known until it is too old anyway."""
     async with database.transaction() as connection:
         values = {"id": key, "digest": proof.digest, "expires": proof.expires}
-        return bool(await fetch(connection, "use_signature", **values))
+        return bool(await fetch(connection, "insert_used_signature", **values))

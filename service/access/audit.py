@@ -88,7 +88,7 @@ async def _write(database: Database, values: JSON, begun: int | None) -> None:
         if begun is None:
             await execute(connection, "insert_audit_event", **values)
         else:
-            await execute(connection, "end_audit_event", id=begun, status=values["status"])
+            await execute(connection, "set_audit_event_status", id=begun, status=values["status"])
 
 
 def _values(call: AuditCall) -> JSON:

@@ -47,13 +47,13 @@ Found = Sequence[tuple[str, bytes]]  # where a secret is, and its ciphertext
 
 
 async def _all(connection: Connection) -> Found:
-    await execute(connection, "lock_secrets")
-    return [(row["place"], row["ciphertext"]) for row in await fetch(connection, "every_secret")]
+    await execute(connection, "lock_secret_tables")
+    return [(row["place"], row["ciphertext"]) for row in await fetch(connection, "all_ciphertexts")]
 
 
 async def _renew(connection: Connection, vault: Secrets, secrets: Found) -> Renewed:
     anew = [(place, new) for place, old in secrets if (new := vault.renew(old)) is not None]
     values = {"places": [place for place, _ in anew], "ciphertexts": [new for _, new in anew]}
-    await execute(connection, "renew_access_keys", **values)
-    await execute(connection, "renew_task_secrets", **values)
+    await execute(connection, "update_access_key_ciphertexts", **values)
+    await execute(connection, "update_task_secret_ciphertexts", **values)
     return Renewed(total=len(secrets), renewed=len(anew))

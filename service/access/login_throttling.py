@@ -68,8 +68,8 @@ async def failed(database: Database, attempt: Attempt) -> float:
         counts = []
         for kind, name, limit in attempt.counters:
             values = {"kind": kind, "name": name, "blocked_for": limit.blocked_for}
-            counts += await fetch(connection, "count_login_failure", **values)
-        await execute(connection, "forget_old_login_failures")
+            counts += await fetch(connection, "record_login_failure", **values)
+        await execute(connection, "delete_old_login_failures")
     most: int = max(row["failures"] for row in counts)
     return min(LONGEST_DELAY, DELAY * (most - 1))
 
@@ -79,7 +79,7 @@ async def succeeded(database: Database, attempt: Attempt) -> None:
     """Forget the failures of the user; those of the address stay, or one's own login would clear them for guessing."""
     try:
         async with database.transaction() as connection:
-            await execute(connection, "forget_login_failures", name=attempt.user)
+            await execute(connection, "delete_login_failures", name=attempt.user)
     except psycopg.Error as error:
         # Reading goes on while the database cannot be written; failures that are kept only make throttling stricter.
         if not is_unwritable(error):
@@ -87,5 +87,5 @@ async def succeeded(database: Database, attempt: Attempt) -> None:
 
 
 async def _failures(connection: Connection, kind: str, name: str, limit: Limit) -> int:
-    rows = await fetch(connection, "login_failures", kind=kind, name=name, blocked_for=limit.blocked_for)
+    rows = await fetch(connection, "recent_login_failures", kind=kind, name=name, blocked_for=limit.blocked_for)
     return rows[0]["failures"] if rows else 0

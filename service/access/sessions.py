@@ -21,7 +21,7 @@ async def start(database: Database, user: User, *, hours: int) -> str:
 async def find(database: Database, token: str) -> User | None:
     """Whose a token is; None when it is nobody's, has run out, or its user is disabled."""
     async with database.single() as connection:
-        rows = await fetch(connection, "session_user", digest=_digest(token))
+        rows = await fetch(connection, "user_of_session", digest=_digest(token))
     return from_row(rows[0]) if rows else None
 
 

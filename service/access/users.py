@@ -75,9 +75,9 @@ async def set_password(database: Database, name: str, password: str) -> None:
     """Give a user a new password, and another chance to log in; its sessions end. Raises UnknownUser, UserInvalid."""
     hashed = await _hash(password)
     async with database.transaction() as connection:
-        await _change(connection, "set_password", name, password_hash=hashed)
+        await _change(connection, "set_user_password", name, password_hash=hashed)
         await execute(connection, "delete_sessions_of_user", name=name)
-        await execute(connection, "forget_login_failures", name=name)
+        await execute(connection, "delete_login_failures", name=name)
 
 
 @retry_contention

@@ -44,7 +44,7 @@ def answer(events: AsyncIterator[JSONServerSentEvent]) -> EventSourceResponse:
 async def position(database: Database, task_id: int) -> int:
     """The number of what was written last about a task instance; raises UnknownTask."""
     async with database.single() as connection:
-        rows = await fetch(connection, "position_of_task", task_id=task_id)
+        rows = await fetch(connection, "last_change_of_task", task_id=task_id)
     if not rows:
         raise UnknownTask(task_id=task_id)
     found: int = rows[0]["position"]
@@ -95,7 +95,7 @@ async def _rings(bell: Bell, until: float) -> bool:
 
 async def _running(database: Database) -> int:
     async with database.single() as connection:
-        total: int = (await fetch(connection, "count_running"))[0]["total"]
+        total: int = (await fetch(connection, "count_running_tasks"))[0]["total"]
     return total
 
 
@@ -109,7 +109,7 @@ async def _pieces(
 
     async def page() -> list[DictRow]:
         async with database.single() as connection:
-            return await fetch(connection, "news_of_task", task_id=task_id, after=after, size=PAGE)
+            return await fetch(connection, "changes_of_task_after", task_id=task_id, after=after, size=PAGE)
 
     full = True
     while full and not bell.closed:

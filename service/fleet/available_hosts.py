@@ -18,7 +18,7 @@ class Last:
     """The last task instance of a host or OBProxy server."""
 
     id: int
-    about: int  # the id of the host or OBProxy server
+    subject_id: int  # the id of the host or OBProxy server
     status: TaskStatus
     operation: Operation
     start_time: datetime
@@ -53,7 +53,7 @@ async def of_inventory(resources: Resources, keyword: str) -> list[Candidate]:
     ids = [host.id for host in fitting]
     async with resources.database.transaction() as connection:
         servers = await fetch_as(connection, ObproxyServer, "servers_of_hosts", host_ids=ids)
-        last = {row.about: row for row in await fetch_as(connection, Last, "last_tasks_of_hosts", host_ids=ids)}
+        last = {row.subject_id: row for row in await fetch_as(connection, Last, "latest_tasks_of_hosts", host_ids=ids)}
     on: dict[int, list[ObproxyServer]] = {host_id: [] for host_id in ids}
     for server in servers:
         on[server.host_id].append(server)
@@ -65,4 +65,6 @@ async def last_of_servers(database: Database, servers: Sequence[ObproxyServer]) 
     """The last task instance of each OBProxy server, by its id."""
     async with database.single() as connection:
         ids = [server.id for server in servers]
-        return {row.about: row for row in await fetch_as(connection, Last, "last_tasks_of_servers", server_ids=ids)}
+        return {
+            row.subject_id: row for row in await fetch_as(connection, Last, "latest_tasks_of_servers", server_ids=ids)
+        }

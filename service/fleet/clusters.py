@@ -21,7 +21,7 @@ async def page(resources: Resources, page: Page) -> tuple[list[ObproxyCluster], 
     """
     inventory = await resources.inventory.current()
     async with resources.database.transaction() as connection:
-        left = {row["cluster_id"]: row["cluster_name"] for row in await fetch(connection, "clusters_of_servers")}
+        left = {row["cluster_id"]: row["cluster_name"] for row in await fetch(connection, "clusters_with_servers")}
         names = left | {cluster.id: cluster.name for cluster in inventory.clusters.values()}
         ids = sorted(names)[(page.number - 1) * page.size : page.number * page.size]
         rows = await fetch_as(connection, ObproxyServer, "servers_of_clusters", cluster_ids=ids)

@@ -24,8 +24,8 @@ async def of_cluster(resources: Resources, cluster_id: int) -> list[ServerParame
     """The parameters of an OBProxy cluster's servers by name; raises UnknownCluster."""
     await clusters.get(resources, cluster_id)
     async with resources.database.transaction() as connection:
-        rows = await fetch(connection, "parameters_of_cluster", cluster_id=cluster_id)
-        told = await fetch(connection, "definitions_of_cluster", cluster_id=cluster_id)
+        rows = await fetch(connection, "parameter_values_of_cluster", cluster_id=cluster_id)
+        told = await fetch(connection, "parameter_definitions_of_cluster", cluster_id=cluster_id)
     definitions: dict[str, list[Any]] = {}
     for row in told:  # of each version one server, the last looked at last: its word counts
         definitions |= row["definitions"]
@@ -49,7 +49,7 @@ async def infos(resources: Resources, *, name: str | None = None, version: str |
     `version` is one without its build, or the beginning of some (`4.3` = all of 4.3).
     """
     async with resources.database.single() as connection:
-        rows = await fetch(connection, "definitions_by_version")
+        rows = await fetch(connection, "parameter_definitions_by_version")
     return [
         info
         for row in rows

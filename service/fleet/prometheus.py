@@ -19,7 +19,15 @@ from service.tasks.resources import Resources
 
 Rows = Mapping[str, list[JSON]]
 
-QUERIES = ("queue_now", "task_instances_now", "subtasks_now", "runs_now", "workers_now", "servers_now", "last_round")
+QUERIES = (
+    "queue_statistics",
+    "open_task_counts",
+    "subtask_counts_of_running_tasks",
+    "run_statistics",
+    "worker_statistics",
+    "server_counts",
+    "health_check_round_age",
+)
 UNFINISHED = (TaskStatus.RUNNING, TaskStatus.FAILED)
 
 
@@ -55,29 +63,32 @@ def _of_rows(rows: Rows) -> Iterator[Metric]:
     if not rows:
         return
     (queue,), (runs,), (workers,), (check,) = (
-        rows[query] for query in ("queue_now", "runs_now", "workers_now", "last_round")
+        rows[query] for query in ("queue_statistics", "run_statistics", "worker_statistics", "health_check_round_age")
     )
     yield _gauge("queue_jobs", "Task instances that want a worker", {(): queue["waiting"]})
     yield _gauge("queue_oldest_seconds", "How long the first of them has waited", {(): queue["oldest"]})
     yield _gauge(
         "task_instances",
         "Task instances that are not over, or that wait for a person",
-        _by_status(rows["task_instances_now"], UNFINISHED),
+        _by_status(rows["open_task_counts"], UNFINISHED),
         "status",
     )
     yield _gauge(
-        "subtasks", "Subtasks of running task instances", _by_status(rows["subtasks_now"], SubtaskStatus), "status"
+        "subtasks",
+        "Subtasks of running task instances",
+        _by_status(rows["subtask_counts_of_running_tasks"], SubtaskStatus),
+        "status",
     )
     yield _gauge("runs", "Runs that have not ended", {(): runs["alive"]})
     yield _gauge("run_renewal_age_seconds", "Since the renewal that is longest ago of a run", {(): runs["oldest"]})
     yield _gauge("workers", "Workers that have not signed off", {(): workers["workers"]})
     yield _gauge("worker_heartbeat_age_seconds", "Since the latest heartbeat of any worker", {(): workers["youngest"]})
     yield _gauge("server_check_age_seconds", "Since the last round of checks began", {(): check["age"]})
-    yield _servers(rows["servers_now"])
+    yield _servers(rows["server_counts"])
     yield _gauge(
         "obproxy_servers_pending_restart",
         "OBProxy servers with parameters that act only after a restart",
-        {(row["cluster"],): row["pending"] for row in rows["servers_now"] if row["status"] is ServerStatus.RUNNING},
+        {(row["cluster"],): row["pending"] for row in rows["server_counts"] if row["status"] is ServerStatus.RUNNING},
         "cluster",
     )
 
@@ -91,7 +102,7 @@ def _servers(rows: list[JSON]) -> Metric:
 
 
 def _by_status(rows: list[JSON], statuses: Iterable[str]) -> Mapping[tuple[str, ...], float]:
-    return {(status,): 0 for status in statuses} | {(row["status"],): row["number"] for row in rows}
+    return {(status,): 0 for status in statuses} | {(row["status"],): row["total"] for row in rows}
 
 
 def _gauge(name: str, documentation: str, values: Mapping[tuple[str, ...], float], *labels: str) -> Metric:

@@ -119,7 +119,7 @@ async def _listen(news: News, url: str) -> NoReturn:
     while True:
         try:
             async with await Connection.connect(url, autocommit=True, row_factory=dict_row) as connection:
-                await execute(connection, "listen")
+                await execute(connection, "listen_for_task_changes")
                 news.tell(ANY)  # whatever was said until now, nobody has heard
                 while True:
                     async for word in connection.notifies(timeout=INTERVAL):

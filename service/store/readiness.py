@@ -27,13 +27,13 @@ async def find_problem(database: Database) -> Problem | None:
     """Return what keeps the database from answering or from being written; None when nothing does."""
     try:
         async with asyncio.timeout(PATIENCE), database.transaction() as connection:
-            (mode,) = await fetch(connection, "write_mode")
+            (mode,) = await fetch(connection, "session_read_only")
             if mode["read_only"]:
                 return Problem.READ_ONLY
             if database.write_failed:
-                await execute(connection, "limit_memory")
+                await execute(connection, "set_minimum_work_mem")
                 await execute(connection, "write_temporary_file")
-                await execute(connection, "write_to_log")
+                await execute(connection, "write_wal_message")
     except (psycopg.Error, TimeoutError) as error:
         return Problem.FULL if is_unwritable(error) else Problem.LOST
     database.write_failed = False

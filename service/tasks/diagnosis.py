@@ -13,7 +13,7 @@ async def pack(database: Database, task_id: int) -> bytes:
     """A zip: task_info.txt, and a log for each execution of each subtask; raises UnknownTask."""
     _, subtasks = await instances.get(database, task_id)
     async with database.transaction() as connection:
-        rows = await fetch(connection, "log_of_task", task_id=task_id)
+        rows = await fetch(connection, "log_rows_of_task", task_id=task_id)
     logs: dict[str, list[str]] = {}
     for row in rows:
         logs.setdefault(f"subtask_{row['subtask_id']}_{row['run_time']}.log", []).append(row["content"])

@@ -80,7 +80,7 @@ async def record(resources: Resources, run: ExternalRun, *, creator: User, trace
     roles = [subtask.role for subtask in resources.template.subtasks]
     _refuse_unknown(run, roles)
     async with resources.database.transaction() as connection:
-        await execute(connection, "lock_run", ident=run.ident)
+        await execute(connection, "lock_external_run", ident=run.ident)
         task_id = await _recorded(connection, run)
         if task_id is None:
             server = await _server(connection, run, cluster, host, complete=set(run.roles) == set(roles))
@@ -120,7 +120,7 @@ async def _server(
     if complete and run.playbook is Playbook.TAKEOVER:
         await execute(
             connection,
-            "insert_servers",
+            "upsert_servers",
             cluster_id=cluster.id,
             cluster_name=cluster.name,
             host_ids=[host.id],
@@ -128,7 +128,9 @@ async def _server(
             ips=[host.address],
             sql_ports=[run.sql_port],
         )
-    found = await fetch_as(connection, ObproxyServer, "server_at", host_id=host.id, sql_port=run.sql_port)
+    found = await fetch_as(
+        connection, ObproxyServer, "lock_server_by_host_and_port", host_id=host.id, sql_port=run.sql_port
+    )
     if not found:
         return None
     (server,) = found
@@ -159,10 +161,10 @@ async def _insert(
     task_id = tasks[host.id]
     await submit.insert_subtasks(connection, resources.template, [task_id])
     operation = Operation.ROLLBACK if run.playbook is Playbook.ROLLBACK else Operation.EXECUTE
-    await execute(connection, "set_external", task_id=task_id, operation=operation, start_time=run.start_time)
+    await execute(connection, "mark_task_external", task_id=task_id, operation=operation, start_time=run.start_time)
     await execute(
         connection,
-        "insert_ended_run",
+        "insert_external_run",
         ident=run.ident,
         task_id=task_id,
         executor=run.executor,
@@ -173,7 +175,7 @@ async def _insert(
     positions = _positions(run, [subtask.role for subtask in resources.template.subtasks])
     await execute(
         connection,
-        "set_subtasks",
+        "set_subtask_positions",
         task_id=task_id,
         roles=list(positions),
         statuses=[status for status, _ in positions.values()],
@@ -215,7 +217,7 @@ async def _write(connection: Connection, run: ExternalRun, roles: Sequence[str],
         await ledger.apply(change)
         await ledger.pass_skipped()
     if run.playbook is Playbook.ROLLBACK and set(run.roles) == set(roles) and _has_succeeded(told):
-        await execute(connection, "unmanage_server", server_id=ledger.task.obproxy_server_id)
+        await execute(connection, "mark_server_unmanaged", server_id=ledger.task.obproxy_server_id)
     ledger.moment = run.finish_time
     await ledger.close()
 

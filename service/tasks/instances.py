@@ -47,7 +47,7 @@ async def waits_for(resources: Resources, task: TaskInstance) -> list[int]:
         return []
     cluster_id = task.context["stringMap"]["obproxy_cluster_id"]
     async with resources.database.single() as connection:
-        rows = await fetch(connection, "waits_for", task_id=task.id, cluster_id=cluster_id)
+        rows = await fetch(connection, "blocking_tasks", task_id=task.id, cluster_id=cluster_id)
     beside = any(not row["same_host"] for row in rows)
     limited = beside and await _is_limited(resources, int(cluster_id))
     return [row["id"] for row in rows if row["same_host"] or limited]
@@ -70,8 +70,8 @@ async def at_a_time(connection: Connection, resources: Resources, cluster: Clust
     """
     if cluster.allows_restart:
         return 1
-    (restart,) = await fetch(connection, "restart_asked", cluster_id=cluster.id)
-    return 1 if restart["asked"] else resources.settings.cluster_concurrency
+    (restart,) = await fetch(connection, "restart_requested_in_cluster", cluster_id=cluster.id)
+    return 1 if restart["requested"] else resources.settings.cluster_concurrency
 
 
 async def page(database: Database, filter: TaskFilter, page: Page) -> tuple[list[InBrief], int]:
@@ -96,7 +96,7 @@ async def _page(database: Database, fits: JSON, filter: TaskFilter, page: Page) 
     async with database.single() as connection:
         # Which index helps depends on what is asked for: a plan that is made once for all would read everything.
         task_ids = [row["id"] for row in await fetch_planned(connection, query, **fits, **part)]
-        return await _with(connection, BasicSubtask, "basic_subtasks", task_ids)
+        return await _with(connection, BasicSubtask, "basic_subtasks_of_tasks", task_ids)
 
 
 async def _count(database: Database, fits: JSON) -> int:
@@ -109,25 +109,25 @@ async def _count(database: Database, fits: JSON) -> int:
 async def counts(database: Database) -> dict[TaskStatus, int]:
     """How many task instances are RUNNING, and how many FAILED."""
     async with database.single() as connection:
-        rows = await fetch(connection, "count_tasks_by_status")
+        rows = await fetch(connection, "open_task_counts")
     return {TaskStatus.RUNNING: 0, TaskStatus.FAILED: 0} | {row["status"]: row["total"] for row in rows}
 
 
 async def log(database: Database, task_id: int, subtask_id: int, *, after: int = 0) -> tuple[str, int]:
     """What a subtask's runs said behind row `after`, and the number of the last row; one string, as OCP joins it."""
     async with database.single() as connection:
-        if not await fetch(connection, "subtask_of_task", task_id=task_id, subtask_id=subtask_id):
-            if not await fetch(connection, "task", task_id=task_id):
+        if not await fetch(connection, "subtask_in_task", task_id=task_id, subtask_id=subtask_id):
+            if not await fetch(connection, "task_by_id", task_id=task_id):
                 raise UnknownTask(task_id=task_id)
             raise UnknownSubtask(task_id=task_id, subtask_id=subtask_id)
-        rows = await fetch(connection, "log_after", subtask_id=subtask_id, after=after)
+        rows = await fetch(connection, "log_rows_after", subtask_id=subtask_id, after=after)
     return "\n".join(row["content"] for row in rows), rows[-1]["id"] if rows else after
 
 
 async def attempts(database: Database, subtask_id: int) -> list[Attempt]:
     """The executions that a subtask's log tells of, the newest first; what precedes the first belongs to it."""
     async with database.single() as connection:
-        rows = await fetch(connection, "log_attempts", subtask_id=subtask_id)
+        rows = await fetch(connection, "log_separators_of_subtask", subtask_id=subtask_id)
     found: list[Attempt] = []
     until = None
     for row in reversed(rows):
@@ -144,20 +144,20 @@ async def log_rows(
     """At most `limit` rows of a subtask's log behind row `after` and before `until`, each with its number."""
     async with database.single() as connection:
         values = {"subtask_id": subtask_id, "after": after, "until": until, "limit": limit}
-        rows = await fetch(connection, "log_between", **values)
+        rows = await fetch(connection, "log_rows_between", **values)
     return [(row["id"], row["content"]) for row in rows]
 
 
 async def last_words(database: Database, subtask_id: int) -> str:
     """What a subtask's log ends with, beside its state: of a failed one why; empty when the log is gone."""
     async with database.single() as connection:
-        rows = await fetch(connection, "last_words", subtask_id=subtask_id)
+        rows = await fetch(connection, "last_log_message_of_subtask", subtask_id=subtask_id)
     return str(rows[0]["content"]) if rows else ""
 
 
 async def by_ids(connection: Connection, task_ids: Sequence[int]) -> list[WithSubtasks]:
     """These task instances, in this order, each with its subtasks in DAG order; unknown ones are left out."""
-    return await _with(connection, Subtask, "subtasks", task_ids)
+    return await _with(connection, Subtask, "subtasks_of_tasks", task_ids)
 
 
 async def _with[Part: BasicSubtask](

@@ -40,7 +40,7 @@ class Ledger:
             case Logged(text=text):
                 self.write(subtask_id, text)
             case Learned(values=values):
-                await learn(self.connection, "learn_server", self.task.obproxy_server_id, values)
+                await learn(self.connection, "update_server_facts", self.task.obproxy_server_id, values)
             case Ended(code=code, message=message):
                 if message:
                     self.write(subtask_id, f"{code}: {message}" if code else message)
@@ -59,7 +59,7 @@ class Ledger:
         after = TRANSITIONS.get(((subtask.status, subtask.operation), trigger))
         moved = after and await fetch(
             self.connection,
-            "move_subtask",
+            "transition_subtask",
             subtask_id=subtask_id,
             status=after[0],
             operation=after[1],
@@ -109,17 +109,17 @@ class Ledger:
         if self.log:
             subtask_ids, run_times, contents = (list(column) for column in zip(*self.log, strict=True))
             await execute(
-                self.connection, "append_log", subtask_ids=subtask_ids, run_times=run_times, contents=contents
+                self.connection, "insert_subtask_logs", subtask_ids=subtask_ids, run_times=run_times, contents=contents
             )
         status = transitions.task_status(self.task.operation, [s.status for s in self.subtasks.values()])
         if status is not TaskStatus.RUNNING and self.task.status is TaskStatus.RUNNING:
             await execute(self.connection, "finish_task", task_id=self.task.id, status=status, moment=self.moment)
             self.changed, self.ended = True, status
         if status is TaskStatus.SUCCESSFUL:
-            ending = "remove_server" if self.task.operation is Operation.ROLLBACK else "server_taken_over"
+            ending = "delete_rolled_back_server" if self.task.operation is Operation.ROLLBACK else "mark_server_managed"
             await execute(self.connection, ending, server_id=self.task.obproxy_server_id)
-            await execute(self.connection, "delete_secrets", task_id=self.task.id)
-        await execute(self.connection, "announce_tasks", task_ids=[self.task.id], changed=self.changed)
+            await execute(self.connection, "delete_task_secrets", task_id=self.task.id)
+        await execute(self.connection, "notify_task_changes", task_ids=[self.task.id], changed=self.changed)
 
 
 async def open_ledger(connection: Connection, task_id: int, executor: str) -> Ledger | None:
@@ -127,7 +127,7 @@ async def open_ledger(connection: Connection, task_id: int, executor: str) -> Le
     tasks = await fetch_as(connection, TaskInstance, "lock_task", task_id=task_id)
     if not tasks:
         return None
-    subtasks = await fetch_as(connection, Subtask, "subtasks", task_ids=[task_id])
+    subtasks = await fetch_as(connection, Subtask, "subtasks_of_tasks", task_ids=[task_id])
     return Ledger(
         connection=connection, task=tasks[0], subtasks={subtask.id: subtask for subtask in subtasks}, executor=executor
     )

@@ -80,7 +80,7 @@ async def cancel_subtask(resources: Resources, task_id: int, subtask_id: int) ->
         if subtask.status is SubtaskStatus.RUNNING:
             await ledger.move(subtask_id, Trigger.CANCEL)
     async with resources.database.transaction() as connection:
-        jobs = [row["id"] for row in await fetch(connection, "job_of_task", task_id=task_id)]
+        jobs = [row["id"] for row in await fetch(connection, "running_job_of_task", task_id=task_id)]
     await resources.queue.abort(jobs)
 
 
@@ -92,7 +92,7 @@ async def _ledger(resources: Resources, task_id: int) -> AsyncIterator[Ledger]:
             raise UnknownTask(task_id=task_id)
         _require_open(ledger.task)
         yield ledger
-        await execute(connection, "announce_tasks", task_ids=[task_id], changed=True)
+        await execute(connection, "notify_task_changes", task_ids=[task_id], changed=True)
 
 
 def _require_open(task: TaskInstance) -> None:

@@ -89,7 +89,7 @@ class Recorder:
         async with self._database.transaction() as connection:
             ledger = await self._open(connection)
             leases = {"idents": [*expired], "stamps": [*expired.values()]}
-            runs = await fetch(connection, "lock_runs", task_id=self._task_id, **leases)
+            runs = await fetch(connection, "lock_unfinished_runs_of_task", task_id=self._task_id, **leases)
             if not all(run["expired"] for run in runs):
                 return False
             ended = await fetch(connection, "finish_runs_of_task", task_id=self._task_id)
@@ -126,9 +126,9 @@ class Recorder:
             return True
         rc = None if end is None else end.rc
         report = {"ident": self._run, "batch": self._batch, "ended": end is not None, "rc": rc}
-        if await fetch(connection, "write_run", **report):
+        if await fetch(connection, "record_run_batch", **report):
             return True
-        rows = await fetch(connection, "batch_of_run", ident=self._run)
+        rows = await fetch(connection, "last_batch_of_run", ident=self._run)
         if not rows or rows[0]["batch"] < self._batch:
             raise RunTaken
         return False

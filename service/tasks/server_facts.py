@@ -23,6 +23,8 @@ async def learn(connection: Connection, query: str, server_id: int | None, value
     settings = Jsonb(values[SETTINGS])
     if DEFINITIONS in values:
         definitions = Jsonb(values[DEFINITIONS])
-        await execute(connection, "keep_parameters", server_id=server_id, settings=settings, definitions=definitions)
+        await execute(
+            connection, "upsert_server_parameters", server_id=server_id, settings=settings, definitions=definitions
+        )
     else:
-        await execute(connection, "change_parameters", server_id=server_id, settings=settings)
+        await execute(connection, "merge_server_parameters", server_id=server_id, settings=settings)

@@ -74,7 +74,9 @@ async def take_over(
         await resources.queue.defer(connection, {task: host for host, task in tasks.items()})
         task_ids = [tasks[host.host_id] for host in hosts]
         if idempotency_key is not None:
-            await execute(connection, "keep_key", creator=creator.name, key=idempotency_key, task_ids=task_ids)
+            await execute(
+                connection, "set_idempotency_key_tasks", creator=creator.name, key=idempotency_key, task_ids=task_ids
+            )
         return await instances.by_ids(connection, task_ids)
 
 
@@ -86,7 +88,7 @@ def _canonical(cluster_id: int, hosts: Sequence[HostRequest], allow_restart: boo
 
 async def _claim(connection: Connection, creator: str, key: str, fingerprints: Sequence[bytes]) -> list[int] | None:
     """None = the key is ours now; else the task instances it stands for. Waits for a racing request with this key."""
-    if await fetch(connection, "claim_key", creator=creator, key=key, fingerprint=fingerprints[0]):
+    if await fetch(connection, "claim_idempotency_key", creator=creator, key=key, fingerprint=fingerprints[0]):
         return None
     (known,) = await fetch(connection, "idempotency_key", creator=creator, key=key)
     if known["fingerprint"] not in fingerprints:
@@ -126,7 +128,7 @@ async def _refuse_managed(connection: Connection, hosts: Sequence[HostRequest]) 
     for busy in await fetch(connection, "running_tasks", host_ids=host_ids):
         raise HostBusy(host_id=busy["host_id"], task_id=busy["id"])
     ports = [host.sql_port for host in hosts]
-    for server in await fetch(connection, "managed_servers", host_ids=host_ids, sql_ports=ports):
+    for server in await fetch(connection, "managed_servers_by_host_and_port", host_ids=host_ids, sql_ports=ports):
         raise AlreadyManaged(
             host_id=server["host_id"],
             sql_port=server["sql_port"],
@@ -141,7 +143,7 @@ async def _insert_servers(
     """The rows of the OBProxy servers by host id."""
     rows = await fetch(
         connection,
-        "insert_servers",
+        "upsert_servers",
         cluster_id=cluster.id,
         cluster_name=cluster.name,
         host_ids=[host.id for host in known],
@@ -185,9 +187,9 @@ async def insert_tasks(
         if host.id not in tasks:  # another request for it has won the race
             busy = await fetch(connection, "running_tasks", host_ids=[host.id])
             raise HostBusy(host_id=host.id, task_id=busy[0]["id"] if busy else None)
-    older = await fetch(connection, "superseded_by_tasks", task_ids=list(tasks.values()))
+    older = await fetch(connection, "tasks_superseded_by", task_ids=list(tasks.values()))
     changed = [*tasks.values(), *(row["id"] for row in older)]
-    await execute(connection, "announce_tasks", task_ids=changed, changed=True)
+    await execute(connection, "notify_task_changes", task_ids=changed, changed=True)
     return tasks
 
 
@@ -225,7 +227,7 @@ async def insert_subtasks(connection: Connection, template: Template, task_ids: 
     columns = ("role", "series_id", "class_name", "name", "prohibit_rollback", "timeout")
     values = {f"{column}s": [getattr(subtask, column) for subtask in template.subtasks] for column in columns}
     await execute(connection, "insert_subtasks", task_ids=list(task_ids), **values)
-    await execute(connection, "insert_dependencies", task_ids=list(task_ids))
+    await execute(connection, "insert_subtask_dependencies", task_ids=list(task_ids))
 
 
 async def _insert_secrets(
@@ -235,7 +237,7 @@ async def _insert_secrets(
     if given:
         await execute(
             connection,
-            "insert_secrets",
+            "insert_task_secrets",
             task_ids=[task for task, _ in given],
             names=[PASSWORD] * len(given),
             ciphertexts=[resources.secrets.encrypt(password) for _, password in given],

@@ -30,7 +30,7 @@ RENEWAL = 3.0  # seconds between two words to the run that it is still wanted
 async def perform(resources: Resources, server_id: int) -> None:
     """Look at an OBProxy server and write down what was found, unless somebody is taking it over by now."""
     async with resources.database.single() as connection:
-        servers = await fetch_as(connection, ObproxyServer, "server_to_look_at", server_id=server_id)
+        servers = await fetch_as(connection, ObproxyServer, "server_for_discovery", server_id=server_id)
     if not servers:
         return
     try:
@@ -50,8 +50,9 @@ async def _write(resources: Resources, server_id: int, values: JSON | None) -> b
     """Record what a host says about an OBProxy server; return whether its status has changed."""
     async with resources.database.transaction() as connection:
         if values:
-            await learn(connection, "learn_managed_server", server_id, values)
-        return bool(await fetch(connection, "server_seen" if values else "server_not_seen", server_id=server_id))
+            await learn(connection, "update_managed_server_facts", server_id, values)
+        query = "mark_discovered_server_running" if values else "mark_undiscovered_server_unavailable"
+        return bool(await fetch(connection, query, server_id=server_id))
 
 
 async def _request(resources: Resources, server: ObproxyServer) -> RunRequest:

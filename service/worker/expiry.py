@@ -44,8 +44,8 @@ class Expiry:
     async def observe(self) -> None:
         """Read the stamps. A run or worker can expire `DEAD` seconds after its stamp was first read."""
         async with self._database.transaction() as connection:
-            runs = await fetch(connection, "leases")
-            workers = await fetch(connection, "heartbeats")
+            runs = await fetch(connection, "run_leases")
+            workers = await fetch(connection, "worker_heartbeats")
         now = self._clock()
         self._runs.observe({row["ident"]: row["renewed"] for row in runs}, now)
         self._workers.observe({row["id"]: row["last_heartbeat"] for row in workers}, now)

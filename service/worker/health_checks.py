@@ -44,10 +44,10 @@ async def make_round(resources: Resources) -> bool:
     """Ask every managed OBProxy server, if it is time and no other worker does; whether it was."""
     settings = resources.settings
     async with resources.database.transaction() as connection:
-        claimed = await fetch(connection, "claim_round", interval=settings.server_check_interval)
+        claimed = await fetch(connection, "claim_health_check_round", interval=settings.server_check_interval)
         if not claimed:
             return False
-        servers = await fetch(connection, "servers_to_check")
+        servers = await fetch(connection, "servers_to_health_check")
     with CHECK_SECONDS.time():
         found = await answering({_address(server) for server in servers}, settings.server_check_timeout)
     answered = [server for server in servers if _address(server) in found]
@@ -67,7 +67,7 @@ async def _write_silent(resources: Resources, silent: list[JSON], before: dateti
     """
     used_to_answer = [server["id"] for server in silent if server["answered"]]
     async with resources.database.transaction() as connection:
-        rows = await fetch(connection, "servers_silent", server_ids=used_to_answer, before=before)
+        rows = await fetch(connection, "mark_servers_unavailable", server_ids=used_to_answer, before=before)
     _report("UNAVAILABLE", [row["id"] for row in rows])
 
 
@@ -86,13 +86,13 @@ async def _write(connection: Connection, answered: list[JSON], silent: list[JSON
     Silence of one that has never answered says nothing, since it may be behind a firewall: a look will tell.
     """
     ids = [server["id"] for server in answered]
-    back = [row["id"] for row in await fetch(connection, "servers_answered", server_ids=ids, grain=GRAIN)]
+    back = [row["id"] for row in await fetch(connection, "mark_servers_answering", server_ids=ids, min_age=GRAIN)]
     if back:
-        await execute(connection, "owe_looks", server_ids=back)
+        await execute(connection, "request_discovery", server_ids=back)
     if new := [server["id"] for server in answered if not server["answered"]]:
-        await execute(connection, "remember_answered", server_ids=new)
+        await execute(connection, "record_servers_answered", server_ids=new)
     if unknown := [server["id"] for server in silent if not server["answered"]]:
-        await execute(connection, "owe_first_looks", server_ids=unknown)
+        await execute(connection, "request_first_discovery", server_ids=unknown)
     return back
 
 
@@ -114,7 +114,9 @@ async def _due(resources: Resources, connection: Connection, servers: int) -> li
     if not interval:
         return []
     most = math.ceil(servers * resources.settings.server_check_interval / interval)
-    rows = await fetch(connection, "due_for_a_look", interval=interval, most=most, most_owed=MOST_OWED)
+    rows = await fetch(
+        connection, "claim_servers_for_discovery", interval=interval, limit=most, limit_when_requested=MOST_OWED
+    )
     return [row["server_id"] for row in rows]
 
 

@@ -142,14 +142,16 @@ async def _insert_run(
     renewed = time.monotonic()  # before the database's: the run's lease rather ends early
     async with resources.database.transaction() as connection:
         # Taken where any number may run as well: another worker may just be counting, for one that has to be alone.
-        await execute(connection, "lock_cluster", cluster_id=request.given.cluster.id)
+        await execute(connection, "lock_cluster_concurrency", cluster_id=request.given.cluster.id)
         if limit := await instances.at_a_time(connection, resources, request.given.cluster):
             leases = {"idents": [*expired], "stamps": [*expired.values()]}
-            (alive,) = await fetch(connection, "runs_of_cluster", cluster_id=request.given.cluster.id, **leases)
+            (alive,) = await fetch(
+                connection, "count_leased_runs_of_cluster", cluster_id=request.given.cluster.id, **leases
+            )
             if alive["alive"] >= limit:
                 raise NotNow(f"OBProxy cluster {request.given.cluster.name} has {limit} takeovers running")
         found = await fetch_as(connection, TaskInstance, "lock_task", task_id=task.id)
-        found_subtasks = await fetch_as(connection, Subtask, "subtasks", task_ids=[task.id])
+        found_subtasks = await fetch_as(connection, Subtask, "subtasks_of_tasks", task_ids=[task.id])
         await _raise_if_moved_on(task, subtasks, job, connection, found, found_subtasks)
         await execute(connection, "insert_run", ident=request.ident, task_id=task.id, executor=resources.executor)
     return replace(request, renewed=renewed)
@@ -164,11 +166,11 @@ async def _raise_if_moved_on(
     found_subtasks: Sequence[Subtask],
 ) -> None:
     """Raise NotNow unless the job is this worker's, and the locked task instance is as it was read, without a run."""
-    if not await fetch(connection, "own_job", **owner(job)):
+    if not await fetch(connection, "lock_own_job", **owner(job)):
         raise NotNow(f"Job {job.id} of task instance {task.id} is another worker's by now")
     if [task] != [*found] or [*subtasks] != [*found_subtasks]:
         raise NotNow(f"Task instance {task.id} has changed since it was read")
-    if await fetch(connection, "unfinished_runs", task_id=task.id):
+    if await fetch(connection, "unfinished_runs_of_task", task_id=task.id):
         raise NotNow(f"Task instance {task.id} has a run that a worker holds")
 
 
@@ -176,8 +178,8 @@ async def _request(resources: Resources, task: TaskInstance, subtasks: list[Subt
     inventory = await resources.inventory.current()
     cluster_id = int(task.context["stringMap"]["obproxy_cluster_id"])
     async with resources.database.transaction() as connection:
-        (server,) = await fetch_as(connection, ObproxyServer, "server", server_id=task.obproxy_server_id)
-        secrets = await fetch(connection, "secrets", task_id=task.id)
+        (server,) = await fetch_as(connection, ObproxyServer, "server_by_id", server_id=task.obproxy_server_id)
+        secrets = await fetch(connection, "secrets_of_task", task_id=task.id)
     if task.host_id not in inventory.hosts:
         raise UnknownHost(host_id=task.host_id)
     if cluster_id not in inventory.clusters:

@@ -63,7 +63,7 @@ class Leases:
             return
         stamp = time.monotonic()
         async with self._database.transaction() as connection:
-            rows = await fetch(connection, "renew_runs", idents=list(held))
+            rows = await fetch(connection, "renew_leases", idents=list(held))
         found = {row["ident"]: row for row in rows}
         for ident, supervisor in held.items():
             if ident not in found:

@@ -16,7 +16,7 @@ async def apply(resources: Resources) -> None:
             await execute(connection, "delete_old_tasks", days=settings.retention_days_tasks)
         if settings.retention_days_audit:
             await execute(connection, "delete_old_audit_events", days=settings.retention_days_audit)
-        await execute(connection, "delete_old_keys")
+        await execute(connection, "delete_old_idempotency_keys")
     if settings.retention_days_tasks:
         hours = settings.retention_days_tasks * 24
         await resources.queue.app.job_manager.delete_old_jobs(

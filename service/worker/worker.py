@@ -126,8 +126,8 @@ async def recover(resources: Resources, expiry: Expiry) -> None:
     """Put the jobs of dead workers back on the queue; `perform` finds out how far they had come."""
     manager = resources.queue.app.job_manager
     async with resources.database.transaction() as connection:
-        (turn,) = await fetch(connection, "try_to_recover")
-        if not turn["mine"]:
+        (turn,) = await fetch(connection, "try_recovery_lock")
+        if not turn["acquired"]:
             return
         dead = expiry.workers()
         stamps = {"workers": [*dead], "stamps": [*dead.values()]}
@@ -138,6 +138,7 @@ async def recover(resources: Resources, expiry: Expiry) -> None:
             except ProcrastinateException as error:  # it has ended meanwhile, or a newer one does the same
                 log.warning("Job %s cannot be put back: %s", job.id, error, extra={"action": "job_not_recovered"})
         # A job that ended without its task instance having ended: whatever went wrong, another try finds out.
-        abandoned = await fetch(connection, "unfinished_tasks_without_job")
+        abandoned = await fetch(connection, "running_tasks_without_job")
         await resources.queue.defer(connection, {row["id"]: row["host_id"] for row in abandoned})
-        await execute(connection, "forget_workers", **stamps)  # last: what it locks, putting jobs back may wait for
+        # Last: it locks rows that the requeueing of jobs may wait for.
+        await execute(connection, "delete_stalled_workers", **stamps)

@@ -183,7 +183,7 @@ async def test_submits_once_with_a_key_and_with_a_password_of_the_proxy(
     assert first.output == again.output
     resources: Resources = app.state.resources
     async with resources.database.transaction() as connection:
-        (row,) = await fetch(connection, "secrets", task_id=int(first.output))
+        (row,) = await fetch(connection, "secrets_of_task", task_id=int(first.output))
     assert resources.secrets.decrypt(row["ciphertext"]).get_secret_value() == "Old#1"
 
 

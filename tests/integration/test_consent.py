@@ -84,7 +84,7 @@ async def test_who_waits_for_whom_is_shown_as_in_a_cluster_that_allows_restarts(
     )
     async with resources.database.transaction() as connection:
         await connection.execute(other, (tasks[consenting],))
-        assert not (await fetch(connection, "restart_asked", cluster_id=1))[0]["asked"]
-        assert (await fetch(connection, "restart_asked", cluster_id=7))[0]["asked"]
+        assert not (await fetch(connection, "restart_requested_in_cluster", cluster_id=1))[0]["requested"]
+        assert (await fetch(connection, "restart_requested_in_cluster", cluster_id=7))[0]["requested"]
         await connection.execute("UPDATE task_instance SET status = 'FAILED', finish_time = now()")
-        assert not (await fetch(connection, "restart_asked", cluster_id=7))[0]["asked"]
+        assert not (await fetch(connection, "restart_requested_in_cluster", cluster_id=7))[0]["requested"]

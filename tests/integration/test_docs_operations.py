@@ -64,7 +64,7 @@ async def assert_there(resources: Resources, task: TaskInstance) -> None:
     assert found == task and len(subtasks) == len(resources.template.subtasks)
     assert await users.find(resources.database, "anne")
     async with resources.database.transaction() as connection:
-        (secret,) = await fetch(connection, "secrets", task_id=task.id)
+        (secret,) = await fetch(connection, "secrets_of_task", task_id=task.id)
     assert resources.secrets.decrypt(secret["ciphertext"]) == PASSWORD
 
 

@@ -165,7 +165,7 @@ async def test_an_expired_run_does_not_count_for_its_cluster(
         expired = expiry.runs()
         async with resources.database.transaction() as connection:
             (row,) = await fetch(
-                connection, "runs_of_cluster", cluster_id=1, idents=[*expired], stamps=[*expired.values()]
+                connection, "count_leased_runs_of_cluster", cluster_id=1, idents=[*expired], stamps=[*expired.values()]
             )
         return int(row["alive"])
 

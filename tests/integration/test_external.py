@@ -52,7 +52,7 @@ async def log(client: httpx.AsyncClient, document: Body, place: int) -> str:
 async def server(resources: Resources, host_id: int = 1) -> Mapping[str, Any] | None:
     """The OBProxy server of a host, as the database has it."""
     async with resources.database.transaction() as connection:
-        rows = await fetch(connection, "server_at", host_id=host_id, sql_port=2883)
+        rows = await fetch(connection, "lock_server_by_host_and_port", host_id=host_id, sql_port=2883)
     return rows[0] if rows else None
 
 

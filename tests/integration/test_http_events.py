@@ -114,8 +114,10 @@ async def test_a_log_that_is_long_comes_in_pages(https: list[httpx.AsyncClient],
     task_id, (subtask, *_) = await submit(resources)
     async with resources.database.transaction() as connection:
         values = {"subtask_ids": [subtask.id] * LINES, "run_times": [1] * LINES}
-        await execute(connection, "append_log", **values, contents=[f"line {number}" for number in range(LINES)])
-        await execute(connection, "announce_tasks", task_ids=[task_id], changed=True)
+        await execute(
+            connection, "insert_subtask_logs", **values, contents=[f"line {number}" for number in range(LINES)]
+        )
+        await execute(connection, "notify_task_changes", task_ids=[task_id], changed=True)
 
     reader = Reader()
     largest = 0
@@ -318,7 +320,7 @@ async def test_a_task_instance_that_is_removed_ends_its_stream(
     async with asyncio.timeout(DEADLINE), aclosing(events(https[0], TASK_EVENTS.format(task_id))) as stream:
         greeting = await anext(stream)
         async with resources.database.transaction() as connection:
-            await execute(connection, "announce_tasks", task_ids=[task_id], changed=True)
+            await execute(connection, "notify_task_changes", task_ids=[task_id], changed=True)
             await connection.execute("ALTER TABLE task_change DROP CONSTRAINT task_change_task_instance_id_fkey")
             await connection.execute("DELETE FROM task_instance WHERE id = %s", (task_id,))
         assert await collect(stream) == []

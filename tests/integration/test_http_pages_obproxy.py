@@ -68,9 +68,9 @@ async def test_one_host_leads_to_its_task_instance(browser: httpx.AsyncClient, a
     answer = await send(browser, **{"host-1": "on", "port-1": "2884", "password-1": "Old#1", "port-2": "2883"})
     resources: Resources = app.state.resources
     async with resources.database.transaction() as connection:
-        (task,) = await fetch(connection, "task", task_id=1)
-        (server,) = await fetch(connection, "server", server_id=task["obproxy_server_id"])
-        (secret,) = await fetch(connection, "secrets", task_id=1)
+        (task,) = await fetch(connection, "task_by_id", task_id=1)
+        (server,) = await fetch(connection, "server_by_id", server_id=task["obproxy_server_id"])
+        (secret,) = await fetch(connection, "secrets_of_task", task_id=1)
 
     assert (answer.status_code, answer.headers["location"]) == (303, "/tasks/1?done=takeover")
     assert (task["creator"], server["sql_port"], server["host_id"]) == ("anne", 2884, 1)
@@ -93,7 +93,7 @@ async def test_the_box_for_a_restart_says_what_the_cluster_does_not(
 
     await send(browser, **{"host-1": "on", "port-1": "2883"}, **({"allow-restart": "on"} if ticked else {}))
     async with app.state.resources.database.transaction() as connection:
-        (task,) = await fetch(connection, "task", task_id=1)
+        (task,) = await fetch(connection, "task_by_id", task_id=1)
     assert task["context"]["stringMap"].get("obproxy_allow_restart") == asked
     page = text((await browser.get("/tasks/1")).text)
     assert ("Restart allowed by the request" in page) == (asked == "true")

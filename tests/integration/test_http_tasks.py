@@ -40,7 +40,7 @@ async def append_log(resources: Resources, subtask_id: int, *contents: str) -> N
     """Rows of a subtask's log."""
     ids, runs = [subtask_id] * len(contents), [1] * len(contents)
     async with resources.database.transaction() as connection:
-        await execute(connection, "append_log", subtask_ids=ids, run_times=runs, contents=list(contents))
+        await execute(connection, "insert_subtask_logs", subtask_ids=ids, run_times=runs, contents=list(contents))
 
 
 async def test_take_over_answers_one_task_instance_a_host_in_order(client: httpx.AsyncClient) -> None:

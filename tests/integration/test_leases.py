@@ -70,7 +70,7 @@ async def renewed(resources: Resources) -> list[datetime]:
 
 async def report(resources: Resources, ident: str, batch: int = 1) -> list[dict[str, Any]]:
     async with resources.database.transaction() as connection:
-        return await fetch(connection, "write_run", ident=ident, batch=batch, ended=False, rc=None)
+        return await fetch(connection, "record_run_batch", ident=ident, batch=batch, ended=False, rc=None)
 
 
 async def test_a_run_that_is_being_reported_keeps_no_other_waiting(
@@ -79,7 +79,7 @@ async def test_a_run_that_is_being_reported_keeps_no_other_waiting(
     leases, (reported, other) = held
     before = await renewed(resources)
     async with asyncio.timeout(DEADLINE), resources.database.transaction() as reporting:
-        await fetch(reporting, "write_run", ident=IDENTS[0], batch=1, ended=False, rc=None)
+        await fetch(reporting, "record_run_batch", ident=IDENTS[0], batch=1, ended=False, rc=None)
         asked = time.monotonic()
         await leases.renew()
         during = await renewed(resources)
@@ -105,7 +105,7 @@ async def test_a_report_that_has_waited_takes_nothing_from_a_later_renewal(
         await execute(reporting, "ping")  # its transaction begins
         await leases.renew()
         later = (await renewed(resources))[0]
-        await fetch(reporting, "write_run", ident=IDENTS[0], batch=1, ended=False, rc=None)
+        await fetch(reporting, "record_run_batch", ident=IDENTS[0], batch=1, ended=False, rc=None)
     assert (await renewed(resources))[0] >= later
 
 

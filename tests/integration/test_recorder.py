@@ -80,8 +80,8 @@ async def test_success_of_all_makes_the_server_managed_and_forgets_the_secrets(
     assert found.status is TaskStatus.SUCCESSFUL and found.finish_time
     assert set(statuses) == {SubtaskStatus.SUCCESSFUL}
     async with resources.database.transaction() as connection:
-        (server,) = await fetch(connection, "server", server_id=task.obproxy_server_id)
-        assert not await fetch(connection, "secrets", task_id=task.id)
+        (server,) = await fetch(connection, "server_by_id", server_id=task.obproxy_server_id)
+        assert not await fetch(connection, "secrets_of_task", task_id=task.id)
     assert (server["status"], server["operate_status"]) == ("RUNNING", "NORMAL")
     assert (server["version"], server["exporter_port"], server["learned"]["pid"]) == ("4.3.1.0-1", 2884, 7)
 
@@ -98,7 +98,7 @@ async def test_a_failure_ends_the_task_and_leaves_the_rest_pending(
     log, _ = await instances.log(resources.database, task.id, subtasks[0].id)
     assert "TASK_FAILED: two proxies" in log
     async with resources.database.transaction() as connection:
-        (server,) = await fetch(connection, "server", server_id=task.obproxy_server_id)
+        (server,) = await fetch(connection, "server_by_id", server_id=task.obproxy_server_id)
     assert server["status"] == "TAKINGOVER"
 
 
@@ -201,7 +201,7 @@ async def test_a_report_whose_answer_got_lost_is_written_once(
 
 async def stamps(resources: Resources) -> dict[str, datetime]:
     async with resources.database.transaction() as connection:
-        return {row["ident"]: row["renewed"] for row in await fetch(connection, "leases")}
+        return {row["ident"]: row["renewed"] for row in await fetch(connection, "run_leases")}
 
 
 async def test_a_report_renews_the_lease_also_when_the_clock_was_set_back(
@@ -246,7 +246,7 @@ async def test_the_last_report_ends_the_run_in_the_same_transaction(
     await reporter.record([Started(role=subtasks[0].role), failed(subtasks[0].role)], RunEnd(rc=2, status="failed"))
 
     async with resources.database.transaction() as connection:
-        assert not await fetch(connection, "unfinished_runs", task_id=task.id)
+        assert not await fetch(connection, "unfinished_runs_of_task", task_id=task.id)
     assert (await state(resources, task))[0].status is TaskStatus.FAILED
 
 

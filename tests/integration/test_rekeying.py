@@ -28,7 +28,7 @@ NEEDLE = SecretStr("Needle#1")
 
 async def ciphertexts(resources: Resources) -> list[bytes]:
     async with resources.database.transaction() as connection:
-        return [row["ciphertext"] for row in await fetch(connection, "every_secret")]
+        return [row["ciphertext"] for row in await fetch(connection, "all_ciphertexts")]
 
 
 async def planted(resources: Resources) -> tuple[str, SecretStr]:
@@ -80,8 +80,8 @@ async def test_a_secret_that_no_key_opens_stops_it_before_anything_changes(
     await planted(resources)
     lost = Secrets(SecretStr(Fernet.generate_key().decode())).encrypt(NEEDLE)
     async with resources.database.transaction() as connection:
-        await execute(connection, "renew_task_secrets", places=["task_secret 1 obproxy_current_sys_password"],
-                      ciphertexts=[lost])  # fmt: skip
+        places = ["task_secret 1 obproxy_current_sys_password"]
+        await execute(connection, "update_task_secret_ciphertexts", places=places, ciphertexts=[lost])
     before, keys = await ciphertexts(resources), (resources.settings.data_dir / "secret-key").read_text()
 
     with pytest.raises(DecryptionFailed):

@@ -149,7 +149,7 @@ async def stop_at(number: int, resources: Resources, other: Resources, meanwhile
         await job.perform(resources, task.id, job=again, leases=Leases(resources.database))
         await resources.queue.app.job_manager.finish_job(again, Status.SUCCEEDED, delete_job=True)
     async with resources.database.transaction() as connection:
-        assert not await fetch(connection, "unfinished_runs", task_id=task.id)
+        assert not await fetch(connection, "unfinished_runs_of_task", task_id=task.id)
         await connection.execute("DELETE FROM procrastinate_jobs")
     return still.waits
 

@@ -142,5 +142,5 @@ async def test_a_password_is_stored_encrypted_and_nowhere_else(resources: Resour
             cursor = await connection.execute(SQL("SELECT t::text AS row FROM {} t").format(Identifier(table)))
             assert not [row for row in await cursor.fetchall() if "S3cret-needle" in row["row"]]
         task_id = (await fetch(connection, "running_tasks", host_ids=[1]))[0]["id"]
-        (secret,) = await fetch(connection, "secrets", task_id=task_id)
+        (secret,) = await fetch(connection, "secrets_of_task", task_id=task_id)
     assert resources.secrets.decrypt(secret["ciphertext"]).get_secret_value() == "S3cret-needle"

@@ -192,7 +192,7 @@ async def test_its_secret_is_encrypted_and_not_listed(resources: Resources) -> N
     key, secret = await access_keys.create(resources.database, resources.secrets, "anne")
 
     async with resources.database.transaction() as connection:
-        [row] = await fetch(connection, "access_key", id=key)
+        [row] = await fetch(connection, "enabled_access_key", id=key)
     assert secret.get_secret_value().encode() not in row["ciphertext"]
     assert secret.get_secret_value() not in repr(await access_keys.everyones(resources.database)) + repr(secret)
 

@@ -350,7 +350,7 @@ async def test_rollback_undoes_in_reverse_order_and_leaves_no_server(local: Reso
     log, _ = await instances.log(local.database, task.id, subtasks[0].id)
     assert "undo one" in log
     async with local.database.transaction() as connection:
-        assert not await fetch(connection, "server", server_id=subtasks[0].task_instance_id)
+        assert not await fetch(connection, "server_by_id", server_id=subtasks[0].task_instance_id)
     assert (await submit(local)).id != task.id  # the host is free again
 
 

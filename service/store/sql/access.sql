@@ -16,14 +16,14 @@ VALUES (%(id)s, %(name)s, %(password_hash)s, %(roles)s)
 ON CONFLICT DO NOTHING
 RETURNING id;
 
--- name: set_password
+-- name: set_user_password
 UPDATE user_account SET password_hash = %(password_hash)s, update_time = now() WHERE name = %(name)s RETURNING id;
 
 -- name: set_user_enabled
 UPDATE user_account SET enabled = %(enabled)s, update_time = now() WHERE name = %(name)s RETURNING id;
 
 -- name: lock_user
--- So that of several access keys made at once none is one too many.
+-- Lock the user, so that concurrent requests cannot exceed the limit of access keys.
 SELECT id FROM user_account WHERE name = %(name)s FOR UPDATE;
 
 -- name: count_access_keys
@@ -40,15 +40,15 @@ SELECT k.id, u.name AS user_name, k.enabled, k.create_time
 FROM access_key k JOIN user_account u ON u.id = k.user_id
 ORDER BY u.id, k.create_time, k.id;
 
--- name: access_key
--- The key of a signed request and whose it is, when both may be used.
+-- name: enabled_access_key
+-- The access key of a signed request, and its user. No row when the key or the user is disabled.
 SELECT k.ciphertext, u.id, u.name, u.password_hash, u.roles, u.enabled
 FROM access_key k JOIN user_account u ON u.id = k.user_id
 WHERE k.id = %(id)s AND k.enabled AND u.enabled;
 
--- name: use_signature
--- A row the first time; what would not be let through anyway is forgotten.
-WITH forgotten AS (
+-- name: insert_used_signature
+-- Record a signature as used; no row when it was used before. Deletes signatures that have expired anyway.
+WITH expired AS (
     DELETE FROM used_signature WHERE (access_key_id, digest) IN (
         SELECT access_key_id, digest FROM used_signature WHERE expires < now() - interval '1 minute'
         FOR UPDATE SKIP LOCKED
@@ -59,7 +59,8 @@ VALUES (%(id)s, %(digest)s, %(expires)s)
 ON CONFLICT DO NOTHING
 RETURNING digest;
 
--- name: count_login_failure
+-- name: record_login_failure
+-- Count one more failure, from 1 again when the last failure is older than `blocked_for`.
 INSERT INTO login_failure (kind, name, failures, last) VALUES (%(kind)s, %(name)s, 1, now())
 ON CONFLICT (kind, name) DO UPDATE
     SET failures = CASE WHEN login_failure.last < now() - %(blocked_for)s::interval THEN 1
@@ -67,26 +68,27 @@ ON CONFLICT (kind, name) DO UPDATE
         last = now()
 RETURNING failures;
 
--- name: login_failures
+-- name: recent_login_failures
 SELECT failures FROM login_failure
 WHERE kind = %(kind)s AND name = %(name)s AND last >= now() - %(blocked_for)s::interval;
 
--- name: forget_login_failures
+-- name: delete_login_failures
 DELETE FROM login_failure WHERE kind = 'user' AND name = %(name)s;
 
--- name: forget_old_login_failures
+-- name: delete_old_login_failures
 DELETE FROM login_failure WHERE (kind, name) IN (
     SELECT kind, name FROM login_failure WHERE last < now() - interval '1 day' FOR UPDATE SKIP LOCKED
 );
 
 -- name: insert_audit_event
+-- Unauthenticated requests are counted in one row per client, status and minute.
 INSERT INTO audit_event (user_name, client, method, path, status, trace_id)
 VALUES (%(user_name)s, %(client)s, %(method)s, %(path)s, %(status)s, %(trace_id)s)
 ON CONFLICT (client, status, date_trunc('minute', time AT TIME ZONE 'UTC')) WHERE user_name IS NULL
     DO UPDATE SET calls = audit_event.calls + 1
 RETURNING id;
 
--- name: end_audit_event
+-- name: set_audit_event_status
 UPDATE audit_event SET status = %(status)s WHERE id = %(id)s;
 
 -- name: audit_events
@@ -97,35 +99,35 @@ ORDER BY id DESC LIMIT %(size)s OFFSET %(offset)s;
 -- name: count_audit_events
 SELECT count(*) AS total FROM audit_event WHERE %(user_name)s::text IS NULL OR user_name = %(user_name)s;
 
--- name: lock_secrets
--- While secrets are encrypted anew nobody writes one; who reads them does not wait.
+-- name: lock_secret_tables
+-- Block writers of secrets during re-encryption; readers do not wait.
 LOCK TABLE access_key, task_secret IN EXCLUSIVE MODE;
 
--- name: every_secret
--- Each with its place: which table, and its primary key there.
+-- name: all_ciphertexts
+-- Every ciphertext with its place: the table, and the primary key in it.
 SELECT 'access_key ' || id AS place, ciphertext FROM access_key
 UNION ALL
 SELECT 'task_secret ' || task_instance_id || ' ' || name, ciphertext FROM task_secret;
 
--- name: renew_access_keys
+-- name: update_access_key_ciphertexts
 UPDATE access_key k SET ciphertext = n.ciphertext
 FROM unnest(%(places)s::text[], %(ciphertexts)s::bytea[]) AS n (place, ciphertext)
 WHERE n.place = 'access_key ' || k.id;
 
--- name: renew_task_secrets
+-- name: update_task_secret_ciphertexts
 UPDATE task_secret s SET ciphertext = n.ciphertext
 FROM unnest(%(places)s::text[], %(ciphertexts)s::bytea[]) AS n (place, ciphertext)
 WHERE n.place = 'task_secret ' || s.task_instance_id || ' ' || s.name;
 
 -- name: insert_session
--- What has run out is forgotten on the way.
-WITH forgotten AS (
+-- Also deletes expired sessions.
+WITH expired AS (
     DELETE FROM session WHERE digest IN (SELECT digest FROM session WHERE expires < now() FOR UPDATE SKIP LOCKED)
 )
 INSERT INTO session (digest, user_id, expires)
 VALUES (%(digest)s, %(user_id)s, now() + make_interval(hours => %(hours)s));
 
--- name: session_user
+-- name: user_of_session
 SELECT u.id, u.name, u.password_hash, u.roles, u.enabled
 FROM session s JOIN user_account u ON u.id = s.user_id
 WHERE s.digest = %(digest)s AND s.expires > now() AND u.enabled;

@@ -1,6 +1,6 @@
--- name: announce_tasks
--- Wakes whoever shows these task instances, when the transaction commits; `changed` = their documents have, which gets
--- a number behind those of the log's rows that were written before. Whoever calls this has locked or made them.
+-- name: notify_task_changes
+-- Notify subscribers of task instances when the transaction commits. With `changed`, their documents get a change
+-- number, which follows the numbers of earlier log rows. The caller has locked or inserted the task instances.
 WITH numbered AS (
     INSERT INTO task_change (task_instance_id, number)
     SELECT id, nextval('subtask_log_id_seq') FROM unnest(%(task_ids)s::bigint[]) AS t (id) WHERE %(changed)s
@@ -8,11 +8,11 @@ WITH numbered AS (
 )
 SELECT pg_notify('takeover_task', id::text) FROM unnest(%(task_ids)s::bigint[]) AS t (id);
 
--- name: listen
+-- name: listen_for_task_changes
 LISTEN takeover_task;
 
--- name: position_of_task
--- The number of what was written last about a task instance; no row when there is none.
+-- name: last_change_of_task
+-- The number of the last change of a task instance or of its log; no row when the task instance does not exist.
 SELECT greatest(c.number, max(l.id), 0) AS position
 FROM task_instance t
 LEFT JOIN task_change c ON c.task_instance_id = t.id
@@ -21,9 +21,9 @@ LEFT JOIN LATERAL (SELECT max(id) AS id FROM subtask_log WHERE subtask_id = s.id
 WHERE t.id = %(task_id)s
 GROUP BY t.id, c.number;
 
--- name: news_of_task
--- What was written about a task instance behind a number, in order: rows of its log, and one without a subtask when
--- its document has changed.
+-- name: changes_of_task_after
+-- Changes of a task instance after a number, in order: rows of its log, and a row without a subtask when its document
+-- has changed.
 SELECT * FROM (
     SELECT l.id, l.subtask_id, l.run_time, l.content
     FROM subtask_instance s
@@ -33,25 +33,11 @@ SELECT * FROM (
     WHERE s.task_instance_id = %(task_id)s
     UNION ALL
     SELECT number, NULL, NULL, NULL FROM task_change WHERE task_instance_id = %(task_id)s AND number > %(after)s
-) AS news
+) AS changes
 ORDER BY id LIMIT %(size)s;
 
--- name: count_running
+-- name: count_running_tasks
 SELECT count(*) AS total FROM task_instance WHERE status = 'RUNNING';
 
 -- name: ping
 SELECT 1 AS alive;
-
--- name: write_mode
--- Whether this session may write: not on a standby, nor where the database's default forbids it.
-SELECT current_setting('transaction_read_only')::boolean AS read_only;
-
--- name: limit_memory
-SET LOCAL work_mem = '64kB';
-
--- name: write_temporary_file
--- Some 2 MB, more than work_mem, so that they are written to the disk of the database.
-SELECT count(*) FROM generate_series(1, 100000);
-
--- name: write_to_log
-SELECT pg_logical_emit_message(true, 'takeover', 'readiness');

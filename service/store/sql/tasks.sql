@@ -1,10 +1,9 @@
 -- name: running_tasks
--- Running task instances of the asked-for hosts.
 SELECT id, host_id FROM task_instance WHERE status = 'RUNNING' AND host_id = ANY(%(host_ids)s) ORDER BY host_id;
 
 -- name: insert_tasks
--- One task instance a host; a host that got a running one meanwhile is missing from the answer.
--- Their ids follow the order of the request, their insertion the order of hosts: so racing requests cannot deadlock.
+-- One task instance per host; a host that has a running one returns no row. Ids follow the order of the request.
+-- Insertion follows the order of hosts, so that concurrent requests cannot deadlock.
 WITH numbered AS MATERIALIZED (
     SELECT nextval(pg_get_serial_sequence('task_instance', 'id')) AS id, t.* FROM (
         SELECT * FROM unnest(%(host_ids)s::bigint[], %(host_names)s::text[], %(server_ids)s::bigint[],
@@ -23,7 +22,7 @@ ON CONFLICT (host_id) WHERE status = 'RUNNING' DO NOTHING
 RETURNING id, host_id;
 
 -- name: insert_subtasks
--- The subtasks of every new task instance, in DAG order; the first is READY.
+-- The subtasks of each new task instance, in DAG order; the first is READY.
 INSERT INTO subtask_instance
     (task_instance_id, role, series_id, class_name, name, description, status, prohibit_rollback, timeout)
 SELECT task_id, s.role, s.series_id, s.class_name, s.name, s.name,
@@ -34,8 +33,8 @@ CROSS JOIN unnest(%(roles)s::text[], %(series_ids)s::integer[], %(class_names)s:
      WITH ORDINALITY AS s (role, series_id, class_name, name, prohibit_rollback, timeout, position)
 ORDER BY t.task_position, s.position;
 
--- name: insert_dependencies
--- Each subtask's upstream is the one made before it in the same task instance.
+-- name: insert_subtask_dependencies
+-- The upstream of each subtask is the subtask before it in the same task instance.
 INSERT INTO subtask_dependency (upstream_id, downstream_id)
 SELECT upstream_id, id
 FROM (
@@ -44,17 +43,16 @@ FROM (
 ) AS chain
 WHERE upstream_id IS NOT NULL;
 
--- name: insert_secrets
+-- name: insert_task_secrets
 INSERT INTO task_secret (task_instance_id, name, ciphertext)
 SELECT * FROM unnest(%(task_ids)s::bigint[], %(names)s::text[], %(ciphertexts)s::bytea[]);
 
--- name: task
+-- name: task_by_id
 SELECT * FROM task_instance WHERE id = %(task_id)s;
 
 -- name: lock_task
--- Locks a task instance for a transaction that changes its state or its subtasks; first its OBProxy server, whose lock
--- decides which task instance is the newest. Every transaction locks OBProxy servers by host and port, then task
--- instances.
+-- Locks the OBProxy server, then its task instance. The lock on the server decides which task instance is the newest.
+-- To avoid deadlocks, every transaction locks OBProxy servers by host and port, then task instances.
 WITH server AS MATERIALIZED (
     SELECT s.id FROM obproxy_server s
     WHERE s.id = (SELECT obproxy_server_id FROM task_instance WHERE id = %(task_id)s)
@@ -62,19 +60,28 @@ WITH server AS MATERIALIZED (
 )
 SELECT * FROM task_instance WHERE id = %(task_id)s AND (SELECT count(*) FROM server) >= 0 FOR UPDATE OF task_instance;
 
--- name: superseded_by_tasks
+-- name: tasks_superseded_by
 SELECT id FROM task_instance WHERE superseded_by = ANY(%(task_ids)s) ORDER BY id;
 
 -- name: tasks_by_id
 SELECT * FROM task_instance WHERE id = ANY(%(task_ids)s) ORDER BY id;
 
--- name: basic_subtasks
+-- name: subtasks_of_tasks
+-- Subtasks in DAG order, each with the ids of its upstreams and downstreams.
+SELECT s.*,
+       ARRAY(SELECT d.upstream_id FROM subtask_dependency d WHERE d.downstream_id = s.id ORDER BY 1) AS upstreams,
+       ARRAY(SELECT d.downstream_id FROM subtask_dependency d WHERE d.upstream_id = s.id ORDER BY 1) AS downstreams
+FROM subtask_instance s
+WHERE s.task_instance_id = ANY(%(task_ids)s)
+ORDER BY s.task_instance_id, s.id;
+
+-- name: basic_subtasks_of_tasks
 SELECT id, task_instance_id, name, description, status, operation FROM subtask_instance
 WHERE task_instance_id = ANY(%(task_ids)s)
 ORDER BY task_instance_id, id;
 
 -- name: task_names
--- The names that contain a text, whatever their case. Each is found by one look into the index, since there are few.
+-- The names that contain a text, in any case. A loose index scan: one index lookup per distinct name.
 WITH RECURSIVE found (name) AS (
     SELECT min(name) FROM task_instance
     UNION ALL
@@ -108,17 +115,17 @@ WHERE (%(names)s::text[] IS NULL OR name = ANY(%(names)s))
   AND (%(host_id)s::bigint IS NULL OR host_id = %(host_id)s)
   AND (%(superseded)s::boolean IS NULL OR (superseded_by IS NOT NULL) = %(superseded)s);
 
--- name: subtask_of_task
+-- name: subtask_in_task
 SELECT id FROM subtask_instance WHERE id = %(subtask_id)s AND task_instance_id = %(task_id)s;
 
--- name: log_after
+-- name: log_rows_after
 SELECT id, content FROM subtask_log WHERE subtask_id = %(subtask_id)s AND id > %(after)s ORDER BY id;
 
--- name: delete_secrets
+-- name: delete_task_secrets
 DELETE FROM task_secret WHERE task_instance_id = %(task_id)s;
 
--- name: move_subtask
--- One transition, at `moment` or now; no row when the subtask is not in the position it was seen in.
+-- name: transition_subtask
+-- One transition, at `moment` or now; no row when the subtask has left the expected position.
 UPDATE subtask_instance
 SET status      = %(status)s,
     operation   = %(operation)s,
@@ -140,12 +147,11 @@ WHERE id = %(subtask_id)s AND status = %(from_status)s AND operation = %(from_op
 RETURNING id;
 
 -- name: resume_task
--- A failed task instance goes on; a host that has a running one meanwhile makes this fail.
+-- Violates a unique index when the host has another running task instance.
 UPDATE task_instance SET status = 'RUNNING', operation = %(operation)s, finish_time = NULL
 WHERE id = %(task_id)s AND status = 'FAILED';
 
--- name: job_of_task
--- The job that is being done for a task instance.
+-- name: running_job_of_task
 SELECT id FROM procrastinate_jobs
 WHERE status = 'doing' AND (args ->> 'task_instance_id')::bigint = %(task_id)s;
 
@@ -153,15 +159,15 @@ WHERE status = 'doing' AND (args ->> 'task_instance_id')::bigint = %(task_id)s;
 UPDATE task_instance SET status = %(status)s, finish_time = coalesce(%(moment)s, now())
 WHERE id = %(task_id)s AND status = 'RUNNING';
 
--- name: append_log
+-- name: insert_subtask_logs
 INSERT INTO subtask_log (subtask_id, run_time, content)
 SELECT l.subtask_id, l.run_time, l.content
 FROM unnest(%(subtask_ids)s::bigint[], %(run_times)s::integer[], %(contents)s::text[])
      WITH ORDINALITY AS l (subtask_id, run_time, content, position)
 ORDER BY l.position;
 
--- name: claim_key
--- Takes an idempotency key; no row when it was taken less than 24 hours ago.
+-- name: claim_idempotency_key
+-- No row when the idempotency key was claimed less than 24 hours ago.
 INSERT INTO idempotency_key (creator, key, fingerprint) VALUES (%(creator)s, %(key)s, %(fingerprint)s)
 ON CONFLICT (creator, key) DO UPDATE
     SET fingerprint = excluded.fingerprint, task_ids = '{}', create_time = now()
@@ -171,27 +177,26 @@ RETURNING key;
 -- name: idempotency_key
 SELECT fingerprint, task_ids FROM idempotency_key WHERE creator = %(creator)s AND key = %(key)s;
 
--- name: keep_key
+-- name: set_idempotency_key_tasks
 UPDATE idempotency_key SET task_ids = %(task_ids)s WHERE creator = %(creator)s AND key = %(key)s;
 
--- name: log_of_task
--- Everything the subtasks of a task instance said, for its diagnosis.
+-- name: log_rows_of_task
 SELECT l.subtask_id, l.run_time, l.content FROM subtask_log l
 JOIN subtask_instance s ON s.id = l.subtask_id
 WHERE s.task_instance_id = %(task_id)s
 ORDER BY l.subtask_id, l.run_time, l.id;
 
--- name: restart_asked
--- Whether a takeover into an OBProxy cluster, at work or waiting, may restart its OBProxy because its request says so.
+-- name: restart_requested_in_cluster
+-- Whether the request of a running takeover of an OBProxy cluster permits a restart.
 SELECT EXISTS (
     SELECT FROM task_instance
     WHERE status = 'RUNNING' AND context -> 'stringMap' ->> 'obproxy_allow_restart' = 'true'
       AND context -> 'stringMap' ->> 'obproxy_cluster_id' = %(cluster_id)s::text
-) AS asked;
+) AS requested;
 
--- name: waits_for
--- The task instances that are at work while this one is queued: those that hold its host's lock, and those of its
--- OBProxy cluster, which it waits for when that may only have so many.
+-- name: blocking_tasks
+-- The task instances with a job in execution on the same host (queue lock) or in the same OBProxy cluster (concurrency
+-- limit), while the job of this one is queued.
 SELECT t.id, other.lock = mine.lock AS same_host
 FROM procrastinate_jobs mine
 JOIN procrastinate_jobs other ON other.status = 'doing' AND other.id <> mine.id
@@ -201,35 +206,30 @@ WHERE mine.status = 'todo' AND (mine.args ->> 'task_instance_id')::bigint = %(ta
        OR t.context -> 'stringMap' ->> 'obproxy_cluster_id' = %(cluster_id)s::text)
 ORDER BY t.id;
 
--- name: set_external
--- A new task instance is to record a run that was started by hand.
+-- name: mark_task_external
+-- The task instance records a run that was started by hand.
 UPDATE task_instance SET type = 'EXTERNAL', operation = %(operation)s, start_time = %(start_time)s
 WHERE id = %(task_id)s;
 
--- name: set_subtasks
--- The position in which such a run has found its subtasks.
+-- name: set_subtask_positions
+-- The positions of the subtasks at the start of such a run.
 UPDATE subtask_instance s SET status = p.status, operation = p.operation
 FROM unnest(%(roles)s::text[], %(statuses)s::subtask_status[], %(operations)s::operation[])
      AS p (role, status, operation)
 WHERE s.task_instance_id = %(task_id)s AND s.role = p.role;
 
--- name: count_tasks_by_status
--- Open work: a superseded task instance is none.
-SELECT status, count(*) AS total FROM task_instance
-WHERE status IN ('RUNNING', 'FAILED') AND superseded_by IS NULL GROUP BY status;
-
--- name: log_attempts
--- The lines that start each execution in a subtask's log (docs/reference/task-engine.md 3.8).
+-- name: log_separators_of_subtask
+-- The separator lines, one at the start of each execution (docs/reference/task-engine.md 3.8).
 SELECT id, content FROM subtask_log
 WHERE subtask_id = %(subtask_id)s AND starts_with(content, '############{')
 ORDER BY id;
 
--- name: last_words
+-- name: last_log_message_of_subtask
 SELECT content FROM subtask_log
 WHERE subtask_id = %(subtask_id)s AND NOT starts_with(content, 'Set state for subtask: ')
 ORDER BY id DESC LIMIT 1;
 
--- name: log_between
+-- name: log_rows_between
 SELECT id, content FROM subtask_log
 WHERE subtask_id = %(subtask_id)s AND id > %(after)s AND (%(until)s::bigint IS NULL OR id < %(until)s)
 ORDER BY id LIMIT %(limit)s;

@@ -1,0 +1,28 @@
+-- name: delete_old_logs
+-- Logs of task instances that ended before the retention period and that cannot be resumed.
+DELETE FROM subtask_log l USING subtask_instance s, task_instance t
+WHERE s.id = l.subtask_id AND t.id = s.task_instance_id AND t.finish_time < now() - make_interval(days => %(days)s)
+  AND (t.status = 'SUCCESSFUL' OR EXISTS (
+      SELECT FROM task_instance n WHERE n.host_id = t.host_id AND n.id > t.id
+  ));
+
+-- name: delete_old_tasks
+-- Task instances that ended before the retention period, except the newest of each host. Locked rows are left for the
+-- next run, since waiting for them in this order could deadlock.
+DELETE FROM task_instance WHERE id IN (
+    SELECT t.id FROM task_instance t
+    WHERE t.finish_time < now() - make_interval(days => %(days)s)
+      AND EXISTS (SELECT FROM task_instance n WHERE n.host_id = t.host_id AND n.id > t.id)
+    ORDER BY t.id FOR UPDATE SKIP LOCKED
+);
+
+-- name: delete_old_idempotency_keys
+DELETE FROM idempotency_key WHERE (creator, key) IN (
+    SELECT creator, key FROM idempotency_key WHERE create_time < now() - interval '24 hours'
+    FOR UPDATE SKIP LOCKED
+);
+
+-- name: delete_old_audit_events
+DELETE FROM audit_event WHERE id IN (
+    SELECT id FROM audit_event WHERE time < now() - make_interval(days => %(days)s) FOR UPDATE SKIP LOCKED
+);
