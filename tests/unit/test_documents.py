@@ -1,4 +1,4 @@
-"""Checks the Markdown files: links and anchors resolve, and the README stays short."""
+"""Checks the Markdown files: links, anchors and cited names resolve, the rooms are listed, the README is short."""
 
 import re
 import subprocess
@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[2]
 LISTED = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
 DOCUMENTS = [ROOT / name for name in LISTED.split()]
 README_LINES = 120
+NAME_IN_FILE = re.compile(r"`(\w+)`\s+in\s+\[[^\]]+\]\(([^)]+\.py)\)")
 
 
 def prose(path: Path) -> str:
@@ -36,6 +37,17 @@ def missing(path: Path) -> list[str]:
     return found
 
 
+def undefined(text: str) -> list[str]:
+    """Return the citations "`name` in [file](file)" whose file does not define the name."""
+    return [
+        f"{name} in {file}"
+        for name, file in NAME_IN_FILE.findall(text)
+        if not re.search(
+            rf"^ *(?:(?:async )?def|class) {name}\b|^{name}\b.* = ", (ROOT / file).read_text(), re.MULTILINE
+        )
+    ]
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_link_resolves(path: Path) -> None:
     assert missing(path) == []
@@ -45,6 +57,24 @@ def test_a_link_that_does_not_resolve_is_found(tmp_path: Path) -> None:
     document = tmp_path / "a.md"
     document.write_text("# A topic\n\n[1](b.md) [2](a.md#a-topic) [3](#nowhere) [4](https://example.org) `[5](c.md)`\n")
     assert missing(document) == ["b.md", "#nowhere"]
+
+
+def test_the_functions_on_the_way_from_a_route_to_a_role_exist() -> None:
+    contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert len(NAME_IN_FILE.findall(contributing)) >= 10
+    assert undefined(contributing) == []
+
+
+def test_a_function_that_does_not_exist_is_found() -> None:
+    text = "`main` in [a](scripts/prose.py), `nothing`\nin [a](scripts/prose.py), `ROOT` in [a](scripts/prose.py)"
+    assert undefined(text) == ["nothing in scripts/prose.py"]
+
+
+def test_the_layout_lists_every_room() -> None:
+    table = re.findall(r"^\| ((?:`[\w./]+`(?:, )?)+) \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    listed = {name for row in table for name in re.findall(r"`([\w.]+/?)`", row)}
+    rooms = {f"{path.parent.name}/" for path in (ROOT / "service").glob("*/__init__.py")}
+    assert rooms <= listed, f"not in the table of rooms: {sorted(rooms - listed)}"
 
 
 def test_the_readme_is_short() -> None:
