@@ -5,7 +5,7 @@ from typing import Any
 
 from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction, Result
 from ansible_collections.obproxy.takeover.plugins.module_utils.addresses import told
-from ansible_collections.obproxy.takeover.plugins.module_utils.rules import Broken
+from ansible_collections.obproxy.takeover.plugins.module_utils.rules import FailedRule
 from ansible_collections.obproxy.takeover.plugins.module_utils.tunnel import TunnelError, Tunnels
 
 _LONGEST_ANSWER = 4 * 1024 * 1024
@@ -41,7 +41,7 @@ class ActionModule(HostAction):
         if exporter["held_by"] == "proxy" and exporter["address"]:
             return str(exporter["address"]), port
         holder = exporter["holder"]
-        raise Broken(
+        raise FailedRule(
             "The exporter's port is the OBProxy's own",
             f"port {port} is held by {holder['told'] if holder else 'nobody'}",
             "free the port or change prometheus_listen_port, then start the OBProxy again: it opens the port when it "
@@ -63,8 +63,8 @@ class ActionModule(HostAction):
             raise
 
 
-def _no_answer(place: tuple[str, int], found: str) -> Broken:
-    return Broken(
+def _no_answer(place: tuple[str, int], found: str) -> FailedRule:
+    return FailedRule(
         f"The exporter answers http://{told(*place)}/metrics with HTTP 200",
         found,
         "look at enable_prometheus and prometheus_listen_port; a changed port acts after a restart",

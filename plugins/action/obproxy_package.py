@@ -6,7 +6,7 @@ from typing import Any
 
 from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction, Result
 from ansible_collections.obproxy.takeover.plugins.module_utils.documentation import argument_spec
-from ansible_collections.obproxy.takeover.plugins.module_utils.rules import Broken, remedy
+from ansible_collections.obproxy.takeover.plugins.module_utils.rules import FailedRule, fix_for_root
 from ansible_collections.obproxy.takeover.plugins.modules.obproxy_package import DOCUMENTATION
 
 _SECONDS = 1800
@@ -21,7 +21,7 @@ class ActionModule(HostAction):
         if arguments["state"] == "absent":
             return self._remove(facts)
         if len(facts["packages"]) > 1:
-            raise Broken(
+            raise FailedRule(
                 "Only one OBProxy package is installed",
                 ", ".join(facts["packages"]),
                 f"remove the ones that do not run; the running binary belongs to {facts['package'] or 'none of them'}",
@@ -31,7 +31,7 @@ class ActionModule(HostAction):
             server = {"package": facts["package"], "drift": facts["drift"]} if facts["running"] else {}
             return {"changed": False, "msg": told, "obproxy_server": server}
         if not arguments["allow"]:
-            raise Broken(
+            raise FailedRule(
                 "The wanted package is installed, or may be installed",
                 f"no OBProxy package is on the host, the cluster wants {wanted}",
                 "install it, or allow the takeover to do so with obproxy_allow_start",
@@ -42,7 +42,7 @@ class ActionModule(HostAction):
         """Never reached with a live OBProxy: the package's pre-script would wipe its stored configuration."""
         manager = self.facts["host"]["package_manager"]
         if manager not in ("dnf", "yum"):
-            raise Broken(
+            raise FailedRule(
                 f"Package {wanted} can be fetched and installed",
                 f"the host has neither dnf nor yum ({manager or 'no package manager'})",
                 f"install {wanted} by hand",
@@ -57,10 +57,10 @@ class ActionModule(HostAction):
         ended = self.execute(command)
         if ended["rc"] != 0:
             said = (ended["stderr"] or ended["stdout"]).strip()[-500:]
-            raise Broken(
+            raise FailedRule(
                 f"Package {wanted} can be fetched and installed",
                 f"{manager} ended with {ended['rc']}: {said}",
-                remedy(said, "look at the host's package repositories", self.facts["host"]),
+                fix_for_root(said, "look at the host's package repositories", self.facts["host"]),
             )
         return {"changed": True, "msg": f"installed {wanted}", "ansible_facts": self.rediscover()["ansible_facts"]}
 
@@ -83,7 +83,7 @@ class ActionModule(HostAction):
     def _remove_package(self, facts: dict[str, Any], package: str) -> str | None:
         """The home that has to go with it, which is noted before: the run may be ended in between."""
         if running := self.rediscover()["ansible_facts"]["obproxy"]["process"]:
-            raise Broken(
+            raise FailedRule(
                 "No OBProxy runs whose package is to be removed",
                 f"pid {running['pid']} listens on port {facts['sql_port']}",
                 "roll the start back too, or stop it",
@@ -97,7 +97,9 @@ class ActionModule(HostAction):
         ended = self.execute(f"timeout {_SECONDS} rpm -e {quoted}")
         if ended["rc"] != 0:
             said = (ended["stderr"] or ended["stdout"]).strip()[-500:]
-            raise Broken("The package that the takeover installed can be removed", said, f"remove {package} by hand")
+            raise FailedRule(
+                "The package that the takeover installed can be removed", said, f"remove {package} by hand"
+            )
         return next(iter(new), None)
 
     def _remove_home(self, home: str, done: dict[str, Any]) -> None:
@@ -107,4 +109,6 @@ class ActionModule(HostAction):
         ended = self.execute(f"rm -rf --one-file-system -- {shlex.quote(home)}{rest}; test ! -e {shlex.quote(home)}")
         if ended["rc"] != 0:
             said = (ended["stderr"] or ended["stdout"]).strip()[-500:]
-            raise Broken("What the removed package's OBProxy has left can be removed", said, f"remove {home} by hand")
+            raise FailedRule(
+                "What the removed package's OBProxy has left can be removed", said, f"remove {home} by hand"
+            )

@@ -5,7 +5,7 @@ from typing import Any
 from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction, Result
 from ansible_collections.obproxy.takeover.plugins.module_utils.documentation import argument_spec
 from ansible_collections.obproxy.takeover.plugins.module_utils.record import is_whole, wishes
-from ansible_collections.obproxy.takeover.plugins.module_utils.rules import Broken
+from ansible_collections.obproxy.takeover.plugins.module_utils.rules import FailedRule
 from ansible_collections.obproxy.takeover.plugins.module_utils.values import (
     Difference,
     differences,
@@ -57,19 +57,19 @@ class ActionModule(HostAction):
         """Everything that can be known to go wrong is told before anything changes."""
         facts = self.facts
         if absent := unknown(wished, facts["parameters"]):
-            raise Broken(
+            raise FailedRule(
                 "Every wished parameter exists in this OBProxy",
                 f"OBProxy {facts['version']} has no {', '.join(absent)}",
                 "take them out of the cluster's obproxy_parameters, or bring the OBProxy to the cluster's version",
             )
         if problems := [f"{one.name} {why}" for one in todo if (why := why_not_settable(one.after))]:
-            raise Broken(
+            raise FailedRule(
                 "Every wished value can be set by ALTER PROXYCONFIG",
                 f"the value of {'; the value of '.join(problems)}",
                 "change obproxy_parameters, or set it when the OBProxy is started",
             )
         if restart := [one for one in todo if one.needs_restart and not allow_restart]:
-            raise Broken(
+            raise FailedRule(
                 "No parameter that acts only after a restart differs, unless a restart is allowed",
                 "; ".join(f"{one.name} is '{one.before}', wished is '{one.after}'" for one in restart),
                 "change obproxy_parameters to what the OBProxy has, or allow the restart: allowRestart in the request, "

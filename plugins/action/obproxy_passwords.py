@@ -6,7 +6,7 @@ from ansible_collections.obproxy.takeover.plugins.module_utils.action import Hos
 from ansible_collections.obproxy.takeover.plugins.module_utils.documentation import argument_spec
 from ansible_collections.obproxy.takeover.plugins.module_utils.masking import stage_one
 from ansible_collections.obproxy.takeover.plugins.module_utils.record import PROXYRO, SYS, former_passwords
-from ansible_collections.obproxy.takeover.plugins.module_utils.rules import Broken
+from ansible_collections.obproxy.takeover.plugins.module_utils.rules import FailedRule
 from ansible_collections.obproxy.takeover.plugins.module_utils.sql import Session, SqlError
 from ansible_collections.obproxy.takeover.plugins.module_utils.tunnel import Tunnels
 from ansible_collections.obproxy.takeover.plugins.module_utils.values import why_not_settable
@@ -26,7 +26,7 @@ class ActionModule(HostAction):
         wanted, notes = self._wanted(arguments["target"])
         for name, password in wanted.items():
             if why := why_not_settable(password):
-                raise Broken(
+                raise FailedRule(
                     "The wished passwords can be set by ALTER PROXYCONFIG",
                     f"the one for {name} {why}",
                     "choose another one, without quotes and backslashes",
@@ -78,7 +78,7 @@ class ActionModule(HostAction):
                 if SYS in wanted:
                     session.alter(SYS, wanted[SYS])
             except SqlError as error:
-                raise Broken(
+                raise FailedRule(
                     "OBProxy accepts the wished passwords",
                     str(error),
                     "see OBProxy's own log; a full disk is a usual cause",
@@ -97,7 +97,7 @@ class ActionModule(HostAction):
                 outcome = "the former password was put back"
             except (SqlError, ValueError) as second:
                 outcome = f"the former password could not be put back: {second}"
-            raise Broken(
+            raise FailedRule(
                 "root@proxysys can log in with its new password",
                 f"{error}; {outcome}",
                 "look at OBProxy's log; another takeover may have set another password at the same time",

@@ -15,7 +15,7 @@ from ansible_collections.obproxy.takeover.plugins.module_utils.record import (
     seal,
     with_wishes,
 )
-from ansible_collections.obproxy.takeover.plugins.module_utils.rules import Broken
+from ansible_collections.obproxy.takeover.plugins.module_utils.rules import FailedRule
 from ansible_collections.obproxy.takeover.plugins.modules.obproxy_record import DOCUMENTATION
 
 
@@ -82,7 +82,7 @@ class ActionModule(HostAction):
             return known
         recorded: Record = self.rediscover(record=True)["ansible_facts"]["obproxy"]["recorded"] or {}
         if not is_whole(recorded):
-            raise Broken(
+            raise FailedRule(
                 "The record of the state before the takeover is complete",
                 f"{self.own_file('before')} has no parameters",
                 "remove the file when no rollback is wanted any more, then run it again",

@@ -1,11 +1,11 @@
-"""Action plugin obproxy_require: a list of rules over the facts, told by rule, finding and remedy."""
+"""Action plugin obproxy_require: a list of rules over the facts, reports each failed rule with finding and fix."""
 
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.obproxy.takeover.plugins.module_utils.documentation import argument_spec
-from ansible_collections.obproxy.takeover.plugins.module_utils.rules import Broken, told
+from ansible_collections.obproxy.takeover.plugins.module_utils.rules import FailedRule, message_of
 from ansible_collections.obproxy.takeover.plugins.modules.obproxy_require import DOCUMENTATION
 
 OPTIONS = argument_spec(DOCUMENTATION)
@@ -25,9 +25,9 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible is untyped
         super().run(tmp, task_vars)
         _, arguments = self.validate_argument_spec(OPTIONS, required_one_of=[["rules", "rules_from"]])
         rules = arguments["rules"] + [rule for name in arguments["rules_from"] for rule in self._rules_of(name)]
-        broken = [failed for failed in map(self._broken, rules) if failed]
-        if broken:
-            return {"failed": True, "msg": told(broken), "broken": [one.as_data() for one in broken]}
+        failed = [rule for rule in map(self._failed, rules) if rule]
+        if failed:
+            return {"failed": True, "msg": message_of(failed), "failed_rules": [rule.as_data() for rule in failed]}
         result: dict[str, Any] = {
             "changed": False,
             "msg": arguments["success"] or f"{len(rules)} rules hold",
@@ -41,11 +41,12 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible is untyped
         path = self._find_needle("rules", name)
         return list(self._loader.load_from_file(path, trusted_as_template=True))
 
-    def _broken(self, rule: dict[str, Any]) -> Broken | None:
-        if missing := {"rule", "that", "found", "remedy"} - rule.keys():
+    def _failed(self, rule: dict[str, Any]) -> FailedRule | None:
+        if missing := {"rule", "that", "found", "fix"} - rule.keys():
             raise AnsibleActionFail(f"a rule lacks {', '.join(sorted(missing))}", obj=rule)
         conditions = rule["that"] if isinstance(rule["that"], list) else [rule["that"]]
         if all(self._templar.evaluate_conditional(condition) for condition in conditions):
             return None
-        texts = (str(self._templar.template(rule[key])) for key in ("rule", "found", "remedy"))
-        return Broken(*(" ".join(text.split()) for text in texts))  # a template's line ends are no part of its sentence
+        # Line ends of a template are not part of its text.
+        texts = (str(self._templar.template(rule[key])) for key in ("rule", "found", "fix"))
+        return FailedRule(*(" ".join(text.split()) for text in texts))

@@ -6,7 +6,7 @@ from typing import Any
 from ansible_collections.obproxy.takeover.plugins.module_utils import draining
 from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction, Result
 from ansible_collections.obproxy.takeover.plugins.module_utils.documentation import argument_spec
-from ansible_collections.obproxy.takeover.plugins.module_utils.rules import Broken
+from ansible_collections.obproxy.takeover.plugins.module_utils.rules import FailedRule
 from ansible_collections.obproxy.takeover.plugins.module_utils.sql import Session, SqlError
 from ansible_collections.obproxy.takeover.plugins.module_utils.supervisors import Supervisor, supervisor_of
 from ansible_collections.obproxy.takeover.plugins.module_utils.values import (
@@ -68,23 +68,23 @@ class ActionModule(HostAction):
         if self.facts["process"]["exe_deleted"]:
             problems.append(f"the running binary {self.facts['process']['exe']} was replaced: another one would start")
         if problems:
-            raise Broken(
+            raise FailedRule(
                 "A restart can be undone when the new process does not come up",
                 "; ".join(problems),
                 "restart the OBProxy by hand, or take these out of the cluster's obproxy_parameters",
             )
 
     def _read_supervision(self, names: list[str]) -> None:
-        """Read what keeps the OBProxy alive; raises Broken where only that may restart it."""
+        """Read what keeps the OBProxy alive; raises FailedRule where only that may restart it."""
         process = self.facts["process"]
         self._homes = sorted({process["home"], str(Path(process["exe"]).parent.parent)})
         asked = {"pid": process["pid"], "home": process["home"], "homes": self._homes}
         self._found = self.on_host("supervision", asked | {"sql_port": self.facts["sql_port"]})
         if problem := self._found.get("problem"):
-            raise Broken("The OBProxy that was discovered still runs", problem, "run it again")
+            raise FailedRule("The OBProxy that was discovered still runs", problem, "run it again")
         self._supervisor: Supervisor = supervisor_of(self._found)
         if not self._supervisor.may_be_restarted:
-            raise Broken(
+            raise FailedRule(
                 "An OBProxy that has to be restarted is started by its watchdog, its systemd unit, or nothing",
                 f"pid {process['pid']} is kept alive by {self._supervisor.told}, which starts it in its own way; these "
                 f"act only after a restart: {', '.join(names)}",
@@ -142,7 +142,7 @@ class ActionModule(HostAction):
     def _require_drained(self, seconds: int) -> None:
         """Wait for a process that still hands over from an earlier restart: there is never a third one."""
         if left := "; ".join(filter(None, [self._drained(one, seconds) for one in self.facts["draining"]])):
-            raise Broken(
+            raise FailedRule(
                 "An OBProxy is restarted only after its former process has drained",
                 left,
                 "run it again when that has ended",
@@ -187,7 +187,7 @@ class ActionModule(HostAction):
                     if session.parameter(_ORDER) != _HOT_RESTART:
                         session.alter(_ORDER, _HOT_RESTART)
                 except SqlError as error:
-                    raise Broken("OBProxy accepts a hot restart", str(error), "look at OBProxy's log") from error
+                    raise FailedRule("OBProxy accepts a hot restart", str(error), "look at OBProxy's log") from error
 
     def _go_on_with_former(self, todo: list[Difference]) -> None:
         """Put the former values back in the process that goes on, and leave it and its clients alone."""
@@ -198,7 +198,7 @@ class ActionModule(HostAction):
                 if session.parameter(_ORDER) == _HOT_RESTART:
                     session.alter(_ORDER, _NOTHING)
         if failed:
-            raise Broken(
+            raise FailedRule(
                 "After a hot restart that has failed, the former values are set again",
                 f"the old process goes on and refuses the former value of {', '.join(failed)}",
                 "set them by ALTER PROXYCONFIG before the OBProxy is started again",
@@ -209,7 +209,7 @@ class ActionModule(HostAction):
 
     def _require_settled(self, answer: Result) -> None:
         if answer["problems"]:
-            raise Broken(
+            raise FailedRule(
                 "A restarted OBProxy is what it was, listens where it did, and is supervised as before",
                 f"after the {answer['how']} restart with its new values: {'; '.join(answer['problems'])}",
                 f"{_LOGS}, and at what starts an OBProxy on this host",
@@ -234,9 +234,9 @@ class ActionModule(HostAction):
             raise _does_not_come_up(sorted(expected), found)
 
 
-def _does_not_come_up(names: list[str], found: str) -> Broken:
+def _does_not_come_up(names: list[str], found: str) -> FailedRule:
     rule = f"The OBProxy comes up with its new values of {', '.join(names)}"
-    return Broken(rule, found, f"{_LOGS}, then correct obproxy_parameters")
+    return FailedRule(rule, found, f"{_LOGS}, then correct obproxy_parameters")
 
 
 def _put_back(session: Session, one: Difference) -> bool:

@@ -6,7 +6,7 @@ from ansible_collections.obproxy.takeover.plugins.module_utils.action import Hos
 from ansible_collections.obproxy.takeover.plugins.module_utils.addresses import named_ports
 from ansible_collections.obproxy.takeover.plugins.module_utils.documentation import argument_spec
 from ansible_collections.obproxy.takeover.plugins.module_utils.masking import stage_one
-from ansible_collections.obproxy.takeover.plugins.module_utils.rules import Broken, remedy
+from ansible_collections.obproxy.takeover.plugins.module_utils.rules import FailedRule, fix_for_root
 from ansible_collections.obproxy.takeover.plugins.modules.obproxy_start import DOCUMENTATION
 
 _LOGGED_IN = ("given", "cluster", "empty")
@@ -22,7 +22,7 @@ class ActionModule(HostAction):
         if facts["running"]:
             return self._healthy(facts) | {"changed": False}
         if not arguments["allow"]:
-            raise Broken(
+            raise FailedRule(
                 "The OBProxy runs, or may be started",
                 f"nothing listens on port {facts['sql_port']}",
                 "start it, or allow the takeover to do so with obproxy_allow_start",
@@ -44,7 +44,7 @@ class ActionModule(HostAction):
         listen_port = facts["parameters"].get("listen_port", "unknown")
         pending = "listen_port" in facts["pending_restart"]
         if facts["login"] not in _LOGGED_IN or (listen_port != port and not pending):
-            raise Broken(
+            raise FailedRule(
                 "The OBProxy answers root@proxysys at its SQL port",
                 f"login: {facts['login']} ({facts['login_error'] or 'no error'}), listen_port: {listen_port}",
                 "look at log/obproxy.log in the OBProxy's home",
@@ -100,7 +100,7 @@ class ActionModule(HostAction):
         self.note_done(**note)
         asked = {"home": note["home"], "owner": note["owner"], "made": [], "check": False}
         self.on_host("withdraw", asked | {"sql_port": new["sql_port"], "seconds": 30})
-        raise Broken(
+        raise FailedRule(
             "An OBProxy that was started listens at every port that its configuration names",
             "; ".join([found, *taken, "what was started has been ended"]),
             "free the ports, or give it others by prometheus_listen_port and rpc_listen_port",
@@ -110,7 +110,7 @@ class ActionModule(HostAction):
         answer = self.on_host("start", wanted)
         if problem := answer.get("problem"):
             usual = "look at log/obproxy.log in its home"
-            raise Broken("A stopped OBProxy starts", problem, remedy(problem, usual, self.facts["host"]))
+            raise FailedRule("A stopped OBProxy starts", problem, fix_for_root(problem, usual, self.facts["host"]))
         return answer
 
     def _stop(self, facts: dict[str, Any]) -> Result:
@@ -123,7 +123,7 @@ class ActionModule(HostAction):
         asked = {"home": home, "owner": done.get("owner", ""), "made": done.get("made", []), "check": self.checking}
         answer = self.on_host("withdraw", asked | {"sql_port": facts["sql_port"], "seconds": 30})
         if problem := answer.get("problem"):
-            raise Broken("The OBProxy that the takeover started stops", problem, "stop it by hand")
+            raise FailedRule("The OBProxy that the takeover started stops", problem, "stop it by hand")
         ended, removed = answer["ended"], answer["removed"]
         told = [f"stopped pid {', '.join(map(str, ended))}"] if ended else ["nothing runs"]
         told += [f"removed {', '.join(removed)}"] if removed else []
@@ -131,16 +131,16 @@ class ActionModule(HostAction):
 
 
 def _require_route(plan: dict[str, Any], arguments: dict[str, Any]) -> None:
-    """Require what a first start has to be told; raises Broken before anything is done."""
+    """Require what a first start has to be told; raises FailedRule before anything is done."""
     by_list = bool(arguments["rs_list"]) and not arguments["config_server_url"]
     if not by_list and not arguments["config_server_url"]:
-        raise Broken(
+        raise FailedRule(
             "A first start is told where OceanBase is",
             "neither obproxy_config_server_url nor obproxy_rs_list is given",
             "give the one of the cluster's obproxy_start_mode",
         )
     if by_list and plan["has_script"] and not arguments["rs_cluster_name"]:
-        raise Broken(
+        raise FailedRule(
             "A first start by obproxyd.sh with a list of root servers names the OceanBase cluster",
             "obproxy_rs_cluster_name is empty, and OBProxy refuses an empty name",
             "give obproxy_rs_cluster_name, the name of the OceanBase cluster behind obproxy_rs_list",

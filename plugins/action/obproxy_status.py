@@ -7,7 +7,7 @@ from ansible_collections.obproxy.takeover.plugins.module_utils.action import Hos
 from ansible_collections.obproxy.takeover.plugins.module_utils.addresses import told
 from ansible_collections.obproxy.takeover.plugins.module_utils.documentation import argument_spec
 from ansible_collections.obproxy.takeover.plugins.module_utils.facts import server_row
-from ansible_collections.obproxy.takeover.plugins.module_utils.rules import Broken
+from ansible_collections.obproxy.takeover.plugins.module_utils.rules import FailedRule
 from ansible_collections.obproxy.takeover.plugins.module_utils.sql import SqlError
 from ansible_collections.obproxy.takeover.plugins.module_utils.versions import version_in
 from ansible_collections.obproxy.takeover.plugins.modules.obproxy_status import DOCUMENTATION
@@ -58,8 +58,8 @@ class ActionModule(HostAction):
         return version_in(binary)
 
 
-def _unhealthy(place: tuple[str, int], found: str) -> Broken:
-    return Broken(
+def _unhealthy(place: tuple[str, int], found: str) -> FailedRule:
+    return FailedRule(
         f"OBProxy answers root@proxysys at {told(*place)} at the end of the takeover",
         found,
         "look at OBProxy's log/obproxy.log, then run the takeover again",

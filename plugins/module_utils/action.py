@@ -18,7 +18,7 @@ from .failures import why_no_answer, why_not_reached, why_not_root
 from .masking import Hidden, masked, masker
 from .record import SYS, unsealed
 from .remote import NoAnswer, answer_in, program
-from .rules import Broken, Unreachable, remedy
+from .rules import FailedRule, Unreachable, fix_for_root
 from .sql import Denied, Session, SqlError, apply, log_in, why_another
 from .tunnel import TunnelError, Tunnels
 from .values import Difference
@@ -45,14 +45,14 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
         _, arguments = self.validate_argument_spec(self.OPTIONS)
         try:
             return self.act(arguments)
-        except Broken as broken:
-            ending = "unreachable" if isinstance(broken, Unreachable) else "failed"
-            result = {ending: True, "msg": str(broken), "broken": [broken.as_data()]}
+        except FailedRule as failed:
+            ending = "unreachable" if isinstance(failed, Unreachable) else "failed"
+            result = {ending: True, "msg": str(failed), "failed_rules": [failed.as_data()]}
             secrets = {name: Hidden(secret) for name, secret in self.secrets().items() if secret}
             return dict(masked(result, masker([secrets])))
 
     def act(self, arguments: dict[str, Any]) -> Result:
-        """The plugin's work: returns its result or raises Broken."""
+        """The plugin's work: returns its result or raises FailedRule."""
         raise NotImplementedError
 
     @property
@@ -60,7 +60,7 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
         """The fact `obproxy` of this run's discovery."""
         found = self.task_vars.get("ansible_facts", {}).get("obproxy")
         if found is None:
-            raise Broken(
+            raise FailedRule(
                 "The host was discovered in this run",
                 "there is no fact obproxy",
                 "run playbooks/takeover.yml, or import playbooks/tasks/discover.yml before the role",
@@ -92,12 +92,12 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
 
     def not_yet(self) -> Result | None:
         """The result of a check-mode run for work that has to wait until the OBProxy has been started; None when it
-        runs. Raises Broken when it neither runs nor is being checked."""
+        runs. Raises FailedRule when it neither runs nor is being checked."""
         if self.facts["running"]:
             return None
         if self.checking:
             return {"changed": True, "msg": "the OBProxy does not run yet; this would follow its start"}
-        raise Broken(
+        raise FailedRule(
             "The OBProxy runs",
             f"nothing listens on port {self.facts['sql_port']}",
             "start it, or run the roles before this one too",
@@ -164,7 +164,7 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
         if transport == "local":
             return Tunnels(None, "localhost", self.python())
         if transport != "ssh":
-            raise Broken(
+            raise FailedRule(
                 "The OBProxy's admin SQL is reached through ssh, or directly on this machine",
                 f"the connection plugin is {transport}",
                 "use ansible_connection ssh or local for this host",
@@ -204,10 +204,10 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
         return [(name, password) for name, password in named if password is not None]
 
     def sql_place(self) -> tuple[str, int]:
-        """Return the address and port at which the discovered OBProxy listens; raises Broken when there is none."""
+        """Return the address and port at which the discovered OBProxy listens; raises FailedRule when there is none."""
         facts = self.facts
         if facts["sql_address"] is None:
-            raise Broken(
+            raise FailedRule(
                 "The OBProxy alone listens at the address that its admin SQL is reached at",
                 str(facts["login_error"]),
                 "stop the other process, or bind the OBProxy to an address of its own (local_bound_ip)",
@@ -215,12 +215,12 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
         return str(facts["sql_address"]), int(facts["sql_port"])
 
     def admin_session(self, tunnels: Tunnels) -> tuple[str, str, Session]:
-        """A session with whichever password works; raises Broken when none does."""
+        """A session with whichever password works; raises FailedRule when none does."""
         place = self.sql_place()
         try:
             return self.log_in(tunnels, place, self.candidates(self.facts["recorded"]))
         except SqlError as error:
-            raise Broken(
+            raise FailedRule(
                 "root@proxysys can log in with the given, the cluster's or the empty password",
                 f"OBProxy at {addresses.told(*place)} answered: {error}",
                 "give the password it has now: proxysysPasswd in the request, obproxy_current_sys_password on a "
@@ -228,17 +228,17 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
             ) from error
 
     def require_same_process(self, session: Session) -> None:
-        """Require that a session's other end is the discovered OBProxy; raises Broken, and SqlError."""
+        """Require that a session's other end is the discovered OBProxy; raises FailedRule, and SqlError."""
         facts = self.facts
         if found := why_another(session, facts["process"], facts["binary"]):
-            raise Broken(
+            raise FailedRule(
                 "The OBProxy at the port is still the one that was discovered",
                 found,
                 "something has started it again meanwhile: look at what keeps it alive, then run it again",
             )
 
     def set_parameters(self, todo: list[Difference], pending: list[str]) -> dict[str, str]:
-        """Set parameters by SQL, all or none, and return them as OBProxy spells them; raises Broken.
+        """Set parameters by SQL, all or none, and return them as OBProxy spells them; raises FailedRule.
 
         A value that waits for a restart looks applied in SHOW PROXYCONFIG, so a file keeps `pending` in mind: written
         before, since the run may be ended at any moment.
@@ -251,12 +251,12 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
                 try:
                     self.require_same_process(session)
                     return apply(session, todo)
-                except Broken:
+                except FailedRule:
                     self._remember(former, pending)
                     raise
                 except SqlError as error:
                     self._remember(former, pending)
-                    raise Broken(
+                    raise FailedRule(
                         "OBProxy accepts every wished parameter",
                         str(error),
                         "correct the value in the cluster's obproxy_parameters; the values set before it were put back",
@@ -283,7 +283,7 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
         answer = self.on_host("converge", wanted | options | {"files": [usual | file for file in files]})
         if answer.get("problem"):
             otherwise = answer.get("half_done") or "see what was found; nothing was left half done, so run it again"
-            raise Broken(rule, answer["problem"], remedy(answer["problem"], otherwise, self.facts["host"]))
+            raise FailedRule(rule, answer["problem"], fix_for_root(answer["problem"], otherwise, self.facts["host"]))
         diffs = [
             {
                 "before_header": change["path"],

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .rules import Broken, Unreachable
+from .rules import FailedRule, Unreachable
 
 _ROOT = "The login user becomes root"
 _VALID = "The login user's account on the host is valid"
@@ -39,23 +39,25 @@ def why_not_reached(found: str, user: str) -> Unreachable:
     )
 
 
-def why_not_root(found: str, user: str) -> Broken:
-    """Return the rule that a refused sudo breaks, with the remedy for its cause."""
-    remedy = next((remedy for words, remedy in _SUDO if re.search(words, found, re.IGNORECASE)), _USUAL)
-    return Broken(_ROOT, found, remedy.format(user=user))
+def why_not_root(found: str, user: str) -> FailedRule:
+    """Return the rule that a denied sudo fails, with the fix for its cause."""
+    fix = next((fix for words, fix in _SUDO if re.search(words, found, re.IGNORECASE)), _USUAL)
+    return FailedRule(_ROOT, found, fix.format(user=user))
 
 
-def why_no_answer(python: str, user: str, ended: Mapping[str, Any]) -> Broken:
+def why_no_answer(python: str, user: str, ended: Mapping[str, Any]) -> FailedRule:
     """Return the rule that a program without an answer breaks."""
     said = (ended["stderr"] or ended["stdout"]).strip()[-500:] or f"exit status {ended['rc']} without a word"
     if _ACCOUNT.search(said):
-        return Broken(_VALID, said, _RENEW.format(user=user))
+        return FailedRule(_VALID, said, _RENEW.format(user=user))
     if "sudo" in said or "password is required" in said.lower():
         return why_not_root(said, user)
     if ended["rc"] in (126, 127):
-        return Broken(
+        return FailedRule(
             "The host has Python 3.6 or newer", f"{python}: {said}", "install it, or set ansible_python_interpreter"
         )
     if ended["rc"] == 142:
-        return Broken("The host answers in time", "the time limit ended the program there", "look at the host's load")
-    return Broken("The program on the host ends with an answer", said, "look at what it said")
+        return FailedRule(
+            "The host answers in time", "the time limit ended the program there", "look at the host's load"
+        )
+    return FailedRule("The program on the host ends with an answer", said, "look at what it said")

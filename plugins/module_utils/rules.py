@@ -1,37 +1,43 @@
-"""How a prerequisite that does not hold is told: the rule, what was found, what to do."""
+"""Failed rules: each is reported as its rule, what was found, and how to fix it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
-class Broken(Exception):
+class FailedRule(Exception):
     """A rule that does not hold; ends the Ansible task as failed."""
 
-    def __init__(self, rule: str, found: str, remedy: str) -> None:
+    def __init__(self, rule: str, found: str, fix: str) -> None:
         super().__init__(rule)
-        self.rule, self.found, self.remedy = rule, found, remedy
+        self.rule, self.found, self.fix = rule, found, fix
 
     def __str__(self) -> str:
-        return f"{self.rule}: this does not hold.\nFound: {self.found}.\nTo do: {self.remedy}."
+        return f"Rule: {_sentence(self.rule)} Found: {_sentence(self.found)} Fix: {_sentence(self.fix)}"
 
     def as_data(self) -> dict[str, str]:
-        """The same for machines, in a result's `broken`."""
-        return {"rule": self.rule, "found": self.found, "remedy": self.remedy}
+        """Return the three parts for machines, as an element of a result's `failed_rules`."""
+        return {"rule": self.rule, "found": self.found, "fix": self.fix}
 
 
-class Unreachable(Broken):
+class Unreachable(FailedRule):
     """The host cannot be reached at all; ends the Ansible task as unreachable."""
 
 
-def remedy(found: str, usual: str, host: Mapping[str, Any]) -> str:
-    """What to do about a refusal that root has met; `host` is that of the fact `obproxy`. Nothing but SELinux, or a
-    file's attributes, refuses root anything."""
-    refused = "ermission denied" in found or "peration not permitted" in found
-    if not (refused and host.get("is_root") and host.get("selinux") == "enforcing"):
+def fix_for_root(found: str, usual: str, host: Mapping[str, Any]) -> str:
+    """Return the fix for an error that root has met: the usual one, or SELinux where it enforces.
+
+    `host` is that of the fact `obproxy`. Only SELinux and file attributes deny root anything.
+    """
+    denied = "ermission denied" in found or "peration not permitted" in found
+    if not (denied and host.get("is_root") and host.get("selinux") == "enforcing"):
         return usual
-    return f"SELinux is enforcing and has probably refused it, see ausearch -m avc -ts recent; else {usual}"
+    return f"check whether SELinux denied the access: ausearch -m avc -ts recent. Otherwise {usual}"
 
 
-def told(broken: list[Broken]) -> str:
-    """The message for several rules at once."""
-    return "\n\n".join(str(one) for one in broken)
+def message_of(failed: Sequence[FailedRule]) -> str:
+    """Return the message for several failed rules."""
+    return "\n\n".join(map(str, failed))
+
+
+def _sentence(text: str) -> str:
+    return f"{text.strip().rstrip('.')}."

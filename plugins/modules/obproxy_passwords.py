@@ -34,8 +34,8 @@ stays:
   returned: success
   type: list
   elements: str
-broken:
-  description: The rules that do not hold, each with rule, found and remedy; msg tells the same to people.
+failed_rules:
+  description: The failed rules, each with C(rule), C(found) and C(fix). C(msg) has the same as text.
   returned: failure
   type: list
   elements: dict

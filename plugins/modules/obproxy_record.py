@@ -33,8 +33,8 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-broken:
-  description: The rules that do not hold, each with rule, found and remedy; msg tells the same to people.
+failed_rules:
+  description: The failed rules, each with C(rule), C(found) and C(fix). C(msg) has the same as text.
   returned: failure
   type: list
   elements: dict

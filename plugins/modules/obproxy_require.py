@@ -2,23 +2,24 @@
 
 DOCUMENTATION = r"""
 module: obproxy_require
-short_description: Check rules over the facts and tell every one that does not hold
+short_description: Check rules over the facts and report every failed rule
 author: the OBProxy takeover
 version_added: "0.1.0"
 description:
-  - Like M(ansible.builtin.assert), for several rules in one task, each with its own words.
-  - The words are templated only when the rule does not hold.
+  - Checks several rules in one task, each with its own message. M(ansible.builtin.assert) has one message for all.
+  - Templates the texts of a rule only when the rule fails.
+  - "Reports each failed rule as C(Rule: …. Found: …. Fix: ….)"
 notes:
   - Check mode and diff mode are honoured by the action plugin.
 options:
   rules:
-    description: The rules; all are checked, all broken ones are told.
+    description: The rules. All are checked, and all failed rules are reported.
     type: list
     elements: dict
     default: []
     suboptions:
       rule:
-        description: What must be true, as a sentence without full stop.
+        description: The requirement, as a sentence without a full stop.
         type: str
         required: true
       that:
@@ -26,11 +27,11 @@ options:
         type: raw
         required: true
       found:
-        description: What was found instead.
+        description: The state found instead.
         type: str
         required: true
-      remedy:
-        description: What a person can do about it.
+      fix:
+        description: What an operator can do about it.
         type: str
         required: true
   rules_from:
@@ -41,10 +42,10 @@ options:
     elements: str
     default: []
   success:
-    description: The message when all hold.
+    description: The message when all rules hold.
     type: str
   obproxy_server:
-    description: Goes into the result as it is, for the service.
+    description: Facts about the OBProxy server. They go into the result unchanged, for the service.
     type: dict
 """
 
@@ -55,12 +56,12 @@ EXAMPLES = r"""
       - rule: The OBProxy belongs to an ordinary user
         that: ansible_facts.obproxy.process.owner != 'root'
         found: it belongs to root
-        remedy: start it as admin
+        fix: start it as admin
 """
 
 RETURN = r"""
-broken:
-  description: The rules that do not hold, each with rule, found and remedy; msg tells the same to people.
+failed_rules:
+  description: The failed rules, each with C(rule), C(found) and C(fix). C(msg) has the same as text.
   returned: failure
   type: list
   elements: dict

@@ -59,8 +59,8 @@ obproxy_server:
   description: What the service is to know about the OBProxy server.
   returned: success
   type: dict
-broken:
-  description: The rules that do not hold, each with rule, found and remedy; msg tells the same to people.
+failed_rules:
+  description: The failed rules, each with C(rule), C(found) and C(fix). C(msg) has the same as text.
   returned: failure
   type: list
   elements: dict

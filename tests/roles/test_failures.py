@@ -1,4 +1,4 @@
-"""Every prerequisite that does not hold: the role that fails, and a message with rule, finding and remedy."""
+"""Each failed prerequisite: which role fails, and a message with Rule, Found and Fix."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -111,24 +111,24 @@ def outcome(lab: Lab) -> Iterator[tuple[Play, dict[str, LabHost], dict[str, int 
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_broken_prerequisite_is_told(
+def test_a_failed_prerequisite_is_reported(
     outcome: tuple[Play, dict[str, LabHost], dict[str, int | None]], case: str
 ) -> None:
     done, hosts, pids = outcome
     _, _, role, words = CASES[case]
     failing, message = done.failure(hosts[case])
     assert (failing, done.code != 0) == (role, True), message
-    for word in [*words, "this does not hold", "Found:", "To do:"]:
+    for word in [*words, "Rule: ", " Found: ", " Fix: "]:
         assert word in message
     assert hosts[case].proxy_pid() == pids[case]
     assert "Proxysys#1" not in message and "Proxyro#1" not in message
 
 
-def test_all_broken_rules_are_told_at_once(lab: Lab, lab_host: StartHost) -> None:
+def test_all_failed_rules_are_reported_at_once(lab: Lab, lab_host: StartHost) -> None:
     host = lab_host("rs-list")
     _, message = play(lab, host, variables={"obproxy_package_version": "3.2.3-1"}).failure(host)
     assert "start mode" in message and "not mixed" in message
-    assert message.count("To do:") == 2
+    assert message.count("Fix: ") == 2
 
 
 def test_a_full_disk_is_found_before_anything_changes(lab: Lab, lab_host: StartHost) -> None:

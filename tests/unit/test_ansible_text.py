@@ -14,7 +14,7 @@ from ansible_collections.obproxy.takeover.plugins.module_utils.masking import (
 )
 from ansible_collections.obproxy.takeover.plugins.module_utils.programs.listeners import mask
 from ansible_collections.obproxy.takeover.plugins.module_utils.remote import NoAnswer, answer_in, program
-from ansible_collections.obproxy.takeover.plugins.module_utils.rules import Broken, remedy, told
+from ansible_collections.obproxy.takeover.plugins.module_utils.rules import FailedRule, fix_for_root, message_of
 from ansible_collections.obproxy.takeover.plugins.module_utils.versions import (
     is_older,
     name_of_package,
@@ -119,20 +119,20 @@ def test_an_endless_answer_is_none() -> None:
         answer_in("OBPROXY-RESULT " + '"' + "x" * 2_000_000 + '"')
 
 
-def test_a_broken_rule_tells_three_things() -> None:
-    broken = Broken("Water is wet", "dust", "add water")
-    assert str(broken) == "Water is wet: this does not hold.\nFound: dust.\nTo do: add water."
-    assert broken.as_data() == {"rule": "Water is wet", "found": "dust", "remedy": "add water"}
-    assert told([broken, broken]).count("To do: add water.") == 2
+def test_a_failed_rule_is_reported_in_three_parts() -> None:
+    failed = FailedRule("Water is wet", "dust.", "add water")
+    assert str(failed) == "Rule: Water is wet. Found: dust. Fix: add water."
+    assert failed.as_data() == {"rule": "Water is wet", "found": "dust.", "fix": "add water"}
+    assert message_of([failed, failed]) == f"{failed}\n\n{failed}"
 
 
 ENFORCING = {"is_root": True, "selinux": "enforcing"}
 
 
 @pytest.mark.parametrize("found", ["[Errno 13] Permission denied: '/etc/x'", "rename: Operation not permitted"])
-def test_what_root_is_refused_is_selinux_s_doing_where_it_enforces(found: str) -> None:
-    told = remedy(found, "look at the log", ENFORCING)
-    assert told.startswith("SELinux is enforcing") and "ausearch" in told and told.endswith("look at the log")
+def test_the_fix_for_an_access_denied_to_root_names_selinux_where_it_enforces(found: str) -> None:
+    fix = fix_for_root(found, "look at the log", ENFORCING)
+    assert "SELinux" in fix and "ausearch" in fix and fix.endswith("look at the log")
 
 
 @pytest.mark.parametrize(
@@ -145,5 +145,5 @@ def test_what_root_is_refused_is_selinux_s_doing_where_it_enforces(found: str) -
         ("No space left on device", ENFORCING),
     ],
 )
-def test_what_is_not_selinux_s_doing(found: str, host: dict[str, object]) -> None:
-    assert remedy(found, "look at the log", host) == "look at the log"
+def test_the_fix_for_any_other_error_is_the_usual_one(found: str, host: dict[str, object]) -> None:
+    assert fix_for_root(found, "look at the log", host) == "look at the log"
