@@ -149,7 +149,7 @@ class DatabaseNotWritable(TakeoverError):
     kind = Kind.UNAVAILABLE
 
 
-class TemplateInvalid(TakeoverError):
+class WorkflowInvalid(TakeoverError):
     """{path}: {reason}"""
 
     kind = Kind.UNAVAILABLE

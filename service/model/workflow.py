@@ -1,20 +1,22 @@
-"""The template of a takeover: the DAG, read from the playbook and the roles so that nothing is written twice.
+"""Workflows: a playbook, what its task instances are called, and their DAG, read from files so that nothing is written
+twice.
 
-Order comes from the roles that playbooks/takeover.yml imports, everything else about a subtask from
-roles/<role>/meta/subtask.yml.
+meta/workflows.yml names the workflows. The order of the subtasks comes from the roles that the playbook imports,
+everything else about a subtask from roles/<role>/meta/subtask.yml.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from service.model.errors import TemplateInvalid
+from service.model.errors import WorkflowInvalid
+from service.model.fleet import ServerStatus
+from service.model.tasks import Operation
 
-PLAYBOOK = "takeover.yml"
-ROLLBACK = "rollback.yml"
+TAKEOVER = "takeover"
 _IMPORT = "ansible.builtin.import_role"
 
 
@@ -31,26 +33,74 @@ class SubtaskTemplate:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Template:
-    """The subtasks of a takeover in DAG order: each one's upstream is the one before it."""
+class Workflow:
+    """What task instances are made from; its subtasks are in DAG order: each one's upstream is the one before it."""
 
+    name: str
+    task_name: str  # of its task instances
     playbook: Path
-    rollback: Path  # the playbook that undoes them, in reverse order
+    rollback: Path | None  # the playbook that undoes its subtasks, in reverse order; None = there is none
     subtasks: Sequence[SubtaskTemplate]
+    server_status: ServerStatus  # of the OBProxy server until the task instance has succeeded
+
+    @property
+    def roles(self) -> list[str]:
+        """The roles of its subtasks."""
+        return [subtask.role for subtask in self.subtasks]
+
+    def playbook_for(self, operation: Operation) -> Path:
+        """Return the playbook that does what is being done to a task instance."""
+        if operation is not Operation.ROLLBACK:
+            return self.playbook
+        assert self.rollback is not None, "a task instance that cannot be rolled back is not being rolled back"
+        return self.rollback
+
+    @property
+    def prohibits_rollback(self) -> bool:
+        """Whether its task instances cannot be undone once they are through."""
+        return self.rollback is None or any(subtask.prohibit_rollback for subtask in self.subtasks)
 
 
-def load(project: Path) -> Template:
-    """Read the template below `project`, the directory of playbooks/ and roles/; TemplateInvalid names the file."""
-    playbook = project / "playbooks" / PLAYBOOK
+Workflows = Mapping[str, Workflow]
+
+
+def load(project: Path) -> Workflows:
+    """Read the workflows of `project`, the directory of meta/, playbooks/ and roles/, by name.
+
+    WorkflowInvalid names the file.
+    """
+    table = project / "meta" / "workflows.yml"
+    entries = _read_yaml(table)
+    if not isinstance(entries, dict) or not entries:
+        raise WorkflowInvalid(path=table, reason="is not a mapping of workflows")
+    return {name: _workflow(project, table, name, entry) for name, entry in entries.items()}
+
+
+def _workflow(project: Path, table: Path, name: str, entry: Any) -> Workflow:
+    try:
+        playbook, rollback = entry["playbook"], entry.get("rollback")
+        return Workflow(
+            name=name,
+            task_name=entry["task_name"],
+            playbook=project / "playbooks" / playbook,
+            rollback=None if rollback is None else project / "playbooks" / rollback,
+            subtasks=_subtasks(project, project / "playbooks" / playbook),
+            server_status=ServerStatus(entry["server_status"]),
+        )
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        raise WorkflowInvalid(path=table, reason=f"{name}: {type(error).__name__}: {error}") from error
+
+
+def _subtasks(project: Path, playbook: Path) -> list[SubtaskTemplate]:
     plays = _read_yaml(playbook)
     if not isinstance(plays, list) or not all(isinstance(play, dict) for play in plays):
-        raise TemplateInvalid(path=playbook, reason="is not a list of plays")
+        raise WorkflowInvalid(path=playbook, reason="is not a list of plays")
     roles = [role for play in plays for role in _roles(play)]
     subtasks = [_subtask(project / "roles" / role / "meta" / "subtask.yml", role) for role in roles]
     if not subtasks:
-        raise TemplateInvalid(path=playbook, reason="has no roles")
+        raise WorkflowInvalid(path=playbook, reason="has no roles")
     _assert_unique(playbook, subtasks)
-    return Template(playbook=playbook, rollback=playbook.with_name(ROLLBACK), subtasks=subtasks)
+    return subtasks
 
 
 def _roles(play: dict[str, Any]) -> list[str]:
@@ -64,18 +114,18 @@ def _subtask(path: Path, role: str) -> SubtaskTemplate:
     try:
         return SubtaskTemplate(role=role, **facts)
     except TypeError as error:
-        raise TemplateInvalid(path=path, reason=str(error)) from error
+        raise WorkflowInvalid(path=path, reason=str(error)) from error
 
 
 def _assert_unique(playbook: Path, subtasks: Sequence[SubtaskTemplate]) -> None:
     for field in ("role", "series_id"):
         values = [getattr(subtask, field) for subtask in subtasks]
         if len(set(values)) != len(values):
-            raise TemplateInvalid(path=playbook, reason=f"two subtasks share a {field}: {sorted(values)}")
+            raise WorkflowInvalid(path=playbook, reason=f"two subtasks share a {field}: {sorted(values)}")
 
 
 def _read_yaml(path: Path) -> Any:
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
-        raise TemplateInvalid(path=path, reason=str(error)) from error
+        raise WorkflowInvalid(path=path, reason=str(error)) from error

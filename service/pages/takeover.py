@@ -15,6 +15,7 @@ from service.http.envelope import STATUS, trace_id
 from service.http.languages import of_errors
 from service.inventory.records import Cluster
 from service.model.errors import TakeoverError, UnknownCluster
+from service.model.workflow import TAKEOVER
 from service.pages.rendering import language_of, render
 from service.tasks import submit
 from service.tasks.resources import Resources
@@ -100,7 +101,7 @@ async def _form(request: Request, cluster: Cluster, fields: Mapping[str, str], e
         keyword=keyword,
         fields=fields,
         allow_restart=CONSENT in fields if fields else cluster.allows_restart,
-        subtasks=resources.template.subtasks,
+        subtasks=resources.workflows[TAKEOVER].subtasks,
         refused=error.say(of_errors(language_of(request))) if error else "",
         submitted=submitted,
     )

@@ -16,6 +16,7 @@ from service.model.errors import InvalidRequest, SubError, UnknownCluster, Unkno
 from service.model.fleet import ObproxyServer, ServerStatus
 from service.model.tasks import EXTERNAL, Operation, TaskStatus
 from service.model.transitions import PENDING, READY, SUCCESSFUL, Position
+from service.model.workflow import TAKEOVER
 from service.outcome import run_progress
 from service.outcome.masking import Mask
 from service.outcome.redaction import excerpt
@@ -77,7 +78,8 @@ async def record(resources: Resources, run: ExternalRun, *, creator: User, trace
     cluster, host = inventory.clusters[run.cluster_id], inventory.hosts[run.host_id]
     mask = await inventory.mask(cluster, host)
     (host,) = await inventory.in_cluster(cluster, [host])
-    roles = [subtask.role for subtask in resources.template.subtasks]
+    workflow = resources.workflows[TAKEOVER]
+    roles = workflow.roles
     _refuse_unknown(run, roles)
     async with resources.database.transaction() as connection:
         await execute(connection, "lock_external_run", ident=run.ident)
@@ -157,9 +159,12 @@ async def _insert(
         if server
         else {"id": None, "parameter_version": 1}
     )
-    tasks = await submit.insert_tasks(connection, resources, cluster, [host], {host.id: row}, creator, trace_id)
+    workflow = resources.workflows[TAKEOVER]
+    tasks = await submit.insert_tasks(
+        connection, resources, workflow, cluster, [host], {host.id: row}, creator, trace_id
+    )
     task_id = tasks[host.id]
-    await submit.insert_subtasks(connection, resources.template, [task_id])
+    await submit.insert_subtasks(connection, workflow, [task_id])
     operation = Operation.ROLLBACK if run.playbook is Playbook.ROLLBACK else Operation.EXECUTE
     await execute(connection, "mark_task_external", task_id=task_id, operation=operation, start_time=run.start_time)
     await execute(
@@ -172,7 +177,7 @@ async def _insert(
         finish_time=run.finish_time,
         rc=run.rc,
     )
-    positions = _positions(run, [subtask.role for subtask in resources.template.subtasks])
+    positions = _positions(run, workflow.roles)
     await execute(
         connection,
         "set_subtask_positions",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from service.inventory.reader import InventoryReader, of_settings
 from service.model import workflow
 from service.model.settings import PROJECT, Settings
-from service.model.workflow import Template
+from service.model.workflow import Workflows
 from service.store import embedded
 from service.store.database import Database, open_database
 from service.store.keyring import Secrets, load
@@ -25,7 +25,7 @@ class Resources:
     settings: Settings
     database: Database
     inventory: InventoryReader
-    template: Template
+    workflows: Workflows
     queue: Queue
     secrets: Secrets
     executor: str  # the address this process is known by in documents
@@ -33,7 +33,7 @@ class Resources:
 
 @asynccontextmanager
 async def open_resources(settings: Settings, inventory: InventoryReader | None = None) -> AsyncIterator[Resources]:
-    """Data directory, database (embedded unless one is set, migrated), queue, key, inventory, template.
+    """Data directory, database (embedded unless one is set, migrated), queue, key, inventory, workflows.
 
     Raises StartRefused.
     """
@@ -49,7 +49,7 @@ async def open_resources(settings: Settings, inventory: InventoryReader | None =
             settings=settings,
             database=database,
             inventory=inventory,
-            template=workflow.load(PROJECT),
+            workflows=workflow.load(PROJECT),
             queue=queue,
             secrets=secrets,
             executor=_own_address(),

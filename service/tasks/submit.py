@@ -13,7 +13,7 @@ from service.inventory.records import Cluster, Host
 from service.model.errors import InvalidRequest, SubError, UnknownCluster, UnknownHost
 from service.model.tasks import ALLOW_RESTART, Operation, Subtask, SubtaskStatus, TaskInstance, TaskStatus
 from service.model.types import JSON
-from service.model.workflow import Template
+from service.model.workflow import TAKEOVER, Workflow
 from service.store.database import Connection, execute, fetch
 from service.store.failures import retry_contention
 from service.tasks import instances
@@ -21,7 +21,6 @@ from service.tasks.errors import AlreadyManaged, HostBusy, KeyReused
 from service.tasks.instances import WithSubtasks
 from service.tasks.resources import Resources
 
-TASK_NAME = "Install obproxy"  # OCP's name for it, see the sample of docs/reference/ocp-api.md 1.2
 PASSWORD = "obproxy_current_sys_password"  # noqa: S105 - the variable's name, not a password
 
 
@@ -55,6 +54,7 @@ async def take_over(
     Raises UnknownCluster, UnknownHost, InvalidRequest (several unknown hosts), HostBusy, AlreadyManaged; then
     nothing is written.
     """
+    workflow = resources.workflows[TAKEOVER]
     inventory = await resources.inventory.current()
     cluster = inventory.clusters.get(cluster_id)
     if cluster is None:
@@ -68,8 +68,10 @@ async def take_over(
                 return [_as_submitted(*instance) for instance in await instances.by_ids(connection, done)]
         await _refuse_managed(connection, hosts)
         servers = await _insert_servers(connection, cluster, known, hosts)
-        tasks = await insert_tasks(connection, resources, cluster, known, servers, creator, trace_id, allow_restart)
-        await insert_subtasks(connection, resources.template, list(tasks.values()))
+        tasks = await insert_tasks(
+            connection, resources, workflow, cluster, known, servers, creator, trace_id, allow_restart
+        )
+        await insert_subtasks(connection, workflow, list(tasks.values()))
         await _insert_secrets(connection, resources, tasks, hosts)
         await resources.queue.defer(connection, {task: host for host, task in tasks.items()})
         task_ids = [tasks[host.host_id] for host in hosts]
@@ -160,6 +162,7 @@ async def _insert_servers(
 async def insert_tasks(
     connection: Connection,
     resources: Resources,
+    workflow: Workflow,
     cluster: Cluster,
     known: Sequence[Host],
     servers: Mapping[int, JSON],
@@ -168,11 +171,11 @@ async def insert_tasks(
     allow_restart: bool | None = None,
 ) -> dict[int, int]:
     """Ids of the new task instances by host id; raises HostBusy."""
-    contexts = [context(resources.template, cluster, host, servers[host.id], allow_restart) for host in known]
+    contexts = [context(workflow, cluster, host, servers[host.id], allow_restart) for host in known]
     rows = await fetch(
         connection,
         "insert_tasks",
-        name=TASK_NAME,
+        name=workflow.task_name,
         creator=creator.name,
         creator_id=creator.id,
         executor=resources.executor,
@@ -193,7 +196,7 @@ async def insert_tasks(
     return tasks
 
 
-def context(template: Template, cluster: Cluster, host: Host, server: JSON, allow_restart: bool | None) -> JSON:
+def context(workflow: Workflow, cluster: Cluster, host: Host, server: JSON, allow_restart: bool | None) -> JSON:
     """The context of a task instance: the sample's keys, all values strings (docs/reference/ocp-api.md 1.2).
 
     `host` is as it is in the OBProxy cluster.
@@ -215,17 +218,17 @@ def context(template: Template, cluster: Cluster, host: Host, server: JSON, allo
             "obproxy_server_id": str(server["id"] or ""),
             "package_name": str(variables.get("obproxy_package_name", "obproxy")),
             "package_version": str(variables.get("obproxy_package_version", "")),
-            "prohibit_rollback": str(any(s.prohibit_rollback for s in template.subtasks)).lower(),
+            "prohibit_rollback": str(workflow.prohibits_rollback).lower(),
             "service_name": cluster.name,
             **({} if allow_restart is None else {ALLOW_RESTART: str(allow_restart).lower()}),
         },
     }
 
 
-async def insert_subtasks(connection: Connection, template: Template, task_ids: Sequence[int]) -> None:
+async def insert_subtasks(connection: Connection, workflow: Workflow, task_ids: Sequence[int]) -> None:
     """The subtasks of new task instances, in DAG order; the first is READY."""
     columns = ("role", "series_id", "class_name", "name", "prohibit_rollback", "timeout")
-    values = {f"{column}s": [getattr(subtask, column) for subtask in template.subtasks] for column in columns}
+    values = {f"{column}s": [getattr(subtask, column) for subtask in workflow.subtasks] for column in columns}
     await execute(connection, "insert_subtasks", task_ids=list(task_ids), **values)
     await execute(connection, "insert_subtask_dependencies", task_ids=list(task_ids))
 

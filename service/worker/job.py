@@ -14,7 +14,8 @@ from procrastinate.jobs import Job
 from service.model import transitions
 from service.model.errors import TakeoverError, UnknownCluster, UnknownHost
 from service.model.fleet import ObproxyServer
-from service.model.tasks import Operation, Subtask, TaskInstance, TaskStatus
+from service.model.tasks import Subtask, TaskInstance, TaskStatus
+from service.model.workflow import TAKEOVER
 from service.observe import tracing
 from service.observe.logs import about
 from service.observe.metrics import RUNS_ENDED
@@ -50,7 +51,7 @@ async def perform(
     task, subtasks = await instances.get(resources.database, task_id)
     if task.status is not TaskStatus.RUNNING:
         return
-    if unknown := {subtask.role for subtask in subtasks} - {known.role for known in resources.template.subtasks}:
+    if unknown := {subtask.role for subtask in subtasks} - set(resources.workflows[TAKEOVER].roles):
         raise NotNow(f"Task instance {task_id} is of another version: this one has no role {sorted(unknown)}")
     with (
         about(trace_id=task.trace_id, task_id=task_id),
@@ -184,10 +185,10 @@ async def _request(resources: Resources, task: TaskInstance, subtasks: list[Subt
         raise UnknownHost(host_id=task.host_id)
     if cluster_id not in inventory.clusters:
         raise UnknownCluster(cluster_id=cluster_id)
-    template = resources.template
+    workflow = resources.workflows[TAKEOVER]
     return RunRequest(
         ident=str(uuid.uuid4()),
-        playbook=template.rollback if task.operation is Operation.ROLLBACK else template.playbook,
+        playbook=workflow.playbook_for(task.operation),
         roles=[subtask.role for subtask in transitions.to_run(task.operation, subtasks)],
         given=Given(
             host=inventory.hosts[task.host_id],

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 
 from service.model.settings import PROJECT
-from service.model.workflow import load
+from service.model.workflow import TAKEOVER, load
 
 LOG = (6, 128)  # rows of a subtask, characters of each
 
@@ -64,7 +64,7 @@ def fill(url: str, count: int, *, hosts: int, log: bool = True) -> None:
 
     Statistics and visibility are then as autovacuum leaves them.
     """
-    subtasks = load(PROJECT).subtasks
+    subtasks = load(PROJECT)[TAKEOVER].subtasks
     values: dict[str, Any] = {
         "count": count,
         "hosts": hosts,

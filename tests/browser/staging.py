@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from service.model.settings import Settings
+from service.model.workflow import TAKEOVER
 from service.tasks.resources import Resources, open_resources
 from tests.integration import staged
 from tests.lab.service import Service, running
@@ -44,5 +45,5 @@ class Stage:
 async def begin(resources: Resources, host_id: int) -> int:
     """A takeover of a host's proxy whose first subtask runs; its id."""
     task_id = await staged.take_over(resources, host_id)
-    await staged.advance(resources, task_id, [], running=resources.template.subtasks[0].role)
+    await staged.advance(resources, task_id, [], running=resources.workflows[TAKEOVER].roles[0])
     return task_id

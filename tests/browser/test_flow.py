@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from service.model.workflow import TAKEOVER
 from service.outcome.run_progress import Ended, Verdict
 from service.tasks.recorder import Recorder
 from service.tasks.resources import Resources
@@ -46,7 +47,7 @@ def task_id(stage: Stage) -> int:
 
 async def fail(resources: Resources, task_id: int) -> None:
     """Its first subtask fails."""
-    role = resources.template.subtasks[0].role
+    role = resources.workflows[TAKEOVER].roles[0]
     ended = Ended(role=role, verdict=Verdict.FAILED, code="TASK_FAILED", message="It does not answer.")
     await Recorder(resources.database, task_id, resources.executor).record([ended])
 

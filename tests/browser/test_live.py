@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, StorageState, expect
 
+from service.model.workflow import TAKEOVER
 from service.outcome.run_progress import Logged
 from service.tasks.recorder import Recorder
 from service.tasks.resources import Resources
@@ -56,7 +57,7 @@ def say(stage: Stage, task_id: int, lines: list[str], pause: float = 0.0) -> dic
     """The run says `lines`, a row each; when each was written, in milliseconds of the database's clock."""
 
     async def speak(resources: Resources) -> dict[str, float]:
-        role = resources.template.subtasks[0].role
+        role = resources.workflows[TAKEOVER].roles[0]
         recorder = Recorder(resources.database, task_id, resources.executor)
         for line in lines:
             await recorder.record([Logged(role=role, text=line)])
@@ -192,7 +193,7 @@ def test_what_is_under_way_is_told_on_every_page(visitor: Visitor, stage: Stage,
 
     async def fail(resources: Resources) -> None:
         second = await staged.take_over(resources, 2)
-        await staged.advance(resources, second, [], resources.template.subtasks[0].role, "It does not answer.")
+        await staged.advance(resources, second, [], resources.workflows[TAKEOVER].roles[0], "It does not answer.")
 
     stage.do(fail)
 

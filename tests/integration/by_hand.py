@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from service.model.settings import PROJECT
-from service.model.workflow import load
+from service.model.workflow import TAKEOVER, load
 
-ROLES = [subtask.role for subtask in load(PROJECT).subtasks]
+ROLES = load(PROJECT)[TAKEOVER].roles
 START = datetime(2026, 11, 23, 8, 0, 0, tzinfo=UTC)
 SERVER = {"pid": 7, "version": "4.3.1.0-1", "architecture": "x86_64", "exporter_port": 2884}
 

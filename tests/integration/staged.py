@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from service.access import users
+from service.model.workflow import TAKEOVER
 from service.outcome.run_progress import Change, Ended, Logged, Started, Verdict
 from service.tasks import instances, operations, submit
 from service.tasks.recorder import Recorder
@@ -31,7 +32,7 @@ async def fill(resources: Resources) -> dict[str, int]:
     ids = {}
     for host_id, what in enumerate(("done", "failed", "running", "canceling", "backing"), 1):
         ids[what] = await take_over(resources, host_id)
-    roles = [subtask.role for subtask in resources.template.subtasks]
+    roles = resources.workflows[TAKEOVER].roles
     await advance(resources, ids["done"], roles)
     await advance(resources, ids["failed"], roles[:6], roles[6], FAILURE)
     await operations.retry_task(resources, ids["failed"])

@@ -11,6 +11,7 @@ from procrastinate.exceptions import ConnectorException
 from psycopg import errors
 
 from service.model.types import JSON
+from service.model.workflow import TAKEOVER
 from service.store import failures
 from service.store.database import Connection, fetch
 from service.store.failures import retry_contention
@@ -65,7 +66,7 @@ async def test_requests_with_the_same_hosts_in_any_order_never_deadlock(
 
 
 async def test_a_takeover_operations_and_reports_of_the_same_servers_never_deadlock(resources: Resources) -> None:
-    role = resources.template.subtasks[0].role
+    role = resources.workflows[TAKEOVER].roles[0]
     before = await deadlocks(resources)
     wanted = [HostRequest(host_id=host, sql_port=2883) for host in HOSTS]
     for _ in range(ROUNDS // 3):

@@ -17,6 +17,7 @@ from service.access import users
 from service.access.roles import Role
 from service.model.settings import PROJECT, Settings
 from service.model.tasks import TaskInstance
+from service.model.workflow import TAKEOVER
 from service.store.database import fetch
 from service.tasks import instances, submit
 from service.tasks.resources import Resources, open_resources
@@ -61,7 +62,7 @@ async def begin(resources: Resources) -> TaskInstance:
 async def assert_there(resources: Resources, task: TaskInstance) -> None:
     """All that `begin` has made."""
     found, subtasks = await instances.get(resources.database, task.id)
-    assert found == task and len(subtasks) == len(resources.template.subtasks)
+    assert found == task and len(subtasks) == len(resources.workflows[TAKEOVER].subtasks)
     assert await users.find(resources.database, "anne")
     async with resources.database.transaction() as connection:
         (secret,) = await fetch(connection, "secrets_of_task", task_id=task.id)

@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 from service.access import users
 from service.access.roles import Role
 from service.model.tasks import SubtaskStatus, TaskStatus
+from service.model.workflow import TAKEOVER
 from service.tasks import instances, operations
 from service.tasks.resources import Resources
 from tests.integration import staged
@@ -37,7 +38,7 @@ def resources(app: Starlette) -> Resources:
 
 async def failed_at(resources: Resources, position: int, message: str = "The disk is full.") -> int:
     """A task instance that has failed at the subtask of this position, from 0."""
-    roles = [subtask.role for subtask in resources.template.subtasks]
+    roles = resources.workflows[TAKEOVER].roles
     task_id = await staged.take_over(resources, 1)
     await staged.advance(resources, task_id, roles[:position], roles[position], message)
     return task_id
@@ -69,7 +70,7 @@ async def test_what_may_be_asked_is_what_the_document_says(browser: httpx.AsyncC
     failed = set(actions.findall((await browser.get(f"/tasks/{task_id}")).text))
     await operations.retry_task(resources, task_id)
     ready = set(actions.findall((await browser.get(f"/tasks/{task_id}")).text))
-    roles = [subtask.role for subtask in resources.template.subtasks]
+    roles = resources.workflows[TAKEOVER].roles
     await staged.advance(resources, task_id, [], running=roles[2])
     running = set(actions.findall((await browser.get(f"/tasks/{task_id}")).text))
 
@@ -103,7 +104,7 @@ async def test_a_subtask_operation_is_done(browser: httpx.AsyncClient, resources
 
 
 async def test_canceling_is_asked_for_and_has_its_own_word(browser: httpx.AsyncClient, resources: Resources) -> None:
-    roles = [subtask.role for subtask in resources.template.subtasks]
+    roles = resources.workflows[TAKEOVER].roles
     task_id = await staged.take_over(resources, 1)
     await staged.advance(resources, task_id, [], running=roles[0])
     subtask = (await staged.subtask_ids(resources, task_id))[0]
@@ -178,7 +179,7 @@ async def test_the_flow_is_drawn_for_every_width(browser: httpx.AsyncClient, res
 async def test_attempts_are_apart_the_newest_first(browser: httpx.AsyncClient, resources: Resources) -> None:
     task_id = await failed_at(resources, 2, "first")
     subtask = (await staged.subtask_ids(resources, task_id))[2]
-    roles = [subtask.role for subtask in resources.template.subtasks]
+    roles = resources.workflows[TAKEOVER].roles
     for number in range(4):
         await operations.retry_task(resources, task_id)
         await staged.advance(resources, task_id, [], roles[2], f"again {number}")

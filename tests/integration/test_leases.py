@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from service.model.tasks import TaskInstance
+from service.model.workflow import TAKEOVER
 from service.outcome import run_progress
 from service.outcome.run_progress import RunEnd
 from service.runs.leftovers import Question
@@ -139,7 +140,7 @@ class Talking(Held):
 async def test_what_a_run_reports_is_word_to_it_that_it_still_is_its_workers(
     resources: Resources, tasks: list[TaskInstance], held: tuple[Leases, list[Held]]
 ) -> None:
-    roles = [subtask.role for subtask in resources.template.subtasks]
+    roles = resources.workflows[TAKEOVER].roles
     run, started = Talking(), time.monotonic()
     supervisor = Supervisor(
         lambda: cast(Run, run),

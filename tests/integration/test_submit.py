@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from service.model.errors import InvalidRequest, TakeoverError, UnknownCluster, UnknownHost
 from service.model.tasks import Subtask, SubtaskStatus, TaskInstance, TaskStatus
+from service.model.workflow import TAKEOVER
 from service.store.database import fetch
 from service.tasks import instances
 from service.tasks.errors import AlreadyManaged, HostBusy
@@ -45,7 +46,7 @@ async def test_writes_servers_tasks_subtasks_and_jobs(resources: Resources) -> N
     assert [task.host_id for task, _ in submitted] == [2, 1]
     for task, subtasks in submitted:
         assert task.status is TaskStatus.RUNNING
-        assert [s.role for s in subtasks] == [s.role for s in resources.template.subtasks]
+        assert [s.role for s in subtasks] == resources.workflows[TAKEOVER].roles
         assert [s.status for s in subtasks] == [SubtaskStatus.READY] + [SubtaskStatus.PENDING] * (len(subtasks) - 1)
         assert_chain(subtasks)
     counts = await count_rows(resources)

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from service.model.tasks import TaskStatus
+from service.model.workflow import TAKEOVER
 from service.tasks import instances, operations
 from service.tasks.errors import HostBusy, Superseded
 from service.tasks.resources import Resources
@@ -26,16 +27,16 @@ async def submit(resources: Resources, sql_port: int = 2883) -> int:
 
 
 async def fail(resources: Resources, task_id: int) -> None:
-    await advance(resources, task_id, [], resources.template.subtasks[0].role, "broken")
+    await advance(resources, task_id, [], resources.workflows[TAKEOVER].roles[0], "broken")
 
 
 async def succeed(resources: Resources, task_id: int) -> None:
-    await advance(resources, task_id, [subtask.role for subtask in resources.template.subtasks])
+    await advance(resources, task_id, resources.workflows[TAKEOVER].roles)
 
 
 async def roll_back(resources: Resources, task_id: int) -> None:
     await operations.rollback_task(resources, task_id)
-    await advance(resources, task_id, [resources.template.subtasks[0].role])
+    await advance(resources, task_id, [resources.workflows[TAKEOVER].roles[0]])
 
 
 async def submit_failed(resources: Resources) -> int:
@@ -104,7 +105,7 @@ async def test_a_whole_run_by_hand_supersedes_and_some_roles_do_not(
     client: httpx.AsyncClient, resources: Resources
 ) -> None:
     older = await submit_failed(resources)
-    roles = [subtask.role for subtask in resources.template.subtasks]
+    roles = resources.workflows[TAKEOVER].roles
     assert (await client.post("/api/v2/obproxy/externalRuns", json=told(roles[:2]))).status_code == 200
     assert (await instances.get(resources.database, older))[0].superseded_by is None
 

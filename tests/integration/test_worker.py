@@ -17,6 +17,7 @@ from structlog.contextvars import get_contextvars
 from service.model import workflow
 from service.model.errors import TakeoverError
 from service.model.tasks import Operation, Subtask, SubtaskStatus, TaskInstance, TaskStatus
+from service.model.workflow import TAKEOVER
 from service.outcome import run_progress
 from service.runs import leftovers
 from service.store.database import execute, fetch
@@ -28,6 +29,7 @@ from service.worker.expiry import DEAD, Expiry
 from service.worker.leases import Leases
 from tests.integration.claiming import claimed
 from tests.integration.people import ADMIN
+from tests.unit.workflows import write_table
 
 DEADLINE = 60.0  # seconds a takeover of this kind may take at the most
 
@@ -53,10 +55,11 @@ all:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A template of three roles."""
+    """A workflow of three roles."""
     playbooks = tmp_path / "playbooks"
     playbooks.mkdir()
     entries = "".join(f"    - role: {role}\n      tags: [{role}]\n" for role in ROLES)
+    write_table(tmp_path)
     (playbooks / "takeover.yml").write_text(f"- hosts: all\n  gather_facts: false\n  roles:\n{entries}")
     for number, (role, body) in enumerate(ROLES.items()):
         for folder in ("meta", "tasks"):
@@ -72,9 +75,9 @@ def project(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def local(resources: Resources, project: Path, inventory_file: Path) -> AsyncIterator[Resources]:
-    """Resources on that template, with this machine as the only host."""
+    """Resources on that workflow, with this machine as the only host."""
     inventory_file.write_text(INVENTORY.format(command="'true'"))
-    yield replace(resources, template=workflow.load(project))
+    yield replace(resources, workflows=workflow.load(project))
 
 
 async def submit(resources: Resources) -> TaskInstance:
@@ -278,7 +281,7 @@ async def test_a_subtask_that_takes_too_long_fails_with_limit_and_elapsed(
     meta = project / "roles" / "two" / "meta" / "subtask.yml"
     meta.write_text(meta.read_text().replace("timeout: 30", "timeout: 1"))
     inventory_file.write_text(INVENTORY.format(command="sleep 987654"))
-    limited = replace(local, template=workflow.load(project))
+    limited = replace(local, workflows=workflow.load(project))
     async with worker.running(limited):
         task, subtasks = await ended(limited, await submit(limited))
 
@@ -376,11 +379,12 @@ async def test_a_failed_rollback_can_be_retried_and_goes_on_rolling_back(
 
 async def test_a_task_of_another_version_is_left_to_others(local: Resources) -> None:
     task = await submit(local)
-    fewer = replace(local.template, subtasks=local.template.subtasks[:2])
+    known = local.workflows[TAKEOVER]
+    fewer = {TAKEOVER: replace(known, subtasks=known.subtasks[:2])}
 
     with pytest.raises(job.NotNow, match=r"no role .*three"):
         await job.perform(
-            replace(local, template=fewer), task.id, job=await claimed(local), leases=Leases(local.database)
+            replace(local, workflows=fewer), task.id, job=await claimed(local), leases=Leases(local.database)
         )
 
     assert (await instances.get(local.database, task.id))[1][0].status is SubtaskStatus.READY

@@ -36,12 +36,12 @@ async def test_a_forked_takeover_tells_what_a_started_one_tells(lab: Lab, lab_ho
 
 async def taken_over(lab: Lab, host: LabHost, start: RunStart) -> tuple[list[Mapping[str, Any]], RunEnd]:
     known = await reader.read(lab.inventory)
-    steps = workflow.load(PROJECT)
+    steps = workflow.load(PROJECT)[workflow.TAKEOVER]
     started = run.start(
         RunRequest(
             ident=f"{start}-run",
             playbook=steps.playbook,
-            roles=[subtask.role for subtask in steps.subtasks],
+            roles=steps.roles,
             given=Given(
                 host=known.hosts[host.host_id],
                 cluster=known.clusters[CLUSTERS[0].id],

@@ -13,14 +13,14 @@ import psycopg
 from service.cli.client import Client, Document, Refused
 from service.cli.tables import in_order
 from service.model.settings import PROJECT
-from service.model.workflow import load
+from service.model.workflow import TAKEOVER, load
 
 from ..host import LabHost
 from . import processes
 from .ground import Ground
 from .holds import Holds
 
-ROLES = tuple(subtask.role for subtask in load(PROJECT).subtasks)
+ROLES = tuple(load(PROJECT)[TAKEOVER].roles)
 CANCEL, ROLLBACK = "cancel", "rollback"
 MOMENTS = (*ROLES, CANCEL, ROLLBACK)
 PARTS = ("api", "worker", "playbook", "child", "forkserver", "postgres", "sshd")

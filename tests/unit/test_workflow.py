@@ -1,12 +1,16 @@
-"""The DAG is read from the playbook and the roles."""
+"""Workflows are read from a table, their playbooks and roles."""
 
 from pathlib import Path
 
 import pytest
 
 from service.model import workflow
-from service.model.errors import TemplateInvalid
+from service.model.errors import WorkflowInvalid
+from service.model.fleet import ServerStatus
 from service.model.settings import PROJECT
+from service.model.tasks import Operation
+from service.model.workflow import TAKEOVER
+from tests.unit.workflows import write_table
 
 SUBTASK = """
 name: {name}
@@ -41,6 +45,7 @@ CHAIN = [
 
 def make(project: Path, *roles: tuple[str, int]) -> Path:
     lines = "".join(f"    - role: {role}\n      tags: [{role}]\n" for role, _ in roles)
+    write_table(project)
     playbook = project / "playbooks" / "takeover.yml"
     playbook.parent.mkdir(parents=True)
     playbook.write_text(f"- hosts: all\n  roles:\n{lines or '    []'}", encoding="utf-8")
@@ -51,8 +56,8 @@ def make(project: Path, *roles: tuple[str, int]) -> Path:
     return project
 
 
-def test_the_projects_own_template_is_ocps_chain() -> None:
-    subtasks = workflow.load(PROJECT).subtasks
+def test_the_projects_own_takeover_is_ocps_chain() -> None:
+    subtasks = workflow.load(PROJECT)[TAKEOVER].subtasks
     prefix = "com.alipay.ocp.service.task.business."
     assert [(s.role, s.series_id, s.timeout, s.class_name.removeprefix(prefix), s.name) for s in subtasks] == CHAIN
     assert all(s.class_name.startswith(prefix) and not s.prohibit_rollback for s in subtasks)
@@ -67,11 +72,11 @@ def test_imported_roles_come_after_listed_ones(tmp_path: Path) -> None:
         "    - ansible.builtin.import_role: {name: one}\n",
         encoding="utf-8",
     )
-    assert [subtask.role for subtask in workflow.load(project).subtasks] == ["three", "two", "one"]
+    assert workflow.load(project)[TAKEOVER].roles == ["three", "two", "one"]
 
 
 def test_a_subtask_is_a_role_and_a_line_in_the_playbook(tmp_path: Path) -> None:
-    loaded = workflow.load(make(tmp_path, ("one", 1), ("two", 0)))
+    loaded = workflow.load(make(tmp_path, ("one", 1), ("two", 0)))[TAKEOVER]
     assert [(s.role, s.name, s.series_id) for s in loaded.subtasks] == [("one", "one", 1), ("two", "two", 0)]
 
 
@@ -97,5 +102,38 @@ def test_a_broken_one_is_refused_by_name(
     if broken:
         (project / "roles" / "one" / "meta" / "subtask.yml").write_text(broken, encoding="utf-8")
 
-    with pytest.raises(TemplateInvalid, match=reason):
+    with pytest.raises(WorkflowInvalid, match=reason):
+        workflow.load(project)
+
+
+def test_a_workflow_is_an_entry_of_the_table(tmp_path: Path) -> None:
+    project = make(tmp_path, ("one", 1))
+    write_table(project, "again: {task_name: Again, playbook: takeover.yml, server_status: REFRESHING}\n")
+
+    takeover, again = workflow.load(project).values()
+
+    assert (again.name, again.task_name, again.server_status) == ("again", "Again", ServerStatus.REFRESHING)
+    assert again.playbook == takeover.playbook and again.subtasks == takeover.subtasks
+    assert takeover.rollback == project / "playbooks" / "rollback.yml" and not takeover.prohibits_rollback
+    assert takeover.playbook_for(Operation.RETRY) == takeover.playbook
+    assert takeover.playbook_for(Operation.ROLLBACK) == takeover.rollback
+    assert again.rollback is None and again.prohibits_rollback
+
+
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        ("", "not a mapping"),
+        ("[]", "not a mapping"),
+        ("other: []", "other: "),
+        ("other: {task_name: Other, playbook: takeover.yml}", "other: KeyError: 'server_status'"),
+        ("other: {task_name: Other, playbook: takeover.yml, server_status: X}", "other: ValueError: 'X'"),
+        ("other: {task_name: Other, playbook: nowhere.yml, server_status: DELETING}", "nowhere.yml"),
+    ],
+)
+def test_a_broken_table_is_refused_by_name(tmp_path: Path, table: str, reason: str) -> None:
+    project = make(tmp_path, ("one", 1))
+    (project / "meta" / "workflows.yml").write_text(table, encoding="utf-8")
+
+    with pytest.raises(WorkflowInvalid, match=reason):
         workflow.load(project)
