@@ -1,4 +1,4 @@
-"""What leaves a run tells the same about its subtasks as the run's events, and no secret."""
+"""Redaction of a run's events: they keep their meaning for the subtasks and lose every secret."""
 
 import random
 from collections.abc import Callable, Mapping
@@ -19,20 +19,20 @@ NEEDLE = "Needle#1"
 mask = masker([{"password": NEEDLE}])
 
 
-def through(stream: Stream, hide: Callable[[str], str] = str) -> Stream:
+def redacted_stream(stream: Stream, hide: Callable[[str], str] = str) -> Stream:
     return replace(stream, events=[excerpt(ansible_results.mapping(event), hide) for event in stream.events])
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_excerpts_tell_what_the_events_tell(name: str) -> None:
+def test_redacted_events_mean_the_same_as_the_events(name: str) -> None:
     stream = load(name)
-    assert replay(through(stream), job_id=JOB_ID) == replay(stream, job_id=JOB_ID)
+    assert replay(redacted_stream(stream), job_id=JOB_ID) == replay(stream, job_id=JOB_ID)
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
-def test_so_do_those_of_rubbish(seed: int) -> None:
+def test_redacted_malformed_events_mean_the_same_as_the_events(seed: int) -> None:
     stream = Stream(roles=ROLES, host="h1", events=rubbish(random.Random(seed)), end=RunEnd(rc=2, status="failed"))
-    assert replay(through(stream)) == replay(stream)
+    assert replay(redacted_stream(stream)) == replay(stream)
 
 
 def event(kind: str, stdout: str = "", **data: Any) -> Event:
@@ -40,14 +40,14 @@ def event(kind: str, stdout: str = "", **data: Any) -> Event:
     return {"event": kind, "stdout": stdout, "event_data": about | data}
 
 
-def told(*events: Event, hide: Callable[[str], str] = mask) -> list[Any]:
+def changes_of(*events: Event, hide: Callable[[str], str] = mask) -> list[Any]:
     begun: list[Event] = [{"event": "playbook_on_start", "event_data": {}}, *events]
     return list(
-        replay(through(Stream(roles=["one"], host="h1", events=begun, end=RunEnd(rc=2, status="failed")), hide))
+        replay(redacted_stream(Stream(roles=["one"], host="h1", events=begun, end=RunEnd(rc=2, status="failed")), hide))
     )
 
 
-def anywhere(secret: str) -> Event:
+def event_full_of(secret: str) -> Event:
     server = {"pid": 1, "drift": [f"is {secret}"], "managed_by": secret, "odd": {"a": secret}}
     res = {
         "msg": ["a", f"b{secret}"],
@@ -64,35 +64,35 @@ def anywhere(secret: str) -> Event:
     return event("runner_on_failed", f"failed: {secret}", **data) | {"runner_ident": secret}
 
 
-def test_no_text_of_an_event_tells_a_secret() -> None:
-    shown = repr(excerpt(anywhere(NEEDLE), mask))
+def test_no_text_of_a_redacted_event_contains_a_secret() -> None:
+    shown = repr(excerpt(event_full_of(NEEDLE), mask))
     assert NEEDLE not in shown
     assert shown.count(MASK) >= 10
 
 
-def test_half_a_secret_at_the_end_of_what_is_shown_is_hidden_as_well() -> None:
+def test_a_secret_cut_by_the_event_limit_is_masked() -> None:
     for before in range(EVENT_LIMIT - len(NEEDLE), EVENT_LIMIT + 1):
-        (log,) = [c.text for c in told(event("runner_on_ok", "." * before + NEEDLE)) if isinstance(c, Logged)]
+        (log,) = [c.text for c in changes_of(event("runner_on_ok", "." * before + NEEDLE)) if isinstance(c, Logged)]
         assert "N" not in log.split("[cut")[0]
 
 
-def test_what_only_looks_like_a_secret_marks_the_event_all_the_same() -> None:
-    """A password may be the name of a role, or a word of Ansible's."""
+def test_a_secret_equal_to_a_word_of_ansible_keeps_the_event_readable() -> None:
+    """A password may equal the name of a role or of an Ansible event."""
     weak = masker([{"a_password": "runner_on_ok", "b_password": "admin", "c_token": "censored", "d_secret": "h1h1"}])
     server = {"owner": "admin", "home": "/home/admin/obproxy", "drift": ["owner is admin"]}
-    changes = told(event("runner_on_ok", "ok: admin", res={"obproxy_server": server}), hide=weak)
+    changes = changes_of(event("runner_on_ok", "ok: admin", res={"obproxy_server": server}), hide=weak)
 
     (learned,) = [change.values for change in changes if isinstance(change, Learned)]
     assert learned == {"owner": "admin", "home": "/home/admin/obproxy", "drift": [f"owner is {MASK}"]}
     assert [change.text for change in changes if isinstance(change, Logged)] == [f"ok: {MASK}"]
 
 
-def test_parameters_of_an_obproxy_are_told_without_secrets() -> None:
+def test_parameters_of_an_obproxy_are_reported_without_secrets() -> None:
     parameters = {"app_name": f"http://u:{NEEDLE}@192.0.2.1", "work_thread_num": "4"}
     definitions = {"app_name": [f"as in {NEEDLE}", True, "", False]}
     server = {"parameters": parameters, "parameter_definitions": definitions}
 
-    changes = told(event("runner_on_ok", res={"obproxy_server": server}))
+    changes = changes_of(event("runner_on_ok", res={"obproxy_server": server}))
 
     (learned,) = [change.values for change in changes if isinstance(change, Learned)]
     assert learned == {
@@ -102,9 +102,9 @@ def test_parameters_of_an_obproxy_are_told_without_secrets() -> None:
 
 
 @pytest.mark.parametrize("res", [{"censored": "…"}, {"results": [{"censored": "…"}]}])
-def test_what_no_log_hides_does_not_leave_the_run(res: Mapping[str, Any]) -> None:
+def test_a_result_hidden_by_no_log_does_not_leave_the_run(res: Mapping[str, Any]) -> None:
     shown = excerpt(event("runner_on_failed", "printed all the same", res={**res, "msg": "said all the same"}), str)
 
     assert "all the same" not in repr(shown)
-    (*_, last) = told(event("runner_on_failed", "printed all the same", res=res))
+    (*_, last) = changes_of(event("runner_on_failed", "printed all the same", res=res))
     assert isinstance(last, Ended) and last.verdict is Verdict.FAILED and ansible_results.HIDDEN in last.message

@@ -1,4 +1,4 @@
-"""The wire format's small print: property order, null rules, timestamps."""
+"""JSON documents of task instances: order of properties, null values, timestamps."""
 
 import time
 from collections.abc import Iterator
@@ -73,7 +73,7 @@ def test_properties_are_in_alphabetical_order_and_never_null(name: str) -> None:
         assert None not in thing.values()
 
 
-def test_the_answer_of_take_over_has_a_context_and_a_creator_by_name() -> None:
+def test_the_response_of_take_over_has_a_context_and_the_name_of_the_creator() -> None:
     answer = DOCUMENTS["takeOver"]
     assert answer["creator"] == "admin"
     assert answer["context"]["parallel"] is False and answer["context"]["parallelIdx"] == -1
@@ -81,7 +81,7 @@ def test_the_answer_of_take_over_has_a_context_and_a_creator_by_name() -> None:
     assert not {"createTime", "finishTime", "prohibitRollback"} & answer.keys()
 
 
-def test_the_detail_has_neither_but_times() -> None:
+def test_the_detail_has_no_context_and_a_creator_object_and_times() -> None:
     detail = DOCUMENTS["detail"]
     assert detail["creator"] == {"id": 100, "name": "admin"}
     assert "context" not in detail and "className" not in detail["subtasks"][0]

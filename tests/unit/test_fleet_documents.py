@@ -1,4 +1,4 @@
-"""OBProxy clusters, servers and hosts on the wire, held against the samples of OCP's documentation: names and order."""
+"""JSON documents of OBProxy clusters, servers and hosts: names and order of the samples in OCP's documentation."""
 
 from service.fleet import documents
 from service.model.fleet import HostStatus, ManagedHost, ObproxyCluster, ServerStatus
@@ -16,15 +16,15 @@ CLUSTER = ObproxyCluster(
 )
 
 # Without creator and createTime, which the inventory does not know.
-OF_A_CLUSTER = [
+CLUSTER_PROPERTIES = [
     *("address", "configUrl", "id", "name", "obLinks", "obproxies", "parameterVersion", "port", "topo", "updateTime"),
     *("versions", "workMode"),
 ]
-OF_A_SERVER = [
+SERVER_PROPERTIES = [
     *("architecture", "clusterId", "exporterPort", "hostId", "id", "idcName", "ip", "lastActiveTime", "operateStatus"),
     *("parameterVersion", "sqlPort", "status", "version"),
 ]
-OF_A_HOST = [
+HOST_PROPERTIES = [
     *("alias", "architecture", "createTime", "description", "hostAgentId", "hostAgentStatus", "hostAgentVersion", "id"),
     *("idcDescription", "idcId", "idcName", "innerIpAddress", "kind", "name", "operatingSystem"),
     *("operatingSystemRelease", "publishPorts", "regionDescription", "regionId", "regionName", "serialNumber"),
@@ -43,20 +43,20 @@ def host(*statuses: ServerStatus) -> ManagedHost:
     )
 
 
-def test_a_cluster_has_the_properties_of_the_sample_in_its_order() -> None:
+def test_a_cluster_has_the_properties_of_the_sample_in_the_same_order() -> None:
     shown = documents.obproxy_cluster(CLUSTER)
 
-    assert list(shown) == OF_A_CLUSTER
+    assert list(shown) == CLUSTER_PROPERTIES
     assert shown["obLinks"] == []
     assert shown["parameterVersion"] == 3
     (proxy,) = shown["obproxies"]
-    assert list(proxy) == OF_A_SERVER
+    assert list(proxy) == SERVER_PROPERTIES
     assert shown["topo"] == [{"count": 1, "idcName": "am171"}]
     assert shown["versions"] == [{"count": 1, "version": "1.9.1.1-1919579"}]
     assert [list(part) for part in (*shown["topo"], *shown["versions"])] == [["count", "idcName"], ["count", "version"]]
 
 
-def test_what_is_not_known_is_left_out_of_a_cluster() -> None:
+def test_a_cluster_has_no_null_properties() -> None:
     bare = ObproxyCluster(
         id=7, name="empty", work_mode=None, config_url=None, address=None, port=None, servers=[], idc_names={}
     )
@@ -85,17 +85,17 @@ def test_servers_are_counted_by_version_and_data_centre() -> None:
     assert shown["parameterVersion"] == 3
 
 
-def test_a_server_says_which_parameters_wait_for_a_restart() -> None:
+def test_a_server_lists_the_parameters_that_need_a_restart() -> None:
     shown = documents.obproxy_server(server(learned={"pending_restart": ["work_thread_num"]}))
 
     assert shown["pendingRestart"] == ["work_thread_num"]
     assert list(shown) == sorted(shown)
 
 
-def test_a_host_has_the_properties_of_the_sample_in_its_order_nulls_included() -> None:
+def test_a_host_has_the_properties_of_the_sample_in_the_same_order_with_nulls() -> None:
     shown = documents.host(host(ServerStatus.RUNNING))
 
-    assert list(shown) == OF_A_HOST
+    assert list(shown) == HOST_PROPERTIES
     assert shown["alias"] is None
     assert shown["services"] == [
         {"name": "test", "softwarePackageId": None, "type": "OB_PROXY", "version": "1.9.1.1-1919579"}
@@ -103,7 +103,7 @@ def test_a_host_has_the_properties_of_the_sample_in_its_order_nulls_included() -
     assert list(shown["services"][0]) == ["name", "softwarePackageId", "type", "version"]
 
 
-def test_a_host_is_what_its_obproxy_servers_are() -> None:
+def test_the_status_of_a_host_follows_from_its_obproxy_servers() -> None:
     running, unavailable = ServerStatus.RUNNING, ServerStatus.UNAVAILABLE
 
     assert host().status is HostStatus.NEW

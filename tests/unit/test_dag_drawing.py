@@ -1,4 +1,4 @@
-"""Where the boxes of a drawn DAG stand, and that the arrows lead from box to box."""
+"""Drawing of a DAG: positions of the boxes, and arrows from box to box."""
 
 import re
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from tests.unit.records import subtask
 
 
 def dag(*upstreams: Sequence[int]) -> list[Subtask]:
-    """A DAG by each subtask's upstreams; ids count from 1."""
+    """Return a DAG whose subtasks have these upstreams; ids start at 1."""
     return [subtask(id=number, upstreams=tuple(above)) for number, above in enumerate(upstreams, 1)]
 
 
@@ -21,7 +21,7 @@ DIAMOND = dag((), (1,), (1,), (2, 3))
 
 @pytest.mark.parametrize("columns", [1, 2, 4, 6, 12, 20])
 @pytest.mark.parametrize("subtasks", [CHAIN, DIAMOND, dag(())], ids=["chain", "diamond", "one"])
-def test_no_box_touches_another_and_all_are_inside(subtasks: list[Subtask], columns: int) -> None:
+def test_boxes_do_not_overlap_and_are_inside_the_drawing(subtasks: list[Subtask], columns: int) -> None:
     drawing = dag_drawing.draw(subtasks, columns)
 
     assert [box.subtask.id for box in drawing.boxes] == [subtask.id for subtask in subtasks]
@@ -32,7 +32,7 @@ def test_no_box_touches_another_and_all_are_inside(subtasks: list[Subtask], colu
             assert beside or abs(box.y - other.y) >= dag_drawing.HEIGHT + dag_drawing.DOWN
 
 
-def test_a_chain_goes_to_the_right_then_down_and_back() -> None:
+def test_rows_of_a_chain_alternate_in_direction() -> None:
     boxes = dag_drawing.draw(CHAIN, 4).boxes
 
     assert [box.x for box in boxes[:4]] == sorted(box.x for box in boxes[:4])
@@ -41,7 +41,7 @@ def test_a_chain_goes_to_the_right_then_down_and_back() -> None:
     assert boxes[0].y < boxes[4].y < boxes[8].y
 
 
-def test_a_row_that_is_not_full_goes_on_where_the_last_one_ended() -> None:
+def test_an_incomplete_row_starts_below_the_end_of_the_previous_row() -> None:
     boxes = dag_drawing.draw(CHAIN[:6], 4).boxes
 
     assert boxes[4].x == boxes[3].x
@@ -61,7 +61,7 @@ def test_arrows_lead_from_box_to_box(columns: int) -> None:
         assert on_border(target, tip)
 
 
-def test_branches_stand_beside_each_other_between_fork_and_join() -> None:
+def test_branches_are_drawn_side_by_side_between_fork_and_join() -> None:
     drawing = dag_drawing.draw(DIAMOND, 4)
     fork, left, right, join = drawing.boxes
 
@@ -77,7 +77,7 @@ def points(path: str) -> list[tuple[int, int]]:
 
 
 def tip_of(head: str) -> tuple[int, int]:
-    """`M x y, h or v 10, l dx dy`: where the triangle points to."""
+    """Return the tip of an arrow head, an SVG path `M x y, h or v 10, l dx dy`."""
     found = re.fullmatch(r"M(-?\d+) (-?\d+)([hv])10l(-?\d+) (-?\d+)z", head)
     assert found
     x, y, way, dx, dy = int(found[1]), int(found[2]), found[3], int(found[4]), int(found[5])
