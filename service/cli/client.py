@@ -1,4 +1,4 @@
-"""Talking to a running service over HTTP, as any other caller does."""
+"""HTTP client of a running service."""
 
 import json
 import time
@@ -12,26 +12,26 @@ from httpx_sse import connect_sse
 from service.access.request_signatures import Signing
 from service.model.types import JSON
 
-POLL = 0.2  # seconds between two looks where there is no event stream, and before it is tried again
-TIMEOUT = 30.0  # seconds one request may take, and the longest silence of a stream
-PATIENCE = 60.0  # seconds that a service which is being watched may be away
-MOST = 2000  # elements of one page
+POLL_INTERVAL = 0.2  # seconds between two polls, or between two attempts to open an event stream
+TIMEOUT = 30.0  # seconds for one request, and between two messages of an event stream
+RECONNECT_TIMEOUT = 60.0  # seconds that the service may be unreachable while task instances are watched
+HOSTS_LIMIT = 2000  # hosts in one response
 
 Document = Mapping[str, Any]
 
 
-class Refused(Exception):
-    """The service said no; the text is its own sentence."""
+class ClientError(Exception):
+    """An error that the user can correct; the text is one sentence, often the service's error message."""
 
 
-class NoAnswer(Refused):
-    """The service said nothing."""
+class ServiceUnreachable(ClientError):
+    """The service did not send a valid response."""
 
 
 class Client:
-    """A caller's view of the service at `url`; a context manager that closes its connections.
+    """Calls the service at `url`; a context manager that closes its connections.
 
-    With an access key it signs, and `password` is the key's secret.
+    With an access key it signs each request, and `password` is the key's secret.
     """
 
     def __init__(self, url: str, password: str, *, user: str = "admin", access_key: str | None = None) -> None:
@@ -47,48 +47,51 @@ class Client:
     def take_over(
         self, cluster_id: int, hosts: Sequence[JSON], key: str | None = None, *, allow_restart: bool | None = None
     ) -> list[Document]:
-        """POST takeOver; the task instances, one a host. With the same `key` it is done once, however often asked.
+        """Submit a takeover and return its task instances, one per host.
 
-        `allow_restart` gives or withdraws consent to a restart; None = the OBProxy cluster's word counts.
+        `key` is the idempotency key: the service executes requests with the same key once. `allow_restart` allows or
+        forbids a restart; None = the setting of the OBProxy cluster applies.
         """
         headers = {} if key is None else {"Idempotency-Key": key}
         path = f"/api/v2/obproxy/clusters/{cluster_id}/takeOver"
-        said = {} if allow_restart is None else {"allowRestart": allow_restart}
-        answer = self._ask("POST", path, {"hosts": list(hosts), **said}, headers=headers)
-        contents: list[Document] = answer["contents"]
+        permission = {} if allow_restart is None else {"allowRestart": allow_restart}
+        data = self._request("POST", path, {"hosts": list(hosts), **permission}, headers=headers)
+        contents: list[Document] = data["contents"]
         return contents
 
     def task(self, task_id: int) -> Document:
-        """The document of one task instance."""
-        return self._ask("GET", f"/api/v2/tasks/instances/{task_id}")
+        """Return the document of one task instance."""
+        return self._request("GET", f"/api/v2/tasks/instances/{task_id}")
 
     def log(self, task_id: int, subtask_id: int) -> str:
-        """A subtask's log."""
-        return str(self._ask("GET", f"/api/v2/tasks/instances/{task_id}/subtasks/{subtask_id}/log")["log"])
+        """Return the log of a subtask."""
+        return str(self._request("GET", f"/api/v2/tasks/instances/{task_id}/subtasks/{subtask_id}/log")["log"])
 
-    def tasks(self, **narrowed: str | int) -> list[Document]:
-        """One page of the list of task instances; `narrowed` are its query parameters."""
-        contents: list[Document] = self._ask("GET", "/api/v2/tasks/instances", query=narrowed)["contents"]
+    def tasks(self, **query: str | int) -> list[Document]:
+        """Return one page of the list of task instances; `query` holds the query parameters of the API."""
+        contents: list[Document] = self._request("GET", "/api/v2/tasks/instances", query=query)["contents"]
         return contents
 
     def control(self, operation: str, task_id: int, subtask_id: int | None = None) -> None:
-        """POST an operation (retry, rollback, skip, cancel) on a task instance or one of its subtasks."""
+        """Execute an operation (retry, rollback, skip, cancel) on a task instance or on one of its subtasks."""
         subtask = "" if subtask_id is None else f"/subtasks/{subtask_id}"
-        self._ask("POST", f"/api/v2/tasks/instances/{task_id}{subtask}/{operation}")
+        self._request("POST", f"/api/v2/tasks/instances/{task_id}{subtask}/{operation}")
 
     def hosts(self) -> list[Document]:
-        """The hosts of the inventory, with what is deployed on them."""
-        contents: list[Document] = self._ask("GET", "/api/v2/compute/hosts", query={"size": MOST})["contents"]
+        """Return the hosts of the inventory, with the OBProxy clusters that each serves."""
+        contents: list[Document] = self._request("GET", "/api/v2/compute/hosts", query={"size": HOSTS_LIMIT})[
+            "contents"
+        ]
         return contents
 
     def follow_log(self, task_id: int, subtask_id: int) -> Iterator[str]:
-        """What a subtask's runs say, piece by piece, until it has ended."""
+        """Yield the log of a subtask, piece by piece, until the subtask has ended."""
         path, after, ended = f"/api/v2/tasks/instances/{task_id}/subtasks/{subtask_id}/log", 0, False
-        for _ in self._changes(f"/api/v2/tasks/instances/{task_id}/events"):
+        for _ in self._events(f"/api/v2/tasks/instances/{task_id}/events"):
             while True:
-                # Looked at before the log is asked: its last line is there before its state is terminal.
+                # The last line is written before the final status, so read the status before the log.
                 ended = self._status(task_id, subtask_id) not in ("READY", "RUNNING", "CANCELING")
-                piece = self._ask("GET", path, query={"after": after})
+                piece = self._request("GET", path, query={"after": after})
                 if not piece["log"]:
                     break
                 after = piece["next"]
@@ -97,47 +100,47 @@ class Client:
                 return
 
     def _status(self, task_id: int, subtask_id: int) -> str:
-        for subtask in self._patiently(task_id)["subtasks"]:
+        for subtask in self._task_when_reachable(task_id)["subtasks"]:
             if subtask["id"] == subtask_id:
                 return str(subtask["status"])
-        raise Refused(f"Task instance {task_id} has no subtask {subtask_id}.")
+        raise ClientError(f"Task instance {task_id} has no subtask {subtask_id}.")
 
     def watch(self, task_ids: Sequence[int]) -> Iterator[list[Document]]:
-        """The documents as they are, and whenever one has changed, until none of them is RUNNING any more."""
+        """Yield the documents now and after each change, until none of them is RUNNING."""
         documents = {task_id: self.task(task_id) for task_id in task_ids}
         yield list(documents.values())
         running = any(document["status"] == "RUNNING" for document in documents.values())
-        for told in self._changes("/api/v2/tasks/events") if running else ():
-            changed = [task_id for task_id in documents if task_id in told.get("changed", documents)]
+        for event in self._events("/api/v2/tasks/events") if running else ():
+            changed = [task_id for task_id in documents if task_id in event.get("changed", documents)]
             for task_id in changed:
-                documents[task_id] = self._patiently(task_id)
+                documents[task_id] = self._task_when_reachable(task_id)
             if changed:
                 yield list(documents.values())
             if all(document["status"] != "RUNNING" for document in documents.values()):
                 return
 
-    def _patiently(self, task_id: int) -> Document:
-        """The document as soon as the service is there again, if that is not too long."""
-        until = time.monotonic() + PATIENCE
+    def _task_when_reachable(self, task_id: int) -> Document:
+        """Return the document; repeat the request while the service is unreachable, up to RECONNECT_TIMEOUT."""
+        deadline = time.monotonic() + RECONNECT_TIMEOUT
         while True:
             try:
                 return self.task(task_id)
-            except NoAnswer:
-                if time.monotonic() > until:
+            except ServiceUnreachable:
+                if time.monotonic() > deadline:
                     raise
-                time.sleep(POLL)
+                time.sleep(POLL_INTERVAL)
 
-    def _changes(self, path: str) -> Iterator[Document]:
-        """What an event stream tells, without end; where there is none, nothing again and again: look for yourself."""
+    def _events(self, path: str) -> Iterator[Document]:
+        """Yield the data of an event stream without end; without a stream, yield {} so that the caller polls."""
         while True:
             with suppress(httpx.HTTPError), connect_sse(self._http, "GET", path) as source:
                 for event in source.iter_sse() if source.response.is_success else ():
-                    if event.data:  # the library takes what keeps a connection alive for an event
+                    if event.data:  # httpx-sse yields keep-alive comments as events without data
                         yield json.loads(event.data)
-            time.sleep(POLL)
+            time.sleep(POLL_INTERVAL)
             yield {}
 
-    def _ask(
+    def _request(
         self,
         method: str,
         path: str,
@@ -146,10 +149,10 @@ class Client:
         headers: Mapping[str, str] | None = None,
     ) -> Document:
         try:
-            answer = self._http.request(method, path, json=body, params=query, headers=headers).json()
+            envelope = self._http.request(method, path, json=body, params=query, headers=headers).json()
         except (httpx.HTTPError, json.JSONDecodeError) as error:
-            raise NoAnswer(f"No answer from {self._http.base_url}: {error}") from error
-        if not answer["successful"]:
-            raise Refused(answer["error"]["message"])
-        data: Document = answer.get("data", {})
+            raise ServiceUnreachable(f"No response from {self._http.base_url}: {error}") from error
+        if not envelope["successful"]:
+            raise ClientError(envelope["error"]["message"])
+        data: Document = envelope.get("data", {})
         return data

@@ -1,4 +1,4 @@
-"""The options that every command of a caller has: where the service is, and who asks."""
+"""Options of the commands that call the service: its URL and the credentials."""
 
 import inspect
 from collections.abc import Callable
@@ -7,22 +7,25 @@ from typing import Annotated, Any, Concatenate
 
 import typer
 
-from service.cli.client import Client, Refused
+from service.cli.client import Client, ClientError
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 DEFAULT_PASSWORD_FILE = Path("data/admin-password")
 
-Url = Annotated[str, typer.Option(envvar="OBPROXY_TAKEOVER_URL", help="Where the service is.")]
-User = Annotated[str, typer.Option(envvar="OBPROXY_TAKEOVER_USER", help="Who asks.")]
+Url = Annotated[str, typer.Option(envvar="OBPROXY_TAKEOVER_URL", help="URL of the service.")]
+User = Annotated[str, typer.Option(envvar="OBPROXY_TAKEOVER_USER", help="User name.")]
 PasswordFile = Annotated[
-    Path, typer.Option(envvar="OBPROXY_TAKEOVER_PASSWORD_FILE", help="File with the user's password.")
+    Path, typer.Option(envvar="OBPROXY_TAKEOVER_PASSWORD_FILE", help="File that contains the user's password.")
 ]
 AccessKey = Annotated[
     str | None,
-    typer.Option(envvar="OBPROXY_TAKEOVER_ACCESS_KEY", help="Sign with this access key instead of a password."),
+    typer.Option(
+        envvar="OBPROXY_TAKEOVER_ACCESS_KEY", help="Sign requests with this access key, instead of a password."
+    ),
 ]
 SecretFile = Annotated[
-    Path | None, typer.Option(envvar="OBPROXY_TAKEOVER_SECRET_FILE", help="File with the access key's secret.")
+    Path | None,
+    typer.Option(envvar="OBPROXY_TAKEOVER_SECRET_FILE", help="File that contains the secret of the access key."),
 ]
 
 
@@ -34,29 +37,29 @@ def connect(
     access_key: AccessKey = None,
     secret_file: SecretFile = None,
 ) -> Client:
-    """A client as the options say; raises Refused when they do not fit or a file cannot be read."""
+    """Return a client for these options. Raise ClientError when they conflict or a file cannot be read."""
     if access_key is None:
         return Client(url, read_secret(password_file, "password"), user=user)
     if secret_file is None:
-        raise Refused("An access key needs the file with its secret: --secret-file.")
+        raise ClientError("An access key needs a secret. Name the file that contains it: --secret-file.")
     return Client(url, read_secret(secret_file, "access key's secret"), access_key=access_key)
 
 
 def read_secret(file: Path, what: str) -> str:
-    """Return the text in `file`. Raise Refused when it cannot be read or is empty."""
+    """Return the text in `file`. Raise ClientError when it cannot be read or is empty."""
     try:
         secret = file.read_text(encoding="utf-8").strip()
     except UnicodeDecodeError:
-        raise Refused(f"The {what} cannot be read: {file} is not text.") from None
+        raise ClientError(f"The {what} cannot be read: {file} is not text.") from None
     except OSError as error:
-        raise Refused(f"The {what} cannot be read: {error}") from error
+        raise ClientError(f"The {what} cannot be read: {error}") from error
     if not secret:
-        raise Refused(f"The {what} cannot be read: {file} is empty.")
+        raise ClientError(f"The {what} cannot be read: {file} is empty.")
     return secret
 
 
-def calling[**Given](command: Callable[Concatenate[Client, Given], None]) -> Callable[..., None]:
-    """A command that has these options, for one that wants a client."""
+def with_client[**Given](command: Callable[Concatenate[Client, Given], None]) -> Callable[..., None]:
+    """Add the options of `connect` to a command, and call it with the client that they describe."""
     own = list(inspect.signature(command).parameters.values())[1:]
     shared = inspect.signature(connect).parameters.values()
 

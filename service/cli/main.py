@@ -1,4 +1,4 @@
-"""The command line: `python -m service …`."""
+"""The command line `python -m service …`: its commands, and `serve`, `worker` and `migrate`."""
 
 import asyncio
 import signal
@@ -10,7 +10,7 @@ import typer
 
 from service.app import create_app
 from service.cli import keys, tasks, users
-from service.cli.client import Refused
+from service.cli.client import ClientError
 from service.http import uvicorn_server
 from service.inventory.reader import InventoryReader, of_settings
 from service.model.errors import TakeoverError
@@ -23,21 +23,21 @@ from service.tasks.resources import Resources, open_resources
 from service.worker import worker
 
 EXAMPLES = """
-serve                          the service, with its worker
+serve                          run the service with its worker
 
-submit 1 1:2883 --watch        take host 1 over into OBProxy cluster 1, and watch
+submit 1 1:2883 --watch        take over host 1 into OBProxy cluster 1, and watch
 
-tasks --status FAILED          what has failed
+tasks --status FAILED          list failed task instances
 
-log 7 78 -f                    what subtask 78 of task instance 7 says
+log 7 78 -f                    follow the log of subtask 78 of task instance 7
 
-retry 7                        go on at what has failed
+retry 7                        retry the failed subtasks of task instance 7
 """
 
 main = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Take running OBProxy processes over into managed OBProxy clusters.",
+    help="Take over running OBProxy processes into managed OBProxy clusters.",
     epilog=EXAMPLES,
 )
 main.add_typer(tasks.tasks)
@@ -48,11 +48,11 @@ main.add_typer(keys.key, name="key")
 
 @main.command()
 def serve() -> None:
-    """Answer HTTP requests and, unless TAKEOVER_WORKER=false, run takeovers."""
+    """Run the service: HTTP server and, unless TAKEOVER_WORKER=false, worker."""
     dump_nothing()
     settings = _settings()
     tracing.start(settings.otel_endpoint)
-    beside = [_traced, _say_password, *([worker.running] if settings.worker else [])]
+    beside = [_export_traces, _print_password_file, *([worker.running] if settings.worker else [])]
     app = create_app(settings, inventory=_inventory(settings), beside=beside)
     server = uvicorn_server.server(
         app, settings, lifespan=app.router.lifespan_context(app), ending=lambda: app.state.news.close()
@@ -64,10 +64,9 @@ def serve() -> None:
 
 @main.command("worker")
 def run_worker() -> None:
-    """Run takeovers, and answer nobody: with the same database, on as many machines as it takes."""
+    """Run a worker without HTTP server. Workers on several machines can share a database."""
     dump_nothing()
     settings = _settings()
-
     tracing.start(settings.otel_endpoint)
     inventory = _inventory(settings)
 
@@ -81,7 +80,7 @@ def run_worker() -> None:
 
 @main.command()
 def migrate() -> None:
-    """Bring the database to this version's schema; `serve` and `worker` do it as well."""
+    """Migrate the database to the schema of this version. `serve` and `worker` do it as well."""
     settings = _settings()
 
     async def open_once() -> None:
@@ -92,18 +91,18 @@ def migrate() -> None:
 
 
 def run() -> None:
-    """Run the program; it ends with a sentence, without a traceback, on an error that its user can correct."""
+    """Run the program. Exit with one sentence instead of a traceback on errors that the user can correct."""
     try:
         main()
     except Exception as error:
-        sentence = str(error) if isinstance(error, (TakeoverError, Refused)) else explain(error)
+        sentence = str(error) if isinstance(error, (TakeoverError, ClientError)) else explain(error)
         if sentence is None:
             raise
         raise SystemExit(sentence) from None
 
 
 def _inventory(settings: Settings) -> InventoryReader:
-    """Read the inventory before anything else is started; raises InventoryUnreadable, which stops the start."""
+    """Read the inventory before anything else starts. Raise InventoryUnreadable, which stops the start."""
     inventory = of_settings(settings)
     asyncio.run(inventory.current())
     return inventory
@@ -116,8 +115,8 @@ def _settings() -> Settings:
 
 
 @asynccontextmanager
-async def _say_password(resources: Resources) -> AsyncIterator[None]:
-    """Say where the administrator's first password is, for as long as it is there."""
+async def _print_password_file(resources: Resources) -> AsyncIterator[None]:
+    """Print the path of the file with the administrator's first password, if that file exists."""
     file = resources.settings.data_dir / ADMIN_PASSWORD
     if file.exists():
         print(f"Password of admin: {file.absolute()}", file=sys.stderr, flush=True)
@@ -125,8 +124,8 @@ async def _say_password(resources: Resources) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _traced(resources: Resources) -> AsyncIterator[None]:
-    """Here and not around the server, which ends the process with the signal that has stopped it."""
+async def _export_traces(resources: Resources) -> AsyncIterator[None]:
+    """Export traces during the lifespan. After a signal the server ends the process, so code after it never runs."""
     async with tracing.sending():
         yield
 

@@ -1,4 +1,4 @@
-"""Task instances as a table in a terminal: a column a host, a row a subtask."""
+"""Tables of task instances and hosts for a terminal."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -8,8 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from service.cli.client import Document
+from service.outcome.failed_rules import RuleFailure
 
-MARKS = {
+STATUS_STYLES = {
     "PENDING": ("·", "dim"),
     "READY": ("○", "cyan"),
     "RUNNING": ("▶", "bold yellow"),
@@ -20,61 +21,78 @@ MARKS = {
 }
 
 
-def table(documents: Sequence[Document]) -> Table:
-    """What all of `documents` say, each with its elapsed times; of a single one also the ids that commands want."""
-    alone = ("id",) if len(documents) == 1 else ()
+def subtasks_by_host(documents: Sequence[Document]) -> Table:
+    """Return a table with one column per task instance and one row per subtask.
+
+    A single task instance has a column with the ids of its subtasks, which commands take as arguments.
+    """
+    id_column = ("id",) if len(documents) == 1 else ()
     heads = (f"{document['hostName']}\ntask {document['id']}" for document in documents)
-    drawn = Table(*alone, "Subtask", *heads, title="Taking over OBProxy")
+    shown = Table(*id_column, "Subtask", *heads, title="Taking over OBProxy")
     if not documents:
-        return drawn
-    for row in zip(*(in_order(document["subtasks"]) for document in documents), strict=True):
-        drawn.add_row(*(str(row[0]["id"]) for _ in alone), row[0]["name"], *(_cell(subtask) for subtask in row))
-    drawn.add_section()
-    drawn.add_row(*("" for _ in alone), "", *(_cell(document) for document in documents))
-    return drawn
+        return shown
+    for row in zip(*(in_dag_order(document["subtasks"]) for document in documents), strict=True):
+        shown.add_row(
+            *(str(row[0]["id"]) for _ in id_column), row[0]["name"], *(_status_cell(subtask) for subtask in row)
+        )
+    shown.add_section()
+    shown.add_row(*("" for _ in id_column), "", *(_status_cell(document) for document in documents))
+    return shown
 
 
-def lines(documents: Iterable[Document]) -> Iterable[str]:
-    """The same for a pipe: one line a subtask, `task subtask status name`."""
+def status_lines(documents: Iterable[Document]) -> Iterable[str]:
+    """Yield one line per subtask, `task subtask status name`, for output to a pipe."""
     for document in documents:
-        for subtask in in_order(document["subtasks"]):
+        for subtask in in_dag_order(document["subtasks"]):
             yield f"{document['id']} {subtask['id']} {subtask['status']} {subtask['name']}"
 
 
-def overview(documents: Sequence[Document]) -> Table:
-    """A row a task instance."""
-    drawn = Table("id", "name", "host", "status", "progress", "start", "by")
+def task_list(documents: Sequence[Document]) -> Table:
+    """Return a table with one row per task instance."""
+    shown = Table("id", "name", "host", "status", "progress", "start", "by")
     for document in documents:
         statuses = [subtask["status"] for subtask in document["subtasks"]]
         done = f"{statuses.count('SUCCESSFUL')}/{len(statuses)}"
-        start = f"{_moment(document['startTime']).astimezone():%Y-%m-%d %H:%M:%S}"
+        start = f"{_parse_time(document['startTime']).astimezone():%Y-%m-%d %H:%M:%S}"
         named = (str(document["id"]), document["name"], document["hostName"])
-        drawn.add_row(*named, _cell(document), done, start, document["creator"]["name"])
-    return drawn
+        shown.add_row(*named, _status_cell(document), done, start, document["creator"]["name"])
+    return shown
 
 
-def hosts(documents: Sequence[Document]) -> Table:
-    """A row a host."""
-    drawn = Table("id", "name", "address", "OBProxy cluster")
+def host_list(documents: Sequence[Document]) -> Table:
+    """Return a table with one row per host."""
+    shown = Table("id", "name", "address", "OBProxy cluster")
     for document in documents:
-        clusters = ", ".join(f"{found['name']} {found['version'] or ''}".strip() for found in document["services"])
-        drawn.add_row(str(document["id"]), document["name"], document["innerIpAddress"], clusters)
-    return drawn
+        clusters = ", ".join(
+            f"{service['name']} {service['version'] or ''}".strip() for service in document["services"]
+        )
+        shown.add_row(str(document["id"]), document["name"], document["innerIpAddress"], clusters)
+    return shown
 
 
 def legal_operations(document: Document) -> Iterable[str]:
-    """The commands that may be given now, a line each; of a superseded task instance the newer one."""
+    """Yield the commands that are legal now, one per line; for a superseded task instance also the newer one."""
     if newer := document.get("supersededBy"):
-        yield f"Superseded by task {newer}, a newer one of the same OBProxy: show {newer}"
+        yield f"Superseded by task {newer} of the same OBProxy: show {newer}"
     for operation in document["operations"]:
         yield f"    {operation.lower()} {document['id']}"
-    for subtask in in_order(document["subtasks"]):
+    for subtask in in_dag_order(document["subtasks"]):
         for operation in subtask["operations"]:
             yield f"    {operation.lower()} {document['id']} {subtask['id']}    # {subtask['name']}"
 
 
-def in_order(subtasks: Sequence[Document]) -> list[Document]:
-    """Subtasks in the order of the DAG, whatever order they came in; of a chain, which a takeover is."""
+def failed_rules(failure: RuleFailure) -> Table:
+    """Return the failed rules of a subtask as a list with the labels Rule, Found and Fix."""
+    shown = Table.grid("", "", padding=(0, 2, 0, 0))
+    for failed in failure.rules:
+        shown.add_row("Rule:", Text(failed.rule), style="bold")
+        shown.add_row("Found:", Text(failed.found))
+        shown.add_row("Fix:", Text(failed.fix), end_section=True)
+    return shown
+
+
+def in_dag_order(subtasks: Sequence[Document]) -> list[Document]:
+    """Return the subtasks of a takeover in the order of its DAG, which is a chain."""
     by_id = {subtask["id"]: subtask for subtask in subtasks}
     ordered = [subtask for subtask in subtasks if not subtask["upstreams"]]
     for subtask in ordered:
@@ -82,19 +100,19 @@ def in_order(subtasks: Sequence[Document]) -> list[Document]:
     return ordered
 
 
-def _cell(thing: Document) -> Text:
-    superseded = thing["status"] == "FAILED" and "supersededBy" in thing
-    status = "SUPERSEDED" if superseded else thing["status"]
-    mark, style = MARKS[status]
-    return Text(f"{mark} {status:<10} {_elapsed(thing)}", style=style)
+def _status_cell(document: Document) -> Text:
+    superseded = document["status"] == "FAILED" and "supersededBy" in document
+    status = "SUPERSEDED" if superseded else document["status"]
+    mark, style = STATUS_STYLES[status]
+    return Text(f"{mark} {status:<10} {_elapsed(document)}", style=style)
 
 
-def _elapsed(thing: Document) -> str:
-    if "startTime" not in thing:
+def _elapsed(document: Document) -> str:
+    if "startTime" not in document:
         return ""
-    end = _moment(thing["finishTime"]) if "finishTime" in thing else datetime.now(UTC)
-    return f"{(end - _moment(thing['startTime'])).total_seconds():5.1f} s"
+    end = _parse_time(document["finishTime"]) if "finishTime" in document else datetime.now(UTC)
+    return f"{(end - _parse_time(document['startTime'])).total_seconds():5.1f} s"
 
 
-def _moment(timestamp: Any) -> datetime:
+def _parse_time(timestamp: Any) -> datetime:
     return datetime.fromisoformat(timestamp)

@@ -1,4 +1,4 @@
-"""The command line for callers: ask for takeovers, watch them, control them; against a service here or elsewhere."""
+"""Commands that call a service: submit, watch and control takeovers. `discover` needs no service."""
 
 import json
 import os
@@ -13,53 +13,59 @@ from rich.live import Live
 
 from service.cli import tables
 from service.cli.client import Client, Document
-from service.cli.connection import calling, read_secret
+from service.cli.connection import read_secret, with_client
 from service.model.settings import PROJECT
+from service.outcome import failed_rules
 
-TaskId = Annotated[int, typer.Argument(help="Task instance.")]
-SubtaskId = Annotated[int, typer.Argument(help="Subtask of it.")]
-OptionalSubtaskId = Annotated[int | None, typer.Argument(help="Subtask of it; without one, the task instance.")]
+TaskId = Annotated[int, typer.Argument(help="Id of the task instance.")]
+SubtaskId = Annotated[int, typer.Argument(help="Id of a subtask.")]
+OptionalSubtaskId = Annotated[int | None, typer.Argument(help="Id of a subtask. Default: the task instance.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 tasks = typer.Typer()
 
 
 @tasks.command()
-@calling
+@with_client
 def submit(
     client: Client,
-    cluster_id: Annotated[int, typer.Argument(help="OBProxy cluster to take over into.")],
-    host: Annotated[list[str], typer.Argument(help="HOST_ID or HOST_ID:SQL_PORT, each.")],
+    cluster_id: Annotated[int, typer.Argument(help="Id of the OBProxy cluster that manages the hosts afterwards.")],
+    host: Annotated[list[str], typer.Argument(help="HOST_ID or HOST_ID:SQL_PORT. Default port: 2883.")],
     proxysys_password_file: Annotated[
-        Path | None, typer.Option(help="File with what root@proxysys has now, where that is not the cluster's.")
+        Path | None,
+        typer.Option(
+            help="File that contains the current password of root@proxysys, if it differs from the cluster's."
+        ),
     ] = None,
     allow_restart: Annotated[
         bool | None,
-        typer.Option(
-            help="Whether an OBProxy may be restarted where a parameter needs that; without it, as the cluster says."
-        ),
+        typer.Option(help="Allow or forbid a restart where a parameter needs it. Default: the setting of the cluster."),
     ] = None,
-    idempotency_key: Annotated[str | None, typer.Option(help="Asked again with this, it is done once.")] = None,
-    and_watch: Annotated[bool, typer.Option("--watch", "-w", help="And watch until all have ended.")] = False,
+    idempotency_key: Annotated[
+        str | None, typer.Option(help="Idempotency key. Requests with the same key are executed once.")
+    ] = None,
+    watch_tasks: Annotated[
+        bool, typer.Option("--watch", "-w", help="Watch until all task instances have ended.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Ask for a takeover, and print the ids of its task instances.
+    """Submit a takeover, and print the ids of its task instances.
 
-    submit 1 1:2883 2:2883        two hosts into OBProxy cluster 1
+    submit 1 1:2883 2:2883        take over two hosts into OBProxy cluster 1
 
-    submit 1 3 --watch            one host, at port 2883, and watch it
+    submit 1 3 --watch            take over host 3 at port 2883, and watch
 
-    submit 1 3 --allow-restart    and restart it where a parameter needs that
+    submit 1 3 --allow-restart    restart the OBProxy where a parameter needs it
     """
     with_ports = [entry.partition(":") for entry in host]
     if not all(host_id.isdigit() and (port or "2883").isdigit() for host_id, _, port in with_ports):
         raise SystemExit(f"Each host must be HOST_ID or HOST_ID:SQL_PORT, found: {' '.join(host)}")
-    given = {}
+    password = {}
     if proxysys_password_file:
-        given["proxysysPasswd"] = read_secret(proxysys_password_file, "password of root@proxysys")
-    hosts = [{"hostId": int(host_id), "sqlPort": int(port or 2883), **given} for host_id, _, port in with_ports]
+        password["proxysysPasswd"] = read_secret(proxysys_password_file, "password of root@proxysys")
+    hosts = [{"hostId": int(host_id), "sqlPort": int(port or 2883), **password} for host_id, _, port in with_ports]
     documents = client.take_over(cluster_id, hosts, idempotency_key, allow_restart=allow_restart)
-    if and_watch:
+    if watch_tasks:
         _watch(client, [document["id"] for document in documents], as_json)
     elif as_json:
         _print_json(documents)
@@ -68,60 +74,60 @@ def submit(
 
 
 @tasks.command()
-@calling
+@with_client
 def watch(
     client: Client,
-    task_id: Annotated[list[int], typer.Argument(help="Task instances to watch.")],
+    task_id: Annotated[list[int], typer.Argument(help="Ids of the task instances.")],
     as_json: AsJson = False,
 ) -> None:
-    """Show task instances filling until all have ended; exits with 1 when one has failed.
+    """Show the progress of task instances until all have ended. The exit status is 1 if one has failed.
 
-    watch 7 8           a table in a terminal, a line a change in a pipe
+    watch 7 8           a table in a terminal, or one line per change in a pipe
 
-    watch 7 --json      their documents, once they have ended
+    watch 7 --json      print the JSON documents when all have ended
     """
     _watch(client, task_id, as_json)
 
 
 @tasks.command("tasks")
-@calling
+@with_client
 def list_tasks(
     client: Client,
-    status: Annotated[str, typer.Option(help="RUNNING, FAILED, SUCCESSFUL; several with commas.")] = "",
-    host_id: Annotated[int | None, typer.Option(help="Only of this host.")] = None,
-    page: Annotated[int, typer.Option(help="Which page, from 1.")] = 1,
-    size: Annotated[int, typer.Option(help="How many a page.")] = 20,
+    status: Annotated[str, typer.Option(help="RUNNING, FAILED or SUCCESSFUL. Separate several with commas.")] = "",
+    host_id: Annotated[int | None, typer.Option(help="List only task instances of this host.")] = None,
+    page: Annotated[int, typer.Option(help="Number of the page, from 1.")] = 1,
+    size: Annotated[int, typer.Option(help="Task instances per page.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """List task instances, the newest first.
+    """List task instances, newest first.
 
     tasks --status RUNNING,FAILED
     """
-    narrowed: dict[str, str | int] = {"page": page, "size": size, "status": status}
+    query: dict[str, str | int] = {"page": page, "size": size, "status": status}
     if host_id is not None:
-        narrowed["hostId"] = host_id
-    found = client.tasks(**narrowed)
+        query["hostId"] = host_id
+    found = client.tasks(**query)
     if as_json:
         _print_json(found)
     else:
-        Console().print(tables.overview(found))
+        Console().print(tables.task_list(found))
 
 
 @tasks.command()
-@calling
+@with_client
 def hosts(client: Client, as_json: AsJson = False) -> None:
-    """List the hosts that can be named to `submit`, and which OBProxy cluster each serves already."""
+    """List the hosts of the inventory, and the OBProxy clusters that each serves."""
     found = client.hosts()
     if as_json:
         _print_json(found)
     else:
-        Console().print(tables.hosts(found))
+        Console().print(tables.host_list(found))
 
 
 @tasks.command()
-@calling
+@with_client
 def show(client: Client, task_id: TaskId, as_json: AsJson = False) -> None:
-    """Show one task instance as it is now, and what may be asked of it.
+    """Show the current state of one task instance, and the operations that are legal now.
 
     show 7
     """
@@ -129,22 +135,22 @@ def show(client: Client, task_id: TaskId, as_json: AsJson = False) -> None:
     if as_json:
         _print_json(document)
     else:
-        Console().print(tables.table([document]))
+        Console().print(tables.subtasks_by_host([document]))
         for line in tables.legal_operations(document):
             print(line)
 
 
 @tasks.command()
-@calling
+@with_client
 def log(
     client: Client,
     task_id: TaskId,
     subtask_id: SubtaskId,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the subtask has ended.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow the log until the subtask has ended.")] = False,
 ) -> None:
-    """Print what a subtask's runs have said.
+    """Print the log of a subtask.
 
-    log 7 78 -f         and what it goes on to say
+    log 7 78 -f         follow the log until the subtask has ended
     """
     if follow:
         for piece in client.follow_log(task_id, subtask_id):
@@ -154,21 +160,21 @@ def log(
 
 
 @tasks.command()
-@calling
+@with_client
 def retry(client: Client, task_id: TaskId, subtask_id: OptionalSubtaskId = None) -> None:
-    """Go on at what has failed.
+    """Retry failed subtasks.
 
-    retry 7             everything that has failed in it
+    retry 7             retry all failed subtasks of task instance 7
 
-    retry 7 78          one subtask
+    retry 7 78          retry one subtask
     """
     client.control("retry", task_id, subtask_id)
 
 
 @tasks.command()
-@calling
+@with_client
 def skip(client: Client, task_id: TaskId, subtask_id: SubtaskId) -> None:
-    """Take a failed subtask for done, and go on behind it.
+    """Set a failed subtask to successful, and continue with the next one.
 
     skip 7 78
     """
@@ -176,9 +182,9 @@ def skip(client: Client, task_id: TaskId, subtask_id: SubtaskId) -> None:
 
 
 @tasks.command()
-@calling
+@with_client
 def cancel(client: Client, task_id: TaskId, subtask_id: SubtaskId) -> None:
-    """End a running subtask.
+    """Terminate a running subtask.
 
     cancel 7 78
     """
@@ -186,9 +192,9 @@ def cancel(client: Client, task_id: TaskId, subtask_id: SubtaskId) -> None:
 
 
 @tasks.command()
-@calling
+@with_client
 def rollback(client: Client, task_id: TaskId) -> None:
-    """Undo what a failed task instance has done, the last first.
+    """Roll back a failed task instance: undo its changes in reverse order.
 
     rollback 7
     """
@@ -197,20 +203,22 @@ def rollback(client: Client, task_id: TaskId) -> None:
 
 @tasks.command()
 def discover(
-    host: Annotated[list[str] | None, typer.Argument(help="Names in the inventory, or patterns; none = all.")] = None,
+    host: Annotated[
+        list[str] | None, typer.Argument(help="Names of hosts in the inventory, or patterns. Default: all.")
+    ] = None,
     inventory: Annotated[
         Path, typer.Option("--inventory", "-i", envvar="TAKEOVER_INVENTORY", help="Ansible inventory.")
     ] = Path("inventory"),
 ) -> None:
-    """Look from here what runs on hosts of an inventory, by SSH; needs no service and changes nothing.
+    """Read the state of hosts over SSH, as a takeover does. Needs no service and changes nothing.
 
-    discover odp-1      what a takeover of this host would find
+    discover odp-1      show the state of one host
     """
     limit = ["--limit", ",".join(host)] if host else []
     playbook = Path(sys.executable).with_name("ansible-playbook")
     os.environ["ANSIBLE_CONFIG"] = str(PROJECT / "ansible.cfg")
     command = [str(playbook), "-i", str(inventory), *limit, str(PROJECT / "playbooks" / "discover.yml")]
-    os.execv(playbook, command)  # noqa: S606 - it takes this process's place, and no shell is between
+    os.execv(playbook, command)  # noqa: S606 - replaces this process, without a shell
 
 
 def _watch(client: Client, task_ids: Sequence[int], as_json: bool) -> None:
@@ -225,8 +233,8 @@ def _watch(client: Client, task_ids: Sequence[int], as_json: bool) -> None:
 
 def _watch_live(client: Client, task_ids: Sequence[int], _: bool) -> list[Document]:
     documents: list[Document] = []
-    # Drawn again and again although nothing comes: the elapsed times go on.
-    with Live(console=Console(), get_renderable=lambda: tables.table(documents)):
+    # Live calls get_renderable at an interval, so that the elapsed times advance between changes.
+    with Live(console=Console(), get_renderable=lambda: tables.subtasks_by_host(documents)):
         for found in client.watch(task_ids):
             documents = found
     return documents
@@ -236,7 +244,7 @@ def _watch_lines(client: Client, task_ids: Sequence[int], silent: bool) -> list[
     documents: list[Document] = []
     printed: set[str] = set()
     for documents in client.watch(task_ids):
-        new = [line for line in tables.lines(documents) if line not in printed]
+        new = [line for line in tables.status_lines(documents) if line not in printed]
         printed.update(new)
         if new and not silent:
             print("\n".join(new), flush=True)
@@ -246,7 +254,11 @@ def _watch_lines(client: Client, task_ids: Sequence[int], silent: bool) -> list[
 def _print_failures(client: Client, document: Document) -> None:
     for subtask in document["subtasks"]:
         if subtask["status"] == "FAILED":
-            print(f"\n{subtask['name']} failed:\n{client.log(document['id'], subtask['id'])}", file=sys.stderr)
+            log = client.log(document["id"], subtask["id"])
+            print(f"\n{subtask['name']} failed:\n{log}", file=sys.stderr)
+            failures = [failure for line in log.splitlines() if (failure := failed_rules.parse(line))]
+            for failure in failures[-1:]:  # earlier ones belong to earlier attempts
+                Console(stderr=True).print(tables.failed_rules(failure))
 
 
 def _print_json(value: object) -> None:

@@ -13,7 +13,7 @@ from statistics import median
 
 from rich.table import Table
 
-from service.cli.tables import in_order
+from service.cli.tables import in_dag_order
 from tests.lab import LabHost
 
 from . import contenders
@@ -90,7 +90,7 @@ def _of_service(ground: Ground, patience: float) -> list[Moment]:
     def timed(hosts: Sequence[LabHost]) -> float:
         sent, (document,) = contenders.serve(ground, hosts)
         moments.append(Moment(at=sent, what="submit, queue, directory, start of Ansible, discovery"))
-        subtasks = in_order(document["subtasks"])
+        subtasks = in_dag_order(document["subtasks"])
         moments.extend(Moment(at=contenders.seconds(one["startTime"]), what=one["name"]) for one in subtasks)
         moments.append(Moment(at=contenders.seconds(document["finishTime"]), what="end"))
         return moments[-1].at - sent

@@ -122,7 +122,7 @@ async def test_a_superseded_task_instance_names_the_newer_one(command: CommandLi
     newer = int((await command("submit", "1", "1")).output)
 
     shown = (await command("show", str(older))).output
-    assert f"Superseded by task {newer}, a newer one of the same OBProxy: show {newer}" in shown.splitlines()
+    assert f"Superseded by task {newer} of the same OBProxy: show {newer}" in shown.splitlines()
     assert not re.search(rf"^ +(retry|skip|rollback|cancel) {older}\b", shown, re.MULTILINE)
     assert "↷ SUPERSEDED" in shown
     assert "uperseded" not in (await command("show", str(newer))).output
@@ -234,7 +234,7 @@ async def test_completes_in_a_shell() -> None:
         (["retry", "404", "1"], "Task instance 404 does not exist."),
         (["log", "1", "5", "-f"], "Task instance 1 does not exist."),
         (["show", "1", "--password-file", "/nonexistent"], "The password cannot be read"),
-        (["show", "1", "--url", "http://127.0.0.1:1"], "No answer from http://127.0.0.1:1"),
+        (["show", "1", "--url", "http://127.0.0.1:1"], "No response from http://127.0.0.1:1"),
     ],
 )
 async def test_a_refusal_is_one_sentence(command: CommandLine, words: list[str], sentence: str) -> None:

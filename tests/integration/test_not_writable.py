@@ -25,7 +25,7 @@ from service.access import access_keys, audit, users
 from service.access.errors import UserExists
 from service.access.roles import Role, only_reads
 from service.app import create_app
-from service.cli.local import local_call
+from service.cli.local_audit import audit_call
 from service.http.authentication import SAFE_METHODS
 from service.model.settings import PROJECT, Settings
 from service.model.types import Page
@@ -163,7 +163,7 @@ async def test_commands_change_nothing_without_a_record(resources: Resources, po
     await set_read_only(postgres, database_url, "on")
 
     with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
-        async with audit.recording(resources.database, local_call("user add anne")):
+        async with audit.recording(resources.database, audit_call("user add anne")):
             pytest.fail("done without a record")
 
     await set_read_only(postgres, database_url, "off")
@@ -183,7 +183,7 @@ async def test_an_end_that_cannot_be_recorded_keeps_the_result_of_a_command(
     resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await users.ensure_admin(resources.database, resources.settings.data_dir)
-    async with audit.recording(resources.database, local_call("accesskey create admin")):
+    async with audit.recording(resources.database, audit_call("accesskey create admin")):
         key, _ = await access_keys.create(resources.database, resources.secrets, "admin")
         monkeypatch.setattr(audit, "record", AsyncMock(side_effect=psycopg.errors.DiskFull("planted")))
 
@@ -194,10 +194,10 @@ async def test_an_end_that_cannot_be_recorded_keeps_the_result_of_a_command(
 
 async def test_commands_are_recorded_with_their_outcome(resources: Resources) -> None:
     await users.ensure_admin(resources.database, resources.settings.data_dir)
-    async with audit.recording(resources.database, local_call("accesskey create admin")):
+    async with audit.recording(resources.database, audit_call("accesskey create admin")):
         await access_keys.create(resources.database, resources.secrets, "admin")
     with pytest.raises(UserExists):
-        async with audit.recording(resources.database, local_call("user add admin")):
+        async with audit.recording(resources.database, audit_call("user add admin")):
             await users.add(resources.database, "admin", "password", [Role.ADMIN])
 
     async with resources.database.single() as connection:

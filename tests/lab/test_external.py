@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from service.cli.client import Client, Document
-from service.cli.tables import in_order
+from service.cli.tables import in_dag_order
 
 from . import Lab
 from .fixtures import StartHost
@@ -123,11 +123,11 @@ def documents(client: Client, host: LabHost) -> list[Document]:
 
 
 def statuses(document: Document) -> list[str]:
-    return [subtask["status"] for subtask in in_order(document["subtasks"])]
+    return [subtask["status"] for subtask in in_dag_order(document["subtasks"])]
 
 
 def logs(client: Client, document: Document) -> list[str]:
-    return [client.log(document["id"], subtask["id"]) for subtask in in_order(document["subtasks"])]
+    return [client.log(document["id"], subtask["id"]) for subtask in in_dag_order(document["subtasks"])]
 
 
 def test_a_run_by_hand_is_shown_like_one_of_the_service(
@@ -146,7 +146,7 @@ def test_a_run_by_hand_is_shown_like_one_of_the_service(
     assert (document["creator"]["name"], document["executor"]) == ("operator", "127.0.0.1")
     assert statuses(document) == ["SUCCESSFUL"] * TWELVE
     assert {subtask["operation"] for subtask in document["subtasks"]} == {"EXECUTE"}
-    times = [(subtask["startTime"], subtask["finishTime"]) for subtask in in_order(document["subtasks"])]
+    times = [(subtask["startTime"], subtask["finishTime"]) for subtask in in_dag_order(document["subtasks"])]
     assert document["startTime"] == times[0][0] and times == sorted(times) and len(set(times)) > TWELVE / 2
     said = logs(client, document)
     assert "TASK [sync_obproxy_parameter" in said[6] and f"changed: [{host.name}]" in said[6]
@@ -183,7 +183,7 @@ def test_what_tags_leave_out_is_skipped(lab: Lab, lab_host: StartHost, client: C
     assert rc == 0, output
     print(output)
     (document,) = documents(client, host)
-    operations = [subtask["operation"] for subtask in in_order(document["subtasks"])]
+    operations = [subtask["operation"] for subtask in in_dag_order(document["subtasks"])]
     assert (document["status"], operations) == ("SUCCESSFUL", ["SKIP"] * 2 + ["EXECUTE"] * 2 + ["SKIP"] * 8)
     (ours,) = client.take_over(1, [{"hostId": host.host_id, "sqlPort": 2883}])  # nothing is managed by that
     assert [*client.watch([ours["id"]])][-1][0]["status"] == "SUCCESSFUL"
@@ -199,7 +199,7 @@ def test_roles_that_a_start_in_the_middle_passes_over_are_skipped(
 
     first, second = documents(client, host)
     assert statuses(first)[3] == "FAILED"
-    assert in_order(second["subtasks"])[3]["operation"] == "SKIP"
+    assert in_dag_order(second["subtasks"])[3]["operation"] == "SKIP"
     assert second["status"] == "SUCCESSFUL"
 
 

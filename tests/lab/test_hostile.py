@@ -12,8 +12,8 @@ import httpx
 import psutil
 import pytest
 
-from service.cli.client import Client, Document, Refused
-from service.cli.tables import in_order
+from service.cli.client import Client, ClientError, Document
+from service.cli.tables import in_dag_order
 from service.outcome.ansible_results import MESSAGE_LIMIT
 from service.outcome.run_progress import EVENT_LIMIT
 from service.runs.child import MEMORY
@@ -74,7 +74,7 @@ class Peak:
 
 def failed(client: Client, host: LabHost, document: Document) -> str:
     """The log of its failed subtask, behind which none was touched."""
-    subtasks = in_order(document["subtasks"])
+    subtasks = in_dag_order(document["subtasks"])
     statuses = [subtask["status"] for subtask in subtasks]
     assert document["status"] == "FAILED"
     place = statuses.index("FAILED")
@@ -122,8 +122,8 @@ def test_however_much_it_says(client: Client, service: Service, lab_host: StartH
         while document["status"] == "RUNNING":
             assert time.monotonic() - begun < IN_TIME
             if attack == "endless" and time.monotonic() - begun > ENOUGH:  # else its time limit would do it
-                with suppress(Refused):
-                    client.control("cancel", document["id"], in_order(document["subtasks"])[0]["id"])
+                with suppress(ClientError):
+                    client.control("cancel", document["id"], in_dag_order(document["subtasks"])[0]["id"])
             time.sleep(0.5)
             document = client.task(document["id"])
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from service.cli.client import Client, Document
-from service.cli.tables import in_order
+from service.cli.tables import in_dag_order
 
 from . import Lab
 from .fixtures import StartHost
@@ -42,7 +42,7 @@ def take_over(client: Client, host: LabHost) -> Document:
 
 
 def statuses(document: Document) -> list[str]:
-    return [subtask["status"] for subtask in in_order(document["subtasks"])]
+    return [subtask["status"] for subtask in in_dag_order(document["subtasks"])]
 
 
 def failed(document: Document) -> Document:

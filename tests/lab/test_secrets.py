@@ -27,7 +27,7 @@ import pytest
 from psycopg import sql
 
 from service.cli.client import Client, Document
-from service.cli.tables import in_order
+from service.cli.tables import in_dag_order
 from service.runs.directories import PREFIX
 from tests.integration.signing import Signing
 
@@ -207,7 +207,7 @@ def test_none_is_found_when_a_takeover(ending: str, scene: Scene, client: Client
             password=scene.plants.proxysys,
         )
         document = bring_about(ending, takeover, scene)
-        seen = [client.log(takeover.task_id, s["id"]) for s in in_order(document["subtasks"])]
+        seen = [client.log(takeover.task_id, s["id"]) for s in in_dag_order(document["subtasks"])]
         answers = [*all_answers(scene, client, takeover, host), *shown_to_people(scene, takeover)]
 
         assert document["status"] == ("SUCCESSFUL" if ending == "succeeds" else "FAILED"), "\n".join(seen)

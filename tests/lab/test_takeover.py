@@ -7,8 +7,8 @@ import httpx
 import pytest
 from ansible_collections.obproxy.takeover.plugins.module_utils.masking import stage_one
 
-from service.cli.client import Client, Document, Refused
-from service.cli.tables import in_order
+from service.cli.client import Client, ClientError, Document
+from service.cli.tables import in_dag_order
 
 from . import Lab
 from .fixtures import StartHost
@@ -61,7 +61,7 @@ def take_over(client: Client, host: LabHost, password: str | None = None) -> Doc
 
 
 def statuses(document: Document) -> list[str]:
-    return [subtask["status"] for subtask in in_order(document["subtasks"])]
+    return [subtask["status"] for subtask in in_dag_order(document["subtasks"])]
 
 
 @pytest.mark.parametrize("version", ["4.3.1.0-1", "1.9.1.1-1919579"])
@@ -178,7 +178,7 @@ def test_what_stands_in_the_way_fails_at_its_subtask_and_says_so(
     final = take_over(client, host)
 
     assert final["status"] == "FAILED"
-    failed = next(subtask for subtask in in_order(final["subtasks"]) if subtask["status"] == "FAILED")
+    failed = next(subtask for subtask in in_dag_order(final["subtasks"]) if subtask["status"] == "FAILED")
     log = client.log(final["id"], failed["id"])
     assert statuses(final) == ["SUCCESSFUL"] * (place - 1) + ["FAILED"] + ["PENDING"] * (12 - place), log
     assert not [word for word in words if word.lower() not in log.lower()], log
@@ -194,7 +194,7 @@ def test_a_request_with_consent_restarts_what_needs_it_one_host_at_a_time(client
         asked = client.take_over(1, [request(host) for host in hosts], allow_restart=refusal)
         for document in watch(client, asked)[-1]:
             assert statuses(document)[6] == "FAILED", document
-            log = client.log(document["id"], in_order(document["subtasks"])[6]["id"])
+            log = client.log(document["id"], in_dag_order(document["subtasks"])[6]["id"])
             assert "work_thread_num is '4', wished is '8'" in log and "allowRestart in the request" in log
     assert [host.proxy_pid() for host in hosts] == pids
 
@@ -217,7 +217,7 @@ def test_versions_below_and_from_4_do_not_mix(client: Client, lab_host: StartHos
 
     final = watch(client, client.take_over(1, [request(host)]))[-1][0]
 
-    failed = next(subtask for subtask in in_order(final["subtasks"]) if subtask["status"] == "FAILED")
+    failed = next(subtask for subtask in in_dag_order(final["subtasks"]) if subtask["status"] == "FAILED")
     log = client.log(final["id"], failed["id"])
     assert failed["name"] == "Prepare obproxy install" and "1.9.1.1" in log and "4.0" in log
 
@@ -226,7 +226,7 @@ def test_a_managed_proxy_is_refused_by_name(client: Client, lab_host: StartHost)
     host = lab_host()
     assert take_over(client, host)["status"] == "SUCCESSFUL"
 
-    with pytest.raises(Refused, match=f"host {host.host_id} at port 2883 is already managed"):
+    with pytest.raises(ClientError, match=f"host {host.host_id} at port 2883 is already managed"):
         take_over(client, host)
 
 
@@ -234,7 +234,7 @@ def test_a_host_with_a_running_task_is_refused_by_name(client: Client, lab_host:
     host = lab_host()
     (running_task,) = client.take_over(1, [request(host)])
 
-    with pytest.raises(Refused, match=f"Host {host.host_id} .*: {running_task['id']}"):
+    with pytest.raises(ClientError, match=f"Host {host.host_id} .*: {running_task['id']}"):
         client.take_over(1, [request(host)])
 
     watch(client, [running_task])

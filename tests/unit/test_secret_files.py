@@ -13,7 +13,7 @@ import pytest
 from cryptography.fernet import Fernet
 from pydantic import SecretStr
 
-from service.cli.client import Refused
+from service.cli.client import ClientError
 from service.cli.connection import read_secret
 from service.model.errors import StartRefused
 from service.store import keyring, secret_files
@@ -142,7 +142,7 @@ def test_a_command_names_the_password_file_that_holds_none(tmp_path: Path, conte
     file = tmp_path / "password"
     file.write_bytes(content)
 
-    with pytest.raises(Refused, match=f"The password cannot be read: {file} "):
+    with pytest.raises(ClientError, match=f"The password cannot be read: {file} "):
         read_secret(file, "password")
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import psutil
 import psycopg
 
-from service.cli.client import Client, Document, Refused
-from service.cli.tables import in_order
+from service.cli.client import Client, ClientError, Document
+from service.cli.tables import in_dag_order
 from service.model.settings import PROJECT
 from service.model.workflow import TAKEOVER, load
 
@@ -126,7 +126,7 @@ class Subject:
         return codes[-1] if codes else ""
 
     def logs(self, document: Document) -> str:
-        logs = (self.client.log(self.task_id, subtask["id"]) for subtask in in_order(document["subtasks"]))
+        logs = (self.client.log(self.task_id, subtask["id"]) for subtask in in_dag_order(document["subtasks"]))
         return "\n".join(filter(None, logs))
 
     def ident(self) -> str:
@@ -140,7 +140,7 @@ class Subject:
     def wait_for_running(self, role: str) -> None:
         wanted = ROLES.index(role)
         for document in self._states():
-            statuses = [subtask["status"] for subtask in in_order(document["subtasks"])]
+            statuses = [subtask["status"] for subtask in in_dag_order(document["subtasks"])]
             if statuses[wanted] == "RUNNING":
                 return
             assert document["status"] == "RUNNING", self.logs(document)
@@ -170,7 +170,7 @@ class Subject:
         while True:
             try:
                 return ask()
-            except Refused:
+            except ClientError:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""Task instances as tables in a terminal."""
+"""Tables of task instances in a terminal."""
 
 from io import StringIO
 
@@ -8,10 +8,11 @@ from rich.table import Table
 
 from service.cli import tables
 from service.cli.client import Document
+from service.outcome.failed_rules import FailedRule, RuleFailure
 
 
 def text(table: Table) -> list[list[str]]:
-    """The words of each line, without what the table is drawn with."""
+    """Return the words of each line of a table, without its borders."""
     console = Console(width=120, record=True, file=StringIO())
     console.print(table)
     return [line.replace("│", " ").replace("┃", " ").split() for line in console.export_text().splitlines()]
@@ -35,20 +36,34 @@ def documents() -> list[Document]:
 
 
 def test_several_stand_beside_each_other_by_host(documents: list[Document]) -> None:
-    lines = text(tables.table(documents))
+    lines = text(tables.subtasks_by_host(documents))
     assert ["odp-1", "odp-2"] in lines
     assert ["Subtask", "task", "1", "task", "2"] in lines
     assert ["Check", "○", "READY", "○", "READY"] in lines
 
 
-def test_one_alone_shows_the_ids_that_commands_want(documents: list[Document]) -> None:
-    assert ["71", "Check", "○", "READY"] in text(tables.table(documents[:1]))
+def test_a_single_task_instance_has_a_column_of_subtask_ids(documents: list[Document]) -> None:
+    assert ["71", "Check", "○", "READY"] in text(tables.subtasks_by_host(documents[:1]))
 
 
-def test_a_list_says_of_which_host_each_is(documents: list[Document]) -> None:
-    found = [line for line in text(tables.overview(documents)) if "odp-2" in line]
+def test_a_list_has_the_host_of_each_task_instance(documents: list[Document]) -> None:
+    found = [line for line in text(tables.task_list(documents)) if "odp-2" in line]
     assert found[0][:5] == ["2", "Install", "obproxy", "odp-2", "▶"]
 
 
-def test_nothing_is_an_empty_table() -> None:
-    assert ["Subtask"] in text(tables.table([]))
+def test_no_documents_give_an_empty_table() -> None:
+    assert ["Subtask"] in text(tables.subtasks_by_host([]))
+
+
+def test_failed_rules_are_a_list_with_labels() -> None:
+    failed = FailedRule(rule="the disk has 1 GiB free.", found="[0.2] GiB.", fix="remove old logs.")
+
+    assert (
+        text(tables.failed_rules(RuleFailure(rules=[failed, failed], task="")))
+        == [
+            ["Rule:", "the", "disk", "has", "1", "GiB", "free."],
+            ["Found:", "[0.2]", "GiB."],
+            ["Fix:", "remove", "old", "logs."],
+        ]
+        * 2
+    )
