@@ -15,28 +15,28 @@ from service.inventory import environment, reader
 from service.inventory.reader import InventoryReader, read
 from service.model.errors import InventoryUnreadable
 from service.model.settings import PROJECT
-from tests.integration import zoo
+from tests.integration import sample_inventories
 from tests.integration.readings import write
 
 DEADLINE = 60.0  # seconds anything here may take
 
 
 def hosts(**variables: object) -> dict[str, object]:
-    test = {"vars": zoo.CLUSTER, "hosts": {"b": {}}}
+    test = {"vars": sample_inventories.CLUSTER, "hosts": {"b": {}}}
     return {"all": {"hosts": {"b": {"ocp_host_id": 2, **variables}}, "children": {"test": test}}}
 
 
 async def test_what_is_shown_of_a_host_is_resolved(tmp_path: Path) -> None:
-    animal = zoo.templated_address(tmp_path)
-    found = await read(animal.source)
+    sample = sample_inventories.templated_address(tmp_path)
+    found = await read(sample.source)
     assert [host.address for host in found.hosts.values()] == ["10.89.4.10", "10.89.4.11", "10.89.4.12"]
-    assert (await read(zoo.connections(tmp_path / "other").source)).hosts[2].address == "192.0.2.2"
+    assert (await read(sample_inventories.connections(tmp_path / "other").source)).hosts[2].address == "192.0.2.2"
 
 
 async def test_a_cluster_is_shown_as_a_host_in_its_group_would_see_it(tmp_path: Path) -> None:
-    found = await read(zoo.priorities(tmp_path).source)
+    found = await read(sample_inventories.priorities(tmp_path).source)
     assert found.clusters[1].variables["obproxy_start_mode"] == "rs_list"
-    found = await read(zoo.templates_about_groups(tmp_path / "other").source)
+    found = await read(sample_inventories.templates_about_groups(tmp_path / "other").source)
     assert found.clusters[1].variables["obproxy_config_server_url"] == "http://192.0.2.9/services"
 
 

@@ -13,7 +13,7 @@ from service.outcome.redaction import excerpt
 from service.outcome.run_progress import EVENT_LIMIT, Ended, Learned, Logged, RunEnd, Verdict
 from tests.unit.streams.record import JOB_ID
 from tests.unit.streams.replay import Event, Stream, load, replay
-from tests.unit.test_events_properties import NAMES, ROLES, SEEDS, rubbish
+from tests.unit.test_run_progress_properties import NAMES, ROLES, SEEDS, rubbish
 
 NEEDLE = "Needle#1"
 mask = masker([{"password": NEEDLE}])

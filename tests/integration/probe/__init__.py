@@ -15,7 +15,7 @@ from service.model.settings import PROJECT, RunStart
 from service.runs import run
 from service.runs.files import Given
 from service.runs.run import RunRequest
-from tests.integration.zoo import Animal
+from tests.integration.sample_inventories import SampleInventory
 
 PLAYBOOK = Path(__file__).with_name("probe.yml")
 REQUESTED = {"obproxy_sql_port", "obproxy_cluster_id", "obproxy_cluster_name", "probe_directory"}
@@ -28,11 +28,11 @@ Seen = dict[str, Any]
 
 
 async def by_service(
-    animal: Animal, directory: Path, *, start: RunStart = "forked", cluster: int | None = None
+    sample: SampleInventory, directory: Path, *, start: RunStart = "forked", cluster: int | None = None
 ) -> Seen:
     """Return what a run of the service sees of a host."""
-    found = await reader.read(animal.source, animal.vault, environment.named(animal.names))
-    host = by_name(found, animal.host)
+    found = await reader.read(sample.source, sample.vault, environment.named(sample.names))
+    host = by_name(found, sample.host)
     into = found.clusters[cluster or int(host.variables["obproxy_cluster_id"])]
     directory.mkdir()
     given = Given(host=host, cluster=into, sql_port=2883, variables={"probe_directory": str(directory)})
@@ -46,26 +46,26 @@ async def by_service(
             said += [str(event.get("stdout")) for event in batch]
             if end is not None:
                 assert end.rc == 0, (end, said)
-    return seen(directory, animal.host)
+    return seen(directory, sample.host)
 
 
-def directly(animal: Animal, directory: Path) -> Seen:
+def directly(sample: SampleInventory, directory: Path) -> Seen:
     """Return what `ansible-playbook -i SOURCE -l HOST` sees of a host."""
     directory.mkdir()
     done = subprocess.run(
         [
             *(sys.executable, str(Path(sys.executable).with_name("ansible-playbook"))),
-            *("-i", str(animal.source), str(PLAYBOOK), "--tags", "probe"),
-            *("-e", json.dumps({"probe_directory": str(directory)}), "--limit", animal.host),
+            *("-i", str(sample.source), str(PLAYBOOK), "--tags", "probe"),
+            *("-e", json.dumps({"probe_directory": str(directory)}), "--limit", sample.host),
         ],
-        env={**environment.fixed(), **environment.of_inventory(animal.vault, environment.named(animal.names))},
+        env={**environment.fixed(), **environment.of_inventory(sample.vault, environment.named(sample.names))},
         cwd=PROJECT,
         capture_output=True,
         text=True,
         timeout=DEADLINE,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return seen(directory, animal.host)
+    return seen(directory, sample.host)
 
 
 def by_name(found: Inventory, name: str) -> Host:

@@ -7,33 +7,33 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from tests.integration import probe, zoo
+from tests.integration import probe, sample_inventories
 from tests.integration.readings import write
-from tests.integration.zoo import Animal
+from tests.integration.sample_inventories import SampleInventory
 
 
-@pytest.mark.parametrize("kind", zoo.ZOO)
+@pytest.mark.parametrize("kind", sample_inventories.SAMPLES)
 async def test_a_run_sees_what_a_direct_run_sees(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SQL_SERVER", "the-server")
-    animal = zoo.ZOO[kind](tmp_path / "zoo")
+    sample = sample_inventories.SAMPLES[kind](tmp_path / "inventory")
 
-    direct = probe.directly(animal, tmp_path / "direct")
-    ours = await probe.by_service(animal, tmp_path / "ours")
+    direct = probe.directly(sample, tmp_path / "direct")
+    ours = await probe.by_service(sample, tmp_path / "ours")
 
     assert ours == direct
 
 
 async def test_a_run_that_is_not_forked_sees_the_same(tmp_path: Path) -> None:
-    animal = zoo.priorities(tmp_path / "zoo")
-    direct = probe.directly(animal, tmp_path / "direct")
-    assert await probe.by_service(animal, tmp_path / "ours", start="plain") == direct
+    sample = sample_inventories.priorities(tmp_path / "inventory")
+    direct = probe.directly(sample, tmp_path / "direct")
+    assert await probe.by_service(sample, tmp_path / "ours", start="plain") == direct
 
 
-@pytest.mark.parametrize("name", zoo.ODD_NAMES)
+@pytest.mark.parametrize("name", sample_inventories.ODD_NAMES)
 async def test_a_name_means_one_host_whatever_is_in_it(name: str, tmp_path: Path) -> None:
-    animal = zoo.named(name)(tmp_path / "zoo")
+    sample = sample_inventories.named(name)(tmp_path / "inventory")
 
-    seen = await probe.by_service(animal, tmp_path / "ours")
+    seen = await probe.by_service(sample, tmp_path / "ours")
 
     assert seen["variables"]["inventory_hostname"] == name
     assert seen["variables"]["mine"] == "yes"
@@ -68,7 +68,7 @@ def trees(draw: st.DrawFn) -> dict[str, Any]:
             "children": {child: {} for child in sorted(children)},
         }
     cluster = draw(st.sampled_from(GROUPS))
-    groups[cluster]["vars"] |= zoo.CLUSTER
+    groups[cluster]["vars"] |= sample_inventories.CLUSTER
     groups[cluster]["hosts"]["b"] = {}
     every = {name: {**draw(VARIABLES), "ocp_host_id": number} for number, name in enumerate("abc", 1)}
     return {"all": {"vars": draw(VARIABLES), "hosts": every, "children": groups}}
@@ -90,9 +90,9 @@ async def test_any_combination_of_groups_is_the_same(
     write(source.parent / "group_vars" / "gamma.yml", of_group)
     write(source.parent / "host_vars" / "b.yml", of_host)
 
-    direct = probe.directly(Animal(source=source), directory / "direct")
+    direct = probe.directly(SampleInventory(source=source), directory / "direct")
 
-    assert await probe.by_service(Animal(source=source), directory / "ours") == direct
+    assert await probe.by_service(SampleInventory(source=source), directory / "ours") == direct
 
 
 async def test_a_host_that_the_inventory_has_elsewhere_becomes_a_member_for_the_run(tmp_path: Path) -> None:
@@ -113,9 +113,11 @@ async def test_a_host_that_the_inventory_has_elsewhere_becomes_a_member_for_the_
     moved = {**tree["all"], "children": children}
     write(tmp_path / "moved.yml", {"all": moved})
 
-    expected = probe.directly(Animal(source=tmp_path / "moved.yml"), tmp_path / "direct")
-    seen = await probe.by_service(Animal(source=tmp_path / "hosts.yml"), tmp_path / "ours", cluster=1)
-    plain = await probe.by_service(Animal(source=tmp_path / "hosts.yml"), tmp_path / "plain", cluster=1, start="plain")
+    expected = probe.directly(SampleInventory(source=tmp_path / "moved.yml"), tmp_path / "direct")
+    seen = await probe.by_service(SampleInventory(source=tmp_path / "hosts.yml"), tmp_path / "ours", cluster=1)
+    plain = await probe.by_service(
+        SampleInventory(source=tmp_path / "hosts.yml"), tmp_path / "plain", cluster=1, start="plain"
+    )
 
     for variables in (expected["variables"], seen["variables"], plain["variables"]):
         for name in ("inventory_file", "ansible_inventory_sources"):

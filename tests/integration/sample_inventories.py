@@ -9,12 +9,12 @@ from typing import Any
 
 from tests.integration.readings import Unsafe, write
 
-VAULT_PASSWORD = "opens the zoo"
+VAULT_PASSWORD = "opens the samples"
 CLUSTER = {"obproxy_cluster_id": 1, "obproxy_cluster_name": "test"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Animal:
+class SampleInventory:
     """One inventory, and one of its hosts."""
 
     source: Path
@@ -32,13 +32,13 @@ def _member(**variables: Any) -> dict[str, Any]:
     return {"vars": {**CLUSTER, **variables}, "hosts": {"b": {}}}
 
 
-def _file(directory: Path, tree: dict[str, Any]) -> Animal:
+def _file(directory: Path, tree: dict[str, Any]) -> SampleInventory:
     source = directory / "hosts.yml"
     write(source, tree)
-    return Animal(source=source)
+    return SampleInventory(source=source)
 
 
-def precedence(directory: Path) -> Animal:
+def precedence(directory: Path) -> SampleInventory:
     """A value of every level, each over the ones above."""
     tree = _tree(
         {"a": {"ocp_host_id": 1}, "b": {"ocp_host_id": 2, "ansible_user": "ops", "obproxy_allow_restart": False}},
@@ -54,14 +54,14 @@ def precedence(directory: Path) -> Animal:
     return _file(directory, tree)
 
 
-def templated_address(directory: Path) -> Animal:
+def templated_address(directory: Path) -> SampleInventory:
     """An address that needs the order of all hosts."""
     address = "{{ net }}.{{ groups['all'].index(inventory_hostname) + 10 }}"
     hosts = {name: {"ocp_host_id": number, "ansible_host": address} for number, name in enumerate("abc", 1)}
     return _file(directory, _tree(hosts, {"test": _member()}, net="10.89.4"))
 
 
-def templates_about_groups(directory: Path) -> Animal:
+def templates_about_groups(directory: Path) -> SampleInventory:
     """A cluster's values that depend on the host's groups, on other hosts and on their variables."""
     value = "{{ '700ms' if 'big' in group_names else '300ms' }}"
     children = {
@@ -78,7 +78,7 @@ def templates_about_groups(directory: Path) -> Animal:
     return _file(directory, _tree(hosts, children))
 
 
-def connections(directory: Path) -> Animal:
+def connections(directory: Path) -> SampleInventory:
     """A key beside the inventory, a jump host, an old name of a variable, another shell."""
     jump = "-o ProxyCommand=\"ssh -W %h:%p ops@{{ hostvars['bastion'].ansible_host }}\""
     hosts = {
@@ -98,7 +98,7 @@ def connections(directory: Path) -> Animal:
     return _file(directory, _tree(hosts, {"test": _member(owner="admin")}))
 
 
-def priorities(directory: Path) -> Animal:
+def priorities(directory: Path) -> SampleInventory:
     """A cluster's group below two parents, and groups of one depth with priorities."""
     tree = _tree(
         {"b": {"ocp_host_id": 2}},
@@ -136,15 +136,15 @@ where=region
 """
 
 
-def ini(directory: Path) -> Animal:
+def ini(directory: Path) -> SampleInventory:
     """INI with ranges, children and variables of groups."""
     source = directory / "hosts"
     source.parent.mkdir(parents=True, exist_ok=True)
     source.write_text(INI.replace("ocp_host_id=7", ""), encoding="utf-8")
-    return Animal(source=source)
+    return SampleInventory(source=source)
 
 
-def many_sources(directory: Path) -> Animal:
+def many_sources(directory: Path) -> SampleInventory:
     """A directory with a source of each kind, files that are none, and variables in directories."""
     source = directory / "inventory"
     write(source / "10-hosts.yml", _tree({"b": {"ocp_host_id": 2, "tier": "gold"}, "y[1:3]": {}}, {}))
@@ -173,25 +173,25 @@ def many_sources(directory: Path) -> Animal:
     write(source / "host_vars" / "b.yml", {"own": "{{ rank + 1 }}", "tier": "silver"})
     for name in ("LICENSE", "Makefile", "id_ed25519"):
         (source / name).write_text("all:\n\tnothing of an inventory: it is [not\n", encoding="utf-8")
-    return Animal(source=source, names=("SQL_SERVER",))
+    return SampleInventory(source=source, names=("SQL_SERVER",))
 
 
-def variables_beside(directory: Path) -> Animal:
+def variables_beside(directory: Path) -> SampleInventory:
     """A file with group_vars and host_vars beside it, one of them behind a symbolic link."""
-    animal = _file(directory / "inventory", _tree({"b": {"ocp_host_id": 2, "v": "inline"}}, {"test": _member(w="in")}))
+    sample = _file(directory / "inventory", _tree({"b": {"ocp_host_id": 2, "v": "inline"}}, {"test": _member(w="in")}))
     elsewhere = directory / "elsewhere"
     write(elsewhere / "test.yml", {"v": "group", "w": "file", "x": "{{ v }}"})
     (directory / "inventory" / "group_vars").symlink_to(elsewhere)
     write(directory / "inventory" / "host_vars" / "b.yml", {"v": "host"})
-    return animal
+    return sample
 
 
-def vaulted(directory: Path) -> Animal:
+def vaulted(directory: Path) -> SampleInventory:
     """A value that is encrypted by itself, a file that is as a whole, and values that use them."""
     password = directory / "password"
     password.parent.mkdir(parents=True, exist_ok=True)
     password.write_text(VAULT_PASSWORD, encoding="utf-8")
-    animal = _file(
+    sample = _file(
         directory / "inventory", _tree({"b": {"ocp_host_id": 2}}, {"test": _member(u="{{ inline }}+{{ w }}")})
     )
     write(
@@ -200,18 +200,18 @@ def vaulted(directory: Path) -> Animal:
     _vault(password, "encrypt", str(directory / "inventory" / "group_vars" / "test" / "whole.yml"))
     inline = _vault(password, "encrypt_string", "Inline#1", "--name", "inline")
     (directory / "inventory" / "group_vars" / "test" / "inline.yml").write_text(inline, encoding="utf-8")
-    return Animal(source=animal.source, vault=password)
+    return SampleInventory(source=sample.source, vault=password)
 
 
-def data(directory: Path) -> Animal:
+def data(directory: Path) -> SampleInventory:
     """Text that is no template, odd characters, and every type."""
     text = Unsafe("{{ 1 }} {% raw %} \\ 'it' \"is\" é \U0001f600 # : !unsafe\t\n")
     values = {"unsafe": text, "types": [1, 1.5, None, True, "yes", {"a b": [text]}], "day": "2026-01-01", "empty": ""}
     return _file(directory, _tree({"b": {"ocp_host_id": 2, **values}}, {"test": _member()}))
 
 
-def _named(name: str) -> Callable[[Path], Animal]:
-    def make(directory: Path) -> Animal:
+def _named(name: str) -> Callable[[Path], SampleInventory]:
+    def make(directory: Path) -> SampleInventory:
         source = directory / "script.py"
         source.parent.mkdir(parents=True, exist_ok=True)
         told = {
@@ -220,7 +220,7 @@ def _named(name: str) -> Callable[[Path], Animal]:
         }
         source.write_text(f"#!{sys.executable}\nimport json\nprint(json.dumps({told!r}))\n", encoding="utf-8")
         source.chmod(0o755)
-        return Animal(source=source, host=name)
+        return SampleInventory(source=source, host=name)
 
     return make
 
@@ -231,7 +231,7 @@ def _vault(password: Path, *arguments: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-ZOO: dict[str, Callable[[Path], Animal]] = {
+SAMPLES: dict[str, Callable[[Path], SampleInventory]] = {
     make.__name__: make
     for make in (
         *(precedence, templated_address, templates_about_groups, connections, priorities),
