@@ -19,7 +19,7 @@ from service.observe import tracing
 from service.pages import errors
 from service.routes import OPEN_PATHS, routes
 from service.store.notifications import listening
-from service.store.refusals import starting
+from service.store.start_errors import explaining_start_errors
 from service.tasks.resources import Resources, open_resources
 
 Beside = Callable[[Resources], AbstractAsyncContextManager[None]]
@@ -37,7 +37,7 @@ def create_app(
         async with AsyncExitStack() as stack:
             resources = await stack.enter_async_context(open_resources(settings, inventory))
             app.state.resources = resources
-            with starting(settings):
+            with explaining_start_errors(settings):
                 await ensure_admin(resources.database, settings.data_dir)
                 app.state.news = await stack.enter_async_context(listening(resources.database.url))
             for companion in beside:

@@ -11,7 +11,7 @@ from service.access.errors import TooManyAccessKeys, UnknownAccessKey, UnknownUs
 from service.access.request_signatures import Proof
 from service.access.users import User, from_row
 from service.store.database import Database, execute, fetch, fetch_as
-from service.store.failures import retry_contention
+from service.store.database_errors import retry_contention
 from service.store.keyring import Secrets
 
 MOST_KEYS = 5  # of one user, disabled ones included

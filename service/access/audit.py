@@ -14,7 +14,7 @@ from service.model.errors import TakeoverError
 from service.model.types import JSON, Page
 from service.model.wire import Timestamp, present, timestamp
 from service.store.database import Database, execute, fetch, fetch_as
-from service.store.failures import retry_contention
+from service.store.database_errors import retry_contention
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from service.store.database import Connection, Database, execute, fetch
-from service.store.failures import retry_contention
+from service.store.database_errors import retry_contention
 from service.store.keyring import Secrets, add_key, drop_keys
 
 

@@ -11,7 +11,7 @@ import psycopg
 
 from service.access.errors import LoginBlocked
 from service.store.database import Connection, Database, execute, fetch
-from service.store.failures import is_unwritable, retry_contention
+from service.store.database_errors import is_unwritable, retry_contention
 
 DELAY = 0.2  # seconds an answer to a failed login waits, for each failure before it
 LONGEST_DELAY = 2.0  # seconds

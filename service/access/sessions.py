@@ -6,7 +6,7 @@ import secrets
 
 from service.access.users import User, from_row
 from service.store.database import Database, execute, fetch
-from service.store.failures import retry_contention
+from service.store.database_errors import retry_contention
 
 
 @retry_contention

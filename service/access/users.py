@@ -11,7 +11,7 @@ from service.access.roles import Role
 from service.model.errors import StartRefused
 from service.model.types import JSON
 from service.store.database import Connection, Database, execute, fetch
-from service.store.failures import retry_contention
+from service.store.database_errors import retry_contention
 from service.store.keyring import admin_password
 
 ADMIN = "admin"

@@ -17,7 +17,7 @@ from psycopg.rows import DictRow
 from sse_starlette import EventSourceResponse, JSONServerSentEvent
 
 from service.store.database import Database, fetch
-from service.store.failures import is_lost
+from service.store.database_errors import is_lost
 from service.store.notifications import ANY, Bell, News
 from service.tasks.errors import UnknownTask
 

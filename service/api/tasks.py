@@ -81,7 +81,7 @@ async def _control_task(request: Request, operation: Callable[[Resources, int], 
 async def detail(resources: Resources, task_id: int) -> WrappedTaskInstance:
     """Return the document of a task instance for GET; raise UnknownTask."""
     task, subtasks = await instances.get(resources.database, task_id)
-    return documents.wrapped(task, subtasks, await instances.waits_for(resources, task))
+    return documents.wrapped(task, subtasks, await instances.blocking_tasks(resources, task))
 
 
 async def _control_subtask(request: Request, operation: Callable[[Resources, int, int], Awaitable[None]]) -> Subtask:
@@ -96,7 +96,7 @@ async def download_diagnosis(request: Request) -> Response:
     """POST /api/v2/tasks/instances/{taskInstanceId}/downloadDiagnosis: a zip, without an envelope."""
     task_id = requests.path_id(request, "taskInstanceId")
     return Response(
-        await diagnosis.pack(requests.resources(request).database, task_id),
+        await diagnosis.build_archive(requests.resources(request).database, task_id),
         media_type="application/octet-stream",
         headers={"Content-Disposition": f'attachment; filename="log_task_{task_id}.zip"'},
     )

@@ -17,7 +17,7 @@ from service.model.errors import TakeoverError
 from service.model.settings import Settings, take
 from service.observe import logs, metrics, tracing
 from service.runs.process_tree import dump_nothing
-from service.store.failures import explain
+from service.store.database_errors import explain
 from service.store.keyring import ADMIN_PASSWORD
 from service.tasks.resources import Resources, open_resources
 from service.worker import worker

@@ -35,7 +35,7 @@ from service.model.errors import (
 )
 from service.model.types import JSON, Page
 from service.observe.logs import about
-from service.store.failures import is_lost, is_read_only, is_unwritable
+from service.store.database_errors import is_lost, is_read_only, is_unwritable
 
 log = logging.getLogger(__name__)
 

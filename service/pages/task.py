@@ -17,7 +17,7 @@ from service.pages import dag_drawing
 from service.pages.rendering import render
 from service.tasks import instances, operations
 from service.tasks.errors import UnknownSubtask, UnknownTask
-from service.tasks.instances import Attempt
+from service.tasks.instances import Execution
 from service.tasks.resources import Resources
 
 LINES_AT_ONCE = 5000  # rows of a log in one answer
@@ -98,7 +98,7 @@ async def _detail(request: Request, query: DetailQuery, *, refused: TakeoverErro
     database = resources.database
     task, subtasks = await instances.get(database, requests.path_id(request, "taskInstanceId"))
     selected = _selected(task, subtasks, query.subtask)
-    attempts = await instances.attempts(database, selected.id)
+    attempts = await instances.executions(database, selected.id)
     failed = [s for s in subtasks if s.status is SubtaskStatus.FAILED] if task.status is TaskStatus.FAILED else []
     return render(
         request,
@@ -109,9 +109,9 @@ async def _detail(request: Request, query: DetailQuery, *, refused: TakeoverErro
         finished=sum(s.status is SubtaskStatus.SUCCESSFUL for s in subtasks),
         legal=transitions.legal_for_task(task, subtasks),
         prohibited=not transitions.read_only(task) and transitions.rollback_prohibited(task, subtasks),
-        why={s.id: await instances.last_words(database, s.id) for s in failed},
+        why={s.id: await instances.last_log_message(database, s.id) for s in failed},
         failed=failed,
-        waits_for=await instances.waits_for(resources, task),
+        waits_for=await instances.blocking_tasks(resources, task),
         selected=selected,
         selected_legal=_legal(task, selected),
         attempts=attempts,
@@ -144,7 +144,7 @@ def _selected(task: TaskInstance, subtasks: Sequence[Subtask], wanted: int | Non
     raise UnknownSubtask(task_id=task.id, subtask_id=wanted)
 
 
-def _attempt(attempts: Sequence[Attempt], after: int | None) -> Attempt | None:
+def _attempt(attempts: Sequence[Execution], after: int | None) -> Execution | None:
     """The attempt that begins behind row `after`, else the newest."""
     return next((attempt for attempt in attempts if attempt.after == after), attempts[0] if attempts else None)
 

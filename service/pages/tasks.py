@@ -13,7 +13,7 @@ from service.model.tasks import SubtaskStatus, TaskFilter, TaskInstance, TaskSta
 from service.model.types import Page
 from service.pages.rendering import render
 from service.tasks import instances
-from service.tasks.instances import InBrief
+from service.tasks.instances import BasicTask
 
 PAGE_SIZES = (10, 20, 50, 100)
 UNDER_WAY = (TaskStatus.RUNNING, TaskStatus.FAILED)
@@ -45,7 +45,7 @@ async def list_page(request: Request) -> Response:
         rows=_rows(found),
         total=total,
         query=query,
-        counts=await instances.counts(database),
+        counts=await instances.count_open(database),
         sizes=PAGE_SIZES,
         with_query=lambda **changes: _with_query(request, **changes),
     )
@@ -56,10 +56,10 @@ async def under_way(request: Request) -> Response:
     database = requests.resources(request).database
     page = Page(size=MOST_UNDER_WAY)
     found, _ = await instances.page(database, TaskFilter(statuses=UNDER_WAY, superseded=False), page)
-    return render(request, "under_way.html", rows=_rows(found), counts=await instances.counts(database))
+    return render(request, "under_way.html", rows=_rows(found), counts=await instances.count_open(database))
 
 
-def _rows(found: Sequence[InBrief]) -> list[Row]:
+def _rows(found: Sequence[BasicTask]) -> list[Row]:
     return [
         Row(task=task, finished=sum(s.status is SubtaskStatus.SUCCESSFUL for s in subtasks), total=len(subtasks))
         for task, subtasks in found

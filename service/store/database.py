@@ -13,7 +13,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from service.model.fleet import ServerStatus
 from service.model.tasks import Operation, SubtaskStatus, TaskStatus
-from service.store.failures import is_unwritable
+from service.store.database_errors import is_unwritable
 from service.store.migrations import migrate
 from service.store.sql import queries
 

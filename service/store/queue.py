@@ -12,7 +12,7 @@ from procrastinate.jobs import Job, Status
 from procrastinate.manager import JobManager
 
 from service.store.database import Connection, Database
-from service.store.failures import is_contention, is_lost
+from service.store.database_errors import is_contention, is_lost
 from service.store.sql import queries
 
 QUEUE = "takeover"

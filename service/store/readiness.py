@@ -10,7 +10,7 @@ from enum import StrEnum
 import psycopg
 
 from service.store.database import Database, execute, fetch
-from service.store.failures import is_unwritable
+from service.store.database_errors import is_unwritable
 
 PATIENCE = 3.0  # seconds after which a database that does not answer counts as lost
 

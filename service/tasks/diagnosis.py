@@ -9,7 +9,7 @@ from service.store.database import Database, fetch
 from service.tasks import instances
 
 
-async def pack(database: Database, task_id: int) -> bytes:
+async def build_archive(database: Database, task_id: int) -> bytes:
     """A zip: task_info.txt, and a log for each execution of each subtask; raises UnknownTask."""
     _, subtasks = await instances.get(database, task_id)
     async with database.transaction() as connection:
@@ -17,12 +17,12 @@ async def pack(database: Database, task_id: int) -> bytes:
     logs: dict[str, list[str]] = {}
     for row in rows:
         logs.setdefault(f"subtask_{row['subtask_id']}_{row['run_time']}.log", []).append(row["content"])
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as file:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("task_info.txt", _overview(subtasks))
         for name, lines in logs.items():
             file.writestr(name, "\n".join(lines) + "\n")
-    return packed.getvalue()
+    return archive.getvalue()
 
 
 def _overview(subtasks: Sequence[Subtask]) -> str:

@@ -31,14 +31,14 @@ class AlreadyManaged(TakeoverError):
     code = 1005
 
 
-class KeyReused(TakeoverError):
+class IdempotencyKeyReused(TakeoverError):
     """Idempotency-Key {key} was used for another request within the last 24 hours."""
 
     kind = Kind.CONFLICT
     code = 1005
 
 
-class RunRecorded(TakeoverError):
+class RunAlreadyRecorded(TakeoverError):
     """Run {run} is recorded already, as something else: task instance {task_id} of host {host_id}."""
 
     kind = Kind.CONFLICT

@@ -22,16 +22,16 @@ from service.outcome.masking import Mask
 from service.outcome.redaction import excerpt
 from service.outcome.run_progress import Change, Ended, RunEnd, Verdict
 from service.store.database import Connection, execute, fetch, fetch_as
-from service.store.failures import retry_contention
+from service.store.database_errors import retry_contention
 from service.tasks import instances, submit
-from service.tasks.errors import AlreadyManaged, RunRecorded
-from service.tasks.instances import WithSubtasks
-from service.tasks.ledger import open_ledger
+from service.tasks.errors import AlreadyManaged, RunAlreadyRecorded
+from service.tasks.instances import TaskWithSubtasks
+from service.tasks.locked_task import lock_task
 from service.tasks.resources import Resources
 
-LEFT_OUT = "The run was to leave this out (--tags, --skip-tags or --start-at-task)."
+NOT_SELECTED_MESSAGE = "The run was to leave this out (--tags, --skip-tags or --start-at-task)."
 
-Told = Sequence[tuple[datetime, Change]]
+TimedChanges = Sequence[tuple[datetime, Change]]
 """What a run says about its subtasks, and when it was so."""
 
 
@@ -44,7 +44,7 @@ class Playbook(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ExternalRun:
-    """What is told of a run on one host; `ident` is this host's own, so that told again it is recorded once."""
+    """What is changes of a run on one host; `ident` is this host's own, so that changes again it is recorded once."""
 
     ident: UUID
     cluster_id: int
@@ -61,14 +61,14 @@ class ExternalRun:
 
 
 @retry_contention
-async def record(resources: Resources, run: ExternalRun, *, creator: User, trace_id: str) -> WithSubtasks:
-    """Make the task instance that records `run`, ended from the first moment; the same one when it is told again.
+async def record(resources: Resources, run: ExternalRun, *, creator: User, trace_id: str) -> TaskWithSubtasks:
+    """Make the task instance that records `run`, ended from the first moment; the same one when it is changes again.
 
     Like one of ours, a takeover that has succeeded makes the OBProxy server managed, and a rollback removes it; but
     only when all roles were run.
 
     Raises UnknownCluster, UnknownHost, InvalidRequest (unknown roles), HostBusy, AlreadyManaged (in another OBProxy
-    cluster) and RunRecorded; then nothing is written.
+    cluster) and RunAlreadyRecorded; then nothing is written.
     """
     inventory = await resources.inventory.current()
     if run.cluster_id not in inventory.clusters:
@@ -80,21 +80,21 @@ async def record(resources: Resources, run: ExternalRun, *, creator: User, trace
     (host,) = await inventory.in_cluster(cluster, [host])
     workflow = resources.workflows[TAKEOVER]
     roles = workflow.roles
-    _refuse_unknown(run, roles)
+    _reject_unknown_roles(run, roles)
     async with resources.database.transaction() as connection:
         await execute(connection, "lock_external_run", ident=run.ident)
-        task_id = await _recorded(connection, run)
+        task_id = await _find_recorded(connection, run)
         if task_id is None:
-            server = await _server(connection, run, cluster, host, complete=set(run.roles) == set(roles))
-            from_there = replace(resources, executor=run.executor)
-            task_id = await _insert(connection, from_there, run, cluster, host, server, creator, trace_id)
-            await _write(connection, run, roles, task_id, mask)
+            server = await _lock_server(connection, run, cluster, host, complete=set(run.roles) == set(roles))
+            remote_resources = replace(resources, executor=run.executor)
+            task_id = await _insert_task(connection, remote_resources, run, cluster, host, server, creator, trace_id)
+            await _replay_events(connection, run, roles, task_id, mask)
         (recorded,) = await instances.by_ids(connection, [task_id])
         assert recorded[0].status is not TaskStatus.RUNNING, "the end of a run ends its task instance"
     return recorded
 
 
-def _refuse_unknown(run: ExternalRun, roles: Sequence[str]) -> None:
+def _reject_unknown_roles(run: ExternalRun, roles: Sequence[str]) -> None:
     unknown = [
         SubError(
             field=f"roles[{index}]", message=f"There is no role {role}.", object="externalRunParam", rejected_value=role
@@ -106,16 +106,16 @@ def _refuse_unknown(run: ExternalRun, roles: Sequence[str]) -> None:
         raise InvalidRequest(unknown)
 
 
-async def _recorded(connection: Connection, run: ExternalRun) -> int | None:
+async def _find_recorded(connection: Connection, run: ExternalRun) -> int | None:
     """The task instance that records `run` already."""
     for known in await fetch(connection, "task_of_run", ident=run.ident):
         if (known["type"], known["host_id"]) != (EXTERNAL, run.host_id):
-            raise RunRecorded(run=run.ident, task_id=known["id"], host_id=known["host_id"])
+            raise RunAlreadyRecorded(run=run.ident, task_id=known["id"], host_id=known["host_id"])
         return int(known["id"])
     return None
 
 
-async def _server(
+async def _lock_server(
     connection: Connection, run: ExternalRun, cluster: Cluster, host: Host, *, complete: bool
 ) -> ObproxyServer | None:
     """The OBProxy server that the run is about; None when there is none and the run cannot have made one."""
@@ -143,7 +143,7 @@ async def _server(
     return server
 
 
-async def _insert(
+async def _insert_task(
     connection: Connection,
     resources: Resources,
     run: ExternalRun,
@@ -177,7 +177,7 @@ async def _insert(
         finish_time=run.finish_time,
         rc=run.rc,
     )
-    positions = _positions(run, workflow.roles)
+    positions = _initial_positions(run, workflow.roles)
     await execute(
         connection,
         "set_subtask_positions",
@@ -189,55 +189,58 @@ async def _insert(
     return task_id
 
 
-def _positions(run: ExternalRun, roles: Sequence[str]) -> dict[str, Position]:
+def _initial_positions(run: ExternalRun, roles: Sequence[str]) -> dict[str, Position]:
     """Where the run has found each subtask; what it left out is skipped, in a rollback it was never begun."""
     if run.playbook is Playbook.TAKEOVER:
         return {
             role: (READY if role == roles[0] else PENDING, Operation.EXECUTE if role in run.roles else Operation.SKIP)
             for role in roles
         }
-    first, *others = _in_order(run, roles)
+    first, *others = _in_playbook_order(run, roles)
     begun: dict[str, Position] = {role: (SUCCESSFUL, Operation.ROLLBACK) for role in others}
     left_out: dict[str, Position] = {role: (PENDING, Operation.EXECUTE) for role in roles if role not in run.roles}
     return {first: (READY, Operation.ROLLBACK), **begun, **left_out}
 
 
-def _in_order(run: ExternalRun, roles: Sequence[str]) -> list[str]:
+def _in_playbook_order(run: ExternalRun, roles: Sequence[str]) -> list[str]:
     """The run's roles in the order in which its playbook has them."""
     backward = run.playbook is Playbook.ROLLBACK
     return [role for role in (reversed(roles) if backward else roles) if role in run.roles]
 
 
-async def _write(connection: Connection, run: ExternalRun, roles: Sequence[str], task_id: int, mask: Mask) -> None:
+async def _replay_events(
+    connection: Connection, run: ExternalRun, roles: Sequence[str], task_id: int, mask: Mask
+) -> None:
     """Carry the task instance from where it was before the run to its end."""
-    ledger = await open_ledger(connection, task_id, run.executor)
-    assert ledger is not None, "it was made in this transaction"
-    ledger.moment = run.start_time
-    for subtask in ledger.subtasks.values():
+    locked = await lock_task(connection, task_id, run.executor)
+    assert locked is not None, "it was made in this transaction"
+    locked.moment = run.start_time
+    for subtask in locked.subtasks.values():
         if subtask.role not in run.roles:
-            ledger.write(subtask.id, LEFT_OUT)
-    told = _told(run, _in_order(run, roles), mask)
-    await ledger.pass_skipped()
-    for ledger.moment, change in told:
-        await ledger.apply(change)
-        await ledger.pass_skipped()
-    if run.playbook is Playbook.ROLLBACK and set(run.roles) == set(roles) and _has_succeeded(told):
-        await execute(connection, "mark_server_unmanaged", server_id=ledger.task.obproxy_server_id)
-    ledger.moment = run.finish_time
-    await ledger.close()
+            locked.append_log(subtask.id, NOT_SELECTED_MESSAGE)
+    changes = _timed_changes(run, _in_playbook_order(run, roles), mask)
+    await locked.complete_skipped()
+    for locked.moment, change in changes:
+        await locked.apply_change(change)
+        await locked.complete_skipped()
+    if run.playbook is Playbook.ROLLBACK and set(run.roles) == set(roles) and _has_succeeded(changes):
+        await execute(connection, "mark_server_unmanaged", server_id=locked.task.obproxy_server_id)
+    locked.moment = run.finish_time
+    await locked.save()
 
 
-def _told(run: ExternalRun, roles: Sequence[str], mask: Mask) -> Told:
+def _timed_changes(run: ExternalRun, roles: Sequence[str], mask: Mask) -> TimedChanges:
+    """Return the changes that the events make, and those that the end of the run makes."""
     progress = run_progress.begin(roles, run.host_name)
-    told: list[tuple[datetime, Change]] = []
+    timed: list[tuple[datetime, Change]] = []
     for moment, event in run.events:
         progress, changes = run_progress.advance(progress, excerpt(event, mask))
         within = min(max(moment, run.start_time), run.finish_time)
-        told += [(within, change) for change in changes]
+        timed += [(within, change) for change in changes]
     status = None if run.rc is None else "failed" if run.rc else "successful"
     end = run_progress.finish(progress, RunEnd(rc=run.rc, status=status))
-    return [*told, *((run.finish_time, change) for change in end)]
+    return [*timed, *((run.finish_time, change) for change in end)]
 
 
-def _has_succeeded(told: Told) -> bool:
-    return all(change.verdict is Verdict.SUCCESSFUL for _, change in told if isinstance(change, Ended))
+def _has_succeeded(changes: TimedChanges) -> bool:
+    return all(change.verdict is Verdict.SUCCESSFUL for _, change in changes if isinstance(change, Ended))

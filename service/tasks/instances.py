@@ -19,7 +19,7 @@ SEPARATOR = re.compile(r"############\{(\w+)\}\{([^}]+)\}############")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attempt:
+class Execution:
     """One execution of a subtask: the rows of its log behind `after` and before `until` (None = to the end)."""
 
     operation: str
@@ -28,11 +28,11 @@ class Attempt:
     until: int | None
 
 
-WithSubtasks = tuple[TaskInstance, list[Subtask]]
-InBrief = tuple[TaskInstance, list[BasicSubtask]]
+TaskWithSubtasks = tuple[TaskInstance, list[Subtask]]
+BasicTask = tuple[TaskInstance, list[BasicSubtask]]
 
 
-async def get(database: Database, task_id: int) -> WithSubtasks:
+async def get(database: Database, task_id: int) -> TaskWithSubtasks:
     """A task instance and its subtasks in DAG order; raises UnknownTask."""
     async with database.single() as connection:
         found = await by_ids(connection, [task_id])
@@ -41,15 +41,15 @@ async def get(database: Database, task_id: int) -> WithSubtasks:
     return found[0]
 
 
-async def waits_for(resources: Resources, task: TaskInstance) -> list[int]:
+async def blocking_tasks(resources: Resources, task: TaskInstance) -> list[int]:
     """The task instances that hold the host of `task`, and those that fill its OBProxy cluster, while it is queued."""
     if task.status is not TaskStatus.RUNNING:
         return []
     cluster_id = task.context["stringMap"]["obproxy_cluster_id"]
     async with resources.database.single() as connection:
         rows = await fetch(connection, "blocking_tasks", task_id=task.id, cluster_id=cluster_id)
-    beside = any(not row["same_host"] for row in rows)
-    limited = beside and await _is_limited(resources, int(cluster_id))
+    in_cluster = any(not row["same_host"] for row in rows)
+    limited = in_cluster and await _is_limited(resources, int(cluster_id))
     return [row["id"] for row in rows if row["same_host"] or limited]
 
 
@@ -58,11 +58,11 @@ async def _is_limited(resources: Resources, cluster_id: int) -> bool:
     with suppress(InventoryUnreadable):
         cluster = (await resources.inventory.current()).clusters.get(cluster_id)
         async with resources.database.single() as connection:
-            return cluster is not None and await at_a_time(connection, resources, cluster) > 0
+            return cluster is not None and await concurrency_limit(connection, resources, cluster) > 0
     return False
 
 
-async def at_a_time(connection: Connection, resources: Resources, cluster: Cluster) -> int:
+async def concurrency_limit(connection: Connection, resources: Resources, cluster: Cluster) -> int:
     """How many takeovers an OBProxy cluster may have now; 0 = any number.
 
     Where one of them may restart an OBProxy, by the word of the cluster or of a request, that is one: the others of the
@@ -74,9 +74,9 @@ async def at_a_time(connection: Connection, resources: Resources, cluster: Clust
     return 1 if restart["requested"] else resources.settings.cluster_concurrency
 
 
-async def page(database: Database, filter: TaskFilter, page: Page) -> tuple[list[InBrief], int]:
+async def page(database: Database, filter: TaskFilter, page: Page) -> tuple[list[BasicTask], int]:
     """One page of the task instances that fit `filter`, and how many fit in all."""
-    fits: JSON = {
+    criteria: JSON = {
         "names": None,
         "statuses": list(filter.statuses) if filter.statuses is not None else None,
         "type": filter.type,
@@ -85,28 +85,28 @@ async def page(database: Database, filter: TaskFilter, page: Page) -> tuple[list
     }
     if filter.name is not None:
         async with database.single() as connection:
-            fits["names"] = [row["name"] for row in await fetch(connection, "task_names", text=filter.name)]
+            criteria["names"] = [row["name"] for row in await fetch(connection, "task_names", text=filter.name)]
     # Side by side: the count of a long history takes PostgreSQL as long as the page takes this process.
-    return await asyncio.gather(_page(database, fits, filter, page), _count(database, fits))
+    return await asyncio.gather(_page(database, criteria, filter, page), _count(database, criteria))
 
 
-async def _page(database: Database, fits: JSON, filter: TaskFilter, page: Page) -> list[InBrief]:
+async def _page(database: Database, criteria: JSON, filter: TaskFilter, page: Page) -> list[BasicTask]:
     query = "task_ids_descending" if filter.descending else "task_ids_ascending"
     part = {"size": page.size, "offset": (page.number - 1) * page.size}
     async with database.single() as connection:
         # Which index helps depends on what is asked for: a plan that is made once for all would read everything.
-        task_ids = [row["id"] for row in await fetch_planned(connection, query, **fits, **part)]
-        return await _with(connection, BasicSubtask, "basic_subtasks_of_tasks", task_ids)
+        task_ids = [row["id"] for row in await fetch_planned(connection, query, **criteria, **part)]
+        return await _with_subtasks(connection, BasicSubtask, "basic_subtasks_of_tasks", task_ids)
 
 
-async def _count(database: Database, fits: JSON) -> int:
+async def _count(database: Database, criteria: JSON) -> int:
     async with database.single() as connection:
-        rows = await fetch_planned(connection, "count_tasks", **fits)
+        rows = await fetch_planned(connection, "count_tasks", **criteria)
     total: int = rows[0]["total"]
     return total
 
 
-async def counts(database: Database) -> dict[TaskStatus, int]:
+async def count_open(database: Database) -> dict[TaskStatus, int]:
     """How many task instances are RUNNING, and how many FAILED."""
     async with database.single() as connection:
         rows = await fetch(connection, "open_task_counts")
@@ -124,16 +124,16 @@ async def log(database: Database, task_id: int, subtask_id: int, *, after: int =
     return "\n".join(row["content"] for row in rows), rows[-1]["id"] if rows else after
 
 
-async def attempts(database: Database, subtask_id: int) -> list[Attempt]:
+async def executions(database: Database, subtask_id: int) -> list[Execution]:
     """The executions that a subtask's log tells of, the newest first; what precedes the first belongs to it."""
     async with database.single() as connection:
         rows = await fetch(connection, "log_separators_of_subtask", subtask_id=subtask_id)
-    found: list[Attempt] = []
+    found: list[Execution] = []
     until = None
     for row in reversed(rows):
         if parts := SEPARATOR.match(row["content"]):
             after = row["id"] - 1 if row is not rows[0] else 0
-            found.append(Attempt(operation=parts[1], time=datetime.fromisoformat(parts[2]), after=after, until=until))
+            found.append(Execution(operation=parts[1], time=datetime.fromisoformat(parts[2]), after=after, until=until))
             until = row["id"]
     return found
 
@@ -148,19 +148,19 @@ async def log_rows(
     return [(row["id"], row["content"]) for row in rows]
 
 
-async def last_words(database: Database, subtask_id: int) -> str:
-    """What a subtask's log ends with, beside its state: of a failed one why; empty when the log is gone."""
+async def last_log_message(database: Database, subtask_id: int) -> str:
+    """What a subtask's log ends with, in_cluster its state: of a failed one why; empty when the log is gone."""
     async with database.single() as connection:
         rows = await fetch(connection, "last_log_message_of_subtask", subtask_id=subtask_id)
     return str(rows[0]["content"]) if rows else ""
 
 
-async def by_ids(connection: Connection, task_ids: Sequence[int]) -> list[WithSubtasks]:
+async def by_ids(connection: Connection, task_ids: Sequence[int]) -> list[TaskWithSubtasks]:
     """These task instances, in this order, each with its subtasks in DAG order; unknown ones are left out."""
-    return await _with(connection, Subtask, "subtasks_of_tasks", task_ids)
+    return await _with_subtasks(connection, Subtask, "subtasks_of_tasks", task_ids)
 
 
-async def _with[Part: BasicSubtask](
+async def _with_subtasks[Part: BasicSubtask](
     connection: Connection, record: type[Part], query: str, task_ids: Sequence[int]
 ) -> list[tuple[TaskInstance, list[Part]]]:
     tasks = {task.id: task for task in await fetch_as(connection, TaskInstance, "tasks_by_id", task_ids=list(task_ids))}

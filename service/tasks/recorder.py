@@ -14,21 +14,23 @@ from service.model.transitions import Trigger
 from service.observe.metrics import TASKS_ENDED
 from service.outcome.run_progress import Change, Code, Ended, RunEnd, Verdict
 from service.store.database import Connection, Database, fetch
-from service.store.failures import is_contention, is_passing, retry_contention
-from service.tasks.ledger import Ledger, open_ledger
+from service.store.database_errors import is_contention, is_transient, retry_contention
+from service.tasks.locked_task import LockedTask, lock_task
 
-INTERRUPTED = "The worker that ran it has died. What the run did on the host until then stays; a retry looks anew."
-HANDED_BACK = "The worker is being stopped; its run was ended, and the next worker starts this subtask again."
+INTERRUPTED_MESSAGE = (
+    "The worker that ran it has died. What the run did on the host until then stays; a retry looks anew."
+)
+REQUEUED_MESSAGE = "The worker is being stopped; its run was ended, and the next worker starts this subtask again."
 
-PAUSE = 0.3  # seconds until the next try to reach it
+RETRY_DELAY = 0.3  # seconds until the next try to reach it
 
 log = logging.getLogger(__name__)
 
 
-Objection = Callable[[Connection, Sequence[TaskInstance], Sequence[Subtask]], Awaitable[None]]
+Precondition = Callable[[Connection, Sequence[TaskInstance], Sequence[Subtask]], Awaitable[None]]
 
 
-class RunTaken(Exception):
+class LeaseLost(Exception):
     """Another worker took this run for dead and has answered for it."""
 
 
@@ -36,7 +38,7 @@ class Recorder:
     """Records what happens to one task instance.
 
     With `run`, the ident of its run, each call is a report of it: written once however often the database goes away
-    meanwhile, or not at all when the run is not this worker's any more (RunTaken).
+    meanwhile, or not at all when the run is not this worker's any more (LeaseLost).
     """
 
     def __init__(self, database: Database, task_id: int, executor: str, *, run: str | None = None) -> None:
@@ -47,80 +49,82 @@ class Recorder:
         self._batch = 0
 
     async def record(
-        self, changes: Sequence[Change], end: RunEnd | None = None, *, unless: Objection | None = None
+        self, changes: Sequence[Change], end: RunEnd | None = None, *, precondition: Precondition | None = None
     ) -> None:
         """Write `changes`, in their order, all or none; then the document is what they make of it. `end`: the run's.
 
-        `unless` looks at the locked rows before anything is written, and may raise.
+        `precondition` looks at the locked rows before anything is written, and may raise.
         """
 
-        async def apply(ledger: Ledger) -> None:
-            if unless is not None:
-                await unless(ledger.connection, [ledger.task], list(ledger.subtasks.values()))
+        async def apply(locked: LockedTask) -> None:
+            if precondition is not None:
+                await precondition(locked.connection, [locked.task], list(locked.subtasks.values()))
             for change in changes:
-                await ledger.apply(change)
+                await locked.apply_change(change)
 
         if changes or end is not None:
             await self._write(apply, end)
 
-    async def pass_skipped(self) -> None:
+    async def complete_skipped(self) -> None:
         """End what is to be skipped: no code runs for it, and what waited for it gets ready (E4, E5)."""
-        await self._write(Ledger.pass_skipped)
+        await self._write(LockedTask.complete_skipped)
 
-    async def hand_back(self, end: RunEnd) -> None:
+    async def requeue(self, end: RunEnd) -> None:
         """The worker is being stopped: what runs is READY again, for the next one; what was to be canceled is."""
 
-        async def apply(ledger: Ledger) -> None:
-            for subtask in list(ledger.subtasks.values()):
+        async def apply(locked: LockedTask) -> None:
+            for subtask in list(locked.subtasks.values()):
                 if subtask.status is SubtaskStatus.RUNNING:
-                    ledger.write(subtask.id, HANDED_BACK)
-                    await ledger.move(subtask.id, Trigger.HAND_BACK)
+                    locked.append_log(subtask.id, REQUEUED_MESSAGE)
+                    await locked.transition(subtask.id, Trigger.HAND_BACK)
                 elif subtask.status is SubtaskStatus.CANCELING:
-                    await ledger.end(subtask.id, Trigger.CANCELED)
+                    await locked.end_subtask(subtask.id, Trigger.CANCELED)
 
         await self._write(apply, end)
 
     @retry_contention
-    async def bury(self, expired: Mapping[str, datetime]) -> bool:
+    async def expire(self, expired: Mapping[str, datetime]) -> bool:
         """Fail what a dead worker left in the middle; return False when a worker holds a run of this task instance.
 
         A worker holds every run that is not `expired`, or that has another stamp by now.
         """
         async with self._database.transaction() as connection:
-            ledger = await self._open(connection)
+            locked = await self._open(connection)
             leases = {"idents": [*expired], "stamps": [*expired.values()]}
             runs = await fetch(connection, "lock_unfinished_runs_of_task", task_id=self._task_id, **leases)
             if not all(run["expired"] for run in runs):
                 return False
             ended = await fetch(connection, "finish_runs_of_task", task_id=self._task_id)
-            statuses = {subtask.status for subtask in ledger.subtasks.values()}
-            if ledger.task.status is TaskStatus.RUNNING and (ended or transitions.UNFINISHED & statuses):
-                first = transitions.to_run(ledger.task.operation, list(ledger.subtasks.values()))[0]
+            statuses = {subtask.status for subtask in locked.subtasks.values()}
+            if locked.task.status is TaskStatus.RUNNING and (ended or transitions.UNFINISHED & statuses):
+                first = transitions.to_run(locked.task.operation, list(locked.subtasks.values()))[0]
                 code: Code = "CANCELED" if first.status is SubtaskStatus.CANCELING else "INTERRUPTED"
-                change = Ended(role=first.role, verdict=Verdict.FAILED, code=code, message=INTERRUPTED)
-                await ledger.apply(change)
-                await ledger.close()
+                change = Ended(role=first.role, verdict=Verdict.FAILED, code=code, message=INTERRUPTED_MESSAGE)
+                await locked.apply_change(change)
+                await locked.save()
         return True
 
-    async def _write(self, apply: Callable[[Ledger], Awaitable[None]], end: RunEnd | None = None) -> None:
+    async def _write(self, apply: Callable[[LockedTask], Awaitable[None]], end: RunEnd | None = None) -> None:
         self._batch += 1
         while True:
             try:
                 async with self._database.transaction() as connection:
-                    ledger = await self._open(connection)
-                    if await self._is_due(connection, end):
-                        await apply(ledger)
-                        await ledger.close()
-                if ledger.ended is not None:
-                    TASKS_ENDED.labels(ledger.task.operation, ledger.ended).inc()
+                    locked = await self._open(connection)
+                    if await self._is_unwritten(connection, end):
+                        await apply(locked)
+                        await locked.save()
+                if locked.ended is not None:
+                    TASKS_ENDED.labels(locked.task.operation, locked.ended).inc()
                 return
             except (psycopg.Error, ConnectorException) as error:
-                if not is_passing(error) or (self._run is None and not is_contention(error)):
+                if not is_transient(error) or (self._run is None and not is_contention(error)):
                     raise
-                log.warning("Run %s cannot be recorded now: %s", self._run, error, extra={"action": "record_waits"})
-                await asyncio.sleep(PAUSE)
+                log.warning(
+                    "Run %s cannot be recorded now: %s", self._run, error, extra={"action": "recording_delayed"}
+                )
+                await asyncio.sleep(RETRY_DELAY)
 
-    async def _is_due(self, connection: Connection, end: RunEnd | None) -> bool:
+    async def _is_unwritten(self, connection: Connection, end: RunEnd | None) -> bool:
         """Whether this report is still to be written: a commit may have succeeded although its answer was lost."""
         if self._run is None:
             return True
@@ -130,10 +134,10 @@ class Recorder:
             return True
         rows = await fetch(connection, "last_batch_of_run", ident=self._run)
         if not rows or rows[0]["batch"] < self._batch:
-            raise RunTaken
+            raise LeaseLost
         return False
 
-    async def _open(self, connection: Connection) -> Ledger:
-        ledger = await open_ledger(connection, self._task_id, self._executor)
-        assert ledger is not None, "a task instance is not removed while a job of it exists"
-        return ledger
+    async def _open(self, connection: Connection) -> LockedTask:
+        locked = await lock_task(connection, self._task_id, self._executor)
+        assert locked is not None, "a task instance is not removed while a job of it exists"
+        return locked

@@ -15,7 +15,7 @@ from service.store import embedded
 from service.store.database import Database, open_database
 from service.store.keyring import Secrets, load
 from service.store.queue import Queue, open_queue
-from service.store.refusals import starting
+from service.store.start_errors import explaining_start_errors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ async def open_resources(settings: Settings, inventory: InventoryReader | None =
     """
     inventory = inventory or of_settings(settings)  # before the embedded database removes PG* variables
     async with AsyncExitStack() as stack:
-        with starting(settings):
+        with explaining_start_errors(settings):
             settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             url = await asyncio.to_thread(stack.enter_context, _database_url(settings))
             database = await stack.enter_async_context(open_database(url))

@@ -15,13 +15,13 @@ from service.model.tasks import ALLOW_RESTART, Operation, Subtask, SubtaskStatus
 from service.model.types import JSON
 from service.model.workflow import TAKEOVER, Workflow
 from service.store.database import Connection, execute, fetch
-from service.store.failures import retry_contention
+from service.store.database_errors import retry_contention
 from service.tasks import instances
-from service.tasks.errors import AlreadyManaged, HostBusy, KeyReused
-from service.tasks.instances import WithSubtasks
+from service.tasks.errors import AlreadyManaged, HostBusy, IdempotencyKeyReused
+from service.tasks.instances import TaskWithSubtasks
 from service.tasks.resources import Resources
 
-PASSWORD = "obproxy_current_sys_password"  # noqa: S105 - the variable's name, not a password
+PASSWORD_VARIABLE = "obproxy_current_sys_password"  # noqa: S105 - the variable's name, not a password
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,13 +43,13 @@ async def take_over(
     trace_id: str,
     allow_restart: bool | None = None,
     idempotency_key: str | None = None,
-) -> list[WithSubtasks]:
+) -> list[TaskWithSubtasks]:
     """Accept a takeover of `hosts` into a cluster: one task instance a host, in the order of the request.
 
     `allow_restart` gives or withdraws consent to a restart, for these takeovers; None = the cluster's word counts.
 
     With an `idempotency_key` the same request of the same creator within 24 hours is answered with the same task
-    instances, as they were submitted; another request with it raises KeyReused.
+    instances, as they were submitted; another request with it raises IdempotencyKeyReused.
 
     Raises UnknownCluster, UnknownHost, InvalidRequest (several unknown hosts), HostBusy, AlreadyManaged; then
     nothing is written.
@@ -59,14 +59,14 @@ async def take_over(
     cluster = inventory.clusters.get(cluster_id)
     if cluster is None:
         raise UnknownCluster(cluster_id=cluster_id)
-    known = await inventory.in_cluster(cluster, _known_hosts(inventory, hosts))
+    known = await inventory.in_cluster(cluster, _find_hosts(inventory, hosts))
     async with resources.database.transaction() as connection:
         if idempotency_key is not None:
-            fingerprints = resources.secrets.fingerprints(_canonical(cluster_id, hosts, allow_restart))
-            done = await _claim(connection, creator.name, idempotency_key, fingerprints)
+            fingerprints = resources.secrets.fingerprints(_canonical_request(cluster_id, hosts, allow_restart))
+            done = await _claim_idempotency_key(connection, creator.name, idempotency_key, fingerprints)
             if done is not None:
                 return [_as_submitted(*instance) for instance in await instances.by_ids(connection, done)]
-        await _refuse_managed(connection, hosts)
+        await _reject_busy_or_managed(connection, hosts)
         servers = await _insert_servers(connection, cluster, known, hosts)
         tasks = await insert_tasks(
             connection, resources, workflow, cluster, known, servers, creator, trace_id, allow_restart
@@ -82,31 +82,33 @@ async def take_over(
         return await instances.by_ids(connection, task_ids)
 
 
-def _canonical(cluster_id: int, hosts: Sequence[HostRequest], allow_restart: bool | None) -> str:
+def _canonical_request(cluster_id: int, hosts: Sequence[HostRequest], allow_restart: bool | None) -> str:
     """What was asked for, whatever its spelling."""
     asked = [[h.host_id, h.sql_port, h.password.get_secret_value() if h.password else None] for h in hosts]
     return json.dumps([cluster_id, asked, *([] if allow_restart is None else [allow_restart])])
 
 
-async def _claim(connection: Connection, creator: str, key: str, fingerprints: Sequence[bytes]) -> list[int] | None:
+async def _claim_idempotency_key(
+    connection: Connection, creator: str, key: str, fingerprints: Sequence[bytes]
+) -> list[int] | None:
     """None = the key is ours now; else the task instances it stands for. Waits for a racing request with this key."""
     if await fetch(connection, "claim_idempotency_key", creator=creator, key=key, fingerprint=fingerprints[0]):
         return None
     (known,) = await fetch(connection, "idempotency_key", creator=creator, key=key)
     if known["fingerprint"] not in fingerprints:
-        raise KeyReused(key=key)
+        raise IdempotencyKeyReused(key=key)
     task_ids: list[int] = known["task_ids"]
     return task_ids
 
 
-def _as_submitted(task: TaskInstance, subtasks: Sequence[Subtask]) -> WithSubtasks:
+def _as_submitted(task: TaskInstance, subtasks: Sequence[Subtask]) -> TaskWithSubtasks:
     """A task instance as it was right after it was submitted."""
     first = {False: SubtaskStatus.PENDING, True: SubtaskStatus.READY}
     reset = [replace(s, status=first[not s.upstreams], operation=Operation.EXECUTE, run_time=1) for s in subtasks]
     return replace(task, status=TaskStatus.RUNNING, operation=Operation.EXECUTE), reset
 
 
-def _known_hosts(inventory: Inventory, hosts: Sequence[HostRequest]) -> list[Host]:
+def _find_hosts(inventory: Inventory, hosts: Sequence[HostRequest]) -> list[Host]:
     unknown = [(index, host.host_id) for index, host in enumerate(hosts) if host.host_id not in inventory.hosts]
     if len(unknown) == 1:
         raise UnknownHost(host_id=unknown[0][1])
@@ -125,7 +127,7 @@ def _known_hosts(inventory: Inventory, hosts: Sequence[HostRequest]) -> list[Hos
     return [inventory.hosts[host.host_id] for host in hosts]
 
 
-async def _refuse_managed(connection: Connection, hosts: Sequence[HostRequest]) -> None:
+async def _reject_busy_or_managed(connection: Connection, hosts: Sequence[HostRequest]) -> None:
     host_ids = [host.host_id for host in hosts]
     for busy in await fetch(connection, "running_tasks", host_ids=host_ids):
         raise HostBusy(host_id=busy["host_id"], task_id=busy["id"])
@@ -155,7 +157,7 @@ async def _insert_servers(
     )
     servers = {row["host_id"]: row for row in rows}
     if len(servers) < len(known):  # somebody finished taking one over since we looked
-        await _refuse_managed(connection, hosts)
+        await _reject_busy_or_managed(connection, hosts)
     return servers
 
 
@@ -242,6 +244,6 @@ async def _insert_secrets(
             connection,
             "insert_task_secrets",
             task_ids=[task for task, _ in given],
-            names=[PASSWORD] * len(given),
+            names=[PASSWORD_VARIABLE] * len(given),
             ciphertexts=[resources.secrets.encrypt(password) for _, password in given],
         )

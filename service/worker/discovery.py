@@ -16,9 +16,9 @@ from service.runs import run
 from service.runs.files import Given
 from service.runs.run import Run, RunRequest
 from service.store.database import fetch, fetch_as
-from service.store.failures import retry_contention
+from service.store.database_errors import retry_contention
 from service.tasks.resources import Resources
-from service.tasks.server_facts import learn
+from service.tasks.server_facts import record_server_facts
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ async def _write(resources: Resources, server_id: int, values: JSON | None) -> b
     """Record what a host says about an OBProxy server; return whether its status has changed."""
     async with resources.database.transaction() as connection:
         if values:
-            await learn(connection, "update_managed_server_facts", server_id, values)
+            await record_server_facts(connection, "update_managed_server_facts", server_id, values)
         query = "mark_discovered_server_running" if values else "mark_undiscovered_server_unavailable"
         return bool(await fetch(connection, query, server_id=server_id))
 

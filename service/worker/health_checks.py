@@ -14,7 +14,7 @@ from datetime import datetime
 from service.model.types import JSON
 from service.observe.metrics import CHECK_SECONDS, CHECKED
 from service.store.database import Connection, execute, fetch
-from service.store.failures import retry_contention
+from service.store.database_errors import retry_contention
 from service.tasks.resources import Resources
 
 log = logging.getLogger(__name__)

@@ -26,7 +26,7 @@ from service.runs.files import Given
 from service.runs.leftovers import Question
 from service.runs.run import RunRequest
 from service.store.database import Connection, execute, fetch, fetch_as
-from service.store.failures import retry_contention
+from service.store.database_errors import retry_contention
 from service.store.queue import owner
 from service.tasks import instances
 from service.tasks.recorder import Recorder
@@ -64,9 +64,9 @@ async def _perform(
     resources: Resources, task_id: int, job: Job, leases: Leases, is_canceled: Callable[[], bool]
 ) -> None:
     recorder = Recorder(resources.database, task_id, resources.executor)
-    if not await recorder.bury(leases.expiry.runs()):
+    if not await recorder.expire(leases.expiry.runs()):
         raise NotNow(f"Task instance {task_id} has a run that a worker holds")
-    await recorder.pass_skipped()
+    await recorder.complete_skipped()
     task, subtasks = await instances.get(resources.database, task_id)
     if task.status is not TaskStatus.RUNNING:
         return
@@ -75,7 +75,7 @@ async def _perform(
     except TakeoverError as error:
         role = transitions.to_run(task.operation, subtasks)[0].role
         failed = _failed(role, "NOT_STARTED", str(error))
-        await recorder.record([failed], unless=partial(_raise_if_moved_on, task, subtasks, job))
+        await recorder.record([failed], precondition=partial(_raise_if_moved_on, task, subtasks, job))
         return
     request = await _insert_run(resources, task, subtasks, request, job, leases.expiry.runs())
     with (
@@ -144,7 +144,7 @@ async def _insert_run(
     async with resources.database.transaction() as connection:
         # Taken where any number may run as well: another worker may just be counting, for one that has to be alone.
         await execute(connection, "lock_cluster_concurrency", cluster_id=request.given.cluster.id)
-        if limit := await instances.at_a_time(connection, resources, request.given.cluster):
+        if limit := await instances.concurrency_limit(connection, resources, request.given.cluster):
             leases = {"idents": [*expired], "stamps": [*expired.values()]}
             (alive,) = await fetch(
                 connection, "count_leased_runs_of_cluster", cluster_id=request.given.cluster.id, **leases

@@ -1,7 +1,7 @@
 """Removing what is old, and never what runs or what somebody could still go on with."""
 
 from service.store.database import execute
-from service.store.failures import retry_contention
+from service.store.database_errors import retry_contention
 from service.tasks.resources import Resources
 
 

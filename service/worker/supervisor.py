@@ -14,7 +14,7 @@ from service.outcome import run_progress
 from service.outcome.run_progress import Change, Ended, Logged, RunEnd, Started, Verdict
 from service.runs.leftovers import Question
 from service.runs.run import Run
-from service.tasks.recorder import Recorder, RunTaken
+from service.tasks.recorder import LeaseLost, Recorder
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ class Supervisor:
                 if changes:
                     self._run.renew(stamp)  # the report has renewed it in the database
                 metrics.events_written(batch)
-        except RunTaken:
+        except LeaseLost:
             log.warning("Run %s was taken for dead", self._run.ident, extra={"action": "run_taken"})
             await self._run.end()
             return RunEnd(rc=None, status=None)
@@ -128,7 +128,7 @@ class Supervisor:
         end = replace(end, canceled=self._stop is Stop.CANCELED)
         if self._stop is Stop.WORKER and end.rc != 0:
             await self._recorder.record(changes)
-            await self._recorder.hand_back(end)
+            await self._recorder.requeue(end)
             return end
         if self._stop is Stop.TIMED_OUT and self._role is not None:
             limit, elapsed = self._limits[self._role], time.monotonic() - self._since

@@ -12,9 +12,9 @@ from psycopg import errors
 
 from service.model.types import JSON
 from service.model.workflow import TAKEOVER
-from service.store import failures
+from service.store import database_errors
 from service.store.database import Connection, fetch
-from service.store.failures import retry_contention
+from service.store.database_errors import retry_contention
 from service.tasks import operations, submit
 from service.tasks.errors import HostBusy
 from service.tasks.resources import Resources
@@ -81,7 +81,7 @@ async def test_a_takeover_operations_and_reports_of_the_same_servers_never_deadl
             take_over(resources, wanted[::-1]),
             return_exceptions=True,
         )
-        errors_of_database = [error for error in results if failures.database_error(as_error(error)) is not None]
+        errors_of_database = [error for error in results if database_errors.database_error(as_error(error)) is not None]
         assert not errors_of_database
         await finish_all(resources)
     assert await deadlocks(resources) == before
@@ -127,7 +127,7 @@ async def test_a_deadlock_is_repeated_until_it_is_none(resources: Resources) -> 
 
 @pytest.mark.parametrize("error", [errors.DeadlockDetected, errors.SerializationFailure])
 async def test_the_repetition_is_bounded(monkeypatch: pytest.MonkeyPatch, error: type[psycopg.Error]) -> None:
-    monkeypatch.setattr(failures, "PAUSE", 0.0)
+    monkeypatch.setattr(database_errors, "RETRY_DELAY", 0.0)
     calls = 0
 
     @retry_contention
@@ -138,7 +138,7 @@ async def test_the_repetition_is_bounded(monkeypatch: pytest.MonkeyPatch, error:
 
     with pytest.raises(error):
         await never()
-    assert calls == failures.ATTEMPTS
+    assert calls == database_errors.MAX_ATTEMPTS
 
 
 async def test_other_errors_are_not_repeated() -> None:
@@ -184,7 +184,7 @@ NOT_LOST = [
 
 @pytest.mark.parametrize(("error", "lost"), [*((e, True) for e in LOST), *((e, False) for e in NOT_LOST)], ids=repr)
 def test_only_a_lost_connection_is_a_lost_database(error: Exception, lost: bool) -> None:
-    assert failures.is_lost(error) is lost
+    assert database_errors.is_lost(error) is lost
 
 
 async def test_another_error_of_the_database_is_an_error_of_the_service(

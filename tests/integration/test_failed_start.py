@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from service.model.settings import PROJECT
-from service.store.refusals import without_password
+from service.store.start_errors import without_password
 
 DEADLINE = 120.0
 PASSWORD = "geheim"

@@ -183,7 +183,7 @@ async def test_attempts_are_apart_the_newest_first(browser: httpx.AsyncClient, r
     for number in range(4):
         await operations.retry_task(resources, task_id)
         await staged.advance(resources, task_id, [], roles[2], f"again {number}")
-    attempts = await instances.attempts(resources.database, subtask)
+    attempts = await instances.executions(resources.database, subtask)
 
     page = (await browser.get(f"/tasks/{task_id}")).text
     said = []

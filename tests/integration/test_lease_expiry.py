@@ -64,7 +64,7 @@ async def step(resources: Resources, interval: str) -> None:
 
 
 async def bury(resources: Resources, task: TaskInstance, expiry: Expiry) -> bool:
-    return await Recorder(resources.database, task.id, "other").bury(expiry.runs())
+    return await Recorder(resources.database, task.id, "other").expire(expiry.runs())
 
 
 async def stalled(resources: Resources, expiry: Expiry) -> list[int]:

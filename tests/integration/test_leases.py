@@ -115,7 +115,7 @@ async def test_a_run_that_another_worker_has_answered_for_is_stopped_and_not_ren
 ) -> None:
     leases, (taken, own) = held
     (before, _) = await renewed(resources)
-    assert await Recorder(resources.database, tasks[0].id, "other").bury({IDENTS[0]: before})
+    assert await Recorder(resources.database, tasks[0].id, "other").expire({IDENTS[0]: before})
     await leases.renew()
     assert (taken.stops, taken.stamps, own.stops) == ([Stop.TAKEN], [], []) and len(own.stamps) == 1
 

@@ -14,7 +14,7 @@ from service.outcome.run_progress import Change, Ended, Learned, Logged, RunEnd,
 from service.store.database import Connection, execute, fetch
 from service.tasks import instances
 from service.tasks.errors import IllegalTransition
-from service.tasks.recorder import Recorder, RunTaken
+from service.tasks.recorder import LeaseLost, Recorder
 from service.tasks.resources import Resources
 from service.tasks.submit import HostRequest, take_over
 from tests.integration.people import ADMIN
@@ -215,7 +215,7 @@ async def test_a_report_renews_the_lease_also_when_the_clock_was_set_back(
     await reporter.record([Started(role=subtasks[0].role)])
 
     assert await stamps(resources) != expired
-    assert not await Recorder(resources.database, submitted[0].id, "other").bury(expired)
+    assert not await Recorder(resources.database, submitted[0].id, "other").expire(expired)
 
 
 async def test_a_run_that_was_taken_for_dead_writes_nothing_any_more(
@@ -227,10 +227,10 @@ async def test_a_run_that_was_taken_for_dead_writes_nothing_any_more(
     other = Recorder(resources.database, task.id, "other")
     expired = await stamps(resources)
     await reporter.record([Logged(role=first.role, text="it lives")])
-    assert not await other.bury(expired), "it is renewed"
-    assert await other.bury(await stamps(resources))
+    assert not await other.expire(expired), "it is renewed"
+    assert await other.expire(await stamps(resources))
 
-    with pytest.raises(RunTaken):
+    with pytest.raises(LeaseLost):
         await reporter.record([succeeded(first.role)])
 
     found, statuses = await state(resources, task)
@@ -256,6 +256,6 @@ async def test_a_subtask_that_runs_without_a_run_has_failed(
     task, subtasks = submitted
     await recorder.record([Started(role=subtasks[0].role)])
 
-    assert await recorder.bury({})
+    assert await recorder.expire({})
 
     assert (await state(resources, task))[1][0] is SubtaskStatus.FAILED

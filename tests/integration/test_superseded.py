@@ -160,7 +160,7 @@ async def test_documents_and_counters_say_so(client: httpx.AsyncClient, resource
     assert "supersededBy" not in (await client.get(f"{TASKS}/{newer}")).json()["data"]
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, 4007)
     assert f"superseded by task instance {newer}" in answer.json()["error"]["message"]
-    assert await instances.counts(resources.database) == {TaskStatus.RUNNING: 0, TaskStatus.FAILED: 0}
+    assert await instances.count_open(resources.database) == {TaskStatus.RUNNING: 0, TaskStatus.FAILED: 0}
     assert 'takeover_task_instances{status="FAILED"} 0.0' in metrics
 
 

@@ -30,7 +30,7 @@ from service.http.authentication import SAFE_METHODS
 from service.model.settings import PROJECT, Settings
 from service.model.types import Page
 from service.routes import ALL
-from service.store.failures import READ_ONLY_SENTENCE
+from service.store.database_errors import READ_ONLY_MESSAGE
 from service.store.readiness import Problem
 from service.tasks.resources import Resources
 from tests.integration.over_http import take_over, take_over_body
@@ -176,7 +176,7 @@ async def test_a_command_on_a_read_only_database_says_what_to_do(
 ) -> None:
     await set_read_only(postgres, database_url, "on")
 
-    assert run_command(settings, database_url, command) == READ_ONLY_SENTENCE
+    assert run_command(settings, database_url, command) == READ_ONLY_MESSAGE
 
 
 async def test_an_end_that_cannot_be_recorded_keeps_the_result_of_a_command(

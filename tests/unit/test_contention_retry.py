@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from service.store.failures import retry_contention
+from service.store.database_errors import retry_contention
 from service.store.sql import queries
 
 SERVICE = Path(__file__).parents[2] / "service"
-OPENERS = {"transaction", "single", "_ledger"}  # functions that give a connection, or what holds one
+OPENERS = {"transaction", "single", "_locked_task"}  # functions that give a connection, or what holds one
 WRITE = re.compile(r"\b(INSERT|UPDATE|DELETE|LOCK|pg_\w*(lock|notify|message)\w*|procrastinate_\w+_v\d\w*)\b")
 RUNNERS = {"execute", "fetch", "fetch_as", "fetch_planned"}  # of queries that stand beside them by name
 NOT_REPEATED = {
@@ -26,7 +26,7 @@ NOT_REPEATED = {
     "store.database.transaction": "gives the connection to all others",
     "store.migrations.migrate": "runs once at a time, by its lock, and the start is repeated as a whole",
     "store.readiness.find_problem": "writes no row",
-    "tasks.operations._ledger": "the operations that use it are repeated",
+    "tasks.operations._locked_task": "the operations that use it are repeated",
     "tasks.operations._resume": "the operations that use it are repeated",
     "tasks.recorder._write": "repeats itself, and waits for a lost database as well",
     "worker.health_checks.make_round": "its loop makes another round",
@@ -122,6 +122,6 @@ def test_writers_are_found(name: str) -> None:
     assert name in WRITERS
 
 
-@pytest.mark.parametrize("name", ["tasks.instances.page", "access.users.everybody", "tasks.diagnosis.pack"])
+@pytest.mark.parametrize("name", ["tasks.instances.page", "access.users.everybody", "tasks.diagnosis.build_archive"])
 def test_readers_are_none(name: str) -> None:
     assert name not in WRITERS

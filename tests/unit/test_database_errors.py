@@ -5,7 +5,7 @@ import pytest
 from procrastinate.exceptions import ConnectorException
 from psycopg import errors
 
-from service.store.failures import READ_ONLY_SENTENCE, explain
+from service.store.database_errors import READ_ONLY_MESSAGE, explain
 
 
 def wrapped(error: Exception) -> ConnectorException:
@@ -17,8 +17,8 @@ def wrapped(error: Exception) -> ConnectorException:
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
-        (errors.ReadOnlySqlTransaction("cannot execute INSERT"), READ_ONLY_SENTENCE),
-        (wrapped(errors.ReadOnlySqlTransaction("cannot execute INSERT")), READ_ONLY_SENTENCE),
+        (errors.ReadOnlySqlTransaction("cannot execute INSERT"), READ_ONLY_MESSAGE),
+        (wrapped(errors.ReadOnlySqlTransaction("cannot execute INSERT")), READ_ONLY_MESSAGE),
         (
             errors.DiskFull("could not extend file\nHINT: Check free disk space."),
             "The disk of the database is full; free space on it and try again: "

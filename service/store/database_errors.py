@@ -14,8 +14,8 @@ import psycopg
 from procrastinate.exceptions import ConnectorException
 from psycopg import errors
 
-ATTEMPTS = 6  # of a transaction that meets a deadlock or a serialization failure
-PAUSE = 0.05  # seconds, at most, before the second attempt; it doubles
+MAX_ATTEMPTS = 6  # of a transaction that meets a deadlock or a serialization failure
+RETRY_DELAY = 0.05  # seconds, at most, before the second attempt; it doubles
 
 CONTENTION = (errors.DeadlockDetected, errors.SerializationFailure)
 FULL = (errors.DiskFull,)
@@ -23,7 +23,7 @@ READ_ONLY = (errors.ReadOnlySqlTransaction,)
 SHUTDOWN = (errors.AdminShutdown, errors.CrashShutdown, errors.CannotConnectNow)
 CONNECTION_EXCEPTION = "08"  # the class of SQLSTATE
 
-READ_ONLY_SENTENCE = (
+READ_ONLY_MESSAGE = (
     "The database is read-only. If it is a standby, set TAKEOVER_DATABASE_URL to its primary server; otherwise set "
     "default_transaction_read_only to off for the database and its user."
 )
@@ -56,7 +56,7 @@ def is_unwritable(error: BaseException | None) -> bool:
     return isinstance(database_error(error), (*READ_ONLY, *FULL))
 
 
-def is_passing(error: BaseException | None) -> bool:
+def is_transient(error: BaseException | None) -> bool:
     """Return whether the same transaction can succeed later without a change of this service."""
     return is_lost(error) or is_contention(error) or is_unwritable(error)
 
@@ -67,7 +67,7 @@ def explain(error: BaseException | None) -> str | None:
     A lost connection's own text is not repeated: libpq quotes parts of a password that it has misread.
     """
     if is_read_only(error):
-        return READ_ONLY_SENTENCE
+        return READ_ONLY_MESSAGE
     if is_unwritable(error):
         text = " ".join(str(database_error(error)).split())
         return f"The disk of the database is full; free space on it and try again: {text}"
@@ -87,14 +87,14 @@ def retry_contention[**P, R](work: Callable[P, Awaitable[R]]) -> Callable[P, Awa
 
     @wraps(work)
     async def repeated(*args: P.args, **kwargs: P.kwargs) -> R:
-        for attempt in range(ATTEMPTS - 1):
+        for attempt in range(MAX_ATTEMPTS - 1):
             try:
                 return await work(*args, **kwargs)
             except (psycopg.Error, ConnectorException) as error:
                 if not is_contention(error):
                     raise
             # At random, or two that have met meet again.
-            await asyncio.sleep(random.uniform(0, PAUSE * 2**attempt))  # noqa: S311 - no secret
+            await asyncio.sleep(random.uniform(0, RETRY_DELAY * 2**attempt))  # noqa: S311 - no secret
         return await work(*args, **kwargs)
 
     return repeated

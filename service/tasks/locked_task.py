@@ -1,4 +1,4 @@
-"""The ledger of one task instance: its locked rows in one transaction, moved by the transition table."""
+"""The locked of one task instance: its locked rows in one transaction, moved by the transition table."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -10,13 +10,13 @@ from service.model.transitions import READY, SKIPPED, TRANSITIONS, Trigger
 from service.outcome.run_progress import Change, Ended, Learned, Logged, Started, Verdict
 from service.store.database import Connection, execute, fetch, fetch_as
 from service.tasks.errors import IllegalTransition
-from service.tasks.server_facts import learn
+from service.tasks.server_facts import record_server_facts
 
 CANCELED = ("CANCELED", "CANCEL_INCOMPLETE")
 
 
 @dataclass(kw_only=True)
-class Ledger:
+class LockedTask:
     """One transaction on one locked task instance: its rows as they are by now, and the log that goes with them.
 
     `moment` is when that happened which is written next; None = now.
@@ -31,29 +31,29 @@ class Ledger:
     ended: TaskStatus | None = None  # what the task instance has become, if it has ended just now
     changed: bool = False  # whether the document is another one than before
 
-    async def apply(self, change: Change) -> None:
+    async def apply_change(self, change: Change) -> None:
         """Write a change of a run, which tells no secret (`excerpts`)."""
         subtask_id = next(subtask.id for subtask in self.subtasks.values() if subtask.role == change.role)
         match change:
             case Started():
-                await self.start(subtask_id)
+                await self.start_subtask(subtask_id)
             case Logged(text=text):
-                self.write(subtask_id, text)
+                self.append_log(subtask_id, text)
             case Learned(values=values):
-                await learn(self.connection, "update_server_facts", self.task.obproxy_server_id, values)
+                await record_server_facts(self.connection, "update_server_facts", self.task.obproxy_server_id, values)
             case Ended(code=code, message=message):
                 if message:
-                    self.write(subtask_id, f"{code}: {message}" if code else message)
-                await self.end(subtask_id, _trigger(change))
+                    self.append_log(subtask_id, f"{code}: {message}" if code else message)
+                await self.end_subtask(subtask_id, _trigger(change))
 
-    async def pass_skipped(self) -> None:
+    async def complete_skipped(self) -> None:
         """End what is to be skipped and whose turn it is: no code runs for it, and what waited for it gets ready."""
         while skipped := [s.id for s in self.subtasks.values() if s.status is READY and s.operation in SKIPPED]:
             for subtask_id in skipped:
-                await self.start(subtask_id)
-                await self.end(subtask_id, Trigger.SUCCEED)
+                await self.start_subtask(subtask_id)
+                await self.end_subtask(subtask_id, Trigger.SUCCEED)
 
-    async def move(self, subtask_id: int, trigger: Trigger, *, runs: int = 0) -> Subtask:
+    async def transition(self, subtask_id: int, trigger: Trigger, *, runs: int = 0) -> Subtask:
         """Move a subtask; raises IllegalTransition, which undoes everything, when its position does not allow it."""
         subtask = self.subtasks[subtask_id]
         after = TRANSITIONS.get(((subtask.status, subtask.operation), trigger))
@@ -82,29 +82,29 @@ class Ledger:
         )
         return self.subtasks[subtask_id]
 
-    def write(self, subtask_id: int, text: str) -> None:
+    def append_log(self, subtask_id: int, text: str) -> None:
         """Add to the log of a subtask."""
         self.log.append((subtask_id, self.subtasks[subtask_id].run_time, text))
 
-    async def start(self, subtask_id: int) -> None:
+    async def start_subtask(self, subtask_id: int) -> None:
         """A subtask runs from now on."""
-        moved = await self.move(subtask_id, Trigger.START)
-        self.write(subtask_id, _separator(moved.operation, self.moment or datetime.now(UTC)))
+        moved = await self.transition(subtask_id, Trigger.START)
+        self.append_log(subtask_id, _separator(moved.operation, self.moment or datetime.now(UTC)))
 
-    async def end(self, subtask_id: int, trigger: Trigger) -> None:
+    async def end_subtask(self, subtask_id: int, trigger: Trigger) -> None:
         """A subtask has ended; whoever waited for that gets ready."""
-        moved = await self.move(subtask_id, trigger)
-        self.write(
+        moved = await self.transition(subtask_id, trigger)
+        self.append_log(
             subtask_id, f"Set state for subtask: {subtask_id}, operation: {moved.operation}, state: {moved.status}"
         )
         backward = self.task.operation is Operation.ROLLBACK
-        find, next_trigger = (
+        find_next, next_trigger = (
             (transitions.unwindable, Trigger.UNWIND) if backward else (transitions.promotable, Trigger.PROMOTE)
         )
-        for waiting in find(list(self.subtasks.values())):
-            await self.move(waiting, next_trigger)
+        for waiting in find_next(list(self.subtasks.values())):
+            await self.transition(waiting, next_trigger)
 
-    async def close(self) -> None:
+    async def save(self) -> None:
         """Write the log; the task instance follows its subtasks, and the OBProxy server the task instance."""
         if self.log:
             subtask_ids, run_times, contents = (list(column) for column in zip(*self.log, strict=True))
@@ -122,13 +122,13 @@ class Ledger:
         await execute(self.connection, "notify_task_changes", task_ids=[self.task.id], changed=self.changed)
 
 
-async def open_ledger(connection: Connection, task_id: int, executor: str) -> Ledger | None:
-    """The ledger of a task instance, which nobody else changes until the transaction ends; None = there is none."""
+async def lock_task(connection: Connection, task_id: int, executor: str) -> LockedTask | None:
+    """The locked of a task instance, which nobody else changes until the transaction ends; None = there is none."""
     tasks = await fetch_as(connection, TaskInstance, "lock_task", task_id=task_id)
     if not tasks:
         return None
     subtasks = await fetch_as(connection, Subtask, "subtasks_of_tasks", task_ids=[task_id])
-    return Ledger(
+    return LockedTask(
         connection=connection, task=tasks[0], subtasks={subtask.id: subtask for subtask in subtasks}, executor=executor
     )
 

@@ -11,14 +11,14 @@ from psycopg.conninfo import conninfo_to_dict
 
 from service.model.errors import StartRefused
 from service.model.settings import Settings
-from service.store.failures import database_error, explain, is_unwritable
+from service.store.database_errors import database_error, explain, is_unwritable
 
 ADVICE = "Special characters in a user name or password must be percent-encoded."
 _QUOTED = re.compile("[\"'].*[\"']", re.DOTALL)  # to the last quote: the value may hold quotes
 
 
 @contextmanager
-def starting(settings: Settings) -> Iterator[None]:
+def explaining_start_errors(settings: Settings) -> Iterator[None]:
     """Raise StartRefused for an error of the database or the data directory."""
     try:
         yield
