@@ -15,7 +15,7 @@ from ansible_collections.obproxy.takeover.plugins.module_utils.facts import (
     reading,
     server_row,
 )
-from ansible_collections.obproxy.takeover.plugins.module_utils.record import PROXYRO, SYS
+from ansible_collections.obproxy.takeover.plugins.module_utils.rollback_record import PROXYRO, SYS
 from ansible_collections.obproxy.takeover.plugins.module_utils.sql import Denied, Session, SqlError
 from ansible_collections.obproxy.takeover.plugins.modules.obproxy_discover import DOCUMENTATION
 

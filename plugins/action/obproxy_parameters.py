@@ -4,9 +4,7 @@ from typing import Any
 
 from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction, Result
 from ansible_collections.obproxy.takeover.plugins.module_utils.documentation import argument_spec
-from ansible_collections.obproxy.takeover.plugins.module_utils.record import is_whole, wishes
-from ansible_collections.obproxy.takeover.plugins.module_utils.rules import FailedRule
-from ansible_collections.obproxy.takeover.plugins.module_utils.values import (
+from ansible_collections.obproxy.takeover.plugins.module_utils.parameter_values import (
     Difference,
     differences,
     is_synced,
@@ -14,6 +12,8 @@ from ansible_collections.obproxy.takeover.plugins.module_utils.values import (
     unknown,
     why_not_settable,
 )
+from ansible_collections.obproxy.takeover.plugins.module_utils.rollback_record import is_whole, wishes
+from ansible_collections.obproxy.takeover.plugins.module_utils.rules import FailedRule
 from ansible_collections.obproxy.takeover.plugins.modules.obproxy_parameters import DOCUMENTATION
 
 

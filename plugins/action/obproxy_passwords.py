@@ -5,11 +5,11 @@ from typing import Any
 from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction, Result
 from ansible_collections.obproxy.takeover.plugins.module_utils.documentation import argument_spec
 from ansible_collections.obproxy.takeover.plugins.module_utils.masking import stage_one
-from ansible_collections.obproxy.takeover.plugins.module_utils.record import PROXYRO, SYS, former_passwords
+from ansible_collections.obproxy.takeover.plugins.module_utils.parameter_values import why_not_settable
+from ansible_collections.obproxy.takeover.plugins.module_utils.rollback_record import PROXYRO, SYS, former_passwords
 from ansible_collections.obproxy.takeover.plugins.module_utils.rules import FailedRule
 from ansible_collections.obproxy.takeover.plugins.module_utils.sql import Session, SqlError
 from ansible_collections.obproxy.takeover.plugins.module_utils.tunnel import Tunnels
-from ansible_collections.obproxy.takeover.plugins.module_utils.values import why_not_settable
 from ansible_collections.obproxy.takeover.plugins.module_utils.versions import is_older
 from ansible_collections.obproxy.takeover.plugins.modules.obproxy_passwords import DOCUMENTATION
 

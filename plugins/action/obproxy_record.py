@@ -6,7 +6,7 @@ from typing import Any
 
 from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction, Result
 from ansible_collections.obproxy.takeover.plugins.module_utils.documentation import argument_spec
-from ansible_collections.obproxy.takeover.plugins.module_utils.record import (
+from ansible_collections.obproxy.takeover.plugins.module_utils.rollback_record import (
     PROXYRO,
     SYS,
     Record,

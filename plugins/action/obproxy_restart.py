@@ -6,16 +6,16 @@ from typing import Any
 from ansible_collections.obproxy.takeover.plugins.module_utils import draining
 from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction, Result
 from ansible_collections.obproxy.takeover.plugins.module_utils.documentation import argument_spec
-from ansible_collections.obproxy.takeover.plugins.module_utils.rules import FailedRule
-from ansible_collections.obproxy.takeover.plugins.module_utils.sql import Session, SqlError
-from ansible_collections.obproxy.takeover.plugins.module_utils.supervisors import Supervisor, supervisor_of
-from ansible_collections.obproxy.takeover.plugins.module_utils.values import (
+from ansible_collections.obproxy.takeover.plugins.module_utils.parameter_values import (
     Difference,
     differences,
     same,
     seconds_of,
     why_not_settable,
 )
+from ansible_collections.obproxy.takeover.plugins.module_utils.rules import FailedRule
+from ansible_collections.obproxy.takeover.plugins.module_utils.sql import Session, SqlError
+from ansible_collections.obproxy.takeover.plugins.module_utils.supervisors import Supervisor, supervisor_of
 from ansible_collections.obproxy.takeover.plugins.module_utils.versions import is_older
 from ansible_collections.obproxy.takeover.plugins.modules.obproxy_restart import DOCUMENTATION
 
@@ -181,7 +181,7 @@ class ActionModule(HostAction):
             _, _, session = self.admin_session(tunnels)
             with session:
                 asked = {"home": facts["process"]["home"], "sql_port": facts["sql_port"]}
-                if self.on_host("answerer", asked)["pid"] not in (None, facts["process"]["pid"]):
+                if self.on_host("answering_process", asked)["pid"] not in (None, facts["process"]["pid"]):
                     return
                 try:
                     if session.parameter(_ORDER) != _HOT_RESTART:

@@ -99,7 +99,7 @@ class ActionModule(HostAction):
         taken = [f"port {new['exporter']['port']} is held by {holder['told']}"] if holder else []
         self.note_done(**note)
         asked = {"home": note["home"], "owner": note["owner"], "made": [], "check": False}
-        self.on_host("withdraw", asked | {"sql_port": new["sql_port"], "seconds": 30})
+        self.on_host("undo_start", asked | {"sql_port": new["sql_port"], "seconds": 30})
         raise FailedRule(
             "An OBProxy that was started listens at every port that its configuration names",
             "; ".join([found, *taken, "what was started has been ended"]),
@@ -121,7 +121,7 @@ class ActionModule(HostAction):
         if not home:
             return {"changed": False, "msg": "it does not run"}
         asked = {"home": home, "owner": done.get("owner", ""), "made": done.get("made", []), "check": self.checking}
-        answer = self.on_host("withdraw", asked | {"sql_port": facts["sql_port"], "seconds": 30})
+        answer = self.on_host("undo_start", asked | {"sql_port": facts["sql_port"], "seconds": 30})
         if problem := answer.get("problem"):
             raise FailedRule("The OBProxy that the takeover started stops", problem, "stop it by hand")
         ended, removed = answer["ended"], answer["removed"]

@@ -7,8 +7,12 @@ from typing import Any
 
 from ansible.errors import AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin, Constructable
-from ansible_collections.obproxy.takeover.plugins.module_utils.asking import NotReached, Refused, Service
-from ansible_collections.obproxy.takeover.plugins.module_utils.managed import ManagedHost, managed_hosts
+from ansible_collections.obproxy.takeover.plugins.module_utils.managed_hosts import ManagedHost, managed_hosts
+from ansible_collections.obproxy.takeover.plugins.module_utils.service_client import (
+    RequestRejected,
+    ServiceClient,
+    ServiceUnreachable,
+)
 
 DOCUMENTATION = r"""
 name: obproxy_takeover
@@ -100,9 +104,9 @@ class InventoryModule(BaseInventoryPlugin, Constructable):  # type: ignore[misc]
         if secret is None:
             return
         try:
-            for host in managed_hosts(self._service(secret())):
+            for host in managed_hosts(self._client(secret())):
                 self._add(host)
-        except (Refused, NotReached, OSError, UnicodeDecodeError) as problem:
+        except (RequestRejected, ServiceUnreachable, OSError, UnicodeDecodeError) as problem:
             raise AnsibleParserError(f"The takeover service at {self.get_option('url')}: {problem}") from problem
 
     def _secret(self) -> Callable[[], str] | None:
@@ -115,18 +119,18 @@ class InventoryModule(BaseInventoryPlugin, Constructable):  # type: ignore[misc]
             return lambda: Path(file).read_text(encoding="utf-8").strip()
         return None
 
-    def _service(self, secret: str) -> Service:
+    def _client(self, secret: str) -> ServiceClient:
         key = self.get_option("access_key")
-        return Service(
+        return ServiceClient(
             url=self.get_option("url"),
             key=key or self.get_option("user"),
             secret=secret,
             time_limit=self.get_option("time_limit"),
             is_user=not key,
-            trusted=self._trusted(),
+            tls_context=self._tls_context(),
         )
 
-    def _trusted(self) -> ssl.SSLContext:
+    def _tls_context(self) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=self.get_option("ca_file"))
         if not self.get_option("verify"):
             context.check_hostname = False

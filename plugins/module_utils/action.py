@@ -14,14 +14,14 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 
 from . import addresses
-from .failures import why_no_answer, why_not_reached, why_not_root
+from .host_errors import why_no_answer, why_not_reached, why_not_root
+from .host_programs import NoResult, parse_result, program_text
 from .masking import Hidden, masked, masker
-from .record import SYS, unsealed
-from .remote import NoAnswer, answer_in, program
+from .parameter_values import Difference
+from .rollback_record import SYS, unsealed
 from .rules import FailedRule, Unreachable, fix_for_root
 from .sql import Denied, Session, SqlError, apply, log_in, why_another
 from .tunnel import TunnelError, Tunnels
-from .values import Difference
 
 Result = dict[str, Any]
 _MARK = "OBPROXY_TAKEOVER"
@@ -148,14 +148,14 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
     def on_host(self, name: str, arguments: dict[str, Any]) -> Result:
         """Run one of the host programs as the become user and return its answer."""
         try:
-            ended = self.execute(f"{self.python()} -IS -", program(name, arguments))
+            ended = self.execute(f"{self.python()} -IS -", program_text(name, arguments))
         except AnsibleConnectionFailure as failure:
             raise why_not_reached(str(failure.message).strip(), self._login_user()) from None
         except AnsibleError as failure:  # "Missing sudo password": the plugin waits for no prompt
             raise why_not_root(str(failure.message), self._login_user()) from None
         try:
-            return answer_in(ended["stdout"])
-        except NoAnswer:
+            return parse_result(ended["stdout"])
+        except NoResult:
             raise why_no_answer(self.python(), self._login_user(), ended) from None
 
     def tunnels(self) -> Tunnels:
@@ -171,8 +171,8 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
             )
 
         def ssh(*arguments: str) -> list[bytes]:
-            program = self._connection.get_option("ssh_executable")
-            return list(self._connection._build_command(program, "ssh", *arguments))
+            program_text = self._connection.get_option("ssh_executable")
+            return list(self._connection._build_command(program_text, "ssh", *arguments))
 
         return Tunnels(ssh, self._connection.get_option("host"), self.python())
 

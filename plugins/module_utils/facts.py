@@ -12,7 +12,7 @@ from typing import Any
 
 from .addresses import address_of, exporter, holder_of
 from .masking import MASK, is_secret, stage_one
-from .record import PROXYRO, is_built_in
+from .rollback_record import PROXYRO, is_built_in
 from .supervisors import NONE, supervisor_of
 from .versions import name_of_package, version_in, version_of_package
 

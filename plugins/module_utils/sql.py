@@ -14,7 +14,7 @@ import pymysql
 import pymysql.connections
 import pymysql.cursors
 
-from .values import Difference, alter_statement, same
+from .parameter_values import Difference, alter_statement, same
 
 ANSWER_SECONDS = 30  # OBProxy's own limit for internal commands (docs/reference/obproxy.md 4.6)
 ANSWERS_LIMIT = 32 * 1024 * 1024  # bytes of all answers in one session; three hundred parameters are 0.1 MB

@@ -15,10 +15,10 @@ import sys
 from typing import Any
 
 import asyncssh
+from ansible_collections.obproxy.takeover.plugins.module_utils.host_programs import parse_result, program_text
 from ansible_collections.obproxy.takeover.plugins.module_utils.masking import MASK, is_secret, stage_one
-from ansible_collections.obproxy.takeover.plugins.module_utils.remote import answer_in, program
+from ansible_collections.obproxy.takeover.plugins.module_utils.parameter_values import differences
 from ansible_collections.obproxy.takeover.plugins.module_utils.sql import Session, apply, log_in
-from ansible_collections.obproxy.takeover.plugins.module_utils.values import differences
 from ansible_collections.obproxy.takeover.plugins.module_utils.versions import version_in
 from cryptography.fernet import Fernet
 
@@ -65,8 +65,8 @@ async def take_over(wanted: JSON, address: str, port: int) -> None:
 async def on_host(host: asyncssh.SSHClientConnection, name: str, arguments: JSON) -> JSON:
     """One program on the host, as root; its answer."""
     command = "sudo -H -n -u root /usr/bin/python3 -IS -"
-    ended = await host.run(command, input=program(name, arguments).decode(), check=True)
-    return answer_in(str(ended.stdout))
+    ended = await host.run(command, input=program_text(name, arguments).decode(), check=True)
+    return parse_result(str(ended.stdout))
 
 
 async def converge(host: asyncssh.SSHClientConnection, file: JSON, process: JSON | None = None) -> None:

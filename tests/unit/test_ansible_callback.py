@@ -1,4 +1,4 @@
-"""What the callback plugin tells of a run by hand, and how: the story, the request, and all that can fail."""
+"""The callback plugin's report of an external run: its events, the request, and every error."""
 
 import json
 import socket
@@ -14,14 +14,14 @@ from urllib.parse import urlsplit
 import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import trust_as_template
-from ansible_collections.obproxy.takeover.plugins.module_utils.story import Story
-from ansible_collections.obproxy.takeover.plugins.module_utils.telling import (
-    LARGEST,
-    NotReached,
-    Refused,
-    Service,
-    fitting,
+from ansible_collections.obproxy.takeover.plugins.module_utils.external_runs import (
+    BODY_LIMIT,
+    ExternalRunClient,
+    RequestRejected,
+    ServiceUnreachable,
+    encode_run,
 )
+from ansible_collections.obproxy.takeover.plugins.module_utils.run_recorder import RunRecorder
 
 from service.access.request_signatures import SignedRequest, verify
 from service.outcome import run_progress
@@ -37,13 +37,13 @@ VARIABLES = {
 }
 
 
-def service(url: str, time_limit: float = 30.0) -> Service:
-    return Service(url=url, key=KEY, secret=SECRET, time_limit=time_limit)
+def service(url: str, time_limit: float = 30.0) -> ExternalRunClient:
+    return ExternalRunClient(url=url, key=KEY, secret=SECRET, time_limit=time_limit)
 
 
 @contextmanager
-def answering(status: int, body: bytes, **headers: str) -> Iterator[str]:
-    """The URL of something that answers every POST like that."""
+def http_server(status: int, body: bytes, **headers: str) -> Iterator[str]:
+    """Yield the URL of a server that sends this response to every POST."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -69,7 +69,7 @@ def answering(status: int, body: bytes, **headers: str) -> Iterator[str]:
 @pytest.mark.parametrize(("path", "body"), [("/api/v2/x", b'{"a": 1}'), ("/api/v2/x?page=1&size=10", None)])
 @pytest.mark.parametrize("url", ["http://192.0.2.1:8080", "https://takeover.example.com/", "http://h/behind/proxy"])
 def test_the_service_accepts_the_signature(url: str, path: str, body: bytes | None) -> None:
-    request = service(url).request(path, body)
+    request = service(url).build_request(path, body)
 
     scheme, _, credentials = str(request.get_header("Authorization")).partition(" ")
     key, _, signature = credentials.partition(":")
@@ -87,8 +87,8 @@ def test_the_service_accepts_the_signature(url: str, path: str, body: bytes | No
 
 
 def test_the_answer_is_the_task_instances_id() -> None:
-    with answering(200, b'{"data": {"id": 7}}') as url:
-        assert service(url).tell({}) == 7
+    with http_server(200, b'{"data": {"id": 7}}') as url:
+        assert service(url).record({}) == 7
 
 
 @pytest.mark.parametrize(
@@ -100,54 +100,60 @@ def test_the_answer_is_the_task_instances_id() -> None:
         (302, b"", "HTTP status 302"),
     ],
 )
-def test_a_refusal_is_the_services_own_sentence(status: int, body: bytes, expected: str) -> None:
-    with answering(status, body, Location="http://127.0.0.1:9/") as url, pytest.raises(Refused, match=expected):
-        service(url).tell({})
+def test_a_rejection_has_the_services_error_message(status: int, body: bytes, expected: str) -> None:
+    with (
+        http_server(status, body, Location="http://127.0.0.1:9/") as url,
+        pytest.raises(RequestRejected, match=expected),
+    ):
+        service(url).record({})
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"data": {"id": "x"}}', b'{"data": null}', b"\xff"])
-def test_who_answers_something_else_is_not_the_service(body: bytes) -> None:
-    with answering(200, body) as url, pytest.raises(NotReached, match="is not the takeover service"):
-        service(url).tell({})
+def test_an_invalid_response_is_not_from_the_service(body: bytes) -> None:
+    with http_server(200, body) as url, pytest.raises(ServiceUnreachable, match="is not the takeover service"):
+        service(url).record({})
 
 
-def test_a_service_that_is_not_there_is_said() -> None:
+def test_a_refused_connection_is_reported() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        with pytest.raises(NotReached, match="refused"):
-            service(f"http://127.0.0.1:{closed.getsockname()[1]}").tell({})
+        with pytest.raises(ServiceUnreachable, match="refused"):
+            service(f"http://127.0.0.1:{closed.getsockname()[1]}").record({})
 
 
-def test_a_service_that_is_silent_is_not_waited_for() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(NotReached, match=r"no answer within 0\.1 s"):
-        service(f"http://127.0.0.1:{silent.getsockname()[1]}", time_limit=0.1).tell({})
+def test_a_request_times_out() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        pytest.raises(ServiceUnreachable, match=r"no answer within 0\.1 s"),
+    ):
+        service(f"http://127.0.0.1:{silent.getsockname()[1]}", time_limit=0.1).record({})
 
 
 @pytest.mark.parametrize("url", ["", "takeover", "file:///etc/passwd", "http://", "http://[", "http://h:port"])
-def test_an_address_that_is_none_is_said(url: str) -> None:
-    with pytest.raises(NotReached):
-        service(url).tell({})
+def test_an_invalid_url_is_reported(url: str) -> None:
+    with pytest.raises(ServiceUnreachable):
+        service(url).record({})
 
 
-def test_long_texts_are_cut_until_the_whole_is_small_enough() -> None:
+def test_long_texts_are_truncated_until_the_body_fits() -> None:
     texts = [{"stdout": "x" * 100_000, "counter": counter} for counter in range(100)]
 
-    body = fitting({"events": texts})
+    body = encode_run({"events": texts})
 
-    assert len(body) <= LARGEST
+    assert len(body) <= BODY_LIMIT
     cut = json.loads(body)["events"][99]
     assert cut["counter"] == 99 and cut["stdout"].endswith("x [cut: 96000 characters more]")
-    assert json.loads(fitting({"a": "x" * 16_000})) == {"a": "x" * 16_000}
+    assert json.loads(encode_run({"a": "x" * 16_000})) == {"a": "x" * 16_000}
 
 
-def test_whatever_it_is_becomes_json_that_the_service_reads() -> None:
+def test_any_value_becomes_valid_json() -> None:
     strange: dict[Any, Any] = {1: ("\ud800", {2.5}, None, True, b"\xff"), "\udfff": 1.5}
 
-    assert json.loads(fitting(strange)) == {"1": ["?", "{2.5}", None, True, "b'\\xff'"], "?": 1.5}
+    assert json.loads(encode_run(strange)) == {"1": ["?", "{2.5}", None, True, "b'\\xff'"], "?": 1.5}
 
 
 def task(name: str, role: str = "") -> Any:
-    """An Ansible task; each name is one."""
+    """Return an Ansible task with this name."""
     owner = SimpleNamespace(get_name=lambda include_role_fqcn: role, _role_name=role, tags=[role]) if role else None
     shown = f"{role} : {name}" if role else name
     return SimpleNamespace(name=name, action="debug", _uuid=f"uuid of {name}", _role=owner, get_name=lambda: shown)
@@ -158,19 +164,19 @@ def result(of: Any, **values: Any) -> Any:
 
 
 @pytest.fixture
-def story() -> Story:
+def recorder() -> RunRecorder:
     manager = SimpleNamespace(get_vars=lambda play, host: VARIABLES)
     play = SimpleNamespace(get_variable_manager=lambda: manager, get_loader=DataLoader)
-    return Story(
+    return RunRecorder(
         playbook="takeover", play=play, host=SimpleNamespace(get_name=lambda: "odp-1"), roles=["one", "two", "three"]
     )
 
 
-LOOK, ONE, TWO, THREE = task("look"), task("do 1", "one"), task("do 2", "two"), task("do 3", "three")
+DISCOVER, ONE, TWO, THREE = task("look"), task("do 1", "one"), task("do 2", "two"), task("do 3", "three")
 
 
 def verdicts(run: dict[str, Any]) -> dict[str, Verdict]:
-    """What the service makes of it."""
+    """Return the service's verdicts by role."""
     progress = run_progress.begin(run["roles"], run["hostName"])
     ended = []
     for event in run["events"]:
@@ -183,8 +189,8 @@ def verdicts(run: dict[str, Any]) -> dict[str, Verdict]:
     return {change.role: change.verdict for change in ended}
 
 
-def run_of(story: Story, rc: int | None) -> dict[str, Any]:
-    run = story.as_run(rc)
+def run_of(recorder: RunRecorder, rc: int | None) -> dict[str, Any]:
+    run = recorder.as_external_run(rc)
     assert run is not None
     return run
 
@@ -193,16 +199,16 @@ def counts(failures: int = 0, unreachable: int = 0) -> dict[str, int]:
     return {"ok": 3, "changed": 0, "failures": failures, "unreachable": unreachable}
 
 
-def through(story: Story, *tasks: Any) -> None:
+def run_tasks(recorder: RunRecorder, *tasks: Any) -> None:
     for one in tasks:
-        story.enter(one)
-        story.take("runner_on_ok", "ok", result(one))
+        recorder.start_task(one)
+        recorder.add_result("runner_on_ok", "ok", result(one))
 
 
-def test_a_run_that_ends_well(story: Story) -> None:
-    through(story, LOOK, ONE, TWO, THREE)
+def test_a_run_that_ends_well(recorder: RunRecorder) -> None:
+    run_tasks(recorder, DISCOVER, ONE, TWO, THREE)
 
-    run = run_of(story, story.end(counts()))
+    run = run_of(recorder, recorder.end(counts()))
 
     assert (run["rc"], run["clusterId"], run["hostId"], run["sqlPort"]) == (0, 7, 1, 2883)
     assert run["roles"] == ["one", "two", "three"]
@@ -212,11 +218,13 @@ def test_a_run_that_ends_well(story: Story) -> None:
     assert run["startTime"] == run["events"][0]["created"] <= run["finishTime"]
 
 
-def test_facts_are_not_told_and_neither_are_secrets(story: Story) -> None:
-    through(story, LOOK)
-    story.take("runner_on_failed", "failed", result(ONE, msg=["the password is", "Proxysys#1"]), ignore_errors=False)
+def test_facts_and_secrets_are_not_reported(recorder: RunRecorder) -> None:
+    run_tasks(recorder, DISCOVER)
+    recorder.add_result(
+        "runner_on_failed", "failed", result(ONE, msg=["the password is", "Proxysys#1"]), ignore_errors=False
+    )
 
-    text = json.dumps(run_of(story, story.end(counts(failures=1))))
+    text = json.dumps(run_of(recorder, recorder.end(counts(failures=1))))
 
     assert "the password is" in text
     assert "Proxysys#1" not in text and "ansible_facts" not in text
@@ -229,37 +237,39 @@ def test_facts_are_not_told_and_neither_are_secrets(story: Story) -> None:
         ("runner_on_unreachable", "unreachable", counts(unreachable=1), 4),
     ],
 )
-def test_a_failure_keeps_the_roles_behind_it(
-    story: Story, event: str, outcome: str, counted: dict[str, int], rc: int
+def test_a_failed_run_includes_the_roles_not_started(
+    recorder: RunRecorder, event: str, outcome: str, counted: dict[str, int], rc: int
 ) -> None:
-    through(story, LOOK, ONE)
-    story.take(event, outcome, result(TWO, msg="broken"))
+    run_tasks(recorder, DISCOVER, ONE)
+    recorder.add_result(event, outcome, result(TWO, msg="broken"))
 
-    run = run_of(story, story.end(counted))
+    run = run_of(recorder, recorder.end(counted))
 
     assert (run["rc"], run["roles"]) == (rc, ["one", "two", "three"])
     assert verdicts(run) == {"one": Verdict.SUCCESSFUL, "two": Verdict.FAILED}
 
 
-def test_what_debug_prints_is_told(story: Story) -> None:
-    through(story, LOOK)
-    story.take("runner_on_ok", "ok", SimpleNamespace(task=ONE, result={"_ansible_verbose_always": True, "a.b": ["x"]}))
+def test_debug_output_is_reported(recorder: RunRecorder) -> None:
+    run_tasks(recorder, DISCOVER)
+    recorder.add_result(
+        "runner_on_ok", "ok", SimpleNamespace(task=ONE, result={"_ansible_verbose_always": True, "a.b": ["x"]})
+    )
 
-    text = run_of(story, 2)["events"][-1]["stdout"]
+    text = run_of(recorder, 2)["events"][-1]["stdout"]
     assert text == 'ok: [odp-1] => {\n    "a.b": [\n        "x"\n    ]\n}'
 
 
-def test_a_failure_of_another_play_is_not_ours(story: Story) -> None:
-    through(story, LOOK, ONE, TWO, THREE)
+def test_a_failure_of_another_play_does_not_count(recorder: RunRecorder) -> None:
+    run_tasks(recorder, DISCOVER, ONE, TWO, THREE)
 
-    assert story.end(counts(failures=1)) == 0
+    assert recorder.end(counts(failures=1)) == 0
 
 
-def test_an_ignored_failure_is_none(story: Story) -> None:
-    through(story, LOOK, ONE, TWO)
-    story.take("runner_on_failed", "ignored", result(THREE, msg="never mind"), ignore_errors=True)
+def test_an_ignored_failure_does_not_count(recorder: RunRecorder) -> None:
+    run_tasks(recorder, DISCOVER, ONE, TWO)
+    recorder.add_result("runner_on_failed", "ignored", result(THREE, msg="never mind"), ignore_errors=True)
 
-    run = run_of(story, story.end(counts()))
+    run = run_of(recorder, recorder.end(counts()))
 
     assert run["rc"] == 0
     assert verdicts(run) == dict.fromkeys(run["roles"], Verdict.SUCCESSFUL)
@@ -269,43 +279,43 @@ def test_an_ignored_failure_is_none(story: Story) -> None:
 @pytest.mark.parametrize(
     ("tasks", "rc", "expected"),
     [
-        ([LOOK, TWO, THREE], 0, ["two", "three"]),
-        ([LOOK, TWO], 2, ["two", "three"]),
-        ([LOOK, TWO], None, ["two", "three"]),
-        ([LOOK], 4, ["one", "two", "three"]),
+        ([DISCOVER, TWO, THREE], 0, ["two", "three"]),
+        ([DISCOVER, TWO], 2, ["two", "three"]),
+        ([DISCOVER, TWO], None, ["two", "three"]),
+        ([DISCOVER], 4, ["one", "two", "three"]),
     ],
 )
-def test_roles_that_the_run_passed_over_are_not_among_its_own(
-    story: Story, tasks: list[Any], rc: int | None, expected: list[str]
+def test_roles_that_the_run_skipped_are_left_out(
+    recorder: RunRecorder, tasks: list[Any], rc: int | None, expected: list[str]
 ) -> None:
-    through(story, *tasks)
+    run_tasks(recorder, *tasks)
 
-    assert run_of(story, rc)["roles"] == expected
-
-
-def test_a_run_without_roles_is_none(story: Story) -> None:
-    through(story, LOOK)
-
-    assert story.as_run(0) is None
+    assert run_of(recorder, rc)["roles"] == expected
 
 
-def test_what_no_log_hides_stays_here(story: Story) -> None:
+def test_a_run_without_roles_is_not_reported(recorder: RunRecorder) -> None:
+    run_tasks(recorder, DISCOVER)
+
+    assert recorder.as_external_run(0) is None
+
+
+def test_a_no_log_result_is_not_reported(recorder: RunRecorder) -> None:
     hidden = result(ONE, censored="hidden", msg="S3cret", _ansible_item_label="S3cret", stderr="S3cret")
-    story.take("runner_item_on_failed", "failed item", hidden)
+    recorder.add_result("runner_item_on_failed", "failed item", hidden)
 
-    assert "S3cret" not in json.dumps(run_of(story, 2))
+    assert "S3cret" not in json.dumps(run_of(recorder, 2))
 
 
-def test_a_host_that_the_service_cannot_know_is_not_told_of(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_without_ocp_host_id_is_not_reported(recorder: RunRecorder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(VARIABLES, "ocp_host_id")
-    through(story, LOOK)
+    run_tasks(recorder, DISCOVER)
 
-    assert story.as_run(4) is None
+    assert recorder.as_external_run(4) is None
 
 
-def test_a_host_in_no_cluster_is_said(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_without_cluster_is_an_error(recorder: RunRecorder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(VARIABLES, "obproxy_cluster_id")
-    through(story, LOOK)
+    run_tasks(recorder, DISCOVER)
 
     with pytest.raises(ValueError, match="obproxy_cluster_id is not set"):
-        story.as_run(2)
+        recorder.as_external_run(2)

@@ -6,8 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.obproxy.takeover.plugins.module_utils.programs.converge import KEPT, UNTOLD, Problem, converge
-from ansible_collections.obproxy.takeover.plugins.module_utils.programs.files import Untrusted
+from ansible_collections.obproxy.takeover.plugins.module_utils.programs.converge import (
+    BACKUP,
+    PENDING_COMMANDS,
+    Problem,
+    converge,
+)
+from ansible_collections.obproxy.takeover.plugins.module_utils.programs.files import UntrustedPath
 
 
 def _wanted(path: Path, text: str | None, **options: Any) -> dict[str, Any]:
@@ -72,7 +77,7 @@ def test_a_kept_file_comes_back(tmp_path: Path) -> None:
     path.write_text("theirs")
     converge(_wanted(path, "ours", keep=True))
     converge(_wanted(path, "ours, newer", keep=True))
-    assert (tmp_path / f"agent.yaml{KEPT}").read_text() == "theirs"
+    assert (tmp_path / f"agent.yaml{BACKUP}").read_text() == "theirs"
     converge(_wanted(path, None, keep=True))
     assert path.read_text() == "theirs" and _names(tmp_path) == ["agent.yaml"]
 
@@ -112,7 +117,7 @@ def test_check_mode_tells_which_directories_would_go(tmp_path: Path) -> None:
 def test_a_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "target").write_text("secret")
     (tmp_path / "file").symlink_to(tmp_path / "target")
-    with pytest.raises(Untrusted):
+    with pytest.raises(UntrustedPath):
         converge(_wanted(tmp_path / "file", "a"))
     assert (tmp_path / "target").read_text() == "secret"
 
@@ -128,15 +133,15 @@ def test_commands_run_only_after_a_change(tmp_path: Path) -> None:
 @pytest.mark.parametrize("wanted", ["ours", None])
 def test_commands_that_a_killed_run_owes(tmp_path: Path, wanted: str | None) -> None:
     path, log = tmp_path / "file", tmp_path / "log"
-    command = ["sh", "-c", f"test -e {path}{UNTOLD} && echo x >> {log}"]
+    command = ["sh", "-c", f"test -e {path}{PENDING_COMMANDS} && echo x >> {log}"]
     if wanted is not None:
         path.write_text(wanted)
         path.chmod(0o640)
-    (tmp_path / f"file{UNTOLD}").touch()
+    (tmp_path / f"file{PENDING_COMMANDS}").touch()
     assert len(converge(_wanted(path, wanted, commands=[command], check=True))["changed"]) == 1
     assert len(converge(_wanted(path, wanted, commands=[command]))["changed"]) == 1
     assert converge(_wanted(path, wanted, commands=[command]))["changed"] == []
-    assert log.read_text() == "x\n" and not (tmp_path / f"file{UNTOLD}").exists()
+    assert log.read_text() == "x\n" and not (tmp_path / f"file{PENDING_COMMANDS}").exists()
 
 
 def test_commands_that_fail_are_owed_by_nobody_but_a_killed_run(tmp_path: Path) -> None:
@@ -144,10 +149,10 @@ def test_commands_that_fail_are_owed_by_nobody_but_a_killed_run(tmp_path: Path) 
     with pytest.raises(Problem):
         converge(_wanted(path, "ours", commands=[["false"]]))
     assert _names(tmp_path) == []
-    (tmp_path / f"file{UNTOLD}").touch()
+    (tmp_path / f"file{PENDING_COMMANDS}").touch()
     with pytest.raises(Problem):
         converge(_wanted(path, "ours", commands=[["false"]]))
-    assert _names(tmp_path) == [f"file{UNTOLD}"]
+    assert _names(tmp_path) == [f"file{PENDING_COMMANDS}"]
 
 
 @pytest.mark.parametrize("before", [None, "former"])
@@ -167,8 +172,8 @@ def test_a_hanging_command_is_ended(tmp_path: Path) -> None:
 
 
 def test_the_process_must_still_be_the_one() -> None:
-    started = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
-    me = {"pid": os.getpid(), "started": started}
+    start_time = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    me = {"pid": os.getpid(), "started": start_time}
     assert converge(_wanted(Path("/none"), None, process=me)) == {"changed": []}
     with pytest.raises(Problem, match="does not run any more"):
         converge(_wanted(Path("/none"), None, process=me | {"started": 1}))

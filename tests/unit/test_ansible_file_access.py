@@ -21,23 +21,23 @@ ALLOWED = {
     },
     "sockets": {"rows": "of /proc", "sockets_of": "of /proc"},
     "probe": {
-        "look_as_user": "has become the user",
+        "read_as_user": "has become the user",
         "room": "of directories that are open, by /proc",
         "host": "looks for package managers",
     },
-    "processes": {"become_it": "has become the user", "launch_again": "has become the user"},
-    "start": {"survey": "has become the user"},
+    "processes": {"become_it": "has become the user", "relaunch": "has become the user"},
+    "start": {"inspect_homes": "has become the user"},
     "supervision": {
-        "jobs_for": "of root's crontabs",
-        "text_of": "of root's crontabs; for a watchdog's record it has become the user",
-        "has_the_hosts_files": "compares a process's own executable and directory",
+        "cron_jobs_of": "of root's crontabs",
+        "read_text": "of root's crontabs; for a watchdog's record it has become the user",
+        "shares_host_files": "compares a process's own executable and directory",
     },
-    "withdraw": {"remove": "has become the user"},
+    "undo_start": {"remove": "has become the user"},
 }
 
 
 def reaching(module: Path) -> set[str]:
-    """The functions of a module that reach a file by its path: not in /proc, not in a directory that is open."""
+    """Return the functions of a module that access a file by its path, outside /proc and open directories."""
     found = set()
     functions = [node for node in ast.walk(ast.parse(module.read_text())) if isinstance(node, ast.FunctionDef)]
     for function in functions:
@@ -57,7 +57,7 @@ def test_files_are_reached_in_one_way(module: Path) -> None:
 
 
 def test_programs_share_no_names() -> None:
-    """On the host all parts are one text: a function would replace another of its name."""
+    """Check that no name is defined twice: on the host all parts of a program share one namespace."""
     seen: dict[str, str] = {}
     for module in MODULES:
         for node in ast.parse(module.read_text()).body:

@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
+from ansible_collections.obproxy.takeover.plugins.module_utils.host_programs import parse_result, program_text
 from ansible_collections.obproxy.takeover.plugins.module_utils.programs import converge, files, users
-from ansible_collections.obproxy.takeover.plugins.module_utils.programs.files import Beside, Untrusted
-from ansible_collections.obproxy.takeover.plugins.module_utils.remote import answer_in, program
+from ansible_collections.obproxy.takeover.plugins.module_utils.programs.files import ParentDirectory, UntrustedPath
 
 from .conftest import SOMEBODY
 
@@ -21,11 +21,11 @@ def test_root_touches_nothing_below_another_user_s_directory(home: Path) -> None
     (home / "conf").mkdir()
     (home / "conf" / "file").write_text("text")
     for path in (home / "file", home / "conf" / "file"):
-        with pytest.raises(Untrusted, match="belongs to the user with number 65534"):
+        with pytest.raises(UntrustedPath, match="belongs to the user with number 65534"):
             files.text_at(str(path))
-        with pytest.raises(Untrusted):
-            Beside(str(path), 0o755)
-    with pytest.raises(Untrusted):
+        with pytest.raises(UntrustedPath):
+            ParentDirectory(str(path), 0o755)
+    with pytest.raises(UntrustedPath):
         files.names_in(str(home))
 
 
@@ -33,7 +33,7 @@ def test_root_touches_nothing_below_another_user_s_directory(home: Path) -> None
 def test_a_link_to_another_user_s_directory_does_not_help(home: Path, tmp_path: Path) -> None:
     (home / "file").write_text("text")
     (tmp_path / "link").symlink_to(home)
-    with pytest.raises(Untrusted):
+    with pytest.raises(UntrustedPath):
         files.text_at(str(tmp_path / "link" / "file"))
 
 
@@ -56,7 +56,7 @@ def test_a_directory_that_others_can_write_to_is_not_used(tmp_path: Path, mode: 
     shared.mkdir()
     shared.chmod(mode)
     (shared / "file").write_text("text")
-    with pytest.raises(Untrusted, match="can write to it"):
+    with pytest.raises(UntrustedPath, match="can write to it"):
         files.text_at(str(shared / "file"))
 
 
@@ -68,10 +68,10 @@ def test_in_a_shared_directory_only_root_s_own_directories_are_passed(tmp_path: 
     (shared / "mine" / "file").write_text("text")
     assert files.text_at(str(shared / "mine" / "file")) == "text"
     (shared / "link").symlink_to("mine")
-    with pytest.raises(Untrusted):
+    with pytest.raises(UntrustedPath):
         files.text_at(str(shared / "link" / "file"))
     os.chown(shared / "mine", SOMEBODY["uid"], -1)
-    with pytest.raises(Untrusted):
+    with pytest.raises(UntrustedPath):
         files.text_at(str(shared / "mine" / "file"))
 
 
@@ -82,7 +82,7 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
     (tmp_path / "device").symlink_to("/dev/zero")
     begun = time.monotonic()
     for name in ("pipe", "link", "directory", "device"):
-        with pytest.raises(Untrusted, match=r"no regular file|a symbolic link"):
+        with pytest.raises(UntrustedPath, match=r"no regular file|a symbolic link"):
             files.text_at(str(tmp_path / name))
     assert time.monotonic() - begun < 5
 
@@ -90,17 +90,17 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
 def test_a_huge_file_is_refused(tmp_path: Path) -> None:
     with (tmp_path / "huge").open("wb") as file:
         file.truncate(2**33)
-    with pytest.raises(Untrusted, match="longer than 1024 KiB"):
+    with pytest.raises(UntrustedPath, match="longer than 1024 KiB"):
         files.text_at(str(tmp_path / "huge"))
 
 
 def test_a_failed_write_leaves_no_temporary_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
-        raise users.OutOfTime("it did not end within 1 s")
+        raise users.ProgramTimeout("it did not end within 1 s")
 
     (tmp_path / "file").write_text("former")
     monkeypatch.setattr(os, "fsync", fail)
-    with Beside(str(tmp_path / "file")) as place, pytest.raises(users.OutOfTime):
+    with ParentDirectory(str(tmp_path / "file")) as place, pytest.raises(users.ProgramTimeout):
         place.write("new", 0o600)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_text() == "former"
@@ -121,22 +121,22 @@ def test_work_as_a_user_is_that_user_s_for_good(home: Path) -> None:
 
 @as_root
 def test_work_as_a_user_has_its_time_and_its_reason() -> None:
-    with pytest.raises(Untrusted, match="could not be read within 1 s"):
+    with pytest.raises(UntrustedPath, match="could not be read within 1 s"):
         users.run_as(SOMEBODY, time.sleep, 60, seconds=1)
-    with pytest.raises(Untrusted, match="Permission denied"):
+    with pytest.raises(UntrustedPath, match="Permission denied"):
         users.run_as(SOMEBODY, files.text_at, "/root/x")
 
 
 def test_nobody_acts_as_root_for_a_user() -> None:
     ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
-    with pytest.raises(Untrusted, match="is root"):
+    with pytest.raises(UntrustedPath, match="is root"):
         users.user_named("root")
-    with pytest.raises(Untrusted, match="there is no user"):
+    with pytest.raises(UntrustedPath, match="there is no user"):
         users.user_named("no-such-user")
-    with pytest.raises(Untrusted, match="does not run any more"):
+    with pytest.raises(UntrustedPath, match="does not run any more"):
         users.user_of({"pid": os.getpid(), "started": ticks + 1})
     if os.geteuid() == 0:
-        with pytest.raises(Untrusted, match="rights of root"):
+        with pytest.raises(UntrustedPath, match="rights of root"):
             users.user_of({"pid": os.getpid(), "started": ticks})
 
 
@@ -146,11 +146,11 @@ def test_a_program_that_a_third_user_can_change_is_not_run(home: Path, tmp_path:
     (home / "script").chmod(0o755)
     (tmp_path / "link").symlink_to(home / "script")
     for path in (home / "script", tmp_path / "link"):
-        with pytest.raises(Untrusted):
+        with pytest.raises(UntrustedPath):
             files.program_at(str(path))
     assert files.program_at("/bin/sh") == os.path.realpath("/bin/sh")
     (tmp_path / "data").write_text("")
-    with pytest.raises(Untrusted, match="cannot be executed"):
+    with pytest.raises(UntrustedPath, match="cannot be executed"):
         files.program_at(str(tmp_path / "data"))
 
 
@@ -159,11 +159,11 @@ def test_a_program_that_runs_out_of_time_puts_back_what_it_began(tmp_path: Path)
     (tmp_path / "file").write_text("former")
     file = {"path": str(tmp_path / "file"), "text": "new", "mode": "0600", "replace": True, "directory_mode": "0755"}
     wanted = {"files": [file | {"keep": False, "signature": ""}], "check": False, "as_user": None, "process": None}
-    text = program("converge", wanted | {"commands": [["sleep", "60"]], "prune": [], "seconds": 30})
-    early = text.replace(b"\nimport binascii", b"\nraise_at_alarm_of = raise_at_alarm\n"
-        b"def raise_at_alarm(seconds):\n    raise_at_alarm_of(1)\n\nimport binascii")  # fmt: skip
+    text = program_text("converge", wanted | {"commands": [["sleep", "60"]], "prune": [], "seconds": 30})
+    early = text.replace(b"\nimport binascii", b"\nset_program_timeout_of = set_program_timeout\n"
+        b"def set_program_timeout(seconds):\n    set_program_timeout_of(1)\n\nimport binascii")  # fmt: skip
     ended = subprocess.run([sys.executable, "-IS", "-"], input=early, capture_output=True, timeout=60, check=True)
-    answer = answer_in(ended.stdout.decode())
+    answer = parse_result(ended.stdout.decode())
     assert (answer["problem"], answer["half_done"]) == ("it did not end within 1 s", "")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_text() == "former"

@@ -5,14 +5,14 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from ansible_collections.obproxy.takeover.plugins.module_utils.asking import NotReached
-from ansible_collections.obproxy.takeover.plugins.module_utils.managed import (
+from ansible_collections.obproxy.takeover.plugins.module_utils.managed_hosts import (
     CLUSTERS,
     HOSTS,
-    MOST,
+    PAGE_SIZE,
     group_name,
     managed_hosts,
 )
+from ansible_collections.obproxy.takeover.plugins.module_utils.service_client import ServiceUnreachable
 
 Json = dict[str, Any]
 
@@ -24,10 +24,10 @@ class _Service:
         self.contents, self.size = contents, size
         self.asked: list[str] = []
 
-    def ask(self, path: str) -> Any:
+    def send(self, path: str) -> Any:
         self.asked.append(path)
         query = dict(parse_qsl(urlsplit(path).query))
-        assert list(query) == sorted(query) and int(query["size"]) == MOST
+        assert list(query) == sorted(query) and int(query["size"]) == PAGE_SIZE
         contents, number = self.contents[urlsplit(path).path], int(query["page"])
         part = contents[(number - 1) * self.size : number * self.size]
         return {"contents": part, "page": {"totalPages": -(-len(contents) // self.size)}}
@@ -105,10 +105,10 @@ def test_all_pages_are_asked_for() -> None:
 @pytest.mark.parametrize("answer", [None, [], {}, {"contents": [{}], "page": {"totalPages": 1}}, "text"])
 def test_who_answers_something_else_is_not_the_service(answer: Any) -> None:
     class Stranger:
-        def ask(self, _: str) -> Any:
+        def send(self, _: str) -> Any:
             return answer
 
-    with pytest.raises(NotReached, match="is not the takeover service"):
+    with pytest.raises(ServiceUnreachable, match="is not the takeover service"):
         managed_hosts(Stranger())
 
 

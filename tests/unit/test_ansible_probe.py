@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from ansible_collections.obproxy.takeover.plugins.module_utils.host_programs import MARKER, parse_result, program_text
 from ansible_collections.obproxy.takeover.plugins.module_utils.programs import (
     commands,
     converge,
@@ -20,9 +21,8 @@ from ansible_collections.obproxy.takeover.plugins.module_utils.programs import (
     restart,
     start,
     supervision,
-    withdraw,
+    undo_start,
 )
-from ansible_collections.obproxy.takeover.plugins.module_utils.remote import MARKER, answer_in, program
 
 from .conftest import SOMEBODY
 
@@ -60,7 +60,7 @@ def test_listening_sockets_of_both_families() -> None:
     ],
 )
 def test_keywords_match_names_and_not_arguments(comm: str, exe: str, arguments: list[str], keyword: str | None) -> None:
-    assert listeners.keyword_of(comm, exe, arguments, ["obproxy", "obproxyd.sh"]) == keyword
+    assert listeners.matching_keyword(comm, exe, arguments, ["obproxy", "obproxyd.sh"]) == keyword
 
 
 @pytest.mark.parametrize(
@@ -106,13 +106,13 @@ def test_a_file_that_tells_nothing_is_not_absent(tmp_path: Path) -> None:
 
 def test_foreign_bytes_become_readable() -> None:
     answer = {"home": "/data/\udcca\udcfd", "list": ["\U0001f600", 1], "none": None}
-    assert probe.plain(answer) == {"home": "/data/\\xca\\xfd", "list": ["\U0001f600", 1], "none": None}
+    assert probe.printable(answer) == {"home": "/data/\\xca\\xfd", "list": ["\U0001f600", 1], "none": None}
 
 
 def test_a_foreign_path_is_named_up_to_its_last_foreign_name() -> None:
     paths = ["/data/\udcca\udcfd/obproxy", "/data/\udcca\udcfd/obproxy/bin/obproxy", "/data/\u6570/x", ""]
-    assert probe.foreign(paths) == ["/data/\udcca\udcfd"]
-    assert probe.foreign(["/\udcca/b/x\udcfdy/c"]) == ["/\udcca/b/x\udcfdy"]
+    assert probe.non_utf8_paths(paths) == ["/data/\udcca\udcfd"]
+    assert probe.non_utf8_paths(["/\udcca/b/x\udcfdy/c"]) == ["/\udcca/b/x\udcfdy"]
 
 
 def test_leftovers_of_a_killed_run(tmp_path: Path) -> None:
@@ -134,9 +134,11 @@ def interpreters() -> list[str]:
 
 
 @pytest.mark.parametrize("python", interpreters())
-@pytest.mark.parametrize("name", ["answerer", "converge", "drain", "restart", "start", "supervision", "withdraw"])
+@pytest.mark.parametrize(
+    "name", ["answering_process", "converge", "drain", "restart", "start", "supervision", "undo_start"]
+)
 def test_programs_can_be_read_by_old_interpreters(python: str, name: str) -> None:
-    text = program(name, {}).decode().rpartition("import binascii")[0]
+    text = program_text(name, {}).decode().rpartition("import binascii")[0]
     ended = subprocess.run([python, "-IS", "-"], input=text.encode(), capture_output=True, timeout=60, check=False)
     assert (ended.returncode, ended.stderr) == (0, b"")
 
@@ -160,10 +162,10 @@ def test_the_whole_program_as_a_host_runs_it(home: Path, python: str) -> None:
             "seconds": 30,
         }
         ended = subprocess.run(
-            [python, "-IS", "-"], input=program("probe", question), capture_output=True, check=True, timeout=60
+            [python, "-IS", "-"], input=program_text("probe", question), capture_output=True, check=True, timeout=60
         )
     assert ended.stderr == b""
-    found = answer_in(ended.stdout.decode())
+    found = parse_result(ended.stdout.decode())
     assert found["holders"][str(port)]["pid"] is not None
     assert found["files"] == [
         {"path": str(fact), "text": '{"managed_by": "x"}', "error": None},
@@ -175,7 +177,7 @@ def test_the_whole_program_as_a_host_runs_it(home: Path, python: str) -> None:
     assert found["host"]["architecture"] and found["disks"][0]["path"] == str(tmp_path)
 
 
-@pytest.mark.parametrize("module", [probe, converge, drain, restart, start, supervision, withdraw])
+@pytest.mark.parametrize("module", [probe, converge, drain, restart, start, supervision, undo_start])
 def test_marker_is_the_same_on_both_sides(module: object) -> None:
     assert getattr(module, "MARKER") == MARKER  # noqa: B009 - the modules have no common type
 
@@ -238,8 +240,8 @@ def test_commands_that_could_not_be_looked_for_are_not_missing(script: str, chec
 def test_a_broken_package_database_is_not_an_empty_one(
     installed: str, owning: str, package: str | None, error: str | None
 ) -> None:
-    started = [commands.start_command(["/bin/sh", "-c", script]) for script in (installed, owning)]
-    found = commands.packages(started[0], started[1], time.monotonic() + 20)
+    start_time = [commands.start_command(["/bin/sh", "-c", script]) for script in (installed, owning)]
+    found = commands.packages(start_time[0], start_time[1], time.monotonic() + 20)
     assert (found["package"], found["packages_error"]) == (package, error)
     none = commands.start_command(["/no/such/rpm"])
     assert commands.packages(none, none, 0) == {"packages": [], "package": None, "packages_error": None}

@@ -27,12 +27,12 @@ def see(monkeypatch: pytest.MonkeyPatch, looks: Host) -> None:
         state["at"] = next(now, state["at"])
         return state["at"][0]
 
-    monkeypatch.setattr(restart, "answers", answers)
-    monkeypatch.setattr(restart, "is_former", lambda _process: state["at"][1])
+    monkeypatch.setattr(restart, "answering_in_home", answers)
+    monkeypatch.setattr(restart, "is_unchanged", lambda _process: state["at"][1])
     monkeypatch.setattr(restart, "children_of", lambda _pid, _home: state["at"][2])
     monkeypatch.setattr(restart, "proxies_in", lambda _home: state["at"][2] or ([OLD] if state["at"][1] else []))
-    monkeypatch.setattr(restart, "PAUSE", 0)
-    monkeypatch.setattr(restart, "GRACE", 0)
+    monkeypatch.setattr(restart, "POLL_INTERVAL", 0)
+    monkeypatch.setattr(restart, "START_GRACE", 0)
 
 
 @pytest.mark.parametrize(
@@ -48,20 +48,20 @@ def see(monkeypatch: pytest.MonkeyPatch, looks: Host) -> None:
 )
 def test_the_outcome_of_a_hot_restart(monkeypatch: pytest.MonkeyPatch, looks: Host, how: dict[str, Any]) -> None:
     see(monkeypatch, looks)
-    assert restart.hot(WANTED) == how
+    assert restart.wait_for_hot_restart(WANTED) == how
 
 
 def test_nothing_is_ended_when_a_hot_restart_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     see(monkeypatch, [(OLD, True, [NEW]), (OLD, True, [])])
-    for name in ("end", "stop_all", "launch_again"):
+    for name in ("terminate", "stop_all", "relaunch"):
         monkeypatch.setattr(restart, name, lambda *_: pytest.fail("something was ended or started"))
     assert restart.restart(WANTED) == {"how": "kept", "pid": OLD}
 
 
-def test_another_program_at_the_port_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_program_at_the_port_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     see(monkeypatch, [(NEW, True, [NEW])])
     was = {"executable": f"{HOME}/bin/obproxy", "home": HOME, "namespaces": ["net:[1]"]}
     monkeypatch.setattr(restart, "identity", lambda _pid: was | {"executable": "/tmp/obproxy"})
-    monkeypatch.setattr(restart, "settle", lambda *_: pytest.fail("it is not the expected one"))
+    monkeypatch.setattr(restart, "start_problems", lambda *_: pytest.fail("it is not the expected one"))
     problems = restart.restart(WANTED | {"identity": was})["problems"]
     assert problems == [f"its executable is /tmp/obproxy, it was {HOME}/bin/obproxy"]

@@ -5,8 +5,8 @@ from typing import Any, cast
 
 import pytest
 from ansible_collections.obproxy.takeover.plugins.module_utils import sql
+from ansible_collections.obproxy.takeover.plugins.module_utils.parameter_values import Difference
 from ansible_collections.obproxy.takeover.plugins.module_utils.sql import Denied, Session, SqlError, apply, log_in
-from ansible_collections.obproxy.takeover.plugins.module_utils.values import Difference
 
 
 class _Proxy:

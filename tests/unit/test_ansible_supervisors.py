@@ -60,5 +60,5 @@ def test_crontabs_are_read_whatever_lies_beside_them(tmp_path: Path, monkeypatch
     (tmp_path / "cron" / "link").symlink_to("/etc/passwd")
     (users / "admin").write_text("* * * * * /opt/odp/bin/obproxyd.sh -c start\n")
     monkeypatch.setattr(supervision, "CRONTABS", (str(tmp_path / "cron"), str(users), str(tmp_path / "none")))
-    assert [job["file"] for job in supervision.jobs_for(["/opt/odp"])] == [str(users / "admin")]
+    assert [job["file"] for job in supervision.cron_jobs_of(["/opt/odp"])] == [str(users / "admin")]
     assert supervision.recorded_pid(str(users)) == 0

@@ -5,6 +5,7 @@ import hashlib
 import re
 
 import pytest
+from ansible_collections.obproxy.takeover.plugins.module_utils.host_programs import NoResult, parse_result, program_text
 from ansible_collections.obproxy.takeover.plugins.module_utils.masking import (
     Hidden,
     is_secret,
@@ -13,7 +14,6 @@ from ansible_collections.obproxy.takeover.plugins.module_utils.masking import (
     stage_one,
 )
 from ansible_collections.obproxy.takeover.plugins.module_utils.programs.listeners import mask
-from ansible_collections.obproxy.takeover.plugins.module_utils.remote import NoAnswer, answer_in, program
 from ansible_collections.obproxy.takeover.plugins.module_utils.rules import FailedRule, fix_for_root, message_of
 from ansible_collections.obproxy.takeover.plugins.module_utils.versions import (
     is_older,
@@ -98,25 +98,25 @@ def test_scrub_reaches_every_corner_and_spares_short_words() -> None:
 
 def test_arguments_travel_as_data() -> None:
     nasty = {"path": '"""\nimport os; os.abort()\n"""' + "'\\u0000"}
-    text = program("stop", nasty).decode()
+    text = program_text("process_lifetime", nasty).decode()
     assert "os.abort" not in text
     sent = re.findall(r'a2b_base64\("([^"]*)"\)', text)
     assert len(sent) == 1 and b"os.abort" in base64.b64decode(sent[0])
 
 
 def test_the_answer_is_found_among_noise() -> None:
-    assert answer_in('Last login: today\nOBPROXY-RESULT {"a": 1}\nlogout') == {"a": 1}
+    assert parse_result('Last login: today\nOBPROXY-RESULT {"a": 1}\nlogout') == {"a": 1}
 
 
 @pytest.mark.parametrize("output", ["", "nothing", "OBPROXY-RESULT {", "OBPROXY-RESULT [1]", "x OBPROXY-RESULT {}"])
 def test_no_answer(output: str) -> None:
-    with pytest.raises(NoAnswer):
-        answer_in(output)
+    with pytest.raises(NoResult):
+        parse_result(output)
 
 
 def test_an_endless_answer_is_none() -> None:
-    with pytest.raises(NoAnswer):
-        answer_in("OBPROXY-RESULT " + '"' + "x" * 2_000_000 + '"')
+    with pytest.raises(NoResult):
+        parse_result("OBPROXY-RESULT " + '"' + "x" * 2_000_000 + '"')
 
 
 def test_a_failed_rule_is_reported_in_three_parts() -> None:

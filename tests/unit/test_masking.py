@@ -11,7 +11,7 @@ from ansible.parsing.vault import EncryptedString, VaultLib, VaultSecret, VaultS
 from ansible.template import trust_as_template
 from ansible_collections.obproxy.takeover.plugins.module_utils import masking as of_the_plugins
 from ansible_collections.obproxy.takeover.plugins.module_utils.programs import listeners
-from ansible_collections.obproxy.takeover.plugins.module_utils.story import Story
+from ansible_collections.obproxy.takeover.plugins.module_utils.run_recorder import RunRecorder
 
 from service.outcome import masking
 from service.outcome.masking import MASK, Hidden, masker
@@ -61,9 +61,11 @@ def told(variables: dict[str, Any], text: object) -> str:
     play = SimpleNamespace(get_variable_manager=lambda: manager, get_loader=DataLoader)
     role = SimpleNamespace(get_name=lambda include_role_fqcn: "one", _role_name="one", tags=["one"])
     task = SimpleNamespace(name="do", action="debug", _uuid="id", _role=role, get_name=lambda: "one : do")
-    story = Story(playbook="takeover", play=play, host=SimpleNamespace(get_name=lambda: "odp-1"), roles=["one"])
-    story.take("runner_on_failed", "failed", SimpleNamespace(task=task, result={"msg": text}))
-    run = story.as_run(2)
+    recorder = RunRecorder(
+        playbook="takeover", play=play, host=SimpleNamespace(get_name=lambda: "odp-1"), roles=["one"]
+    )
+    recorder.add_result("runner_on_failed", "failed", SimpleNamespace(task=task, result={"msg": text}))
+    run = recorder.as_external_run(2)
     assert run is not None
     return str(run["events"][-1]["eventData"]["res"]["msg"])
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 SHELLS = {"sh", "bash", "dash", "ksh", "zsh"}
-MOST_OUTPUT = 64 * 1024  # bytes of one stream
+OUTPUT_LIMIT = 64 * 1024  # bytes of one stream
 SHOWN = 500  # characters of an error that a message shows
 NO_PACKAGE = ("is not owned by any package", "No such file or directory")
 CHECKED = "checked:all"
@@ -58,8 +58,8 @@ def output(command: "subprocess.Popen[bytes] | OSError", deadline: float) -> "tu
             time.sleep(0.002)
         if time.monotonic() > deadline:
             reason = "it did not end within its time limit"
-        if max(map(len, texts.values())) > MOST_OUTPUT:
-            reason = f"it printed more than {MOST_OUTPUT // 1024} KiB"
+        if max(map(len, texts.values())) > OUTPUT_LIMIT:
+            reason = f"it printed more than {OUTPUT_LIMIT // 1024} KiB"
     if reason:
         os.killpg(command.pid, signal.SIGKILL)
         command.wait()

@@ -11,9 +11,9 @@ import os
 import stat
 
 try:
-    from .files import NOT_THERE, Beside, names_in, program_at
-    from .stop import started
-    from .users import become, raise_at_alarm, user_named, user_of
+    from .files import NOT_FOUND, ParentDirectory, names_in, program_at
+    from .process_lifetime import start_time
+    from .users import become, set_program_timeout, user_named, user_of
 except ImportError:  # on the host there is no package, and the names are there
     pass
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 MARKER = "OBPROXY-RESULT "
-KEPT = ".before-takeover"  # ending of the copy of a file that was not ours
-UNTOLD = ".untold"  # ending of a mark: the file has changed, and the commands have not all run since
+BACKUP = ".before-takeover"  # ending of the copy of a file that was not ours
+PENDING_COMMANDS = ".untold"  # ending of a mark: the file has changed, and the commands have not all run since
 
 
 class Problem(Exception):
@@ -38,16 +38,16 @@ class Change:
     def __init__(self, item: "dict[str, Any]", has_commands: bool) -> None:
         """Read what is there; raises OSError."""
         self.item, self.path, self.has_commands = item, item["path"], has_commands
-        self.before, self.mode, self.is_owed, self.is_kept = None, 0, False, False
+        self.before, self.mode, self.commands_pending, self.has_backup = None, 0, False, False
         try:
-            with Beside(self.path) as place:
+            with ParentDirectory(self.path) as place:
                 self.before = place.text()
                 state = place.state()
                 self.mode = stat.S_IMODE(state.st_mode) if state else 0
-                self.is_owed = place.state(UNTOLD) is not None
-                self.is_kept = place.state(KEPT) is not None
+                self.commands_pending = place.state(PENDING_COMMANDS) is not None
+                self.has_backup = place.state(BACKUP) is not None
         except OSError as error:
-            if error.errno not in NOT_THERE:
+            if error.errno not in NOT_FOUND:
                 raise
 
     def is_needed(self) -> bool:
@@ -63,66 +63,66 @@ class Change:
         is_same = self.before == self.item["text"] and self.mode == int(self.item["mode"], 8)
         return bool(self.item["replace"] and not is_same)
 
-    def puts_aside(self) -> bool:
+    def needs_backup(self) -> bool:
         """Return whether the file that is there is somebody else's, to be kept beside ours."""
         is_ours = self.before is None or (self.item["signature"] and self.item["signature"] in self.before)
-        return bool(self.item["keep"] and self.item["text"] is not None and not is_ours and not self.is_kept)
+        return bool(self.item["keep"] and self.item["text"] is not None and not is_ours and not self.has_backup)
 
-    def make(self) -> None:
+    def apply(self) -> None:
         """Write or remove the file.
 
         With `keep`, somebody else's is put aside by the first write and comes back instead of the removal, as it was. A
         mark says until `told` that commands have to hear of it.
         """
         text = self.item["text"]
-        with Beside(self.path, None if text is None else int(self.item["directory_mode"], 8)) as place:
-            if self.has_commands and not self.is_owed:
-                place.mark(UNTOLD)
+        with ParentDirectory(self.path, None if text is None else int(self.item["directory_mode"], 8)) as place:
+            if self.has_commands and not self.commands_pending:
+                place.mark(PENDING_COMMANDS)
             if text is not None:
-                if self.puts_aside():
-                    place.link(place.name, place.name + KEPT)
+                if self.needs_backup():
+                    place.link(place.name, place.name + BACKUP)
                 place.write(text, int(self.item["mode"], 8))
-            elif self.item["keep"] and self.is_kept:
-                place.rename(place.name + KEPT, place.name)
+            elif self.item["keep"] and self.has_backup:
+                place.rename(place.name + BACKUP, place.name)
             else:
                 place.remove(place.name)
 
-    def take_back(self) -> None:
+    def undo(self) -> None:
         """Bring the former file back, from whatever `make` had reached; raises OSError."""
         try:
-            with Beside(self.path) as place:
-                if self.puts_aside():
-                    if place.state(KEPT) is not None:
-                        place.rename(place.name + KEPT, place.name)
-                        place.remove(place.name + KEPT)  # stays where both are one file
+            with ParentDirectory(self.path) as place:
+                if self.needs_backup():
+                    if place.state(BACKUP) is not None:
+                        place.rename(place.name + BACKUP, place.name)
+                        place.remove(place.name + BACKUP)  # stays where both are one file
                 elif place.text() != self.before:
                     self.rewrite(place)
-                if not self.is_owed:
-                    place.remove(place.name + UNTOLD)
+                if not self.commands_pending:
+                    place.remove(place.name + PENDING_COMMANDS)
         except OSError as error:
-            if error.errno not in NOT_THERE:
+            if error.errno not in NOT_FOUND:
                 raise
 
-    def rewrite(self, place: "Beside") -> None:
+    def rewrite(self, place: "ParentDirectory") -> None:
         """Give the file its former text, and the copy of somebody else's its place beside it."""
-        if self.item["text"] is None and self.item["keep"] and self.is_kept and place.state(KEPT) is None:
-            place.rename(place.name, place.name + KEPT)
+        if self.item["text"] is None and self.item["keep"] and self.has_backup and place.state(BACKUP) is None:
+            place.rename(place.name, place.name + BACKUP)
         if self.before is None:
             place.remove(place.name)
         else:
             place.write(self.before, self.mode)
 
-    def told(self) -> None:
+    def clear_pending_commands(self) -> None:
         """Take the mark away: the commands have heard of the file."""
         try:
-            with Beside(self.path) as place:
-                place.remove(place.name + UNTOLD)
+            with ParentDirectory(self.path) as place:
+                place.remove(place.name + PENDING_COMMANDS)
         except OSError as error:
-            if error.errno not in NOT_THERE:
+            if error.errno not in NOT_FOUND:
                 raise
 
 
-def emptied(directories: "list[str]", gone: "set[str]") -> "list[str]":
+def empty_directories(directories: "list[str]", gone: "set[str]") -> "list[str]":
     """Return those of the directories that are empty without the paths in `gone`, the deepest first."""
     found = []  # type: list[str]
     for directory in sorted(directories, key=len, reverse=True):
@@ -165,12 +165,12 @@ def acting_user(wanted: "dict[str, Any]") -> "dict[str, Any] | None":
     return user_of(wanted["process"]) if wanted["process"] else user_named(wanted["as_user"])
 
 
-def take_back(changes: "list[Change]") -> str:
+def undo(changes: "list[Change]") -> str:
     """Bring former files back; return which could not be, and why."""
     left = []
     for change in changes:
         try:
-            change.take_back()
+            change.undo()
         except OSError as error:
             left.append(f"{change.path} is not as it was: {error}")
     return "; ".join(left)
@@ -182,40 +182,42 @@ def converge(wanted: "dict[str, Any]") -> "dict[str, Any]":
 
     Raises Problem and OSError; the former texts are back then, except what `half_done` of the Problem says."""
     process = wanted["process"]
-    if process and started(process["pid"]) != process["started"]:
+    if process and start_time(process["pid"]) != process["started"]:
         raise Problem(f"the OBProxy with pid {process['pid']} does not run any more")
     user = acting_user(wanted)
     if user is not None:
         become(user)
     changes = [Change(item, bool(wanted["commands"])) for item in wanted["files"]]
     todo = [change for change in changes if change.is_needed()]
-    owed = [change for change in changes if change.is_owed]  # a run was killed between the file and its commands
+    owed = [
+        change for change in changes if change.commands_pending
+    ]  # a run was killed between the file and its commands
     begun = []  # type: list[Change]
     try:
         for change in [] if wanted["check"] else todo:
             begun.append(change)
-            change.make()
+            change.apply()
         run(wanted["commands"] if (todo or owed) and not wanted["check"] else [], wanted["seconds"])
     except (Problem, OSError) as error:
         problem = Problem(str(error))
-        problem.half_done = take_back(begun)
+        problem.half_done = undo(begun)
         raise problem from error
     for change in [] if wanted["check"] else todo + owed:
-        change.told()
+        change.clear_pending_commands()
     changed = [
         {"path": change.path, "before": change.before, "after": change.item["text"]}
         for change in todo + [change for change in owed if change not in todo]
     ]
-    empty = emptied(wanted["prune"], {change.path for change in todo if change.item["text"] is None})
+    empty = empty_directories(wanted["prune"], {change.path for change in todo if change.item["text"] is None})
     for directory in [] if wanted["check"] else empty:
-        with Beside(directory) as place:
+        with ParentDirectory(directory) as place:
             os.rmdir(place.name, dir_fd=place.descriptor)
     return {"changed": changed + [{"path": path, "before": "a directory\n", "after": None} for path in empty]}
 
 
 def main(wanted: "dict[str, Any]") -> None:
     """Print what changed, or the problem, as one marked line."""
-    raise_at_alarm(wanted["seconds"] * (2 + len(wanted["commands"])))
+    set_program_timeout(wanted["seconds"] * (2 + len(wanted["commands"])))
     try:
         answer = converge(wanted)
     except (Problem, OSError) as problem:

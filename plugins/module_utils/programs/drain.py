@@ -5,8 +5,8 @@ import signal
 import time
 
 try:
+    from .process_lifetime import start_time
     from .sockets import connections_of
-    from .stop import started
 except ImportError:  # on the host there is no package, and the names are there
     pass
 
@@ -21,7 +21,7 @@ def drain(wanted: "dict[str, Any]") -> "dict[str, Any]":
     """`wanted`: process {pid, started}, sql_port, seconds. The answer: gone, connections."""
     deadline = time.monotonic() + wanted["seconds"]
     pid = wanted["process"]["pid"]
-    while started(pid) == wanted["process"]["started"]:
+    while start_time(pid) == wanted["process"]["started"]:
         if time.monotonic() > deadline:
             return {"gone": False, "connections": connections_of(pid, wanted["sql_port"])}
         time.sleep(0.1)

@@ -13,16 +13,16 @@ import os
 import stat
 
 TEMPORARY = ".obproxy-takeover-"
-LONGEST_TEXT_FILE = 2**20
-MOST_LINKS = 20
+TEXT_FILE_LIMIT = 2**20
+LINK_LIMIT = 20
 IS_LINK = "it is a symbolic link"
 NO_FILE = "it is no regular file"
-NOT_THERE = (errno.ENOENT, errno.ENOTDIR)
-CAREFULLY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+NOT_FOUND = (errno.ENOENT, errno.ENOTDIR)
+SAFE_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+DIRECTORY_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class Untrusted(OSError):
+class UntrustedPath(OSError):
     """A path that is no regular file, or that another user than root and the acting one can change."""
 
     def __init__(self, reason: str, path: "str | None" = None) -> None:
@@ -34,7 +34,7 @@ class Untrusted(OSError):
         return f"{self.filename} is not used: {self.strerror}" if self.filename else str(self.strerror)
 
 
-def changed_by_others(state: "os.stat_result") -> str:
+def other_writers(state: "os.stat_result") -> str:
     """Return who else than root and the acting user can change something, nothing when nobody can."""
     me = os.geteuid()
     if state.st_uid not in (0, me):
@@ -47,7 +47,7 @@ def changed_by_others(state: "os.stat_result") -> str:
     return ""
 
 
-def is_own_entry(directory: "os.stat_result", entry: "os.stat_result") -> bool:
+def is_protected_entry(directory: "os.stat_result", entry: "os.stat_result") -> bool:
     """Return whether a directory lies safely in a shared one such as /tmp, where only its owner can replace it."""
     owners = (0, os.geteuid())
     is_shared = directory.st_mode & stat.S_ISVTX and directory.st_uid in owners
@@ -57,7 +57,7 @@ def is_own_entry(directory: "os.stat_result", entry: "os.stat_result") -> bool:
 def step(at: int, name: str, path: str, create_mode: "int | None") -> "tuple[int, str]":
     """Return the descriptor of one entry that is a directory, or the target of one that is a link."""
     state = os.fstat(at)
-    reason = changed_by_others(state)
+    reason = other_writers(state)
     try:
         entry = os.stat(name, dir_fd=at, follow_symlinks=False)
     except FileNotFoundError:
@@ -65,11 +65,11 @@ def step(at: int, name: str, path: str, create_mode: "int | None") -> "tuple[int
             raise
         os.mkdir(name, create_mode, dir_fd=at)
         entry = os.stat(name, dir_fd=at, follow_symlinks=False)
-    if reason and not is_own_entry(state, entry):
-        raise Untrusted(f"of a directory on its way, {reason}", path)
+    if reason and not is_protected_entry(state, entry):
+        raise UntrustedPath(f"of a directory on its way, {reason}", path)
     if stat.S_ISLNK(entry.st_mode):
         return -1, os.readlink(name, dir_fd=at)
-    return os.open(name, DIRECTORY, dir_fd=at), ""
+    return os.open(name, DIRECTORY_FLAGS, dir_fd=at), ""
 
 
 def open_directory(path: str, create_mode: "int | None" = None) -> int:
@@ -77,7 +77,7 @@ def open_directory(path: str, create_mode: "int | None" = None) -> int:
 
     With `create_mode`, directories that are not there are made.
     """
-    at, links = os.open("/", DIRECTORY), 0
+    at, links = os.open("/", DIRECTORY_FLAGS), 0
     rest = path.split("/")[::-1]
     try:
         while rest:
@@ -87,22 +87,22 @@ def open_directory(path: str, create_mode: "int | None" = None) -> int:
             below, target = step(at, name, path, create_mode)
             if below < 0:
                 links += 1
-                if links > MOST_LINKS:
+                if links > LINK_LIMIT:
                     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
                 rest += target.split("/")[::-1]
-                below = os.open("/", DIRECTORY) if target.startswith("/") else os.dup(at)
+                below = os.open("/", DIRECTORY_FLAGS) if target.startswith("/") else os.dup(at)
             os.close(at)
             at = below
-        reason = changed_by_others(os.fstat(at))
+        reason = other_writers(os.fstat(at))
         if reason:
-            raise Untrusted(reason, path)
+            raise UntrustedPath(reason, path)
     except BaseException:
         os.close(at)
         raise
     return at
 
 
-class Beside:
+class ParentDirectory:
     """The directory of a file, open: `descriptor`, and the file's `name` in it. A context manager."""
 
     def __init__(self, path: str, create_mode: "int | None" = None) -> None:
@@ -111,7 +111,7 @@ class Beside:
         self.path = path
         self.descriptor = open_directory(above, create_mode)
 
-    def __enter__(self) -> "Beside":
+    def __enter__(self) -> "ParentDirectory":
         """Return itself."""
         return self
 
@@ -126,30 +126,30 @@ class Beside:
         except FileNotFoundError:
             return None
 
-    def text(self, limit: int = LONGEST_TEXT_FILE) -> "str | None":
+    def text(self, limit: int = TEXT_FILE_LIMIT) -> "str | None":
         """Return the text of the file, None when it is not there; raises OSError for what is no regular file."""
         try:
-            descriptor = os.open(self.name, os.O_RDONLY | CAREFULLY, dir_fd=self.descriptor)
+            descriptor = os.open(self.name, os.O_RDONLY | SAFE_FLAGS, dir_fd=self.descriptor)
         except FileNotFoundError:
             return None
         except OSError as error:
             if error.errno not in (errno.ELOOP, errno.ENXIO):
                 raise
-            raise Untrusted(IS_LINK if error.errno == errno.ELOOP else NO_FILE, self.path) from None
+            raise UntrustedPath(IS_LINK if error.errno == errno.ELOOP else NO_FILE, self.path) from None
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
-            raise Untrusted(NO_FILE, self.path)
+            raise UntrustedPath(NO_FILE, self.path)
         with os.fdopen(descriptor, encoding="utf-8", errors="replace", newline="") as file:
             text = file.read(limit + 1)
         if len(text) > limit:
-            raise Untrusted(f"it is longer than {limit // 1024} KiB", self.path)
+            raise UntrustedPath(f"it is longer than {limit // 1024} KiB", self.path)
         return text
 
     def write(self, text: str, mode: int) -> None:
         """Put a text in place so that a reader sees the former or the new one, whole, whatever happens meanwhile."""
         temporary = f"{TEMPORARY}{os.getpid()}-{self.name}"
         try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | CAREFULLY
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE_FLAGS
             descriptor = os.open(temporary, flags, 0o600, dir_fd=self.descriptor)
             with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
                 file.write(text)
@@ -163,7 +163,7 @@ class Beside:
 
     def mark(self, ending: str) -> None:
         """Make an empty file beside the file."""
-        flags = os.O_WRONLY | os.O_CREAT | CAREFULLY
+        flags = os.O_WRONLY | os.O_CREAT | SAFE_FLAGS
         os.close(os.open(self.name + ending, flags, 0o600, dir_fd=self.descriptor))
 
     def rename(self, name: str, new: str) -> None:
@@ -182,13 +182,13 @@ class Beside:
             pass
 
 
-def text_at(path: str, limit: int = LONGEST_TEXT_FILE) -> "str | None":
+def text_at(path: str, limit: int = TEXT_FILE_LIMIT) -> "str | None":
     """Return a file's text, None when it is not there; raises OSError."""
     try:
-        with Beside(path) as place:
+        with ParentDirectory(path) as place:
             return place.text(limit)
     except OSError as error:
-        if error.errno in NOT_THERE:
+        if error.errno in NOT_FOUND:
             return None
         raise
 
@@ -198,11 +198,11 @@ def names_in(path: str) -> "list[str] | None":
     try:
         directory = open_directory(path)
     except OSError as error:
-        if error.errno in NOT_THERE:
+        if error.errno in NOT_FOUND:
             return None
         raise
     try:
-        listed = os.open(".", os.O_RDONLY | os.O_DIRECTORY | CAREFULLY, dir_fd=directory)
+        listed = os.open(".", os.O_RDONLY | os.O_DIRECTORY | SAFE_FLAGS, dir_fd=directory)
     finally:
         os.close(directory)
     try:
@@ -211,13 +211,13 @@ def names_in(path: str) -> "list[str] | None":
         os.close(listed)
 
 
-def is_there(path: str) -> bool:
+def exists(path: str) -> bool:
     """Return whether something is at a path, be it a link to nowhere; raises OSError."""
     try:
-        with Beside(path) as place:
+        with ParentDirectory(path) as place:
             return place.state() is not None
     except OSError as error:
-        if error.errno in NOT_THERE:
+        if error.errno in NOT_FOUND:
             return False
         raise
 
@@ -227,16 +227,16 @@ def program_at(path: str) -> str:
 
     Links are followed, each through directories that nobody else can change.
     """
-    for _ in range(MOST_LINKS):
-        with Beside(path) as place:
+    for _ in range(LINK_LIMIT):
+        with ParentDirectory(path) as place:
             state = place.state()
             if state is None:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
             if stat.S_ISLNK(state.st_mode):
                 path = os.path.join(os.path.dirname(path), os.readlink(place.name, dir_fd=place.descriptor))
                 continue
-            reason = changed_by_others(state) if stat.S_ISREG(state.st_mode) else NO_FILE
+            reason = other_writers(state) if stat.S_ISREG(state.st_mode) else NO_FILE
             if reason or not os.access(place.name, os.X_OK, dir_fd=place.descriptor):
-                raise Untrusted(reason or "it cannot be executed", path)
+                raise UntrustedPath(reason or "it cannot be executed", path)
             return os.path.join(os.readlink(f"/proc/self/fd/{place.descriptor}"), place.name)
     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)

@@ -20,8 +20,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-LONGEST_TEXT = 2000
-LONGEST_FILE = 64 * 1024
+TEXT_LIMIT = 2000
+FILE_LIMIT = 64 * 1024
 DELETED = " (deleted)"
 ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ESRCH)  # of a process: it has ended, or is one of the kernel's
 # The words of module_utils/masking.py: this program runs alone on the host. A test holds the two equal.
@@ -34,7 +34,7 @@ def mask(text: str) -> str:
     return _SECRET_ITEM.sub(r"\1***", text)
 
 
-def read(path: str, limit: int = LONGEST_FILE) -> str:
+def read(path: str, limit: int = FILE_LIMIT) -> str:
     """Return the beginning of a file as text, empty when it cannot be read (a process may be gone by now)."""
     try:
         with open(path, "rb") as file:
@@ -82,7 +82,7 @@ def socket_inodes(pid: int) -> "tuple[set[str], str]":
     return {target[8:-1] for target in targets if target.startswith("socket:[")}, ""
 
 
-def keyword_of(comm: str, exe: str, arguments: "list[str]", keywords: "list[str]") -> "str | None":
+def matching_keyword(comm: str, exe: str, arguments: "list[str]", keywords: "list[str]") -> "str | None":
     """Return which keyword a process bears by name: its comm, its executable, or the script that a shell runs.
 
     Argument strings are not searched: `tail -f obproxy.log` is no OBProxy (docs/reference/obproxy.md traps 11 and 12).
@@ -93,7 +93,7 @@ def keyword_of(comm: str, exe: str, arguments: "list[str]", keywords: "list[str]
     return next((keyword for keyword in keywords if keyword in names), None)
 
 
-def without_deleted(path: str) -> "tuple[str, bool]":
+def strip_deleted_mark(path: str) -> "tuple[str, bool]":
     """Return a path of /proc without the mark of a removed file, and whether it had one."""
     return (path[: -len(DELETED)], True) if path.endswith(DELETED) else (path, False)
 
@@ -103,9 +103,9 @@ def process(pid: int, keywords: "list[str]") -> "dict[str, Any] | None":
     base = f"/proc/{pid}/"
     comm = read(base + "comm").strip()
     target, problem = link(base + "exe")
-    exe, exe_deleted = without_deleted(target)
+    exe, exe_deleted = strip_deleted_mark(target)
     arguments = read(base + "cmdline").rstrip("\0").split("\0") if exe or comm in keywords else []
-    keyword = keyword_of(comm, exe, arguments, keywords)
+    keyword = matching_keyword(comm, exe, arguments, keywords)
     stat = read(base + "stat").rpartition(")")[2].split() if keyword else []
     try:
         owner = user_name(os.stat(base).st_uid)
@@ -116,7 +116,7 @@ def process(pid: int, keywords: "list[str]") -> "dict[str, Any] | None":
     cwd, cwd_problem = link(base + "cwd")
     environment = read(base + "environ").split("\0")
     root = next((item[len("OBPROXY_ROOT=") :] for item in environment if item.startswith("OBPROXY_ROOT=")), "")
-    home, home_deleted = without_deleted(root or cwd)
+    home, home_deleted = strip_deleted_mark(root or cwd)
     return {
         "pid": pid,
         "ppid": int(stat[1]),
@@ -130,7 +130,7 @@ def process(pid: int, keywords: "list[str]") -> "dict[str, Any] | None":
         "home_deleted": home_deleted,
         "library_path": any(item.startswith("LD_LIBRARY_PATH=") for item in environment),
         "owner": owner,
-        "cmdline": mask(" ".join(arguments))[:LONGEST_TEXT],
+        "cmdline": mask(" ".join(arguments))[:TEXT_LIMIT],
         "script": script_of(arguments, cwd),
         "unread": problem or cwd_problem,
     }
@@ -158,7 +158,7 @@ def holder(inodes: "dict[str, tuple[int, str]]", known: "list[dict[str, Any]]") 
         unread = unread or problem
         if inodes.keys() & held:
             base = f"/proc/{pid}/"
-            exe = without_deleted(link(base + "exe")[0])[0]
+            exe = strip_deleted_mark(link(base + "exe")[0])[0]
             return {"pid": pid, "comm": read(base + "comm").strip(), "exe": exe, "owner": owner, "unread": ""}
     return {"pid": None, "comm": "", "exe": "", "owner": owner, "unread": unread}
 

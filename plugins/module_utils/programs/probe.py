@@ -15,10 +15,10 @@ import sys
 
 try:
     from .commands import packages_and_commands
-    from .files import TEMPORARY, is_there, names_in, open_directory, text_at
+    from .files import TEMPORARY, exists, names_in, open_directory, text_at
     from .listeners import (
         ABSENT,
-        LONGEST_FILE,
+        FILE_LIMIT,
         exporter_port,
         holder,
         listening_sockets,
@@ -28,7 +28,7 @@ try:
         socket_inodes,
         user_name,
     )
-    from .supervision import apart, engine_of, supervision_of
+    from .supervision import engine_of, separate_namespaces, supervision_of
     from .users import run_as, user_named, user_of
 except ImportError:  # on the host there is no package, and the names are there
     pass
@@ -38,13 +38,13 @@ if TYPE_CHECKING:
     from typing import Any
 
 MARKER = "OBPROXY-RESULT "
-MOST_PROCESSES = 50
+PROCESS_LIMIT = 50
 _TRACE = 19  # the number of CAP_SYS_PTRACE
 _FOREIGN = re.compile("[\udc80-\udcff]")  # bytes of a name that are no UTF-8, as Python has them
 _FOREIGN_PART = re.compile("(?s).*[\udc80-\udcff][^/]*")
 
 
-def nearest(path: str) -> int:
+def open_nearest_directory(path: str) -> int:
     """Return the descriptor of a directory, or of the nearest one above it that is there; raises OSError."""
     while True:
         try:
@@ -56,16 +56,16 @@ def nearest(path: str) -> int:
 def disk(path: str) -> "dict[str, Any]":
     """Return the space and the files that an ordinary user has below a directory of root's, or the nearest above it."""
     try:
-        directory = nearest(path)
+        directory = open_nearest_directory(path)
     except OSError as error:
-        return no_room(path, error)
+        return unreadable_disk(path, error)
     try:
         return room(f"/proc/self/fd/{directory}/.", path)
     finally:
         os.close(directory)
 
 
-def no_room(shown: str, error: OSError) -> "dict[str, Any]":
+def unreadable_disk(shown: str, error: OSError) -> "dict[str, Any]":
     """Return that nothing is known about the room below a directory, and why."""
     found = {"path": shown, "free_mb": None, "free_files": None, "read_only": False}
     return dict(found, error=str(error.strerror), told=f"{shown} cannot be read: {error.strerror}")
@@ -76,7 +76,7 @@ def room(path: str, shown: str) -> "dict[str, Any]":
     try:
         free_room = os.statvfs(path)
     except OSError as error:
-        return no_room(shown, error)
+        return unreadable_disk(shown, error)
     free = free_room.f_bavail * free_room.f_frsize // 2**20
     files = free_room.f_favail if free_room.f_files else None  # some file systems have no fixed number of files
     told = f"{shown} has {free} MiB free" + (f" and room for {files} files" if files is not None else "")
@@ -90,7 +90,7 @@ def file(path: str) -> "dict[str, Any]":
     `error` says why one that is there has no text.
     """
     try:
-        return {"path": path, "text": text_at(path, LONGEST_FILE), "error": None}
+        return {"path": path, "text": text_at(path, FILE_LIMIT), "error": None}
     except OSError as error:
         return {"path": path, "text": None, "error": str(error.strerror)}
 
@@ -101,7 +101,7 @@ def absent(files: "list[str]") -> "list[str]":
     for path in files:
         above = os.path.dirname(path)
         try:
-            while above.strip("/") and not is_there(above):
+            while above.strip("/") and not exists(above):
                 found.add(above)
                 above = os.path.dirname(above)
         except OSError:
@@ -121,16 +121,16 @@ def leftovers(files: "list[str]") -> "list[str]":
     return found
 
 
-def look_as_user(places: "list[str]", executables: "list[str]") -> "dict[str, list[str]]":
+def read_as_user(places: "list[str]", executables: "list[str]") -> "dict[str, list[str]]":
     """Return which directories are missing for these files, and which of these programs there are."""
     return {"absent": absent(places), "executables": [path for path in executables if os.access(path, os.X_OK)]}
 
 
-def of_the_user(wanted: "dict[str, Any]", found: "dict[str, Any] | None") -> "dict[str, list[str]]":
+def files_of_user(wanted: "dict[str, Any]", found: "dict[str, Any] | None") -> "dict[str, list[str]]":
     """Return what lies in directories of the OBProxy's user, seen as that user; nothing where nobody can act so."""
     try:
         user = user_of(found) if found else user_named(wanted["owner"])
-        return dict(run_as(user, look_as_user, wanted["places"], wanted["executables"]))
+        return dict(run_as(user, read_as_user, wanted["places"], wanted["executables"]))
     except OSError:
         return {"absent": [], "executables": []}
 
@@ -159,7 +159,7 @@ def tables(pid: str) -> "list[str]":
     return [read(f"/proc/{pid}/net/tcp", 2**24), read(f"/proc/{pid}/net/tcp6", 2**24)]
 
 
-def listen_at(found: "dict[str, Any]", sockets: "dict[int, dict[str, tuple[int, str]]]") -> None:
+def add_ports(found: "dict[str, Any]", sockets: "dict[int, dict[str, tuple[int, str]]]") -> None:
     """Add to a process the ports that it listens on, with the addresses."""
     inodes, found["inodes_unread"] = socket_inodes(found["pid"])
     held = {port: inodes & at_port.keys() for port, at_port in sockets.items() if inodes & at_port.keys()}
@@ -168,11 +168,11 @@ def listen_at(found: "dict[str, Any]", sockets: "dict[int, dict[str, tuple[int, 
     found["unread"] = found["unread"] or found["inodes_unread"]
 
 
-def where(found: "dict[str, Any]") -> None:
+def add_container(found: "dict[str, Any]") -> None:
     """Add to an OBProxy whose namespaces differ from this program's, and the container engine that it runs under."""
     found["namespaces"], found["engine"], found["ports_inside"] = [], None, []
     try:
-        found["namespaces"], found["engine"] = apart(found["pid"]), engine_of(found["pid"])
+        found["namespaces"], found["engine"] = separate_namespaces(found["pid"]), engine_of(found["pid"])
     except OSError as error:
         found["unread"] = found["unread"] or ("" if error.errno in ABSENT else str(error.strerror))
     if "net" in found["namespaces"]:
@@ -180,25 +180,25 @@ def where(found: "dict[str, Any]") -> None:
         found["ports_inside"] = sorted(port for port, held in inside.items() if held.keys() & found["inodes"])
 
 
-def foreign(paths: "list[str]") -> "list[str]":
+def non_utf8_paths(paths: "list[str]") -> "list[str]":
     """Return the parts of paths that end with the last name that is no UTF-8."""
     return sorted({found.group(0) for found in map(_FOREIGN_PART.match, paths) if found})
 
 
 def all_processes(keywords: "list[str]", sockets: "dict[int, dict[str, tuple[int, str]]]") -> "list[dict[str, Any]]":
     """Return the processes with a keyword, each with where it listens and runs."""
-    found = [one for one in (process(pid, keywords) for pid in pids()) if one][:MOST_PROCESSES]
+    found = [one for one in (process(pid, keywords) for pid in pids()) if one][:PROCESS_LIMIT]
     for one in found:
-        listen_at(one, sockets)
-        one["foreign_paths"] = foreign([one[name] for name in ("home", "exe", "script")])
+        add_ports(one, sockets)
+        one["foreign_paths"] = non_utf8_paths([one[name] for name in ("home", "exe", "script")])
         if "obproxy" in (one["comm"], os.path.basename(one["exe"])) and not one["defunct"]:
-            where(one)
+            add_container(one)
         else:
             one.update(namespaces=[], engine=None, ports_inside=[])
     return found
 
 
-def serving(port: int, processes: "list[dict[str, Any]]") -> "dict[str, Any] | None":
+def process_at_port(port: int, processes: "list[dict[str, Any]]") -> "dict[str, Any] | None":
     """Return the process at a port; of an old one and its successor in a hot restart the successor."""
     holders = [found for found in processes if port in found["ports"]]
     parents = {(found["ppid"], found["home"]) for found in holders}
@@ -210,7 +210,7 @@ def home_disk(found: "dict[str, Any] | None") -> "list[dict[str, Any]]":
     return [room(f"/proc/{found['pid']}/cwd/.", found["home"])] if found and found["home"] else []
 
 
-def strangers(found: "dict[str, Any] | None", held: "dict[str, tuple[int, str]]") -> "list[str]":
+def foreign_addresses(found: "dict[str, Any] | None", held: "dict[str, tuple[int, str]]") -> "list[str]":
     """Return the addresses at which sockets listen that are not this process's."""
     own = found["inodes"] if found else set()
     return sorted({address for inode, (_, address) in held.items() if inode not in own})
@@ -224,15 +224,15 @@ def probe(wanted: "dict[str, Any]") -> "dict[str, Any]":
     """
     sockets = listening_sockets(tables("self"))
     processes = all_processes(wanted["keywords"], sockets)
-    at_port = serving(wanted["sql_port"], processes)
+    at_port = process_at_port(wanted["sql_port"], processes)
     ports = {wanted["sql_port"], exporter_port(at_port["cmdline"] if at_port else "")} & sockets.keys()
     first = {port: next(iter(held.values()))[0] for port, held in sorted(sockets.items())[:200]}
-    theirs = of_the_user(wanted, at_port)
+    theirs = files_of_user(wanted, at_port)
     result = {
         "host": host(),
         "processes": processes,
         "holders": {str(port): holder(sockets[port], processes) for port in sorted(ports)},
-        "strangers": {str(port): strangers(at_port, sockets[port]) for port in sorted(ports)},
+        "strangers": {str(port): foreign_addresses(at_port, sockets[port]) for port in sorted(ports)},
         "listeners": {str(port): user_name(uid) for port, uid in first.items()},
         "disks": [disk(path) for path in wanted["directories"]] + home_disk(at_port),
         "files": [file(path) for path in wanted["files"]],
@@ -247,12 +247,12 @@ def probe(wanted: "dict[str, Any]") -> "dict[str, Any]":
     return result
 
 
-def plain(value: "Any") -> "Any":
+def printable(value: "Any") -> "Any":
     """Return an answer whose texts any program can take: bytes that are no UTF-8 become \\xNN."""
     if isinstance(value, dict):
-        return {key: plain(inner) for key, inner in value.items()}
+        return {key: printable(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [plain(inner) for inner in value]
+        return [printable(inner) for inner in value]
     if isinstance(value, str) and _FOREIGN.search(value):
         return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return value
@@ -261,4 +261,4 @@ def plain(value: "Any") -> "Any":
 def main(wanted: "dict[str, Any]") -> None:
     """Print the answer as one marked line; the alarm ends the whole program when the host is stuck."""
     signal.alarm(wanted["seconds"])
-    print(MARKER + json.dumps(plain(probe(wanted)), sort_keys=True))
+    print(MARKER + json.dumps(printable(probe(wanted)), sort_keys=True))

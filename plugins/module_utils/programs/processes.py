@@ -7,7 +7,7 @@ import resource
 import subprocess
 
 try:  # noqa: SIM105
-    from .stop import started
+    from .process_lifetime import start_time
 except ImportError:  # on the host there is no package, and the names are there
     pass
 
@@ -24,7 +24,7 @@ LIMITS = {
 NAMESPACES = ("mnt", "net", "pid", "user")
 
 
-def words_of(pid: int, name: str) -> "list[str]":
+def strings_of(pid: int, name: str) -> "list[str]":
     """Return the strings in /proc/PID/cmdline or environ; raises OSError when the process is gone."""
     with open(f"/proc/{pid}/{name}", "rb") as file:
         return [os.fsdecode(word) for word in file.read().rstrip(b"\0").split(b"\0")]
@@ -44,7 +44,7 @@ def parent_of(pid: int) -> int:
 
 def home_of_process(pid: int) -> str:
     """Return an OBProxy's home: its working directory, or what OBPROXY_ROOT says; raises OSError when it is gone."""
-    root = next((item[13:] for item in words_of(pid, "environ") if item.startswith("OBPROXY_ROOT=/")), "")
+    root = next((item[13:] for item in strings_of(pid, "environ") if item.startswith("OBPROXY_ROOT=/")), "")
     return root or os.readlink(f"/proc/{pid}/cwd")
 
 
@@ -57,12 +57,12 @@ def identity(pid: int) -> "dict[str, Any]":
     }
 
 
-def look(pid: int) -> "dict[str, Any]":
+def launch_state(pid: int) -> "dict[str, Any]":
     """Return what it takes to start a process again as it was; raises OSError when it is gone."""
-    arguments, comm = words_of(pid, "cmdline"), comm_of(pid)
+    arguments, comm = strings_of(pid, "cmdline"), comm_of(pid)
     if len(arguments) > 1 and comm != os.path.basename(arguments[0]) and comm == os.path.basename(arguments[1])[:15]:
         del arguments[0]  # a script by its first line; through the shell its comm would be the shell's (trap 12)
-    items = [item.partition("=") for item in words_of(pid, "environ") if "=" in item]
+    items = [item.partition("=") for item in strings_of(pid, "environ") if "=" in item]
     with open(f"/proc/{pid}/status") as file:
         status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
     return {
@@ -88,7 +88,7 @@ def limits(pid: int) -> "list[tuple[int, tuple[int, int]]]":
     return found
 
 
-def launch_again(process: "dict[str, Any]", arguments: "list[str]") -> "subprocess.Popen[bytes]":
+def relaunch(process: "dict[str, Any]", arguments: "list[str]") -> "subprocess.Popen[bytes]":
     """Start a program in a session of its own, as the process's user, in its directory and with its environment."""
 
     def become_it() -> None:
@@ -117,7 +117,7 @@ def proxies_in(home: str) -> "list[int]":
     found = []
     for name in os.listdir("/proc"):
         try:
-            if comm_of(int(name)) == "obproxy" and home_of_process(int(name)) == home and started(int(name)):
+            if comm_of(int(name)) == "obproxy" and home_of_process(int(name)) == home and start_time(int(name)):
                 found.append(int(name))
         except (OSError, ValueError):
             continue

@@ -11,12 +11,12 @@ import signal
 import time
 
 try:
-    from .processes import identity, launch_again, look, parent_of, proxies_in
-    from .settled import settle
-    from .sockets import answering, listens
+    from .process_lifetime import start_time, terminate
+    from .processes import identity, launch_state, parent_of, proxies_in, relaunch
+    from .sockets import answering_process, listens
     from .start import Problem
-    from .stop import end, started
-    from .supervision import output_of, watchdogs_of
+    from .start_checks import start_problems
+    from .supervision import command_output, watchdogs_of
 except ImportError:  # on the host there is no package, and the names are there
     pass
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from typing import Any
 
 MARKER = "OBPROXY-RESULT "
-GRACE = 3.0  # seconds after which a process that was started must be seen
-PAUSE = 0.05
+START_GRACE = 3.0  # seconds after which a process that was started must be seen
+POLL_INTERVAL = 0.05
 
 
-def is_former(process: "dict[str, Any]") -> bool:
+def is_unchanged(process: "dict[str, Any]") -> bool:
     """Return whether the process that was looked at still runs."""
-    return bool(started(process["pid"]) == process["started"])
+    return bool(start_time(process["pid"]) == process["started"])
 
 
 def children_of(pid: int, home: str) -> "list[int]":
@@ -46,47 +46,47 @@ def children_of(pid: int, home: str) -> "list[int]":
     return found
 
 
-def answers(home: str, port: int) -> "int | None":
+def answering_in_home(home: str, port: int) -> "int | None":
     """Return the OBProxy in this home that answers at the port."""
-    return answering(port, proxies_in(home), GRACE)
+    return answering_process(port, proxies_in(home), START_GRACE)
 
 
-def comes_up(wanted: "dict[str, Any]", besides: "tuple[int, ...]" = ()) -> "int | None":
+def wait_until_up(wanted: "dict[str, Any]", besides: "tuple[int, ...]" = ()) -> "int | None":
     """Return the OBProxy that answers in time; None at once when none runs any more. `besides`: others than these."""
     begun = time.monotonic()
     while time.monotonic() < begun + wanted["seconds"]:
-        pid = answers(wanted["home"], wanted["sql_port"])
+        pid = answering_in_home(wanted["home"], wanted["sql_port"])
         if pid is not None and pid not in besides:
             return pid
-        if not proxies_in(wanted["home"]) and time.monotonic() > begun + GRACE:
+        if not proxies_in(wanted["home"]) and time.monotonic() > begun + START_GRACE:
             return None
-        time.sleep(PAUSE)
+        time.sleep(POLL_INTERVAL)
     return None
 
 
 def stop_all(wanted: "dict[str, Any]") -> None:
     """End what runs in this home and wait for its port; raises Problem."""
     for pid in proxies_in(wanted["home"]):
-        if not end(pid, int(wanted["seconds"])):
+        if not terminate(pid, int(wanted["seconds"])):
             raise Problem(f"pid {pid} is still there after SIGKILL")
     deadline = time.monotonic() + wanted["seconds"]
     while listens(wanted["sql_port"]):
         if time.monotonic() > deadline:
             raise Problem(f"port {wanted['sql_port']} is still taken after the OBProxy has ended")
-        time.sleep(PAUSE)
+        time.sleep(POLL_INTERVAL)
 
 
-def cold(process: "dict[str, Any]", wanted: "dict[str, Any]", options: "dict[str, str]") -> "int | None":
+def cold_restart(process: "dict[str, Any]", wanted: "dict[str, Any]", options: "dict[str, str]") -> "int | None":
     """Stop and start; return the pid of what came up."""
     stop_all(wanted)
     arguments = [process["arguments"][0], "-p", str(wanted["sql_port"])]
     arguments += ["-n", wanted["app_name"]] if wanted["app_name"] else []
     arguments += ["-o", ",".join(f"{key}={value}" for key, value in sorted(options.items()))] if options else []
-    launch_again(process, arguments)
-    return comes_up(wanted)
+    relaunch(process, arguments)
+    return wait_until_up(wanted)
 
 
-def hot(wanted: "dict[str, Any]") -> "dict[str, Any]":
+def wait_for_hot_restart(wanted: "dict[str, Any]") -> "dict[str, Any]":
     """Wait for the outcome of a hot restart that was ordered by SQL; end nothing, whatever it is.
 
     It has succeeded when a new process answers; the old one may drain for long after that. It has failed when the new
@@ -94,7 +94,7 @@ def hot(wanted: "dict[str, Any]") -> "dict[str, Any]":
     """
     former, seen, begun = wanted["process"], False, time.monotonic()
     while True:
-        pid = answers(wanted["home"], wanted["sql_port"])
+        pid = answering_in_home(wanted["home"], wanted["sql_port"])
         if pid is not None and pid != former["pid"]:
             return {"how": "hot", "pid": pid}
         successors = children_of(former["pid"], wanted["home"])
@@ -102,67 +102,67 @@ def hot(wanted: "dict[str, Any]") -> "dict[str, Any]":
         passed = time.monotonic() - begun
         if pid == former["pid"] and not successors and (seen or passed > wanted["order_seconds"]):
             return {"how": "kept", "pid": pid}
-        if not is_former(former) and not proxies_in(wanted["home"]) and passed > GRACE:
+        if not is_unchanged(former) and not proxies_in(wanted["home"]) and passed > START_GRACE:
             return {"how": "down"}
         if passed > wanted["order_seconds"] + wanted["seconds"]:
             return {"how": "kept" if pid == former["pid"] else "stuck"}
-        time.sleep(PAUSE)
+        time.sleep(POLL_INTERVAL)
 
 
-def by_supervisor(wanted: "dict[str, Any]") -> "int | None":
+def restart_by_supervisor(wanted: "dict[str, Any]") -> "int | None":
     """Let the supervisor start it anew; return the pid of what came up."""
     former = wanted["process"]["pid"]
     if wanted["supervisor"]["kind"] == "systemd":
-        output_of(["systemctl", "--no-block", "restart", wanted["supervisor"]["unit"]])
-    elif not end(former, int(wanted["seconds"])):
+        command_output(["systemctl", "--no-block", "restart", wanted["supervisor"]["unit"]])
+    elif not terminate(former, int(wanted["seconds"])):
         raise Problem(f"pid {former} is still there after SIGKILL")
-    return comes_up(wanted, (former,))
+    return wait_until_up(wanted, (former,))
 
 
-def back_to_supervisor(process: "dict[str, Any]", wanted: "dict[str, Any]", watchdogs: "list[Any]") -> "int | None":
+def restore_by_supervisor(process: "dict[str, Any]", wanted: "dict[str, Any]", watchdogs: "list[Any]") -> "int | None":
     """Start it with its former values, which stores them, then let the supervisor start it; return what came up."""
     unit = wanted["supervisor"].get("unit")
     if unit:
-        output_of(["systemctl", "stop", unit])
+        command_output(["systemctl", "stop", unit])
     for watchdog, _ in watchdogs:
-        end(watchdog["pid"], wanted["seconds"])
-    pid = cold(process, wanted, wanted["former"])
+        terminate(watchdog["pid"], wanted["seconds"])
+    pid = cold_restart(process, wanted, wanted["former"])
     if pid is None:
         return None
     if unit:
         stop_all(wanted)
-        output_of(["systemctl", "--no-block", "start", unit])
-        return comes_up(wanted)
+        command_output(["systemctl", "--no-block", "start", unit])
+        return wait_until_up(wanted)
     for watchdog, seen in watchdogs:
         # It ends the process in its record, and starts the one that it watches itself.
-        write = launch_again(process, ["/bin/sh", "-c", 'echo "$1" >"$2"', "sh", str(pid), watchdog["record"]])
-        write.wait(timeout=GRACE)
-        launch_again(seen, seen["arguments"])
-    return comes_up(wanted, (pid,))
+        write = relaunch(process, ["/bin/sh", "-c", 'echo "$1" >"$2"', "sh", str(pid), watchdog["record"]])
+        write.wait(timeout=START_GRACE)
+        relaunch(seen, seen["arguments"])
+    return wait_until_up(wanted, (pid,))
 
 
-def restarted(wanted: "dict[str, Any]") -> "dict[str, Any]":
+def restart_process(wanted: "dict[str, Any]") -> "dict[str, Any]":
     """Restart it in the way that `wanted` names; the answer's `how` is that way, `back`, or `down`."""
-    process = look(wanted["process"]["pid"])
-    watchdogs = [(one, look(one["pid"])) for one in watchdogs_of(wanted["homes"], wanted["sql_port"])]
+    process = launch_state(wanted["process"]["pid"])
+    watchdogs = [(one, launch_state(one["pid"])) for one in watchdogs_of(wanted["homes"], wanted["sql_port"])]
     if wanted["way"] == "supervisor":
-        pid = by_supervisor(wanted)
+        pid = restart_by_supervisor(wanted)
         if pid is not None:
             return {"how": "cold", "pid": pid}
-        pid = back_to_supervisor(process, wanted, watchdogs)
+        pid = restore_by_supervisor(process, wanted, watchdogs)
         return {"how": "down" if pid is None else "back", "pid": pid}
     for one, _ in watchdogs:
-        end(one["pid"], wanted["seconds"])
+        terminate(one["pid"], wanted["seconds"])
     try:
-        pid = cold(process, wanted, {})
+        pid = cold_restart(process, wanted, {})
         how = "cold"
         if pid is None:
-            pid = cold(process, wanted, wanted["former"])
+            pid = cold_restart(process, wanted, wanted["former"])
             how = "down" if pid is None else "back"
         return {"how": how, "pid": pid}
     finally:
         for _, seen in watchdogs:
-            launch_again(seen, seen["arguments"])
+            relaunch(seen, seen["arguments"])
 
 
 def restart(wanted: "dict[str, Any]") -> "dict[str, Any]":
@@ -171,9 +171,9 @@ def restart(wanted: "dict[str, Any]") -> "dict[str, Any]":
 
     The answer: how (hot, cold, kept, back, down, stuck), pid, problems (sentences about what did not settle)."""
     if wanted["way"] == "hot":
-        answer = hot(wanted)
-    elif is_former(wanted["process"]):
-        answer = restarted(wanted)
+        answer = wait_for_hot_restart(wanted)
+    elif is_unchanged(wanted["process"]):
+        answer = restart_process(wanted)
     else:
         raise Problem(f"the OBProxy with pid {wanted['process']['pid']} does not run any more")
     pid = answer.get("pid")
@@ -182,7 +182,7 @@ def restart(wanted: "dict[str, Any]") -> "dict[str, Any]":
     now = identity(pid)
     was = wanted["identity"]
     problems = [f"its {key} is {now[key]}, it was {was[key]}" for key in was if now[key] != was[key]]
-    return dict(answer, problems=problems or settle(pid, wanted, [wanted["process"]["pid"]]))
+    return dict(answer, problems=problems or start_problems(pid, wanted, [wanted["process"]["pid"]]))
 
 
 def main(wanted: "dict[str, Any]") -> None:

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 LISTENING, ESTABLISHED = "0A", "01"
-GREETING = 5  # the first bytes of a MySQL server's greeting
-EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+HANDSHAKE_BYTES = 5  # the first bytes of a MySQL server's greeting
+WILDCARD_ADDRESSES = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
 def rows(state: str) -> "list[tuple[str, int, int, str]]":
@@ -68,15 +68,15 @@ def connections_of(pid: int, port: int) -> int:
     return sum(1 for _, local, _, inode in rows(ESTABLISHED) if local == port and inode in inodes)
 
 
-def answering(port: int, pids: "Iterable[int]", seconds: float) -> "int | None":
+def answering_process(port: int, pids: "Iterable[int]", seconds: float) -> "int | None":
     """Return which of these processes greets a client that connects to a port, None when none of them does.
 
     Several may hold the listening socket, while one hands over to another: only one of them accepts.
     """
-    for address in {EVERYWHERE.get(found, found) for found, local, _, _ in rows(LISTENING) if local == port}:
+    for address in {WILDCARD_ADDRESSES.get(found, found) for found, local, _, _ in rows(LISTENING) if local == port}:
         try:
             with socket.create_connection((address, port), timeout=seconds) as client:
-                if len(client.recv(GREETING)) < GREETING:
+                if len(client.recv(HANDSHAKE_BYTES)) < HANDSHAKE_BYTES:
                     continue
                 mine = client.getsockname()[1]
                 accepted = {inode for _, local, remote, inode in rows(ESTABLISHED) if (local, remote) == (port, mine)}

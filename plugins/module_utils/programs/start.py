@@ -15,12 +15,12 @@ import subprocess
 import time
 
 try:
-    from .files import is_there, names_in, program_at
+    from .files import exists, names_in, program_at
     from .processes import identity, proxies_in
-    from .settled import settle, until_it_listens
-    from .sockets import answering, listens
+    from .sockets import answering_process, listens
+    from .start_checks import start_problems, wait_for_ports
+    from .undo_start import terminate_all
     from .users import run_as, user_named
-    from .withdraw import end_all
 except ImportError:  # on the host there is no package, and the names are there
     pass
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 MARKER = "OBPROXY-RESULT "
-MADE = ("etc", "log", ".conf", "control-config", "sharding-config")  # below the home, by a first start
-PATIENCE = 5  # seconds for a greeting, and for an end
+FIRST_START_PATHS = ("etc", "log", ".conf", "control-config", "sharding-config")  # below the home, by a first start
+HANDSHAKE_TIMEOUT = 5  # seconds for a greeting, and for an end
 
 
 class Problem(Exception):
@@ -65,24 +65,24 @@ def command(found: "dict[str, Any]", wanted: "dict[str, Any]") -> "tuple[list[st
     return arguments + (["-o", options.lstrip(",")] if options else []), {}
 
 
-def survey(homes: "list[str]") -> "dict[str, Any]":
+def inspect_homes(homes: "list[str]") -> "dict[str, Any]":
     """Return what the first of these homes that has a program holds, as the user who would start it; raises OSError.
 
     The program, and the watchdog where there is one, are such that nobody but root and this user can change them.
     """
-    program = next((path for path in (os.path.join(home, "bin/obproxy") for home in homes) if is_there(path)), None)
+    program = next((path for path in (os.path.join(home, "bin/obproxy") for home in homes) if exists(path)), None)
     if program is None:
         raise FileNotFoundError(f"there is no bin/obproxy in {' or '.join(homes)}")
     home = os.path.realpath(os.path.dirname(os.path.dirname(program)))
     script = os.path.join(home, "bin/obproxyd.sh")
-    has_script = is_there(script) and os.access(script, os.X_OK)
+    has_script = exists(script) and os.access(script, os.X_OK)
     return {
         "home": home,
         "program": program_at(os.path.join(home, "bin/obproxy")),
         "has_script": bool(has_script and program_at(script)),
-        "has_libraries": is_there(os.path.join(home, "lib")),
+        "has_libraries": exists(os.path.join(home, "lib")),
         "fresh": not names_in(os.path.join(home, "etc")),
-        "absent": [path for path in (os.path.join(home, name) for name in MADE) if not is_there(path)],
+        "absent": [path for path in (os.path.join(home, name) for name in FIRST_START_PATHS) if not exists(path)],
     }
 
 
@@ -106,7 +106,7 @@ def plan(wanted: "dict[str, Any]") -> "dict[str, Any]":
     """
     user = user_named(wanted["owner"])
     homes = [wanted["home"]] if wanted["home"] else []
-    found = run_as(user, survey, homes + ([home_of(wanted["package"])] if wanted["package"] else []))
+    found = run_as(user, inspect_homes, homes + ([home_of(wanted["package"])] if wanted["package"] else []))
     if listens(wanted["sql_port"]):
         raise Problem(f"port {wanted['sql_port']} is taken")
     return dict(found, owner=wanted["owner"])
@@ -117,26 +117,26 @@ def start(wanted: "dict[str, Any]") -> "dict[str, Any]":
 
     Raises Problem; then nothing runs that this start has launched."""
     home, owner = wanted["home"], wanted["owner"]
-    found = run_as(user_named(owner), survey, [home])
+    found = run_as(user_named(owner), inspect_homes, [home])
     arguments, environment = command(found, wanted)
     launch(found, owner, arguments, environment)
     pid = None
     deadline = time.monotonic() + wanted["seconds"]
     while pid is None:
         if time.monotonic() > deadline:
-            end_all(home, wanted["sql_port"], PATIENCE)
+            terminate_all(home, wanted["sql_port"], HANDSHAKE_TIMEOUT)
             raise Problem(
                 f"no OBProxy of {home} answers at port {wanted['sql_port']} {wanted['seconds']} s after its start; "
                 "what was started has been ended"
             )
         time.sleep(0.1)
-        pid = answering(wanted["sql_port"], proxies_in(home), PATIENCE)
+        pid = answering_process(wanted["sql_port"], proxies_in(home), HANDSHAKE_TIMEOUT)
     program = found["program"]
     if identity(pid)["executable"] != program:
         raise Problem(f"pid {pid} at port {wanted['sql_port']} runs {identity(pid)['executable']}, not {program}")
     kind = "obproxyd.sh" if found["has_script"] else "none"
     settled = {"home": home, "homes": [home], "ports": [wanted["sql_port"]], "supervisor": {"kind": kind}}
-    problems = settle(pid, dict(wanted, **settled), [])
+    problems = start_problems(pid, dict(wanted, **settled), [])
     if problems:
         raise Problem("; ".join(problems))
     return {"pid": pid}
@@ -148,7 +148,7 @@ def main(wanted: "dict[str, Any]") -> None:
     signal.alarm(wanted["seconds"] * 4)
     try:
         if "ports" in wanted:
-            answer = {"missing": until_it_listens(wanted["pid"], wanted["ports"], wanted["seconds"])}
+            answer = {"missing": wait_for_ports(wanted["pid"], wanted["ports"], wanted["seconds"])}
         else:
             answer = start(wanted) if "first" in wanted else plan(wanted)
     except (Problem, OSError) as problem:

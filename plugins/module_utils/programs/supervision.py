@@ -13,9 +13,9 @@ import stat
 import subprocess
 
 try:
-    from .processes import NAMESPACES, comm_of, home_of_process, identity, launch_again, look, parent_of, words_of
+    from .process_lifetime import start_time
+    from .processes import NAMESPACES, comm_of, home_of_process, identity, launch_state, parent_of, relaunch, strings_of
     from .sockets import ports_of
-    from .stop import started
 except ImportError:  # on the host there is no package, and the names are there
     pass
 
@@ -28,8 +28,8 @@ WATCHDOG = "obproxyd.sh"
 UNIT = re.compile(r"/([^/\n]+\.service)(?:/|$)", re.MULTILINE)
 ENGINE = re.compile(r"docker|libpod|containerd|kubepods|crio|lxc", re.IGNORECASE)
 CRONTABS = ("/etc/crontab", "/etc/cron.d", "/var/spool/cron", "/var/spool/cron/crontabs", "/var/spool/cron/tabs")
-JOB = re.compile(r"\bobproxyd\.sh\b|\bobproxy[\w-]*\.(?:sh|py|pl)\b|\b(?:pgrep|pidof|ps)\b.*\bobproxy\b")
-PATIENCE = 10  # seconds for a program that only answers
+CRON_JOB = re.compile(r"\bobproxyd\.sh\b|\bobproxy[\w-]*\.(?:sh|py|pl)\b|\b(?:pgrep|pidof|ps)\b.*\bobproxy\b")
+COMMAND_TIMEOUT = 10  # seconds for a program that only answers
 
 
 def watchdog(pid: int, homes: "list[str]", port: int) -> "dict[str, Any] | None":
@@ -38,13 +38,13 @@ def watchdog(pid: int, homes: "list[str]", port: int) -> "dict[str, Any] | None"
     The platform's script has `-c checkalive` and lies in the home's bin; the deployer's (obd) gets home, address and
     port as arguments and keeps the pid that it watches in the home's run.
     """
-    words = words_of(pid, "cmdline")
+    words = strings_of(pid, "cmdline")
     at = next((at for at, word in enumerate(words[:2]) if os.path.basename(word) == WATCHDOG), None)
     if at is None:
         return None
     directory = os.readlink(f"/proc/{pid}/cwd")
     script, rest = os.path.normpath(os.path.join(directory, words[at])), words[at + 1 :]
-    known = {"pid": pid, "started": started(pid), "script": script, "kind": WATCHDOG, "record": ""}
+    known = {"pid": pid, "started": start_time(pid), "script": script, "kind": WATCHDOG, "record": ""}
     if len(rest) >= 3 and rest[0].rstrip("/") in homes and rest[2] == str(port):
         return dict(known, kind="obd", record=f"{rest[0].rstrip('/')}/run/obproxy-{rest[1]}-{rest[2]}.pid")
     beside = os.path.dirname(os.path.dirname(script))
@@ -72,13 +72,13 @@ def parents(pid: int, home: str) -> "list[dict[str, Any]]":
     above = parent_of(pid)
     while above > 1:
         if comm_of(above) != "obproxy" or home_of_process(above) != home:
-            words = [word for word in words_of(above, "cmdline")[:2] if word.startswith(("/", "."))]
+            words = [word for word in strings_of(above, "cmdline")[:2] if word.startswith(("/", "."))]
             found.append({"pid": above, "comm": comm_of(above), "program": " ".join(words)[:200]})
         above = parent_of(above)
     return found
 
 
-def output_of(arguments: "list[str]") -> str:
+def command_output(arguments: "list[str]") -> str:
     """Return what a program prints, nothing when it fails or takes too long."""
     try:
         ended = subprocess.Popen(
@@ -87,7 +87,7 @@ def output_of(arguments: "list[str]") -> str:
     except OSError:
         return ""
     try:
-        text = ended.communicate(timeout=PATIENCE)[0].decode("utf-8", "replace")
+        text = ended.communicate(timeout=COMMAND_TIMEOUT)[0].decode("utf-8", "replace")
     except subprocess.TimeoutExpired:
         ended.kill()
         ended.communicate()
@@ -101,19 +101,19 @@ def unit_of(pid: int) -> "dict[str, Any] | None":
         names = UNIT.findall(file.read())
     if not names:
         return None
-    shown = output_of(["systemctl", "show", names[-1], "-p", "MainPID", "-p", "ExecStart"])
+    shown = command_output(["systemctl", "show", names[-1], "-p", "MainPID", "-p", "ExecStart"])
     values = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
     return {"name": names[-1], "main_pid": int(values.get("MainPID") or 0), "starts": values.get("ExecStart", "")}
 
 
-def apart(pid: int) -> "list[str]":
+def separate_namespaces(pid: int) -> "list[str]":
     """Return which namespaces of a process are not this program's; raises OSError."""
     return [
         name for name in NAMESPACES if os.readlink(f"/proc/self/ns/{name}") != os.readlink(f"/proc/{pid}/ns/{name}")
     ]
 
 
-def has_the_hosts_files(pid: int) -> bool:
+def shares_host_files(pid: int) -> bool:
     """Return whether a process's executable and directory are the host's files of that name.
 
     A systemd unit with PrivateTmp has a mount namespace of its own and the host's files all the same.
@@ -133,8 +133,8 @@ def engine_of(pid: int) -> "str | None":
 
     Raises OSError.
     """
-    other = apart(pid)
-    if not other or (other == ["mnt"] and has_the_hosts_files(pid)):
+    other = separate_namespaces(pid)
+    if not other or (other == ["mnt"] and shares_host_files(pid)):
         return None
     with open(f"/proc/{pid}/cgroup") as file:
         found = ENGINE.search(file.read())
@@ -147,14 +147,14 @@ def starts_bare(pid: int) -> bool:
     See docs/reference/obproxy.md 2.6. One that finds its libraries by LD_LIBRARY_PATH does not. `-V` prints the
     version, as the OBProxy's own user.
     """
-    process = dict(look(pid), environment={})
+    process = dict(launch_state(pid), environment={})
     try:
-        return launch_again(process, [process["arguments"][0], "-V"]).wait(timeout=PATIENCE) == 0
+        return relaunch(process, [process["arguments"][0], "-V"]).wait(timeout=COMMAND_TIMEOUT) == 0
     except (OSError, subprocess.TimeoutExpired):
         return False
 
 
-def text_of(path: str, limit: int = 64 * 1024) -> str:
+def read_text(path: str, limit: int = 64 * 1024) -> str:
     """Return the text of a regular file, nothing when there is none; another user's is no link, pipe or directory."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -171,7 +171,7 @@ def text_of(path: str, limit: int = 64 * 1024) -> str:
 
 def recorded_pid(path: str) -> int:
     """Return the pid in a watchdog's record, 0 when there is none."""
-    text = text_of(path, 32).strip()
+    text = read_text(path, 32).strip()
     return int(text) if text.isdigit() else 0
 
 
@@ -179,12 +179,12 @@ def supervision_of(process: "dict[str, Any]", port: int) -> "dict[str, Any]":
     """Return what keeps a discovered OBProxy alive, or in `problem` why that cannot be read."""
     homes = [process["home"], os.path.dirname(os.path.dirname(process["exe"]))]
     try:
-        return kept_alive(process["pid"], process["home"], homes, port)
+        return read_supervision(process["pid"], process["home"], homes, port)
     except OSError as problem:
         return {"problem": str(problem)}
 
 
-def kept_alive(pid: int, home: str, homes: "list[str]", port: int) -> "dict[str, Any]":
+def read_supervision(pid: int, home: str, homes: "list[str]", port: int) -> "dict[str, Any]":
     """Return watchdogs, parents, unit, container and crontabs of an OBProxy; raises OSError when it is gone."""
     return {
         "pid": pid,
@@ -192,33 +192,33 @@ def kept_alive(pid: int, home: str, homes: "list[str]", port: int) -> "dict[str,
         "parents": parents(pid, home),
         "unit": unit_of(pid),
         "engine": engine_of(pid),
-        "jobs": jobs_for(homes),
+        "jobs": cron_jobs_of(homes),
     }
 
 
-def jobs_for(homes: "list[str]") -> "list[dict[str, str]]":
+def cron_jobs_of(homes: "list[str]") -> "list[dict[str, str]]":
     """Return the lines of crontabs that start or look for an OBProxy in one of these homes."""
     found = []
     for place in CRONTABS:
         paths = [os.path.join(place, name) for name in sorted(os.listdir(place))] if os.path.isdir(place) else [place]
         for path in paths:
-            text = text_of(path)
+            text = read_text(path)
             if "obproxy" in text or any(home in text for home in homes):
                 lines = [line.strip() for line in text.splitlines() if not line.lstrip().startswith("#")]
-                found += [{"file": path, "line": line[:200]} for line in lines if is_job_for(line, homes)]
+                found += [{"file": path, "line": line[:200]} for line in lines if starts_obproxy(line, homes)]
     return found[:20]
 
 
-def is_job_for(line: str, homes: "list[str]") -> bool:
+def starts_obproxy(line: str, homes: "list[str]") -> bool:
     """Return whether a crontab's line runs something of a home, or a program named after OBProxy."""
-    return any(home + "/bin/" in line or home + "/obproxyd.sh" in line for home in homes) or bool(JOB.search(line))
+    return any(home + "/bin/" in line or home + "/obproxyd.sh" in line for home in homes) or bool(CRON_JOB.search(line))
 
 
 def supervision(wanted: "dict[str, Any]") -> "dict[str, Any]":
     """`wanted`: pid, home, homes (where its watchdog may lie), sql_port. Raises OSError when the process is gone."""
     pid = wanted["pid"]
     return dict(
-        kept_alive(pid, wanted["home"], wanted["homes"], wanted["sql_port"]),
+        read_supervision(pid, wanted["home"], wanted["homes"], wanted["sql_port"]),
         identity=identity(pid),
         ports=ports_of(pid),
         starts_bare=starts_bare(pid),

@@ -9,7 +9,7 @@ import pwd
 import signal
 
 try:  # noqa: SIM105
-    from .files import CAREFULLY, Untrusted
+    from .files import SAFE_FLAGS, UntrustedPath
 except ImportError:  # on the host there is no package, and the names are there
     pass
 
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-class OutOfTime(OSError):
+class ProgramTimeout(OSError):
     """The alarm of a program."""
 
 
-def raise_at_alarm(seconds: int) -> None:
+def set_program_timeout(seconds: int) -> None:
     """Let the program fail in time instead of ending at once, so that it puts back what it has begun."""
 
     def fail(number: int, frame: "Any") -> None:
-        raise OutOfTime(f"it did not end within {seconds} s")
+        raise ProgramTimeout(f"it did not end within {seconds} s")
 
     signal.signal(signal.SIGALRM, fail)
     signal.alarm(seconds)
@@ -38,24 +38,24 @@ def user_named(name: str) -> "dict[str, Any]":
     try:
         account = pwd.getpwnam(name)
     except KeyError:
-        raise Untrusted(f"there is no user {name} on the host") from None
+        raise UntrustedPath(f"there is no user {name} on the host") from None
     if account.pw_uid == 0:
-        raise Untrusted(f"user {name} is root; a takeover wants an ordinary user's OBProxy")
+        raise UntrustedPath(f"user {name} is root; a takeover wants an ordinary user's OBProxy")
     groups = os.getgrouplist(name, account.pw_gid)
     return {"uid": account.pw_uid, "gid": account.pw_gid, "groups": groups}
 
 
 def user_of(process: "dict[str, Any]") -> "dict[str, Any]":
     """Return the user of the process with this pid and start time; raises OSError when it has ended or is root's."""
-    ended = Untrusted(f"the OBProxy with pid {process['pid']} does not run any more")
+    ended = UntrustedPath(f"the OBProxy with pid {process['pid']} does not run any more")
     try:
-        about = os.open(f"/proc/{process['pid']}", os.O_RDONLY | os.O_DIRECTORY | CAREFULLY)
+        about = os.open(f"/proc/{process['pid']}", os.O_RDONLY | os.O_DIRECTORY | SAFE_FLAGS)
     except OSError:
         raise ended from None
     try:  # the descriptor stays with this process, also when its pid is given to another one
         texts = {}
         for name in ("stat", "status"):
-            with os.fdopen(os.open(name, os.O_RDONLY | CAREFULLY, dir_fd=about), errors="replace") as file:
+            with os.fdopen(os.open(name, os.O_RDONLY | SAFE_FLAGS, dir_fd=about), errors="replace") as file:
                 texts[name] = file.read()
     except OSError:
         raise ended from None
@@ -66,7 +66,7 @@ def user_of(process: "dict[str, Any]") -> "dict[str, Any]":
     status = dict(line.split(":", 1) for line in texts["status"].splitlines() if ":" in line)
     uids, gids = ([int(word) for word in status[name].split()] for name in ("Uid", "Gid"))
     if 0 in uids or len(set(uids)) > 1:
-        raise Untrusted(f"pid {process['pid']} has the rights of root; a takeover wants an ordinary user's OBProxy")
+        raise UntrustedPath(f"pid {process['pid']} has the rights of root; a takeover wants an ordinary user's OBProxy")
     return {"uid": uids[0], "gid": gids[0], "groups": [int(word) for word in status["Groups"].split()]}
 
 
@@ -77,7 +77,7 @@ def become(user: "dict[str, Any]") -> None:
         os.setgid(user["gid"])
         os.setuid(user["uid"])
     if (os.getuid(), os.geteuid()) != (user["uid"], user["uid"]):
-        raise Untrusted(f"user {os.geteuid()} cannot act for user {user['uid']}")
+        raise UntrustedPath(f"user {os.geteuid()} cannot act for user {user['uid']}")
 
 
 def run_as(user: "dict[str, Any]", work: "Callable[..., Any]", *arguments: "Any", seconds: int = 30) -> "Any":
@@ -111,8 +111,8 @@ def run_as(user: "dict[str, Any]", work: "Callable[..., Any]", *arguments: "Any"
     finally:
         os.waitpid(child, 0)
     if not said:
-        raise Untrusted(f"the files of user {user['uid']} could not be read within {seconds} s")
+        raise UntrustedPath(f"the files of user {user['uid']} could not be read within {seconds} s")
     answer = json.loads(said)
     if "problem" in answer:
-        raise Untrusted(answer["problem"])
+        raise UntrustedPath(answer["problem"])
     return answer["result"]

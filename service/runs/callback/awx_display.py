@@ -5,7 +5,7 @@ ansible-runner prescribes the name; it looks for the file in the directory that 
 
 from typing import Any
 
-from ansible_collections.obproxy.takeover.plugins.module_utils.position import delegate_of, position
+from ansible_collections.obproxy.takeover.plugins.module_utils.task_position import delegate_of, position
 from ansible_runner.display_callback.callback import awx_display
 
 DOCUMENTATION = r"""

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.obproxy.takeover.plugins.module_utils.masking import MASK
-from ansible_collections.obproxy.takeover.plugins.module_utils.record import (
+from ansible_collections.obproxy.takeover.plugins.module_utils.parameter_values import undoing
+from ansible_collections.obproxy.takeover.plugins.module_utils.rollback_record import (
     BUILT_IN,
     PROXYRO,
     SYS,
@@ -20,7 +21,6 @@ from ansible_collections.obproxy.takeover.plugins.module_utils.record import (
     wishes,
     with_wishes,
 )
-from ansible_collections.obproxy.takeover.plugins.module_utils.values import undoing
 
 KEY = "Cluster#1"
 FACTS: dict[str, Any] = {

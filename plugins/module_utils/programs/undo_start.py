@@ -12,9 +12,9 @@ import signal
 import time
 
 try:
-    from .files import is_there
+    from .files import exists
+    from .process_lifetime import terminate
     from .processes import proxies_in
-    from .stop import end
     from .supervision import watchdogs_of
     from .users import run_as, user_named
 except ImportError:  # on the host there is no package, and the names are there
@@ -28,7 +28,7 @@ MARKER = "OBPROXY-RESULT "
 ROUNDS = 5
 
 
-def end_all(home: str, port: int, seconds: int) -> "list[int]":
+def terminate_all(home: str, port: int, seconds: int) -> "list[int]":
     """End the watchdogs of a home, then its OBProxies; return the pids. A watchdog that ends may just have started one
     more, so it looks again until nothing is there."""
     ended = []  # type: list[int]
@@ -37,7 +37,7 @@ def end_all(home: str, port: int, seconds: int) -> "list[int]":
         if not pids:
             break
         for pid in pids:
-            end(pid, seconds)
+            terminate(pid, seconds)
         ended += pids
         time.sleep(0.1)
     return sorted(set(ended))
@@ -50,7 +50,7 @@ def running(home: str, port: int) -> "list[int]":
 
 def there(paths: "list[str]") -> "list[str]":
     """Return those of the paths at which something is; raises OSError."""
-    return [path for path in paths if is_there(path)]
+    return [path for path in paths if exists(path)]
 
 
 def remove(paths: "list[str]") -> "list[str]":
@@ -63,13 +63,13 @@ def remove(paths: "list[str]") -> "list[str]":
     return [path for path in paths if os.path.lexists(path)]
 
 
-def withdraw(wanted: "dict[str, Any]") -> "dict[str, Any]":
+def undo_start(wanted: "dict[str, Any]") -> "dict[str, Any]":
     """`wanted`: home, owner, sql_port, made (paths), check, seconds. The answer: ended (pids), removed (paths)."""
     user = user_named(wanted["owner"]) if wanted["made"] else None
     made = run_as(user, there, wanted["made"]) if user else []
     if wanted["check"]:
         return {"ended": running(wanted["home"], wanted["sql_port"]), "removed": made}
-    ended = end_all(wanted["home"], wanted["sql_port"], wanted["seconds"])
+    ended = terminate_all(wanted["home"], wanted["sql_port"], wanted["seconds"])
     left = running(wanted["home"], wanted["sql_port"])
     if left:
         return {"problem": f"still there after SIGKILL: pid {', '.join(map(str, left))}"}
@@ -83,7 +83,7 @@ def main(wanted: "dict[str, Any]") -> None:
     """Print the outcome as one marked line."""
     signal.alarm(wanted["seconds"] * 8)
     try:
-        answer = withdraw(wanted)
+        answer = undo_start(wanted)
     except OSError as problem:
         answer = {"problem": str(problem)}
     print(MARKER + json.dumps(answer))

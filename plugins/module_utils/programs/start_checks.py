@@ -6,10 +6,10 @@ It listens wherever the former process did, nothing starts a second one beside i
 import time
 
 try:
+    from .process_lifetime import start_time
     from .processes import proxies_in
     from .sockets import ports_of
-    from .stop import started
-    from .supervision import output_of, recorded_pid, watchdogs_of
+    from .supervision import command_output, recorded_pid, watchdogs_of
     from .users import run_as, user_of
 except ImportError:  # on the host there is no package, and the names are there
     pass
@@ -18,56 +18,56 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-INTERVAL = 2.5  # seconds, more than a watchdog waits between two looks
-PAUSE = 0.1
+WATCHDOG_INTERVAL = 2.5  # seconds, more than a watchdog waits between two looks
+POLL_INTERVAL = 0.1
 
 
-def settle(pid: int, wanted: "dict[str, Any]", draining: "list[int]") -> "list[str]":
+def start_problems(pid: int, wanted: "dict[str, Any]", draining: "list[int]") -> "list[str]":
     """Return what is wrong with an OBProxy that answers by now, as sentences.
 
     `wanted`: home, homes, sql_port, ports (where it must listen), supervisor {kind, unit}, seconds. `draining` are the
     processes that hand over to it.
     """
-    missing = until_it_listens(pid, wanted["ports"], wanted["seconds"])
+    missing = wait_for_ports(pid, wanted["ports"], wanted["seconds"])
     if missing:
         return [missing]
-    deadline = time.monotonic() + INTERVAL
+    deadline = time.monotonic() + WATCHDOG_INTERVAL
     while time.monotonic() < deadline:
         others = [other for other in proxies_in(wanted["home"]) if other != pid and other not in draining]
         if others:
             return [f"beside pid {pid} another OBProxy was started in its home: pid {others[0]}"]
-        time.sleep(PAUSE)
-    if started(pid) is None:
+        time.sleep(POLL_INTERVAL)
+    if start_time(pid) is None:
         return [f"pid {pid} has ended again"]
-    return unsupervised(pid, wanted)
+    return supervisor_problems(pid, wanted)
 
 
-def until_it_listens(pid: int, ports: "list[int]", seconds: float) -> str:
+def wait_for_ports(pid: int, ports: "list[int]", seconds: float) -> str:
     """Wait until a process listens at these ports; return what is missing, nothing when all is there."""
     deadline = time.monotonic() + seconds
     while True:
         missing = sorted(set(ports) - set(ports_of(pid)))
         if not missing:
             return ""
-        if started(pid) is None:
+        if start_time(pid) is None:
             return f"pid {pid} has ended again"
         if time.monotonic() > deadline:
             return f"pid {pid} does not listen at {', '.join(map(str, missing))}"
-        time.sleep(PAUSE)
+        time.sleep(POLL_INTERVAL)
 
 
-def unsupervised(pid: int, wanted: "dict[str, Any]") -> "list[str]":
+def supervisor_problems(pid: int, wanted: "dict[str, Any]") -> "list[str]":
     """Return what is wrong with the supervisor, as sentences."""
     kind = wanted["supervisor"]["kind"]
     if kind == "systemd":
         unit = wanted["supervisor"]["unit"]
-        state = output_of(["systemctl", "show", unit, "-p", "ActiveState"]).strip()
+        state = command_output(["systemctl", "show", unit, "-p", "ActiveState"]).strip()
         return [] if state == "ActiveState=active" else [f"its unit {unit} is not active ({state or 'no answer'})"]
     if kind not in ("obproxyd.sh", "obd"):
         return []
     mine = [one for one in watchdogs_of(wanted["homes"], wanted["sql_port"]) if one["kind"] == kind]
     if not mine:
         return [f"its watchdog ({kind}) does not run any more"]
-    user = user_of({"pid": pid, "started": started(pid)})
+    user = user_of({"pid": pid, "started": start_time(pid)})
     known = [run_as(user, recorded_pid, one["record"]) for one in mine if one["record"]]
     return [] if not known or pid in known else [f"its watchdog ({kind}) watches pid {known[0]} instead of {pid}"]

@@ -12,7 +12,7 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.parsing.vault import VaultLib, VaultSecret
 
-from .values import is_synced, text_of, why_not_settable
+from .parameter_values import is_synced, text_of, why_not_settable
 
 PROXYRO = "observer_sys_password"
 SYS = "obproxy_sys_password"

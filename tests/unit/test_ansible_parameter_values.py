@@ -1,7 +1,7 @@
 """When two spellings of a parameter mean the same, and what may be sent by ALTER PROXYCONFIG."""
 
 import pytest
-from ansible_collections.obproxy.takeover.plugins.module_utils.values import (
+from ansible_collections.obproxy.takeover.plugins.module_utils.parameter_values import (
     alter_statement,
     differences,
     same,

@@ -5,18 +5,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from .asking import STRANGER, NotReached
+from .service_client import NOT_THE_SERVICE, ServiceUnreachable
 
 CLUSTERS, HOSTS = "/api/v2/obproxy/clusters", "/api/v2/compute/hosts"
-MOST = 1000  # elements of one page
-NOT_YET = "TAKINGOVER"  # or not any more: its takeover has not succeeded
+PAGE_SIZE = 1000  # elements of one page
+NOT_TAKEN_OVER = "TAKINGOVER"  # or not any more: its takeover has not succeeded
 Json = dict[str, Any]
 
 
-class Asks(Protocol):
+class Client(Protocol):
     """Gets what is in the service's answer."""
 
-    def ask(self, path: str) -> Any:
+    def send(self, path: str) -> Any:
         """The `data` of a GET."""
 
 
@@ -29,29 +29,29 @@ class ManagedHost:
     groups: list[str]
 
 
-def managed_hosts(service: Asks) -> list[ManagedHost]:
+def managed_hosts(service: Client) -> list[ManagedHost]:
     """All of them, by name; raises Refused, and NotReached when what answers is not the service."""
     try:
-        known = {host["id"]: host for host in _pages(service, HOSTS)}
+        known = {host["id"]: host for host in _elements(service, HOSTS)}
         servers: dict[int, list[Json]] = {}
         addresses: dict[int, str] = {}
-        for cluster in _pages(service, CLUSTERS):
+        for cluster in _elements(service, CLUSTERS):
             for proxy in cluster["obproxies"]:
-                if proxy["status"] != NOT_YET:
+                if proxy["status"] != NOT_TAKEN_OVER:
                     servers.setdefault(proxy["hostId"], []).append(_server(proxy, cluster["name"]))
                     addresses[proxy["hostId"]] = proxy["ip"]
         # One that has left the service's inventory has no name any more.
         missing = {number: {"name": addresses[number], "innerIpAddress": addresses[number]} for number in servers}
         hosts = [_host(number, (missing | known)[number], servers[number]) for number in servers]
     except (LookupError, TypeError, AttributeError):
-        raise NotReached(STRANGER) from None
+        raise ServiceUnreachable(NOT_THE_SERVICE) from None
     return sorted(hosts, key=lambda host: host.name)
 
 
-def _pages(service: Asks, path: str) -> Iterator[Json]:
+def _elements(service: Client, path: str) -> Iterator[Json]:
     number, pages = 1, 1
     while number <= pages:
-        data = service.ask(f"{path}?page={number}&size={MOST}")
+        data = service.send(f"{path}?page={number}&size={PAGE_SIZE}")
         yield from data["contents"]
         number, pages = number + 1, data["page"]["totalPages"]
 

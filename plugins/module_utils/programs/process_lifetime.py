@@ -7,7 +7,7 @@ import signal
 import time
 
 
-def started(pid: int) -> "int | None":
+def start_time(pid: int) -> "int | None":
     """When a process was started (clock ticks after boot), None when there is none or it has ended."""
     try:
         with open(f"/proc/{pid}/stat") as file:
@@ -17,7 +17,7 @@ def started(pid: int) -> "int | None":
     return None if fields[0] == "Z" else int(fields[19])
 
 
-def end(pid: int, seconds: int) -> bool:
+def terminate(pid: int, seconds: int) -> bool:
     """SIGTERM, and SIGKILL when that did not help in time; whether it is gone."""
     for word in (signal.SIGTERM, signal.SIGKILL):
         deadline = time.monotonic() + seconds / 2
@@ -25,6 +25,6 @@ def end(pid: int, seconds: int) -> bool:
             os.kill(pid, word)
         except ProcessLookupError:
             return True
-        while started(pid) is not None and time.monotonic() < deadline:
+        while start_time(pid) is not None and time.monotonic() < deadline:
             time.sleep(0.05)
-    return started(pid) is None
+    return start_time(pid) is None
