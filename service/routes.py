@@ -7,7 +7,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from service import __version__
-from service.access.roles import ANY_USER, ANYBODY, only_reads
+from service.access.roles import ANY_USER, PUBLIC, is_read_permission
 from service.api import events, obproxy, service, tasks
 from service.http.authentication import SAFE_METHODS, demand
 from service.http.guards import begin_record
@@ -46,7 +46,7 @@ OPERATIONS = (
 
 ALL: tuple[Operation | PageRoute, ...] = (*OPERATIONS, *PAGES)
 
-OPEN_PATHS = [route.path for route in ALL if route.needs == ANYBODY]
+OPEN_PATHS = [route.path for route in ALL if route.needs == PUBLIC]
 
 
 def routes() -> list[Route]:
@@ -62,7 +62,7 @@ def _guarded(endpoint: Endpoint, needs: str) -> Endpoint:
     @wraps(endpoint)
     async def guarded(request: Request) -> Response:
         demand(request, needs)
-        if request.method not in SAFE_METHODS and not only_reads(needs):
+        if request.method not in SAFE_METHODS and not is_read_permission(needs):
             await begin_record(request.scope)
         return await endpoint(request)
 

@@ -1,4 +1,4 @@
-"""The record of who has changed what, or tried to: in a table, and each call in the log as well."""
+"""Audit log: who has changed what, or tried to. Events are rows of a table, and lines of the service's log."""
 
 import logging
 from collections.abc import AsyncIterator, Sequence
@@ -18,9 +18,9 @@ from service.store.database_errors import retry_contention
 
 log = logging.getLogger(__name__)
 
-BEGUN = 0  # the status of a call that has not been answered yet, or whose end could not be recorded
-REJECTED, FAILED = 400, 500  # the status of a command that was rejected, or has failed
-LONGEST_PATH = 500  # characters that are kept of a path; no path of this service is as long
+UNANSWERED = 0  # status of a call that has no response yet, or whose result could not be recorded
+REJECTED, FAILED = 400, 500  # status of a command that was rejected, or that failed
+PATH_LIMIT = 500  # characters of a path that are stored; every path of this service is shorter
 
 
 class AuditEvent(TypedDict):
@@ -42,36 +42,39 @@ class AuditEvent(TypedDict):
 
 @retry_contention
 async def begin(database: Database, call: AuditCall) -> int:
-    """Record a call before it changes anything, and return the record's id: without a record nothing is done."""
+    """Record a call before it changes anything; return the id of its audit event.
+
+    Raise psycopg.Error when the event cannot be written; the caller then changes nothing.
+    """
     async with database.single() as connection:
-        (row,) = await fetch(connection, "insert_audit_event", **_values(replace(call, status=BEGUN)))
-    number: int = row["id"]
-    return number
+        (row,) = await fetch(connection, "insert_audit_event", **_values(replace(call, status=UNANSWERED)))
+    event_id: int = row["id"]
+    return event_id
 
 
-async def record(database: Database, call: AuditCall, begun: int | None = None) -> None:
-    """Record a call with its status, in the log as well; `begun` is the id that its record has already."""
+async def record(database: Database, call: AuditCall, event_id: int | None = None) -> None:
+    """Record a call with its status, in the table and in the log; `event_id` is the event that `begin` has written."""
     values = _values(call)
     log.info(
         "%s %s by %s from %s: %s (trace id %s)",
         *(call.method, values["path"], call.user_name or "nobody", call.client, call.status, call.trace_id or "none"),
         extra={"action": "audit", **values},
     )
-    await _write(database, values, begun)
+    await _write(database, values, event_id)
 
 
-async def end(database: Database, call: AuditCall, begun: int | None) -> None:
-    """Record a call that is over. A failure is only logged: what the call has changed has a record already."""
+async def end(database: Database, call: AuditCall, event_id: int | None) -> None:
+    """Record the status of a call that has ended. A database error is only logged: `begin` has written the event."""
     try:
-        await record(database, call, begun)
+        await record(database, call, event_id)
     except psycopg.Error as error:
-        log.error("A call could not be recorded: %s", error, extra={"action": "audit_failed"})
+        log.error("Could not record the status of a call: %s", error, extra={"action": "audit_failed"})
 
 
 @asynccontextmanager
-async def recording(database: Database, call: AuditCall) -> AsyncIterator[None]:
-    """Record a call around what it does; nothing is done when its record cannot be written."""
-    begun, status = await begin(database, call), FAILED
+async def recorded(database: Database, call: AuditCall) -> AsyncIterator[None]:
+    """Record a call before and after the `with` block; raise psycopg.Error before the block when that fails."""
+    event_id, status = await begin(database, call), FAILED
     try:
         yield
         status = call.status
@@ -79,24 +82,24 @@ async def recording(database: Database, call: AuditCall) -> AsyncIterator[None]:
         status = REJECTED
         raise
     finally:
-        await end(database, replace(call, status=status), begun)
+        await end(database, replace(call, status=status), event_id)
 
 
 @retry_contention
-async def _write(database: Database, values: JSON, begun: int | None) -> None:
+async def _write(database: Database, values: JSON, event_id: int | None) -> None:
     async with database.single() as connection:
-        if begun is None:
+        if event_id is None:
             await execute(connection, "insert_audit_event", **values)
         else:
-            await execute(connection, "set_audit_event_status", id=begun, status=values["status"])
+            await execute(connection, "set_audit_event_status", id=event_id, status=values["status"])
 
 
 def _values(call: AuditCall) -> JSON:
-    return {**vars(call), "path": call.path[:LONGEST_PATH]}
+    return {**vars(call), "path": call.path[:PATH_LIMIT]}
 
 
 async def events(database: Database, page: Page, user_name: str | None) -> tuple[Sequence[rows.AuditEvent], int]:
-    """One page of what was kept, the newest first, of one user or of all; and how much there is."""
+    """Return one page of audit events, the newest first, of one user or of all users; and their total number."""
     where = {"user_name": user_name}
     async with database.transaction() as connection:
         part = {"size": page.size, "offset": (page.number - 1) * page.size}
@@ -106,7 +109,7 @@ async def events(database: Database, page: Page, user_name: str | None) -> tuple
 
 
 def audit_event(row: rows.AuditEvent) -> AuditEvent:
-    """Return the document of a recorded request."""
+    """Return the JSON document of an audit event."""
     document: AuditEvent = {
         "calls": row.calls,
         "client": row.client,

@@ -1,4 +1,4 @@
-"""What is refused because of who asks: logins, permissions, users and their access keys."""
+"""Errors of authentication, authorisation, users and access keys."""
 
 from service.model.errors import Kind, TakeoverError
 
@@ -11,58 +11,58 @@ class Unauthenticated(TakeoverError):
 
 
 class LoginBlocked(TakeoverError):
-    """Login is blocked for a while after too many failures."""
+    """Login is blocked after too many failures. Try again later."""
 
     kind = Kind.UNAUTHENTICATED
     code = 3007
 
 
 class Forbidden(TakeoverError):
-    """You do not have the permission for this."""
+    """You do not have the permission for this operation."""
 
     kind = Kind.FORBIDDEN
     code = 3100
 
 
-class NotFromOurPage(TakeoverError):
-    """This request does not come from a page of this service, or that page is out of date. Reload it and try again."""
+class CsrfCheckFailed(TakeoverError):
+    """CSRF check failed: the request does not come from a current page. Reload the page and try again."""
 
     kind = Kind.FORBIDDEN
     code = 3100
 
 
 class RateLimited(TakeoverError):
-    """Too many requests; the next one is answered in {seconds} seconds."""
+    """Too many requests. Try again in {seconds} seconds."""
 
     kind = Kind.TOO_MANY_REQUESTS
 
 
 class UserInvalid(TakeoverError):
-    """{reason}"""
+    """Invalid user: {reason}."""
 
 
 class UserExists(TakeoverError):
-    """User {name} exists already."""
+    """User {name} already exists. Choose another name."""
 
     kind = Kind.CONFLICT
     code = 1006
 
 
 class UnknownUser(TakeoverError):
-    """There is no user {name}."""
+    """User {name} does not exist."""
 
     kind = Kind.NOT_FOUND
     code = 1002
 
 
 class UnknownAccessKey(TakeoverError):
-    """There is no access key {key}."""
+    """Access key {key} does not exist."""
 
     kind = Kind.NOT_FOUND
     code = 1002
 
 
 class TooManyAccessKeys(TakeoverError):
-    """User {name} has {limit} access keys already, which is as many as a user may have."""
+    """User {name} already has {limit} access keys, the limit per user."""
 
     kind = Kind.CONFLICT

@@ -1,4 +1,4 @@
-"""Another key for the secrets in the database, without a moment in which one of them cannot be read."""
+"""Rotation of the key that encrypts the secrets in the database. Every secret stays readable throughout."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,51 +9,52 @@ from service.store.keyring import Secrets, add_key, drop_keys
 
 
 @dataclass(frozen=True, kw_only=True)
-class Renewed:
-    """How many secrets there are, and how many of them were encrypted anew."""
+class Reencrypted:
+    """Numbers of secrets: `total` in the database, `changed` were re-encrypted."""
 
     total: int
-    renewed: int
+    changed: int
 
 
 @retry_contention
-async def rotate(database: Database, vault: Secrets) -> Renewed:
-    """Encrypt everything with a new key, all or nothing; raises DecryptionFailed when some secret cannot be read.
+async def rotate(database: Database, keyring: Secrets) -> Reencrypted:
+    """Re-encrypt all secrets with a new key, in one transaction; raise DecryptionFailed when one cannot be read.
 
-    A key in a file is made and put before the others, which stay, since a process may still write with them. Keys in
-    the settings are whoever's who has set them: everything is encrypted with the first.
+    A new key is put in front of the key file. Old keys stay in it, because other processes may still encrypt with them.
+    Keys in the settings are not changed: all secrets are encrypted with the first one.
     """
     async with database.transaction() as connection:
         secrets = await _all(connection)
         for _, ciphertext in secrets:
-            vault.decrypt(ciphertext)
-        if vault.file is not None:
-            add_key(vault.file)
-        return await _renew(connection, vault, secrets)
+            keyring.decrypt(ciphertext)
+        if keyring.file is not None:
+            add_key(keyring.file)
+        return await _reencrypt(connection, keyring, secrets)
 
 
 @retry_contention
-async def retire(database: Database, vault: Secrets) -> tuple[Renewed, int]:
-    """Encrypt with the first key what was written with another since, and forget the others; how many those were.
+async def retire_old_keys(database: Database, keyring: Secrets) -> tuple[Reencrypted, int]:
+    """Re-encrypt secrets that are not encrypted with the first key, and remove the other keys from the key file.
 
-    Raises DecryptionFailed; then nothing is forgotten.
+    Return the numbers of secrets, and how many keys were removed. Raise DecryptionFailed; then no key is removed.
     """
     async with database.transaction() as connection:
-        renewed = await _renew(connection, vault, await _all(connection))
-    return renewed, drop_keys(vault.file) if vault.file is not None else 0
+        result = await _reencrypt(connection, keyring, await _all(connection))
+    return result, drop_keys(keyring.file) if keyring.file is not None else 0
 
 
-Found = Sequence[tuple[str, bytes]]  # where a secret is, and its ciphertext
+Ciphertexts = Sequence[tuple[str, bytes]]
+"""The place of each secret (see the query `all_ciphertexts`) and its ciphertext."""
 
 
-async def _all(connection: Connection) -> Found:
+async def _all(connection: Connection) -> Ciphertexts:
     await execute(connection, "lock_secret_tables")
     return [(row["place"], row["ciphertext"]) for row in await fetch(connection, "all_ciphertexts")]
 
 
-async def _renew(connection: Connection, vault: Secrets, secrets: Found) -> Renewed:
-    anew = [(place, new) for place, old in secrets if (new := vault.renew(old)) is not None]
-    values = {"places": [place for place, _ in anew], "ciphertexts": [new for _, new in anew]}
+async def _reencrypt(connection: Connection, keyring: Secrets, secrets: Ciphertexts) -> Reencrypted:
+    changed = [(place, new) for place, old in secrets if (new := keyring.renew(old)) is not None]
+    values = {"places": [place for place, _ in changed], "ciphertexts": [new for _, new in changed]}
     await execute(connection, "update_access_key_ciphertexts", **values)
     await execute(connection, "update_task_secret_ciphertexts", **values)
-    return Renewed(total=len(secrets), renewed=len(anew))
+    return Reencrypted(total=len(secrets), changed=len(changed))

@@ -1,6 +1,6 @@
-"""Failed logins: each makes the next wait longer, and too many block (limits: docs/reference/ocp-api.md 5.1).
+"""Brute-force protection of logins: delays after failures, then a block (limits: docs/reference/ocp-api.md 5.1).
 
-Counted in the database, so that it does not help to try another process of the service.
+Failures are counted in the database, so the limits apply to all processes of the service together.
 """
 
 from dataclasses import dataclass
@@ -13,37 +13,37 @@ from service.access.errors import LoginBlocked
 from service.store.database import Connection, Database, execute, fetch
 from service.store.database_errors import is_unwritable, retry_contention
 
-DELAY = 0.2  # seconds an answer to a failed login waits, for each failure before it
-LONGEST_DELAY = 2.0  # seconds
+DELAY_STEP = 0.2  # seconds that the response to a failed login is delayed, for each earlier failure
+DELAY_LIMIT = 2.0  # seconds
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limit:
-    """After `failures` in a row nobody gets in for `blocked_for`; so old ones are forgotten, too."""
+    """Block logins for `blocked_for` after `failures` in a row. Older failures are not counted."""
 
     failures: int
     blocked_for: timedelta
 
 
-USER = Limit(failures=5, blocked_for=timedelta(minutes=30))
-CLIENT = Limit(failures=10, blocked_for=timedelta(minutes=10))
+USER_LIMIT = Limit(failures=5, blocked_for=timedelta(minutes=30))
+CLIENT_LIMIT = Limit(failures=10, blocked_for=timedelta(minutes=10))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """A login that is tried: the name that was given, and the address it comes from."""
+    """A login attempt: the user name in it, and the address of the client."""
 
     user: str
     client: str
 
     @property
     def counters(self) -> tuple[tuple[str, str, Limit], ...]:
-        """What it counts against; always in this order, so that two never wait for each other."""
-        return ("user", self.user, USER), ("client", network(self.client), CLIENT)
+        """Kind, name and limit of each counter of this attempt. The order is fixed, which avoids deadlocks."""
+        return ("user", self.user, USER_LIMIT), ("client", client_network(self.client), CLIENT_LIMIT)
 
 
-def network(address: str) -> str:
-    """The address that counts: of IPv6 its /64, for within that a caller can choose any."""
+def client_network(address: str) -> str:
+    """Return the address to count failures for: an IPv6 client can use any address of its /64, so that is the unit."""
     try:
         parsed = ip_address(address)
     except ValueError:
@@ -53,8 +53,8 @@ def network(address: str) -> str:
     return address
 
 
-async def refuse_blocked(database: Database, attempt: Attempt) -> None:
-    """Raise LoginBlocked when too many attempts like this one have failed."""
+async def raise_if_blocked(database: Database, attempt: Attempt) -> None:
+    """Raise LoginBlocked when the user or the client has too many recent failures."""
     async with database.transaction() as connection:
         for kind, name, limit in attempt.counters:
             if await _failures(connection, kind, name, limit) >= limit.failures:
@@ -62,26 +62,26 @@ async def refuse_blocked(database: Database, attempt: Attempt) -> None:
 
 
 @retry_contention
-async def failed(database: Database, attempt: Attempt) -> float:
-    """Count a failure; gives the seconds that its answer has to wait."""
+async def record_failure(database: Database, attempt: Attempt) -> float:
+    """Count a failed login; return the delay of its response in seconds."""
     async with database.transaction() as connection:
         counts = []
         for kind, name, limit in attempt.counters:
             values = {"kind": kind, "name": name, "blocked_for": limit.blocked_for}
             counts += await fetch(connection, "record_login_failure", **values)
         await execute(connection, "delete_old_login_failures")
-    most: int = max(row["failures"] for row in counts)
-    return min(LONGEST_DELAY, DELAY * (most - 1))
+    failures: int = max(row["failures"] for row in counts)
+    return min(DELAY_LIMIT, DELAY_STEP * (failures - 1))
 
 
 @retry_contention
-async def succeeded(database: Database, attempt: Attempt) -> None:
-    """Forget the failures of the user; those of the address stay, or one's own login would clear them for guessing."""
+async def record_success(database: Database, attempt: Attempt) -> None:
+    """Reset the failures of the user. Those of the client stay: a valid account must not unlock further guesses."""
     try:
         async with database.transaction() as connection:
             await execute(connection, "delete_login_failures", name=attempt.user)
     except psycopg.Error as error:
-        # Reading goes on while the database cannot be written; failures that are kept only make throttling stricter.
+        # Reads work while the database cannot be written. A counter that is not reset only makes throttling stricter.
         if not is_unwritable(error):
             raise
 

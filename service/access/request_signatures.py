@@ -1,8 +1,7 @@
-"""Signed requests: OCP-ACCESS-KEY-HMACSHA1, as docs/reference/ocp-api.md 5.2 says. Only bytes as they came are looked
-at.
+"""Request signatures by OCP-ACCESS-KEY-HMACSHA1 (docs/reference/ocp-api.md 5.2), over the bytes as received.
 
-Two encodings of the query are right, RFC 3986 and Java's URLEncoder, and the date may stand in either of two headers:
-a request is signed when one of these readings has the signature that it carries.
+The query may be encoded by RFC 3986 or by Java's URLEncoder, and the date may be in either of two headers. A signature
+is valid when it matches one of these combinations.
 """
 
 import base64
@@ -19,17 +18,17 @@ from urllib.parse import quote, quote_plus, unquote_to_bytes
 import httpx
 
 SCHEME = "OCP-ACCESS-KEY-HMACSHA1"
-SKEW = timedelta(minutes=15)
-OWN_HEADER = b"x-ocp-"
+CLOCK_SKEW = timedelta(minutes=15)
+OCP_HEADER_PREFIX = b"x-ocp-"
 DATE_HEADERS = (b"date", b"x-ocp-date")
 
 Headers = Sequence[tuple[bytes, bytes]]
-"""Names in lower case, as ASGI has them."""
+"""Names in lower case, as in an ASGI scope."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SignedRequest:
-    """What a signature covers: `path` and `query` still percent-encoded, `body` as received."""
+    """The parts of a request that are signed: `path` and `query` percent-encoded, `body` as received."""
 
     method: str
     path: bytes
@@ -39,69 +38,69 @@ class SignedRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Proof:
-    """That a request was signed: its `digest`, and the moment from which on it is too old to be sent again."""
+class VerifiedSignature:
+    """A valid signature: its `digest`, and the time from which on it is rejected as too old."""
 
     digest: bytes
     expires: datetime
 
 
 def sign(secret: str, message: bytes) -> bytes:
-    """The HMAC-SHA1 of a string to sign; its base64 is the signature."""
+    """Return the HMAC-SHA1 of a string to sign; its base64 is the signature."""
     return hmac.digest(secret.encode(), message, "sha1")
 
 
-def verify(request: SignedRequest, signature: str, secret: str, now: datetime) -> Proof | None:
-    """The proof that `secret` signed `request` less than 15 minutes from `now`; None when it did not."""
+def verify(request: SignedRequest, signature: str, secret: str, now: datetime) -> VerifiedSignature | None:
+    """Return the verified signature; None when `secret` did not sign `request` within CLOCK_SKEW of `now`."""
     try:
         given = base64.b64decode(signature.encode("ascii"), validate=True)
     except (binascii.Error, UnicodeEncodeError):
         return None
-    for (moment, date), encode in product(list(_dates(request.headers)), (_rfc_3986, _url_encoder)):
-        right = hmac.compare_digest(sign(secret, string_to_sign(request, date, encode)), given)
-        if right and abs(now - moment) <= SKEW:
-            return Proof(digest=given, expires=moment + SKEW)
+    for (moment, date), encode in product(list(_dates(request.headers)), (_encode_rfc_3986, _encode_java)):
+        matches = hmac.compare_digest(sign(secret, string_to_sign(request, date, encode)), given)
+        if matches and abs(now - moment) <= CLOCK_SKEW:
+            return VerifiedSignature(digest=given, expires=moment + CLOCK_SKEW)
     return None
 
 
 def string_to_sign(request: SignedRequest, date: bytes, encode: Callable[[bytes], str] | None = None) -> bytes:
-    """The seven lines that are signed; `encode` is how the query's names and values are percent-encoded."""
+    """Return the seven lines to sign; `encode` percent-encodes the names and values of the query."""
     lines = (
         request.method.upper().encode(),
-        # Not a choice: the format demands MD5. The HMAC around it is what protects.
+        # OCP's format requires MD5. The security depends on the HMAC around it.
         hashlib.md5(request.body, usedforsecurity=False).hexdigest().upper().encode() if request.body else b"",
-        _joined(request.headers, b"content-type"),
+        _header(request.headers, b"content-type"),
         date,
-        _joined(request.headers, b"host"),
-        _own_headers(request.headers),
-        request.path + _canonical_query(request.query, encode or _rfc_3986).encode(),
+        _header(request.headers, b"host"),
+        _ocp_headers(request.headers),
+        request.path + _canonical_query(request.query, encode or _encode_rfc_3986).encode(),
     )
     return b"\n".join(lines)
 
 
 def _dates(headers: Headers) -> Iterator[tuple[datetime, bytes]]:
     for name in DATE_HEADERS:
-        value = _joined(headers, name)
+        value = _header(headers, name)
         try:
             moment = parsedate_to_datetime(value.decode("ascii"))
         except ValueError:
             continue
-        # "GMT" gives an aware moment; without a zone there is none to compare with.
+        # A date without a time zone is ambiguous: it is not accepted.
         if moment.tzinfo is not None:
             yield moment.astimezone(UTC), value
 
 
-def _joined(headers: Headers, name: bytes) -> bytes:
+def _header(headers: Headers, name: bytes) -> bytes:
     return b",".join(value for key, value in headers if key == name)
 
 
-def _own_headers(headers: Headers) -> bytes:
-    names = sorted({name for name, _ in headers if name.startswith(OWN_HEADER)})
-    return b"\n".join(name + b":" + _joined(headers, name) for name in names)
+def _ocp_headers(headers: Headers) -> bytes:
+    names = sorted({name for name, _ in headers if name.startswith(OCP_HEADER_PREFIX)})
+    return b"\n".join(name + b":" + _header(headers, name) for name in names)
 
 
 def _canonical_query(query: bytes, encode: Callable[[bytes], str]) -> str:
-    """`?` and the parameters sorted by name; one that is there twice is its values, sorted, joined by a comma."""
+    """Return `?` and the parameters sorted by name; the values of a repeated one are sorted and joined by commas."""
     parameters: dict[bytes, list[bytes]] = {}
     for pair in query.split(b"&"):
         if pair:
@@ -113,15 +112,15 @@ def _canonical_query(query: bytes, encode: Callable[[bytes], str]) -> str:
     return "?" + "&".join(f"{encode(name)}={encode(value)}" for name, value in pairs)
 
 
-def _rfc_3986(text: bytes) -> str:
+def _encode_rfc_3986(text: bytes) -> str:
     return quote(text, safe="")
 
 
-def _url_encoder(text: bytes) -> str:
+def _encode_java(text: bytes) -> str:
     return quote_plus(text, safe="*").replace("~", "%7E")
 
 
-class Signing(httpx.Auth):
+class AccessKeyAuth(httpx.Auth):
     """Signs each request with the secret of access key `key`."""
 
     requires_request_body = True
@@ -133,17 +132,17 @@ class Signing(httpx.Auth):
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         date = self.date()
         request.headers["Date"] = date
-        covered = SignedRequest(
+        signed = SignedRequest(
             method=request.method,
             path=request.url.raw_path.partition(b"?")[0],
             query=request.url.query,
             headers=[(name.lower(), value) for name, value in request.headers.raw],
             body=request.content,
         )
-        signature = base64.b64encode(sign(self.secret, string_to_sign(covered, date.encode()))).decode()
+        signature = base64.b64encode(sign(self.secret, string_to_sign(signed, date.encode()))).decode()
         request.headers["Authorization"] = f"{SCHEME} {self.key}:{signature}"
         yield request
 
     def date(self) -> str:
-        """What the Date header says."""
+        """Return the value of the Date header."""
         return format_datetime(datetime.now(UTC), usegmt=True)

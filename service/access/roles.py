@@ -1,26 +1,26 @@
-"""Who may do what: OCP's roles, each a list of expressions OBJECT:ID:ACTION (docs/reference/ocp-api.md 2.7)."""
+"""OCP's roles and their permissions, which are expressions OBJECT:ID:ACTION (docs/reference/ocp-api.md 2.7)."""
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
-ANYBODY = ""
-"""What an operation needs that is open to the whole world."""
+PUBLIC = ""
+"""Permission of operations that need no authentication."""
 
 ANY_USER = "login"
-"""What an operation needs that every user may do, whatever the role."""
+"""Permission of operations that every authenticated user has, whatever the role."""
 
-EVERYTHING = "**"
+ALL_PERMISSIONS = "**"
 
-TAKE_OVER = "OBPROXY:*:UPDATE"
+UPDATE_OBPROXY = "OBPROXY:*:UPDATE"
 READ_OBPROXY = "OBPROXY:*:READ"
 READ_HOST = "HOST:*:READ"
 READ_TASK = "TASK:*:READ"
-WORK_ON_TASK = "TASK:*:UPDATE"
+UPDATE_TASK = "TASK:*:UPDATE"
 READ_AUDIT = "AUDIT:*:READ"
 
 
 class Role(StrEnum):
-    """OCP's names. TASK_VIEWER and HOST_VIEWER are asked for by its API pages, but are not in its table of roles."""
+    """OCP's role names. Its API pages mention TASK_VIEWER and HOST_VIEWER; its table of roles does not."""
 
     ADMIN = "ADMIN"
     CLUSTER_MANAGER = "CLUSTER_MANAGER"
@@ -32,10 +32,10 @@ class Role(StrEnum):
     TASK_VIEWER = "TASK_VIEWER"
 
 
-GRANTED: Mapping[Role, tuple[str, ...]] = {
-    Role.ADMIN: (EVERYTHING,),
+PERMISSIONS: Mapping[Role, tuple[str, ...]] = {
+    Role.ADMIN: (ALL_PERMISSIONS,),
     Role.CLUSTER_MANAGER: ("TASK:*:*", "OBPROXY:*:*"),
-    # It may start a takeover, but not read its task instance unless it has a TASK role as well: so it is in OCP.
+    # As in OCP: it may start a takeover, and needs a TASK role as well to read the task instance.
     Role.OBPROXY_MANAGER: ("OBPROXY:*:*", "PACKAGE:*:*", "CLUSTER:*:READ", "HOST:*:READ"),
     Role.OBPROXY_VIEWER: ("OBPROXY:*:READ", "PACKAGE:*:READ", "CLUSTER:*:READ", "HOST:*:READ"),
     Role.HOST_MANAGER: ("HOST:*:*", "PACKAGE:*:*"),
@@ -45,18 +45,18 @@ GRANTED: Mapping[Role, tuple[str, ...]] = {
 }
 
 
-def permitted(roles: Iterable[Role], needed: str) -> bool:
-    """Whether a user with `roles` may do what needs `needed`: an expression, or one of the words above."""
-    if needed in (ANYBODY, ANY_USER):
+def permitted(roles: Iterable[Role], permission: str) -> bool:
+    """Return whether `roles` include a permission: an expression, PUBLIC or ANY_USER."""
+    if permission in (PUBLIC, ANY_USER):
         return True
-    return any(_covers(expression, needed) for role in roles for expression in GRANTED[role])
+    return any(_covers(expression, permission) for role in roles for expression in PERMISSIONS[role])
 
 
 def _covers(granted: str, needed: str) -> bool:
     pairs = zip(granted.split(":"), needed.split(":"), strict=False)
-    return granted == EVERYTHING or all(left in ("*", right) for left, right in pairs)
+    return granted == ALL_PERMISSIONS or all(left in ("*", right) for left, right in pairs)
 
 
-def only_reads(needed: str) -> bool:
-    """Return whether an operation that needs this permission changes nothing, whatever its HTTP method."""
-    return needed.endswith(":READ")
+def is_read_permission(permission: str) -> bool:
+    """Return whether operations with this permission only read, whatever their HTTP method."""
+    return permission.endswith(":READ")

@@ -1,4 +1,4 @@
-"""Who may call: the users in the database, and the administrator that the first start makes."""
+"""Users in the database, and the administrator that the first start creates."""
 
 import re
 from collections.abc import Collection
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from service.access.errors import UnknownUser, UserExists, UserInvalid
-from service.access.passwords import Passwords, hash_password
+from service.access.passwords import PasswordVerifier, hash_password
 from service.access.roles import Role
 from service.model.errors import StartRefused
 from service.model.types import JSON
@@ -14,16 +14,16 @@ from service.store.database import Connection, Database, execute, fetch
 from service.store.database_errors import retry_contention
 from service.store.keyring import admin_password
 
-ADMIN = "admin"
+ADMIN_NAME = "admin"
 ADMIN_ID = 100  # OCP's id of the user admin (docs/reference/ocp-api.md 2.3)
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
-SHORTEST_PASSWORD, LONGEST_PASSWORD = 8, 128
-_LENGTHS = f"{SHORTEST_PASSWORD} to {LONGEST_PASSWORD}"
+PASSWORD_MIN_LENGTH, PASSWORD_MAX_LENGTH = 8, 128
+_LENGTHS = f"{PASSWORD_MIN_LENGTH} to {PASSWORD_MAX_LENGTH}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class User:
-    """Who a request acts as."""
+    """A user account."""
 
     id: int
     name: str
@@ -32,8 +32,8 @@ class User:
     password_hash: str = field(default="", repr=False)
 
 
-def from_row(row: JSON) -> User:
-    """The user of a row that has a user's columns."""
+def user_from_row(row: JSON) -> User:
+    """Return the user of a row with the columns of `user_account`."""
     return User(
         id=row["id"],
         name=row["name"],
@@ -44,25 +44,25 @@ def from_row(row: JSON) -> User:
 
 
 async def find(database: Database, name: str) -> User | None:
-    """The user called `name`, disabled or not."""
+    """Return the user called `name`, also when it is disabled; None when there is none."""
     async with database.single() as connection:
         rows = await fetch(connection, "user_by_name", name=name)
-    return from_row(rows[0]) if rows else None
+    return user_from_row(rows[0]) if rows else None
 
 
-async def everybody(database: Database) -> list[User]:
-    """All users by id."""
+async def list_all(database: Database) -> list[User]:
+    """Return all users, ordered by id."""
     async with database.transaction() as connection:
-        return [from_row(row) for row in await fetch(connection, "users")]
+        return [user_from_row(row) for row in await fetch(connection, "users")]
 
 
 @retry_contention
 async def add(database: Database, name: str, password: str, roles: Collection[Role]) -> None:
-    """Make a user; raises UserExists, UserInvalid."""
+    """Create a user; raise UserExists, UserInvalid."""
     if not NAME.fullmatch(name):
-        raise UserInvalid(reason="A name is a letter, then up to 63 letters, digits, '_', '.' and '-'.")
+        raise UserInvalid(reason=f"the name {name!r} must be a letter, then up to 63 letters, digits, '_', '.' and '-'")
     if not roles:
-        raise UserInvalid(reason="A user needs a role.")
+        raise UserInvalid(reason=f"{name} must have at least one role")
     hashed = await _hash(password)
     async with database.transaction() as connection:
         values = {"name": name, "password_hash": hashed, "roles": [*roles]}
@@ -72,59 +72,58 @@ async def add(database: Database, name: str, password: str, roles: Collection[Ro
 
 @retry_contention
 async def set_password(database: Database, name: str, password: str) -> None:
-    """Give a user a new password, and another chance to log in; its sessions end. Raises UnknownUser, UserInvalid."""
+    """Set the password of a user, reset its failed logins and end its sessions; raise UnknownUser, UserInvalid."""
     hashed = await _hash(password)
     async with database.transaction() as connection:
-        await _change(connection, "set_user_password", name, password_hash=hashed)
+        await _update(connection, "set_user_password", name, password_hash=hashed)
         await execute(connection, "delete_sessions_of_user", name=name)
         await execute(connection, "delete_login_failures", name=name)
 
 
 @retry_contention
 async def set_enabled(database: Database, name: str, *, enabled: bool) -> None:
-    """Let a user in or keep it out, its access keys as well; its sessions end. Raises UnknownUser."""
+    """Enable or disable a user and its access keys, and end its sessions; raise UnknownUser."""
     async with database.transaction() as connection:
-        await _change(connection, "set_user_enabled", name, enabled=enabled)
+        await _update(connection, "set_user_enabled", name, enabled=enabled)
         await execute(connection, "delete_sessions_of_user", name=name)
 
 
 async def ensure_admin(database: Database, directory: Path) -> None:
-    """Make the administrator when there is none, with a random password in `directory`/admin-password (0600).
+    """Create the administrator if it is missing, with a random password in `directory`/admin-password (mode 0600).
 
-    Raise StartRefused when the file is there and has no valid password.
+    Raise StartRefused when that file exists without a valid password.
     """
-    if await find(database, ADMIN):
+    if await find(database, ADMIN_NAME):
         return
     file, password = admin_password(directory)
     if not _is_valid(password):
-        reason = (
-            f"{file} has no password of {_LENGTHS} printable characters. Remove the file: the service makes a new one."
-        )
+        fix = "Remove the file; the service writes a new one."
+        reason = f"{file} must have a password of {_LENGTHS} printable characters. {fix}"
         raise StartRefused(reason=reason)
     hashed = await hash_password(password)
     async with database.transaction() as connection:
-        values = {"id": ADMIN_ID, "name": ADMIN, "password_hash": hashed, "roles": [Role.ADMIN]}
+        values = {"id": ADMIN_ID, "name": ADMIN_NAME, "password_hash": hashed, "roles": [Role.ADMIN]}
         inserted = await fetch(connection, "insert_admin", **values)
-    if not inserted and not await _is_admins(database, password):
-        # A process with another data directory was first. A process that shares the directory uses the same file.
+    if not inserted and not await _is_admin_password(database, password):
+        # A process with another data directory was faster. Processes that share the directory share the file.
         file.unlink(missing_ok=True)
 
 
-async def _is_admins(database: Database, password: str) -> bool:
-    admin = await find(database, ADMIN)
-    return admin is not None and await Passwords().verify(password.encode(), admin.password_hash)
+async def _is_admin_password(database: Database, password: str) -> bool:
+    admin = await find(database, ADMIN_NAME)
+    return admin is not None and await PasswordVerifier().verify(password.encode(), admin.password_hash)
 
 
-async def _change(connection: Connection, query: str, name: str, **values: object) -> None:
+async def _update(connection: Connection, query: str, name: str, **values: object) -> None:
     if not await fetch(connection, query, name=name, **values):
         raise UnknownUser(name=name)
 
 
 async def _hash(password: str) -> str:
     if not _is_valid(password):
-        raise UserInvalid(reason=f"A password has {_LENGTHS} printable characters.")
+        raise UserInvalid(reason=f"the password must have {_LENGTHS} printable characters")
     return await hash_password(password)
 
 
 def _is_valid(password: str) -> bool:
-    return SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD and password.isprintable()
+    return PASSWORD_MIN_LENGTH <= len(password) <= PASSWORD_MAX_LENGTH and password.isprintable()

@@ -4,7 +4,7 @@ from pydantic import RootModel
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from service.access.roles import READ_HOST, READ_OBPROXY, TAKE_OVER
+from service.access.roles import READ_HOST, READ_OBPROXY, UPDATE_OBPROXY
 from service.api import request_schemas
 from service.api.request_schemas import ExternalRunParam, HostQuery, PageQuery, ParameterInfoQuery, TakeOverParam
 from service.fleet import clusters, hosts, parameters, prometheus
@@ -119,7 +119,7 @@ OPERATIONS = (
         method="POST",
         path="/api/v2/obproxy/clusters/{id}/takeOver",
         endpoint=take_over,
-        needs=TAKE_OVER,
+        needs=UPDATE_OBPROXY,
         summary="Take running OBProxy processes over into an OBProxy cluster; one task instance a host",
         body=request_schemas.TakeOverParam,
         headers={"Idempotency-Key": "The same key and request within 24 hours: the same answer, nothing done again"},
@@ -141,7 +141,7 @@ OPERATIONS = (
         method="POST",
         path="/api/v2/obproxy/externalRuns",
         endpoint=record_external_run,
-        needs=TAKE_OVER,
+        needs=UPDATE_OBPROXY,
         summary="Record a run on one host that was started by hand; the same uuid again is answered the same",
         body=request_schemas.ExternalRunParam,
         answer=envelope_schema.Success[tasks_documents.WrappedTaskInstance],

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from service import __version__
 from service.access import audit
-from service.access.roles import ANY_USER, ANYBODY, READ_AUDIT, READ_TASK
+from service.access.roles import ANY_USER, PUBLIC, READ_AUDIT, READ_TASK
 from service.api import request_schemas
 from service.api.request_schemas import AuditQuery
 from service.fleet import prometheus
@@ -114,14 +114,14 @@ OPERATIONS = (
         method="GET",
         path="/api/v2/time",
         endpoint=server_time,
-        needs=ANYBODY,
+        needs=PUBLIC,
         summary="What time it is here",
     ),
     Operation(
         method="GET",
         path="/api/status",
         endpoint=status,
-        needs=ANYBODY,
+        needs=PUBLIC,
         summary="okay, or bad when the database does not answer",
         texts={503: "bad"},
     ),
@@ -129,14 +129,14 @@ OPERATIONS = (
         method="GET",
         path="/health/live",
         endpoint=live,
-        needs=ANYBODY,
+        needs=PUBLIC,
         summary="alive, as long as the process answers",
     ),
     Operation(
         method="GET",
         path="/health/ready",
         endpoint=ready,
-        needs=ANYBODY,
+        needs=PUBLIC,
         summary="ready, or not ready and why: the database does not answer or cannot be written",
         texts={503: f"not ready: {Problem.LOST}"},
     ),

@@ -6,7 +6,7 @@ from typing import NotRequired, TypedDict
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.access.roles import READ_TASK, WORK_ON_TASK
+from service.access.roles import READ_TASK, UPDATE_TASK
 from service.api import request_schemas
 from service.api.request_schemas import LogQuery, TaskQuery
 from service.http import envelope_schema, requests
@@ -142,7 +142,7 @@ OPERATIONS = (
         method="POST",
         path=TASK + "/retry",
         endpoint=retry_task,
-        needs=WORK_ON_TASK,
+        needs=UPDATE_TASK,
         summary="Go on with a failed task instance at what has failed; a failed rollback goes on rolling back",
         answer=envelope_schema.Success[WrappedTaskInstance],
         errors=(
@@ -159,7 +159,7 @@ OPERATIONS = (
         method="POST",
         path=TASK + "/rollback",
         endpoint=rollback_task,
-        needs=WORK_ON_TASK,
+        needs=UPDATE_TASK,
         summary="Undo what a failed task instance has done, the last first",
         answer=envelope_schema.Success[WrappedTaskInstance],
         errors=(
@@ -187,7 +187,7 @@ OPERATIONS = (
             method="POST",
             path=f"{SUBTASK}/{word}",
             endpoint=endpoint,
-            needs=WORK_ON_TASK,
+            needs=UPDATE_TASK,
             summary=summary,
             answer=answer,
             errors=(

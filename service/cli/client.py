@@ -9,7 +9,7 @@ from typing import Any, Self
 import httpx
 from httpx_sse import connect_sse
 
-from service.access.request_signatures import Signing
+from service.access.request_signatures import AccessKeyAuth
 from service.model.types import JSON
 
 POLL_INTERVAL = 0.2  # seconds between two polls, or between two attempts to open an event stream
@@ -35,7 +35,7 @@ class Client:
     """
 
     def __init__(self, url: str, password: str, *, user: str = "admin", access_key: str | None = None) -> None:
-        auth = httpx.BasicAuth(user, password) if access_key is None else Signing(access_key, password)
+        auth = httpx.BasicAuth(user, password) if access_key is None else AccessKeyAuth(access_key, password)
         self._http = httpx.Client(base_url=url, auth=auth, timeout=TIMEOUT)
 
     def __enter__(self) -> Self:

@@ -23,10 +23,10 @@ def rotate() -> None:
 
     async def run() -> None:
         async with open_resources(take()) as resources:
-            async with audit.recording(resources.database, audit_call("key rotate")):
+            async with audit.recorded(resources.database, audit_call("key rotate")):
                 done = await key_rotation.rotate(resources.database, resources.secrets)
             source = resources.secrets.file or "TAKEOVER_SECRET_KEY"
-            print(f"{done.renewed} of {done.total} secrets were encrypted again with the first key in {source}.")
+            print(f"{done.changed} of {done.total} secrets were encrypted again with the first key in {source}.")
             print("Secrets written meanwhile and backups still need the previous key. `key retire` removes it.")
 
     asyncio.run(run())
@@ -38,9 +38,9 @@ def retire() -> None:
 
     async def run() -> None:
         async with open_resources(take()) as resources:
-            async with audit.recording(resources.database, audit_call("key retire")):
-                done, dropped = await key_rotation.retire(resources.database, resources.secrets)
-            print(f"{done.renewed} of {done.total} secrets were encrypted again. All secrets now use the first key.")
+            async with audit.recorded(resources.database, audit_call("key retire")):
+                done, dropped = await key_rotation.retire_old_keys(resources.database, resources.secrets)
+            print(f"{done.changed} of {done.total} secrets were encrypted again. All secrets now use the first key.")
             if resources.secrets.file:
                 print(f"Keys removed from {resources.secrets.file}: {dropped}.")
             else:

@@ -39,7 +39,7 @@ def set_password(name: Name) -> None:
 
     async def change(resources: Resources) -> None:
         await users.set_password(resources.database, name, password)
-        if name == users.ADMIN:
+        if name == users.ADMIN_NAME:
             # The file contains the previous password.
             (resources.settings.data_dir / ADMIN_PASSWORD).unlink(missing_ok=True)
 
@@ -61,7 +61,7 @@ def enable_user(name: Name) -> None:
 @user.command("list")
 def list_users() -> None:
     """List all users with their roles."""
-    rows = _run(lambda resources: users.everybody(resources.database))
+    rows = _run(lambda resources: users.list_all(resources.database))
     _print_table(
         ("id", "name", "roles", "state"), [(str(u.id), u.name, ", ".join(u.roles), _state(u.enabled)) for u in rows]
     )
@@ -96,7 +96,7 @@ def enable_access_key(key: Key) -> None:
 @access_key.command("list")
 def list_access_keys() -> None:
     """List all access keys, without their secrets."""
-    rows = _run(lambda resources: access_keys.everyones(resources.database))
+    rows = _run(lambda resources: access_keys.list_all(resources.database))
     columns = ("id", "user", "state", "created")
     _print_table(columns, [(k.id, k.user_name, _state(k.enabled), f"{k.create_time:%Y-%m-%d %H:%M}") for k in rows])
 
@@ -105,7 +105,7 @@ def _run_audited[Result](command: str, action: Callable[[Resources], Awaitable[R
     """Run an action that changes the database, and record it in the audit."""
 
     async def recorded(resources: Resources) -> Result:
-        async with audit.recording(resources.database, audit_call(command)):
+        async with audit.recorded(resources.database, audit_call(command)):
             return await action(resources)
 
     return _run(recorded)

@@ -20,11 +20,11 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.access import access_keys, login_throttling, sessions, users
-from service.access.errors import Forbidden, NotFromOurPage, Unauthenticated
+from service.access.errors import CsrfCheckFailed, Forbidden, Unauthenticated
 from service.access.login_throttling import Attempt
-from service.access.passwords import Passwords
+from service.access.passwords import PasswordVerifier
 from service.access.request_signatures import SignedRequest, verify
-from service.access.roles import ANYBODY, permitted
+from service.access.roles import PUBLIC, permitted
 from service.access.users import NAME, User
 from service.http import requests
 from service.http.envelope import failure, wants_page
@@ -110,7 +110,7 @@ class Basic:
     """A user's name and password. Failures are counted, wait, and block (`logins`)."""
 
     def __init__(self) -> None:
-        self.passwords = Passwords()
+        self.passwords = PasswordVerifier()
 
     async def __call__(self, scope: Scope, receive: Receive, credentials: str) -> Caller | None:
         given = _name_and_password(credentials)
@@ -123,18 +123,18 @@ class Basic:
         database = _resources(scope).database
         user = await users.find(database, name) if name != NOBODY else None
         hashed = user.password_hash if user and user.enabled else None
-        if hashed and self.passwords.remembers(password, hashed):
+        if hashed and self.passwords.is_cached(password, hashed):
             return user
         attempt = Attempt(user=name, client=client(scope))
-        async with self.passwords.turn:
-            if hashed and self.passwords.remembers(password, hashed):
+        async with self.passwords.slots:
+            if hashed and self.passwords.is_cached(password, hashed):
                 return user  # another request with it was checked while this one waited
             # In its turn, so that many attempts at once are not all let through before the first one counts.
-            await login_throttling.refuse_blocked(database, attempt)
+            await login_throttling.raise_if_blocked(database, attempt)
             if await self.passwords.verify(password, hashed):
-                await login_throttling.succeeded(database, attempt)
+                await login_throttling.record_success(database, attempt)
                 return user
-            delay = await login_throttling.failed(database, attempt)
+            delay = await login_throttling.record_failure(database, attempt)
         await asyncio.sleep(delay)
         return None
 
@@ -147,14 +147,14 @@ async def signed(scope: Scope, receive: Receive, credentials: str) -> Caller | N
     resources = _resources(scope)
     body = await requests.read_body(Headers(scope=scope), receive, resources.settings.body_limit)
     parts = ACCESS_KEY.fullmatch(credentials)
-    found = await access_keys.find(resources.database, resources.secrets, parts[1]) if parts else None
+    found = await access_keys.find_enabled(resources.database, resources.secrets, parts[1]) if parts else None
     if not parts or not found:
         return None
     user, secret = found
     proof = verify(_covered(scope, body), parts[2], secret.get_secret_value(), datetime.now(UTC))
     if proof is None:
         return None
-    if scope["method"] not in SAFE_METHODS and not await access_keys.use(resources.database, parts[1], proof):
+    if scope["method"] not in SAFE_METHODS and not await access_keys.use_signature(resources.database, parts[1], proof):
         return None
     return Caller(user=user, receive=requests.replay_body(body, receive))
 
@@ -162,16 +162,16 @@ async def signed(scope: Scope, receive: Receive, credentials: str) -> Caller | N
 async def in_session(scope: Scope, receive: Receive, token: str) -> Caller | None:
     """A browser that has logged in. What changes something must come from a page of ours, not merely with a cookie."""
     resources = _resources(scope)
-    user = await sessions.find(resources.database, token) if token else None
+    user = await sessions.find_user(resources.database, token) if token else None
     if user is None:
         return None
-    expected = sessions.form_token(token)
+    expected = sessions.csrf_token(token)
     if scope["method"] not in SAFE_METHODS:
         headers = Headers(scope=scope)
         body = await requests.read_body(headers, receive, resources.settings.body_limit)
         given = headers.get(FORM_HEADER) or requests.form_fields(body).get(FORM_TOKEN, "")
         if not hmac.compare_digest(given.encode(), expected.encode()):
-            raise NotFromOurPage
+            raise CsrfCheckFailed
         receive = requests.replay_body(body, receive)
     return Caller(user=user, receive=receive, form_token=expected)
 
@@ -186,7 +186,7 @@ def _refusal(request: HTTPConnection, error: TakeoverError) -> Response:
 
 def demand(request: HTTPConnection, needed: str) -> None:
     """Raise Forbidden when the request's user lacks what is needed (see `permissions`)."""
-    if needed != ANYBODY and not permitted(request.user.roles, needed):
+    if needed != PUBLIC and not permitted(request.user.roles, needed):
         raise Forbidden
 
 

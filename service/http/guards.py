@@ -62,7 +62,7 @@ async def begin_record(scope: Scope) -> None:
     A request without a user is not recorded here: it changes nothing.
     """
     if scope.get("user") is not None and RECORD not in scope:
-        scope[RECORD] = await audit.begin(scope["app"].state.resources.database, _call(scope, audit.BEGUN))
+        scope[RECORD] = await audit.begin(scope["app"].state.resources.database, _call(scope, audit.UNANSWERED))
 
 
 def _call(scope: Scope, status: int) -> AuditCall:

@@ -131,7 +131,7 @@ def _operation(operation: Operation, references: Mapping[object, JSON], schemas:
     if operation.body:
         content = {"application/json": {"schema": references[operation.body]}}
         described["requestBody"] = {"required": True, "content": content}
-    if operation.needs == roles.ANYBODY:
+    if operation.needs == roles.PUBLIC:
         described["security"] = []
     elif operation.needs != roles.ANY_USER:
         described["description"] = f"Needs the permission {operation.needs}."
@@ -178,7 +178,7 @@ def _errors(operation: Operation, failure: JSON) -> JSON:
 
 def _login_errors(operation: Operation) -> Sequence[type[TakeoverError]]:
     match operation.needs:
-        case roles.ANYBODY:
+        case roles.PUBLIC:
             return ()
         case roles.ANY_USER:
             return (Unauthenticated, RateLimited)

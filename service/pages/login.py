@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from service.access import sessions
-from service.access.errors import LoginBlocked, NotFromOurPage
+from service.access.errors import CsrfCheckFailed, LoginBlocked
 from service.access.roles import ANY_USER, permitted
 from service.http import languages, requests
 from service.http.authentication import COOKIE, LOGIN_PAGE, Basic
@@ -34,7 +34,7 @@ async def login_form(request: Request) -> Response:
 async def login(request: Request) -> Response:
     """POST /login: the same check as HTTP Basic's, with its delays and blocking."""
     if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-        raise NotFromOurPage  # or another site could log its visitor in as somebody else
+        raise CsrfCheckFailed  # or another site could log its visitor in as somebody else
     resources = requests.resources(request)
     basic: Basic = request.app.state.basic
     fields = requests.form_fields(await requests.read_body(request.headers, request.receive, FORM_LIMIT))

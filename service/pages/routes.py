@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from service.access.roles import ANY_USER, ANYBODY, READ_AUDIT, READ_OBPROXY, READ_TASK, TAKE_OVER, WORK_ON_TASK
+from service.access.roles import ANY_USER, PUBLIC, READ_AUDIT, READ_OBPROXY, READ_TASK, UPDATE_OBPROXY, UPDATE_TASK
 from service.http.openapi import Endpoint
 from service.pages import audit, clusters, login, rendering, takeover, task, tasks
 
@@ -22,21 +22,21 @@ SUBTASK = TASK + "/subtasks/{subtaskInstanceId}"
 
 PAGES = (
     PageRoute(path="/", endpoint=login.home),
-    PageRoute(path="/login", endpoint=login.login_form, needs=ANYBODY),
-    PageRoute(path="/login", endpoint=login.login, needs=ANYBODY, method="POST"),
+    PageRoute(path="/login", endpoint=login.login_form, needs=PUBLIC),
+    PageRoute(path="/login", endpoint=login.login, needs=PUBLIC, method="POST"),
     PageRoute(path="/logout", endpoint=login.logout, method="POST"),
-    PageRoute(path="/preferences", endpoint=login.preferences, needs=ANYBODY),
+    PageRoute(path="/preferences", endpoint=login.preferences, needs=PUBLIC),
     PageRoute(path="/tasks", endpoint=tasks.list_page, needs=READ_TASK),
     PageRoute(path="/tasks/under-way", endpoint=tasks.under_way, needs=READ_TASK),
     PageRoute(path=TASK, endpoint=task.detail, needs=READ_TASK),
-    PageRoute(path=TASK + "/{operation}", endpoint=task.operate, needs=WORK_ON_TASK, method="POST"),
-    PageRoute(path=SUBTASK + "/{operation}", endpoint=task.operate, needs=WORK_ON_TASK, method="POST"),
+    PageRoute(path=TASK + "/{operation}", endpoint=task.operate, needs=UPDATE_TASK, method="POST"),
+    PageRoute(path=SUBTASK + "/{operation}", endpoint=task.operate, needs=UPDATE_TASK, method="POST"),
     PageRoute(path=SUBTASK + "/lines", endpoint=task.lines, needs=READ_TASK),
     PageRoute(path=SUBTASK + "/log", endpoint=task.log_file, needs=READ_TASK),
     PageRoute(path="/clusters", endpoint=clusters.list_clusters, needs=READ_OBPROXY),
     PageRoute(path="/clusters/{id}", endpoint=clusters.show_cluster, needs=READ_OBPROXY),
-    PageRoute(path="/clusters/{id}/takeover", endpoint=takeover.form, needs=TAKE_OVER),
-    PageRoute(path="/clusters/{id}/takeover", endpoint=takeover.take_over, needs=TAKE_OVER, method="POST"),
+    PageRoute(path="/clusters/{id}/takeover", endpoint=takeover.form, needs=UPDATE_OBPROXY),
+    PageRoute(path="/clusters/{id}/takeover", endpoint=takeover.take_over, needs=UPDATE_OBPROXY, method="POST"),
     PageRoute(path="/audit", endpoint=audit.list_page, needs=READ_AUDIT),
-    *(PageRoute(path=path, endpoint=rendering.static, needs=ANYBODY) for path in rendering.STATIC_FILES),
+    *(PageRoute(path=path, endpoint=rendering.static, needs=PUBLIC) for path in rendering.STATIC_FILES),
 )

@@ -6,7 +6,7 @@ from email.utils import format_datetime
 from service.access import request_signatures
 
 
-class Signing(request_signatures.Signing):
+class Signing(request_signatures.AccessKeyAuth):
     """Signs with an access key, `off` from the right time; a frozen `date` makes two equal requests the same."""
 
     def __init__(self, key: str, secret: str, *, off: timedelta = timedelta(), date: str | None = None) -> None:

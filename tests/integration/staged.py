@@ -49,7 +49,7 @@ async def fill(resources: Resources) -> dict[str, int]:
 
 async def take_over(resources: Resources, host_id: int) -> int:
     """Ask for the takeover of a host's proxy into OBProxy cluster 1; the id of the task instance."""
-    admin = await users.find(resources.database, users.ADMIN)
+    admin = await users.find(resources.database, users.ADMIN_NAME)
     assert admin
     wanted = [HostRequest(host_id=host_id, sql_port=2883)]
     submitted = await submit.take_over(resources, 1, wanted, creator=admin, trace_id="")

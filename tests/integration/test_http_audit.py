@@ -114,8 +114,8 @@ async def test_an_end_that_cannot_be_recorded_does_not_change_the_answer(
     monkeypatch.setattr(audit, "record", fail)
 
     assert (await client.post(TAKE_OVER, json=take_over_body(1))).status_code == 200
-    assert "could not be recorded: planted" in caplog.text
-    assert [(event["path"], event["status"]) for event in await events(client)] == [(TAKE_OVER, audit.BEGUN)]
+    assert "Could not record the status of a call: planted" in caplog.text
+    assert [(event["path"], event["status"]) for event in await events(client)] == [(TAKE_OVER, audit.UNANSWERED)]
 
 
 async def test_without_a_record_nothing_is_done(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,4 +134,4 @@ async def test_without_a_record_nothing_is_done(client: httpx.AsyncClient, monke
 async def test_a_long_path_is_cut(client: httpx.AsyncClient) -> None:
     await client.post("/" + "x" * 10_000)
 
-    assert [len(event["path"]) for event in await events(client)] == [audit.LONGEST_PATH]
+    assert [len(event["path"]) for event in await events(client)] == [audit.PATH_LIMIT]

@@ -10,7 +10,7 @@ import pytest
 from starlette.applications import Starlette
 
 from service.access import access_keys, login_throttling, users
-from service.access.login_throttling import CLIENT, USER
+from service.access.login_throttling import CLIENT_LIMIT, USER_LIMIT
 from service.access.roles import Role
 from service.tasks.resources import Resources
 from tests.integration.over_http import assert_failure, take_over, take_over_body
@@ -49,7 +49,7 @@ async def signing(opened: Resources, http: httpx.AsyncClient) -> Signing:
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Answers to failed logins do not wait."""
-    monkeypatch.setattr(login_throttling, "DELAY", 0.0)
+    monkeypatch.setattr(login_throttling, "DELAY_STEP", 0.0)
 
 
 def basic(credentials: bytes) -> dict[str, str]:
@@ -137,7 +137,7 @@ async def test_a_password_is_hashed_once_for_many_requests(
 async def test_five_failures_block_the_user_wherever_it_is_tried(
     http: httpx.AsyncClient, opened: Resources, at_once: None
 ) -> None:
-    for _ in range(USER.failures):
+    for _ in range(USER_LIMIT.failures):
         assert (await http.get(INFO, headers=basic(b"anne:wrong"))).status_code == 401
 
     blocked = await http.get(INFO, headers=RIGHT)
@@ -145,28 +145,28 @@ async def test_five_failures_block_the_user_wherever_it_is_tried(
     assert blocked.status_code == 401
     assert assert_failure(blocked).error.code == 3007
     assert (await http.get(INFO, headers=basic(b"nobody:wrong"))).json()["error"]["code"] == 3000
-    await _age(opened, USER.blocked_for)
+    await _age(opened, USER_LIMIT.blocked_for)
     assert (await http.get(INFO, headers=RIGHT)).status_code == 200
 
 
 async def test_ten_failures_block_the_address_whatever_name_is_tried(http: httpx.AsyncClient, at_once: None) -> None:
-    for number in range(CLIENT.failures):
+    for number in range(CLIENT_LIMIT.failures):
         assert (await http.get(INFO, headers=basic(b"user%d:wrong" % number))).json()["error"]["code"] == 3000
 
     assert (await http.get(INFO, headers=RIGHT)).json()["error"]["code"] == 3007
 
 
 async def test_the_address_is_let_in_again_sooner(http: httpx.AsyncClient, opened: Resources, at_once: None) -> None:
-    for number in range(CLIENT.failures):
+    for number in range(CLIENT_LIMIT.failures):
         await http.get(INFO, headers=basic(b"user%d:wrong" % number))
-    await _age(opened, CLIENT.blocked_for)
+    await _age(opened, CLIENT_LIMIT.blocked_for)
 
     assert (await http.get(INFO, headers=RIGHT)).status_code == 200
 
 
 async def test_who_is_in_already_is_not_thrown_out_by_a_guesser(http: httpx.AsyncClient, at_once: None) -> None:
     assert (await http.get(INFO, headers=RIGHT)).status_code == 200
-    for _ in range(CLIENT.failures):
+    for _ in range(CLIENT_LIMIT.failures):
         await http.get(INFO, headers=basic(b"anne:wrong"))
 
     assert (await http.get(INFO, headers=RIGHT)).status_code == 200
@@ -175,13 +175,13 @@ async def test_who_is_in_already_is_not_thrown_out_by_a_guesser(http: httpx.Asyn
 async def test_a_success_forgets_the_users_failures_but_not_the_addresss(
     http: httpx.AsyncClient, opened: Resources, at_once: None
 ) -> None:
-    for _ in range(USER.failures - 1):
+    for _ in range(USER_LIMIT.failures - 1):
         await http.get(INFO, headers=basic(b"anne:wrong"))
     await http.get(INFO, headers=RIGHT)
 
     async with opened.database.transaction() as connection:
         left = await (await connection.execute("SELECT kind, failures FROM login_failure")).fetchall()
-    assert left == [{"kind": "client", "failures": USER.failures - 1}]
+    assert left == [{"kind": "client", "failures": USER_LIMIT.failures - 1}]
 
 
 async def test_many_guesses_at_once_are_no_more_than_one_after_the_other(
@@ -190,18 +190,18 @@ async def test_many_guesses_at_once_are_no_more_than_one_after_the_other(
     answers = await asyncio.gather(*(http.get(INFO, headers=basic(b"anne:%d" % n)) for n in range(40)))
 
     codes = [answer.json()["error"]["code"] for answer in answers]
-    assert codes.count(3000) <= USER.failures + 1  # two are checked at the same time
+    assert codes.count(3000) <= USER_LIMIT.failures + 1  # two are checked at the same time
     assert set(codes) == {3000, 3007}
 
 
 async def test_each_failure_makes_the_next_one_wait_longer(opened: Resources) -> None:
     attempt = login_throttling.Attempt(user="anne", client="192.0.2.1")
 
-    delays = [await login_throttling.failed(opened.database, attempt) for _ in range(15)]
+    delays = [await login_throttling.record_failure(opened.database, attempt) for _ in range(15)]
 
-    assert delays[:3] == [0.0, login_throttling.DELAY, 2 * login_throttling.DELAY]
+    assert delays[:3] == [0.0, login_throttling.DELAY_STEP, 2 * login_throttling.DELAY_STEP]
     assert delays == sorted(delays)
-    assert delays[-1] == login_throttling.LONGEST_DELAY
+    assert delays[-1] == login_throttling.DELAY_LIMIT
 
 
 async def test_a_signed_request_is_let_through_with_its_body(http: httpx.AsyncClient, signing: Signing) -> None:

@@ -200,7 +200,7 @@ async def test_a_page_shows_what_its_reader_may_and_refuses_on_a_page(
 
     assert page.status_code == 403
     assert page.headers["content-type"].startswith("text/html")
-    assert "You do not have the permission for this." in page.text
+    assert "You do not have the permission for this operation." in page.text
     assert 'href="/tasks"' not in page.text
 
 

@@ -7,7 +7,7 @@ import pytest
 from starlette.applications import Starlette
 
 from service.access import users
-from service.access.roles import ANY_USER, ANYBODY, Role
+from service.access.roles import ANY_USER, PUBLIC, Role
 from service.http.openapi import EVENT_STREAM
 from service.pages.routes import PAGES
 from service.routes import OPERATIONS
@@ -72,7 +72,7 @@ MAY_SEE = {
     ("GET", "/audit"): frozenset({Role.ADMIN}),
 }
 STREAMS = {(operation.method, operation.path) for operation in OPERATIONS if operation.media_type == EVENT_STREAM}
-FORBIDDEN = {"code": 3100, "message": "You do not have the permission for this."}
+FORBIDDEN = {"code": 3100, "message": "You do not have the permission for this operation."}
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ async def test_every_route_without_credentials(http: httpx.AsyncClient, subtests
         with subtests.test(f"{operation.method} {operation.path}"):
             answer = await http.request(asking(operation.method, operation.path), at(operation.path))
 
-            assert answer.status_code == (200 if operation.needs == ANYBODY else 401)
+            assert answer.status_code == (200 if operation.needs == PUBLIC else 401)
 
 
 async def test_the_description_is_for_every_user(http: httpx.AsyncClient) -> None:
@@ -139,7 +139,7 @@ async def test_head_is_as_get(http: httpx.AsyncClient) -> None:
 
 
 async def test_only_what_oneself_is_and_what_is_open_needs_no_permission() -> None:
-    free = {operation.path for operation in OPERATIONS if operation.needs in (ANYBODY, ANY_USER)}
+    free = {operation.path for operation in OPERATIONS if operation.needs in (PUBLIC, ANY_USER)}
 
     assert free == {"/api/v2/info", "/api/v2/time", "/api/status", "/health/live", "/health/ready"}
 

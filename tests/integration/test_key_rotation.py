@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from service.access import access_keys, key_rotation, users
-from service.access.key_rotation import Renewed
+from service.access.key_rotation import Reencrypted
 from service.access.roles import Role
 from service.access.users import User
 from service.cli.main import main
@@ -44,7 +44,7 @@ async def test_rotating_encrypts_everything_anew_and_retiring_forgets_the_former
     file = resources.settings.data_dir / "secret-key"
     former, before = file.read_text().strip(), await ciphertexts(resources)
 
-    assert await key_rotation.rotate(resources.database, resources.secrets) == Renewed(total=2, renewed=2)
+    assert await key_rotation.rotate(resources.database, resources.secrets) == Reencrypted(total=2, changed=2)
 
     after = await ciphertexts(resources)
     new, *others = file.read_text().split()
@@ -52,9 +52,10 @@ async def test_rotating_encrypts_everything_anew_and_retiring_forgets_the_former
     assert sorted(Secrets(SecretStr(new)).decrypt(text).get_secret_value() for text in after) == sorted(
         [NEEDLE.get_secret_value(), secret.get_secret_value()]
     )
-    found = await access_keys.find(resources.database, resources.secrets, key)
+    found = await access_keys.find_enabled(resources.database, resources.secrets, key)
     assert found and found[1] == secret
-    assert (await key_rotation.retire(resources.database, resources.secrets)) == (Renewed(total=2, renewed=0), 1)
+    result = await key_rotation.retire_old_keys(resources.database, resources.secrets)
+    assert result == (Reencrypted(total=2, changed=0), 1)
     assert file.read_text().split() == [new]
 
 
@@ -67,13 +68,14 @@ async def test_what_a_process_with_the_former_key_writes_is_read_and_renewed_whe
 
     key, secret = await access_keys.create(resources.database, slow, "anne")
 
-    found = await access_keys.find(resources.database, resources.secrets, key)
+    found = await access_keys.find_enabled(resources.database, resources.secrets, key)
     assert found and found[1] == secret
-    assert (await key_rotation.retire(resources.database, resources.secrets))[0] == Renewed(total=3, renewed=1)
-    assert await access_keys.find(resources.database, resources.secrets, key)
+    numbers, _ = await key_rotation.retire_old_keys(resources.database, resources.secrets)
+    assert numbers == Reencrypted(total=3, changed=1)
+    assert await access_keys.find_enabled(resources.database, resources.secrets, key)
 
 
-@pytest.mark.parametrize("verb", [key_rotation.rotate, key_rotation.retire])
+@pytest.mark.parametrize("verb", [key_rotation.rotate, key_rotation.retire_old_keys])
 async def test_a_secret_that_no_key_opens_stops_it_before_anything_changes(
     resources: Resources, verb: Callable[[Database, Secrets], Awaitable[object]]
 ) -> None:

@@ -23,7 +23,7 @@ from starlette.applications import Starlette
 
 from service.access import access_keys, audit, users
 from service.access.errors import UserExists
-from service.access.roles import Role, only_reads
+from service.access.roles import Role, is_read_permission
 from service.app import create_app
 from service.cli.local_audit import audit_call
 from service.http.authentication import SAFE_METHODS
@@ -45,7 +45,7 @@ TABLES = (
     "access_key",
     "procrastinate_jobs",
 )
-CHANGING = [route.path for route in ALL if route.method not in SAFE_METHODS and not only_reads(route.needs)]
+CHANGING = [route.path for route in ALL if route.method not in SAFE_METHODS and not is_read_permission(route.needs)]
 SIZE = 48  # MiB of the small file system
 DEADLINE = 60.0  # seconds that a command may take
 COMMANDS = (
@@ -163,7 +163,7 @@ async def test_commands_change_nothing_without_a_record(resources: Resources, po
     await set_read_only(postgres, database_url, "on")
 
     with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
-        async with audit.recording(resources.database, audit_call("user add anne")):
+        async with audit.recorded(resources.database, audit_call("user add anne")):
             pytest.fail("done without a record")
 
     await set_read_only(postgres, database_url, "off")
@@ -183,21 +183,21 @@ async def test_an_end_that_cannot_be_recorded_keeps_the_result_of_a_command(
     resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await users.ensure_admin(resources.database, resources.settings.data_dir)
-    async with audit.recording(resources.database, audit_call("accesskey create admin")):
+    async with audit.recorded(resources.database, audit_call("accesskey create admin")):
         key, _ = await access_keys.create(resources.database, resources.secrets, "admin")
         monkeypatch.setattr(audit, "record", AsyncMock(side_effect=psycopg.errors.DiskFull("planted")))
 
-    assert [found.id for found in await access_keys.everyones(resources.database)] == [key]
+    assert [found.id for found in await access_keys.list_all(resources.database)] == [key]
     (kept,), _ = await audit.events(resources.database, Page(), None)
-    assert kept.status == audit.BEGUN
+    assert kept.status == audit.UNANSWERED
 
 
 async def test_commands_are_recorded_with_their_outcome(resources: Resources) -> None:
     await users.ensure_admin(resources.database, resources.settings.data_dir)
-    async with audit.recording(resources.database, audit_call("accesskey create admin")):
+    async with audit.recorded(resources.database, audit_call("accesskey create admin")):
         await access_keys.create(resources.database, resources.secrets, "admin")
     with pytest.raises(UserExists):
-        async with audit.recording(resources.database, audit_call("user add admin")):
+        async with audit.recorded(resources.database, audit_call("user add admin")):
             await users.add(resources.database, "admin", "password", [Role.ADMIN])
 
     async with resources.database.single() as connection:

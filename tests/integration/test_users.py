@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from service.access import access_keys, users
 from service.access.errors import TooManyAccessKeys, UnknownAccessKey, UnknownUser, UserExists, UserInvalid
-from service.access.passwords import Passwords
+from service.access.passwords import PasswordVerifier
 from service.access.roles import Role
 from service.model.errors import StartRefused
 from service.store.database import Database, fetch, open_database
@@ -48,7 +48,7 @@ async def test_of_several_first_starts_one_makes_it_and_the_others_leave_no_file
     await asyncio.gather(*(users.ensure_admin(resources.database, directory) for directory in directories))
 
     assert len(list(tmp_path.glob("*/admin-password"))) == 1
-    assert len(await users.everybody(resources.database)) == 1
+    assert len(await users.list_all(resources.database)) == 1
 
 
 def _first_start(url: str, directory: Path, barrier: Barrier) -> None:
@@ -75,7 +75,7 @@ async def test_processes_that_share_the_data_directory_agree_on_the_password(
     assert [process.exitcode for process in processes] == [0, 0]
     admin = await users.find(resources.database, "admin")
     password = (tmp_path / "admin-password").read_bytes().strip()
-    assert admin and await Passwords().verify(password, admin.password_hash)
+    assert admin and await PasswordVerifier().verify(password, admin.password_hash)
 
 
 async def test_a_process_that_was_second_keeps_the_password_that_is_right(
@@ -93,7 +93,7 @@ async def test_a_process_that_was_second_keeps_the_password_that_is_right(
 
     admin = await find(resources.database, "admin")
     password = (tmp_path / "admin-password").read_bytes().strip()
-    assert admin and await Passwords().verify(password, admin.password_hash)
+    assert admin and await PasswordVerifier().verify(password, admin.password_hash)
 
 
 @pytest.mark.parametrize("content", ["", "\n", "1234567\n", "two\nlines of it\n", "x" * 129])
@@ -107,7 +107,7 @@ async def test_a_first_password_that_is_none_stops_the_start(
         await users.ensure_admin(resources.database, tmp_path)
 
     assert str(rejected.value) == (
-        f"{file} has no password of 8 to 128 printable characters. Remove the file: the service makes a new one."
+        f"{file} must have a password of 8 to 128 printable characters. Remove the file; the service writes a new one."
     )
     assert await users.find(resources.database, "admin") is None
     assert file.read_text() == content
@@ -135,18 +135,18 @@ async def test_a_user_is_added_changed_and_disabled(resources: Resources) -> Non
     assert before.password_hash != after.password_hash
     assert (before.enabled, after.enabled) == (True, False)
     await users.set_enabled(resources.database, "anne", enabled=True)
-    assert [user.enabled for user in await users.everybody(resources.database)] == [True]
+    assert [user.enabled for user in await users.list_all(resources.database)] == [True]
 
 
 @pytest.mark.parametrize("name", ["", "1a", "a b", "a:b", "é", "a" * 65, "a\n", "a\0", "-a", "a/b"])
 async def test_names_that_are_none(resources: Resources, name: str) -> None:
-    with pytest.raises(UserInvalid, match="A name is a letter"):
+    with pytest.raises(UserInvalid, match="must be a letter, then"):
         await users.add(resources.database, name, "long enough", VIEWER)
 
 
 @pytest.mark.parametrize("password", ["", "1234567", "1234567\n", "x" * 129, "\0" * 10])
 async def test_passwords_that_are_none(resources: Resources, password: str) -> None:
-    with pytest.raises(UserInvalid, match="A password has 8 to 128") as refusal:
+    with pytest.raises(UserInvalid, match="the password must have 8 to 128") as refusal:
         await users.add(resources.database, "anne", password, VIEWER)
     assert not password or password not in str(refusal.value)
 
@@ -154,11 +154,11 @@ async def test_passwords_that_are_none(resources: Resources, password: str) -> N
 async def test_what_is_there_or_not_there_is_refused(resources: Resources) -> None:
     await users.add(resources.database, "anne", "long enough", VIEWER)
 
-    with pytest.raises(UserExists, match="User anne exists already"):
+    with pytest.raises(UserExists, match="User anne already exists"):
         await users.add(resources.database, "anne", "long enough", VIEWER)
-    with pytest.raises(UserInvalid, match="needs a role"):
+    with pytest.raises(UserInvalid, match="must have at least one role"):
         await users.add(resources.database, "bob", "long enough", [])
-    with pytest.raises(UnknownUser, match="There is no user bob"):
+    with pytest.raises(UnknownUser, match="User bob does not exist"):
         await users.set_password(resources.database, "bob", "long enough")
     with pytest.raises(UnknownUser):
         await users.set_enabled(resources.database, "bob", enabled=False)
@@ -173,7 +173,7 @@ async def test_an_access_key_is_found_while_it_and_its_user_are_enabled(resource
     key, secret = await access_keys.create(resources.database, resources.secrets, "anne")
 
     async def found() -> tuple[str, SecretStr] | None:
-        known = await access_keys.find(resources.database, resources.secrets, key)
+        known = await access_keys.find_enabled(resources.database, resources.secrets, key)
         return (known[0].name, known[1]) if known else None
 
     assert len(key) == 16 and key.isalnum()
@@ -184,7 +184,7 @@ async def test_an_access_key_is_found_while_it_and_its_user_are_enabled(resource
     await access_keys.set_enabled(resources.database, key, enabled=True)
     await users.set_enabled(resources.database, "anne", enabled=False)
     assert await found() is None
-    assert await access_keys.find(resources.database, resources.secrets, "0" * 16) is None
+    assert await access_keys.find_enabled(resources.database, resources.secrets, "0" * 16) is None
 
 
 async def test_its_secret_is_encrypted_and_not_listed(resources: Resources) -> None:
@@ -194,7 +194,7 @@ async def test_its_secret_is_encrypted_and_not_listed(resources: Resources) -> N
     async with resources.database.transaction() as connection:
         [row] = await fetch(connection, "enabled_access_key", id=key)
     assert secret.get_secret_value().encode() not in row["ciphertext"]
-    assert secret.get_secret_value() not in repr(await access_keys.everyones(resources.database)) + repr(secret)
+    assert secret.get_secret_value() not in repr(await access_keys.list_all(resources.database)) + repr(secret)
 
 
 async def test_a_user_has_five_at_most_whoever_makes_them_at_once(resources: Resources) -> None:
@@ -206,4 +206,4 @@ async def test_a_user_has_five_at_most_whoever_makes_them_at_once(resources: Res
 
     refused = [result for result in made if isinstance(result, BaseException)]
     assert [type(error) for error in refused] == [TooManyAccessKeys] * 3
-    assert len(await access_keys.everyones(resources.database)) == 5
+    assert len(await access_keys.list_all(resources.database)) == 5

@@ -122,6 +122,6 @@ def test_writers_are_found(name: str) -> None:
     assert name in WRITERS
 
 
-@pytest.mark.parametrize("name", ["tasks.instances.page", "access.users.everybody", "tasks.diagnosis.build_archive"])
+@pytest.mark.parametrize("name", ["tasks.instances.page", "access.users.list_all", "tasks.diagnosis.build_archive"])
 def test_readers_are_none(name: str) -> None:
     assert name not in WRITERS

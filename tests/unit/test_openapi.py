@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from service.access.roles import ANYBODY
+from service.access.roles import PUBLIC
 from service.http.envelope_schema import Answer
 from service.http.openapi import Operation, describe
 from service.model.types import JSON
@@ -142,7 +142,7 @@ def test_optional_properties_of_documents_may_be_absent_and_are_never_null(descr
 
 
 def test_an_operation_without_anything_is_plain_text() -> None:
-    plain = Operation(method="GET", path="/x", endpoint=OPERATIONS[0].endpoint, summary="x", needs=ANYBODY)
+    plain = Operation(method="GET", path="/x", endpoint=OPERATIONS[0].endpoint, summary="x", needs=PUBLIC)
 
     described = describe([plain], "1")["paths"]["/x"]["get"]
 

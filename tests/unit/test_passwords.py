@@ -7,8 +7,8 @@ import pytest
 from argon2 import PasswordHasher
 
 from service.access import passwords
-from service.access.login_throttling import network
-from service.access.passwords import HASHER, Passwords, hash_password
+from service.access.login_throttling import client_network
+from service.access.passwords import HASHER, PasswordVerifier, hash_password
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def test_the_hasher_is_as_rfc_9106_wants_it() -> None:
 
 async def test_a_password_is_right_or_not(hasher: PasswordHasher) -> None:
     hashed = await hash_password("pässword:with colon")
-    checking = Passwords()
+    checking = PasswordVerifier()
 
     assert await checking.verify("pässword:with colon".encode(), hashed)
     for wrong in (b"", b"p", "pässword:with colon".encode("latin-1"), b"\xff\x00", b"x" * 100_000):
@@ -34,44 +34,44 @@ async def test_a_password_is_right_or_not(hasher: PasswordHasher) -> None:
 
 
 async def test_an_empty_password_is_never_right(hasher: PasswordHasher) -> None:
-    hashed, checking = await hash_password(""), Passwords()
+    hashed, checking = await hash_password(""), PasswordVerifier()
 
     assert not await checking.verify(b"", hashed)
-    assert not checking.remembers(b"", hashed)
+    assert not checking.is_cached(b"", hashed)
 
 
 async def test_nobodys_password_is_never_right_and_takes_as_long(hasher: PasswordHasher) -> None:
-    assert not await Passwords().verify(b"", None)
+    assert not await PasswordVerifier().verify(b"", None)
 
 
 async def test_one_that_was_right_is_remembered_for_its_hash_and_a_while(
     hasher: PasswordHasher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    checking = Passwords()
+    checking = PasswordVerifier()
     hashed, other = await hash_password("right"), await hash_password("right")
-    assert not checking.remembers(b"right", hashed)
+    assert not checking.is_cached(b"right", hashed)
 
     await checking.verify(b"right", hashed)
     await checking.verify(b"wrong", hashed)
 
-    assert checking.remembers(b"right", hashed)
-    assert not checking.remembers(b"wrong", hashed)
-    assert not checking.remembers(b"right", other)
-    assert not Passwords().remembers(b"right", hashed)
+    assert checking.is_cached(b"right", hashed)
+    assert not checking.is_cached(b"wrong", hashed)
+    assert not checking.is_cached(b"right", other)
+    assert not PasswordVerifier().is_cached(b"right", hashed)
     now = time.monotonic()
-    monkeypatch.setattr(time, "monotonic", lambda: now + passwords.REMEMBERED_FOR + 1)
-    assert not checking.remembers(b"right", hashed)
+    monkeypatch.setattr(time, "monotonic", lambda: now + passwords.CACHE_SECONDS + 1)
+    assert not checking.is_cached(b"right", hashed)
 
 
 async def test_no_more_are_remembered_than_allowed(hasher: PasswordHasher, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passwords, "MOST_REMEMBERED", 2)
-    checking = Passwords()
+    monkeypatch.setattr(passwords, "CACHE_SIZE", 2)
+    checking = PasswordVerifier()
     hashes = [await hash_password("right") for _ in range(3)]
 
     for hashed in hashes:
         await checking.verify(b"right", hashed)
 
-    assert [checking.remembers(b"right", hashed) for hashed in hashes] == [False, True, True]
+    assert [checking.is_cached(b"right", hashed) for hashed in hashes] == [False, True, True]
 
 
 async def test_checking_leaves_the_event_loop_alone() -> None:
@@ -85,7 +85,7 @@ async def test_checking_leaves_the_event_loop_alone() -> None:
             await asyncio.sleep(0)
 
     ticking = asyncio.create_task(tick())
-    await Passwords().verify(b"right", hashed)
+    await PasswordVerifier().verify(b"right", hashed)
     ticking.cancel()
 
     assert ticks > 10
@@ -103,4 +103,4 @@ async def test_checking_leaves_the_event_loop_alone() -> None:
     ],
 )
 def test_which_address_counts(address: str, counted: str) -> None:
-    assert network(address) == counted
+    assert client_network(address) == counted

@@ -67,7 +67,7 @@ async def test_the_refusal_has_ocps_shape() -> None:
 
     body = answer.json()
     assert answer.status_code == body["status"] == 429
-    assert body["error"] == {"code": 0, "message": "Too many requests; the next one is answered in 10 seconds."}
+    assert body["error"] == {"code": 0, "message": "Too many requests. Try again in 10 seconds."}
     assert (body["duration"], body["traceId"], body["successful"]) == (0, "", False)
     assert answer.headers["Retry-After"] == "10"
 

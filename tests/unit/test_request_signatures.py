@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from service.access.request_signatures import SKEW, SignedRequest, sign, string_to_sign, verify
+from service.access.request_signatures import CLOCK_SKEW, SignedRequest, sign, string_to_sign, verify
 
 JSON = (b"content-type", b"application/json")
 OWN = "0123456789abcdef0123456789abcdef"
@@ -79,7 +79,7 @@ def test_vectors(signed: SignedRequest, secret: str, signature: str) -> None:
     assert base64.b64encode(sign(secret, string_to_sign(signed, date))).decode() == signature
     proof = verify(signed, signature, secret, now)
     assert proof
-    assert proof.expires == now + SKEW
+    assert proof.expires == now + CLOCK_SKEW
 
 
 def test_the_string_to_sign_has_seven_lines_and_an_md5_with_its_zeros() -> None:
@@ -94,10 +94,10 @@ def test_the_string_to_sign_has_seven_lines_and_an_md5_with_its_zeros() -> None:
 
 SKEWS = {
     timedelta(): True,
-    SKEW: True,
-    -SKEW: True,
-    SKEW + timedelta(seconds=1): False,
-    -SKEW - timedelta(seconds=1): False,
+    CLOCK_SKEW: True,
+    -CLOCK_SKEW: True,
+    CLOCK_SKEW + timedelta(seconds=1): False,
+    -CLOCK_SKEW - timedelta(seconds=1): False,
     timedelta(days=365): False,
 }
 

@@ -2,23 +2,23 @@
 
 import pytest
 
-from service.access.roles import ANY_USER, ANYBODY, GRANTED, Role, permitted
+from service.access.roles import ANY_USER, PERMISSIONS, PUBLIC, Role, permitted
 
 TAKE_OVER = "OBPROXY:*:UPDATE"
 READ_SERVER = "OBPROXY:*:READ"
 READ_HOST = "HOST:*:READ"
-WORK_ON_TASK = "TASK:*:UPDATE"
+UPDATE_TASK = "TASK:*:UPDATE"
 READ_TASK = "TASK:*:READ"
 READ_AUDIT = "AUDIT:*:READ"
 
 MAY = {
-    Role.ADMIN: {TAKE_OVER, READ_SERVER, READ_HOST, WORK_ON_TASK, READ_TASK, READ_AUDIT},
-    Role.CLUSTER_MANAGER: {TAKE_OVER, READ_SERVER, WORK_ON_TASK, READ_TASK},
+    Role.ADMIN: {TAKE_OVER, READ_SERVER, READ_HOST, UPDATE_TASK, READ_TASK, READ_AUDIT},
+    Role.CLUSTER_MANAGER: {TAKE_OVER, READ_SERVER, UPDATE_TASK, READ_TASK},
     Role.OBPROXY_MANAGER: {TAKE_OVER, READ_SERVER, READ_HOST},
     Role.OBPROXY_VIEWER: {READ_SERVER, READ_HOST},
     Role.HOST_MANAGER: {READ_HOST},
     Role.HOST_VIEWER: {READ_HOST},
-    Role.TASK_MANAGER: {WORK_ON_TASK, READ_TASK},
+    Role.TASK_MANAGER: {UPDATE_TASK, READ_TASK},
     Role.TASK_VIEWER: {READ_TASK},
 }
 
@@ -36,15 +36,15 @@ def test_roles_add_up() -> None:
 
     assert permitted(both, TAKE_OVER)
     assert permitted(both, READ_TASK)
-    assert not permitted(both, WORK_ON_TASK)
+    assert not permitted(both, UPDATE_TASK)
 
 
 def test_without_a_role_only_what_every_user_may() -> None:
     assert not permitted([], READ_TASK)
     assert permitted([], ANY_USER)
-    assert permitted([], ANYBODY)
+    assert permitted([], PUBLIC)
 
 
 def test_every_role_has_its_expressions() -> None:
-    assert set(GRANTED) == set(Role)
-    assert all(expression == "**" or expression.count(":") == 2 for line in GRANTED.values() for expression in line)
+    assert set(PERMISSIONS) == set(Role)
+    assert all(expression == "**" or expression.count(":") == 2 for line in PERMISSIONS.values() for expression in line)
