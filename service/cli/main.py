@@ -16,7 +16,7 @@ from service.inventory.reader import InventoryReader, of_settings
 from service.model.errors import TakeoverError
 from service.model.settings import Settings, take
 from service.observe import logs, metrics, tracing
-from service.runs.process_tree import dump_nothing
+from service.runs.process_tree import disable_core_dumps
 from service.store.database_errors import explain
 from service.store.keyring import ADMIN_PASSWORD
 from service.tasks.resources import Resources, open_resources
@@ -49,7 +49,7 @@ main.add_typer(keys.key, name="key")
 @main.command()
 def serve() -> None:
     """Run the service: HTTP server and, unless TAKEOVER_WORKER=false, worker."""
-    dump_nothing()
+    disable_core_dumps()
     settings = _settings()
     tracing.start(settings.otel_endpoint)
     beside = [_export_traces, _print_password_file, *([worker.running] if settings.worker else [])]
@@ -65,7 +65,7 @@ def serve() -> None:
 @main.command("worker")
 def run_worker() -> None:
     """Run a worker without HTTP server. Workers on several machines can share a database."""
-    dump_nothing()
+    disable_core_dumps()
     settings = _settings()
     tracing.start(settings.otel_endpoint)
     inventory = _inventory(settings)

@@ -1,6 +1,6 @@
-"""The inventory as Ansible's own objects: read once, then used by every run that is forked from this process.
+"""Loads the inventory as Ansible's own objects, which every run forked from this process uses.
 
-Only processes that are forked from the fork server import this module: it imports Ansible.
+This module imports Ansible, so only forks of the fork server import it.
 """
 
 import os
@@ -26,45 +26,45 @@ from ansible.vars.hostvars import HostVars
 from ansible.vars.manager import VariableManager
 from ansible.vars.plugins import get_vars_from_inventory_sources, get_vars_from_path
 
-from service.inventory.unparsed import Unparsed
+from service.inventory.parse_errors import ParseErrors
 from service.model.errors import InventoryUnreadable
 from service.outcome.ansible_results import explained
 from service.outcome.masking import Hidden
 
 
 @dataclass(kw_only=True)
-class Held:
-    """An inventory that was read."""
+class LoadedInventory:
+    """Ansible's objects for one inventory."""
 
     source: Path
     loader: DataLoader
     inventory: manager.InventoryManager
     warnings: list[str] = field(default_factory=list)
-    needs_extra_vars: bool = False  # an inventory plugin has asked for a run's extra variables
-    clusters: tuple[str, ...] = ()  # the groups of OBProxy clusters
+    needs_extra_vars: bool = False  # an inventory plugin uses the extra variables of a run (use_extra_vars)
+    clusters: tuple[str, ...] = ()  # names of the groups that are OBProxy clusters
 
     def play_prereqs(self) -> tuple[DataLoader, manager.InventoryManager, VariableManager]:
-        """Stand for `CLI._play_prereqs` of the run that this process becomes."""
+        """Replace `CLI._play_prereqs` in a run, so that Ansible does not read the inventory again."""
         cli._agent_launch.launch_ssh_agent()
         return self.loader, self.inventory, self.variable_manager()
 
     def variable_manager(self) -> VariableManager:
-        """Return a new one, which knows the options of the program that runs now."""
-        _forget_options()
+        """Return a new variable manager with the command line options of the current program."""
+        _clear_cached_options()
         return VariableManager(
             loader=self.loader, inventory=self.inventory, version_info=cli.CLI.version_info(gitinfo=False)
         )
 
     def add_source(self, path: Path) -> None:
-        """Read one more source over what was read, as Ansible does with several `-i`; raises AnsibleError."""
+        """Read one more source, as Ansible does with several `-i`; raises AnsibleError."""
         if not self.inventory.parse_source(str(path)):
             raise AnsibleError(f"{path} cannot be read")
         self.inventory._sources.append(str(path))
         self.inventory.reconcile_inventory()
 
 
-def read(source: Path, playbooks: Path) -> Held:
-    """Read the inventory as `ansible-playbook -i source` does for a playbook in `playbooks`.
+def read(source: Path, playbooks: Path) -> LoadedInventory:
+    """Load the inventory as `ansible-playbook -i source` does for a playbook in the directory `playbooks`.
 
     Raises InventoryUnreadable and AnsibleError.
     """
@@ -73,69 +73,73 @@ def read(source: Path, playbooks: Path) -> Held:
     loader.set_vault_secrets(secrets)
     add_all_plugin_dirs(os.fsencode(playbooks))
     AnsibleCollectionConfig.playbook_paths = [os.fsencode(playbooks)]
-    unparsed = Unparsed(manager.display, source)
-    former, manager.display = manager.display, unparsed
+    parse_errors = ParseErrors(manager.display, source)
+    former, manager.display = manager.display, parse_errors
     extra_vars = _ExtraVars()
     try:
-        _forget_options()
+        _clear_cached_options()
         vars(load_extra_vars)["extra_vars"] = extra_vars
         inventory = manager.InventoryManager(loader=loader, sources=[str(source)])
     finally:
         manager.display = former
-    unparsed.raise_when_serious()
+    parse_errors.raise_if_fatal()
     loader.set_basedir(str(playbooks))
-    inventory.get_groups_dict()  # kept by Ansible; made here, once for all runs
-    return Held(
-        source=source, loader=loader, inventory=inventory, warnings=unparsed.warnings, needs_extra_vars=extra_vars.used
+    inventory.get_groups_dict()  # fills Ansible's cache once for all runs
+    return LoadedInventory(
+        source=source,
+        loader=loader,
+        inventory=inventory,
+        warnings=parse_errors.warnings,
+        needs_extra_vars=extra_vars.used,
     )
 
 
 class _ExtraVars(dict[str, Any]):
-    """Stands for the extra variables of the runs to come while the inventory is read, and notes who mixes them in."""
+    """Stands in for the extra variables of future runs while the inventory is read; records their use by a plugin."""
 
     used = False
 
     def __bool__(self) -> bool:
-        return True  # or Ansible would look for others
+        return True  # otherwise Ansible would load extra variables from its options
 
     def __ror__(self, other: Any) -> Any:
         self.used = True
         return other | dict(self)
 
 
-class Resolver:
-    """Says of hosts what a run would see."""
+class VariableResolver:
+    """Resolves variables of hosts and groups as a run does."""
 
-    def __init__(self, held: Held) -> None:
-        self._held = held
-        self._manager = held.variable_manager()
-        HostVars(held.inventory, self._manager, held.loader)  # which makes itself known to the manager
+    def __init__(self, loaded: LoadedInventory) -> None:
+        self._loaded = loaded
+        self._manager = loaded.variable_manager()
+        HostVars(loaded.inventory, self._manager, loaded.loader)  # registers itself with the variable manager
 
     def raw(self, host: AnsibleHost) -> dict[str, Any]:
-        """Return all variables of a host, groups' included, before templates are resolved."""
+        """Return all variables of a host, those of its groups included, not templated."""
         found: dict[str, Any] = self._manager.get_vars(host=host)
         return found
 
     def of_group(self, group: Group) -> dict[str, Any]:
-        """Return the variables that a group itself has, files beside the inventory and the playbooks included."""
-        held = self._held
+        """Return the variables of a group itself, group_vars beside the inventory and the playbooks included."""
+        loaded = self._loaded
         return {
             **group.get_vars(),
-            **get_vars_from_inventory_sources(held.loader, held.inventory._sources, [group], "task"),
-            **get_vars_from_path(held.loader, held.loader.get_basedir(), [group], "task"),
+            **get_vars_from_inventory_sources(loaded.loader, loaded.inventory._sources, [group], "task"),
+            **get_vars_from_path(loaded.loader, loaded.loader.get_basedir(), [group], "task"),
         }
 
     def of_member(self, group: Group) -> dict[str, Any]:
-        """Return the variables of a host that is in this group and in no other one, and has none of its own."""
-        # Ansible looks for files of variables by the name of a host, except when it looks like a path.
+        """Return the variables of a host without own variables that is only in this group."""
+        # The name looks like a path, so that Ansible does not search host_vars for it.
         member = AnsibleHost(f"/{group.name}")
         member.add_group(group)
         variables = self.raw(member)
         return {name: value for name, value in variables.items() if not name.startswith("inventory_hostname")}
 
-    def resolving(self, raw: dict[str, Any]) -> Callable[[str], Any]:
-        """Return a function that says one of `raw` without templates and Ansible's own types; raises AnsibleError."""
-        engine = TemplateEngine(loader=self._held.loader, variables=raw)
+    def templated(self, raw: dict[str, Any]) -> Callable[[str], Any]:
+        """Return a function that templates one variable of `raw`, given its name; it raises AnsibleError."""
+        engine = TemplateEngine(loader=self._loaded.loader, variables=raw)
         return lambda name: plain(engine.template(raw[name]) if _may_be_template(raw[name]) else raw[name])
 
 
@@ -144,7 +148,7 @@ def _may_be_template(value: Any) -> bool:
 
 
 def plain(value: Any) -> Any:
-    """Return a value in Python's own types; what was encrypted as `Hidden`. Raises AnsibleError."""
+    """Return a value in built-in types, and decrypted text as `Hidden`; raises AnsibleError when decryption fails."""
     match value:
         case EncryptedString():
             return Hidden(str(value))
@@ -165,37 +169,37 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def limit(host: str) -> str:
-    """Return the pattern for `--limit` that means this host alone."""
-    # A name with one of these in front would exclude or intersect.
+def limit_pattern(host: str) -> str:
+    """Return the pattern for `--limit` that matches only this host."""
+    # Ansible takes these prefixes for exclusion and intersection.
     return rf"~{re.escape(host)}\Z" if host.startswith(("!", "&")) else host
 
 
 def fits_on_command_line(pattern: str) -> bool:
-    """Whether Ansible takes a pattern for one when it is an argument; otherwise it has to come in a file."""
+    """Return whether Ansible takes the argument for one pattern; otherwise it must be passed in a file (`@path`)."""
     return not pattern.startswith("@") and manager.split_host_pattern(pattern) == [pattern]
 
 
-def encrypted(value: Any) -> Iterator[EncryptedString]:
-    """Return everything in a value that is encrypted by itself."""
+def encrypted_strings(value: Any) -> Iterator[EncryptedString]:
+    """Yield every `!vault` string in a value."""
     match value:
         case EncryptedString():
             yield value
         case dict():
             for inner in value.values():
-                yield from encrypted(inner)
+                yield from encrypted_strings(inner)
         case list():
             for inner in value:
-                yield from encrypted(inner)
+                yield from encrypted_strings(inner)
 
 
-def vault_id(value: EncryptedString) -> str:
-    """Return the first line of what is encrypted, which tells by which password it is opened."""
+def vault_header(value: EncryptedString) -> str:
+    """Return the header line of a vault string, which contains the vault id."""
     return (VaultHelper.get_ciphertext(value, with_tags=False) or "").partition("\n")[0]
 
 
-def reason(error: Exception) -> str:
-    """Return the message of an error of Ansible, and the place that it is about."""
+def error_message(error: Exception) -> str:
+    """Return the message of an Ansible error, with the file and line it refers to."""
     if isinstance(error, InventoryUnreadable):
         return str(error.details["reason"])
     origin = next(filter(None, map(_origin, _causes(error))), None)
@@ -204,18 +208,18 @@ def reason(error: Exception) -> str:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Return an error and those behind it: Ansible raises some anew without the place."""
+    """Yield an error and its causes: Ansible re-raises some errors without their origin."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
 
 
 def _origin(error: BaseException) -> Origin | None:
-    about = getattr(error, "obj", None)
-    return about if isinstance(about, Origin) else Origin.get_tag(about)
+    source = getattr(error, "obj", None)
+    return source if isinstance(source, Origin) else Origin.get_tag(source)
 
 
-def _forget_options() -> None:
-    """Ansible keeps the options and extra variables that it has seen first in attributes of these functions."""
+def _clear_cached_options() -> None:
+    """Clear options and extra variables, which Ansible caches in attributes of these functions."""
     vars(load_extra_vars).pop("extra_vars", None)
     vars(load_options_vars).pop("options_vars", None)

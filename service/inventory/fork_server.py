@@ -1,10 +1,10 @@
-"""Imports Ansible in the server that readers of the inventory are forked from; nothing else imports this module."""
+"""Imports Ansible in the fork server. Only multiprocessing's fork server imports this module."""
 
 from service.inventory import environment, preload
 from service.model.settings import PROJECT
 
 preload.load(
-    environment.fixed(),
+    environment.common(),
     actions=sorted((PROJECT / "plugins" / "action").glob("*.py")),
     others=[PROJECT / "ansible.cfg", *sorted((PROJECT / "plugins" / "module_utils").rglob("*.py"))],
 )

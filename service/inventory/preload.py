@@ -1,8 +1,8 @@
-"""Imports Ansible ahead, in the server that everything is forked from which needs it.
+"""Imports Ansible once, in the fork server, for all processes that are forked from it.
 
-Importing Ansible and its plugins costs 0.4 s of every run (docs/reference/ansible-costs.md). `load` does it once.
-Ansible reads most of its settings from the environment at its import. `adopt` takes another environment into account,
-and `obstacle` says why a process cannot stand for a newly started `ansible-playbook`.
+Importing Ansible and its plugins costs 0.4 s (docs/reference/ansible-costs.md). Ansible reads most settings from the
+environment when it is imported: `extend_environment` re-reads those that change, and `reason_not_to_fork` reports when
+a fork would differ from a new `ansible-playbook`.
 """
 
 import gc
@@ -30,87 +30,87 @@ PLUGINS: Mapping[str, Sequence[str]] = {
     "lookup": ("ansible.builtin.template",),
     "strategy": ("ansible.builtin.linear",),
 }
-"""Plugins of most inventories and runs. Nothing depends on this list but time: what is missing is loaded later."""
+"""Plugins that most inventories and runs use. Others are loaded when they are used, which only takes time."""
 
 COLLECTION = "obproxy.takeover"
-"""The Ansible collection that this project is (galaxy.yml)."""
+"""Name of this project's Ansible collection (galaxy.yml)."""
 
-Stamp = tuple[int, int]  # when a file was written, and its size
+FileStamp = tuple[int, int]  # mtime (ns), size (bytes)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Loaded:
+class Preloaded:
     """Describes the imported Ansible."""
 
     environment: Mapping[str, str]
-    files: Mapping[Path, Stamp]
-    first: process.BaseProcess  # what multiprocessing says the first process of a program is
+    files: Mapping[Path, FileStamp]
+    main_process: process.BaseProcess  # multiprocessing's object for the main process of a program
 
 
-_loaded: Loaded | None = None
-_reason = "Ansible was not imported ahead"
+_preloaded: Preloaded | None = None
+_failure = "Ansible is not preloaded"
 
 
 def load(environment: Mapping[str, str], *, actions: Sequence[Path], others: Sequence[Path]) -> None:
-    """Import Ansible for runs with this `environment`; without success, `obstacle` says why.
+    """Import Ansible for runs with this `environment`. Does not raise: `reason_not_to_fork` reports a failure.
 
-    `actions` are this project's action plugins; they and `others`, its configuration and what plugins import, are the
-    files that Ansible keeps once it has read them.
+    `actions` are this project's action plugins, `others` its configuration and the modules that plugins import. Ansible
+    reads these files once.
     """
-    global _loaded, _reason
+    global _preloaded, _failure
     former = dict(os.environ)
     try:
         with tempfile.TemporaryDirectory(prefix="takeover-ansible-") as directory, _blocking_streams():
-            whole = _as_ansible_runner_has_it(environment, directory)
-            set_environment(whole)
+            complete = _completed_by_ansible_runner(environment, directory)
+            set_environment(complete)
             files = {path: _stamp(path) for path in (*actions, *others)}
             _import_ansible([f"{COLLECTION}.{path.stem}" for path in actions])
-        _loaded = Loaded(environment=_shared(whole), files=files, first=process.current_process())
-    except (Exception, SystemExit) as error:  # a process loop: whatever it is, runs can be started without
-        _reason = f"{type(error).__name__} while Ansible was imported ahead: {error}"
+        _preloaded = Preloaded(environment=_shared(complete), files=files, main_process=process.current_process())
+    except (Exception, SystemExit) as error:  # runs can start ansible-playbook as a program instead
+        _failure = f"{type(error).__name__} while Ansible was preloaded: {error}"
     finally:
         set_environment(former)
         gc.collect()
-        gc.freeze()  # a collection in a forked process would copy all of this
+        gc.freeze()  # a garbage collection in a forked process would copy these pages
 
 
-def adopt(more: Mapping[str, str]) -> None:
-    """Go on with `more` variables in the environment, and set it; raises RuntimeError when Ansible is not imported."""
-    global _loaded
-    if _loaded is None:
-        raise RuntimeError(_reason)
-    changed = {name for name, value in more.items() if _loaded.environment.get(name) != value}
-    _loaded = replace(_loaded, environment={**_loaded.environment, **more})
-    set_environment(_loaded.environment)
+def extend_environment(variables: Mapping[str, str]) -> None:
+    """Add `variables` to the environment and re-read Ansible's settings; raises RuntimeError when `load` failed."""
+    global _preloaded
+    if _preloaded is None:
+        raise RuntimeError(_failure)
+    changed = {name for name, value in variables.items() if _preloaded.environment.get(name) != value}
+    _preloaded = replace(_preloaded, environment={**_preloaded.environment, **variables})
+    set_environment(_preloaded.environment)
     read_settings(changed)
 
 
-def obstacle(environment: Mapping[str, str]) -> str:
-    """Why a run with this environment, as ansible-runner has made it, cannot be forked; empty = it can."""
-    if _loaded is None:
-        return _reason
-    wanted = _shared(environment)
-    different = {name for name in {*wanted, *_loaded.environment} if wanted.get(name) != _loaded.environment.get(name)}
+def reason_not_to_fork(environment: Mapping[str, str]) -> str:
+    """Return why a run with this environment (as completed by ansible-runner) cannot be forked; empty = it can."""
+    if _preloaded is None:
+        return _failure
+    current, expected = _shared(environment), _preloaded.environment
+    different = {name for name in {*current, *expected} if current.get(name) != expected.get(name)}
     if different:
-        return f"Its environment is another: {', '.join(sorted(different))}"
-    changed = [str(path) for path, stamp in _loaded.files.items() if _stamp(path) != stamp]
+        return f"Its environment differs: {', '.join(sorted(different))}"
+    changed = [str(path) for path, stamp in _preloaded.files.items() if _stamp(path) != stamp]
     return f"Changed since the service was started: {', '.join(changed)}" if changed else ""
 
 
-def first_process() -> process.BaseProcess:
-    """Return what multiprocessing says the first process of a program is."""
-    assert _loaded is not None, "there is an obstacle otherwise"
-    return _loaded.first
+def main_process() -> process.BaseProcess:
+    """Return multiprocessing's object for the main process of a program."""
+    assert _preloaded is not None, "reason_not_to_fork is not empty otherwise"
+    return _preloaded.main_process
 
 
 def set_environment(environment: Mapping[str, str]) -> None:
-    """Make this the whole environment."""
+    """Replace the whole environment of this process."""
     os.environ.clear()
     os.environ.update(environment)
 
 
 def read_settings(variables: Collection[str]) -> None:
-    """Read those settings of Ansible again that depend on one of these environment variables."""
+    """Re-read the settings of Ansible that depend on one of these environment variables."""
     constants: Any = importlib.import_module("ansible.constants")
     for name, definition in constants.config.get_configuration_definitions().items():
         if not {variable["name"] for variable in definition.get("env") or ()}.isdisjoint(variables):
@@ -119,19 +119,22 @@ def read_settings(variables: Collection[str]) -> None:
 
 @contextmanager
 def _blocking_streams() -> Iterator[None]:
-    """Other standard streams for a while: whoever else holds those of the service may have made them non-blocking,
-    and Ansible refuses to be imported then. A run gets its own, which block."""
+    """Replace the standard streams within the block.
+
+    Ansible cannot be imported with non-blocking streams, and another process may have made those of the service
+    non-blocking. A run gets streams of its own.
+    """
     former = sys.stdin, sys.stdout, sys.stderr
-    with open(os.devnull, "r+", encoding="utf-8") as nothing:  # noqa: PTH123 - a device
-        sys.stdin = sys.stdout = sys.stderr = nothing
+    with open(os.devnull, "r+", encoding="utf-8") as null:  # noqa: PTH123 - a device
+        sys.stdin = sys.stdout = sys.stderr = null
         try:
             yield
         finally:
             sys.stdin, sys.stdout, sys.stderr = former
 
 
-def _as_ansible_runner_has_it(environment: Mapping[str, str], directory: str) -> dict[str, str]:
-    """What ansible-runner makes of the environment of a run."""
+def _completed_by_ansible_runner(environment: Mapping[str, str], directory: str) -> dict[str, str]:
+    """Return the environment of a run with the variables that ansible-runner adds."""
     set_environment({**environment, "ANSIBLE_LOCAL_TEMP": directory})
     config = RunnerConfig(directory, playbook="none.yml", inventory=directory, ident="none", fact_cache_type="memory")
     config.prepare()
@@ -139,19 +142,19 @@ def _as_ansible_runner_has_it(environment: Mapping[str, str], directory: str) ->
 
 
 def _import_ansible(own_actions: Sequence[str]) -> None:
-    """Import what every run needs."""
+    """Import Ansible and the plugins that every run needs."""
     importlib.import_module("ansible.constants")
     importlib.import_module("ansible.cli.playbook")
     loader = importlib.import_module("ansible.plugins.loader")
     loader.init_plugin_loader()
-    # A run does that again, to no effect but a word about it.
+    # Each run calls it again; the only effect is this warning.
     warnings.filterwarnings("ignore", "AnsibleCollectionFinder has already been configured")
     for kind, names in {**PLUGINS, "action": [*PLUGINS["action"], *own_actions]}.items():
         for name in names:
             getattr(loader, f"{kind}_loader").get(name, class_only=True)
-    for kind in ("become", "connection", "shell"):  # Ansible itself loads all of these in each run
+    for kind in ("become", "connection", "shell"):  # Ansible loads all of these in each run
         list(getattr(loader, f"{kind}_loader").all(class_only=True))
-    for kind in ("filter", "test"):  # … and keeps instances of these; of vars plugins when it first looks for variables
+    for kind in ("filter", "test"):  # … and caches instances of these
         list(getattr(loader, f"{kind}_loader").all())
 
 
@@ -159,7 +162,7 @@ def _shared(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name not in RUNS_OWN}
 
 
-def _stamp(path: Path) -> Stamp:
+def _stamp(path: Path) -> FileStamp:
     try:
         found = path.stat()
     except OSError:

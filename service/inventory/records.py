@@ -1,4 +1,4 @@
-"""Hosts and OBProxy clusters as the service knows them: what of the inventory may be shown, resolved, no secrets."""
+"""Records of the inventory's hosts and OBProxy clusters, with templated public variables and no secrets."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -9,7 +9,7 @@ from service.model.tasks import ALLOW_RESTART
 
 Variables = Mapping[str, Any]
 
-SHOWN = frozenset(
+PUBLIC_VARIABLES = frozenset(
     (
         *("ocp_host_id", "ocp_idc_name", "ansible_host", "ansible_ssh_host", "ansible_port", "ansible_ssh_port"),
         *("obproxy_cluster_id", "obproxy_cluster_name", "obproxy_cluster_address", "obproxy_cluster_port"),
@@ -17,14 +17,14 @@ SHOWN = frozenset(
         *("obproxy_sql_port", "obproxy_commands_to_check", "obproxy_process_keywords", ALLOW_RESTART),
     )
 )
-"""The variables that the service itself uses."""
+"""Variables that the service uses and may show."""
 
-_TRUE = {"y", "yes", "on", "1", "true", "t", "1.0"}  # as ansible.module_utils.parsing.convert_bool
+_TRUE = {"y", "yes", "on", "1", "true", "t", "1.0"}  # BOOLEANS_TRUE of ansible.module_utils.parsing.convert_bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Host:
-    """A host that may be taken over. `variables` are those of `SHOWN` that it has, as Ansible resolves them."""
+    """A host available for takeover. `variables` are its `PUBLIC_VARIABLES`, templated by Ansible."""
 
     id: int
     name: str
@@ -32,49 +32,49 @@ class Host:
 
     @property
     def address(self) -> str:
-        """Return where it is reached; ssh itself prefers the old name of the variable."""
+        """The address for ssh. The legacy variable comes first, as in Ansible's ssh connection plugin."""
         return str(self.variables.get("ansible_ssh_host", self.variables.get("ansible_host", self.name)))
 
     @property
     def ssh_port(self) -> object:
-        """Return the port that the inventory gives for ssh; None = it gives none."""
+        """The ssh port in the inventory; None = not set."""
         return self.variables.get("ansible_ssh_port", self.variables.get("ansible_port"))
 
     @property
     def idc_name(self) -> str | None:
-        """The data centre it stands in, if the inventory says so."""
+        """The name of the data centre (`ocp_idc_name`); None = not set."""
         name = self.variables.get("ocp_idc_name")
         return None if name is None else str(name)
 
     @property
     def allows_restart(self) -> bool:
-        """Whether a takeover of it may restart an OBProxy."""
+        """Whether a takeover of this host may restart an OBProxy."""
         return _is_true(self.variables.get(ALLOW_RESTART))
 
     def is_in(self, cluster: "Cluster") -> bool:
-        """Whether the inventory itself has it in this OBProxy cluster."""
+        """Return whether the inventory has this host in `cluster`."""
         return str(self.variables.get("obproxy_cluster_id")) == str(cluster.id)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
-    """An OBProxy cluster. `variables` are those of `SHOWN` that a host in its group and in no other one has."""
+    """An OBProxy cluster. `variables` are the `PUBLIC_VARIABLES` of a host that is only in its group."""
 
     id: int
     name: str
     group: str
     variables: Variables = field(repr=False)
-    hosts_allow_restart: bool = False  # one of its hosts permits what the group may forbid
+    hosts_allow_restart: bool = False  # at least one host permits a restart itself
 
     @property
     def allows_restart(self) -> bool:
-        """Whether takeovers into it may restart an OBProxy; whatever Ansible takes for true."""
+        """Whether takeovers into this OBProxy cluster may restart an OBProxy; booleans as Ansible parses them."""
         return self.hosts_allow_restart or _is_true(self.variables.get(ALLOW_RESTART))
 
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """Everything by its OCP id, and what Ansible warned of."""
+    """Hosts and OBProxy clusters by OCP id, and Ansible's warnings."""
 
     hosts: Mapping[int, Host]
     clusters: Mapping[int, Cluster]
@@ -82,22 +82,22 @@ class View:
 
 
 def view(hosts: Iterable[Host], clusters: Iterable[Cluster], warnings: Iterable[str] = ()) -> View:
-    """Put hosts and clusters together; raises InventoryUnreadable where two have one id."""
+    """Return the view of these hosts and clusters; raises InventoryUnreadable when two have the same id."""
     hosts = list(hosts)
-    named = [replace(cluster, hosts_allow_restart=_allow(hosts, cluster)) for cluster in clusters]
+    complete = [replace(cluster, hosts_allow_restart=_hosts_allow_restart(hosts, cluster)) for cluster in clusters]
     return View(
-        hosts=_by_id(hosts, "ocp_host_id"), clusters=_by_id(named, "obproxy_cluster_id"), warnings=tuple(warnings)
+        hosts=_by_id(hosts, "ocp_host_id"), clusters=_by_id(complete, "obproxy_cluster_id"), warnings=tuple(warnings)
     )
 
 
-def positive(value: object, what: str) -> int:
-    """Return an id; raises InventoryUnreadable when it is none."""
+def parse_id(value: object, description: str) -> int:
+    """Return `value` as an id; raises InventoryUnreadable unless it is a positive integer."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InventoryUnreadable(reason=f"{what} must be a positive integer, found {value!r}")
+        raise InventoryUnreadable(reason=f"{description} must be a positive integer, got {value!r}")
     return int(value)
 
 
-def _allow(hosts: Iterable[Host], cluster: Cluster) -> bool:
+def _hosts_allow_restart(hosts: Iterable[Host], cluster: Cluster) -> bool:
     return any(host.allows_restart and host.is_in(cluster) for host in hosts)
 
 
@@ -105,11 +105,11 @@ def _is_true(value: object) -> bool:
     return str(value).lower() in _TRUE
 
 
-def _by_id[Thing: (Host, Cluster)](things: Iterable[Thing], variable: str) -> dict[int, Thing]:
-    found: dict[int, Thing] = {}
-    for thing in things:
-        if thing.id in found:
-            reason = f"{found[thing.id].name} and {thing.name} have the same {variable}: {thing.id}"
+def _by_id[Record: (Host, Cluster)](records: Iterable[Record], variable: str) -> dict[int, Record]:
+    by_id: dict[int, Record] = {}
+    for record in records:
+        if record.id in by_id:
+            reason = f"{by_id[record.id].name} and {record.name} have the same {variable}: {record.id}"
             raise InventoryUnreadable(reason=reason)
-        found[thing.id] = thing
-    return found
+        by_id[record.id] = record
+    return by_id

@@ -1,4 +1,4 @@
-"""What the service asks of an inventory that was read; each function works in a process that holds the reading."""
+"""Queries of the service to a loaded inventory. They run in a snapshot process or in a fork of it."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -9,110 +9,123 @@ from ansible.errors import AnsibleError
 from ansible.inventory.group import Group
 
 from service.inventory import membership, records
-from service.inventory.ansible_inventory import Held, Resolver, encrypted, plain, reason, vault_id
-from service.inventory.records import SHOWN, Cluster, Host, View, positive
+from service.inventory.ansible_inventory import (
+    LoadedInventory,
+    VariableResolver,
+    encrypted_strings,
+    error_message,
+    plain,
+    vault_header,
+)
+from service.inventory.records import PUBLIC_VARIABLES, Cluster, Host, View, parse_id
 from service.outcome.masking import SECRET_NAME, secrets_in
 
-MAGIC = ("hostvars", "groups")  # they lead to every host
+MAGIC_VARIABLES = ("hostvars", "groups")  # they contain the variables of all hosts
 
-Placed = Sequence[tuple[Host, str]]
-"""Hosts, each with the group of the OBProxy cluster that it is to be in."""
+Memberships = Sequence[tuple[Host, str]]
+"""Hosts, each with the group of the OBProxy cluster that it is taken over into."""
 
 
-def view(held: Held) -> View:
-    """Return all hosts and OBProxy clusters, as far as they may be shown; raises InventoryUnreadable, AnsibleError."""
-    resolver, warnings, opened = Resolver(held), list(held.warnings), set[str]()
+def view(loaded: LoadedInventory) -> View:
+    """Return the public variables of all hosts and OBProxy clusters; raises InventoryUnreadable and AnsibleError."""
+    resolver, warnings, decrypted = VariableResolver(loaded), list(loaded.warnings), set[str]()
     hosts, clusters = [], []
-    for host in held.inventory.hosts.values():
+    for host in loaded.inventory.hosts.values():
         raw = resolver.raw(host)
         if raw.get("ocp_host_id") is not None:
-            _open_one_of_each(raw, opened)
-            variables = dict(_shown(resolver, raw, f"host {host.name}", warnings))
-            identifier = positive(variables.get("ocp_host_id"), f"ocp_host_id of host {host.name}")
+            _check_vault_passwords(raw, decrypted)
+            variables = dict(_public(resolver, raw, f"host {host.name}", warnings))
+            identifier = parse_id(variables.get("ocp_host_id"), f"ocp_host_id of host {host.name}")
             hosts.append(Host(id=identifier, name=str(host.name), variables=variables))
-    groups = list(_cluster_groups(held, resolver))
-    held.clusters = tuple(str(group.name) for group in groups)
+    groups = list(_cluster_groups(loaded, resolver))
+    loaded.clusters = tuple(str(group.name) for group in groups)
     for group in groups:
         raw = resolver.of_member(group)
-        _open_one_of_each(raw, opened)
-        clusters.append(_cluster(group, dict(_shown(resolver, raw, f"group {group.name}", None))))
+        _check_vault_passwords(raw, decrypted)
+        clusters.append(_cluster(group, dict(_public(resolver, raw, f"group {group.name}", None))))
     return records.view(hosts, clusters, warnings)
 
 
-def in_clusters(held: Held, placed: Placed) -> list[Host]:
-    """Return hosts with the variables that they have in these OBProxy clusters."""
-    for host, group in placed:
-        membership.join(held, host.name, group)
-    resolver = Resolver(held)
+def in_clusters(loaded: LoadedInventory, memberships: Memberships) -> list[Host]:
+    """Return the hosts with their public variables in these OBProxy clusters."""
+    for host, group in memberships:
+        membership.join(loaded, host.name, group)
+    resolver = VariableResolver(loaded)
     moved = []
-    for host, _ in placed:
-        raw = resolver.raw(held.inventory.hosts[host.name])
-        moved.append(replace(host, variables=dict(_shown(resolver, raw, "", None))))
+    for host, _ in memberships:
+        raw = resolver.raw(loaded.inventory.hosts[host.name])
+        moved.append(replace(host, variables=dict(_public(resolver, raw, "", None))))
     return moved
 
 
-def of_run(held: Held, host: str) -> tuple[dict[str, Any], frozenset[str]]:
-    """Return all variables of a host before templates are resolved, and every secret among them."""
-    resolver = Resolver(held)
-    raw = resolver.raw(held.inventory.hosts[host])
+def variables_and_secrets(loaded: LoadedInventory, host: str) -> tuple[dict[str, Any], frozenset[str]]:
+    """Return all variables of a host, not templated, and every secret among them."""
+    resolver = VariableResolver(loaded)
+    raw = resolver.raw(loaded.inventory.hosts[host])
     return raw, frozenset(secrets_of(resolver, raw))
 
 
-def secrets(held: Held, host: Host, group: str | None) -> frozenset[str]:
-    """Return every secret of a host, in the OBProxy cluster with this group; None = in the inventory's own."""
+def secrets(loaded: LoadedInventory, host: Host, group: str | None) -> frozenset[str]:
+    """Return every secret of a host in the OBProxy cluster with this group; None = the inventory's own group."""
     if group is not None:
-        membership.join(held, host.name, group)
-    return of_run(held, host.name)[1]
+        membership.join(loaded, host.name, group)
+    return variables_and_secrets(loaded, host.name)[1]
 
 
-def secrets_of(resolver: Resolver, raw: dict[str, Any]) -> Iterator[str]:
-    """Return every secret in `raw`, as it stands there and as it is when its templates are resolved."""
-    resolved = resolver.resolving(raw)
+def secrets_of(resolver: VariableResolver, raw: dict[str, Any]) -> Iterator[str]:
+    """Yield every secret in `raw`, both as written and templated."""
+    templated = resolver.templated(raw)
     for name, value in raw.items():
-        if name in MAGIC:
+        if name in MAGIC_VARIABLES:
             continue
-        with suppress(AnsibleError):  # encrypted for another password than ours
+        with suppress(AnsibleError):  # encrypted with a vault password that the service does not have
             yield from secrets_in({name: plain(value)})
         if SECRET_NAME.search(name):
             with suppress(Exception):  # undefined for this host, or a lookup that fails
-                yield from secrets_in({name: resolved(name)})
+                yield from secrets_in({name: templated(name)})
 
 
-def _shown(
-    resolver: Resolver, raw: dict[str, Any], owner: str, warnings: list[str] | None
+def _public(
+    resolver: VariableResolver, raw: dict[str, Any], owner: str, warnings: list[str] | None
 ) -> Iterator[tuple[str, Any]]:
-    """Return what may be shown of `raw`. Of what cannot be resolved the text is shown, for a host with a warning."""
-    resolved = resolver.resolving(raw)
-    for name in SHOWN & raw.keys():
+    """Yield the public variables in `raw`.
+
+    A variable that cannot be templated is left out. With `warnings`, its text is yielded and a warning is appended.
+    """
+    templated = resolver.templated(raw)
+    for name in PUBLIC_VARIABLES & raw.keys():
         try:
-            yield name, resolved(name)
-        except Exception as error:  # whatever a template or a lookup raises
+            yield name, templated(name)
+        except Exception as error:  # a template or a lookup can raise anything
             if warnings is not None:
-                warnings.append(f"{name} of {owner} cannot be resolved: {reason(error)}")
+                warnings.append(f"{name} of {owner} cannot be templated: {error_message(error)}")
                 yield name, str(raw[name])
 
 
-def _cluster_groups(held: Held, resolver: Resolver) -> Iterator[Group]:
-    for group in held.inventory.groups.values():
+def _cluster_groups(loaded: LoadedInventory, resolver: VariableResolver) -> Iterator[Group]:
+    for group in loaded.inventory.groups.values():
         if "obproxy_cluster_id" in resolver.of_group(group):
             yield group
 
 
 def _cluster(group: Group, variables: dict[str, Any]) -> Cluster:
     return Cluster(
-        id=positive(variables.get("obproxy_cluster_id"), f"obproxy_cluster_id of group {group.name}"),
+        id=parse_id(variables.get("obproxy_cluster_id"), f"obproxy_cluster_id of group {group.name}"),
         name=str(variables.get("obproxy_cluster_name", group.name)),
         group=str(group.name),
         variables=variables,
     )
 
 
-def _open_one_of_each(raw: dict[str, Any], opened: set[str]) -> None:
-    """Raise AnsibleError when there is no password, or a wrong one, for what is encrypted in `raw`."""
+def _check_vault_passwords(raw: dict[str, Any], decrypted: set[str]) -> None:
+    """Decrypt one value per vault header in `raw`; raises AnsibleError when the password is missing or wrong.
+
+    `decrypted` are the headers that were checked before; new ones are added.
+    """
     for name, value in raw.items():
-        if name in MAGIC:
+        if name in MAGIC_VARIABLES:
             continue
-        for text in encrypted(value):
-            if vault_id(text) not in opened:
-                opened.add(vault_id(text))
-                str(text)
+        for text in encrypted_strings(value):
+            if vault_header(text) not in decrypted:
+                decrypted.add(vault_header(text))
+                str(text)  # decrypts

@@ -1,7 +1,7 @@
-"""The directory with the fork server's socket, which no killed process leaves for ever.
+"""Makes the directory for the fork server's socket, and removes those of killed processes.
 
-multiprocessing makes a directory for the socket, and removes it at an orderly end only. Here it is below a directory
-that belongs to this process by a lock. The next process that starts a fork server removes those of killed ones.
+multiprocessing removes its socket directory only at a regular exit. Here that directory is below another one that this
+process owns by a file lock. The next process that starts a fork server removes directories without an owner.
 """
 
 import shutil
@@ -14,24 +14,24 @@ from pathlib import Path
 from service.store import owned_directories
 
 PREFIX = "takeover-fork-"
-MEMORY = Path("/dev/shm")  # noqa: S108 - each directory in it is made by mkdtemp; the path of a socket must stay short
+TMPFS = Path("/dev/shm")  # noqa: S108 - mkdtemp makes each directory in it; the path of a socket must stay short
 
 _lock = threading.Lock()
 _made: list[Path] = []
 
 
 def ensure() -> None:
-    """Make the directory unless this process has it, and remove those of processes that are gone."""
-    with _lock, suppress(OSError):  # without it, multiprocessing makes its own
+    """Make the directory unless this process has one, and remove those of ended processes."""
+    with _lock, suppress(OSError):  # on failure, multiprocessing makes its own directory
         if _made:
             return
-        for path in owned_directories.abandoned(MEMORY, PREFIX):
+        for path in owned_directories.abandoned(TMPFS, PREFIX):
             shutil.rmtree(path, ignore_errors=True)
-        _made.append(owned_directories.make(MEMORY, PREFIX))
-        # After multiprocessing has removed its own directory below, at -100.
+        _made.append(owned_directories.make(TMPFS, PREFIX))
+        # Must run after multiprocessing's own finalizer (priority -100), which removes the directory below.
         util.Finalize(None, shutil.rmtree, args=(_made[0], True), exitpriority=-200)
         before, tempfile.tempdir = tempfile.tempdir, str(_made[0])
         try:
-            util.get_temp_dir()  # made once for the life of the process
+            util.get_temp_dir()  # multiprocessing keeps it for the life of the process
         finally:
             tempfile.tempdir = before

@@ -1,28 +1,28 @@
-"""The files that an inventory consists of, and how they stood."""
+"""Detects edits of the files that an inventory consists of."""
 
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-VARIABLES = ("group_vars", "host_vars")
+VARIABLE_DIRECTORIES = ("group_vars", "host_vars")
 
-Stamp = list[tuple[str, int, int, int, int]]
+FileStamp = tuple[str, int, int, int, int]  # path, inode, mtime (ns), ctime (ns), size (bytes)
 
 
-def stamped(source: Path, beside: Iterable[Path]) -> Stamp:
-    """Return name, identity, times and size of every file that Ansible reads: another value means an edit.
+def file_stamps(source: Path, beside: Iterable[Path]) -> list[FileStamp]:
+    """Return the stamp of every file that Ansible reads. A different list means that a file was edited.
 
-    `source` is the inventory, `beside` are further files and directories. Directories behind symbolic links count, and
-    so do group_vars and host_vars next to a file.
+    `source` is the inventory, `beside` are further files and directories. Directories behind symbolic links are
+    included, and group_vars and host_vars next to a file.
     """
     roots = [source, *beside]
     if not source.is_dir():
-        roots += [source.parent / name for name in VARIABLES]
+        roots += [source.parent / name for name in VARIABLE_DIRECTORIES]
     return sorted(entry for root in roots for entry in _walk(root, frozenset()))
 
 
-def _walk(path: Path, above: frozenset[tuple[int, int]]) -> Iterator[tuple[str, int, int, int, int]]:
-    """Return what is at a path and below; a link to a directory above is not followed again."""
+def _walk(path: Path, above: frozenset[tuple[int, int]]) -> Iterator[FileStamp]:
+    """Yield the stamps of `path` and all below it. `above` are the directories that a link must not enter again."""
     try:
         found = path.stat()
     except OSError:
@@ -33,7 +33,7 @@ def _walk(path: Path, above: frozenset[tuple[int, int]]) -> Iterator[tuple[str, 
         return
     try:
         entries = list(path.iterdir())
-    except OSError:  # Ansible cannot look into it either
+    except OSError:  # Ansible cannot list it either
         return
     for entry in entries:
         yield from _walk(entry, above | {identity})

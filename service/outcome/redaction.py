@@ -26,7 +26,7 @@ _IDENTITIES = frozenset(("pid", "version", "architecture", "home", "owner", "pac
 """What an OBProxy server is known by: true even where somebody has chosen `admin` as the password, too."""
 
 
-def excerpt(event: Mapping[str, Any], mask: Mask) -> dict[str, Any]:
+def redact(event: Mapping[str, Any], mask: Mask) -> dict[str, Any]:
     """What `events`, `results` and `metrics` read of an event of any shape, with its texts masked.
 
     What only marks the event stays as it is: a password may happen to be the name of a role. Text of a result that

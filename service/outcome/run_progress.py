@@ -78,7 +78,7 @@ class Progress:
 
     roles: tuple[str, ...]
     host: str
-    job_id: int | None = None
+    token: int | None = None
     counter: int = 0  # of the last event
     complete: bool = True  # no event before it is missing
     index: int = -1  # of the running role; -1: the playbook has not started
@@ -100,15 +100,15 @@ class Progress:
         return self.roles[self.index] if self.index >= 0 else None
 
 
-def begin(roles: Sequence[str], host: str, *, job_id: int | None = None) -> Progress:
+def begin(roles: Sequence[str], host: str, *, token: int | None = None) -> Progress:
     """The progress of a run of `roles` (in playbook order) on `host` (its inventory name) before its first event.
 
-    `job_id` is the run's environment variable JOB_ID. Ansible's own callback puts it on all that it writes, so when it
-    is a secret of 62 random bits, an event without it is text that the managed host made to look like an event.
+    `token` is the run's environment variable JOB_ID, a secret of 62 random bits. Ansible's callback puts it into every
+    event. An event without it is text that the managed host has made to look like an event.
     """
     if not roles or len(set(roles)) != len(roles):
         raise ValueError(f"a run needs roles, each of them once, not {list(roles)}")
-    return Progress(roles=tuple(roles), host=host, job_id=job_id)
+    return Progress(roles=tuple(roles), host=host, token=token)
 
 
 def advance(progress: Progress, event: Mapping[str, Any]) -> tuple[Progress, tuple[Change, ...]]:
@@ -122,7 +122,7 @@ def advance(progress: Progress, event: Mapping[str, Any]) -> tuple[Progress, tup
             progress = replace(progress, complete=False)
             notes.append("[events of this run were lost here]")
         progress = replace(progress, counter=counter)
-    if progress.job_id is not None and not ansible_results.is_authentic(event, progress.job_id):
+    if progress.token is not None and not ansible_results.is_authentic(event, progress.token):
         notes += _security_note(event)
         event = {"event": "verbose", "stdout": event.get("stdout")}
     progress = _settle(progress, event)

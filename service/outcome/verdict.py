@@ -43,7 +43,7 @@ class RunEnd:
     elapsed: float | None = None  # seconds
     last_lines: str = ""  # the end of what Ansible printed; used where no event came
     events_complete: bool = True
-    refusal: str = ""  # why it was not even begun
+    start_error: str = ""  # why it could not be started
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +82,8 @@ def cause(end: RunEnd, seen: Evidence) -> tuple[Code, str]:
 
 
 def _ended(end: RunEnd, seen: Evidence) -> tuple[Code, str]:
-    if end.refusal:
-        return "NOT_STARTED", end.refusal
+    if end.start_error:
+        return "NOT_STARTED", end.start_error
     if end.rc is None and end.status in _UNFINISHED:
         return "INTERRUPTED", f"The run was lost{_during(seen)}: its process is gone and left no exit status."
     if not seen.started:

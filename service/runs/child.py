@@ -1,7 +1,7 @@
-"""The child process of one run: the only place that knows ansible-runner.
+"""The child process of one run. No other module of a run imports ansible-runner.
 
-It is forked from a server that has this module imported, so a run does not pay for the imports, and nothing that goes
-wrong in one run can touch another. What it must watch out for: docs/reference/ansible-runner.md E.1 to E.16.
+The child is forked from a process that has imported this module, so a run does not spend time on imports. A crash
+affects only its own run. Pitfalls of ansible-runner: docs/reference/ansible-runner.md E.1 to E.16.
 """
 
 import os
@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -22,136 +22,121 @@ from typing import Any
 import ansible_runner
 import pexpect
 
-from service.inventory import holder
+from service.inventory import snapshot_process
 from service.model.errors import LeaseExpired
-from service.model.settings import RunStart
 from service.outcome import ansible_results
 from service.outcome.masking import Mask
-from service.outcome.redaction import excerpt
+from service.outcome.redaction import redact
 from service.outcome.run_progress import RunEnd
-from service.runs import files, playbook
-from service.runs.files import Files, Given
-from service.runs.process_tree import adopt_orphans, end_children
+from service.runs import ansible_playbook, files
+from service.runs.files import Files
+from service.runs.process_tree import become_subreaper, terminate_children
+from service.runs.spec import RunSpec
 
-LAST_LINES = 4096  # characters of the run's output that go with its end
-POLL = 0.2  # seconds; ansible-runner's own default of 5 delays the end of a run
+LAST_OUTPUT_LIMIT = 4096  # characters of the run's last output in its RunEnd
+POLL_INTERVAL = 0.2  # seconds; ansible-runner's default of 5 s delays the end of a run
 
-MEMORY = 256 * 2**20  # bytes of its own that a process of a run may have: a host can answer without end
-FILE = 64 * 2**20  # bytes of a file that it may write; on a tmpfs that is memory too
+MEMORY_LIMIT = 256 * 2**20  # bytes per process beyond the inherited ones: a host can send unlimited output
+FILE_SIZE_LIMIT = 64 * 2**20  # bytes; files on a tmpfs use memory too
 
-LEASE = 20.0  # seconds a run goes on without hearing that it still is its worker's
-
-Message = tuple[str, Any]  # ("plain", why it was not forked), ("event", dict) … and as the last one ("end", RunEnd)
+Message = tuple[str, Any]  # ("plain", reason not to fork), ("event", dict) …, and last ("end", RunEnd)
 Outbox = SimpleQueue[Message | None]
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunSpec:
-    """What a run needs to know."""
+def main(spec: RunSpec, directory: Path, environment: Mapping[str, str], pipe: Connection) -> None:
+    """Run the playbook in `directory` (private, 0700) with `environment`; send redacted events and the end.
 
-    ident: str
-    directory: Path  # its private data directory, 0700, on a tmpfs where there is one
-    playbook: Path
-    roles: tuple[str, ...]  # the tags to run, in order
-    given: Given
-    environment: Mapping[str, str] = field(repr=False)
-    start: RunStart
-    renewed: float  # monotonic time from which its lease counts
-    lease: float = LEASE
-
-
-def main(spec: RunSpec, pipe: Connection) -> None:
-    """Run the playbook; excerpts of its events, then the end go into `pipe`, and nothing of them tells a secret.
-
-    From its other end come the times (monotonic seconds) at which the run was known to be its worker's. None of them
-    for the length of a lease, a None, or the pipe's closing ends the run.
+    The worker sends the monotonic time of each lease renewal through `pipe`. The run ends when its lease expires, when
+    None is received, or when the pipe is closed.
     """
     os.setsid()
     os.umask(0o077)
     os.environ.clear()
-    os.environ.update(spec.environment)
-    tempfile.tempdir = None  # it is found anew, by that environment
+    os.environ.update(environment)
+    tempfile.tempdir = None  # recomputed from the new environment
     _limit_memory()
-    resource.setrlimit(resource.RLIMIT_FSIZE, (FILE, FILE))
-    adopt_orphans()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_SIZE_LIMIT, FILE_SIZE_LIMIT))
+    become_subreaper()
     canceled = threading.Event()
     outbox: Outbox = SimpleQueue()
     expires = spec.renewed + spec.lease
     try:
         if time.monotonic() >= expires:
             raise LeaseExpired(seconds=spec.lease)
-        written = files.write(spec.directory, spec.given, holder.reading())
-    except Exception as error:  # whatever Ansible raises, too
-        shutil.rmtree(spec.directory, ignore_errors=True)
-        with suppress(OSError):  # the worker is gone
-            pipe.send(("end", RunEnd(rc=None, status="error", refusal=f"The run cannot begin: {error}")))
+        written = files.write(directory, spec.inputs, snapshot_process.loaded_inventory())
+    except Exception as error:  # Ansible can raise anything
+        shutil.rmtree(directory, ignore_errors=True)
+        with suppress(OSError):  # the worker has ended
+            pipe.send(("end", RunEnd(rc=None, status="error", start_error=f"The run cannot start: {error}")))
         return
     mask = written.mask
     sender = threading.Thread(target=_send, args=(outbox, pipe, mask))
-    threads = [sender, threading.Thread(target=_obey, args=(pipe, canceled, expires, spec.lease), daemon=True)]
+    threads = [sender, threading.Thread(target=_watch_lease, args=(pipe, canceled, expires, spec.lease), daemon=True)]
     try:
-        end = _run(spec, outbox, written, partial(_start_all, threads))
-    except Exception as error:  # a process loop: text of a managed host can make ansible-runner's parser raise
+        end = _run(spec, directory, outbox, written, partial(_start_all, threads))
+    except Exception as error:  # text of a managed host can make ansible-runner's parser raise
         text = mask(f"ansible-runner failed: {type(error).__name__}: {error}")
-        end = RunEnd(rc=None, status=None, last_lines=text[:LAST_LINES])
-    _start_all(threads)  # where it did not come to that
-    gone = end_children()
-    shutil.rmtree(spec.directory, ignore_errors=True)
+        end = RunEnd(rc=None, status=None, last_lines=text[:LAST_OUTPUT_LIMIT])
+    _start_all(threads)  # in case ansible-playbook was never started
+    gone = terminate_children()
+    shutil.rmtree(directory, ignore_errors=True)
     outbox.put(("end", replace(end, canceled=canceled.is_set(), tree_gone=gone)))
     outbox.put(None)
     sender.join()
 
 
-def _run(spec: RunSpec, outbox: Outbox, written: Files, when_started: Callable[[], None]) -> RunEnd:
-    """`when_started` is called once ansible-playbook has been started; before, this process must have one thread."""
+def _run(spec: RunSpec, directory: Path, outbox: Outbox, written: Files, when_started: Callable[[], None]) -> RunEnd:
+    """Call ansible-runner. `when_started` is called after the fork of ansible-playbook, which needs a single thread."""
     tail: list[str] = []
-    held = holder.reading()
+    loaded = snapshot_process.loaded_inventory()
 
     class Spawn(pexpect.spawn):  # type: ignore[misc]
-        """What ansible-runner starts ansible-playbook with; it has no other way to be given one."""
+        """Forks ansible-playbook instead of executing it. ansible-runner has no parameter for that."""
 
         def _spawnpty(self, args: list[bytes], **options: Any) -> object:
-            reason = playbook.obstacle(held, options["env"]) if spec.start == "forked" else ""
+            reason = ansible_playbook.reason_not_to_fork(loaded, options["env"]) if spec.start == "forked" else ""
             if reason:
                 outbox.put(("plain", reason))
             elif spec.start == "forked":
                 arguments = [os.fsdecode(argument) for argument in args]
-                options["preexec_fn"] = partial(playbook.play, held, arguments, options["env"], options["preexec_fn"])
+                options["preexec_fn"] = partial(
+                    ansible_playbook.run, loaded, arguments, options["env"], options["preexec_fn"]
+                )
             try:
                 started = super()._spawnpty(args, **options)
             finally:
                 when_started()
-            started.delayafterclose = 0  # seconds; ansible-runner closes it only when the process has ended
+            started.delayafterclose = 0  # seconds; ansible-runner closes it after the process has ended
             return started
 
     pexpect.spawn = Spawn
     runner = ansible_runner.run(
-        private_data_dir=str(spec.directory),
+        private_data_dir=str(directory),
         ident=spec.ident,
         playbook=str(spec.playbook),
         inventory=written.sources,
         limit=written.limit,
         tags=",".join(spec.roles),
-        event_handler=partial(_hand_over, outbox, tail),
-        # Left out, ansible-runner would replace the signal handlers of this process; cancelling is done in _obey.
+        event_handler=partial(_enqueue, outbox, tail),
+        # Without it, ansible-runner replaces the signal handlers of this process. _watch_lease cancels runs.
         cancel_callback=lambda: False,
-        settings={"pexpect_timeout": POLL, "suppress_output_file": True},
+        settings={"pexpect_timeout": POLL_INTERVAL, "suppress_output_file": True},
         fact_cache_type="memory",
         quiet=True,
     )
-    said = "\n".join(tail)[-2 * LAST_LINES :]  # more than is shown: nobody sees what is cut in two there
+    output = "\n".join(tail)[-2 * LAST_OUTPUT_LIMIT :]  # masked before it is cut: half a secret would not be found
     return RunEnd(
         rc=runner.rc,
         status=runner.status,
-        last_lines=written.mask(ansible_results.clean(said, len(said)))[-LAST_LINES:],
+        last_lines=written.mask(ansible_results.clean(output, len(output)))[-LAST_OUTPUT_LIMIT:],
     )
 
 
 def _limit_memory() -> None:
-    """Let this process and each of its children have `MEMORY` beyond what the inventory takes, which they inherit."""
+    """Limit the memory of this process and of each child to `MEMORY_LIMIT` beyond what it has inherited."""
     status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
     inherited = next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmData:"))
-    limit = inherited + MEMORY
+    limit = inherited + MEMORY_LIMIT
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
@@ -161,11 +146,14 @@ def _start_all(threads: Sequence[threading.Thread]) -> None:
             thread.start()
 
 
-def _hand_over(outbox: Outbox, tail: list[str], event: dict[str, Any]) -> bool:
-    """Put the event on the queue; False = no event files. An exception or a wait here would kill or stall the run."""
+def _enqueue(outbox: Outbox, tail: list[str], event: dict[str, Any]) -> bool:
+    """Put the event on the queue and return False (write no event file).
+
+    ansible-runner calls this in the run's only loop: an exception would kill the run, a wait would stall it.
+    """
     tail.append(str(event.get("stdout") or ""))
     del tail[:-40]
-    # A copy: ansible-runner uses one dict again for every line that was printed at once.
+    # A copy: ansible-runner reuses one dict for all lines that were printed at once.
     outbox.put(("event", dict(event)))
     return False
 
@@ -174,14 +162,15 @@ def _send(outbox: Outbox, pipe: Connection, mask: Mask) -> None:
     while (message := outbox.get()) is not None:
         kind, value = message
         try:
-            pipe.send((kind, excerpt(value, mask) if kind == "event" else value))
-        except OSError:  # the worker is gone; _obey ends the run
+            pipe.send((kind, redact(value, mask) if kind == "event" else value))
+        except OSError:  # the worker has ended; _watch_lease ends the run
             return
 
 
-def _obey(pipe: Connection, canceled: threading.Event, expires: float, lease: float) -> None:
+def _watch_lease(pipe: Connection, canceled: threading.Event, expires: float, lease: float) -> None:
+    """Receive lease renewals; end the run when the lease expires, on None, and when the worker has ended."""
     with suppress(EOFError, OSError):
-        while pipe.poll(max(expires - time.monotonic(), 0.0)) and (stamp := pipe.recv()) is not None:
-            expires = max(expires, stamp + lease)  # a report's word comes later than it was true
+        while pipe.poll(max(expires - time.monotonic(), 0.0)) and (renewed := pipe.recv()) is not None:
+            expires = max(expires, renewed + lease)  # a renewal by a report can arrive after a later one
     canceled.set()
-    end_children()
+    terminate_children()

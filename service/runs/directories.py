@@ -1,4 +1,4 @@
-"""Private directories of runs, in memory; each belongs to its worker (`owned_directories`)."""
+"""Private directories of runs on a tmpfs. Each belongs to its worker (`owned_directories`)."""
 
 import multiprocessing
 import shutil
@@ -9,36 +9,36 @@ from service.model.errors import StartRefused
 from service.store import owned_directories
 from service.store.owned_directories import release
 
-__all__ = ["abandoned", "check_memory", "make", "release"]
+__all__ = ["abandoned", "check_tmpfs", "make", "release"]
 
 PREFIX = "takeover-private-"
-MEMORY = Path("/dev/shm")  # noqa: S108 - each directory in it is made by mkdtemp
+TMPFS = Path("/dev/shm")  # noqa: S108 - mkdtemp makes each directory in it
 _UNUSABLE = (
-    "{path} cannot be used by this user: {why}. Ansible and the private files of runs need it; mount a tmpfs there "
+    "{path} cannot be used by this user: {error}. Ansible and the private files of runs need it. Mount a tmpfs there "
     "that every user may write to: mount -t tmpfs -o mode=1777 tmpfs {path}"
 )
-_TRIED = 64 * 1024  # bytes that must fit
+_REQUIRED_SPACE = 64 * 1024  # bytes
 
 
 def make() -> Path:
-    """Make a new directory (0700) in memory, which this process owns until `release` or its own end."""
-    return owned_directories.make(MEMORY, PREFIX)
+    """Make a new directory (0700) on the tmpfs, which this process owns until `release` or its own end."""
+    return owned_directories.make(TMPFS, PREFIX)
 
 
-def check_memory() -> None:
-    """Raise StartRefused unless runs can work in memory: their directories and Ansible's semaphores are there."""
+def check_tmpfs() -> None:
+    """Raise StartRefused unless the tmpfs is usable for the directories of runs and for Ansible's semaphores."""
     try:
         directory = make()
         try:
-            (directory / "file").write_bytes(b"0" * _TRIED)
+            (directory / "file").write_bytes(b"0" * _REQUIRED_SPACE)
             multiprocessing.get_context("fork").Lock()
         finally:
             shutil.rmtree(directory, ignore_errors=True)
             release(directory)
     except OSError as error:
-        raise StartRefused(reason=_UNUSABLE.format(path=MEMORY, why=error.strerror or error)) from None
+        raise StartRefused(reason=_UNUSABLE.format(path=TMPFS, error=error.strerror or error)) from None
 
 
 def abandoned() -> Iterator[Path]:
-    """Yield every directory of this user whose worker is gone, one at a time; while it is handled, it has no other."""
-    return owned_directories.abandoned(MEMORY, PREFIX)
+    """Yield each directory of this user whose worker has ended; this process owns it until the next one."""
+    return owned_directories.abandoned(TMPFS, PREFIX)

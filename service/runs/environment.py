@@ -1,19 +1,19 @@
-"""The part of a run's environment that is its own; the rest is its inventory's (`service/inventory/environment.py`)."""
+"""Environment variables that each run has of its own. `service/inventory/environment.py` has the others."""
 
 from pathlib import Path
 
 
-def of_run(directory: Path, ident: str, token: int) -> dict[str, str]:
-    """What is a run's own: its private directory, its ident, and the token that only its own events carry."""
+def for_run(directory: Path, ident: str, token: int) -> dict[str, str]:
+    """Return a run's own variables: paths in its private directory, its ident, and the token of its events."""
     return {
         "JOB_ID": str(token),
-        "OBPROXY_TAKEOVER": ident,  # what the run starts on the host carries it on (playbooks/remains.yml)
+        "OBPROXY_TAKEOVER": ident,  # inherited by processes on the host; playbooks/remains.yml finds them by it
         "ANSIBLE_SSH_CONTROL_PATH_DIR": str(directory / "cp"),
-        "TMPDIR": str(directory),  # whatever a run leaves in its temporary directory goes with it
-        **mark(directory),
+        "TMPDIR": str(directory),  # temporary files are removed together with the directory
+        **process_marker(directory),
     }
 
 
-def mark(directory: Path) -> dict[str, str]:
-    """The environment of every program that a run starts carries this, in whatever session, below whatever parent."""
+def process_marker(directory: Path) -> dict[str, str]:
+    """Return the variable that identifies every program of a run, in any session and below any parent."""
     return {"ANSIBLE_LOCAL_TEMP": str(directory / "tmp")}

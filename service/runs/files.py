@@ -1,41 +1,40 @@
-"""The files of a run, and all that is secret in it: its child opens, writes and hides it, nobody else does."""
+"""Writes the files of a run into its private directory. Only the run's child decrypts the secrets of a request."""
 
 import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import SecretStr
 
-from service.inventory.records import Cluster, Host
 from service.model.tasks import ALLOW_RESTART
 from service.outcome.masking import Mask, hiding
-from service.store.keyring import Sealed
+from service.runs.spec import RunInputs
 
 if TYPE_CHECKING:
-    from service.inventory.ansible_inventory import Held
+    from service.inventory.ansible_inventory import LoadedInventory
 
 _templates = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     undefined=StrictUndefined,
-    autoescape=False,  # noqa: S701 - the output is YAML, every value goes through the filter yaml
+    autoescape=False,  # noqa: S701 - the output is YAML, and every value passes the filter `yaml`
     keep_trailing_newline=True,
     trim_blocks=True,
 )
-_UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")  # what YAML takes as escapes only
+_UNPRINTABLE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")  # YAML accepts these only as escapes
 
 
 def _yaml(value: object) -> str:
-    """Return `value` as YAML on one line; text that a caller has given as data, never a template."""
+    """Return `value` as YAML on one line. Text is marked `!unsafe`, so that Ansible never templates it."""
     match value:
         case SecretStr():
             return _yaml(value.get_secret_value())
         case str():
-            # Not with ASCII alone: YAML does not put the two halves of an escaped character together again.
+            # Not ASCII only: YAML does not combine the two escapes of a surrogate pair.
             quoted = json.dumps(value, ensure_ascii=False)
             return "!unsafe " + _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", quoted)
         case Mapping():
@@ -46,57 +45,45 @@ def _yaml(value: object) -> str:
 
 
 _templates.filters["yaml"] = _yaml
-# Read now: in the server that runs are forked from, where all of them find it.
+# Compiled at import, in the fork server, once for all runs.
 _VARIABLES = _templates.get_template("vars.yml.j2")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Given:
-    """With which values, on what: names in the inventory, and what the request says."""
-
-    host: Host
-    cluster: Cluster
-    sql_port: int
-    allow_restart: bool | None = None  # what the request says; None = the inventory's value counts
-    sealed: Sealed = field(default_factory=Sealed)
-    variables: Mapping[str, object] = field(default_factory=dict)  # of the playbook that is run, if it needs any
-
-
-@dataclass(frozen=True, kw_only=True)
 class Files:
-    """What a run's `ansible-playbook` is given, beside its extra variables; `mask` hides all secrets of the run."""
+    """Arguments of `ansible-playbook` (inventory sources, `--limit`), and the mask of all secrets of the run."""
 
     sources: list[str]
     limit: str
     mask: Mask
 
 
-def write(directory: Path, given: Given, held: "Held") -> Files:
-    """Write the files of a run into its private directory (files 0600), and make `held` the inventory of the run.
+def write(directory: Path, inputs: RunInputs, loaded: "LoadedInventory") -> Files:
+    """Write the files of a run into its private directory (files 0600), and add the requested membership to `loaded`.
 
     Raises DecryptionFailed, OSError and AnsibleError.
     """
     from service.inventory import membership, service_view
-    from service.inventory.ansible_inventory import fits_on_command_line, limit
+    from service.inventory.ansible_inventory import fits_on_command_line, limit_pattern
 
-    host, cluster = given.host, given.cluster
-    sources = [str(held.source)]
+    host, cluster = inputs.host, inputs.cluster
+    sources = [str(loaded.source)]
     if not host.is_in(cluster):
-        text = membership.source(host.name, cluster.group, held.clusters)
+        text = membership.inventory_source(host.name, cluster.group, loaded.clusters)
         sources.append(str(_write(directory / "inventory" / "member.yml", text)))
-        held.add_source(Path(sources[-1]))
-    secrets = given.sealed.open()
-    variables, known = service_view.of_run(held, host.name)
+        loaded.add_source(Path(sources[-1]))
+    secrets = inputs.sealed.open()
+    variables, known = service_view.variables_and_secrets(loaded, host.name)
     extra = {
         **({} if "obproxy_cluster_name" in variables else {"obproxy_cluster_name": cluster.name}),
-        **({} if given.allow_restart is None else {ALLOW_RESTART: given.allow_restart}),
-        **given.variables,
+        **({} if inputs.allow_restart is None else {ALLOW_RESTART: inputs.allow_restart}),
+        **inputs.variables,
         **secrets,
         "obproxy_cluster_id": cluster.id,
-        "obproxy_sql_port": given.sql_port,
+        "obproxy_sql_port": inputs.sql_port,
     }
     _write(directory / "env" / "extravars", _VARIABLES.render(variables=extra))
-    pattern = limit(host.name)
+    pattern = limit_pattern(host.name)
     if not fits_on_command_line(pattern):
         pattern = f"@{_write(directory / 'limit', pattern)}"
     opened = {secret.get_secret_value() for secret in secrets.values()}

@@ -1,4 +1,4 @@
-"""What a run that was ended in the middle has left on its host: the host is asked, by the machinery of every run."""
+"""Lists the orphaned processes that a terminated run has left on its host, by a run of playbooks/remains.yml."""
 
 import asyncio
 import time
@@ -8,79 +8,84 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
+from service.inventory.snapshot import InventorySnapshot
 from service.model.settings import PROJECT
 from service.outcome import ansible_results
 from service.runs import run
-from service.runs.run import Run, RunRequest
+from service.runs.run import Run
+from service.runs.spec import RunSpec
 
 PLAYBOOK = PROJECT / "playbooks" / "remains.yml"
-LOOK = "Look for processes of the run"  # the playbook's Ansible task with the answer
-LIMIT = 5.0  # seconds that are waited for the answer once nothing of the run is left here
+ANSIBLE_TASK = "Look for processes of the run"  # prints one line per orphaned process
+TIMEOUT = 5.0  # seconds to wait for the result after the terminated run has ended
 
-NOTHING = "Nothing that this run started is left on the host."
-SOMETHING = "Still running on the host, started by this run and not ended with it:"
-UNKNOWN = "The host could not be asked what this run has left on it"
+NO_LEFTOVERS = "Nothing that this run started is left on the host."
+LEFTOVERS = "Still running on the host, started by this run and not ended with it:"
+UNKNOWN = "The host could not be checked for processes that this run has left"
 
 
-class Question:
-    """To the host of `request`; begun as soon as its run is to be ended, since Ansible takes a while to start."""
+class LeftoverCheck:
+    """Checks the host of a run for orphaned processes.
 
-    def __init__(self, request: RunRequest) -> None:
-        self._request = request
+    `start` is called as soon as the run is to be terminated, because Ansible needs time to start.
+    """
+
+    def __init__(self, spec: RunSpec, snapshot: InventorySnapshot) -> None:
+        self._spec = spec
+        self._snapshot = snapshot
         self._starting: asyncio.Task[Run] | None = None
 
-    def begin(self, process: int) -> None:
-        """Get ready to ask; the host is looked at when the run's own `process` (its id) is gone."""
-        given = self._request.given
-        variables = {"run_ident": self._request.ident, "run_process": process}
-        self._request = replace(
-            self._request,
+    def start(self, process: int) -> None:
+        """Start the playbook, which waits until the process with this id (the terminated run's child) has ended."""
+        variables = {"run_ident": self._spec.ident, "run_process": process}
+        self._spec = replace(
+            self._spec,
             ident=str(uuid.uuid4()),
             renewed=time.monotonic(),
             playbook=PLAYBOOK,
             roles=(),
-            given=replace(given, variables=variables),
+            inputs=replace(self._spec.inputs, variables=variables),
         )
-        self._starting = asyncio.create_task(asyncio.to_thread(run.start, self._request))
+        self._starting = asyncio.create_task(asyncio.to_thread(run.start, self._spec, self._snapshot))
 
-    async def answer(self) -> str:
-        """In words for the log; within `LIMIT` and what it takes to end the asking."""
-        assert self._starting is not None, "it was begun"
+    async def result(self) -> str:
+        """Return the result as text for the log, within `TIMEOUT`."""
+        assert self._starting is not None, "start was called"
         try:
-            async with asyncio.timeout(LIMIT):
-                return await self._answer(await asyncio.shield(self._starting))
+            async with asyncio.timeout(TIMEOUT):
+                return await self._result(await asyncio.shield(self._starting))
         except TimeoutError:
-            return f"{UNKNOWN}: no answer within {LIMIT:.0f} s."
+            return f"{UNKNOWN}: no result within {TIMEOUT:.0f} s."
         except OSError as error:
             return f"{UNKNOWN}: {error}."
 
-    async def drop(self) -> None:
-        """End the asking, answered or not."""
+    async def close(self) -> None:
+        """Terminate the playbook if it was started."""
         if self._starting is None:
             return
         try:
             started = await self._starting
-        except OSError:  # it was not even started
+        except OSError:  # it could not be started
             return
-        await started.end()
+        await started.terminate()
 
-    async def _answer(self, started: Run) -> str:
+    async def _result(self, started: Run) -> str:
         failed = "."
         async with aclosing(started.batches()) as batches:
             async for batch, end in batches:
-                if end is not None and end.refusal:
-                    failed = f": {end.refusal}"
+                if end is not None and end.start_error:
+                    failed = f": {end.start_error}"
                 for event in batch:
                     data = ansible_results.mapping(event.get("event_data"))
-                    if not ansible_results.is_authentic(event, self._request.token):
+                    if not ansible_results.is_authentic(event, self._spec.token):
                         continue
-                    if event.get("event") == "runner_on_ok" and data.get("task") == LOOK:
-                        return _told(ansible_results.mapping(data.get("res")))
+                    if event.get("event") == "runner_on_ok" and data.get("task") == ANSIBLE_TASK:
+                        return _report(ansible_results.mapping(data.get("res")))
                     if event.get("event") in ("runner_on_failed", "runner_on_unreachable"):
                         failed = f": {ansible_results.failure(event)}"
         return UNKNOWN + failed
 
 
-def _told(res: Mapping[str, Any]) -> str:
+def _report(res: Mapping[str, Any]) -> str:
     lines = ansible_results.clean(res.get("stdout")).splitlines()
-    return "\n".join([SOMETHING, *(f"  pid {line}" for line in lines)]) if lines else NOTHING
+    return "\n".join([LEFTOVERS, *(f"  pid {line}" for line in lines)]) if lines else NO_LEFTOVERS

@@ -1,8 +1,8 @@
-"""Ending everything a run has started, and knowing that it is gone.
+"""Terminates all processes that a run has started, and verifies that they are gone.
 
-Since ansible-core 2.19 its workers live in sessions of their own, so killing a process group leaves ssh and local
-commands alive (docs/reference/ansible-runner.md E.1). A run's process is the subreaper of all it starts: whatever is
-orphaned becomes its child, and a walk over its children finds it.
+Since ansible-core 2.19, Ansible's workers have sessions of their own: killing a process group leaves ssh and local
+commands alive (docs/reference/ansible-runner.md E.1). The run's child is the subreaper of its process tree: orphans
+become its children, and a walk over its descendants finds them.
 """
 
 import ctypes
@@ -18,44 +18,44 @@ from service.observe.process_table import Process
 
 PR_SET_NAME = 15
 PR_SET_CHILD_SUBREAPER = 36
-GRACE = 1.0  # seconds between asking and killing: ansible-playbook ends its own workers when asked
-LIMIT = 5.0  # seconds to go on killing what keeps appearing
-PAUSE = 0.005  # seconds between two looks
+TERMINATE_TIMEOUT = 1.0  # seconds between SIGTERM and SIGKILL: ansible-playbook ends its workers on SIGTERM
+KILL_TIMEOUT = 5.0  # seconds during which new processes are killed
+POLL_INTERVAL = 0.005  # seconds
 
 
-def adopt_orphans() -> None:
-    """Make this process the parent of every orphan below it."""
+def become_subreaper() -> None:
+    """Make this process the subreaper of its process tree: orphaned descendants become its children."""
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
-def take_name(name: str) -> None:
-    """Be listed under `name`, of which the kernel keeps the first 15 characters."""
+def set_process_name(name: str) -> None:
+    """Set the name of this process in process lists; the kernel keeps the first 15 characters."""
     _prctl(PR_SET_NAME, name.encode())
 
 
-def dump_nothing() -> None:
-    """When this process crashes, or one that it starts, its memory is not written to a disk: it has secrets in it."""
+def disable_core_dumps() -> None:
+    """Disable core dumps of this process and its children, because their memory contains secrets."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def end_children(grace: float = GRACE, limit: float = LIMIT) -> bool:
-    """End every process below this one, first by asking; True when none is left."""
-    return _end(lambda: process_table.below(os.getpid()), grace, limit)
+def terminate_children(terminate_timeout: float = TERMINATE_TIMEOUT, kill_timeout: float = KILL_TIMEOUT) -> bool:
+    """Terminate every descendant of this process, first with SIGTERM; return whether none is left."""
+    return _terminate(lambda: process_table.below(os.getpid()), terminate_timeout, kill_timeout)
 
 
-def end_marked(mark: str, directory: Path, grace: float = GRACE, limit: float = LIMIT) -> bool:
-    """End every process with `mark` (`NAME=value`) in its environment, or working in `directory` or below.
+def terminate_marked(marker: str, directory: Path) -> bool:
+    """Terminate every process with `marker` (`NAME=value`) in its environment or a working directory in `directory`.
 
-    That is what a killed run left, wherever it hangs: programs have the mark, what was only forked has the directory.
+    These are the orphaned processes of a killed run: programs inherit the marker, forked processes the directory.
     """
-    return _end(
+    return _terminate(
         lambda: [
             process
             for process in process_table.everything()
-            if _is_marked(process, mark) or _works_in(process, directory)
+            if _is_marked(process, marker) or _works_in(process, directory)
         ],
-        grace,
-        limit,
+        TERMINATE_TIMEOUT,
+        KILL_TIMEOUT,
     )
 
 
@@ -65,32 +65,32 @@ def _prctl(option: int, argument: int | bytes) -> None:
         raise OSError(ctypes.get_errno(), f"prctl {option}")
 
 
-def _end(find: Callable[[], list[Process]], grace: float, limit: float) -> bool:
-    asked = _signal(find(), signal.SIGTERM)
-    deadline = time.monotonic() + grace
-    while asked and find() and time.monotonic() < deadline:
-        time.sleep(PAUSE)
-    deadline = time.monotonic() + limit
-    while living := find():
+def _terminate(find: Callable[[], list[Process]], terminate_timeout: float, kill_timeout: float) -> bool:
+    signaled = _signal(find(), signal.SIGTERM)
+    deadline = time.monotonic() + terminate_timeout
+    while signaled and find() and time.monotonic() < deadline:
+        time.sleep(POLL_INTERVAL)
+    deadline = time.monotonic() + kill_timeout
+    while alive := find():
         if time.monotonic() > deadline:
             return False
-        _signal(living, signal.SIGKILL)
-        time.sleep(PAUSE)
+        _signal(alive, signal.SIGKILL)
+        time.sleep(POLL_INTERVAL)
     return True
 
 
-def _is_marked(process: Process, mark: str) -> bool:
+def _is_marked(process: Process, marker: str) -> bool:
     try:
         environment = (process_table.PROC / str(process.pid) / "environ").read_bytes()
-    except OSError:  # gone, or somebody else's
+    except OSError:  # ended, or of another user
         return False
-    return mark.encode() in environment.split(b"\0")
+    return marker.encode() in environment.split(b"\0")
 
 
 def _works_in(process: Process, directory: Path) -> bool:
     try:
         return (process_table.PROC / str(process.pid) / "cwd").readlink().is_relative_to(directory)
-    except OSError:  # gone, or somebody else's
+    except OSError:  # ended, or of another user
         return False
 
 

@@ -1,85 +1,53 @@
-"""One run as the worker holds it: its private directory, its child process, its events, its end."""
+"""The worker's side of a run: private directory, child process, events, lease renewals and end."""
 
 import asyncio
 import logging
-import secrets
 import shutil
 import threading
-import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any
 
 from service.inventory import environment as inventory_environment
-from service.inventory.process import Reading
-from service.model.settings import RunStart
+from service.inventory.snapshot import InventorySnapshot
 from service.outcome.run_progress import RunEnd
 from service.runs import child, directories, environment
-from service.runs.child import RunSpec
-from service.runs.files import Given
-from service.runs.process_tree import end_marked
+from service.runs.process_tree import terminate_marked
+from service.runs.spec import RunSpec
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunRequest:
-    """What to run, and what it is given."""
-
-    ident: str
-    playbook: Path
-    roles: Sequence[str]
-    given: Given
-    reading: Reading  # of the inventory
-    start: RunStart = "forked"
-    token: int = field(default_factory=lambda: secrets.randbits(62), repr=False)
-    """Only Ansible's own callback knows it and puts it into every event, as `job_id`.
-
-    See docs/reference/ansible-runner.md E.12.
-    """
-    renewed: float = field(default_factory=time.monotonic)
-    """Monotonic time at which the run was known to be its worker's; its lease counts from then (`child.LEASE`)."""
-
-
-def sweep() -> None:
-    """End what is left of runs whose worker was killed together with them, and remove their directories."""
-    for directory in directories.abandoned():
-        end_left_over(directory)
-
-
 class Run:
-    """A started run."""
+    """A started run. Its child process is forked from the process with the inventory snapshot."""
 
-    def __init__(self, spec: RunSpec, reading: Reading) -> None:
-        self._spec = spec
+    def __init__(self, spec: RunSpec, snapshot: InventorySnapshot, directory: Path) -> None:
+        self.ident = spec.ident
+        self.directory = directory
+        """Private data directory (0700), empty until the child fills it."""
         self._pipe, theirs = Pipe()
         with theirs:
-            self._process = reading.fork(child.main, (spec,), theirs)
+            arguments = (spec, directory, _environment(spec, snapshot, directory))
+            self._process = snapshot.fork(child.main, arguments, theirs)
         self.pid = self._process.pid
         """The child's process id."""
         self._reader: threading.Thread | None = None
         self._closed = False
-        theirs.close()
-
-    @property
-    def ident(self) -> str:
-        """Which run this is."""
-        return self._spec.ident
 
     def cancel(self) -> None:
-        """Ask for its end; it comes as the last element of `batches`."""
+        """Request the end of the run. The last element of `batches` reports it."""
         self._send(None)
 
-    def renew(self, stamp: float) -> None:
-        """It was its worker's at `stamp` (monotonic seconds): without another such word it ends (`run_child.LEASE`)."""
-        self._send(stamp)
+    def renew(self, renewed: float) -> None:
+        """Renew the run's lease, which the worker held at `renewed` (monotonic seconds)."""
+        self._send(renewed)
 
     async def batches(self) -> AsyncGenerator[tuple[list[Mapping[str, Any]], RunEnd | None]]:
-        """Events as they come, all that have arrived at once; the last batch carries the end, whatever happened."""
-        arrived = self._listen()
+        """Yield events in batches of all that have arrived. The last batch, and no other, has the end of the run."""
+        arrived = self._start_reader()
         end = None
         while end is None:
             messages = [await arrived.get()]
@@ -93,14 +61,14 @@ class Run:
                 end = replace(end, tree_gone=end.tree_gone and gone)
             yield [value for kind, value in messages if kind == "event"], end
 
-    async def end(self) -> None:
-        """End it now, whatever it still had to say."""
+    async def terminate(self) -> None:
+        """End the run now and discard its remaining events."""
         self.cancel()
-        if self._reader is None:  # with nobody listening, a run that has much to say would never end
-            self._listen()
+        if self._reader is None:  # without a reader the pipe fills up, and the child blocks
+            self._start_reader()
         await self._close()
 
-    def _listen(self) -> asyncio.Queue[child.Message]:
+    def _start_reader(self) -> asyncio.Queue[child.Message]:
         arrived: asyncio.Queue[child.Message] = asyncio.Queue()
         self._reader = threading.Thread(
             target=_read, args=(self._pipe, asyncio.get_running_loop(), arrived), daemon=True, name="run-events"
@@ -109,66 +77,61 @@ class Run:
         return arrived
 
     async def _close(self) -> bool:
-        """Whether nothing of it is left, as far as this end can know."""
+        """Wait for the child and release its resources; return False when processes of a killed run survive."""
         if self._closed:
             return True
         self._closed = True
         await asyncio.to_thread(self._process.join)
-        if self._reader is not None:  # it finds the pipe's other end closed now; under its hands it must not be
+        if self._reader is not None:  # it ends now; the pipe must not be closed while it reads
             await asyncio.to_thread(self._reader.join)
         self._pipe.close()
         killed = self._process.exitcode != 0
         self._process.close()
         try:
-            return await asyncio.to_thread(end_left_over, self._spec.directory) if killed else True
+            return await asyncio.to_thread(remove_leftovers, self.directory) if killed else True
         finally:
-            directories.release(self._spec.directory)
+            directories.release(self.directory)
 
-    def _send(self, word: float | None) -> None:
-        with suppress(OSError):  # it has ended by itself
-            self._pipe.send(word)
+    def _send(self, message: float | None) -> None:
+        with suppress(OSError):  # the child has ended
+            self._pipe.send(message)
 
 
-def start(request: RunRequest) -> Run:
-    """Make the private data directory of `request` and start its run."""
-    spec = prepare(request)
+def start(spec: RunSpec, snapshot: InventorySnapshot) -> Run:
+    """Make a private data directory and start the run; raises OSError."""
+    directory = directories.make()
     try:
-        return Run(spec, request.reading)
+        return Run(spec, snapshot, directory)
     except BaseException:
-        shutil.rmtree(spec.directory, ignore_errors=True)
-        directories.release(spec.directory)
+        shutil.rmtree(directory, ignore_errors=True)
+        directories.release(directory)
         raise
 
 
-def prepare(request: RunRequest) -> RunSpec:
-    """A fresh private data directory (0700), which the run's child fills, and the scrubbed environment of the run."""
-    directory = directories.make()
-    return RunSpec(
-        ident=request.ident,
-        directory=directory,
-        playbook=request.playbook,
-        roles=tuple(request.roles),
-        given=request.given,
-        environment={
-            **inventory_environment.fixed(),
-            **request.reading.environment,
-            **environment.of_run(directory, request.ident, request.token),
-        },
-        start=request.start,
-        renewed=request.renewed,
-    )
+def remove_orphaned_runs() -> None:
+    """Terminate the processes of runs that were killed together with their worker, and remove their directories."""
+    for directory in directories.abandoned():
+        remove_leftovers(directory)
 
 
-def end_left_over(directory: Path) -> bool:
-    """End what a killed run has left and remove its directory; True when no process is left."""
-    ((name, value),) = environment.mark(directory).items()
-    gone = end_marked(f"{name}={value}", directory)
+def remove_leftovers(directory: Path) -> bool:
+    """Terminate the processes of a killed run and remove its directory; return whether no process is left."""
+    ((name, value),) = environment.process_marker(directory).items()
+    gone = terminate_marked(f"{name}={value}", directory)
     shutil.rmtree(directory, ignore_errors=True)
     return gone
 
 
+def _environment(spec: RunSpec, snapshot: InventorySnapshot, directory: Path) -> dict[str, str]:
+    return {
+        **inventory_environment.common(),
+        **snapshot.environment,
+        **environment.for_run(directory, spec.ident, spec.token),
+    }
+
+
 def _read(pipe: Connection, loop: asyncio.AbstractEventLoop, arrived: asyncio.Queue[child.Message]) -> None:
-    """Carry messages from the child into the loop until the end; a child that dies without one has none to give."""
+    """Move messages of the child into `arrived`. A child that was killed sends no end: this function adds one."""
     kind = ""
     while kind != "end":
         try:
@@ -178,5 +141,5 @@ def _read(pipe: Connection, loop: asyncio.AbstractEventLoop, arrived: asyncio.Qu
         kind = message[0]
         try:
             loop.call_soon_threadsafe(arrived.put_nowait, message)
-        except RuntimeError:  # the loop is closed: nobody listens any more
+        except RuntimeError:  # the event loop is closed
             return

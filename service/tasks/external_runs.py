@@ -19,7 +19,7 @@ from service.model.transitions import PENDING, READY, SUCCESSFUL, Position
 from service.model.workflow import TAKEOVER
 from service.outcome import run_progress
 from service.outcome.masking import Mask
-from service.outcome.redaction import excerpt
+from service.outcome.redaction import redact
 from service.outcome.run_progress import Change, Ended, RunEnd, Verdict
 from service.store.database import Connection, execute, fetch, fetch_as
 from service.store.database_errors import retry_contention
@@ -234,7 +234,7 @@ def _timed_changes(run: ExternalRun, roles: Sequence[str], mask: Mask) -> TimedC
     progress = run_progress.begin(roles, run.host_name)
     timed: list[tuple[datetime, Change]] = []
     for moment, event in run.events:
-        progress, changes = run_progress.advance(progress, excerpt(event, mask))
+        progress, changes = run_progress.advance(progress, redact(event, mask))
         within = min(max(moment, run.start_time), run.finish_time)
         timed += [(within, change) for change in changes]
     status = None if run.rc is None else "failed" if run.rc else "successful"

@@ -1,7 +1,7 @@
-"""Decides which runs and queue workers are dead.
+"""Decides which leases of runs and which queue workers have expired.
 
-A renewal changes a stamp in the database. This process observes the stamps, and measures by its own monotonic clock for
-how long each has not changed. A step of the database's clock, or of any other, neither expires a lease nor extends one.
+A renewal changes a timestamp in the database. This process observes the timestamps and measures by its own monotonic
+clock how long each has not changed. So a step of any clock neither expires a lease nor extends one.
 """
 
 import time
@@ -10,26 +10,26 @@ from datetime import datetime
 
 from service.store.database import Database, fetch
 
-DEAD = 30.0  # seconds without a renewal after which a run is over: a lease, and time to end processes
+EXPIRY_TIMEOUT = 30.0  # seconds without a renewal: the duration of a lease, and time to terminate the run's processes
 
 
-class Stamps[Key]:
-    """Stamps as this process has observed them, each with the monotonic time at which it was first observed."""
+class ObservedRenewals[Key]:
+    """Timestamps of renewals, each with the monotonic time at which this process first observed it."""
 
     def __init__(self) -> None:
-        self._first: dict[Key, tuple[datetime, float]] = {}
+        self._first_observed: dict[Key, tuple[datetime, float]] = {}
 
-    def observe(self, stamps: Mapping[Key, datetime], now: float) -> None:
-        """Take the stamps that the database has; `now` is not before they were read."""
-        former = self._first
-        self._first = {
-            key: former[key] if key in former and former[key][0] == stamp else (stamp, now)
-            for key, stamp in stamps.items()
+    def observe(self, renewals: Mapping[Key, datetime], now: float) -> None:
+        """Update the timestamps from the database. `now` must not be before they were read."""
+        former = self._first_observed
+        self._first_observed = {
+            key: former[key] if key in former and former[key][0] == renewed else (renewed, now)
+            for key, renewed in renewals.items()
         }
 
     def unchanged(self, seconds: float, now: float) -> dict[Key, datetime]:
-        """Return the stamps that were the same for `seconds`, as far as this process has observed."""
-        return {key: stamp for key, (stamp, first) in self._first.items() if now - first >= seconds}
+        """Return the timestamps that this process has observed unchanged for `seconds`."""
+        return {key: renewed for key, (renewed, first) in self._first_observed.items() if now - first >= seconds}
 
 
 class Expiry:
@@ -38,11 +38,11 @@ class Expiry:
     def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
         self._database = database
         self._clock = clock
-        self._runs = Stamps[str]()
-        self._workers = Stamps[int]()
+        self._runs = ObservedRenewals[str]()
+        self._workers = ObservedRenewals[int]()
 
     async def observe(self) -> None:
-        """Read the stamps. A run or worker can expire `DEAD` seconds after its stamp was first read."""
+        """Read the timestamps. A lease or worker expires `EXPIRY_TIMEOUT` seconds after the first unchanged reading."""
         async with self._database.transaction() as connection:
             runs = await fetch(connection, "run_leases")
             workers = await fetch(connection, "worker_heartbeats")
@@ -50,10 +50,10 @@ class Expiry:
         self._runs.observe({row["ident"]: row["renewed"] for row in runs}, now)
         self._workers.observe({row["id"]: row["last_heartbeat"] for row in workers}, now)
 
-    def runs(self) -> dict[str, datetime]:
-        """Return the expired runs with their stamps. A run whose stamp has changed since is alive."""
-        return self._runs.unchanged(DEAD, self._clock())
+    def expired_runs(self) -> dict[str, datetime]:
+        """Return the idents of expired runs with their last renewals. A run that was renewed since is alive."""
+        return self._runs.unchanged(EXPIRY_TIMEOUT, self._clock())
 
-    def workers(self) -> dict[int, datetime]:
-        """Return the dead queue workers with their stamps. A worker whose stamp has changed since is alive."""
-        return self._workers.unchanged(DEAD, self._clock())
+    def expired_workers(self) -> dict[int, datetime]:
+        """Return the ids of expired queue workers with their last heartbeats. A later heartbeat means it is alive."""
+        return self._workers.unchanged(EXPIRY_TIMEOUT, self._clock())

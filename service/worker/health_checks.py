@@ -1,8 +1,8 @@
-"""Keeping the status of OBProxy servers true: every managed one is asked now and then whether it still answers.
+"""Checks the health of all managed OBProxy servers and updates their status.
 
-A connection to the SQL port that waits for the greeting costs neither side anything, so it is the rule. What only the
-host knows (version, parameters that wait for a restart, an OBProxy behind a firewall) is found by a closer look, at a
-slower pace and when an OBProxy is back. Servers that are being taken over are nobody's business here.
+A health check is a SQL handshake probe: it connects to the SQL port and reads the first packet, which is cheap for both
+sides. A discovery reads what only the host knows (version, pending restarts, an OBProxy behind a firewall). It runs at
+a longer interval, and when an OBProxy answers again. Servers with a running takeover are left out.
 """
 
 import asyncio
@@ -19,29 +19,35 @@ from service.tasks.resources import Resources
 
 log = logging.getLogger(__name__)
 
-GRAIN = 300.0  # seconds; lastActiveTime of a server that answers is as exact as this
-MOST_OWED = 20  # looks at servers that are back in each round
-SHORTEST_PAUSE, LONGEST_PAUSE = 0.2, 15.0  # seconds between two looks whether a round is due
+LAST_ACTIVE_RESOLUTION = 300.0  # seconds; a more recent lastActiveTime is not updated
+MAX_PRIORITY_DISCOVERIES = 20  # per round, of servers that answer again
+MIN_POLL_INTERVAL, MAX_POLL_INTERVAL = 0.2, 15.0  # seconds
+
+HEADER_SIZE = 5  # bytes: packet length (3), sequence number (1), packet type (1)
+HANDSHAKE_V10, ERROR_PACKET = 10, 255  # packet types; an error such as "too many connections" is an answer too
+MAX_CONNECTIONS = 200  # concurrent probes
+
+Address = tuple[str, int]  # host, SQL port
 
 
-def wanted(resources: Resources) -> bool:
-    """Whether there are checks at all."""
+def are_enabled(resources: Resources) -> bool:
+    """Return whether the settings enable health checks."""
     return resources.settings.server_check_interval > 0
 
 
-async def forever(resources: Resources) -> None:
-    """Make every round that no other worker makes, until cancelled."""
+async def check_forever(resources: Resources) -> None:
+    """Check the servers in every round that no other worker has claimed, until cancelled."""
     interval = resources.settings.server_check_interval
     while True:
         try:
-            await make_round(resources)
-        except Exception as error:  # a process loop: the database may be gone for a while
+            await check_round(resources)
+        except Exception as error:  # the loop must survive an unavailable database
             log.warning("OBProxy servers cannot be checked now: %s", error, extra={"action": "check_failed"})
-        await asyncio.sleep(min(max(interval / 4, SHORTEST_PAUSE), LONGEST_PAUSE))
+        await asyncio.sleep(min(max(interval / 4, MIN_POLL_INTERVAL), MAX_POLL_INTERVAL))
 
 
-async def make_round(resources: Resources) -> bool:
-    """Ask every managed OBProxy server, if it is time and no other worker does; whether it was."""
+async def check_round(resources: Resources) -> bool:
+    """Check all managed OBProxy servers if a round is due and this worker claims it; return whether it did."""
     settings = resources.settings
     async with resources.database.transaction() as connection:
         claimed = await fetch(connection, "claim_health_check_round", interval=settings.server_check_interval)
@@ -49,21 +55,21 @@ async def make_round(resources: Resources) -> bool:
             return False
         servers = await fetch(connection, "servers_to_health_check")
     with CHECK_SECONDS.time():
-        found = await answering({_address(server) for server in servers}, settings.server_check_timeout)
-    answered = [server for server in servers if _address(server) in found]
+        responding = await responding_addresses({_address(server) for server in servers}, settings.server_check_timeout)
+    answered = [server for server in servers if _address(server) in responding]
     for answer, number in (("yes", len(answered)), ("no", len(servers) - len(answered))):
         CHECKED.labels(answer).set(number)
-    silent = [server for server in servers if _address(server) not in found]
-    await _write_silent(resources, silent, claimed[0]["before"])
-    await _write_answered(resources, answered, silent, len(servers))
+    silent = [server for server in servers if _address(server) not in responding]
+    await _record_silent(resources, silent, claimed[0]["before"])
+    await _record_answered(resources, answered, silent, len(servers))
     return True
 
 
 @retry_contention
-async def _write_silent(resources: Resources, silent: list[JSON], before: datetime) -> None:
-    """Record the servers that used to answer and are silent.
+async def _record_silent(resources: Resources, silent: list[JSON], before: datetime) -> None:
+    """Record the servers that answered before and are silent now.
 
-    In a transaction of its own: two sets of servers locked one after the other are not in the order of all locks.
+    In a transaction of its own: locking two sets of rows one after the other breaks the lock order and could deadlock.
     """
     used_to_answer = [server["id"] for server in silent if server["answered"]]
     async with resources.database.transaction() as connection:
@@ -72,28 +78,29 @@ async def _write_silent(resources: Resources, silent: list[JSON], before: dateti
 
 
 @retry_contention
-async def _write_answered(resources: Resources, answered: list[JSON], silent: list[JSON], servers: int) -> None:
-    """Record the servers that answer, and queue the looks that are due."""
+async def _record_answered(resources: Resources, answered: list[JSON], silent: list[JSON], servers: int) -> None:
+    """Record the servers that answer, and queue the discoveries that are due."""
     async with resources.database.transaction() as connection:
-        back = await _write(connection, answered, silent)
-        await resources.queue.defer_looks(connection, await _due(resources, connection, servers))
-    _report("RUNNING", back)
+        recovered = await _update_status(connection, answered, silent)
+        await resources.queue.defer_looks(connection, await _due_for_discovery(resources, connection, servers))
+    _report("RUNNING", recovered)
 
 
-async def _write(connection: Connection, answered: list[JSON], silent: list[JSON]) -> list[int]:
-    """Record the servers that answer, and return those that did not before: they may be of another version now.
+async def _update_status(connection: Connection, answered: list[JSON], silent: list[JSON]) -> list[int]:
+    """Set servers that answer to RUNNING; return those that were not, and give them priority for a discovery.
 
-    Silence of one that has never answered says nothing, since it may be behind a firewall: a look will tell.
+    They may have another version now. A server that never answered may be behind a firewall: only a discovery can tell.
     """
     ids = [server["id"] for server in answered]
-    back = [row["id"] for row in await fetch(connection, "mark_servers_answering", server_ids=ids, min_age=GRAIN)]
-    if back:
-        await execute(connection, "request_discovery", server_ids=back)
+    rows = await fetch(connection, "mark_servers_answering", server_ids=ids, min_age=LAST_ACTIVE_RESOLUTION)
+    recovered = [row["id"] for row in rows]
+    if recovered:
+        await execute(connection, "request_discovery", server_ids=recovered)
     if new := [server["id"] for server in answered if not server["answered"]]:
         await execute(connection, "record_servers_answered", server_ids=new)
     if unknown := [server["id"] for server in silent if not server["answered"]]:
         await execute(connection, "request_first_discovery", server_ids=unknown)
-    return back
+    return recovered
 
 
 def _report(status: str, changed: list[int]) -> None:
@@ -105,56 +112,53 @@ def _report(status: str, changed: list[int]) -> None:
         )
 
 
-async def _due(resources: Resources, connection: Connection, servers: int) -> list[int]:
-    """Servers that are due for a look; so few in each round that looks are spread over time.
+async def _due_for_discovery(resources: Resources, connection: Connection, servers: int) -> list[int]:
+    """Return the ids of servers that are due for a discovery, limited per round to spread the load.
 
-    When a network comes back, all of them are back at once, and no worker shall be busy with nothing else.
+    After a network failure all servers answer again at once, and takeovers must not wait for their discoveries.
     """
     interval = resources.settings.server_look_interval
     if not interval:
         return []
-    most = math.ceil(servers * resources.settings.server_check_interval / interval)
+    limit = math.ceil(servers * resources.settings.server_check_interval / interval)
     rows = await fetch(
-        connection, "claim_servers_for_discovery", interval=interval, limit=most, limit_when_requested=MOST_OWED
+        connection,
+        "claim_servers_for_discovery",
+        interval=interval,
+        limit=limit,
+        limit_when_requested=MAX_PRIORITY_DISCOVERIES,
     )
     return [row["server_id"] for row in rows]
 
 
-def _address(server: JSON) -> tuple[str, int]:
+def _address(server: JSON) -> Address:
     return server["ip"], server["sql_port"]
 
 
-HEAD = 5  # bytes: length (3) and number (1) of the packet, then what it is
-GREETING, REFUSAL = 10, 255  # of protocol version 10; an error such as "too many connections" is an answer, too
-AT_A_TIME = 200  # connections that are being tried
+async def responding_addresses(addresses: Collection[Address], timeout: float) -> set[Address]:
+    """Return the addresses that answer a handshake probe within `timeout` seconds; each is probed at most twice."""
+    slots = asyncio.Semaphore(MAX_CONNECTIONS)
 
-Address = tuple[str, int]
+    async def probe(address: Address) -> Address | None:
+        async with slots:
+            return address if await probe_handshake(address, timeout) else None
 
-
-async def answering(addresses: Collection[Address], seconds: float) -> set[Address]:
-    """Those of `addresses` (host, SQL port) that greet within `seconds`; each of the others is asked once again."""
-    turn = asyncio.Semaphore(AT_A_TIME)
-
-    async def ask(address: Address) -> Address | None:
-        async with turn:
-            return address if await greets(address, seconds) else None
-
-    found: set[Address] = set()
+    responding: set[Address] = set()
     for _ in range(2):  # a packet may be lost
-        answers = await asyncio.gather(*(ask(address) for address in addresses if address not in found))
-        found |= {address for address in answers if address is not None}
-    return found
+        results = await asyncio.gather(*(probe(address) for address in addresses if address not in responding))
+        responding |= {address for address in results if address is not None}
+    return responding
 
 
-async def greets(address: Address, seconds: float) -> bool:
-    """Whether what listens there greets as an OBProxy does; the connection is closed without a word."""
+async def probe_handshake(address: Address, timeout: float) -> bool:
+    """Return whether the address sends the first packet of the MySQL protocol; the connection is then aborted."""
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(timeout):
             reader, writer = await asyncio.open_connection(*address)
             try:
-                head = await reader.readexactly(HEAD)
+                header = await reader.readexactly(HEADER_SIZE)
             finally:
                 writer.transport.abort()
     except (OSError, TimeoutError, asyncio.IncompleteReadError):
         return False
-    return head[-1] in (GREETING, REFUSAL)
+    return header[-1] in (HANDSHAKE_V10, ERROR_PACKET)

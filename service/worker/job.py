@@ -1,4 +1,4 @@
-"""One job: what remains of a task instance becomes a run, and however that ends, its document says so."""
+"""Executes one queue job: starts a run for the remaining subtasks of a task instance and records its outcome."""
 
 import asyncio
 import logging
@@ -11,6 +11,7 @@ from functools import partial
 
 from procrastinate.jobs import Job
 
+from service.inventory.snapshot import InventorySnapshot
 from service.model import transitions
 from service.model.errors import TakeoverError, UnknownCluster, UnknownHost
 from service.model.fleet import ObproxyServer
@@ -22,9 +23,8 @@ from service.observe.metrics import RUNS_ENDED
 from service.outcome import run_progress
 from service.outcome.run_progress import Code, Ended, RunEnd, Verdict
 from service.runs import run
-from service.runs.files import Given
-from service.runs.leftovers import Question
-from service.runs.run import RunRequest
+from service.runs.leftovers import LeftoverCheck
+from service.runs.spec import RunInputs, RunSpec
 from service.store.database import Connection, execute, fetch, fetch_as
 from service.store.database_errors import retry_contention
 from service.store.queue import owner
@@ -32,27 +32,28 @@ from service.tasks import instances
 from service.tasks.recorder import Recorder
 from service.tasks.resources import Resources
 from service.worker.leases import Leases
-from service.worker.supervisor import Limit, Stop, Supervisor
+from service.worker.supervisor import StopReason, Supervisor, TimeLimit
 
 log = logging.getLogger(__name__)
 
 
-class NotNow(Exception):
-    """A job that this worker hands back for a while: another one may do it, or it may itself later."""
+class JobPostponed(Exception):
+    """The job cannot be executed now and is requeued with a delay; any worker may then execute it."""
 
 
 async def perform(
     resources: Resources, task_id: int, *, job: Job, leases: Leases, is_canceled: Callable[[], bool] = lambda: False
 ) -> None:
-    """Run what remains of a task instance, as this attempt at its job.
+    """Run the remaining subtasks of a task instance, as this attempt at its job; raises JobPostponed.
 
-    Being cancelled ends the run. `is_canceled` then tells a person's wish from a worker that is being stopped.
+    Cancelling this coroutine ends the run. `is_canceled` then returns whether a user canceled the task instance, or the
+    worker is being stopped.
     """
     task, subtasks = await instances.get(resources.database, task_id)
     if task.status is not TaskStatus.RUNNING:
         return
     if unknown := {subtask.role for subtask in subtasks} - set(resources.workflows[TAKEOVER].roles):
-        raise NotNow(f"Task instance {task_id} is of another version: this one has no role {sorted(unknown)}")
+        raise JobPostponed(f"Task instance {task_id} is of another version: this one has no role {sorted(unknown)}")
     with (
         about(trace_id=task.trace_id, task_id=task_id),
         tracing.span("job", task.trace_id, task_instance_id=task_id, operation=task.operation),
@@ -64,65 +65,66 @@ async def _perform(
     resources: Resources, task_id: int, job: Job, leases: Leases, is_canceled: Callable[[], bool]
 ) -> None:
     recorder = Recorder(resources.database, task_id, resources.executor)
-    if not await recorder.expire(leases.expiry.runs()):
-        raise NotNow(f"Task instance {task_id} has a run that a worker holds")
+    if not await recorder.expire(leases.expiry.expired_runs()):
+        raise JobPostponed(f"Task instance {task_id} has a run with a valid lease")
     await recorder.complete_skipped()
     task, subtasks = await instances.get(resources.database, task_id)
     if task.status is not TaskStatus.RUNNING:
         return
     try:
-        request = await _request(resources, task, subtasks)
+        spec, snapshot = await _run_spec(resources, task, subtasks)
     except TakeoverError as error:
         role = transitions.to_run(task.operation, subtasks)[0].role
         failed = _failed(role, "NOT_STARTED", str(error))
-        await recorder.record([failed], precondition=partial(_raise_if_moved_on, task, subtasks, job))
+        await recorder.record([failed], precondition=partial(_raise_if_stale, task, subtasks, job))
         return
-    request = await _insert_run(resources, task, subtasks, request, job, leases.expiry.runs())
+    spec = await _insert_run(resources, task, subtasks, spec, job, leases.expiry.expired_runs())
     with (
-        about(run=request.ident),
-        tracing.span("run", ident=request.ident, playbook=request.playbook.name, host=request.given.host.name),
+        about(run=spec.ident),
+        tracing.span("run", ident=spec.ident, playbook=spec.playbook.name, host=spec.inputs.host.name),
     ):
-        await _run(resources, task, subtasks, request, leases, is_canceled)
+        await _run(resources, task, subtasks, spec, snapshot, leases, is_canceled)
 
 
 async def _run(
     resources: Resources,
     task: TaskInstance,
     subtasks: list[Subtask],
-    request: RunRequest,
+    spec: RunSpec,
+    snapshot: InventorySnapshot,
     leases: Leases,
     is_canceled: Callable[[], bool],
 ) -> None:
-    recorder = Recorder(resources.database, task.id, resources.executor, run=request.ident)
+    recorder = Recorder(resources.database, task.id, resources.executor, run=spec.ident)
     supervisor = Supervisor(
-        lambda: run.start(request),
+        lambda: run.start(spec, snapshot),
         recorder,
-        run_progress.begin(request.roles, request.given.host.name, job_id=request.token),
-        {subtask.role: Limit(subtask.timeout, subtask.spent) for subtask in subtasks},
-        Question(request),
+        run_progress.begin(spec.roles, spec.inputs.host.name, token=spec.token),
+        {subtask.role: TimeLimit(subtask.timeout, subtask.spent) for subtask in subtasks},
+        LeftoverCheck(spec, snapshot),
     )
-    with leases.holding(request.ident, supervisor):
-        following = asyncio.create_task(_follow(supervisor, recorder, request), name=f"run-{request.ident}")
+    with leases.holding(spec.ident, supervisor):
+        following = asyncio.create_task(_follow(supervisor, recorder, spec), name=f"run-{spec.ident}")
         canceled = False
         while not following.done():
             try:
                 await asyncio.shield(following)
-            except asyncio.CancelledError:  # possibly more than once: by a person, then by the worker's end
+            except asyncio.CancelledError:  # possibly more than once: by a user, then by the worker's shutdown
                 canceled = True
-                supervisor.stop(Stop.CANCELED if is_canceled() else Stop.WORKER)
+                supervisor.stop(StopReason.CANCELED if is_canceled() else StopReason.WORKER_STOPPING)
     following.result()
-    if canceled and not is_canceled():  # a person's cancel has done what was asked: the job is done
+    if canceled and not is_canceled():  # a job that a user canceled is done
         raise asyncio.CancelledError
 
 
-async def _follow(supervisor: Supervisor, recorder: Recorder, request: RunRequest) -> None:
+async def _follow(supervisor: Supervisor, recorder: Recorder, spec: RunSpec) -> None:
     try:
         end = await supervisor.follow()
         RUNS_ENDED.labels(end.status or "lost").inc()
-    except Exception as error:  # a process loop: whatever it is, the task instance must not stay RUNNING
-        log.exception("Following run %s failed", request.ident, extra={"action": "run_lost"})
+    except Exception as error:  # the task instance must not stay RUNNING, whatever has failed
+        log.exception("Supervision of run %s failed", spec.ident, extra={"action": "run_lost"})
         reason = f"The service failed: {type(error).__name__}."
-        failed = _failed(supervisor.role or request.roles[0], "INTERRUPTED", reason)
+        failed = _failed(supervisor.role or spec.roles[0], "INTERRUPTED", reason)
         await recorder.record([failed], RunEnd(rc=None, status=None))
 
 
@@ -131,34 +133,33 @@ async def _insert_run(
     resources: Resources,
     task: TaskInstance,
     subtasks: list[Subtask],
-    request: RunRequest,
+    spec: RunSpec,
     job: Job,
     expired: Mapping[str, datetime],
-) -> RunRequest:
-    """Count the run as alive from now on, and return its request with the time of that.
+) -> RunSpec:
+    """Insert the run's row, which starts its lease; return `spec` with the time of that.
 
-    Raises NotNow when its OBProxy cluster has as many runs as it may have, or when this worker stood still and others
-    have gone on meanwhile.
+    Raises JobPostponed when the OBProxy cluster has its maximum of runs, or when this worker was suspended and another
+    one has taken over the job.
     """
-    renewed = time.monotonic()  # before the database's: the run's lease rather ends early
+    renewed = time.monotonic()  # before the database's time: the lease in the child must not end later
+    cluster = spec.inputs.cluster
     async with resources.database.transaction() as connection:
-        # Taken where any number may run as well: another worker may just be counting, for one that has to be alone.
-        await execute(connection, "lock_cluster_concurrency", cluster_id=request.given.cluster.id)
-        if limit := await instances.concurrency_limit(connection, resources, request.given.cluster):
+        # Without a limit too: another worker may be counting the runs of this cluster for a run that must be alone.
+        await execute(connection, "lock_cluster_concurrency", cluster_id=cluster.id)
+        if limit := await instances.concurrency_limit(connection, resources, cluster):
             leases = {"idents": [*expired], "stamps": [*expired.values()]}
-            (alive,) = await fetch(
-                connection, "count_leased_runs_of_cluster", cluster_id=request.given.cluster.id, **leases
-            )
+            (alive,) = await fetch(connection, "count_leased_runs_of_cluster", cluster_id=cluster.id, **leases)
             if alive["alive"] >= limit:
-                raise NotNow(f"OBProxy cluster {request.given.cluster.name} has {limit} takeovers running")
+                raise JobPostponed(f"OBProxy cluster {cluster.name} has {limit} takeovers running")
         found = await fetch_as(connection, TaskInstance, "lock_task", task_id=task.id)
         found_subtasks = await fetch_as(connection, Subtask, "subtasks_of_tasks", task_ids=[task.id])
-        await _raise_if_moved_on(task, subtasks, job, connection, found, found_subtasks)
-        await execute(connection, "insert_run", ident=request.ident, task_id=task.id, executor=resources.executor)
-    return replace(request, renewed=renewed)
+        await _raise_if_stale(task, subtasks, job, connection, found, found_subtasks)
+        await execute(connection, "insert_run", ident=spec.ident, task_id=task.id, executor=resources.executor)
+    return replace(spec, renewed=renewed)
 
 
-async def _raise_if_moved_on(
+async def _raise_if_stale(
     task: TaskInstance,
     subtasks: Sequence[Subtask],
     job: Job,
@@ -166,16 +167,18 @@ async def _raise_if_moved_on(
     found: Sequence[TaskInstance],
     found_subtasks: Sequence[Subtask],
 ) -> None:
-    """Raise NotNow unless the job is this worker's, and the locked task instance is as it was read, without a run."""
+    """Raise JobPostponed unless this worker owns the job and the locked task instance is unchanged and has no run."""
     if not await fetch(connection, "lock_own_job", **owner(job)):
-        raise NotNow(f"Job {job.id} of task instance {task.id} is another worker's by now")
+        raise JobPostponed(f"Job {job.id} of task instance {task.id} belongs to another worker by now")
     if [task] != [*found] or [*subtasks] != [*found_subtasks]:
-        raise NotNow(f"Task instance {task.id} has changed since it was read")
+        raise JobPostponed(f"Task instance {task.id} has changed since it was read")
     if await fetch(connection, "unfinished_runs_of_task", task_id=task.id):
-        raise NotNow(f"Task instance {task.id} has a run that a worker holds")
+        raise JobPostponed(f"Task instance {task.id} has a run with a valid lease")
 
 
-async def _request(resources: Resources, task: TaskInstance, subtasks: list[Subtask]) -> RunRequest:
+async def _run_spec(
+    resources: Resources, task: TaskInstance, subtasks: list[Subtask]
+) -> tuple[RunSpec, InventorySnapshot]:
     inventory = await resources.inventory.current()
     cluster_id = int(task.context["stringMap"]["obproxy_cluster_id"])
     async with resources.database.transaction() as connection:
@@ -186,20 +189,20 @@ async def _request(resources: Resources, task: TaskInstance, subtasks: list[Subt
     if cluster_id not in inventory.clusters:
         raise UnknownCluster(cluster_id=cluster_id)
     workflow = resources.workflows[TAKEOVER]
-    return RunRequest(
+    spec = RunSpec(
         ident=str(uuid.uuid4()),
         playbook=workflow.playbook_for(task.operation),
         roles=[subtask.role for subtask in transitions.to_run(task.operation, subtasks)],
-        given=Given(
+        inputs=RunInputs(
             host=inventory.hosts[task.host_id],
             cluster=inventory.clusters[cluster_id],
             sql_port=server.sql_port,
             allow_restart=task.allow_restart,
             sealed=resources.secrets.sealed({row["name"]: row["ciphertext"] for row in secrets}),
         ),
-        reading=inventory.reading,
         start=resources.settings.run_start,
     )
+    return spec, inventory.snapshot
 
 
 def _failed(role: str, code: Code, message: str) -> Ended:

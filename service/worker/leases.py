@@ -1,8 +1,8 @@
-"""Which runs are this worker's: it says so to the database, and to each run that the database has heard it.
+"""Run leases: renews them in the database, then sends each run its renewal.
 
-A worker that cannot reach the database, or that stands still, cannot renew its leases: its runs end by themselves
-(`child.LEASE`) before any other worker considers them dead (`expiry.DEAD`). So nothing runs twice at a time, whatever
-becomes of jobs on the queue.
+A worker that cannot reach the database, or that is suspended, cannot renew its leases. Its runs terminate themselves
+(`spec.LEASE_DURATION`) before another worker considers their leases expired (`expiry.EXPIRY_TIMEOUT`). So a task
+instance never has two runs at the same time, even when its job is queued twice.
 """
 
 import asyncio
@@ -16,26 +16,26 @@ import psycopg
 from service.observe.metrics import RUNS_HELD
 from service.store.database import Database, fetch
 from service.worker.expiry import Expiry
-from service.worker.supervisor import Stop, Supervisor
+from service.worker.supervisor import StopReason, Supervisor
 
 log = logging.getLogger(__name__)
 
-RENEWAL = 3.0  # seconds between two renewals
-PATIENCE = 10.0  # seconds that one renewal may take
+RENEWAL_INTERVAL = 3.0  # seconds
+RENEWAL_TIMEOUT = 10.0  # seconds
 
 
 class Leases:
-    """The runs of one worker."""
+    """The leases of one worker on its runs."""
 
     def __init__(self, database: Database, expiry: Expiry | None = None) -> None:
         self.expiry = expiry or Expiry(database)
-        """Tells which runs of any worker are dead."""
+        """Decides which leases of all workers have expired."""
         self._database = database
         self._held: dict[str, Supervisor] = {}
 
     @contextmanager
     def holding(self, ident: str, supervisor: Supervisor) -> Iterator[None]:
-        """Renew a run that the database knows as alive as long as the block lasts."""
+        """Renew the lease of a run within the block; its row must exist already."""
         self._held[ident] = supervisor
         try:
             with RUNS_HELD.track_inprogress():
@@ -44,32 +44,32 @@ class Leases:
             del self._held[ident]
 
     async def renew_forever(self) -> None:
-        """Until cancelled."""
+        """Renew all leases periodically, until cancelled."""
         while True:
             try:
-                async with asyncio.timeout(PATIENCE):
+                async with asyncio.timeout(RENEWAL_TIMEOUT):
                     await self.renew()
             except (psycopg.Error, TimeoutError) as error:
-                log.warning("Runs cannot be renewed now: %s", error, extra={"action": "renewal_failed"})
-            await asyncio.sleep(RENEWAL)
+                log.warning("Leases of runs cannot be renewed now: %s", error, extra={"action": "renewal_failed"})
+            await asyncio.sleep(RENEWAL_INTERVAL)
 
     async def renew(self) -> None:
-        """Renew all, stop those that have become another worker's, and those that somebody wants ended.
+        """Renew all leases. Stop the runs whose lease is lost and those that a user has canceled.
 
-        One that is just being reported is not renewed here: its report does that (`Supervisor.follow`).
+        A run whose row is locked by a report is skipped: the report renews its lease (`Supervisor.follow`).
         """
         held = dict(self._held)
         if not held:
             return
-        stamp = time.monotonic()
+        now = time.monotonic()  # before the database's time: the lease in the child must not end later
         async with self._database.transaction() as connection:
             rows = await fetch(connection, "renew_leases", idents=list(held))
         found = {row["ident"]: row for row in rows}
         for ident, supervisor in held.items():
             if ident not in found:
-                supervisor.stop(Stop.TAKEN)
+                supervisor.stop(StopReason.LEASE_LOST)
                 continue
             if found[ident]["canceling"]:
-                supervisor.stop(Stop.CANCELED)
+                supervisor.stop(StopReason.CANCELED)
             if found[ident]["renewed"]:
-                supervisor.renew(stamp)
+                supervisor.renew(now)

@@ -1,4 +1,4 @@
-"""Removing what is old, and never what runs or what somebody could still go on with."""
+"""Deletes old records. Running task instances and those that can still be retried are kept."""
 
 from service.store.database import execute
 from service.store.database_errors import retry_contention
@@ -7,7 +7,7 @@ from service.tasks.resources import Resources
 
 @retry_contention
 async def apply(resources: Resources) -> None:
-    """Remove logs, task instances and records of calls older than the settings say, and expired idempotency keys."""
+    """Delete logs, task instances and audit records older than the settings allow, and expired idempotency keys."""
     settings = resources.settings
     async with resources.database.transaction() as connection:
         if settings.retention_days_logs:

@@ -1,4 +1,4 @@
-"""Following one run to its end: its events become rows, its time limits are kept, and a stop is carried out."""
+"""Supervises one run: records its events, enforces its time limits, and stops it on request."""
 
 import asyncio
 import logging
@@ -12,36 +12,38 @@ from service.observe import metrics, tracing
 from service.observe.logs import from_now_on_about
 from service.outcome import run_progress
 from service.outcome.run_progress import Change, Ended, Logged, RunEnd, Started, Verdict
-from service.runs.leftovers import Question
+from service.runs.leftovers import LeftoverCheck
 from service.runs.run import Run
 from service.tasks.recorder import LeaseLost, Recorder
 
 log = logging.getLogger(__name__)
 
-LEASE_LOST = "The worker was cut off from the database, so its run was ended: another worker may be at work by now."
+LEASE_LOST = (
+    "The worker lost its connection to the database and ended its run: another worker may be running it by now."
+)
 
 
-class Stop(StrEnum):
-    """Why a run is ended from outside."""
+class StopReason(StrEnum):
+    """Why the worker ends a run."""
 
-    CANCELED = "somebody asked for it"
-    TIMED_OUT = "a subtask took longer than it may"
-    WORKER = "its worker is being stopped"
-    TAKEN = "another worker took it for dead"
+    CANCELED = "canceled by a user"
+    TIMED_OUT = "a subtask has exceeded its time limit"
+    WORKER_STOPPING = "the worker is being stopped"
+    LEASE_LOST = "another worker has expired the lease"
 
 
-class Limit(NamedTuple):
-    """How long a role may run: `seconds`, 0 = no limit, of which `spent` are gone before it starts."""
+class TimeLimit(NamedTuple):
+    """Time limit of a role: `seconds` (0 = no limit), of which requeued runs have used `spent`."""
 
     seconds: int
     spent: float
 
 
 class Supervisor:
-    """Starts a run and follows it.
+    """Starts a run and records it until its end.
 
-    `limits` are those of its roles; they count from the role's start. `question` asks what a run that was ended
-    in the middle has left on the host.
+    `limits` are the time limits of its roles, measured from each role's start. `leftover_check` lists the orphaned
+    processes of a canceled or timed-out run.
     """
 
     def __init__(
@@ -49,48 +51,48 @@ class Supervisor:
         start: Callable[[], Run],
         recorder: Recorder,
         progress: run_progress.Progress,
-        limits: Mapping[str, Limit],
-        question: Question,
+        limits: Mapping[str, TimeLimit],
+        leftover_check: LeftoverCheck,
     ) -> None:
         self._start = start
         self._run: Run | None = None
         self._recorder = recorder
         self._progress = progress
         self._limits = limits
-        self._question = question
-        self._stop: Stop | None = None
+        self._leftover_check = leftover_check
+        self._stop_reason: StopReason | None = None
         self._role: str | None = None
-        self._since = 0.0
-        self._span: Callable[[bool], None] = lambda successful: None  # ends the running subtask's
-        self._alarm: asyncio.TimerHandle | None = None
+        self._role_started = 0.0
+        self._end_span: Callable[[bool], None] = lambda successful: None  # of the running subtask
+        self._timeout: asyncio.TimerHandle | None = None
 
     @property
     def role(self) -> str | None:
-        """The running subtask's; None before the first has started."""
+        """The role of the running subtask; None before the first one."""
         return self._role
 
-    def stop(self, reason: Stop) -> None:
-        """End the run, now or as soon as it has been started; the first reason counts."""
-        if self._stop is None:
-            self._stop = reason
+    def stop(self, reason: StopReason) -> None:
+        """End the run, or end it as soon as it has started. Only the first reason is kept."""
+        if self._stop_reason is None:
+            self._stop_reason = reason
             if self._run is not None:
-                self._end(self._run)
+                self._cancel(self._run)
 
-    def _end(self, run: Run) -> None:
+    def _cancel(self, run: Run) -> None:
         run.cancel()
-        if self._stop in (Stop.CANCELED, Stop.TIMED_OUT) and run.pid is not None:
-            self._question.begin(run.pid)
+        if self._stop_reason in (StopReason.CANCELED, StopReason.TIMED_OUT) and run.pid is not None:
+            self._leftover_check.start(run.pid)
 
-    def renew(self, stamp: float) -> None:
-        """The run was this worker's at `stamp` (monotonic seconds), so it may go on for a while."""
+    def renew(self, renewed: float) -> None:
+        """Send the run a renewal of its lease, which the worker held at `renewed` (monotonic seconds)."""
         if self._run is not None:
-            self._run.renew(stamp)
+            self._run.renew(renewed)
 
     async def follow(self) -> RunEnd:
-        """Record the run until it has ended; returns when nothing of it is left and its last word is written."""
+        """Start the run and record it; return its end when its processes are gone and the end is recorded."""
         self._run = await asyncio.to_thread(self._start)
-        if self._stop is not None:
-            self._end(self._run)
+        if self._stop_reason is not None:
+            self._cancel(self._run)
         try:
             async for batch, end in self._run.batches():
                 changes: list[Change] = []
@@ -102,71 +104,73 @@ class Supervisor:
                     ended = await self._finish(changes, end)
                     metrics.events_written(batch)
                     return ended
-                stamp = time.monotonic()
+                now = time.monotonic()
                 await self._recorder.record(changes)
                 if changes:
-                    self._run.renew(stamp)  # the report has renewed it in the database
+                    self._run.renew(now)  # recording renews the lease in the database
                 metrics.events_written(batch)
         except LeaseLost:
-            log.warning("Run %s was taken for dead", self._run.ident, extra={"action": "run_taken"})
-            await self._run.end()
+            log.warning("Another worker expired the lease of run %s", self._run.ident, extra={"action": "lease_lost"})
+            await self._run.terminate()
             return RunEnd(rc=None, status=None)
         except BaseException:
-            await self._run.end()
+            await self._run.terminate()
             raise
         finally:
-            self._disarm()
-            await self._question.drop()
-        raise AssertionError("a run's last batch carries its end")
+            self._cancel_timeout()
+            await self._leftover_check.close()
+        raise AssertionError("the last batch of a run has its end")
 
     async def _finish(self, changes: list[Change], end: RunEnd) -> RunEnd:
-        """Write the last events and what the end makes of them, in one transaction: a run has ended once and for all.
+        """Record the last events and the outcome of the run in one transaction, so that no end is recorded twice.
 
-        Only when the host has to be asked something, the events go first, so that nobody waits for them.
+        Events are recorded first when the leftover check delays the outcome.
         """
-        lease_lost = end.canceled and self._stop is None
-        end = replace(end, canceled=self._stop is Stop.CANCELED)
-        if self._stop is Stop.WORKER and end.rc != 0:
+        lease_lost = end.canceled and self._stop_reason is None
+        end = replace(end, canceled=self._stop_reason is StopReason.CANCELED)
+        if self._stop_reason is StopReason.WORKER_STOPPING and end.rc != 0:
             await self._recorder.record(changes)
             await self._recorder.requeue(end)
             return end
-        if self._stop is Stop.TIMED_OUT and self._role is not None:
-            limit, elapsed = self._limits[self._role], time.monotonic() - self._since
+        if self._stop_reason is StopReason.TIMED_OUT and self._role is not None:
+            limit, elapsed = self._limits[self._role], time.monotonic() - self._role_started
             end = replace(end, timed_out=True, limit=float(limit.seconds), elapsed=limit.spent + elapsed)
         if lease_lost and end.rc != 0:
             end = replace(end, rc=None, status=None)
             changes.append(Logged(role=self._role or self._progress.roles[0], text=LEASE_LOST))
-        if self._role is not None and self._stop in (Stop.CANCELED, Stop.TIMED_OUT) and end.rc != 0:
+        was_interrupted = self._stop_reason in (StopReason.CANCELED, StopReason.TIMED_OUT) and end.rc != 0
+        if self._role is not None and was_interrupted:
             await self._recorder.record(changes)
-            changes = [Logged(role=self._role, text=await self._question.answer())]
-        last = run_progress.finish(self._progress, end)
-        for change in last:
+            changes = [Logged(role=self._role, text=await self._leftover_check.result())]
+        outcome = run_progress.finish(self._progress, end)
+        for change in outcome:
             if isinstance(change, Ended):
-                self._ended(change)
-        await self._recorder.record([*changes, *last], end)
+                self._observe_end(change)
+        await self._recorder.record([*changes, *outcome], end)
         return end
 
     def _watch_limits(self, changes: Sequence[Change]) -> None:
         for change in changes:
             if isinstance(change, Started):
-                self._role, self._since = change.role, time.monotonic()
+                self._role, self._role_started = change.role, time.monotonic()
                 from_now_on_about(role=change.role)
-                self._span = tracing.begin(f"subtask {change.role}", role=change.role)
-                self._disarm()
+                self._end_span = tracing.begin(f"subtask {change.role}", role=change.role)
+                self._cancel_timeout()
                 limit = self._limits[change.role]
                 if limit.seconds:
                     left = max(limit.seconds - limit.spent, 0.0)
-                    self._alarm = asyncio.get_running_loop().call_later(left, self.stop, Stop.TIMED_OUT)
+                    self._timeout = asyncio.get_running_loop().call_later(left, self.stop, StopReason.TIMED_OUT)
             elif isinstance(change, Ended):
-                self._ended(change)
+                self._observe_end(change)
 
-    def _ended(self, change: Ended) -> None:
+    def _observe_end(self, change: Ended) -> None:
         if change.role == self._role:
-            metrics.SUBTASK_SECONDS.labels(change.role, change.verdict).observe(time.monotonic() - self._since)
-            self._span(change.verdict is Verdict.SUCCESSFUL)
-        self._disarm()
+            elapsed = time.monotonic() - self._role_started
+            metrics.SUBTASK_SECONDS.labels(change.role, change.verdict).observe(elapsed)
+            self._end_span(change.verdict is Verdict.SUCCESSFUL)
+        self._cancel_timeout()
 
-    def _disarm(self) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
+    def _cancel_timeout(self) -> None:
+        if self._timeout is not None:
+            self._timeout.cancel()
+            self._timeout = None

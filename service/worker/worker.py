@@ -1,4 +1,4 @@
-"""A worker: does the jobs of the queue, renews what it does, and puts back what a dead one has left."""
+"""The worker: executes jobs of the queue, renews its leases, and requeues the jobs of expired workers."""
 
 import asyncio
 import logging
@@ -16,31 +16,31 @@ from service.store.queue import LOOK, QUEUE, TASK, open_queue
 from service.tasks.resources import Resources
 from service.worker import discovery, health_checks, retention
 from service.worker.expiry import Expiry
-from service.worker.job import NotNow, perform
+from service.worker.job import JobPostponed, perform
 from service.worker.leases import Leases
 
 log = logging.getLogger(__name__)
 
-RECOVERY_INTERVAL = 3.0  # seconds between two observations of leases, and between two looks for what a dead worker left
-FORGOTTEN = 86400.0  # seconds; Procrastinate removes dead workers by the database's clock, which `recover` does first
-HANDED_BACK_FOR = 2  # seconds a job rests that no worker may do now
-POLL = 2.0  # seconds between two looks for jobs: those that are put back are not announced
-RESTART_PAUSE = 1.0  # seconds until the queue is tried again after it was lost
+RECOVERY_INTERVAL = 3.0  # seconds between two observations of leases and searches for stalled jobs
+STALLED_WORKER_TIMEOUT = 86400.0  # seconds; Procrastinate's own check uses the database's clock, ours comes earlier
+REQUEUE_DELAY = 2  # seconds until a postponed job is fetched again
+POLL_INTERVAL = 2.0  # seconds; PostgreSQL does not notify workers of requeued jobs
+RETRY_DELAY = 1.0  # seconds until Procrastinate's worker is restarted after a failure
 
 
-class HandBack(BaseRetryStrategy):
-    """Which jobs go back on the queue."""
+class RequeueStrategy(BaseRetryStrategy):
+    """Decides which jobs are requeued."""
 
     def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:
-        """What a stopping worker has cancelled at once, what cannot be done now later, what has failed never."""
+        """Requeue a job that a stopping worker cancelled at once, a postponed one with a delay, a failed one never."""
         if isinstance(exception, asyncio.CancelledError):
             return RetryDecision(retry_in={"seconds": 0})
-        return RetryDecision(retry_in={"seconds": HANDED_BACK_FOR}) if isinstance(exception, NotNow) else None
+        return RetryDecision(retry_in={"seconds": REQUEUE_DELAY}) if isinstance(exception, JobPostponed) else None
 
 
 @asynccontextmanager
 async def running(resources: Resources) -> AsyncIterator[None]:
-    """A worker beside whatever else the process does; at the end its runs have ended or are handed back."""
+    """Run a worker within the block. At its end, the worker's runs have ended or are requeued."""
     async with open_queue(resources.database) as queue:
         tasks = await _start(resources, queue.app)
         try:
@@ -53,10 +53,10 @@ async def running(resources: Resources) -> AsyncIterator[None]:
 
 
 async def _start(resources: Resources, app: App) -> list[asyncio.Task[None]]:
-    """The long-lived tasks of a worker, in the order in which they are to be stopped."""
+    """Start the worker's long-lived asyncio tasks; return them in the order in which they must be stopped."""
     leases = Leases(resources.database)
 
-    @app.task(name=TASK, queue=QUEUE, pass_context=True, retry=HandBack())
+    @app.task(name=TASK, queue=QUEUE, pass_context=True, retry=RequeueStrategy())
     async def run_task_instance(context: JobContext, task_instance_id: int) -> None:
         await perform(
             resources,
@@ -68,29 +68,29 @@ async def _start(resources: Resources, app: App) -> list[asyncio.Task[None]]:
 
     @app.periodic(cron="17 * * * *")
     @app.task(name="retention", queue=QUEUE, queueing_lock="retention")
-    async def remove_what_is_old(timestamp: int) -> None:
+    async def apply_retention(timestamp: int) -> None:
         await retention.apply(resources)
 
     @app.task(name=LOOK, queue=QUEUE)
-    async def look_at_server(server_id: int) -> None:
+    async def discover_server(server_id: int) -> None:
         await discovery.perform(resources, server_id)
 
-    await asyncio.to_thread(run.sweep)
-    await asyncio.to_thread(directories.check_memory)
+    await asyncio.to_thread(run.remove_orphaned_runs)
+    await asyncio.to_thread(directories.check_tmpfs)
     return [
         *(
-            [asyncio.create_task(health_checks.forever(resources), name="checks")]
-            if health_checks.wanted(resources)
+            [asyncio.create_task(health_checks.check_forever(resources), name="health-checks")]
+            if health_checks.are_enabled(resources)
             else []
         ),
         asyncio.create_task(_recover_forever(resources, leases.expiry), name="recovery"),
         asyncio.create_task(_work_forever(resources, app), name="worker"),
-        asyncio.create_task(leases.renew_forever(), name="leases"),  # last: jobs that end need them
+        asyncio.create_task(leases.renew_forever(), name="leases"),  # last: ending jobs need their leases
     ]
 
 
 async def _work_forever(resources: Resources, app: App) -> None:
-    """Procrastinate's worker stops, after a while for its jobs, whenever it loses the database."""
+    """Run Procrastinate's worker and restart it: it stops whenever it loses the database."""
     task = asyncio.current_task()
     while task is None or not task.cancelling():
         try:
@@ -98,47 +98,48 @@ async def _work_forever(resources: Resources, app: App) -> None:
                 queues=[QUEUE],
                 name=resources.executor,
                 concurrency=resources.settings.worker_concurrency,
-                fetch_job_polling_interval=POLL,
+                fetch_job_polling_interval=POLL_INTERVAL,
                 shutdown_graceful_timeout=resources.settings.shutdown_grace,
-                stalled_worker_timeout=FORGOTTEN,
+                stalled_worker_timeout=STALLED_WORKER_TIMEOUT,
                 install_signal_handlers=False,
                 delete_jobs="successful",
             )
-        except Exception as error:  # a process loop: the database may be gone for a while
-            log.warning("The queue was lost: %s", error, extra={"action": "queue_lost"})
+        except Exception as error:  # the loop must survive an unavailable database
+            log.warning("The connection to the queue was lost: %s", error, extra={"action": "queue_lost"})
             if task is not None and task.cancelling():
                 return
-        await asyncio.sleep(RESTART_PAUSE)
+        await asyncio.sleep(RETRY_DELAY)
 
 
 async def _recover_forever(resources: Resources, expiry: Expiry) -> None:
     while True:
         try:
-            await asyncio.to_thread(run.sweep)
+            await asyncio.to_thread(run.remove_orphaned_runs)
             await expiry.observe()
-            await recover(resources, expiry)
-        except Exception as error:  # a process loop: the database may be gone for a while
-            log.warning("Looking for stalled jobs failed: %s", error, extra={"action": "recovery_failed"})
+            await requeue_stalled_jobs(resources, expiry)
+        except Exception as error:  # the loop must survive an unavailable database
+            log.warning("Requeuing stalled jobs failed: %s", error, extra={"action": "recovery_failed"})
         await asyncio.sleep(RECOVERY_INTERVAL)
 
 
-async def recover(resources: Resources, expiry: Expiry) -> None:
-    """Put the jobs of dead workers back on the queue; `perform` finds out how far they had come."""
+async def requeue_stalled_jobs(resources: Resources, expiry: Expiry) -> None:
+    """Requeue the jobs of expired workers, unless another worker does so now; then delete these workers."""
     manager = resources.queue.app.job_manager
     async with resources.database.transaction() as connection:
-        (turn,) = await fetch(connection, "try_recovery_lock")
-        if not turn["acquired"]:
+        (lock,) = await fetch(connection, "try_recovery_lock")
+        if not lock["acquired"]:
             return
-        dead = expiry.workers()
-        stamps = {"workers": [*dead], "stamps": [*dead.values()]}
-        for job in map(Job.from_row, await fetch(connection, "stalled_jobs", queue=QUEUE, **stamps)):
-            log.warning("Job %s lost its worker; running it again", job.id, extra={"action": "job_recovered"})
+        expired = expiry.expired_workers()
+        workers = {"workers": [*expired], "stamps": [*expired.values()]}
+        for job in map(Job.from_row, await fetch(connection, "stalled_jobs", queue=QUEUE, **workers)):
+            log.warning("Job %s lost its worker and is requeued", job.id, extra={"action": "job_requeued"})
             try:
                 await manager.retry_job(job)
-            except ProcrastinateException as error:  # it has ended meanwhile, or a newer one does the same
-                log.warning("Job %s cannot be put back: %s", job.id, error, extra={"action": "job_not_recovered"})
-        # A job that ended without its task instance having ended: whatever went wrong, another try finds out.
+            except ProcrastinateException as error:  # it has ended meanwhile, or a newer job has its lock
+                log.warning("Job %s cannot be requeued: %s", job.id, error, extra={"action": "job_not_requeued"})
+        # A running task instance without a job: the cause is unknown, a new attempt decides.
         abandoned = await fetch(connection, "running_tasks_without_job")
         await resources.queue.defer(connection, {row["id"]: row["host_id"] for row in abandoned})
-        # Last: it locks rows that the requeueing of jobs may wait for.
-        await execute(connection, "delete_stalled_workers", **stamps)
+        await execute(
+            connection, "delete_stalled_workers", **workers
+        )  # last: a requeue could wait for the rows it locks

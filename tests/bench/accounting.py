@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from service.runs.process_tree import adopt_orphans
+from service.runs.process_tree import become_subreaper
 
 _TICK = 1 / os.sysconf("SC_CLK_TCK")  # seconds
 SETTLE_DEADLINE = 20.0  # seconds until what a contender has started must be gone
@@ -39,7 +39,7 @@ class Entry:
 
 def begin() -> None:
     """To be called once, before anything is started."""
-    adopt_orphans()
+    become_subreaper()
 
 
 def cpu_seconds() -> float:

@@ -8,9 +8,8 @@ from typing import Any
 from service.inventory import reader
 from service.inventory.reader import Inventory
 from service.runs import run
-from service.runs.files import Given
-from service.runs.run import RunRequest
-from tests.integration.readings import write
+from service.runs.spec import RunInputs, RunSpec
+from tests.integration.inventories import write
 
 from .harness import Plan
 from .results import Goal, Result, compare
@@ -67,11 +66,9 @@ async def _measure(directory: Path, playbook: Path, plan: Plan) -> tuple[Series,
 
 
 async def _run(found: Inventory, playbook: Path) -> float:
-    given = Given(host=found.hosts[1], cluster=found.clusters[1], sql_port=2883)
+    inputs = RunInputs(host=found.hosts[1], cluster=found.clusters[1], sql_port=2883)
     begun = time.monotonic()
-    started = run.start(
-        RunRequest(ident="bench", playbook=playbook, roles=("probe",), given=given, reading=found.reading)
-    )
+    started = run.start(RunSpec(ident="bench", playbook=playbook, roles=("probe",), inputs=inputs), found.snapshot)
     async for _, end in started.batches():
         assert end is None or end.rc == 0, end
     return time.monotonic() - begun

@@ -7,16 +7,18 @@ Imports nothing by itself: the processes of runs import it again (multiprocessin
 def main() -> None:
     """Run the command line."""
     from service.cli.main import run as command_line
+    from service.inventory.snapshot import InventorySnapshot
     from service.runs import run
-    from service.runs.run import Run, RunRequest
+    from service.runs.run import Run
+    from service.runs.spec import RunSpec
 
     from .soak_load import STAND_IN
     from .stand_in import StandIn
 
     begin = run.start
 
-    def start(request: RunRequest) -> Run | StandIn:
-        return StandIn(request) if request.given.host.name.startswith(STAND_IN) else begin(request)
+    def start(spec: RunSpec, snapshot: InventorySnapshot) -> Run | StandIn:
+        return (StandIn if spec.inputs.host.name.startswith(STAND_IN) else begin)(spec, snapshot)
 
     run.start = start  # type: ignore[assignment]
     command_line()

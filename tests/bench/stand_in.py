@@ -5,8 +5,9 @@ import itertools
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from typing import Any
 
+from service.inventory.snapshot import InventorySnapshot
 from service.outcome.run_progress import RunEnd
-from service.runs.run import RunRequest
+from service.runs.spec import RunSpec
 
 TASKS = 3  # Ansible tasks of a role
 KINDS = ("changed", "dark", "failures", "ignored", "rescued", "skipped")
@@ -21,9 +22,9 @@ class StandIn:
     pid = None
     told = 0  # events, by all of them
 
-    def __init__(self, request: RunRequest) -> None:
-        self._request = request
-        self.ident = request.ident
+    def __init__(self, spec: RunSpec, snapshot: InventorySnapshot) -> None:
+        self._spec = spec
+        self.ident = spec.ident
 
     def cancel(self) -> None:
         """It ends by itself soon enough."""
@@ -34,24 +35,23 @@ class StandIn:
     async def batches(self) -> AsyncGenerator[tuple[list[Event], RunEnd | None]]:
         """A batch a role, and one with the end."""
         events = [
-            {**event, "counter": number, "job_id": self._request.token}
-            for number, event in enumerate(self._events(), 1)
+            {**event, "counter": number, "job_id": self._spec.token} for number, event in enumerate(self._events(), 1)
         ]
-        size = len(events) // len(self._request.roles)
+        size = len(events) // len(self._spec.roles)
         for batch in itertools.batched(events, size):
             StandIn.told += len(batch)
             yield list(batch), None
             await asyncio.sleep(0)
         yield [], RunEnd(rc=0, status="successful")
 
-    async def end(self) -> None:
+    async def terminate(self) -> None:
         """Nothing is left of it."""
 
     def _events(self) -> Iterator[dict[str, Any]]:
-        host = self._request.given.host.name
+        host = self._spec.inputs.host.name
         yield {"event": "playbook_on_start", "event_data": {}, "stdout": ""}
         yield {"event": "playbook_on_play_start", "event_data": {"name": "all"}, "stdout": "\r\nPLAY [all] ****"}
-        for role in self._request.roles:
+        for role in self._spec.roles:
             for number in range(TASKS):
                 about = {"role": role, "task": f"Do {number}", "task_action": "debug", "task_uuid": f"{role}-{number}"}
                 title = f"\r\nTASK [{role} : Do {number}] ****"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.integration.readings import Unsafe, write
+from tests.integration.inventories import Unsafe, write
 
 VAULT_PASSWORD = "opens the samples"
 CLUSTER = {"obproxy_cluster_id": 1, "obproxy_cluster_name": "test"}

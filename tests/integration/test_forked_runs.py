@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,10 @@ import pytest
 
 from service.model.settings import PROJECT, RunStart
 from service.outcome.run_progress import RunEnd
-from service.runs import run
-from service.runs.run import Run
+from service.runs import environment
+from service.runs.environment import for_run
 
-from .test_run import follow, request
+from .test_run import PreparedRun, follow, prepare
 
 ASKED_OF_A_PROCESS = """
 - hosts: all
@@ -40,8 +39,8 @@ ASKED_OF_A_PROCESS = """
 """
 
 
-async def played(asked: run.RunRequest, start: RunStart) -> tuple[list[Mapping[str, Any]], RunEnd]:
-    return await follow(run.start(replace(asked, start=start)))
+async def played(prepared: PreparedRun, start: RunStart) -> tuple[list[Mapping[str, Any]], RunEnd]:
+    return await follow(prepared.changed(start=start).start())
 
 
 def told(events: list[Mapping[str, Any]]) -> list[tuple[str, str, Any, Any, Any]]:
@@ -62,11 +61,11 @@ OWN = ("ANSIBLE_LOCAL_TEMP=", "ANSIBLE_SSH_CONTROL_PATH_DIR=", "AWX_ISOLATED_DAT
 
 
 async def test_both_starts_tell_the_same(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    asked = request(tmp_path, "look")
-    asked.playbook.write_text(ASKED_OF_A_PROCESS, encoding="utf-8")
+    prepared = prepare(tmp_path, "look")
+    prepared.spec.playbook.write_text(ASKED_OF_A_PROCESS, encoding="utf-8")
 
-    forked, its_end = await played(asked, "forked")
-    plain, other_end = await played(asked, "plain")
+    forked, its_end = await played(prepared, "forked")
+    plain, other_end = await played(prepared, "plain")
 
     assert not caplog.messages
     assert its_end.rc == other_end.rc == 2
@@ -77,35 +76,36 @@ async def test_both_starts_tell_the_same(tmp_path: Path, caplog: pytest.LogCaptu
 
 
 async def test_forked_runs_share_no_identity(tmp_path: Path) -> None:
-    asked = request(tmp_path, "say")
+    prepared = prepare(tmp_path, "say")
 
-    (one, _), (other, _) = await asyncio.gather(played(asked, "forked"), played(asked, "forked"))
+    (one, _), (other, _) = await asyncio.gather(played(prepared, "forked"), played(prepared, "forked"))
 
     tasks = [{event["event_data"].get("task_uuid") for event in events} - {None} for events in (one, other)]
     assert tasks[0] and tasks[0].isdisjoint(tasks[1])
 
 
-async def test_another_environment_starts_a_program(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    asked = request(tmp_path, "say")
-    spec = run.prepare(asked)
-    spec = replace(spec, environment={**spec.environment, "ANSIBLE_FORKS": "3"})
+async def test_another_environment_starts_a_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    prepared = prepare(tmp_path, "say")
+    monkeypatch.setattr(environment, "for_run", lambda *own: {**for_run(*own), "ANSIBLE_FORKS": "3"})
 
     with caplog.at_level(logging.WARNING):
-        _, end = await follow(Run(spec, asked.reading))
+        _, end = await follow(prepared.start())
 
     assert end.rc == 0
-    assert [message for message in caplog.messages if "ANSIBLE_FORKS" in message and spec.ident in message]
+    assert [message for message in caplog.messages if "ANSIBLE_FORKS" in message and prepared.spec.ident in message]
 
 
 async def test_a_plugin_that_changed_starts_a_program(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     plugin = PROJECT / "plugins" / "action" / "obproxy_require.py"
     written = plugin.stat()
-    await played(request(tmp_path, "say"), "forked")  # the server runs
+    await played(prepare(tmp_path, "say"), "forked")  # the server runs
     assert not caplog.messages
 
     os.utime(plugin, ns=(written.st_atime_ns, written.st_mtime_ns + 1))
     try:
-        _, end = await played(request(tmp_path, "say"), "forked")
+        _, end = await played(prepare(tmp_path, "say"), "forked")
     finally:
         os.utime(plugin, ns=(written.st_atime_ns, written.st_mtime_ns))
 
@@ -118,20 +118,20 @@ def test_ansible_that_cannot_be_imported_is_an_obstacle_with_a_reason(tmp_path: 
     bad.write_text("this is no configuration", encoding="utf-8")
     ask = (
         "from service.inventory import environment, preload\n"
-        f"preload.load({{**environment.fixed(), 'ANSIBLE_CONFIG': {str(bad)!r}}}, actions=[], others=[])\n"
-        "print(preload.obstacle({}))"
+        f"preload.load({{**environment.common(), 'ANSIBLE_CONFIG': {str(bad)!r}}}, actions=[], others=[])\n"
+        "print(preload.reason_not_to_fork({}))"
     )
 
     done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, cwd=PROJECT, timeout=60)
 
     assert done.returncode == 0, done.stderr
-    assert "while Ansible was imported ahead" in done.stdout and str(bad) in done.stdout
+    assert "while Ansible was preloaded" in done.stdout and str(bad) in done.stdout
 
 
 def test_ansible_is_imported_whatever_the_standard_streams_are() -> None:
     ask = (
         "from service.inventory import fork_server, preload\n"
-        "print(preload._reason if preload._loaded is None else 'imported')"
+        "print(preload._failure if preload._preloaded is None else 'imported')"
     )
     ours, theirs = socket.socketpair()
     with ours, theirs:

@@ -12,7 +12,7 @@ import pytest
 
 from service.tasks.resources import Resources
 from service.worker import health_checks
-from service.worker.health_checks import Address, answering
+from service.worker.health_checks import Address, responding_addresses
 from tests.lab.instance import free_ports
 
 GREETING = b"\x4a\x00\x00\x00\x0a5.6.25\x00"
@@ -91,7 +91,7 @@ async def test_who_greets_answers_and_nobody_else() -> None:
         listening(stranger, b"HTTP/1.1 400 Bad Request\r\n\r\n"),
     ):
         addresses = {("127.0.0.1", port) for port in (good, full, mute, stranger, closed)}
-        found = await answering(addresses | {("no-such-host.invalid", good)}, SECONDS)
+        found = await responding_addresses(addresses | {("no-such-host.invalid", good)}, SECONDS)
 
     assert found == {("127.0.0.1", good), ("127.0.0.1", full)}
 
@@ -100,18 +100,18 @@ async def test_one_that_stops_answering_is_unavailable_and_running_again_later(c
     (port,) = free_ports(1)
     (server,) = await insert(checked, [("127.0.0.1", port)])
     async with listening(port):
-        await health_checks.make_round(checked)
+        await health_checks.check_round(checked)
     assert await status(checked, server) == "RUNNING"
     seen = datetime.now(UTC)
 
-    await health_checks.make_round(checked)
+    await health_checks.check_round(checked)
     assert await status(checked, server) == "UNAVAILABLE"
     (row,) = await rows(checked, "SELECT last_active_time FROM obproxy_server")
     assert abs(row["last_active_time"] - seen) < timedelta(seconds=5), "last seen in the round before"
     assert await looks(checked) == []
 
     async with listening(port):
-        await health_checks.make_round(checked)
+        await health_checks.check_round(checked)
     assert await status(checked, server) == "RUNNING"
     assert await looks(checked) == [server], "it may be of another version now"
 
@@ -124,9 +124,9 @@ async def test_one_that_is_being_taken_over_is_left_alone(checked: Resources) ->
     )
     before = await rows(checked, "SELECT xmin::text, * FROM obproxy_server")
 
-    await health_checks.make_round(checked)
+    await health_checks.check_round(checked)
     async with listening(port):
-        await health_checks.make_round(checked)
+        await health_checks.check_round(checked)
 
     assert await rows(checked, "SELECT xmin::text, * FROM obproxy_server") == before
     assert await status(checked, server) == "TAKINGOVER"
@@ -137,7 +137,7 @@ async def test_silence_of_one_that_has_never_answered_says_nothing_but_its_host_
     (server,) = await insert(checked, [("127.0.0.1", port)])
 
     for _ in range(2):
-        await health_checks.make_round(checked)
+        await health_checks.check_round(checked)
         assert await status(checked, server) == "RUNNING"
         assert await looks(checked) == [server], "once"
 
@@ -155,8 +155,8 @@ async def test_a_look_counts_more_than_a_round_that_began_before_it(
         await rows(checked, "UPDATE server_check SET answered = false RETURNING 1")
         return set()
 
-    monkeypatch.setattr(health_checks, "answering", silence)
-    await health_checks.make_round(checked)
+    monkeypatch.setattr(health_checks, "responding_addresses", silence)
+    await health_checks.check_round(checked)
     assert await status(checked, server) == "RUNNING"
 
 
@@ -164,11 +164,11 @@ async def test_of_several_workers_one_makes_the_round(resources: Resources) -> N
     settings = resources.settings.model_copy(update={"server_check_interval": 1.0})
     workers = [replace(resources, settings=settings) for _ in range(5)]
 
-    made = await asyncio.gather(*(health_checks.make_round(worker) for worker in workers))
+    made = await asyncio.gather(*(health_checks.check_round(worker) for worker in workers))
     assert sorted(made) == [False] * 4 + [True]
 
     await rows(resources, "UPDATE server_check_round SET started = started - interval '1 second' RETURNING 1")
-    assert await health_checks.make_round(workers[0])
+    assert await health_checks.check_round(workers[0])
 
 
 async def test_looks_are_spread_over_their_interval(checked: Resources) -> None:
@@ -179,7 +179,7 @@ async def test_looks_are_spread_over_their_interval(checked: Resources) -> None:
     await rows(checked, LOOKED_AT.format("1 hour"))
     for _ in range(11):
         await rows(checked, "UPDATE server_check_round SET started = 'epoch' RETURNING 1")
-        assert await health_checks.make_round(spread)
+        assert await health_checks.check_round(spread)
         seen.append((await looks(checked))[sum(map(len, seen)) :])
 
     assert [len(part) for part in seen] == [2] * 10 + [0]
@@ -191,10 +191,10 @@ async def test_when_all_are_back_at_once_they_are_looked_at_little_by_little(che
     servers = await insert(checked, [(f"127.1.2.{number}", port) for number in range(1, 51)])
     seen = []
     async with listening(port, host="0.0.0.0"):  # noqa: S104 - all addresses of loopback
-        await health_checks.make_round(checked)
+        await health_checks.check_round(checked)
         await rows(checked, "UPDATE obproxy_server SET status = 'UNAVAILABLE' RETURNING 1")
         for _ in range(4):
-            await health_checks.make_round(checked)
+            await health_checks.check_round(checked)
             seen.append(len(await looks(checked)))
 
     assert seen == [20, 40, 50, 50]
@@ -206,9 +206,9 @@ async def test_no_looks_when_they_are_off(checked: Resources) -> None:
     await rows(checked, LOOKED_AT.format("1 year"))
 
     off = checked.settings.model_copy(update={"server_look_interval": 0.0})
-    await health_checks.make_round(replace(checked, settings=off))
+    await health_checks.check_round(replace(checked, settings=off))
     assert await looks(checked) == []
-    await health_checks.make_round(checked)
+    await health_checks.check_round(checked)
     assert len(await looks(checked)) == 1
 
 
@@ -219,10 +219,10 @@ async def test_a_thousand_servers_cost_little(checked: Resources) -> None:
     await insert(checked, addresses)
     patient = replace(checked, settings=checked.settings.model_copy(update={"server_check_timeout": 3.0}))
     async with listening(port, host="0.0.0.0"):  # noqa: S104 - all addresses of loopback
-        await health_checks.make_round(patient)
+        await health_checks.check_round(patient)
         before = await rows(checked, "SELECT id, xmin::text FROM obproxy_server ORDER BY id")
         wall, cpu = time.monotonic(), time.process_time()
-        await health_checks.make_round(patient)
+        await health_checks.check_round(patient)
         wall, cpu = time.monotonic() - wall, time.process_time() - cpu
 
     assert await rows(checked, "SELECT id, xmin::text FROM obproxy_server ORDER BY id") == before
@@ -230,6 +230,6 @@ async def test_a_thousand_servers_cost_little(checked: Resources) -> None:
     print(f"{MANY} servers: {wall:.2f} s, {cpu:.2f} s of CPU, both ends")
     assert wall < 3.0 and cpu < 3.0
 
-    await health_checks.make_round(checked)
+    await health_checks.check_round(checked)
     found = await rows(checked, "SELECT status, count(*) AS n FROM obproxy_server GROUP BY 1")
     assert [(row["status"], row["n"]) for row in found] == [("UNAVAILABLE", MANY)]

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.integration import probe, sample_inventories
-from tests.integration.readings import write
+from tests.integration.inventories import write
 from tests.integration.sample_inventories import SampleInventory
 
 

@@ -16,7 +16,7 @@ from service.inventory.reader import InventoryReader, read
 from service.model.errors import InventoryUnreadable
 from service.model.settings import PROJECT
 from tests.integration import sample_inventories
-from tests.integration.readings import write
+from tests.integration.inventories import write
 
 DEADLINE = 60.0  # seconds anything here may take
 
@@ -45,7 +45,7 @@ async def test_what_cannot_be_resolved_is_a_warning_with_host_variable_and_reaso
     write(source, hosts(ansible_host="{{ net }}.10"))
     found = await read(source)
     (warning,) = found.warnings
-    assert "ansible_host of host b cannot be resolved" in warning and "'net' is undefined" in warning
+    assert "ansible_host of host b cannot be templated" in warning and "'net' is undefined" in warning
     assert found.hosts[2].address == "{{ net }}.10"
 
 
@@ -86,10 +86,10 @@ async def test_a_reading_that_began_earlier_never_replaces_a_later_one(
         return found
 
     monkeypatch.setattr(reader, "MAX_AGE", 0.0)
-    monkeypatch.setattr(reader, "MAX_SHARE", 1e9)
+    monkeypatch.setattr(reader, "MAX_TIME_SHARE", 1e9)
     monkeypatch.setattr(reader, "read", held_up)
     await known.current()  # begins a reading that nobody waits for
-    background = known._reading
+    background = known._background_read
     assert background is not None
     await asyncio.sleep(0)
     monkeypatch.setattr(reader, "read", original)
@@ -130,17 +130,17 @@ async def test_a_reading_whose_process_was_killed_is_made_again(tmp_path: Path) 
     write(source, hosts())
     known = InventoryReader(source)
     before = await known.current()
-    psutil.Process(before.reading._process.pid).kill()
-    await asyncio.to_thread(before.reading._process.join, DEADLINE)
+    psutil.Process(before.snapshot._process.pid).kill()
+    await asyncio.to_thread(before.snapshot._process.join, DEADLINE)
     after = await known.current()
-    assert after == before and after.reading is not before.reading
+    assert after == before and after.snapshot is not before.snapshot
 
 
 async def test_a_reading_that_nobody_has_any_more_ends(tmp_path: Path) -> None:
     source = tmp_path / "hosts.yml"
     write(source, hosts())
     found = await read(source)
-    process = psutil.Process(found.reading._process.pid)
+    process = psutil.Process(found.snapshot._process.pid)
     del found
     await asyncio.to_thread(process.wait, DEADLINE)
 
@@ -151,7 +151,7 @@ async def test_reading_that_takes_too_long_is_ended_with_all_it_started(
     source = tmp_path / "slow.sh"
     source.write_text("#!/bin/sh\nsleep 6543 &\nsleep 6543\n", encoding="utf-8")
     source.chmod(0o700)
-    monkeypatch.setattr("service.inventory.process.READ_TIMEOUT", 3.0)
+    monkeypatch.setattr("service.inventory.snapshot.READ_TIMEOUT", 3.0)
     with pytest.raises(InventoryUnreadable, match=r"slow\.sh.*took longer than 3 s"):
         await read(source)
     async with asyncio.timeout(DEADLINE):
@@ -175,7 +175,7 @@ async def test_scripts_see_the_variables_that_the_setting_names_and_their_words_
     monkeypatch.setenv("SQL_SERVER", "db-1")
     with pytest.raises(InventoryUnreadable, match=r"script\.sh: .*SQL_SERVER is not set"):
         await read(source)
-    assert (await read(source, passed_on=environment.named(["SQL_SERVER", "NOT_SET"]))).hosts[2].idc_name == "db-1"
+    assert (await read(source, passed_on=environment.selected(["SQL_SERVER", "NOT_SET"]))).hosts[2].idc_name == "db-1"
 
 
 async def test_words_of_a_vault_password_program_are_part_of_the_reason(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from service.tasks.recorder import Recorder
 from service.tasks.resources import Resources
 from service.tasks.submit import HostRequest, take_over
 from service.worker import job, worker
-from service.worker.expiry import DEAD, Expiry
+from service.worker.expiry import EXPIRY_TIMEOUT, Expiry
 from service.worker.leases import Leases
 from tests.integration.claiming import claimed
 from tests.integration.people import ADMIN
@@ -45,7 +45,7 @@ def expiry(resources: Resources, clock: Clock) -> Expiry:
 
 @pytest.fixture
 async def task(resources: Resources) -> TaskInstance:
-    """A task instance with a run that a worker holds."""
+    """A task instance with a run with a valid lease."""
     ((submitted, _),) = await take_over(
         resources, 1, [HostRequest(host_id=1, sql_port=2883)], creator=ADMIN, trace_id="t"
     )
@@ -64,11 +64,11 @@ async def step(resources: Resources, interval: str) -> None:
 
 
 async def bury(resources: Resources, task: TaskInstance, expiry: Expiry) -> bool:
-    return await Recorder(resources.database, task.id, "other").expire(expiry.runs())
+    return await Recorder(resources.database, task.id, "other").expire(expiry.expired_runs())
 
 
 async def stalled(resources: Resources, expiry: Expiry) -> list[int]:
-    dead = expiry.workers()
+    dead = expiry.expired_workers()
     async with resources.database.transaction() as connection:
         rows = await fetch(connection, "stalled_jobs", queue=QUEUE, workers=[*dead], stamps=[*dead.values()])
     return [row["id"] for row in rows]
@@ -88,7 +88,7 @@ async def test_a_step_of_the_clock_expires_no_live_run(
         await step(resources, "1 microsecond")
         assert not await bury(resources, task, expiry)
         assert await stalled(resources, expiry) == []
-    with pytest.raises(job.NotNow, match="a run that a worker holds"):
+    with pytest.raises(job.JobPostponed, match="a run with a valid lease"):
         await job.perform(resources, task.id, job=held, leases=Leases(resources.database, expiry))
 
     assert (await instances.get(resources.database, task.id))[0].status is TaskStatus.RUNNING
@@ -101,7 +101,7 @@ async def test_a_step_of_the_clock_keeps_no_dead_run(
     held = await claimed(resources)
     await step(resources, interval)
     await expiry.observe()
-    clock.now += DEAD - 0.1
+    clock.now += EXPIRY_TIMEOUT - 0.1
     await expiry.observe()
     assert not await bury(resources, task, expiry)
     assert await stalled(resources, expiry) == []
@@ -119,8 +119,8 @@ async def test_a_renewal_after_the_last_observation_keeps_a_run(
 ) -> None:
     await claimed(resources)
     await expiry.observe()
-    clock.now += DEAD
-    assert list(expiry.runs()) == [RUN] and len(expiry.workers()) == 1
+    clock.now += EXPIRY_TIMEOUT
+    assert list(expiry.expired_runs()) == [RUN] and len(expiry.expired_workers()) == 1
 
     await step(resources, "1 microsecond")
 
@@ -132,12 +132,12 @@ async def test_a_process_that_stood_still_expires_nothing_that_was_renewed_meanw
     resources: Resources, task: TaskInstance, expiry: Expiry, clock: Clock
 ) -> None:
     await expiry.observe()
-    clock.now += 10 * DEAD
+    clock.now += 10 * EXPIRY_TIMEOUT
     await step(resources, "1 microsecond")
 
     await expiry.observe()
 
-    assert not expiry.runs()
+    assert not expiry.expired_runs()
 
 
 async def test_a_worker_puts_the_job_of_a_dead_one_back(
@@ -146,23 +146,23 @@ async def test_a_worker_puts_the_job_of_a_dead_one_back(
     held = await claimed(resources)
     assert held.id
     await expiry.observe()
-    await worker.recover(resources, expiry)
+    await worker.requeue_stalled_jobs(resources, expiry)
     assert (await resources.queue.app.job_manager.get_job_status_async(held.id)).value == "doing"
 
-    clock.now += DEAD
-    await worker.recover(resources, expiry)
+    clock.now += EXPIRY_TIMEOUT
+    await worker.requeue_stalled_jobs(resources, expiry)
 
     assert (await resources.queue.app.job_manager.get_job_status_async(held.id)).value == "todo"
-    await worker.recover(resources, expiry)
+    await worker.requeue_stalled_jobs(resources, expiry)
     await expiry.observe()
-    assert not expiry.workers(), "it is forgotten once it has no job"
+    assert not expiry.expired_workers(), "it is forgotten once it has no job"
 
 
 async def test_an_expired_run_does_not_count_for_its_cluster(
     resources: Resources, task: TaskInstance, expiry: Expiry, clock: Clock
 ) -> None:
     async def alive() -> int:
-        expired = expiry.runs()
+        expired = expiry.expired_runs()
         async with resources.database.transaction() as connection:
             (row,) = await fetch(
                 connection, "count_leased_runs_of_cluster", cluster_id=1, idents=[*expired], stamps=[*expired.values()]
@@ -173,6 +173,6 @@ async def test_an_expired_run_does_not_count_for_its_cluster(
     await expiry.observe()
     assert await alive() == 1
 
-    clock.now += DEAD
+    clock.now += EXPIRY_TIMEOUT
 
     assert await alive() == 0

@@ -13,32 +13,32 @@ from service.model.tasks import TaskInstance
 from service.model.workflow import TAKEOVER
 from service.outcome import run_progress
 from service.outcome.run_progress import RunEnd
-from service.runs.leftovers import Question
+from service.runs.leftovers import LeftoverCheck
 from service.runs.run import Run
 from service.store.database import execute, fetch
 from service.tasks.recorder import Recorder
 from service.tasks.resources import Resources
 from service.tasks.submit import HostRequest, take_over
 from service.worker.leases import Leases
-from service.worker.supervisor import Limit, Stop, Supervisor
+from service.worker.supervisor import StopReason, Supervisor, TimeLimit
 from tests.integration.people import ADMIN
 
 DEADLINE = 10.0  # seconds within which what waits for nothing is through
 IDENTS = ["00000000-0000-0000-0000-000000000001", "00000000-0000-0000-0000-000000000002"]
 
 
-class Held:
+class SupervisorDouble:
     """In place of a run's supervisor: what it was told."""
 
     def __init__(self) -> None:
-        self.stops: list[Stop] = []
-        self.stamps: list[float] = []
+        self.stops: list[StopReason] = []
+        self.renewals: list[float] = []
 
-    def stop(self, reason: Stop) -> None:
+    def stop(self, reason: StopReason) -> None:
         self.stops.append(reason)
 
-    def renew(self, stamp: float) -> None:
-        self.stamps.append(stamp)
+    def renew(self, renewed: float) -> None:
+        self.renewals.append(renewed)
 
 
 @pytest.fixture
@@ -54,9 +54,9 @@ async def tasks(resources: Resources) -> list[TaskInstance]:
 
 
 @pytest.fixture
-async def held(resources: Resources, tasks: list[TaskInstance]) -> AsyncIterator[tuple[Leases, list[Held]]]:
+async def held(resources: Resources, tasks: list[TaskInstance]) -> AsyncIterator[tuple[Leases, list[SupervisorDouble]]]:
     """A worker's leases on both."""
-    leases, supervisors = Leases(resources.database), [Held(), Held()]
+    leases, supervisors = Leases(resources.database), [SupervisorDouble(), SupervisorDouble()]
     with ExitStack() as stack:
         for ident, supervisor in zip(IDENTS, supervisors, strict=True):
             stack.enter_context(leases.holding(ident, cast(Supervisor, supervisor)))
@@ -75,7 +75,7 @@ async def report(resources: Resources, ident: str, batch: int = 1) -> list[dict[
 
 
 async def test_a_run_that_is_being_reported_keeps_no_other_waiting(
-    resources: Resources, held: tuple[Leases, list[Held]]
+    resources: Resources, held: tuple[Leases, list[SupervisorDouble]]
 ) -> None:
     leases, (reported, other) = held
     before = await renewed(resources)
@@ -87,11 +87,11 @@ async def test_a_run_that_is_being_reported_keeps_no_other_waiting(
         await report(resources, IDENTS[1])  # and the renewal has kept none for itself
 
     assert during[0] == before[0] and during[1] > before[1]
-    assert reported.stamps == [] and other.stamps[0] >= asked
+    assert reported.renewals == [] and other.renewals[0] >= asked
     assert reported.stops == other.stops == []
 
 
-async def test_a_report_renews_its_run(resources: Resources, held: tuple[Leases, list[Held]]) -> None:
+async def test_a_report_renews_its_run(resources: Resources, held: tuple[Leases, list[SupervisorDouble]]) -> None:
     before = await renewed(resources)
     assert await report(resources, IDENTS[0])
     after = await renewed(resources)
@@ -99,7 +99,7 @@ async def test_a_report_renews_its_run(resources: Resources, held: tuple[Leases,
 
 
 async def test_a_report_that_has_waited_takes_nothing_from_a_later_renewal(
-    resources: Resources, held: tuple[Leases, list[Held]]
+    resources: Resources, held: tuple[Leases, list[SupervisorDouble]]
 ) -> None:
     leases, _ = held
     async with resources.database.transaction() as reporting:
@@ -111,16 +111,16 @@ async def test_a_report_that_has_waited_takes_nothing_from_a_later_renewal(
 
 
 async def test_a_run_that_another_worker_has_answered_for_is_stopped_and_not_renewed(
-    resources: Resources, tasks: list[TaskInstance], held: tuple[Leases, list[Held]]
+    resources: Resources, tasks: list[TaskInstance], held: tuple[Leases, list[SupervisorDouble]]
 ) -> None:
     leases, (taken, own) = held
     (before, _) = await renewed(resources)
     assert await Recorder(resources.database, tasks[0].id, "other").expire({IDENTS[0]: before})
     await leases.renew()
-    assert (taken.stops, taken.stamps, own.stops) == ([Stop.TAKEN], [], []) and len(own.stamps) == 1
+    assert (taken.stops, taken.renewals, own.stops) == ([StopReason.LEASE_LOST], [], []) and len(own.renewals) == 1
 
 
-class Talking(Held):
+class RunDouble(SupervisorDouble):
     """In place of a run: it says one thing, then nothing, then it has ended."""
 
     ident = IDENTS[0]
@@ -128,26 +128,26 @@ class Talking(Held):
 
     async def batches(self) -> AsyncGenerator[tuple[list[dict[str, Any]], RunEnd | None]]:
         yield [{"event": "playbook_on_start", "counter": 1}], None
-        self.after_a_report = list(self.stamps)
+        self.after_a_report = list(self.renewals)
         yield [{"event": "of no concern to any subtask", "counter": 2}], None
-        self.after_nothing = list(self.stamps)
+        self.after_nothing = list(self.renewals)
         yield [], RunEnd(rc=0, status="successful")
 
-    async def drop(self) -> None:
+    async def close(self) -> None:
         """As the question about what is left on the host, which nobody asks here."""
 
 
 async def test_what_a_run_reports_is_word_to_it_that_it_still_is_its_workers(
-    resources: Resources, tasks: list[TaskInstance], held: tuple[Leases, list[Held]]
+    resources: Resources, tasks: list[TaskInstance], held: tuple[Leases, list[SupervisorDouble]]
 ) -> None:
     roles = resources.workflows[TAKEOVER].roles
-    run, started = Talking(), time.monotonic()
+    run, started = RunDouble(), time.monotonic()
     supervisor = Supervisor(
         lambda: cast(Run, run),
         Recorder(resources.database, tasks[0].id, "x", run=IDENTS[0]),
         run_progress.begin(roles, "odp-1"),
-        {role: Limit(0, 0.0) for role in roles},
-        cast(Question, run),
+        {role: TimeLimit(0, 0.0) for role in roles},
+        cast(LeftoverCheck, run),
     )
     await supervisor.follow()
     assert len(run.after_a_report) == 1 and run.after_a_report[0] >= started

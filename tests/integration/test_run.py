@@ -9,22 +9,23 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from service.inventory.snapshot import InventorySnapshot
 from service.model.errors import StartRefused
 from service.model.settings import PROJECT, RunStart
 from service.outcome.masking import MASK
 from service.outcome.run_progress import Ended, RunEnd, begin, finish
-from service.runs import child, directories, run
-from service.runs.files import Given
-from service.runs.run import Run, RunRequest
-from tests.integration import readings
-from tests.integration.readings import Unsafe
+from service.runs import directories, run
+from service.runs.run import Run
+from service.runs.spec import LEASE_DURATION, RunInputs, RunSpec
+from tests.integration import inventories
+from tests.integration.inventories import Unsafe
 from tests.integration.sealing import sealed
 
 DEADLINE = 60.0  # seconds any of this may take at the most
@@ -102,18 +103,35 @@ ATTACK = """
 """
 
 
-def request(tmp_path: Path, *tags: str) -> RunRequest:
+@dataclass(frozen=True, kw_only=True)
+class PreparedRun:
+    """A run that was not started yet."""
+
+    spec: RunSpec
+    snapshot: InventorySnapshot
+
+    def start(self) -> Run:
+        return run.start(self.spec, self.snapshot)
+
+    def changed(self, **fields: Any) -> "PreparedRun":
+        return replace(self, spec=replace(self.spec, **fields))
+
+    def with_secrets(self, **secrets: str) -> "PreparedRun":
+        return self.changed(inputs=replace(self.spec.inputs, sealed=sealed(**secrets)))
+
+    def with_variables(self, **variables: object) -> "PreparedRun":
+        """The same on a host that has these as well."""
+        source = write_inventory(self.spec.playbook.parent, **variables)
+        inputs, snapshot = read_inputs(source, sealed=self.spec.inputs.sealed)
+        return replace(self.changed(inputs=inputs), snapshot=snapshot)
+
+
+def prepare(tmp_path: Path, *tags: str) -> PreparedRun:
     playbook = tmp_path / "playbook.yml"
     playbook.write_text(PLAYBOOK, encoding="utf-8")
-    return RunRequest(
-        ident="a-run",
-        playbook=playbook,
-        roles=tags,
-        **of(
-            write_inventory(tmp_path),
-            sealed=sealed(obproxy_current_sys_password=PASSWORD),
-        ),
-    )
+    inputs, snapshot = read_inputs(write_inventory(tmp_path), sealed=sealed(obproxy_current_sys_password=PASSWORD))
+    spec = RunSpec(ident="a-run", playbook=playbook, roles=tags, inputs=inputs)
+    return PreparedRun(spec=spec, snapshot=snapshot)
 
 
 def write_inventory(directory: Path, **variables: object) -> Path:
@@ -122,20 +140,15 @@ def write_inventory(directory: Path, **variables: object) -> Path:
     host = {"ansible_connection": "local", "ansible_host": "x", "ocp_host_id": 1, **variables}
     cluster = {"obproxy_cluster_id": 1, "obproxy_cluster_name": "{{ 'te' + 'st' }}"}
     group = {"vars": cluster, "hosts": {"odp-1": {}}}
-    readings.write(path, {"all": {"hosts": {"odp-1": host}, "children": {"test": group}}})
+    inventories.write(path, {"all": {"hosts": {"odp-1": host}, "children": {"test": group}}})
     return path
 
 
-def of(source: Path, **more: Any) -> dict[str, Any]:
-    """The part of a request that is about host 1 and OBProxy cluster 1 of an inventory."""
-    found = readings.read_now(source)
-    given = Given(host=found.hosts[1], cluster=found.clusters[1], sql_port=2883, **more)
-    return {"given": given, "reading": found.reading}
-
-
-def with_variables(asked: RunRequest, **variables: object) -> RunRequest:
-    """The same on a host that has these as well."""
-    return replace(asked, **of(write_inventory(asked.playbook.parent, **variables), sealed=asked.given.sealed))
+def read_inputs(source: Path, **more: Any) -> tuple[RunInputs, InventorySnapshot]:
+    """Host 1 and OBProxy cluster 1 of an inventory."""
+    found = inventories.read_now(source)
+    inputs = RunInputs(host=found.hosts[1], cluster=found.clusters[1], sql_port=2883, **more)
+    return inputs, found.snapshot
 
 
 async def follow(
@@ -157,7 +170,7 @@ def left_behind(marker: str) -> list[psutil.Process]:
 
 
 async def test_events_come_and_then_the_end(tmp_path: Path) -> None:
-    events, end = await follow(run.start(request(tmp_path, "say")))
+    events, end = await follow(prepare(tmp_path, "say").start())
 
     assert (end.rc, end.status, end.canceled, end.tree_gone) == (0, "successful", False, True)
     said = [event["event_data"]["res"]["msg"] for event in events if event["event"] == "runner_on_ok"]
@@ -165,30 +178,29 @@ async def test_events_come_and_then_the_end(tmp_path: Path) -> None:
 
 
 async def test_every_event_of_ansible_carries_the_token(tmp_path: Path) -> None:
-    asked = request(tmp_path, "say")
+    prepared = prepare(tmp_path, "say")
 
-    events, _ = await follow(run.start(asked))
+    events, _ = await follow(prepared.start())
 
-    assert {event.get("job_id") for event in events if event["event"] != "verbose"} == {asked.token}
+    assert {event.get("job_id") for event in events if event["event"] != "verbose"} == {prepared.spec.token}
 
 
 STRANGE = "{{ 1 }} {% raw %} \\ 'it' \"is\" é \U0001f600 \x7f \x85 \u2028 \ufeff ~ # : !unsafe\t\n"
 
 
 async def test_every_value_arrives_as_it_is(tmp_path: Path) -> None:
-    asked = request(tmp_path, "compare")
-    asked.playbook.write_text(COMPARE, encoding="utf-8")
+    prepared = prepare(tmp_path, "compare")
+    prepared.spec.playbook.write_text(COMPARE, encoding="utf-8")
     plain = STRANGE.replace("{", "(")
-    asked = with_variables(
-        asked,
+    prepared = prepared.with_variables(
         plain=plain,
         unsafe=Unsafe(STRANGE),
         within={"a {key": [Unsafe(STRANGE), {"number": 1.5}], "none": None, "yes": True},
         expected=[base64.b64encode(text.encode()).decode() for text in (plain, STRANGE)],
     )
-    asked = replace(asked, given=replace(asked.given, sealed=sealed(given_password=STRANGE)))
+    prepared = prepared.with_secrets(given_password=STRANGE)
 
-    _, end = await follow(run.start(asked))
+    _, end = await follow(prepared.start())
 
     assert end.rc == 0, end.last_lines
 
@@ -196,7 +208,7 @@ async def test_every_value_arrives_as_it_is(tmp_path: Path) -> None:
 async def test_the_environment_is_scrubbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TAKEOVER_DATABASE_URL", "postgresql://planted-secret")
 
-    events, _ = await follow(run.start(request(tmp_path, "look")))
+    events, _ = await follow(prepare(tmp_path, "look").start())
 
     (environment,) = (event["event_data"]["res"]["stdout"] for event in events if event["event"] == "runner_on_ok")
     assert "LANG=C.UTF-8" in environment
@@ -204,39 +216,38 @@ async def test_the_environment_is_scrubbed(tmp_path: Path, monkeypatch: pytest.M
 
 
 async def test_the_private_directory_is_private_and_goes_away(tmp_path: Path) -> None:
-    asked = request(tmp_path, "find")
-    spec = run.prepare(asked)
-    assert spec.directory.stat().st_mode & 0o777 == 0o700
-    assert not list(spec.directory.iterdir()), "what is secret is written by the run itself"
+    prepared = prepare(tmp_path, "find")
+    directory = directories.make()
+    assert directory.stat().st_mode & 0o777 == 0o700
 
-    events, _ = await follow(Run(spec, asked.reading))
+    events, _ = await follow(Run(prepared.spec, prepared.snapshot, directory))
 
     (found,) = (event["event_data"]["res"]["stdout"] for event in events if event["event"] == "runner_on_ok")
     modes = dict(reversed(line.split()) for line in found.splitlines())
     assert (modes["env"], modes["env/extravars"]) == ("700", "600")
-    assert not spec.directory.exists()
+    assert not directory.exists()
 
 
 async def test_what_a_caller_gives_is_one_value_and_no_option(tmp_path: Path) -> None:
     attack = "x\"\nansible_ssh_common_args: -oProxyCommand=x\n---\n{{ lookup('pipe', 'x') }} '"
-    asked = request(tmp_path, "compare")
-    asked.playbook.write_text(COMPARE_ONE, encoding="utf-8")
-    given = replace(asked.given, sealed=sealed(obproxy_current_sys_password=attack))
-    asked = with_variables(replace(asked, given=given), expected=base64.b64encode(attack.encode()).decode())
+    prepared = prepare(tmp_path, "compare")
+    prepared.spec.playbook.write_text(COMPARE_ONE, encoding="utf-8")
+    prepared = prepared.with_secrets(obproxy_current_sys_password=attack)
+    prepared = prepared.with_variables(expected=base64.b64encode(attack.encode()).decode())
 
-    _, end = await follow(run.start(asked))
+    _, end = await follow(prepared.start())
 
     assert end.rc == 0, end.last_lines
 
 
 async def test_the_worker_is_told_no_secret(tmp_path: Path) -> None:
     """Whatever of the run it is in: what was printed, results, names, the last words of one that did not begin."""
-    plain = replace(request(tmp_path, "tell"), start="plain")
-    asked = with_variables(plain, x_secret="needle-in-inventory", x_pin_password=7654321)
-    broken = replace(asked, playbook=tmp_path / "needle-in-inventory.yml")
+    plain = prepare(tmp_path, "tell").changed(start="plain")
+    prepared = plain.with_variables(x_secret="needle-in-inventory", x_pin_password=7654321)
+    broken = prepared.changed(playbook=tmp_path / "needle-in-inventory.yml")
 
-    events, end = await follow(run.start(asked))
-    said, refused = await follow(run.start(broken))
+    events, end = await follow(prepared.start())
+    said, refused = await follow(broken.start())
 
     assert end.rc == 2 and sum(event["event"] == "runner_on_ok" for event in events) == 2
     assert refused.rc == 1 and "could not be found" in refused.last_lines.replace("\n", " ")
@@ -247,18 +258,19 @@ async def test_the_worker_is_told_no_secret(tmp_path: Path) -> None:
 
 
 async def test_a_secret_that_cannot_be_opened_ends_the_run_before_it_begins(tmp_path: Path) -> None:
-    asked = request(tmp_path, "say")
-    other = replace(asked.given.sealed, keys=sealed(any="thing").keys)
+    prepared = prepare(tmp_path, "say")
+    inputs = prepared.spec.inputs
+    other = replace(inputs.sealed, keys=sealed(any="thing").keys)
 
-    events, end = await follow(run.start(replace(asked, given=replace(asked.given, sealed=other))))
+    events, end = await follow(prepared.changed(inputs=replace(inputs, sealed=other)).start())
 
-    assert not events and "cannot be decrypted" in end.refusal
+    assert not events and "cannot be decrypted" in end.start_error
     (failed,) = finish(begin(["one"], "odp-1"), end)
-    assert isinstance(failed, Ended) and failed.code == "NOT_STARTED" and failed.message == end.refusal
+    assert isinstance(failed, Ended) and failed.code == "NOT_STARTED" and failed.message == end.start_error
 
 
 async def test_cancel_ends_the_whole_tree(tmp_path: Path) -> None:
-    started = run.start(request(tmp_path, "sleep"))
+    started = prepare(tmp_path, "sleep").start()
     begun = time.monotonic()
 
     def cancel_when_it_sleeps(event: Mapping[str, Any]) -> None:
@@ -273,7 +285,7 @@ async def test_cancel_ends_the_whole_tree(tmp_path: Path) -> None:
 
 
 async def test_a_killed_child_is_an_end_without_a_result(tmp_path: Path) -> None:
-    started = run.start(request(tmp_path, "sleep"))
+    started = prepare(tmp_path, "sleep").start()
     assert started.pid
 
     def kill(event: Mapping[str, Any]) -> None:
@@ -288,8 +300,8 @@ async def test_a_killed_child_is_an_end_without_a_result(tmp_path: Path) -> None
 
 
 async def test_a_run_that_nobody_renews_ends_itself(tmp_path: Path) -> None:
-    asked = request(tmp_path, "sleep")
-    started = Run(replace(run.prepare(asked), lease=4.0), asked.reading)
+    prepared = prepare(tmp_path, "sleep")
+    started = prepared.changed(lease=4.0).start()
     begun = time.monotonic()
     renewed = asyncio.create_task(renew_for(started, 3.0))
 
@@ -302,11 +314,11 @@ async def test_a_run_that_nobody_renews_ends_itself(tmp_path: Path) -> None:
 
 
 async def test_a_run_whose_worker_stood_still_before_its_start_does_nothing(tmp_path: Path) -> None:
-    late = replace(request(tmp_path, "say"), renewed=time.monotonic() - child.LEASE)
+    late = prepare(tmp_path, "say").changed(renewed=time.monotonic() - LEASE_DURATION)
 
-    events, end = await follow(run.start(late))
+    events, end = await follow(late.start())
 
-    assert not events and "stood still for more than 20 s" in end.refusal
+    assert not events and "for more than 20 s" in end.start_error
 
 
 async def renew_for(started: Run, seconds: float) -> None:
@@ -318,23 +330,23 @@ async def renew_for(started: Run, seconds: float) -> None:
 
 
 def test_no_server_is_started_where_no_run_could_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    directories.check_memory()
-    monkeypatch.setattr(directories, "MEMORY", tmp_path / "none")
+    directories.check_tmpfs()
+    monkeypatch.setattr(directories, "TMPFS", tmp_path / "none")
 
     with pytest.raises(StartRefused, match="/none cannot be used by this user: No such file or directory"):
-        directories.check_memory()
+        directories.check_tmpfs()
 
 
 PLAYED_ALONE = """
 import asyncio, sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from service.runs import directories, run
-from tests.integration.test_run import follow, request
+from tests.integration.test_run import follow, prepare
 
-directories.MEMORY = Path(sys.argv[2])
-asked = replace(request(Path(sys.argv[3]), "say"), start=sys.argv[1])
-_, end = asyncio.run(follow(run.start(asked)))
+directories.TMPFS = Path(sys.argv[2])
+prepared = prepare(Path(sys.argv[3]), "say").changed(start=sys.argv[1])
+_, end = asyncio.run(follow(prepared.start()))
 sys.exit(end.rc)
 """
 
@@ -361,21 +373,21 @@ def test_a_run_leaves_nothing_in_the_temporary_directory(tmp_path: Path, start: 
 async def test_a_worker_that_lives_keeps_its_runs_whatever_the_clock_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = request(tmp_path, "say")
-    spec = run.prepare(asked)
+    prepared = prepare(tmp_path, "say")
+    directory = directories.make()
     monkeypatch.setattr(psutil._pslinux, "boot_time", lambda: time.time() - 12345)  # as after a step of the clock
 
-    await asyncio.to_thread(run.sweep)
-    _, end = await follow(Run(spec, asked.reading))
+    await asyncio.to_thread(run.remove_orphaned_runs)
+    _, end = await follow(Run(prepared.spec, prepared.snapshot, directory))
 
     assert end.rc == 0
 
 
 async def test_text_that_breaks_the_parser_is_an_end_too(tmp_path: Path) -> None:
-    asked = request(tmp_path, "attack")
+    prepared = prepare(tmp_path, "attack")
     forged = "\x1b[K" + base64.b64encode(b"[1]").decode() + "\x1b[4D\x1b[K"
-    asked.playbook.write_text(ATTACK, encoding="utf-8")
+    prepared.spec.playbook.write_text(ATTACK, encoding="utf-8")
 
-    _, end = await follow(run.start(with_variables(asked, attack=forged)))
+    _, end = await follow(prepared.with_variables(attack=forged).start())
 
     assert end.tree_gone and end.rc != 0

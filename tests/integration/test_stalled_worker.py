@@ -13,11 +13,12 @@ from procrastinate.jobs import Job, Status
 from psycopg.conninfo import make_conninfo
 
 from service.inventory.reader import Inventory, InventoryReader
+from service.inventory.snapshot import InventorySnapshot
 from service.model.errors import InventoryUnreadable
 from service.model.tasks import SubtaskStatus, TaskInstance, TaskStatus
 from service.outcome.run_progress import RunEnd
 from service.runs import run
-from service.runs.run import RunRequest
+from service.runs.spec import RunSpec
 from service.store.database import fetch, open_database
 from service.store.queue import open_queue
 from service.tasks import instances, operations
@@ -69,33 +70,33 @@ class Ended:
 
     pid = None
 
-    def __init__(self, request: RunRequest) -> None:
-        self.ident = request.ident
+    def __init__(self, spec: RunSpec) -> None:
+        self.ident = spec.ident
 
     async def batches(self) -> AsyncGenerator[tuple[list[dict[str, Any]], RunEnd | None]]:
         yield [], RunEnd(rc=None, status=None)
 
-    async def end(self) -> None:
+    async def terminate(self) -> None:
         """Nothing is left."""
 
     def cancel(self) -> None:
         """It has ended."""
 
-    def renew(self, stamp: float) -> None:
+    def renew(self, renewed: float) -> None:
         """It has ended."""
 
 
 @pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> list[RunRequest]:
+def started(monkeypatch: pytest.MonkeyPatch) -> list[RunSpec]:
     """The runs that were started, in order."""
-    requests: list[RunRequest] = []
+    specs: list[RunSpec] = []
 
-    def start(request: RunRequest) -> Ended:
-        requests.append(request)
-        return Ended(request)
+    def start(spec: RunSpec, snapshot: InventorySnapshot) -> Ended:
+        specs.append(spec)
+        return Ended(spec)
 
     monkeypatch.setattr(run, "start", start)
-    return requests
+    return specs
 
 
 @pytest.fixture
@@ -125,7 +126,7 @@ async def perform_as_another(resources: Resources, task: TaskInstance, held: Job
     assert mine.id == held.id
     try:
         await job.perform(resources, task.id, job=mine, leases=Leases(resources.database))
-    except (job.NotNow, psycopg.errors.LockNotAvailable):  # a lock is kept until the first one goes on
+    except (job.JobPostponed, psycopg.errors.LockNotAvailable):  # a lock is kept until the first one goes on
         await manager.retry_job(mine)
     else:
         await manager.finish_job(mine, Status.SUCCEEDED, delete_job=True)
@@ -141,7 +142,7 @@ async def stop_at(number: int, resources: Resources, other: Resources, meanwhile
             await meanwhile(task)
 
     still = StoodStill(job.perform(resources, task.id, job=held, leases=Leases(resources.database)), number, go_on)
-    with suppress(job.NotNow):
+    with suppress(job.JobPostponed):
         await still
     await resources.queue.app.job_manager.retry_job(held)  # nothing, when it is the other one's by now
     while (await instances.get(resources.database, task.id))[0].status is TaskStatus.RUNNING:
@@ -156,7 +157,7 @@ async def stop_at(number: int, resources: Resources, other: Resources, meanwhile
 
 @pytest.mark.parametrize("retried", [False, True], ids=["the other one ends it", "somebody retries it then"])
 async def test_nothing_runs_twice_wherever_a_worker_stands_still(
-    resources: Resources, other: Resources, started: list[RunRequest], retried: bool
+    resources: Resources, other: Resources, started: list[RunSpec], retried: bool
 ) -> None:
     retries = 0
 
@@ -201,7 +202,7 @@ async def status_of(resources: Resources, job: Job) -> str:
 
 
 async def test_a_host_that_is_gone_when_the_worker_goes_on_fails_nothing_of_anothers(
-    resources: Resources, other: Resources, started: list[RunRequest], monkeypatch: pytest.MonkeyPatch
+    resources: Resources, other: Resources, started: list[RunSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task, held = await submitted(resources)
 
@@ -212,7 +213,7 @@ async def test_a_host_that_is_gone_when_the_worker_goes_on_fails_nothing_of_anot
 
     monkeypatch.setattr(InventoryReader, "current", unreadable)
 
-    with pytest.raises(job.NotNow, match="is another worker's by now"):
+    with pytest.raises(job.JobPostponed, match="belongs to another worker by now"):
         await job.perform(resources, task.id, job=held, leases=Leases(resources.database))
 
     assert not started

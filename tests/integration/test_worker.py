@@ -25,7 +25,7 @@ from service.tasks import instances, operations
 from service.tasks.resources import Resources
 from service.tasks.submit import HostRequest, take_over
 from service.worker import job, worker
-from service.worker.expiry import DEAD, Expiry
+from service.worker.expiry import EXPIRY_TIMEOUT, Expiry
 from service.worker.leases import Leases
 from tests.integration.claiming import claimed
 from tests.integration.people import ADMIN
@@ -207,7 +207,7 @@ async def test_what_a_dead_worker_left_has_failed_and_says_so(local: Resources) 
     now = [0.0]
     leases = Leases(local.database, Expiry(local.database, lambda: now[0]))
     await leases.expiry.observe()
-    now[0] += DEAD
+    now[0] += EXPIRY_TIMEOUT
 
     await job.perform(local, task.id, job=await claimed(local), leases=leases)
 
@@ -382,7 +382,7 @@ async def test_a_task_of_another_version_is_left_to_others(local: Resources) -> 
     known = local.workflows[TAKEOVER]
     fewer = {TAKEOVER: replace(known, subtasks=known.subtasks[:2])}
 
-    with pytest.raises(job.NotNow, match=r"no role .*three"):
+    with pytest.raises(job.JobPostponed, match=r"no role .*three"):
         await job.perform(
             replace(local, workflows=fewer), task.id, job=await claimed(local), leases=Leases(local.database)
         )
@@ -401,7 +401,7 @@ async def test_a_cluster_has_only_as_many_runs_as_it_may(local: Resources) -> No
         await connection.execute("UPDATE obproxy_server SET status = 'TAKINGOVER'")
     waiting = await submit(local)
 
-    with pytest.raises(job.NotNow, match="has 1 takeovers running"):
+    with pytest.raises(job.JobPostponed, match="has 1 takeovers running"):
         await job.perform(limited, waiting.id, job=await claimed(local), leases=Leases(local.database))
 
     assert (await instances.get(local.database, waiting.id))[1][0].status is SubtaskStatus.READY
@@ -479,10 +479,10 @@ async def test_every_run_keeps_to_what_the_request_says_about_a_restart(
 @pytest.mark.parametrize("exception", [ValueError(), TakeoverError()])
 def test_only_what_was_cancelled_or_postponed_goes_back_on_the_queue(exception: Exception) -> None:
     queued = Job(queue="q", lock=None, queueing_lock=None, task_name="t")
-    strategy = worker.HandBack()
+    strategy = worker.RequeueStrategy()
     assert strategy.get_retry_decision(exception=exception, job=queued) is None
     assert strategy.get_retry_decision(exception=asyncio.CancelledError(), job=queued)
-    assert strategy.get_retry_decision(exception=job.NotNow(), job=queued)
+    assert strategy.get_retry_decision(exception=job.JobPostponed(), job=queued)
 
 
 async def test_a_task_whose_run_a_worker_holds_is_left_to_it(local: Resources) -> None:
@@ -491,7 +491,7 @@ async def test_a_task_whose_run_a_worker_holds_is_left_to_it(local: Resources) -
         ident = "00000000-0000-0000-0000-000000000001"
         await execute(connection, "insert_run", ident=ident, task_id=task.id, executor="alive")
 
-    with pytest.raises(job.NotNow, match="a run that a worker holds"):
+    with pytest.raises(job.JobPostponed, match="a run with a valid lease"):
         await job.perform(local, task.id, job=await claimed(local), leases=Leases(local.database))
 
     assert (await instances.get(local.database, task.id))[1][0].status is SubtaskStatus.READY
@@ -505,7 +505,7 @@ async def test_a_cancel_whose_word_got_lost_is_found_by_the_lease(
     async def lost(jobs: object) -> None:
         pass
 
-    monkeypatch.setattr(leftovers, "LIMIT", DEADLINE)
+    monkeypatch.setattr(leftovers, "TIMEOUT", DEADLINE)
     monkeypatch.setattr(local.queue, "abort", lost)
     async with worker.running(local):
         task = await submit(local)

@@ -110,7 +110,7 @@ def test_a_host_that_does_not_answer_holds_no_cancel_up(
         subject.host.resume()
 
     assert seconds < BOUND, seconds
-    assert "The host could not be asked what this run has left on it: no answer within 5 s." in failed_log(
+    assert "The host could not be checked for processes that this run has left: no result within 5 s." in failed_log(
         client, document
     )
 

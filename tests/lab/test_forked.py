@@ -9,8 +9,7 @@ from service.model import workflow
 from service.model.settings import PROJECT, RunStart
 from service.outcome.run_progress import RunEnd
 from service.runs import run
-from service.runs.files import Given
-from service.runs.run import RunRequest
+from service.runs.spec import RunInputs, RunSpec
 from tests.integration.sealing import sealed
 
 from . import Lab
@@ -38,19 +37,19 @@ async def taken_over(lab: Lab, host: LabHost, start: RunStart) -> tuple[list[Map
     known = await reader.read(lab.inventory)
     steps = workflow.load(PROJECT)[workflow.TAKEOVER]
     started = run.start(
-        RunRequest(
+        RunSpec(
             ident=f"{start}-run",
             playbook=steps.playbook,
             roles=steps.roles,
-            given=Given(
+            inputs=RunInputs(
                 host=known.hosts[host.host_id],
                 cluster=known.clusters[CLUSTERS[0].id],
                 sql_port=host.sql_port,
                 sealed=sealed(obproxy_current_sys_password=ADOPTED_PASSWORD),
             ),
-            reading=known.reading,
             start=start,
-        )
+        ),
+        known.snapshot,
     )
     seen: list[Mapping[str, Any]] = []
     async with asyncio.timeout(DEADLINE):

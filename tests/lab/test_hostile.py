@@ -16,7 +16,7 @@ from service.cli.client import Client, ClientError, Document
 from service.cli.tables import in_dag_order
 from service.outcome.ansible_results import MESSAGE_LIMIT
 from service.outcome.run_progress import EVENT_LIMIT
-from service.runs.child import MEMORY
+from service.runs.child import MEMORY_LIMIT
 
 from . import Lab, LabHost
 from .fixtures import StartHost
@@ -129,7 +129,7 @@ def test_however_much_it_says(client: Client, service: Service, lab_host: StartH
 
     log = failed(client, host, document)
     print(attack, f"{peak.bytes / 2**20:.0f} MiB", f"{time.monotonic() - begun:.0f} s", log[-1500:])
-    assert peak.bytes < MEMORY + BESIDE, f"{peak.bytes / 2**20:.0f} MiB"
+    assert peak.bytes < MEMORY_LIMIT + BESIDE, f"{peak.bytes / 2**20:.0f} MiB"
     assert len(log) < LIMIT
     assert attack != "loud" or "77" in log or "yyy" in log
     honest = lab_host()

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from service.cli.client import Client, Document
-from tests.integration.readings import write
+from tests.integration.inventories import write
 
 from . import Lab
 from .fixtures import StartHost

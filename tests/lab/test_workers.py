@@ -151,7 +151,7 @@ def test_one_worker_stands_in_for_one_killed_one_cut_off_and_one_frozen(
 
     record_property("taken_over_after", took)
     assert took < TAKEN_OVER
-    assert not left, "a run that was taken for dead is at work"
+    assert not left, "a run with an expired lease is still running"
     assert [subject.reason(document) for subject, document in zip(lost, ends, strict=True)] == ["INTERRUPTED"] * 3
     at(killed, machines, ground).start()
     for subject in lost:

@@ -29,9 +29,9 @@ NOT_REPEATED = {
     "tasks.operations._locked_task": "the operations that use it are repeated",
     "tasks.operations._resume": "the operations that use it are repeated",
     "tasks.recorder._write": "repeats itself, and waits for a lost database as well",
-    "worker.health_checks.make_round": "its loop makes another round",
+    "worker.health_checks.check_round": "its loop starts another round",
     "worker.leases.renew": "its loop renews again",
-    "worker.worker.recover": "its loop looks again",
+    "worker.worker.requeue_stalled_jobs": "its loop repeats it",
 }
 
 

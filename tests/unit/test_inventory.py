@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from service.inventory import sources
-from service.inventory.records import Cluster, Host, positive, view
-from service.inventory.unparsed import Unparsed
+from service.inventory.parse_errors import ParseErrors
+from service.inventory.records import Cluster, Host, parse_id, view
 from service.model.errors import InventoryUnreadable
 
 
@@ -59,9 +59,9 @@ def test_a_cluster_permits_restarts_where_its_group_or_one_of_its_hosts_does(
     [
         (lambda: view([host(1, "a"), host(1, "b")], []), "a and b have the same ocp_host_id: 1"),
         (lambda: view([], [cluster(1, "g"), cluster(1, "h")]), "g and h have the same obproxy_cluster_id: 1"),
-        (lambda: positive("1", "ocp_host_id of host a"), "ocp_host_id of host a must be a positive integer, found '1'"),
-        (lambda: positive(True, "ocp_host_id of host a"), "found True"),
-        (lambda: positive(0, "obproxy_cluster_id of group g"), "found 0"),
+        (lambda: parse_id("1", "ocp_host_id of host a"), "ocp_host_id of host a must be a positive integer, got '1'"),
+        (lambda: parse_id(True, "ocp_host_id of host a"), "got True"),
+        (lambda: parse_id(0, "obproxy_cluster_id of group g"), "got 0"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(make: Callable[[], object], words: str) -> None:
@@ -107,19 +107,19 @@ def add_a_file(source: Path) -> None:
     "edit", [edit_a_source, edit_behind_the_link, edit_to_the_same_size_and_time, add_a_file], ids=lambda f: f.__name__
 )
 def test_every_edit_below_a_directory_is_seen(tree: Path, edit: Callable[[Path], None]) -> None:
-    before = sources.stamped(tree, [])
-    assert sources.stamped(tree, []) == before
+    before = sources.file_stamps(tree, [])
+    assert sources.file_stamps(tree, []) == before
     edit(tree)
-    assert sources.stamped(tree, []) != before
+    assert sources.file_stamps(tree, []) != before
 
 
 def test_variables_beside_a_file_and_the_vault_password_file_are_seen(tree: Path, tmp_path: Path) -> None:
     source, password = tree / "hosts.yml", tmp_path / "password"
-    before = sources.stamped(source, [password])
+    before = sources.file_stamps(source, [password])
     edit_behind_the_link(tree)
-    edited = sources.stamped(source, [password])
+    edited = sources.file_stamps(source, [password])
     password.write_text("new")
-    assert before != edited != sources.stamped(source, [password])
+    assert before != edited != sources.file_stamps(source, [password])
 
 
 class Display:
@@ -146,21 +146,21 @@ def test_a_source_that_was_meant_as_one_is_named_with_the_reason(
     path = tmp_path / name
     path.write_text("x")
     path.chmod(0o700 if name.endswith(".sh") else 0o600)
-    heard = Unparsed(Display(), tmp_path)
+    heard = ParseErrors(Display(), tmp_path)
     for plugin, reason in failures.items():
         heard.error_as_warning(f"Failed to parse inventory with {plugin!r} plugin.", RuntimeError(reason))
     heard.warning(f"Unable to parse {path} as an inventory source")
     assert heard.debug("passed on") == "passed on"
     with pytest.raises(InventoryUnreadable, match=words):
-        heard.raise_when_serious()
+        heard.raise_if_fatal()
 
 
 @pytest.mark.parametrize("name", ["LICENSE", "Makefile", "id_ed25519", "ca.pem"])
 def test_another_file_in_the_directory_is_a_warning(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("x")
-    heard = Unparsed(Display(), tmp_path)
+    heard = ParseErrors(Display(), tmp_path)
     heard.error_as_warning("Failed to parse inventory with 'ini' plugin.", RuntimeError("bad"))
     heard.warning(f"Unable to parse {tmp_path / name} as an inventory source")
     heard.warning("Found both group and host with same name: web")
-    heard.raise_when_serious()
+    heard.raise_if_fatal()
     assert heard.warnings == [f"{tmp_path / name}: bad", "Found both group and host with same name: web"]

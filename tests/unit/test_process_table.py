@@ -78,10 +78,10 @@ def test_a_zombie_is_not_alive(sleeper: subprocess.Popen[bytes]) -> None:
 
 
 def test_orphans_below_zombies_are_found_and_ended() -> None:
-    tree = "import os, time; from service.runs import process_tree; process_tree.adopt_orphans()\n"
+    tree = "import os, time; from service.runs import process_tree; process_tree.become_subreaper()\n"
     tree += "if os.fork() == 0:\n    if os.fork() == 0:\n        time.sleep(987)\n    os._exit(0)\n"
     tree += "while len(process_tree.process_table.below(os.getpid())) != 1: time.sleep(0.01)\n"
-    tree += "print(process_tree.end_children(), process_tree.process_table.below(os.getpid()))"
+    tree += "print(process_tree.terminate_children(), process_tree.process_table.below(os.getpid()))"
 
     done = subprocess.run(
         [sys.executable, "-c", tree], cwd=SERVICE.parent, capture_output=True, text=True, timeout=DEADLINE
@@ -93,4 +93,4 @@ def test_orphans_below_zombies_are_found_and_ended() -> None:
 def test_no_module_asks_for_the_time_a_process_was_created() -> None:
     """It moves with the wall clock."""
     assert not [path.name for path in SERVICE.rglob("*.py") if "create_time()" in path.read_text(encoding="utf-8")]
-    assert process_tree.end_marked("OBPROXY_NOBODY=1", SERVICE / "none")
+    assert process_tree.terminate_marked("OBPROXY_NOBODY=1", SERVICE / "none")

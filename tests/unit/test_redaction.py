@@ -9,7 +9,7 @@ import pytest
 
 from service.outcome import ansible_results
 from service.outcome.masking import MASK, masker
-from service.outcome.redaction import excerpt
+from service.outcome.redaction import redact
 from service.outcome.run_progress import EVENT_LIMIT, Ended, Learned, Logged, RunEnd, Verdict
 from tests.unit.streams.record import JOB_ID
 from tests.unit.streams.replay import Event, Stream, load, replay
@@ -20,13 +20,13 @@ mask = masker([{"password": NEEDLE}])
 
 
 def redacted_stream(stream: Stream, hide: Callable[[str], str] = str) -> Stream:
-    return replace(stream, events=[excerpt(ansible_results.mapping(event), hide) for event in stream.events])
+    return replace(stream, events=[redact(ansible_results.mapping(event), hide) for event in stream.events])
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_redacted_events_mean_the_same_as_the_events(name: str) -> None:
     stream = load(name)
-    assert replay(redacted_stream(stream), job_id=JOB_ID) == replay(stream, job_id=JOB_ID)
+    assert replay(redacted_stream(stream), token=JOB_ID) == replay(stream, token=JOB_ID)
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
@@ -65,7 +65,7 @@ def event_full_of(secret: str) -> Event:
 
 
 def test_no_text_of_a_redacted_event_contains_a_secret() -> None:
-    shown = repr(excerpt(event_full_of(NEEDLE), mask))
+    shown = repr(redact(event_full_of(NEEDLE), mask))
     assert NEEDLE not in shown
     assert shown.count(MASK) >= 10
 
@@ -103,7 +103,7 @@ def test_parameters_of_an_obproxy_are_reported_without_secrets() -> None:
 
 @pytest.mark.parametrize("res", [{"censored": "…"}, {"results": [{"censored": "…"}]}])
 def test_a_result_hidden_by_no_log_does_not_leave_the_run(res: Mapping[str, Any]) -> None:
-    shown = excerpt(event("runner_on_failed", "printed all the same", res={**res, "msg": "said all the same"}), str)
+    shown = redact(event("runner_on_failed", "printed all the same", res={**res, "msg": "said all the same"}), str)
 
     assert "all the same" not in repr(shown)
     (*_, last) = changes_of(event("runner_on_failed", "printed all the same", res=res))

@@ -21,7 +21,7 @@ OWNER = """
 import sys
 from pathlib import Path
 from service.runs import directories
-directories.MEMORY = Path(sys.argv[1])
+directories.TMPFS = Path(sys.argv[1])
 print(directories.make(), flush=True)
 sys.stdin.read()
 """
@@ -33,7 +33,7 @@ def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     directory = tmp_path / "memory"
     directory.mkdir()
     directory.chmod(0o1777)
-    monkeypatch.setattr(directories, "MEMORY", directory)
+    monkeypatch.setattr(directories, "TMPFS", directory)
     return directory
 
 
@@ -57,11 +57,11 @@ def owner(memory: Path) -> Iterator[Callable[..., tuple[Path, subprocess.Popen[s
 
 def test_a_directory_is_private_and_its_owners_as_long_as_that_lives() -> None:
     directory = directories.make()
-    run.sweep()
+    run.remove_orphaned_runs()
     assert directory.stat().st_mode & 0o7777 == 0o700
 
     directories.release(directory)
-    run.sweep()
+    run.remove_orphaned_runs()
 
     assert not directory.exists()
 
@@ -70,12 +70,12 @@ def test_a_directory_outlives_its_owner_until_the_next_sweep(
     owner: Callable[..., tuple[Path, subprocess.Popen[str]]],
 ) -> None:
     directory, process = owner()
-    run.sweep()
+    run.remove_orphaned_runs()
     assert directory.exists(), "its owner lives"
 
     process.kill()
     process.wait()
-    run.sweep()
+    run.remove_orphaned_runs()
 
     assert not directory.exists()
 
@@ -88,13 +88,13 @@ def test_an_owner_in_another_pid_namespace_keeps_its_directory(
     directory, process = owner("unshare", "--pid", "--fork", "--kill-child")
     assert directory.exists()
 
-    run.sweep()
+    run.remove_orphaned_runs()
     assert directory.exists()
 
     process.kill()
     process.wait()
     assert process.stdout and not process.stdout.read(), "and whatever it started is gone"
-    run.sweep()
+    run.remove_orphaned_runs()
     assert not directory.exists()
 
 
@@ -105,7 +105,7 @@ def test_no_name_stops_a_sweep(memory: Path, name: str) -> None:
     (memory / f"{PREFIX}{name}").write_text("a file of that name")
     (memory / f"takeover-run-{name}").mkdir()
 
-    run.sweep()
+    run.remove_orphaned_runs()
 
     assert not dead.exists()
     assert len(list(memory.iterdir())) == 2
@@ -119,7 +119,7 @@ def test_a_link_leads_nowhere(memory: Path, tmp_path: Path) -> None:
     (memory / f"{PREFIX}nowhere").symlink_to(tmp_path / "none")
     os.mkfifo(memory / f"{PREFIX}fifo")
 
-    run.sweep()
+    run.remove_orphaned_runs()
 
     assert (target / "kept").exists() and len(list(memory.iterdir())) == 3
 
@@ -130,7 +130,7 @@ def test_what_another_user_has_made_is_left_alone(memory: Path) -> None:
     theirs.mkdir(mode=0o700)
     os.chown(theirs, NOBODY, NOBODY)
 
-    run.sweep()
+    run.remove_orphaned_runs()
 
     assert theirs.exists()
 
@@ -153,11 +153,11 @@ def test_a_directory_that_is_swept_before_it_is_locked_is_made_again(monkeypatch
 
 
 def test_memory_that_holds_nothing_is_refused_with_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    directories.check_memory()
-    monkeypatch.setattr(directories, "MEMORY", tmp_path / "none")
+    directories.check_tmpfs()
+    monkeypatch.setattr(directories, "TMPFS", tmp_path / "none")
 
-    with pytest.raises(StartRefused, match=r"/none cannot be used by this user: No such file .*mount a tmpfs there"):
-        directories.check_memory()
+    with pytest.raises(StartRefused, match=r"/none cannot be used by this user: No such file .*Mount a tmpfs there"):
+        directories.check_tmpfs()
 
 
 @needs_root
@@ -165,8 +165,8 @@ def test_memory_that_this_user_cannot_write_to_is_refused(memory: Path) -> None:
     memory.chmod(0o755)
     check = (
         "import os, sys\nfrom pathlib import Path\nfrom service.runs import directories\n"
-        "directories.MEMORY = Path(sys.argv[1])\nos.setuid(65534)\n"
-        "try: directories.check_memory()\nexcept Exception as error: print(error)"
+        "directories.TMPFS = Path(sys.argv[1])\nos.setuid(65534)\n"
+        "try: directories.check_tmpfs()\nexcept Exception as error: print(error)"
     )
     done = subprocess.run(
         [sys.executable, "-c", check, os.path.relpath(memory, PROJECT)], cwd=PROJECT, capture_output=True, text=True
@@ -181,5 +181,5 @@ def test_semaphores_are_tried_as_well(monkeypatch: pytest.MonkeyPatch, memory: P
     monkeypatch.setattr("multiprocessing.synchronize.SemLock.__init__", refused)
 
     with pytest.raises(StartRefused, match="Permission denied"):
-        directories.check_memory()
+        directories.check_tmpfs()
     assert not list(memory.iterdir())

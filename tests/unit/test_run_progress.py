@@ -140,7 +140,7 @@ def test_the_role_that_passes_the_limit_says_so_once() -> None:
 
 
 def test_what_ansible_did_not_sign_is_text_only() -> None:
-    progress = begin(["first", "second"], "h1", job_id=JOB_ID)
+    progress = begin(["first", "second"], "h1", token=JOB_ID)
     progress, _ = take(progress, {**event("playbook_on_start"), "job_id": JOB_ID})
     for job_id in (None, 1, str(JOB_ID), True, [JOB_ID]):
         forged = {**event("runner_on_ok", "all fine", host="h1", role="second"), "job_id": job_id}
@@ -155,7 +155,7 @@ def test_what_ansible_did_not_sign_is_text_only() -> None:
 @pytest.mark.parametrize("name", ["1", "2", "60", "learned"])
 def test_a_stream_that_nobody_signed_starts_nothing(name: str) -> None:
     stream = load(name)
-    progress, changes = take(begin(stream.roles, stream.host, job_id=JOB_ID + 1), *stream.events)
+    progress, changes = take(begin(stream.roles, stream.host, token=JOB_ID + 1), *stream.events)
     assert changes == []
     assert progress.role is None
     *_, ended = finish(progress, stream.end)

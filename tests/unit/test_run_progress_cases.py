@@ -64,7 +64,7 @@ def expected_ends(case: dict[str, Any]) -> dict[str, str]:
 @pytest.mark.parametrize("name", POSSIBLE)
 def test_case(name: str) -> None:
     case, stream = CASES[name], stream_of(name)
-    changes = replay(stream, job_id=JOB_ID)
+    changes = replay(stream, token=JOB_ID)
     assert_truthful(changes, stream.roles)
     ended = [change for change in changes if isinstance(change, Ended)]
     assert {end.role: end.code or end.verdict.value for end in ended} == expected_ends(case)
@@ -96,7 +96,7 @@ def test_a_case_is_recorded_or_built_or_impossible_for_a_reason(name: str) -> No
 
 def test_the_installed_ansible_still_tells_what_was_recorded() -> None:
     fresh = parse(CASES["2"], record(CASES["2"]))
-    assert replay(fresh, job_id=JOB_ID) == replay(load("2"), job_id=JOB_ID), "record the streams anew, see record.py"
+    assert replay(fresh, token=JOB_ID) == replay(load("2"), token=JOB_ID), "record the streams anew, see record.py"
 
 
 def test_every_stream_has_a_case() -> None:

@@ -31,15 +31,15 @@ SEEDS = 300
 def test_events_delivered_twice_count_once(name: str) -> None:
     stream = load(name)
     again = [event for n, event in enumerate(stream.events) for event in (event, *stream.events[max(0, n - 3) : n + 1])]
-    assert replay(replace(stream, events=again), job_id=JOB_ID) == replay(stream, job_id=JOB_ID)
+    assert replay(replace(stream, events=again), token=JOB_ID) == replay(stream, token=JOB_ID)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_run_lost_anywhere_is_never_shown_to_be_further_than_it_was(name: str) -> None:
     stream = load(name)
-    whole = replay(stream, job_id=JOB_ID)
+    whole = replay(stream, token=JOB_ID)
     for length in range(len(stream.events) + 1):
-        changes = replay(replace(stream, events=stream.events[:length], end=LOST), job_id=JOB_ID)
+        changes = replay(replace(stream, events=stream.events[:length], end=LOST), token=JOB_ID)
         assert_truthful(changes, stream.roles)
         *shown, last = changes
         assert shown == whole[: len(shown)] or length == 0 or isinstance(shown[0], Logged)
@@ -52,7 +52,7 @@ def test_a_failed_run_with_a_hole_is_still_a_failed_run(name: str) -> None:
     stream = load(name)
     for hole in range(len(stream.events) - 1):
         events = stream.events[:hole] + stream.events[hole + 1 :]
-        changes = replay(replace(stream, events=events), job_id=JOB_ID)
+        changes = replay(replace(stream, events=events), token=JOB_ID)
         assert_truthful(changes, stream.roles)
         ended = [change for change in changes if isinstance(change, Ended)]
         assert (ended[-1].verdict is Verdict.FAILED) or stream.end.rc == 0
@@ -62,7 +62,7 @@ def test_a_failed_run_with_a_hole_is_still_a_failed_run(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_progress_is_never_changed_only_followed(name: str) -> None:
     stream = load(name)
-    progress = begin(stream.roles, stream.host, job_id=JOB_ID)
+    progress = begin(stream.roles, stream.host, token=JOB_ID)
     for event in stream.events:
         before, copy = progress, replace(progress)
         progress, changes = advance(before, event)
@@ -121,7 +121,7 @@ def test_rubbish_raises_nothing_and_makes_no_untruth(seed: int) -> None:
         events_complete=rng.random() < 0.8,
     )
     stream = Stream(roles=ROLES, host="h1", events=rubbish(rng), end=end)
-    assert_truthful(replay(stream, job_id=rng.choice([None, JOB_ID])), ROLES)
+    assert_truthful(replay(stream, token=rng.choice([None, JOB_ID])), ROLES)
 
 
 def test_rubbish_is_not_all_dropped() -> None:

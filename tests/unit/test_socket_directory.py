@@ -15,7 +15,7 @@ import sys
 from multiprocessing import forkserver
 from pathlib import Path
 from service.inventory import socket_directory
-socket_directory.MEMORY = Path(sys.argv[1])
+socket_directory.TMPFS = Path(sys.argv[1])
 socket_directory.ensure()
 socket_directory.ensure()
 forkserver.ensure_running()

@@ -1,6 +1,6 @@
-"""The stdout callback of a run: ansible-runner's own, whose events also say where their Ansible task stands.
+"""The stdout callback of a run: ansible-runner's own, with the position of each Ansible task added to its events.
 
-ansible-runner prescribes the name; it looks for the file in the directory that AWX_LIB_DIRECTORY names.
+ansible-runner prescribes the name and searches the file in the directory AWX_LIB_DIRECTORY.
 """
 
 from typing import Any

@@ -13,8 +13,7 @@ from service.inventory.reader import Inventory
 from service.inventory.records import Host
 from service.model.settings import PROJECT, RunStart
 from service.runs import run
-from service.runs.files import Given
-from service.runs.run import RunRequest
+from service.runs.spec import RunInputs, RunSpec
 from tests.integration.sample_inventories import SampleInventory
 
 PLAYBOOK = Path(__file__).with_name("probe.yml")
@@ -31,15 +30,13 @@ async def by_service(
     sample: SampleInventory, directory: Path, *, start: RunStart = "forked", cluster: int | None = None
 ) -> Seen:
     """Return what a run of the service sees of a host."""
-    found = await reader.read(sample.source, sample.vault, environment.named(sample.names))
+    found = await reader.read(sample.source, sample.vault, environment.selected(sample.names))
     host = by_name(found, sample.host)
     into = found.clusters[cluster or int(host.variables["obproxy_cluster_id"])]
     directory.mkdir()
-    given = Given(host=host, cluster=into, sql_port=2883, variables={"probe_directory": str(directory)})
-    request = RunRequest(
-        ident="probe", playbook=PLAYBOOK, roles=("probe",), given=given, reading=found.reading, start=start
-    )
-    started = run.start(request)
+    inputs = RunInputs(host=host, cluster=into, sql_port=2883, variables={"probe_directory": str(directory)})
+    spec = RunSpec(ident="probe", playbook=PLAYBOOK, roles=("probe",), inputs=inputs, start=start)
+    started = run.start(spec, found.snapshot)
     said = []
     async with asyncio.timeout(DEADLINE):
         async for batch, end in started.batches():
@@ -58,7 +55,7 @@ def directly(sample: SampleInventory, directory: Path) -> Seen:
             *("-i", str(sample.source), str(PLAYBOOK), "--tags", "probe"),
             *("-e", json.dumps({"probe_directory": str(directory)}), "--limit", sample.host),
         ],
-        env={**environment.fixed(), **environment.of_inventory(sample.vault, environment.named(sample.names))},
+        env={**environment.common(), **environment.for_inventory(sample.vault, environment.selected(sample.names))},
         cwd=PROJECT,
         capture_output=True,
         text=True,

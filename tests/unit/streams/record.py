@@ -18,7 +18,7 @@ from typing import Any
 import ansible_runner
 import yaml
 
-from service.inventory.environment import CALLBACK
+from service.inventory.environment import CALLBACK_DIRECTORY
 
 STREAMS = Path(__file__).parent
 ROOT = STREAMS.parents[2]
@@ -67,7 +67,12 @@ def record(case: dict[str, Any]) -> Iterator[str]:
             cmdline=case.get("options"),
             quiet=True,
             envvars={
-                **{"PATH": path, "JOB_ID": str(JOB_ID), "ANSIBLE_NOCOLOR": "1", "AWX_LIB_DIRECTORY": str(CALLBACK)},
+                **{
+                    "PATH": path,
+                    "JOB_ID": str(JOB_ID),
+                    "ANSIBLE_NOCOLOR": "1",
+                    "AWX_LIB_DIRECTORY": str(CALLBACK_DIRECTORY),
+                },
                 "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".collections"),
                 **case.get("env", {}),
             },

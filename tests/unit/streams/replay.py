@@ -46,9 +46,9 @@ def parse(case: dict[str, Any], lines: Iterable[str]) -> Stream:
     return Stream(roles=roles, host=case.get("host", "h1"), events=events, end=RunEnd(**end))
 
 
-def replay(stream: Stream, *, job_id: int | None = None) -> list[Change]:
+def replay(stream: Stream, *, token: int | None = None) -> list[Change]:
     """All changes of a run."""
-    progress = begin(stream.roles, stream.host, job_id=job_id)
+    progress = begin(stream.roles, stream.host, token=token)
     changes: list[Change] = []
     for event in stream.events:
         progress, more = advance(progress, event)
