@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import yaml
 from ansible import context
 from ansible.errors import AnsibleError
 from ansible.plugins.callback import CallbackBase
@@ -20,8 +21,8 @@ short_description: Report external runs to the takeover service
 author: the OBProxy takeover
 version_added: "0.1.0"
 description:
-  - Reports each host to the service after playbooks/takeover.yml or playbooks/rollback.yml. The service shows each
-    report as a read-only task instance of type EXTERNAL.
+  - Reports each host to the service after a playbook that meta/workflows.yml names, such as playbooks/takeover.yml. The
+    service shows each report as a read-only task instance of type EXTERNAL.
   - Disabled unless O(url), O(access_key) and one of O(access_key_secret) and O(access_key_secret_file) are set.
   - A service that is unreachable or rejects the report causes a warning. It never fails the run.
 notes:
@@ -52,9 +53,7 @@ options:
     env: [{name: OBPROXY_TAKEOVER_TIME_LIMIT}]
 """
 
-PLAYBOOKS = {
-    Path(__file__).resolve().parents[2] / "playbooks" / f"{name}.yml": name for name in ("takeover", "rollback")
-}
+PROJECT = Path(__file__).resolve().parents[2]
 
 
 class CallbackModule(CallbackBase):  # type: ignore[misc] # Ansible is untyped
@@ -79,10 +78,10 @@ class CallbackModule(CallbackBase):  # type: ignore[misc] # Ansible is untyped
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
         self._new_recorder = None
-        playbook = PLAYBOOKS.get(Path(play.get_path().rpartition(":")[0]).resolve())
-        if playbook and not context.CLIARGS["check"]:
+        playbook = Path(play.get_path().rpartition(":")[0]).resolve()
+        if playbook in _playbooks() and not context.CLIARGS["check"]:
             roles = _roles(play)
-            self._new_recorder = lambda host: RunRecorder(playbook=playbook, play=play, host=host, roles=roles)
+            self._new_recorder = lambda host: RunRecorder(playbook=playbook.stem, play=play, host=host, roles=roles)
 
     def v2_runner_on_start(self, host: Any, task: Any) -> None:
         for recorder in self._recorder_of(host):
@@ -174,6 +173,13 @@ class CallbackModule(CallbackBase):  # type: ignore[misc] # Ansible is untyped
         if problems:
             whole = f"{len(problems)} of its hosts are not" if len(problems) > 1 else "This run is not"
             self._display.warning(f"{whole} recorded by {self.get_option('url')}: {problems[0]}")
+
+
+def _playbooks() -> set[Path]:
+    """Return the playbooks of the workflows."""
+    workflows = yaml.safe_load((PROJECT / "meta" / "workflows.yml").read_text(encoding="utf-8"))
+    names = [workflow.get(kind) for workflow in workflows.values() for kind in ("playbook", "rollback")]
+    return {PROJECT / "playbooks" / name for name in names if name}
 
 
 def _roles(play: Any) -> list[str]:

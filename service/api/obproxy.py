@@ -18,7 +18,7 @@ from service.observe import tracing
 from service.tasks import documents as tasks_documents
 from service.tasks import errors as tasks_errors
 from service.tasks import external_runs, submit
-from service.tasks.external_runs import ExternalRun, Playbook
+from service.tasks.external_runs import ExternalRun
 from service.tasks.submit import HostRequest
 
 
@@ -58,7 +58,7 @@ async def record_external_run(request: Request) -> Response:
         host_id=told.host_id,
         host_name=told.host_name,
         sql_port=told.sql_port,
-        playbook=Playbook(told.playbook),
+        playbook=told.playbook,
         roles=told.roles,
         rc=told.rc,
         start_time=told.start_time,

@@ -111,8 +111,9 @@ class ExternalEvent(Parameters):
 class ExternalRunParam(Parameters):
     """The body of externalRuns: a run that somebody started by hand, as far as it concerns one host.
 
-    `uuid` is this host's own. `hostName` is what the run's inventory calls the host, `roles` those the run was to run,
-    `rc` how ansible-playbook would have ended with this host alone; without it the run was interrupted.
+    `uuid` is this host's own. `playbook` is its name without the suffix. `hostName` is what the run's inventory calls
+    the host, `roles` those the run was to run, `rc` how ansible-playbook would have ended with this host alone; without
+    it the run was interrupted.
     """
 
     object_name = "externalRunParam"
@@ -122,7 +123,7 @@ class ExternalRunParam(Parameters):
     host_id: Long
     host_name: Word
     sql_port: Port
-    playbook: Literal["takeover", "rollback"]
+    playbook: Word
     roles: Annotated[list[Word], Field(min_length=1, max_length=100)]
     rc: Annotated[int, Field(ge=-255, le=255)] | None = None
     start_time: Moment

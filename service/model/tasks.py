@@ -50,9 +50,10 @@ class Operation(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class TaskInstance:
-    """One takeover of one host."""
+    """One workflow on one host."""
 
     id: int
+    workflow: str
     name: str
     type: str
     status: TaskStatus
@@ -62,7 +63,7 @@ class TaskInstance:
     executor: str
     host_id: int
     host_name: str
-    obproxy_server_id: int | None  # None once the takeover was rolled back
+    obproxy_server_id: int | None  # None once the OBProxy server was deleted
     context: Mapping[str, Any]  # {"listMap": {str: [str]}, "stringMap": {str: str}}
     prohibit_rollback: bool
     task_definition_id: int

@@ -64,6 +64,16 @@ class Workflow:
 Workflows = Mapping[str, Workflow]
 
 
+def of_playbook(workflows: Workflows, name: str) -> tuple[Workflow, Operation] | None:
+    """Return the workflow that a playbook, named without its suffix, belongs to, and what the playbook does to a task
+    instance: EXECUTE or ROLLBACK. None = it belongs to none."""
+    for workflow in workflows.values():
+        for operation, playbook in ((Operation.EXECUTE, workflow.playbook), (Operation.ROLLBACK, workflow.rollback)):
+            if playbook is not None and playbook.stem == name:
+                return workflow, operation
+    return None
+
+
 def load(project: Path) -> Workflows:
     """Read the workflows of `project`, the directory of meta/, playbooks/ and roles/, by name.
 

@@ -6,7 +6,6 @@ What the run's events say about its subtasks is decided by the same code as of o
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +15,7 @@ from service.model.errors import InvalidRequest, SubError, UnknownCluster, Unkno
 from service.model.fleet import ObproxyServer, ServerStatus
 from service.model.tasks import EXTERNAL, Operation, TaskStatus
 from service.model.transitions import PENDING, READY, SUCCESSFUL, Position
-from service.model.workflow import TAKEOVER
+from service.model.workflow import Workflow, Workflows, of_playbook
 from service.outcome import run_progress
 from service.outcome.masking import Mask
 from service.outcome.redaction import redact
@@ -35,23 +34,16 @@ TimedChanges = Sequence[tuple[datetime, Change]]
 """What a run says about its subtasks, and when it was so."""
 
 
-class Playbook(StrEnum):
-    """What was run."""
-
-    TAKEOVER = "takeover"
-    ROLLBACK = "rollback"
-
-
 @dataclass(frozen=True, kw_only=True)
 class ExternalRun:
-    """What is changes of a run on one host; `ident` is this host's own, so that changes again it is recorded once."""
+    """A run on one host as it was reported; `ident` is this host's own, so that a repeated report is recorded once."""
 
     ident: UUID
     cluster_id: int
     host_id: int
     host_name: str  # what the run's inventory calls the host
     sql_port: int
-    playbook: Playbook
+    playbook: str  # without its suffix
     roles: Sequence[str]  # those it was to run
     rc: int | None  # how ansible-playbook would have exited with this host alone; None = it was interrupted
     start_time: datetime
@@ -60,9 +52,34 @@ class ExternalRun:
     executor: str  # the address that tells of it
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Play:
+    """An external run, and what its playbook is."""
+
+    run: ExternalRun
+    workflow: Workflow
+    operation: Operation
+
+    @property
+    def is_backward(self) -> bool:
+        """Whether it has undone a workflow."""
+        return self.operation is Operation.ROLLBACK
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all roles were run."""
+        return set(self.run.roles) == set(self.workflow.roles)
+
+    @property
+    def roles(self) -> list[str]:
+        """The run's roles in the order in which its playbook has them."""
+        in_order = reversed(self.workflow.roles) if self.is_backward else self.workflow.roles
+        return [role for role in in_order if role in self.run.roles]
+
+
 @retry_contention
 async def record(resources: Resources, run: ExternalRun, *, creator: User, trace_id: str) -> TaskWithSubtasks:
-    """Make the task instance that records `run`, ended from the first moment; the same one when it is changes again.
+    """Make the task instance that records `run`, ended from the first moment; the same one when it is reported again.
 
     Like one of ours, a takeover that has succeeded makes the OBProxy server managed, and a rollback removes it; but
     only when all roles were run.
@@ -78,32 +95,36 @@ async def record(resources: Resources, run: ExternalRun, *, creator: User, trace
     cluster, host = inventory.clusters[run.cluster_id], inventory.hosts[run.host_id]
     mask = await inventory.mask(cluster, host)
     (host,) = await inventory.in_cluster(cluster, [host])
-    workflow = resources.workflows[TAKEOVER]
-    roles = workflow.roles
-    _reject_unknown_roles(run, roles)
+    play = _resolve(resources.workflows, run)
     async with resources.database.transaction() as connection:
         await execute(connection, "lock_external_run", ident=run.ident)
         task_id = await _find_recorded(connection, run)
         if task_id is None:
-            server = await _lock_server(connection, run, cluster, host, complete=set(run.roles) == set(roles))
+            server = await _lock_server(connection, play, cluster, host)
             remote_resources = replace(resources, executor=run.executor)
-            task_id = await _insert_task(connection, remote_resources, run, cluster, host, server, creator, trace_id)
-            await _replay_events(connection, run, roles, task_id, mask)
+            task_id = await _insert_task(connection, remote_resources, play, cluster, host, server, creator, trace_id)
+            await _replay_events(connection, play, task_id, mask)
         (recorded,) = await instances.by_ids(connection, [task_id])
         assert recorded[0].status is not TaskStatus.RUNNING, "the end of a run ends its task instance"
     return recorded
 
 
-def _reject_unknown_roles(run: ExternalRun, roles: Sequence[str]) -> None:
+def _resolve(workflows: Workflows, run: ExternalRun) -> _Play:
+    """Return what the run played; raises InvalidRequest for an unknown playbook or role."""
+    found = of_playbook(workflows, run.playbook)
+    if found is None:
+        raise InvalidRequest([_unknown("playbook", "playbook", run.playbook)])
+    workflow, operation = found
     unknown = [
-        SubError(
-            field=f"roles[{index}]", message=f"There is no role {role}.", object="externalRunParam", rejected_value=role
-        )
-        for index, role in enumerate(run.roles)
-        if role not in roles
+        _unknown(f"roles[{index}]", "role", role) for index, role in enumerate(run.roles) if role not in workflow.roles
     ]
     if unknown:
         raise InvalidRequest(unknown)
+    return _Play(run=run, workflow=workflow, operation=operation)
+
+
+def _unknown(field: str, kind: str, name: str) -> SubError:
+    return SubError(field=field, message=f"There is no {kind} {name}.", object="externalRunParam", rejected_value=name)
 
 
 async def _find_recorded(connection: Connection, run: ExternalRun) -> int | None:
@@ -115,11 +136,11 @@ async def _find_recorded(connection: Connection, run: ExternalRun) -> int | None
     return None
 
 
-async def _lock_server(
-    connection: Connection, run: ExternalRun, cluster: Cluster, host: Host, *, complete: bool
-) -> ObproxyServer | None:
+async def _lock_server(connection: Connection, play: _Play, cluster: Cluster, host: Host) -> ObproxyServer | None:
     """The OBProxy server that the run is about; None when there is none and the run cannot have made one."""
-    if complete and run.playbook is Playbook.TAKEOVER:
+    run = play.run
+    makes_managed = play.workflow.server_status is ServerStatus.TAKINGOVER and not play.is_backward
+    if play.is_complete and makes_managed:
         await execute(
             connection,
             "upsert_servers",
@@ -136,8 +157,10 @@ async def _lock_server(
     if not found:
         return None
     (server,) = found
+    if server.operate_status == "OPERATING" and not play.is_complete:
+        return None  # the end of some roles would count as the end of the whole workflow
     if server.status is ServerStatus.TAKINGOVER:
-        return server if complete else None  # else the end of some roles would count as the end of the takeover
+        return server
     if server.cluster_id != cluster.id:
         raise AlreadyManaged(host_id=host.id, sql_port=run.sql_port, server_id=server.id, cluster=server.cluster_name)
     return server
@@ -146,7 +169,7 @@ async def _lock_server(
 async def _insert_task(
     connection: Connection,
     resources: Resources,
-    run: ExternalRun,
+    play: _Play,
     cluster: Cluster,
     host: Host,
     server: ObproxyServer | None,
@@ -159,14 +182,15 @@ async def _insert_task(
         if server
         else {"id": None, "parameter_version": 1}
     )
-    workflow = resources.workflows[TAKEOVER]
+    run, workflow = play.run, play.workflow
     tasks = await submit.insert_tasks(
         connection, resources, workflow, cluster, [host], {host.id: row}, creator, trace_id
     )
     task_id = tasks[host.id]
     await submit.insert_subtasks(connection, workflow, [task_id])
-    operation = Operation.ROLLBACK if run.playbook is Playbook.ROLLBACK else Operation.EXECUTE
-    await execute(connection, "mark_task_external", task_id=task_id, operation=operation, start_time=run.start_time)
+    await execute(
+        connection, "mark_task_external", task_id=task_id, operation=play.operation, start_time=run.start_time
+    )
     await execute(
         connection,
         "insert_external_run",
@@ -177,7 +201,7 @@ async def _insert_task(
         finish_time=run.finish_time,
         rc=run.rc,
     )
-    positions = _initial_positions(run, workflow.roles)
+    positions = _initial_positions(play)
     await execute(
         connection,
         "set_subtask_positions",
@@ -189,42 +213,37 @@ async def _insert_task(
     return task_id
 
 
-def _initial_positions(run: ExternalRun, roles: Sequence[str]) -> dict[str, Position]:
+def _initial_positions(play: _Play) -> dict[str, Position]:
     """Where the run has found each subtask; what it left out is skipped, in a rollback it was never begun."""
-    if run.playbook is Playbook.TAKEOVER:
+    run, roles = play.run, play.workflow.roles
+    if not play.is_backward:
         return {
             role: (READY if role == roles[0] else PENDING, Operation.EXECUTE if role in run.roles else Operation.SKIP)
             for role in roles
         }
-    first, *others = _in_playbook_order(run, roles)
+    first, *others = play.roles
     begun: dict[str, Position] = {role: (SUCCESSFUL, Operation.ROLLBACK) for role in others}
     left_out: dict[str, Position] = {role: (PENDING, Operation.EXECUTE) for role in roles if role not in run.roles}
     return {first: (READY, Operation.ROLLBACK), **begun, **left_out}
 
 
-def _in_playbook_order(run: ExternalRun, roles: Sequence[str]) -> list[str]:
-    """The run's roles in the order in which its playbook has them."""
-    backward = run.playbook is Playbook.ROLLBACK
-    return [role for role in (reversed(roles) if backward else roles) if role in run.roles]
-
-
-async def _replay_events(
-    connection: Connection, run: ExternalRun, roles: Sequence[str], task_id: int, mask: Mask
-) -> None:
+async def _replay_events(connection: Connection, play: _Play, task_id: int, mask: Mask) -> None:
     """Carry the task instance from where it was before the run to its end."""
+    run = play.run
     locked = await lock_task(connection, task_id, run.executor)
     assert locked is not None, "it was made in this transaction"
     locked.moment = run.start_time
     for subtask in locked.subtasks.values():
         if subtask.role not in run.roles:
             locked.append_log(subtask.id, NOT_SELECTED_MESSAGE)
-    changes = _timed_changes(run, _in_playbook_order(run, roles), mask)
+    changes = _timed_changes(run, play.roles, mask)
     await locked.complete_skipped()
     for locked.moment, change in changes:
         await locked.apply_change(change)
         await locked.complete_skipped()
-    if run.playbook is Playbook.ROLLBACK and set(run.roles) == set(roles) and _has_succeeded(changes):
-        await execute(connection, "mark_server_unmanaged", server_id=locked.task.obproxy_server_id)
+    if play.is_complete and _has_succeeded(changes):
+        server = {"server_id": locked.task.obproxy_server_id, "status": play.workflow.server_status}
+        await execute(connection, "mark_server_operating", **server)
     locked.moment = run.finish_time
     await locked.save()
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from service.model import transitions, wire
+from service.model.fleet import ServerStatus
 from service.model.tasks import Operation, Subtask, TaskInstance, TaskStatus
 from service.model.transitions import READY, SKIPPED, TRANSITIONS, Trigger
 from service.outcome.run_progress import Change, Ended, Learned, Logged, Started, Verdict
@@ -116,10 +117,20 @@ class LockedTask:
             await execute(self.connection, "finish_task", task_id=self.task.id, status=status, moment=self.moment)
             self.changed, self.ended = True, status
         if status is TaskStatus.SUCCESSFUL:
-            ending = "delete_rolled_back_server" if self.task.operation is Operation.ROLLBACK else "mark_server_managed"
-            await execute(self.connection, ending, server_id=self.task.obproxy_server_id)
+            await self._settle_server()
             await execute(self.connection, "delete_task_secrets", task_id=self.task.id)
         await execute(self.connection, "notify_task_changes", task_ids=[self.task.id], changed=self.changed)
+
+    async def _settle_server(self) -> None:
+        """Delete the OBProxy server when a takeover was rolled back or its deletion has succeeded; else it is managed.
+
+        What is done to it is its own status: its workflow has set it (`Workflow.server_status`).
+        """
+        backward = self.task.operation is Operation.ROLLBACK
+        leaving = ServerStatus.TAKINGOVER if backward else ServerStatus.DELETING
+        server_id = self.task.obproxy_server_id
+        await execute(self.connection, "delete_server_in_status", server_id=server_id, status=leaving)
+        await execute(self.connection, "mark_server_managed", server_id=server_id, only_operating=backward)
 
 
 async def lock_task(connection: Connection, task_id: int, executor: str) -> LockedTask | None:

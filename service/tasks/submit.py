@@ -177,7 +177,9 @@ async def insert_tasks(
     rows = await fetch(
         connection,
         "insert_tasks",
+        workflow=workflow.name,
         name=workflow.task_name,
+        prohibit_rollback=workflow.rollback is None,
         creator=creator.name,
         creator_id=creator.id,
         executor=resources.executor,

@@ -16,7 +16,6 @@ from service.model import transitions
 from service.model.errors import TakeoverError, UnknownCluster, UnknownHost
 from service.model.fleet import ObproxyServer
 from service.model.tasks import Subtask, TaskInstance, TaskStatus
-from service.model.workflow import TAKEOVER
 from service.observe import tracing
 from service.observe.logs import about
 from service.observe.metrics import RUNS_ENDED
@@ -52,7 +51,10 @@ async def perform(
     task, subtasks = await instances.get(resources.database, task_id)
     if task.status is not TaskStatus.RUNNING:
         return
-    if unknown := {subtask.role for subtask in subtasks} - set(resources.workflows[TAKEOVER].roles):
+    workflow = resources.workflows.get(task.workflow)
+    if workflow is None:
+        raise JobPostponed(f"Task instance {task_id} is of another version: this one has no workflow {task.workflow}")
+    if unknown := {subtask.role for subtask in subtasks} - set(workflow.roles):
         raise JobPostponed(f"Task instance {task_id} is of another version: this one has no role {sorted(unknown)}")
     with (
         about(trace_id=task.trace_id, task_id=task_id),
@@ -188,7 +190,7 @@ async def _run_spec(
         raise UnknownHost(host_id=task.host_id)
     if cluster_id not in inventory.clusters:
         raise UnknownCluster(cluster_id=cluster_id)
-    workflow = resources.workflows[TAKEOVER]
+    workflow = resources.workflows[task.workflow]
     spec = RunSpec(
         ident=str(uuid.uuid4()),
         playbook=workflow.playbook_for(task.operation),

@@ -325,7 +325,7 @@ WRONG: list[tuple[Body, tuple[int, int, str]]] = [
     ({"uuid": "7"}, (400, 0, 'uuid must be a UUID; it is "7".')),
     ({"hostName": ""}, (400, 0, 'hostName must not be empty; it is "".')),
     ({"sqlPort": 0}, (400, 0, "sqlPort must be at least 1; it is 0.")),
-    ({"playbook": "x"}, (400, 0, "playbook must be 'takeover' or 'rollback'; it is \"x\".")),
+    ({"playbook": "x"}, (400, 0, "There is no playbook x.")),
     ({"rc": 300}, (400, 0, "rc must be at most 255; it is 300.")),
     ({"rc": "0"}, (400, 0, 'rc must be an integer; it is "0".')),
     ({"startTime": "today"}, (400, 0, 'startTime must be a time in ISO 8601; it is "today".')),

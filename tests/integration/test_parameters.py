@@ -100,7 +100,10 @@ async def test_what_is_large_stands_apart_and_is_written_when_it_changes(
     async with resources.database.transaction() as connection:
         await connection.execute("UPDATE task_instance SET obproxy_server_id = NULL")
         await execute(
-            connection, "delete_rolled_back_server", server_id=int(task["context"]["stringMap"]["obproxy_server_id"])
+            connection,
+            "delete_server_in_status",
+            server_id=int(task["context"]["stringMap"]["obproxy_server_id"]),
+            status="TAKINGOVER",
         )
     assert await contents(client, OF_CLUSTER.format(1)) == []
 

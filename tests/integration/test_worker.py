@@ -390,6 +390,17 @@ async def test_a_task_of_another_version_is_left_to_others(local: Resources) -> 
     assert (await instances.get(local.database, task.id))[1][0].status is SubtaskStatus.READY
 
 
+async def test_a_task_of_a_workflow_of_another_version_is_left_to_others(local: Resources) -> None:
+    task = await submit(local)
+
+    with pytest.raises(job.JobPostponed, match="no workflow takeover"):
+        await job.perform(
+            replace(local, workflows={}), task.id, job=await claimed(local), leases=Leases(local.database)
+        )
+
+    assert (await instances.get(local.database, task.id))[1][0].status is SubtaskStatus.READY
+
+
 async def test_a_cluster_has_only_as_many_runs_as_it_may(local: Resources) -> None:
     limited = replace(local, settings=local.settings.model_copy(update={"cluster_concurrency": 1}))
     task = await submit(local)

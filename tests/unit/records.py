@@ -34,6 +34,7 @@ _SUBTASK = Subtask(
 
 _TASK = TaskInstance(
     id=1,
+    workflow="takeover",
     name="Install obproxy",
     type="MANUAL",
     status=TaskStatus.RUNNING,

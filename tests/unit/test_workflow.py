@@ -137,3 +137,11 @@ def test_a_broken_table_is_refused_by_name(tmp_path: Path, table: str, reason: s
 
     with pytest.raises(WorkflowInvalid, match=reason):
         workflow.load(project)
+
+
+def test_a_playbook_leads_to_its_workflow_and_direction(tmp_path: Path) -> None:
+    workflows = workflow.load(make(tmp_path, ("one", 1)))
+
+    assert workflow.of_playbook(workflows, "takeover") == (workflows[TAKEOVER], Operation.EXECUTE)
+    assert workflow.of_playbook(workflows, "rollback") == (workflows[TAKEOVER], Operation.ROLLBACK)
+    assert workflow.of_playbook(workflows, "other") is None

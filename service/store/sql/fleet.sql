@@ -23,9 +23,9 @@ ORDER BY s.host_id;
 -- name: server_by_id
 SELECT * FROM obproxy_server WHERE id = %(server_id)s;
 
--- name: delete_rolled_back_server
--- A server that is not managed, after its takeover was rolled back.
-DELETE FROM obproxy_server WHERE id = %(server_id)s AND status = 'TAKINGOVER';
+-- name: delete_server_in_status
+-- A server that is not managed any more: its takeover was rolled back, or its deletion has succeeded.
+DELETE FROM obproxy_server WHERE id = %(server_id)s AND status = %(status)s;
 
 -- name: update_server_facts
 -- Server facts from a run's events: named columns, and all of them in `learned`.
@@ -41,15 +41,15 @@ WHERE id = %(server_id)s;
 -- name: mark_server_managed
 UPDATE obproxy_server
 SET status = 'RUNNING', operate_status = 'NORMAL', last_active_time = now(), update_time = now()
-WHERE id = %(server_id)s;
+WHERE id = %(server_id)s AND (NOT %(only_operating)s OR operate_status = 'OPERATING');
 
 -- name: lock_server_by_host_and_port
 -- Locks the server, so that a task instance inserted next is its newest.
 SELECT * FROM obproxy_server WHERE host_id = %(host_id)s AND sql_port = %(sql_port)s FOR UPDATE;
 
--- name: mark_server_unmanaged
--- After a rollback that was run by hand. The server is then deleted as after a rollback by the service.
-UPDATE obproxy_server SET status = 'TAKINGOVER', operate_status = 'OPERATING', update_time = now()
+-- name: mark_server_operating
+-- A workflow is done to the server.
+UPDATE obproxy_server SET status = %(status)s, operate_status = 'OPERATING', update_time = now()
 WHERE id = %(server_id)s;
 
 -- name: clusters_with_servers

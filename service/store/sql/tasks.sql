@@ -13,9 +13,11 @@ WITH numbered AS MATERIALIZED (
     ) AS t
 )
 INSERT INTO task_instance
-    (id, name, creator, creator_id, executor, host_id, host_name, obproxy_server_id, context, trace_id)
+    (id, workflow, name, prohibit_rollback, creator, creator_id, executor, host_id, host_name, obproxy_server_id,
+     context, trace_id)
 OVERRIDING SYSTEM VALUE
-SELECT id, %(name)s, %(creator)s, %(creator_id)s, %(executor)s, host_id, host_name, server_id, context, %(trace_id)s
+SELECT id, %(workflow)s, %(name)s, %(prohibit_rollback)s, %(creator)s, %(creator_id)s, %(executor)s, host_id, host_name,
+       server_id, context, %(trace_id)s
 FROM numbered
 ORDER BY host_id
 ON CONFLICT (host_id) WHERE status = 'RUNNING' DO NOTHING
