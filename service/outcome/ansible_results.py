@@ -92,6 +92,7 @@ def _integer(low: int, high: int) -> Callable[[object], bool]:
 
 
 _is_exit_code = _integer(-255, 2**31 - 1)
+_is_port = _integer(1, 65535)
 
 
 def mapping(value: object) -> Mapping[str, Any]:
@@ -277,7 +278,7 @@ KNOWN: Mapping[str, Callable[[object], bool]] = {
     "owner": _text(128),
     "package": lambda value: value is None or _text(256)(value),
     "start_mode": lambda value: value in ("config_url", "rs_list"),
-    "exporter_port": _integer(1, 65535),
+    "exporter_port": lambda value: value is None or _is_port(value),  # None: it is no target any more
     "supervised": lambda value: isinstance(value, bool),
     "pending_restart": _texts(500, 128),
     "drift": _texts(100, 2000),

@@ -16,7 +16,12 @@ Body = dict[str, Any]
 
 
 def told(
-    roles: Sequence[str] = ROLES, *, failing: str | None = None, playbook: str = "takeover", **changed: Any
+    roles: Sequence[str] = ROLES,
+    *,
+    failing: str | None = None,
+    playbook: str = "takeover",
+    server: Body = SERVER,
+    **changed: Any,
 ) -> Body:
     """A run of some roles, one second each, that ends well or at `failing`; `changed` are other fields of the body."""
     host = "odp-by-hand"
@@ -44,7 +49,7 @@ def told(
             res = {"msg": "nc is missing; the password is Proxysys#1"}
             tell("runner_on_failed", f"fatal: [{host}]: FAILED!", host=host, res=res, ignore_errors=False, **task)
             break
-        tell("runner_on_ok", f"ok: [{host}]", host=host, res={"changed": True, "obproxy_server": SERVER}, **task)
+        tell("runner_on_ok", f"ok: [{host}]", host=host, res={"changed": True, "obproxy_server": server}, **task)
     counts: Body = {"processed": {host: 1}, "failures": {host: 1} if failing else {}, "dark": {}}
     tell("playbook_on_stats", **counts)
     body = {

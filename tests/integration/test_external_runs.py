@@ -187,6 +187,16 @@ async def test_a_rollback_goes_backward_and_ends_the_management(
     assert await server(resources) is None
 
 
+async def test_an_exporter_that_is_unregistered_is_no_target(client: httpx.AsyncClient, resources: Resources) -> None:
+    await recorded(client, told())
+    assert len((await client.get("/api/v2/obproxy/exporters")).json()) == 1
+
+    await recorded(client, told([ROLES[9]], playbook="rollback", server={"exporter_port": None}))
+
+    assert (await client.get("/api/v2/obproxy/exporters")).json() == []
+    assert await status_of_server(resources) == "RUNNING"
+
+
 async def test_a_rollback_that_fails_leaves_the_rest_as_it_is(client: httpx.AsyncClient, resources: Resources) -> None:
     await recorded(client, told())
 

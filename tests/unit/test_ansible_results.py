@@ -81,7 +81,7 @@ GOOD: dict[str, list[Any]] = {
     "owner": ["admin"],
     "package": ["obproxy-4.3.1.0-1.el8.x86_64", None],
     "start_mode": ["config_url", "rs_list"],
-    "exporter_port": [1, 2884, 65535],
+    "exporter_port": [1, 2884, 65535, None],
     "supervised": [True, False],
     "pending_restart": [[], ["x" * 128] * 500, ["proxy_mem_limited", "work_thread_num"]],
     "drift": [["The binary belongs to no  package.", "Größe: 5 %"]],

@@ -33,7 +33,8 @@ UPDATE obproxy_server
 SET learned          = learned || %(values)s::jsonb,
     version          = coalesce(%(values)s::jsonb ->> 'version', version),
     architecture     = coalesce(%(values)s::jsonb ->> 'architecture', architecture),
-    exporter_port    = coalesce((%(values)s::jsonb ->> 'exporter_port')::integer, exporter_port),
+    exporter_port    = CASE WHEN %(values)s::jsonb ? 'exporter_port' THEN (%(values)s::jsonb ->> 'exporter_port')::integer
+                            ELSE exporter_port END,
     last_active_time = now(),
     update_time      = now()
 WHERE id = %(server_id)s;
