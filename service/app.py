@@ -18,7 +18,7 @@ from service.model.settings import Settings
 from service.observe import tracing
 from service.pages import errors
 from service.routes import OPEN_PATHS, routes
-from service.store.notifications import listening
+from service.store.notifications import listen
 from service.store.start_errors import explaining_start_errors
 from service.tasks.resources import Resources, open_resources
 
@@ -29,7 +29,7 @@ Beside = Callable[[Resources], AbstractAsyncContextManager[None]]
 def create_app(
     settings: Settings, *, inventory: InventoryReader | None = None, beside: Sequence[Beside] = ()
 ) -> Starlette:
-    """The service as an ASGI application; its lifespan opens `app.state.resources` and `app.state.news`."""
+    """The service as an ASGI application; its lifespan opens `app.state.resources` and `app.state.notifications`."""
     basic = Basic()
 
     @asynccontextmanager
@@ -39,7 +39,7 @@ def create_app(
             app.state.resources = resources
             with explaining_start_errors(settings):
                 await ensure_admin(resources.database, settings.data_dir)
-                app.state.news = await stack.enter_async_context(listening(resources.database.url))
+                app.state.notifications = await stack.enter_async_context(listen(resources.database.url))
             for companion in beside:
                 await stack.enter_async_context(companion(resources))
             yield

@@ -65,7 +65,7 @@ async def list_all(database: Database) -> list[AccessKey]:
 
 async def find_enabled(database: Database, keyring: Secrets, key: str) -> tuple[User, SecretStr] | None:
     """Return the user and the secret of a key; None when it does not exist, or it or its user is disabled."""
-    async with database.single() as connection:
+    async with database.autocommit() as connection:
         rows = await fetch(connection, "enabled_access_key", id=key)
     return (user_from_row(rows[0]), keyring.decrypt(rows[0]["ciphertext"])) if rows else None
 

@@ -46,7 +46,7 @@ async def begin(database: Database, call: AuditCall) -> int:
 
     Raise psycopg.Error when the event cannot be written; the caller then changes nothing.
     """
-    async with database.single() as connection:
+    async with database.autocommit() as connection:
         (row,) = await fetch(connection, "insert_audit_event", **_values(replace(call, status=UNANSWERED)))
     event_id: int = row["id"]
     return event_id
@@ -87,7 +87,7 @@ async def recorded(database: Database, call: AuditCall) -> AsyncIterator[None]:
 
 @retry_contention
 async def _write(database: Database, values: JSON, event_id: int | None) -> None:
-    async with database.single() as connection:
+    async with database.autocommit() as connection:
         if event_id is None:
             await execute(connection, "insert_audit_event", **values)
         else:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from service.store.database import Connection, Database, execute, fetch
 from service.store.database_errors import retry_contention
-from service.store.keyring import Secrets, add_key, drop_keys
+from service.store.keyring import Secrets, add_key, remove_old_keys
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ async def retire_old_keys(database: Database, keyring: Secrets) -> tuple[Reencry
     """
     async with database.transaction() as connection:
         result = await _reencrypt(connection, keyring, await _all(connection))
-    return result, drop_keys(keyring.file) if keyring.file is not None else 0
+    return result, remove_old_keys(keyring.file) if keyring.file is not None else 0
 
 
 Ciphertexts = Sequence[tuple[str, bytes]]
@@ -53,7 +53,7 @@ async def _all(connection: Connection) -> Ciphertexts:
 
 
 async def _reencrypt(connection: Connection, keyring: Secrets, secrets: Ciphertexts) -> Reencrypted:
-    changed = [(place, new) for place, old in secrets if (new := keyring.renew(old)) is not None]
+    changed = [(place, new) for place, old in secrets if (new := keyring.reencrypt(old)) is not None]
     values = {"places": [place for place, _ in changed], "ciphertexts": [new for _, new in changed]}
     await execute(connection, "update_access_key_ciphertexts", **values)
     await execute(connection, "update_task_secret_ciphertexts", **values)

@@ -20,7 +20,7 @@ async def start(database: Database, user: User, *, hours: int) -> str:
 
 async def find_user(database: Database, token: str) -> User | None:
     """Return the user of a session; None when the token is unknown or expired, or the user is disabled."""
-    async with database.single() as connection:
+    async with database.autocommit() as connection:
         rows = await fetch(connection, "user_of_session", digest=_digest(token))
     return user_from_row(rows[0]) if rows else None
 

@@ -45,7 +45,7 @@ def user_from_row(row: JSON) -> User:
 
 async def find(database: Database, name: str) -> User | None:
     """Return the user called `name`, also when it is disabled; None when there is none."""
-    async with database.single() as connection:
+    async with database.autocommit() as connection:
         rows = await fetch(connection, "user_by_name", name=name)
     return user_from_row(rows[0]) if rows else None
 

@@ -18,7 +18,7 @@ from sse_starlette import EventSourceResponse, JSONServerSentEvent
 
 from service.store.database import Database, fetch
 from service.store.database_errors import is_lost
-from service.store.notifications import ANY, Bell, News
+from service.store.notifications import ANY_TASK, Notifications, Subscription
 from service.tasks.errors import UnknownTask
 
 LIFETIME = 900.0  # seconds until the reader has to come back, and to prove again who it is
@@ -43,7 +43,7 @@ def answer(events: AsyncIterator[JSONServerSentEvent]) -> EventSourceResponse:
 
 async def position(database: Database, task_id: int) -> int:
     """The number of what was written last about a task instance; raises UnknownTask."""
-    async with database.single() as connection:
+    async with database.autocommit() as connection:
         rows = await fetch(connection, "last_change_of_task", task_id=task_id)
     if not rows:
         raise UnknownTask(task_id=task_id)
@@ -52,18 +52,19 @@ async def position(database: Database, task_id: int) -> int:
 
 
 async def of_task(
-    database: Database, news: News, task_id: int, after: int, document: Document, *, greet: bool
+    database: Database, notifications: Notifications, task_id: int, after: int, document: Document, *, greet: bool
 ) -> AsyncIterator[JSONServerSentEvent]:
     """What is written about a task instance behind `after`, in order; `greet` = its document first, as it is.
 
     `task` carries the document when that has changed, `log` lines that one run of one subtask has said.
     """
     until = time.monotonic() + LIFETIME
-    with news.following(task_id) as bell, suppress(UnknownTask):  # removed meanwhile: who comes back is told so
+    # UnknownTask: the task instance was deleted; a client that reconnects gets the error.
+    with notifications.subscribe(task_id) as subscription, suppress(UnknownTask):
         if greet:
             yield _event("task", after, await _patiently(document))
-        while await _rings(bell, until):
-            async for subtask_id, run_time, last, lines in _pieces(database, bell, task_id, after):
+        while await _rings(subscription, until):
+            async for subtask_id, run_time, last, lines in _pieces(database, subscription, task_id, after):
                 if subtask_id is None:
                     yield _event("task", last, await _patiently(document))
                 else:
@@ -72,35 +73,35 @@ async def of_task(
             await asyncio.sleep(BREATH)
 
 
-async def of_list(database: Database, news: News) -> AsyncIterator[JSONServerSentEvent]:
+async def of_list(database: Database, notifications: Notifications) -> AsyncIterator[JSONServerSentEvent]:
     """How many task instances are RUNNING and which have changed, whenever some have; without names: any may have."""
     until = time.monotonic() + LIFETIME
-    with news.following(ANY) as bell:
-        while await _rings(bell, until):
-            changed = bell.take()
+    with notifications.subscribe(ANY_TASK) as subscription:
+        while await _rings(subscription, until):
+            changed = subscription.take_changes()
             running = await _patiently(lambda: _running(database))
-            names = {} if changed is ANY else {"changed": sorted(changed)}
+            names = {} if changed is ANY_TASK else {"changed": sorted(changed)}
             yield _event("tasks", None, {"running": running, **names})
             await asyncio.sleep(LIST_BREATH)
 
 
-async def _rings(bell: Bell, until: float) -> bool:
+async def _rings(subscription: Subscription, until: float) -> bool:
     """Whether there is something to tell: else the stream is over."""
     with suppress(TimeoutError):
         async with asyncio.timeout(until - time.monotonic()):
-            await bell.wait()
-            return not bell.closed
+            await subscription.wait()
+            return not subscription.closed
     return False
 
 
 async def _running(database: Database) -> int:
-    async with database.single() as connection:
+    async with database.autocommit() as connection:
         total: int = (await fetch(connection, "count_running_tasks"))[0]["total"]
     return total
 
 
 async def _pieces(
-    database: Database, bell: Bell, task_id: int, after: int
+    database: Database, subscription: Subscription, task_id: int, after: int
 ) -> AsyncIterator[tuple[int | None, int | None, int, list[str]]]:
     """Subtask, which run of it, number of the last row, and lines: of rows that follow each other and belong together.
 
@@ -108,11 +109,11 @@ async def _pieces(
     """
 
     async def page() -> list[DictRow]:
-        async with database.single() as connection:
+        async with database.autocommit() as connection:
             return await fetch(connection, "changes_of_task_after", task_id=task_id, after=after, size=PAGE)
 
     full = True
-    while full and not bell.closed:
+    while full and not subscription.closed:
         rows = await _patiently(page)
         for (subtask_id, run_time), group in groupby(rows, key=lambda row: (row["subtask_id"], row["run_time"])):
             together = list(group)

@@ -13,7 +13,7 @@ from service.http import requests
 from service.http.openapi import EVENT_STREAM, Operation
 from service.model import errors as model_errors
 from service.model.errors import TooManyStreams
-from service.store.notifications import News
+from service.store.notifications import Notifications
 from service.tasks import errors as tasks_errors
 
 MOST_STREAMS = 300  # of one process; the other connections are for those who ask and go
@@ -25,26 +25,26 @@ async def follow_task_instance(request: Request) -> Response:
     task_id = requests.path_id(request, "taskInstanceId")
     asked = requests.query(request, EventsQuery).after
     seen = requests.last_event_id(request)
-    news = _news(request)
+    notifications = _notifications(request)
     after = seen if seen is not None else asked
     now = await event_streams.position(resources.database, task_id)
     read = partial(detail, resources, task_id)
     start = now if after is None else after
     return event_streams.answer(
-        event_streams.of_task(resources.database, news, task_id, start, read, greet=after is None)
+        event_streams.of_task(resources.database, notifications, task_id, start, read, greet=after is None)
     )
 
 
 async def follow_task_instances(request: Request) -> Response:
     """GET /api/v2/tasks/events"""
-    return event_streams.answer(event_streams.of_list(requests.resources(request).database, _news(request)))
+    return event_streams.answer(event_streams.of_list(requests.resources(request).database, _notifications(request)))
 
 
-def _news(request: Request) -> News:
-    news: News = request.app.state.news
-    if len(news) >= MOST_STREAMS:
+def _notifications(request: Request) -> Notifications:
+    notifications: Notifications = request.app.state.notifications
+    if len(notifications) >= MOST_STREAMS:
         raise TooManyStreams(limit=MOST_STREAMS)
-    return news
+    return notifications
 
 
 OPERATIONS = (

@@ -55,7 +55,7 @@ def serve() -> None:
     beside = [_export_traces, _print_password_file, *([worker.running] if settings.worker else [])]
     app = create_app(settings, inventory=_inventory(settings), beside=beside)
     server = uvicorn_server.server(
-        app, settings, lifespan=app.router.lifespan_context(app), ending=lambda: app.state.news.close()
+        app, settings, lifespan=app.router.lifespan_context(app), ending=lambda: app.state.notifications.close()
     )
     server.run()
     if not server.started:
@@ -71,10 +71,10 @@ def run_worker() -> None:
     inventory = _inventory(settings)
 
     async def work() -> None:
-        async with tracing.sending(), open_resources(settings, inventory) as resources, worker.running(resources):
+        async with tracing.flushing(), open_resources(settings, inventory) as resources, worker.running(resources):
             await _until_signal()
 
-    with metrics.serving(settings.host, settings.worker_metrics_port):
+    with metrics.metrics_server(settings.host, settings.worker_metrics_port):
         asyncio.run(work())
 
 
@@ -126,7 +126,7 @@ async def _print_password_file(resources: Resources) -> AsyncIterator[None]:
 @asynccontextmanager
 async def _export_traces(resources: Resources) -> AsyncIterator[None]:
     """Export traces during the lifespan. After a signal the server ends the process, so code after it never runs."""
-    async with tracing.sending():
+    async with tracing.flushing():
         yield
 
 

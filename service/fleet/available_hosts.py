@@ -10,11 +10,11 @@ from service.model.tasks import Operation, TaskStatus
 from service.store.database import Database, fetch_as
 from service.tasks.resources import Resources
 
-SQL_PORT = 2883  # where an OBProxy listens unless it was told otherwise
+DEFAULT_SQL_PORT = 2883  # where an OBProxy listens unless it was told otherwise
 
 
 @dataclass(frozen=True, kw_only=True)
-class Last:
+class LatestTask:
     """The last task instance of a host or OBProxy server."""
 
     id: int
@@ -25,12 +25,12 @@ class Last:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Candidate:
+class AvailableHost:
     """A host of the inventory; `servers` those on it that were taken over or are to be."""
 
     host: Host
     servers: Sequence[ObproxyServer]
-    last: Last | None
+    last: LatestTask | None
 
     @property
     def busy(self) -> bool:
@@ -40,31 +40,33 @@ class Candidate:
     @property
     def sql_port(self) -> int:
         """Where its OBProxy is supposed to listen."""
-        wished = self.host.variables.get("obproxy_sql_port")
+        desired = self.host.variables.get("obproxy_sql_port")
         if self.servers:
             return self.servers[0].sql_port
-        return wished if isinstance(wished, int) else SQL_PORT
+        return desired if isinstance(desired, int) else DEFAULT_SQL_PORT
 
 
-async def of_inventory(resources: Resources, keyword: str) -> list[Candidate]:
+async def find(resources: Resources, keyword: str) -> list[AvailableHost]:
     """The hosts that have `keyword` in their name or address, in the order of their names."""
     inventory = await resources.inventory.current()
     fitting = [h for h in inventory.hosts.values() if keyword.lower() in f"{h.name} {h.address}".lower()]
     ids = [host.id for host in fitting]
     async with resources.database.transaction() as connection:
         servers = await fetch_as(connection, ObproxyServer, "servers_of_hosts", host_ids=ids)
-        last = {row.subject_id: row for row in await fetch_as(connection, Last, "latest_tasks_of_hosts", host_ids=ids)}
+        latest = await fetch_as(connection, LatestTask, "latest_tasks_of_hosts", host_ids=ids)
+    latest_tasks = {task.subject_id: task for task in latest}
     on: dict[int, list[ObproxyServer]] = {host_id: [] for host_id in ids}
     for server in servers:
         on[server.host_id].append(server)
     in_order = sorted(fitting, key=lambda host: host.name)
-    return [Candidate(host=host, servers=on[host.id], last=last.get(host.id)) for host in in_order]
+    return [AvailableHost(host=host, servers=on[host.id], last=latest_tasks.get(host.id)) for host in in_order]
 
 
-async def last_of_servers(database: Database, servers: Sequence[ObproxyServer]) -> dict[int, Last]:
+async def latest_tasks_of_servers(database: Database, servers: Sequence[ObproxyServer]) -> dict[int, LatestTask]:
     """The last task instance of each OBProxy server, by its id."""
-    async with database.single() as connection:
+    async with database.autocommit() as connection:
         ids = [server.id for server in servers]
         return {
-            row.subject_id: row for row in await fetch_as(connection, Last, "latest_tasks_of_servers", server_ids=ids)
+            row.subject_id: row
+            for row in await fetch_as(connection, LatestTask, "latest_tasks_of_servers", server_ids=ids)
         }

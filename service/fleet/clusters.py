@@ -34,7 +34,7 @@ async def page(resources: Resources, page: Page) -> tuple[list[ObproxyCluster], 
 async def get(resources: Resources, cluster_id: int) -> ObproxyCluster:
     """An OBProxy cluster with its servers; raises UnknownCluster."""
     inventory = await resources.inventory.current()
-    async with resources.database.single() as connection:
+    async with resources.database.autocommit() as connection:
         servers = await fetch_as(connection, ObproxyServer, "servers_of_clusters", cluster_ids=[cluster_id])
     if cluster_id not in inventory.clusters and not servers:
         raise UnknownCluster(cluster_id=cluster_id)
@@ -44,15 +44,15 @@ async def get(resources: Resources, cluster_id: int) -> ObproxyCluster:
 def _cluster(
     inventory: Inventory, cluster_id: int, names: Mapping[int, str], servers: list[ObproxyServer]
 ) -> ObproxyCluster:
-    wished = inventory.clusters.get(cluster_id)
-    variables = wished.variables if wished else {}
+    desired = inventory.clusters.get(cluster_id)
+    variables = desired.variables if desired else {}
     mode = WORK_MODES.get(str(variables.get("obproxy_start_mode")))
     address, port = variables.get("obproxy_cluster_address"), variables.get("obproxy_cluster_port")
     return ObproxyCluster(
         id=cluster_id,
-        name=wished.name if wished else names[cluster_id],
+        name=desired.name if desired else names[cluster_id],
         work_mode=mode,
-        config_url=_config_url(wished) if wished and mode == "CONFIG_URL" else None,
+        config_url=_config_url(desired) if desired and mode == "CONFIG_URL" else None,
         address=None if address is None else str(address),
         port=port if isinstance(port, int) else None,
         servers=servers,

@@ -9,20 +9,20 @@ from service.model.types import Page
 from service.store.database import fetch_as
 from service.tasks.resources import Resources
 
-SSH_PORT = 22
+DEFAULT_SSH_PORT = 22
 
 
 async def page(resources: Resources, filter: HostFilter, page: Page) -> tuple[list[ManagedHost], int]:
     """One page of the hosts that fit `filter`, by id, and how many fit in all."""
     inventory = await resources.inventory.current()
     ids = sorted(inventory.hosts, reverse=filter.descending)
-    part = slice((page.number - 1) * page.size, page.number * page.size)
+    selection = slice((page.number - 1) * page.size, page.number * page.size)
     if filter == HostFilter(descending=filter.descending):
-        hosts = [inventory.hosts[host_id] for host_id in ids[part]]
-        return _managed(hosts, await _servers(resources, ids[part])), len(ids)
+        hosts = [inventory.hosts[host_id] for host_id in ids[selection]]
+        return _managed(hosts, await _servers(resources, ids[selection])), len(ids)
     every = _managed((inventory.hosts[host_id] for host_id in ids), await _servers(resources, ids))
-    fitting = [host for host in every if _fits(host, filter)]
-    return fitting[part], len(fitting)
+    matching = [host for host in every if _matches(host, filter)]
+    return matching[selection], len(matching)
 
 
 async def get(resources: Resources, host_id: int) -> ManagedHost:
@@ -34,7 +34,7 @@ async def get(resources: Resources, host_id: int) -> ManagedHost:
 
 
 async def _servers(resources: Resources, host_ids: Sequence[int]) -> Mapping[int, list[ObproxyServer]]:
-    async with resources.database.single() as connection:
+    async with resources.database.autocommit() as connection:
         rows = await fetch_as(connection, ObproxyServer, "managed_servers_of_hosts", host_ids=list(host_ids))
     servers: dict[int, list[ObproxyServer]] = {}
     for row in rows:
@@ -48,7 +48,7 @@ def _managed(hosts: Iterable[Host], servers: Mapping[int, list[ObproxyServer]]) 
             id=host.id,
             name=host.name,
             address=host.address,
-            ssh_port=_port(SSH_PORT if host.ssh_port is None else host.ssh_port),
+            ssh_port=_port(DEFAULT_SSH_PORT if host.ssh_port is None else host.ssh_port),
             idc_name=host.idc_name,
             servers=servers.get(host.id, []),
         )
@@ -61,7 +61,7 @@ def _port(value: object) -> int | None:
     return int(text) if text.isascii() and text.isdecimal() else None
 
 
-def _fits(host: ManagedHost, filter: HostFilter) -> bool:
+def _matches(host: ManagedHost, filter: HostFilter) -> bool:
     services = {ServiceType.OB_PROXY} if host.servers else set()
     texts = [host.name, host.address, *(server.cluster_name for server in host.servers)]
     return (

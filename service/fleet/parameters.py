@@ -48,7 +48,7 @@ async def infos(resources: Resources, *, name: str | None = None, version: str |
 
     `version` is one without its build, or the beginning of some (`4.3` = all of 4.3).
     """
-    async with resources.database.single() as connection:
+    async with resources.database.autocommit() as connection:
         rows = await fetch(connection, "parameter_definitions_by_version")
     return [
         info

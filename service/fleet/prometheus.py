@@ -14,7 +14,7 @@ from service.model.fleet import ObproxyServer, ServerStatus
 from service.model.tasks import SubtaskStatus, TaskStatus
 from service.model.types import JSON
 from service.store.database import Database, fetch, fetch_as
-from service.store.queue import QUEUE, TASK
+from service.store.queue import QUEUE, RUN
 from service.tasks.resources import Resources
 
 Rows = Mapping[str, list[JSON]]
@@ -34,13 +34,15 @@ UNFINISHED = (TaskStatus.RUNNING, TaskStatus.FAILED)
 async def read(resources: Resources) -> Rows:
     """What the database says now, by the name of the query; raises psycopg.Error."""
     async with resources.database.transaction() as connection:
-        return {query: await fetch(connection, query, queue=QUEUE, task_name=TASK) for query in QUERIES}
+        return {query: await fetch(connection, query, queue=QUEUE, task_name=RUN) for query in QUERIES}
 
 
 def render(rows: Rows | None, *, inventory_readable: bool) -> bytes:
     """In Prometheus' text format; `rows` None = the database does not answer."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Families([*_of_resources(rows is not None, inventory_readable), *(_of_rows(rows or {}))]))
+    registry.register(
+        _Families([*_availability_metrics(rows is not None, inventory_readable), *(_row_metrics(rows or {}))])
+    )
     return generate_latest(registry)
 
 
@@ -54,12 +56,12 @@ class _Families(Collector):
         yield from self._families
 
 
-def _of_resources(database: bool, inventory: bool) -> Iterator[Metric]:
+def _availability_metrics(database: bool, inventory: bool) -> Iterator[Metric]:
     yield _gauge("database_up", "Whether the database answers", {(): database})
     yield _gauge("inventory_readable", "Whether the inventory could be read the last time", {(): inventory})
 
 
-def _of_rows(rows: Rows) -> Iterator[Metric]:
+def _row_metrics(rows: Rows) -> Iterator[Metric]:
     if not rows:
         return
     (queue,), (runs,), (workers,), (check,) = (
@@ -121,7 +123,7 @@ class Target(TypedDict):
 
 async def targets(database: Database) -> list[Target]:
     """One element an OBProxy server whose exporter is known, by id; one that is being taken over has none yet."""
-    async with database.single() as connection:
+    async with database.autocommit() as connection:
         servers = await fetch_as(connection, ObproxyServer, "servers_with_exporter")
     return [_target(server) for server in servers]
 

@@ -34,7 +34,7 @@ from service.model.errors import (
     TakeoverError,
 )
 from service.model.types import JSON, Page
-from service.observe.logs import about
+from service.observe.logs import log_context
 from service.store.database_errors import is_lost, is_read_only, is_unwritable
 
 log = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ class Tracing:
             sent = Headers(scope=scope).get("x-trace-id", "")
             trace_id = sent if TRACE_ID.fullmatch(sent) else secrets.token_hex(8)
             scope["trace"] = Trace(id=trace_id, started=time.perf_counter())
-            with about(trace_id=trace_id):
+            with log_context(trace_id=trace_id):
                 await self.app(scope, receive, send)
         else:
             await self.app(scope, receive, send)

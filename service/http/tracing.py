@@ -22,7 +22,7 @@ class Spans:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and "trace" in scope:
             headers = [(name, value) for name, value in scope["headers"] if name not in REPLACED]
-            parent = tracing.parent(scope["trace"].id).encode()
+            parent = tracing.traceparent(scope["trace"].id).encode()
             scope["headers"] = [*headers, (b"traceparent", parent)]  # in place: who stands outside looks at this scope
         await self.app(scope, receive, send)
 

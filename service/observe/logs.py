@@ -12,13 +12,13 @@ from structlog.contextvars import bind_contextvars, bound_contextvars
 
 from service.model.settings import LogFormat
 
-about = bound_contextvars
-"""A context manager: `with about(task_id=7): …`."""
+log_context = bound_contextvars
+"""A context manager: `with log_context(task_id=7): …`."""
 
-from_now_on_about = bind_contextvars
+bind_log_context = bind_contextvars
 """The same until the asyncio task ends."""
 
-NOISY = ("httpx",)  # libraries that log every request at INFO
+QUIET_LIBRARIES = ("httpx",)  # libraries that log every request at INFO
 
 
 def configure(level: str, log_format: LogFormat) -> None:
@@ -42,5 +42,5 @@ def configure(level: str, log_format: LogFormat) -> None:
         )
     )
     logging.basicConfig(level=level.upper(), handlers=[handler])
-    for name in NOISY:
+    for name in QUIET_LIBRARIES:
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -67,22 +67,24 @@ TASKS_ENDED = Counter(
     ("operation", "status"),
     registry=REGISTRY,
 )
-CHECK_SECONDS = Histogram(
+HEALTH_CHECK_SECONDS = Histogram(
     "takeover_server_check_duration_seconds",
     "How long a round of checks of all OBProxy servers took",
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
     registry=REGISTRY,
 )
-CHECKED = Gauge(
+HEALTH_CHECK_RESULTS = Gauge(
     "takeover_server_check_answers",
     "How many OBProxy servers did or did not answer in this worker's last round",
     ("answer",),
     registry=REGISTRY,
 )
-LOOKS = Counter("takeover_server_looks", "Closer looks at OBProxy servers, by outcome", ("outcome",), registry=REGISTRY)
+DISCOVERIES = Counter(
+    "takeover_server_looks", "Closer looks at OBProxy servers, by outcome", ("outcome",), registry=REGISTRY
+)
 
 
-def events_written(events: Sequence[Mapping[str, Any]]) -> None:
+def count_recorded_events(events: Sequence[Mapping[str, Any]]) -> None:
     """These events of a run are visible now. `created` is ISO 8601, in UTC without saying so."""
     EVENTS.inc(len(events))
     if not events:
@@ -95,7 +97,7 @@ def events_written(events: Sequence[Mapping[str, Any]]) -> None:
 
 
 @contextmanager
-def serving(host: str, port: int) -> Iterator[None]:
+def metrics_server(host: str, port: int) -> Iterator[None]:
     """Answer GET /metrics at a port of this process's own, for one that answers nothing else; 0 = do not.
 
     Raises SettingsInvalid when the port cannot be had.

@@ -63,15 +63,15 @@ def find(pid: int) -> Process | None:
     return None if found is None or found[_STATE] == ZOMBIE else Process(pid=pid, started=int(found[_STARTED]))
 
 
-def everything() -> list[Process]:
+def running_processes() -> list[Process]:
     """Return every process that runs; zombies are left out, since they only wait to be reaped."""
-    return [process for process, _ in _everything()]
+    return [process for process, _ in _read_all()]
 
 
-def below(ancestor: int) -> list[Process]:
+def descendants(ancestor: int) -> list[Process]:
     """Return every running process below the one with the id `ancestor`."""
     children: dict[int, list[Process]] = {}
-    for process, parent in _everything(zombies=True):  # a zombie may still have children for a moment
+    for process, parent in _read_all(zombies=True):  # a zombie may still have children for a moment
         children.setdefault(parent, []).append(process)
     found: list[Process] = []
     waiting = [ancestor]
@@ -79,15 +79,15 @@ def below(ancestor: int) -> list[Process]:
         waiting_for = children.pop(waiting.pop(), [])
         found += waiting_for
         waiting += [process.pid for process in waiting_for]
-    return living(found)
+    return still_running(found)
 
 
-def living(processes: Iterable[Process]) -> list[Process]:
+def still_running(processes: Iterable[Process]) -> list[Process]:
     """Return those that still run."""
     return [process for process in processes if process.is_alive()]
 
 
-def _everything(*, zombies: bool = False) -> list[tuple[Process, int]]:
+def _read_all(*, zombies: bool = False) -> list[tuple[Process, int]]:
     """Return every process with its parent's id."""
     found = []
     for pid in (int(entry.name) for entry in os.scandir(PROC) if entry.name.isascii() and entry.name.isdigit()):

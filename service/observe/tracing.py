@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
 
 NAME = "obproxy-takeover"
-TIMEOUT = 5.0  # seconds that the collector has for a batch
+EXPORT_TIMEOUT = 5.0  # seconds that the collector has for a batch
 
 Attribute = str | int
 
@@ -45,7 +45,7 @@ def start(endpoint: str) -> None:
     except ImportError as error:
         reason = f"TAKEOVER_OTEL_ENDPOINT: {error.name} is missing; install obproxy-takeover[otel]"
         raise SettingsInvalid(reason=reason) from error
-    exporter = OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces", timeout=TIMEOUT)
+    exporter = OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces", timeout=EXPORT_TIMEOUT)
     provider = TracerProvider(resource=Resource.create({"service.name": NAME}))
     provider.add_span_processor(BatchSpanProcessor(exporter))
     _Traces.provider, _Traces.tracer = provider, provider.get_tracer(NAME)
@@ -57,7 +57,7 @@ def tracer() -> "Tracer | None":
 
 
 @asynccontextmanager
-async def sending() -> AsyncIterator[None]:
+async def flushing() -> AsyncIterator[None]:
     """At the end everything that is left to send is sent, and there are no spans any more."""
     try:
         yield
@@ -77,7 +77,7 @@ def span(name: str, trace_id: str = "", **attributes: Attribute) -> Iterator[Non
 
     started = _Traces.tracer.start_as_current_span(
         name,
-        context=_top(trace_id),
+        context=_root_context(trace_id),
         attributes=attributes,
         record_exception=False,  # its text and its stack are not for everybody who may read traces
         set_status_on_exception=False,
@@ -90,7 +90,7 @@ def span(name: str, trace_id: str = "", **attributes: Attribute) -> Iterator[Non
             raise
 
 
-def begin(name: str, **attributes: Attribute) -> Callable[[bool], None]:
+def start_span(name: str, **attributes: Attribute) -> Callable[[bool], None]:
     """A span below the current one that ends when the result is called, with whether it went well."""
     if _Traces.tracer is None:
         return lambda successful: None
@@ -105,14 +105,14 @@ def begin(name: str, **attributes: Attribute) -> Callable[[bool], None]:
     return end
 
 
-def parent(trace_id: str) -> str:
+def traceparent(trace_id: str) -> str:
     """The `traceparent` header that puts a span at the top of the trace: the span that it names is never sent."""
     return f"00-{trace_id:0>32}-{trace_id}-01"
 
 
-def _top(trace_id: str) -> "Context | None":
+def _root_context(trace_id: str) -> "Context | None":
     if not trace_id:
         return None
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-    return TraceContextTextMapPropagator().extract({"traceparent": parent(trace_id)})
+    return TraceContextTextMapPropagator().extract({"traceparent": traceparent(trace_id)})

@@ -37,5 +37,5 @@ async def show_cluster(request: Request) -> Response:
     """GET /clusters/{id}"""
     resources = requests.resources(request)
     cluster = await clusters.get(resources, requests.path_id(request, "id"))
-    last = await available_hosts.last_of_servers(resources.database, cluster.servers)
+    last = await available_hosts.latest_tasks_of_servers(resources.database, cluster.servers)
     return render(request, "cluster.html", cluster=cluster, last=last)

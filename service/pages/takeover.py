@@ -89,7 +89,7 @@ def _consent(fields: Mapping[str, str], cluster: Cluster) -> bool | None:
 async def _form(request: Request, cluster: Cluster, fields: Mapping[str, str], error: TakeoverError | None) -> Response:
     resources = requests.resources(request)
     keyword = request.query_params.get("keyword", "")
-    found = await available_hosts.of_inventory(resources, keyword)
+    found = await available_hosts.find(resources, keyword)
     submitted = re.findall("[0-9]{1,18}", request.query_params.get("submitted", ""))
     return render(
         request,

@@ -72,7 +72,7 @@ def write(directory: Path, inputs: RunInputs, loaded: "LoadedInventory") -> File
         text = membership.inventory_source(host.name, cluster.group, loaded.clusters)
         sources.append(str(_write(directory / "inventory" / "member.yml", text)))
         loaded.add_source(Path(sources[-1]))
-    secrets = inputs.sealed.open()
+    secrets = inputs.encrypted_secrets.decrypt()
     variables, known = service_view.variables_and_secrets(loaded, host.name)
     extra = {
         **({} if "obproxy_cluster_name" in variables else {"obproxy_cluster_name": cluster.name}),

@@ -40,7 +40,7 @@ def disable_core_dumps() -> None:
 
 def terminate_children(terminate_timeout: float = TERMINATE_TIMEOUT, kill_timeout: float = KILL_TIMEOUT) -> bool:
     """Terminate every descendant of this process, first with SIGTERM; return whether none is left."""
-    return _terminate(lambda: process_table.below(os.getpid()), terminate_timeout, kill_timeout)
+    return _terminate(lambda: process_table.descendants(os.getpid()), terminate_timeout, kill_timeout)
 
 
 def terminate_marked(marker: str, directory: Path) -> bool:
@@ -51,7 +51,7 @@ def terminate_marked(marker: str, directory: Path) -> bool:
     return _terminate(
         lambda: [
             process
-            for process in process_table.everything()
+            for process in process_table.running_processes()
             if _is_marked(process, marker) or _works_in(process, directory)
         ],
         TERMINATE_TIMEOUT,

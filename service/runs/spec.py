@@ -8,7 +8,7 @@ from pathlib import Path
 
 from service.inventory.records import Cluster, Host
 from service.model.settings import RunStart
-from service.store.keyring import Sealed
+from service.store.keyring import EncryptedSecrets
 
 LEASE_DURATION = 20.0  # seconds until a run whose lease was not renewed terminates itself
 
@@ -21,7 +21,7 @@ class RunInputs:
     cluster: Cluster
     sql_port: int
     allow_restart: bool | None = None  # from the request; None = the inventory decides
-    sealed: Sealed = field(default_factory=Sealed)
+    encrypted_secrets: EncryptedSecrets = field(default_factory=EncryptedSecrets)
     variables: Mapping[str, object] = field(default_factory=dict)  # further extra variables of the playbook
 
 

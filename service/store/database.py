@@ -26,10 +26,12 @@ ENUMS = {
     "operation": Operation,
     "server_status": ServerStatus,
 }
-PATIENCE = 5.0  # seconds to wait for a connection: long enough for a restart of the server
-RECONNECT = 2.0  # seconds; the pool's pauses double, and after minutes they would last as long: it begins anew instead
+CONNECTION_TIMEOUT = 5.0  # seconds to wait for a connection: long enough for a restart of the server
+RECONNECT_TIMEOUT = (
+    2.0  # seconds; the pool's pauses double, and after minutes they would last as long: it begins anew instead
+)
 POOL_SIZE = 20  # connections; a request or a batch of events holds one for a few milliseconds
-CONNECT_TIMEOUT = 30.0  # seconds to wait for the first connection
+OPEN_TIMEOUT = 30.0  # seconds to wait for the first connection
 
 
 class Database:
@@ -43,17 +45,17 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """A connection in a transaction: committed at the end, rolled back on any exception."""
-        with self._noting_failed_writes():
+        with self._recording_write_failures():
             async with self.pool.connection() as connection, connection.transaction():
                 yield connection
 
     @asynccontextmanager
-    async def single(self) -> AsyncIterator[Connection]:
+    async def autocommit(self) -> AsyncIterator[Connection]:
         """A connection on which each statement stands for itself, without the two round trips of a transaction.
 
         For one statement, or for several that read: of two in a transaction each sees what is committed by then, too.
         """
-        with self._noting_failed_writes():
+        with self._recording_write_failures():
             async with self.pool.connection() as connection:
                 await connection.set_autocommit(True)
                 try:
@@ -62,7 +64,7 @@ class Database:
                     await connection.set_autocommit(False)
 
     @contextmanager
-    def _noting_failed_writes(self) -> Iterator[None]:
+    def _recording_write_failures(self) -> Iterator[None]:
         try:
             yield
         except Exception as error:
@@ -80,7 +82,7 @@ async def fetch(connection: Connection, query: str, **values: object) -> list[Di
     return await (await execute(connection, query, **values)).fetchall()
 
 
-async def fetch_planned(connection: Connection, query: str, **values: object) -> list[DictRow]:
+async def fetch_unprepared(connection: Connection, query: str, **values: object) -> list[DictRow]:
     """The same, planned for these very values: never a prepared statement, whose plan must do for any."""
     return await (await connection.execute(queries()[query].encode(), values, prepare=False)).fetchall()
 
@@ -124,21 +126,21 @@ async def open_database(url: str) -> AsyncIterator[Database]:
         connection_class=Connection,
         kwargs={"row_factory": dict_row},
         configure=configure,
-        check=_check,
+        check=_check_connection,
         min_size=1,
         max_size=POOL_SIZE,
-        timeout=PATIENCE,
-        reconnect_timeout=RECONNECT,
+        timeout=CONNECTION_TIMEOUT,
+        reconnect_timeout=RECONNECT_TIMEOUT,
         open=False,
     )
-    await pool.open(wait=True, timeout=CONNECT_TIMEOUT)
+    await pool.open(wait=True, timeout=OPEN_TIMEOUT)
     try:
         yield Database(url, pool)
     finally:
         await pool.close()
 
 
-async def _check(connection: Connection) -> None:
+async def _check_connection(connection: Connection) -> None:
     """Raise when the server has gone.
 
     Whatever ends a connection makes its socket readable, so only then the server is asked: asking every time costs a

@@ -17,7 +17,7 @@ from service.store.postgres_server import PostgresServer, private_file
 
 log = logging.getLogger(__name__)
 
-INTERVAL = 0.5  # seconds between two looks whether it still runs
+CHECK_INTERVAL = 0.5  # seconds between two looks whether it still runs
 
 
 @contextmanager
@@ -28,25 +28,27 @@ def running(directory: Path) -> Iterator[str]:
     """
     directory = directory.resolve()
     server = PostgresServer(directory)
-    with _without_libpq_variables(), closing(server), _opened(directory, "users") as users:
-        with _alone(directory):
+    with _without_libpq_variables(), closing(server), _open_lock_file(directory, "users") as users:
+        with _exclusive_lock(directory):
             fcntl.flock(users, fcntl.LOCK_SH)
             server.start()
         stopped = threading.Event()
-        watcher = threading.Thread(target=_watch, args=(server, stopped), daemon=True, name="embedded-postgres")
+        watcher = threading.Thread(
+            target=_restart_when_dead, args=(server, stopped), daemon=True, name="embedded-postgres"
+        )
         watcher.start()
         try:
             yield server.url
         finally:
             stopped.set()
             watcher.join()
-            with _alone(directory):
-                if _is_last(users):
+            with _exclusive_lock(directory):
+                if _is_last_user(users):
                     server.stop()
 
 
 @contextmanager
-def _opened(directory: Path, name: str) -> Iterator[int]:
+def _open_lock_file(directory: Path, name: str) -> Iterator[int]:
     descriptor = private_file(directory.with_name(f".{directory.name}.{name}"))
     try:
         yield descriptor
@@ -55,14 +57,14 @@ def _opened(directory: Path, name: str) -> Iterator[int]:
 
 
 @contextmanager
-def _alone(directory: Path) -> Iterator[None]:
+def _exclusive_lock(directory: Path) -> Iterator[None]:
     """Let no other process start or stop it meanwhile."""
-    with _opened(directory, "lock") as descriptor:
+    with _open_lock_file(directory, "lock") as descriptor:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
 
 
-def _is_last(users: int) -> bool:
+def _is_last_user(users: int) -> bool:
     try:
         fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -80,9 +82,9 @@ def _without_libpq_variables() -> Iterator[None]:
         os.environ.update(former)
 
 
-def _watch(server: PostgresServer, stopped: threading.Event) -> None:
-    while not stopped.wait(INTERVAL):
-        with _alone(server.directory):
+def _restart_when_dead(server: PostgresServer, stopped: threading.Event) -> None:
+    while not stopped.wait(CHECK_INTERVAL):
+        with _exclusive_lock(server.directory):
             if server.is_running():
                 continue
             log.warning("The embedded PostgreSQL has died; starting it again", extra={"action": "postgres_died"})

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 ADMIN_PASSWORD = "admin-password"  # noqa: S105 - the file's name
 KEY_FILE = "secret-key"
-_BAD_FILE = (
+_BAD_KEY_FILE = (
     "{path} {fault}. Restore the file from a backup; remove it only if the database has no secrets yet, and a new key "
     "is made."
 )
@@ -33,7 +33,7 @@ class Secrets:
 
     def __init__(self, keys: SecretStr, file: Path | None = None) -> None:
         self.file = file
-        self._stamp = _stamp(file)
+        self._file_version = _file_version(file)
         self._keys, self._fernets = _parse(keys, file)
 
     def encrypt(self, secret: SecretStr) -> bytes:
@@ -47,14 +47,14 @@ class Secrets:
         except InvalidToken:
             raise DecryptionFailed from None
 
-    def sealed(self, ciphertexts: Mapping[str, bytes]) -> "Sealed":
+    def bundle(self, ciphertexts: Mapping[str, bytes]) -> "EncryptedSecrets":
         """Ciphertexts by name, to be opened in another process; it gets no key for nothing."""
         if not ciphertexts:
-            return Sealed()
+            return EncryptedSecrets()
         self._current()
-        return Sealed(ciphertexts=ciphertexts, keys=SecretStr(b" ".join(self._keys).decode()))
+        return EncryptedSecrets(ciphertexts=ciphertexts, keys=SecretStr(b" ".join(self._keys).decode()))
 
-    def renew(self, ciphertext: bytes) -> bytes | None:
+    def reencrypt(self, ciphertext: bytes) -> bytes | None:
         """The same secret encrypted with the first key; None when it is already. Raises DecryptionFailed."""
         first, *_ = fernets = self._current()
         try:
@@ -72,9 +72,9 @@ class Secrets:
         return [hmac.digest(key, text.encode(), "sha256") for key in self._keys]
 
     def _current(self) -> Sequence[Fernet]:
-        stamp = _stamp(self.file)
-        if self.file is not None and stamp is not None and stamp != self._stamp:
-            self._stamp = stamp
+        version = _file_version(self.file)
+        if self.file is not None and version is not None and version != self._file_version:
+            self._file_version = version
             try:
                 self._keys, self._fernets = _parse(SecretStr(secret_files.read(self.file)), self.file)
             except (StartRefused, FileNotFoundError) as error:  # the keys that were read before remain right
@@ -83,13 +83,13 @@ class Secrets:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sealed:
+class EncryptedSecrets:
     """Secrets by name as the database has them, with the keys: whoever hands them on does not open them."""
 
     ciphertexts: Mapping[str, bytes] = field(default_factory=dict)
     keys: SecretStr = field(default_factory=lambda: SecretStr(""))
 
-    def open(self) -> dict[str, SecretStr]:
+    def decrypt(self) -> dict[str, SecretStr]:
         """The secrets; raises DecryptionFailed."""
         if not self.ciphertexts:
             return {}
@@ -105,7 +105,7 @@ def load(configured: SecretStr, directory: Path) -> Secrets:
     if configured.get_secret_value():
         return Secrets(configured)
     path = directory / KEY_FILE
-    return Secrets(SecretStr(_keep(path, Fernet.generate_key().decode())), path)
+    return Secrets(SecretStr(_read_or_create(path, Fernet.generate_key().decode())), path)
 
 
 def add_key(path: Path) -> None:
@@ -113,7 +113,7 @@ def add_key(path: Path) -> None:
     secret_files.replace(path, "\n".join([Fernet.generate_key().decode(), *_keys_in(path)]))
 
 
-def drop_keys(path: Path) -> int:
+def remove_old_keys(path: Path) -> int:
     """Leave only the first of the keys in a file; how many went."""
     first, *others = _keys_in(path)
     if others:
@@ -136,10 +136,10 @@ def _parse(keys: SecretStr, file: Path | None) -> tuple[list[bytes], list[Fernet
         if file is None:
             raise SettingsInvalid(reason=f"TAKEOVER_SECRET_KEY: {error}") from None
         fault = "holds something else than keys" if words else "is empty"
-        raise StartRefused(reason=_BAD_FILE.format(path=file, fault=fault)) from None
+        raise StartRefused(reason=_BAD_KEY_FILE.format(path=file, fault=fault)) from None
 
 
-def _stamp(file: Path | None) -> tuple[int, int] | None:
+def _file_version(file: Path | None) -> tuple[int, int] | None:
     """What is another after a file was replaced; None when it is not there."""
     try:
         stat = file.stat() if file else None
@@ -151,10 +151,10 @@ def _stamp(file: Path | None) -> tuple[int, int] | None:
 def admin_password(directory: Path) -> tuple[Path, str]:
     """Return the file with the administrator's first password and its text; make it when it is absent."""
     path = directory / ADMIN_PASSWORD
-    return path, _keep(path, secrets.token_urlsafe(18))
+    return path, _read_or_create(path, secrets.token_urlsafe(18))
 
 
-def _keep(path: Path, secret: str) -> str:
+def _read_or_create(path: Path, secret: str) -> str:
     """Return the secret in `path`; write `secret` there first when there is no such file."""
     while not secret_files.write_new(path, secret):
         with suppress(FileNotFoundError):  # removed by another process since

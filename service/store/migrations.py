@@ -12,9 +12,9 @@ from psycopg import AsyncConnection, sql
 
 from service.store.sql import MIGRATIONS
 
-LOCK = 7355608  # any number, the same for every process of this service
+ADVISORY_LOCK = 7355608  # any number, the same for every process of this service
 
-LEDGER = """
+CREATE_MIGRATION_TABLE = """
 CREATE TABLE IF NOT EXISTS schema_migration (
     name text PRIMARY KEY,
     applied timestamptz NOT NULL DEFAULT now()
@@ -25,7 +25,7 @@ CREATE TABLE IF NOT EXISTS schema_migration (
 APPLICATION_NAME = "obproxy-takeover migrate"
 
 # A session that migrates, or has run nothing yet, has prepared no statement.
-CUT_OTHER_SESSIONS = """
+TERMINATE_OTHER_SESSIONS = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()
   AND backend_type = 'client backend' AND application_name <> %s AND query <> ''
@@ -43,27 +43,27 @@ async def migrate(url: str) -> list[str]:
         await AsyncConnection.connect(url, autocommit=True, application_name=APPLICATION_NAME) as connection,
         connection.transaction(),
     ):
-        await connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
-        await connection.execute(LEDGER)
+        await connection.execute("SELECT pg_advisory_xact_lock(%s)", (ADVISORY_LOCK,))
+        await connection.execute(CREATE_MIGRATION_TABLE)
         cursor = await connection.execute("SELECT name FROM schema_migration")
         done = {name for (name,) in await cursor.fetchall()}
         applied = [*await _migrate_queue(connection, done), *await _migrate_own(connection, done)]
         for name in applied:
             await connection.execute("INSERT INTO schema_migration (name) VALUES (%s)", (name,))
         if done and applied:
-            await connection.execute(CUT_OTHER_SESSIONS, (APPLICATION_NAME,))
+            await connection.execute(TERMINATE_OTHER_SESSIONS, (APPLICATION_NAME,))
     return applied
 
 
 async def _migrate_queue(connection: AsyncConnection[Any], done: set[str]) -> list[str]:
     files = sorted(Path(SchemaManager.get_migrations_path()).glob("*.sql"))
-    missing = [file for file in files if _queue_name(file) not in done]
+    missing = [file for file in files if _queue_migration_name(file) not in done]
     if len(missing) == len(files):
         await connection.execute(sql.SQL(SchemaManager.get_schema()))
     else:
         for file in missing:
             await _run(connection, file)
-    return [_queue_name(file) for file in missing]
+    return [_queue_migration_name(file) for file in missing]
 
 
 async def _migrate_own(connection: AsyncConnection[Any], done: set[str]) -> list[str]:
@@ -77,5 +77,5 @@ async def _run(connection: AsyncConnection[Any], file: Path) -> None:
     await connection.execute(file.read_text(encoding="utf-8").encode())
 
 
-def _queue_name(file: Path) -> str:
+def _queue_migration_name(file: Path) -> str:
     return f"procrastinate/{file.name}"

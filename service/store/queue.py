@@ -16,12 +16,12 @@ from service.store.database_errors import is_contention, is_lost
 from service.store.sql import queries
 
 QUEUE = "takeover"
-TASK_ARGUMENT = "task_instance_id"
-TASK = "run_task_instance"  # Procrastinate's name for the kind of job; its only argument is the task instance's id
-LOOK = "look_at_server"  # another kind of job; its only argument is the OBProxy server's id
-SERVER_ARGUMENT = "server_id"
-LATER = -10  # priority: a look waits until no takeover does
-TRIES, PAUSE = 5, 0.3  # of a statement whose connection is lost, and seconds between two of them
+RUN_ARGUMENT = "task_instance_id"
+RUN = "run_task_instance"  # Procrastinate's name for the kind of job; its only argument is the task instance's id
+DISCOVERY = "look_at_server"  # another kind of job; its only argument is the OBProxy server's id
+DISCOVERY_ARGUMENT = "server_id"
+DISCOVERY_PRIORITY = -10  # priority: a look waits until no takeover does
+MAX_ATTEMPTS, RETRY_DELAY = 5, 0.3  # of a statement whose connection is lost, and seconds between two of them
 
 
 class Queue:
@@ -36,34 +36,34 @@ class Queue:
         Jobs of one host share a lock, so that they run one after the other on whatever worker.
         """
         jobs = [
-            Job(queue=QUEUE, lock=f"host-{host}", queueing_lock=None, task_name=TASK, task_kwargs={TASK_ARGUMENT: task})
+            Job(queue=QUEUE, lock=f"host-{host}", queueing_lock=None, task_name=RUN, task_kwargs={RUN_ARGUMENT: task})
             for task, host in hosts.items()
         ]
         await self.app.job_manager.batch_defer_jobs_async(jobs=jobs, connection=connection)
 
-    async def defer_looks(self, connection: Connection, servers: Iterable[int]) -> None:
+    async def defer_discoveries(self, connection: Connection, servers: Iterable[int]) -> None:
         """Put a look at each OBProxy server on the queue, in the caller's transaction."""
         jobs = [
             Job(
                 queue=QUEUE,
                 lock=None,
                 queueing_lock=None,
-                priority=LATER,
-                task_name=LOOK,
-                task_kwargs={SERVER_ARGUMENT: server},
+                priority=DISCOVERY_PRIORITY,
+                task_name=DISCOVERY,
+                task_kwargs={DISCOVERY_ARGUMENT: server},
             )
             for server in servers
         ]
         if jobs:
             await self.app.job_manager.batch_defer_jobs_async(jobs=jobs, connection=connection)
 
-    async def abort(self, jobs: Sequence[int]) -> None:
+    async def abort_jobs(self, jobs: Sequence[int]) -> None:
         """Ask whoever does these jobs to stop; it hears of it by NOTIFY, wherever it runs."""
         for job in jobs:
             await self.app.job_manager.cancel_job_by_id_async(job, abort=True)
 
 
-class PatientConnector(PsycopgConnector):
+class RetryingConnector(PsycopgConnector):
     """Procrastinate's, which says again what a lost connection may have swallowed.
 
     A worker says only once that a job is over. Were that lost, the job would stay with a worker that lives, so nobody
@@ -73,19 +73,19 @@ class PatientConnector(PsycopgConnector):
 
     async def execute_query_async(self, query: LiteralString, **arguments: Any) -> None:
         """Execute a statement without a result; raises ConnectorException."""
-        for _ in range(TRIES - 1):
+        for _ in range(MAX_ATTEMPTS - 1):
             try:
                 await super().execute_query_async(query, **arguments)
             except ConnectorException as error:
                 if not (is_lost(error) or is_contention(error)):
                     raise
-                await asyncio.sleep(PAUSE)
+                await asyncio.sleep(RETRY_DELAY)
             else:
                 return
         await super().execute_query_async(query, **arguments)
 
 
-class OwnJobs(JobManager):
+class OwnedJobManager(JobManager):
     """Procrastinate's, which ends or requeues a job only as long as it belongs to the worker that fetched it.
 
     A worker that stood still for a while may come to that when another one does the job.
@@ -108,10 +108,10 @@ class OwnJobs(JobManager):
         await self._execute("retry_own_job", job, **values)
 
     async def _execute(self, query: str, job: Job, **values: Any) -> None:
-        await self.connector.execute_query_async(queries()[query], **owner(job), **values)
+        await self.connector.execute_query_async(queries()[query], **job_ownership(job), **values)
 
 
-def owner(job: Job) -> dict[str, Any]:
+def job_ownership(job: Job) -> dict[str, Any]:
     """Return what identifies this attempt at a job, by this worker; parameters of the queries about own jobs."""
     return {"job_id": job.id, "worker_id": job.worker_id, "attempts": job.attempts}
 
@@ -119,7 +119,7 @@ def owner(job: Job) -> dict[str, Any]:
 @asynccontextmanager
 async def open_queue(database: Database) -> AsyncIterator[Queue]:
     """The queue in `database`, on the same pool."""
-    app = App(connector=PatientConnector())
-    app.job_manager = OwnJobs(app.connector)
+    app = App(connector=RetryingConnector())
+    app.job_manager = OwnedJobManager(app.connector)
     async with app.open_async(database.pool):
         yield Queue(app)

@@ -12,7 +12,7 @@ import psycopg
 from service.store.database import Database, execute, fetch
 from service.store.database_errors import is_unwritable
 
-PATIENCE = 3.0  # seconds after which a database that does not answer counts as lost
+TIMEOUT = 3.0  # seconds after which a database that does not answer counts as lost
 
 
 class Problem(StrEnum):
@@ -26,7 +26,7 @@ class Problem(StrEnum):
 async def find_problem(database: Database) -> Problem | None:
     """Return what keeps the database from answering or from being written; None when nothing does."""
     try:
-        async with asyncio.timeout(PATIENCE), database.transaction() as connection:
+        async with asyncio.timeout(TIMEOUT), database.transaction() as connection:
             (mode,) = await fetch(connection, "session_read_only")
             if mode["read_only"]:
                 return Problem.READ_ONLY

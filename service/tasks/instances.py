@@ -11,7 +11,7 @@ from service.inventory.records import Cluster
 from service.model.errors import InventoryUnreadable
 from service.model.tasks import BasicSubtask, Subtask, TaskFilter, TaskInstance, TaskStatus
 from service.model.types import JSON, Page
-from service.store.database import Connection, Database, fetch, fetch_as, fetch_planned
+from service.store.database import Connection, Database, fetch, fetch_as, fetch_unprepared
 from service.tasks.errors import UnknownSubtask, UnknownTask
 from service.tasks.resources import Resources
 
@@ -34,7 +34,7 @@ BasicTask = tuple[TaskInstance, list[BasicSubtask]]
 
 async def get(database: Database, task_id: int) -> TaskWithSubtasks:
     """A task instance and its subtasks in DAG order; raises UnknownTask."""
-    async with database.single() as connection:
+    async with database.autocommit() as connection:
         found = await by_ids(connection, [task_id])
     if not found:
         raise UnknownTask(task_id=task_id)
@@ -46,7 +46,7 @@ async def blocking_tasks(resources: Resources, task: TaskInstance) -> list[int]:
     if task.status is not TaskStatus.RUNNING:
         return []
     cluster_id = task.context["stringMap"]["obproxy_cluster_id"]
-    async with resources.database.single() as connection:
+    async with resources.database.autocommit() as connection:
         rows = await fetch(connection, "blocking_tasks", task_id=task.id, cluster_id=cluster_id)
     in_cluster = any(not row["same_host"] for row in rows)
     limited = in_cluster and await _is_limited(resources, int(cluster_id))
@@ -57,7 +57,7 @@ async def _is_limited(resources: Resources, cluster_id: int) -> bool:
     """Whether an OBProxy cluster may only have so many takeovers at a time, as far as anybody can say now."""
     with suppress(InventoryUnreadable):
         cluster = (await resources.inventory.current()).clusters.get(cluster_id)
-        async with resources.database.single() as connection:
+        async with resources.database.autocommit() as connection:
             return cluster is not None and await concurrency_limit(connection, resources, cluster) > 0
     return False
 
@@ -84,7 +84,7 @@ async def page(database: Database, filter: TaskFilter, page: Page) -> tuple[list
         "superseded": filter.superseded,
     }
     if filter.name is not None:
-        async with database.single() as connection:
+        async with database.autocommit() as connection:
             criteria["names"] = [row["name"] for row in await fetch(connection, "task_names", text=filter.name)]
     # Side by side: the count of a long history takes PostgreSQL as long as the page takes this process.
     return await asyncio.gather(_page(database, criteria, filter, page), _count(database, criteria))
@@ -93,29 +93,29 @@ async def page(database: Database, filter: TaskFilter, page: Page) -> tuple[list
 async def _page(database: Database, criteria: JSON, filter: TaskFilter, page: Page) -> list[BasicTask]:
     query = "task_ids_descending" if filter.descending else "task_ids_ascending"
     part = {"size": page.size, "offset": (page.number - 1) * page.size}
-    async with database.single() as connection:
+    async with database.autocommit() as connection:
         # Which index helps depends on what is asked for: a plan that is made once for all would read everything.
-        task_ids = [row["id"] for row in await fetch_planned(connection, query, **criteria, **part)]
+        task_ids = [row["id"] for row in await fetch_unprepared(connection, query, **criteria, **part)]
         return await _with_subtasks(connection, BasicSubtask, "basic_subtasks_of_tasks", task_ids)
 
 
 async def _count(database: Database, criteria: JSON) -> int:
-    async with database.single() as connection:
-        rows = await fetch_planned(connection, "count_tasks", **criteria)
+    async with database.autocommit() as connection:
+        rows = await fetch_unprepared(connection, "count_tasks", **criteria)
     total: int = rows[0]["total"]
     return total
 
 
 async def count_open(database: Database) -> dict[TaskStatus, int]:
     """How many task instances are RUNNING, and how many FAILED."""
-    async with database.single() as connection:
+    async with database.autocommit() as connection:
         rows = await fetch(connection, "open_task_counts")
     return {TaskStatus.RUNNING: 0, TaskStatus.FAILED: 0} | {row["status"]: row["total"] for row in rows}
 
 
 async def log(database: Database, task_id: int, subtask_id: int, *, after: int = 0) -> tuple[str, int]:
     """What a subtask's runs said behind row `after`, and the number of the last row; one string, as OCP joins it."""
-    async with database.single() as connection:
+    async with database.autocommit() as connection:
         if not await fetch(connection, "subtask_in_task", task_id=task_id, subtask_id=subtask_id):
             if not await fetch(connection, "task_by_id", task_id=task_id):
                 raise UnknownTask(task_id=task_id)
@@ -126,7 +126,7 @@ async def log(database: Database, task_id: int, subtask_id: int, *, after: int =
 
 async def executions(database: Database, subtask_id: int) -> list[Execution]:
     """The executions that a subtask's log tells of, the newest first; what precedes the first belongs to it."""
-    async with database.single() as connection:
+    async with database.autocommit() as connection:
         rows = await fetch(connection, "log_separators_of_subtask", subtask_id=subtask_id)
     found: list[Execution] = []
     until = None
@@ -142,7 +142,7 @@ async def log_rows(
     database: Database, subtask_id: int, *, after: int, until: int | None, limit: int
 ) -> list[tuple[int, str]]:
     """At most `limit` rows of a subtask's log behind row `after` and before `until`, each with its number."""
-    async with database.single() as connection:
+    async with database.autocommit() as connection:
         values = {"subtask_id": subtask_id, "after": after, "until": until, "limit": limit}
         rows = await fetch(connection, "log_rows_between", **values)
     return [(row["id"], row["content"]) for row in rows]
@@ -150,7 +150,7 @@ async def log_rows(
 
 async def last_log_message(database: Database, subtask_id: int) -> str:
     """What a subtask's log ends with, in_cluster its state: of a failed one why; empty when the log is gone."""
-    async with database.single() as connection:
+    async with database.autocommit() as connection:
         rows = await fetch(connection, "last_log_message_of_subtask", subtask_id=subtask_id)
     return str(rows[0]["content"]) if rows else ""
 

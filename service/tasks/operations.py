@@ -81,7 +81,7 @@ async def cancel_subtask(resources: Resources, task_id: int, subtask_id: int) ->
             await locked.transition(subtask_id, Trigger.CANCEL)
     async with resources.database.transaction() as connection:
         jobs = [row["id"] for row in await fetch(connection, "running_job_of_task", task_id=task_id)]
-    await resources.queue.abort(jobs)
+    await resources.queue.abort_jobs(jobs)
 
 
 @asynccontextmanager

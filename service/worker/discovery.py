@@ -11,7 +11,7 @@ from service.model.errors import TakeoverError, UnknownCluster, UnknownHost
 from service.model.fleet import ObproxyServer
 from service.model.settings import PROJECT
 from service.model.types import JSON
-from service.observe.metrics import LOOKS
+from service.observe.metrics import DISCOVERIES
 from service.outcome import ansible_results
 from service.runs import run
 from service.runs.run import Run
@@ -30,7 +30,7 @@ RENEWAL_INTERVAL = 3.0  # seconds between two renewals of the run's lease
 
 async def perform(resources: Resources, server_id: int) -> None:
     """Discover an OBProxy server and record the result, unless a takeover of it is running."""
-    async with resources.database.single() as connection:
+    async with resources.database.autocommit() as connection:
         servers = await fetch_as(connection, ObproxyServer, "server_for_discovery", server_id=server_id)
     if not servers:
         return
@@ -38,10 +38,10 @@ async def perform(resources: Resources, server_id: int) -> None:
         spec, snapshot = await _run_spec(resources, servers[0])
         facts = await _discover(spec, snapshot)
     except (TakeoverError, OSError, TimeoutError) as error:
-        LOOKS.labels("failed").inc()
+        DISCOVERIES.labels("failed").inc()
         _log(servers[0], f"could not be discovered: {error or type(error).__name__}")
         return
-    LOOKS.labels("seen" if facts else "not_seen").inc()
+    DISCOVERIES.labels("seen" if facts else "not_seen").inc()
     if await _record(resources, server_id, facts):
         _log(servers[0], "is RUNNING on its host" if facts else "is UNAVAILABLE: it does not run on its host either")
 

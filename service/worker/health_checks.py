@@ -12,7 +12,7 @@ from collections.abc import Collection
 from datetime import datetime
 
 from service.model.types import JSON
-from service.observe.metrics import CHECK_SECONDS, CHECKED
+from service.observe.metrics import HEALTH_CHECK_RESULTS, HEALTH_CHECK_SECONDS
 from service.store.database import Connection, execute, fetch
 from service.store.database_errors import retry_contention
 from service.tasks.resources import Resources
@@ -54,11 +54,11 @@ async def check_round(resources: Resources) -> bool:
         if not claimed:
             return False
         servers = await fetch(connection, "servers_to_health_check")
-    with CHECK_SECONDS.time():
+    with HEALTH_CHECK_SECONDS.time():
         responding = await responding_addresses({_address(server) for server in servers}, settings.server_check_timeout)
     answered = [server for server in servers if _address(server) in responding]
     for answer, number in (("yes", len(answered)), ("no", len(servers) - len(answered))):
-        CHECKED.labels(answer).set(number)
+        HEALTH_CHECK_RESULTS.labels(answer).set(number)
     silent = [server for server in servers if _address(server) not in responding]
     await _record_silent(resources, silent, claimed[0]["before"])
     await _record_answered(resources, answered, silent, len(servers))
@@ -82,7 +82,7 @@ async def _record_answered(resources: Resources, answered: list[JSON], silent: l
     """Record the servers that answer, and queue the discoveries that are due."""
     async with resources.database.transaction() as connection:
         recovered = await _update_status(connection, answered, silent)
-        await resources.queue.defer_looks(connection, await _due_for_discovery(resources, connection, servers))
+        await resources.queue.defer_discoveries(connection, await _due_for_discovery(resources, connection, servers))
     _report("RUNNING", recovered)
 
 

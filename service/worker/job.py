@@ -17,7 +17,7 @@ from service.model.errors import TakeoverError, UnknownCluster, UnknownHost
 from service.model.fleet import ObproxyServer
 from service.model.tasks import Subtask, TaskInstance, TaskStatus
 from service.observe import tracing
-from service.observe.logs import about
+from service.observe.logs import log_context
 from service.observe.metrics import RUNS_ENDED
 from service.outcome import run_progress
 from service.outcome.run_progress import Code, Ended, RunEnd, Verdict
@@ -26,7 +26,7 @@ from service.runs.leftovers import LeftoverCheck
 from service.runs.spec import RunInputs, RunSpec
 from service.store.database import Connection, execute, fetch, fetch_as
 from service.store.database_errors import retry_contention
-from service.store.queue import owner
+from service.store.queue import job_ownership
 from service.tasks import instances
 from service.tasks.recorder import Recorder
 from service.tasks.resources import Resources
@@ -57,7 +57,7 @@ async def perform(
     if unknown := {subtask.role for subtask in subtasks} - set(workflow.roles):
         raise JobPostponed(f"Task instance {task_id} is of another version: this one has no role {sorted(unknown)}")
     with (
-        about(trace_id=task.trace_id, task_id=task_id),
+        log_context(trace_id=task.trace_id, task_id=task_id),
         tracing.span("job", task.trace_id, task_instance_id=task_id, operation=task.operation),
     ):
         await _perform(resources, task_id, job, leases, is_canceled)
@@ -82,7 +82,7 @@ async def _perform(
         return
     spec = await _insert_run(resources, task, subtasks, spec, job, leases.expiry.expired_runs())
     with (
-        about(run=spec.ident),
+        log_context(run=spec.ident),
         tracing.span("run", ident=spec.ident, playbook=spec.playbook.name, host=spec.inputs.host.name),
     ):
         await _run(resources, task, subtasks, spec, snapshot, leases, is_canceled)
@@ -170,7 +170,7 @@ async def _raise_if_stale(
     found_subtasks: Sequence[Subtask],
 ) -> None:
     """Raise JobPostponed unless this worker owns the job and the locked task instance is unchanged and has no run."""
-    if not await fetch(connection, "lock_own_job", **owner(job)):
+    if not await fetch(connection, "lock_own_job", **job_ownership(job)):
         raise JobPostponed(f"Job {job.id} of task instance {task.id} belongs to another worker by now")
     if [task] != [*found] or [*subtasks] != [*found_subtasks]:
         raise JobPostponed(f"Task instance {task.id} has changed since it was read")
@@ -200,7 +200,7 @@ async def _run_spec(
             cluster=inventory.clusters[cluster_id],
             sql_port=server.sql_port,
             allow_restart=task.allow_restart,
-            sealed=resources.secrets.sealed({row["name"]: row["ciphertext"] for row in secrets}),
+            encrypted_secrets=resources.secrets.bundle({row["name"]: row["ciphertext"] for row in secrets}),
         ),
         start=resources.settings.run_start,
     )

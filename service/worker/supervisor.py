@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from service.observe import metrics, tracing
-from service.observe.logs import from_now_on_about
+from service.observe.logs import bind_log_context
 from service.outcome import run_progress
 from service.outcome.run_progress import Change, Ended, Logged, RunEnd, Started, Verdict
 from service.runs.leftovers import LeftoverCheck
@@ -102,13 +102,13 @@ class Supervisor:
                 self._watch_limits(changes)
                 if end is not None:
                     ended = await self._finish(changes, end)
-                    metrics.events_written(batch)
+                    metrics.count_recorded_events(batch)
                     return ended
                 now = time.monotonic()
                 await self._recorder.record(changes)
                 if changes:
                     self._run.renew(now)  # recording renews the lease in the database
-                metrics.events_written(batch)
+                metrics.count_recorded_events(batch)
         except LeaseLost:
             log.warning("Another worker expired the lease of run %s", self._run.ident, extra={"action": "lease_lost"})
             await self._run.terminate()
@@ -153,8 +153,8 @@ class Supervisor:
         for change in changes:
             if isinstance(change, Started):
                 self._role, self._role_started = change.role, time.monotonic()
-                from_now_on_about(role=change.role)
-                self._end_span = tracing.begin(f"subtask {change.role}", role=change.role)
+                bind_log_context(role=change.role)
+                self._end_span = tracing.start_span(f"subtask {change.role}", role=change.role)
                 self._cancel_timeout()
                 limit = self._limits[change.role]
                 if limit.seconds:

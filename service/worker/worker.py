@@ -12,7 +12,7 @@ from procrastinate.jobs import Job
 
 from service.runs import directories, run
 from service.store.database import execute, fetch
-from service.store.queue import LOOK, QUEUE, TASK, open_queue
+from service.store.queue import DISCOVERY, QUEUE, RUN, open_queue
 from service.tasks.resources import Resources
 from service.worker import discovery, health_checks, retention
 from service.worker.expiry import Expiry
@@ -56,7 +56,7 @@ async def _start(resources: Resources, app: App) -> list[asyncio.Task[None]]:
     """Start the worker's long-lived asyncio tasks; return them in the order in which they must be stopped."""
     leases = Leases(resources.database)
 
-    @app.task(name=TASK, queue=QUEUE, pass_context=True, retry=RequeueStrategy())
+    @app.task(name=RUN, queue=QUEUE, pass_context=True, retry=RequeueStrategy())
     async def run_task_instance(context: JobContext, task_instance_id: int) -> None:
         await perform(
             resources,
@@ -71,7 +71,7 @@ async def _start(resources: Resources, app: App) -> list[asyncio.Task[None]]:
     async def apply_retention(timestamp: int) -> None:
         await retention.apply(resources)
 
-    @app.task(name=LOOK, queue=QUEUE)
+    @app.task(name=DISCOVERY, queue=QUEUE)
     async def discover_server(server_id: int) -> None:
         await discovery.perform(resources, server_id)
 

@@ -18,7 +18,7 @@ def serving(settings: Settings) -> Iterator[str]:
     """The URL of the service with `settings`, without a worker."""
     app = create_app(settings)
     server = uvicorn_server.server(
-        app, settings, lifespan=app.router.lifespan_context(app), ending=lambda: app.state.news.close()
+        app, settings, lifespan=app.router.lifespan_context(app), ending=lambda: app.state.notifications.close()
     )
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()), name="service")
     thread.start()

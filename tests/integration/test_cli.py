@@ -147,7 +147,7 @@ async def test_watches_by_events_and_without_them(
     following = asyncio.create_task(command("log", str(task_id), str(subtask_id), "-f"))
     if streams:
         async with asyncio.timeout(DEADLINE):
-            while len(app.state.news) < 2:
+            while len(app.state.notifications) < 2:
                 await asyncio.sleep(0.01)
 
     await fail_first(resources, task_id)

@@ -35,7 +35,7 @@ async def finish_all(resources: Resources) -> list[int]:
 
 async def deadlocks(resources: Resources) -> int:
     """Deadlocks that the server has counted in this database."""
-    async with resources.database.single() as connection:
+    async with resources.database.autocommit() as connection:
         await connection.execute("SELECT pg_stat_force_next_flush()")
         await connection.execute("SELECT pg_stat_clear_snapshot()")
         rows = await connection.execute("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
@@ -71,7 +71,7 @@ async def test_a_takeover_operations_and_reports_of_the_same_servers_never_deadl
     wanted = [HostRequest(host_id=host, sql_port=2883) for host in HOSTS]
     for _ in range(ROUNDS // 3):
         await take_over(resources, wanted)
-        async with resources.database.single() as connection:
+        async with resources.database.autocommit() as connection:
             rows = await (await connection.execute("SELECT id FROM task_instance WHERE status = 'RUNNING'")).fetchall()
         ids = [row["id"] for row in rows]
         results = await asyncio.gather(
@@ -119,7 +119,7 @@ async def test_a_deadlock_is_repeated_until_it_is_none(resources: Resources) -> 
 
     await asyncio.gather(crossing(1, 2), crossing(2, 1))  # type: ignore[call-overload]
 
-    async with resources.database.single() as connection:
+    async with resources.database.autocommit() as connection:
         rows = await (await connection.execute("SELECT number FROM pair ORDER BY id")).fetchall()
     assert [row["number"] for row in rows] == [2, 2]
     assert tries > 2
@@ -197,5 +197,5 @@ async def test_another_error_of_the_database_is_an_error_of_the_service(
     answer = await client.post("/api/v2/obproxy/clusters/1/takeOver", json=body)
 
     assert (answer.status_code, answer.json()["error"]["message"]) == (500, "Unexpected error: UndefinedTable.")
-    async with resources.database.single() as connection:
+    async with resources.database.autocommit() as connection:
         assert not await fetch(connection, "running_tasks", host_ids=[1])

@@ -277,7 +277,7 @@ async def test_what_a_request_says_beyond_its_fields_goes_nowhere(
     answer = await client.post(TAKE_OVER, json=body, headers={"X-Ansible": "needle"})
 
     assert answer.status_code == 200 and "needle" not in answer.text
-    async with resources.database.single() as connection:
+    async with resources.database.autocommit() as connection:
         for table in TABLES:
             cursor = await connection.execute(SQL("SELECT t::text AS row FROM {} t").format(Identifier(table)))
             assert not [row for row in await cursor.fetchall() if "needle" in row["row"]]

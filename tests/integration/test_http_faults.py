@@ -66,7 +66,7 @@ async def test_without_its_database_it_says_so_and_goes_on_when_it_is_back(
         assert int(answer.headers["Retry-After"]) > 0
         assert "X-Content-Type-Options" in answer.headers
     assert said(caplog) == [("WARNING", "database_lost")] * 2
-    app.state.resources.database.pool.timeout = database.PATIENCE
+    app.state.resources.database.pool.timeout = database.CONNECTION_TIMEOUT
     assert (await client.get(TASKS)).status_code == 200
     assert (await client.post(TAKE_OVER, json=take_over_body(1))).status_code == 200
 
@@ -74,7 +74,7 @@ async def test_without_its_database_it_says_so_and_goes_on_when_it_is_back(
 async def test_connections_that_the_database_has_ended_are_not_used(
     client: httpx.AsyncClient, app: Starlette, postgres: str, database_url: str
 ) -> None:
-    app.state.resources.database.pool.timeout = database.PATIENCE
+    app.state.resources.database.pool.timeout = database.CONNECTION_TIMEOUT
     assert (await client.get(TASKS)).status_code == 200
 
     async with await psycopg.AsyncConnection.connect(postgres, autocommit=True) as connection:

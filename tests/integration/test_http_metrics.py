@@ -151,16 +151,16 @@ async def test_an_address_of_ipv6_is_in_brackets(client: httpx.AsyncClient, reso
 
 def test_a_worker_answers_at_its_own_port_and_leaves_it() -> None:
     (port,) = free_ports(1)
-    with metrics.serving("127.0.0.1", port):
+    with metrics.metrics_server("127.0.0.1", port):
         with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
             connection.request("GET", "/metrics")
             assert b"takeover_build_info" in connection.getresponse().read()
         with (
             pytest.raises(SettingsInvalid, match="TAKEOVER_WORKER_METRICS_PORT: "),
-            metrics.serving("127.0.0.1", port),
+            metrics.metrics_server("127.0.0.1", port),
         ):
             pass
-    with metrics.serving("127.0.0.1", port):
+    with metrics.metrics_server("127.0.0.1", port):
         pass
 
 
@@ -168,9 +168,9 @@ def test_what_a_managed_host_makes_up_is_no_lag() -> None:
     before = metrics.EVENT_LAG_SECONDS._sum.get()
 
     for created in (None, 17, "yesterday", "2021-09-03"):
-        metrics.events_written([{"created": created}])
-    metrics.events_written([])
-    metrics.events_written([{"created": "2999-01-01T00:00:00"}])
+        metrics.count_recorded_events([{"created": created}])
+    metrics.count_recorded_events([])
+    metrics.count_recorded_events([{"created": "2999-01-01T00:00:00"}])
 
     assert metrics.EVENT_LAG_SECONDS._sum.get() - before < 60 * 60 * 24 * 365 * 100
 

@@ -25,8 +25,8 @@ from service.runs import directories, run
 from service.runs.run import Run
 from service.runs.spec import LEASE_DURATION, RunInputs, RunSpec
 from tests.integration import inventories
+from tests.integration.encrypted_secrets import encrypted
 from tests.integration.inventories import Unsafe
-from tests.integration.sealing import sealed
 
 DEADLINE = 60.0  # seconds any of this may take at the most
 
@@ -117,19 +117,21 @@ class PreparedRun:
         return replace(self, spec=replace(self.spec, **fields))
 
     def with_secrets(self, **secrets: str) -> "PreparedRun":
-        return self.changed(inputs=replace(self.spec.inputs, sealed=sealed(**secrets)))
+        return self.changed(inputs=replace(self.spec.inputs, encrypted_secrets=encrypted(**secrets)))
 
     def with_variables(self, **variables: object) -> "PreparedRun":
         """The same on a host that has these as well."""
         source = write_inventory(self.spec.playbook.parent, **variables)
-        inputs, snapshot = read_inputs(source, sealed=self.spec.inputs.sealed)
+        inputs, snapshot = read_inputs(source, encrypted_secrets=self.spec.inputs.encrypted_secrets)
         return replace(self.changed(inputs=inputs), snapshot=snapshot)
 
 
 def prepare(tmp_path: Path, *tags: str) -> PreparedRun:
     playbook = tmp_path / "playbook.yml"
     playbook.write_text(PLAYBOOK, encoding="utf-8")
-    inputs, snapshot = read_inputs(write_inventory(tmp_path), sealed=sealed(obproxy_current_sys_password=PASSWORD))
+    inputs, snapshot = read_inputs(
+        write_inventory(tmp_path), encrypted_secrets=encrypted(obproxy_current_sys_password=PASSWORD)
+    )
     spec = RunSpec(ident="a-run", playbook=playbook, roles=tags, inputs=inputs)
     return PreparedRun(spec=spec, snapshot=snapshot)
 
@@ -260,9 +262,9 @@ async def test_the_worker_is_told_no_secret(tmp_path: Path) -> None:
 async def test_a_secret_that_cannot_be_opened_ends_the_run_before_it_begins(tmp_path: Path) -> None:
     prepared = prepare(tmp_path, "say")
     inputs = prepared.spec.inputs
-    other = replace(inputs.sealed, keys=sealed(any="thing").keys)
+    other = replace(inputs.encrypted_secrets, keys=encrypted(any="thing").keys)
 
-    events, end = await follow(prepared.changed(inputs=replace(inputs, sealed=other)).start())
+    events, end = await follow(prepared.changed(inputs=replace(inputs, encrypted_secrets=other)).start())
 
     assert not events and "cannot be decrypted" in end.start_error
     (failed,) = finish(begin(["one"], "odp-1"), end)

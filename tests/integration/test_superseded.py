@@ -137,7 +137,7 @@ async def test_of_a_newer_takeover_and_an_operation_racing_one_wins(
         refused = [result for result in results if isinstance(result, BaseException)]
         assert all(isinstance(error, (HostBusy, Superseded)) for error in refused), refused
         assert len(refused) == 2
-        async with resources.database.single() as connection:
+        async with resources.database.autocommit() as connection:
             rows = await connection.execute("SELECT id, superseded_by FROM task_instance WHERE status = 'RUNNING'")
             (running,) = await rows.fetchall()
         assert running["superseded_by"] is None
@@ -189,6 +189,6 @@ async def test_readers_of_the_older_one_are_notified(resources: Resources) -> No
 
 
 async def change_number(resources: Resources, task_id: int) -> int:
-    async with resources.database.single() as connection:
+    async with resources.database.autocommit() as connection:
         rows = await connection.execute("SELECT number FROM task_change WHERE task_instance_id = %s", (task_id,))
         return int((await rows.fetchall())[0]["number"])

@@ -100,7 +100,7 @@ async def read_only(client: httpx.AsyncClient, postgres: str, database_url: str)
 
 
 async def count_rows(resources: Resources) -> dict[str, int]:
-    async with resources.database.single() as connection:
+    async with resources.database.autocommit() as connection:
         counts = {}
         for table in TABLES:
             rows = await connection.execute(sql.SQL("SELECT count(*) AS n FROM {}").format(sql.Identifier(table)))
@@ -200,7 +200,7 @@ async def test_commands_are_recorded_with_their_outcome(resources: Resources) ->
         async with audit.recorded(resources.database, audit_call("user add admin")):
             await users.add(resources.database, "admin", "password", [Role.ADMIN])
 
-    async with resources.database.single() as connection:
+    async with resources.database.autocommit() as connection:
         rows = await connection.execute("SELECT user_name, method, path, status FROM audit_event ORDER BY id")
         kept = [tuple(row.values()) for row in await rows.fetchall()]
 

@@ -10,7 +10,7 @@ from service.model.settings import PROJECT, RunStart
 from service.outcome.run_progress import RunEnd
 from service.runs import run
 from service.runs.spec import RunInputs, RunSpec
-from tests.integration.sealing import sealed
+from tests.integration.encrypted_secrets import encrypted
 
 from . import Lab
 from .fixtures import StartHost
@@ -45,7 +45,7 @@ async def taken_over(lab: Lab, host: LabHost, start: RunStart) -> tuple[list[Map
                 host=known.hosts[host.host_id],
                 cluster=known.clusters[CLUSTERS[0].id],
                 sql_port=host.sql_port,
-                sealed=sealed(obproxy_current_sys_password=ADOPTED_PASSWORD),
+                encrypted_secrets=encrypted(obproxy_current_sys_password=ADOPTED_PASSWORD),
             ),
             start=start,
         ),

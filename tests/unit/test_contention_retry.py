@@ -18,9 +18,9 @@ from service.store.database_errors import retry_contention
 from service.store.sql import queries
 
 SERVICE = Path(__file__).parents[2] / "service"
-OPENERS = {"transaction", "single", "_locked_task"}  # functions that give a connection, or what holds one
+OPENERS = {"transaction", "autocommit", "_locked_task"}  # functions that give a connection, or what holds one
 WRITE = re.compile(r"\b(INSERT|UPDATE|DELETE|LOCK|pg_\w*(lock|notify|message)\w*|procrastinate_\w+_v\d\w*)\b")
-RUNNERS = {"execute", "fetch", "fetch_as", "fetch_planned"}  # of queries that stand beside them by name
+RUNNERS = {"execute", "fetch", "fetch_as", "fetch_unprepared"}  # of queries that stand beside them by name
 NOT_REPEATED = {
     "access.users.ensure_admin": "inserts one row: it waits for another process and holds nothing that one waits for",
     "store.database.transaction": "gives the connection to all others",

@@ -26,21 +26,21 @@ def test_the_first_key_encrypts_and_any_decrypts() -> None:
 
 def test_sealed_secrets_are_opened_elsewhere_by_keys_that_go_with_them() -> None:
     both = Secrets(SecretStr(f"{NEW} {OLD}"))
-    sealed = both.sealed({"one": both.encrypt(NEEDLE), "other": Secrets(SecretStr(OLD)).encrypt(NEEDLE)})
+    sealed = both.bundle({"one": both.encrypt(NEEDLE), "other": Secrets(SecretStr(OLD)).encrypt(NEEDLE)})
 
-    assert sealed.open() == {"one": NEEDLE, "other": NEEDLE}
+    assert sealed.decrypt() == {"one": NEEDLE, "other": NEEDLE}
     assert not any(secret in repr(sealed) for secret in (NEW, OLD, NEEDLE.get_secret_value()))
-    assert not both.sealed({}).keys.get_secret_value(), "nothing to open, no key"
+    assert not both.bundle({}).keys.get_secret_value(), "nothing to open, no key"
 
 
 def test_renewing_is_for_what_the_first_key_does_not_open() -> None:
     both = Secrets(SecretStr(f"{NEW} {OLD}"))
-    renewed = both.renew(Secrets(SecretStr(OLD)).encrypt(NEEDLE))
+    renewed = both.reencrypt(Secrets(SecretStr(OLD)).encrypt(NEEDLE))
 
-    assert renewed is not None and both.renew(renewed) is None
+    assert renewed is not None and both.reencrypt(renewed) is None
     assert Secrets(SecretStr(NEW)).decrypt(renewed) == NEEDLE
     with pytest.raises(DecryptionFailed):
-        both.renew(Secrets(SecretStr(Fernet.generate_key().decode())).encrypt(NEEDLE))
+        both.reencrypt(Secrets(SecretStr(Fernet.generate_key().decode())).encrypt(NEEDLE))
 
 
 def test_a_text_is_known_again_by_a_former_key() -> None:
@@ -58,9 +58,9 @@ def test_a_running_process_follows_the_file(tmp_path: Path) -> None:
     keyring.add_key(file)
 
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert running.decrypt(before) == NEEDLE and running.renew(before) is not None
+    assert running.decrypt(before) == NEEDLE and running.reencrypt(before) is not None
     after = running.encrypt(NEEDLE)
-    assert keyring.drop_keys(file) == 1 and keyring.drop_keys(file) == 0
+    assert keyring.remove_old_keys(file) == 1 and keyring.remove_old_keys(file) == 0
     assert running.decrypt(after) == NEEDLE
     with pytest.raises(DecryptionFailed):
         running.decrypt(before)

@@ -30,8 +30,8 @@ def logging_to(level: Literal["info", "warning"], log_format: LogFormat) -> Iter
 
 def test_json_says_what_a_line_is_about() -> None:
     async def run_of(task_id: int) -> None:
-        with logs.about(trace_id=f"{task_id:016x}", task_id=task_id):
-            logs.from_now_on_about(role="finish")
+        with logs.log_context(trace_id=f"{task_id:016x}", task_id=task_id):
+            logs.bind_log_context(role="finish")
             await asyncio.sleep(0)
             logging.getLogger("service.test").warning("Run %s was lost", task_id, extra={"action": "run_lost"})
 
@@ -60,7 +60,7 @@ def test_json_says_what_a_line_is_about() -> None:
 @pytest.mark.parametrize(("log_format", "lines"), [("json", 1), ("text", 5)])
 def test_tracebacks(log_format: LogFormat, lines: int) -> None:
     secret = "Planted#1"  # a local variable: tracebacks with variables would show it
-    with logging_to("info", log_format) as written, logs.about(run="ident"):
+    with logging_to("info", log_format) as written, logs.log_context(run="ident"):
         try:
             raise ValueError("of all things")
         except ValueError:

@@ -42,7 +42,7 @@ def test_a_process_is_found_whatever_its_name(sleeper: subprocess.Popen[bytes]) 
     found = process_table.find(sleeper.pid)
 
     assert found and found.is_alive()
-    assert found in process_table.everything() and found in process_table.below(os.getpid())
+    assert found in process_table.running_processes() and found in process_table.descendants(os.getpid())
 
 
 @pytest.mark.parametrize("without", ["", "pidfd_open"])
@@ -73,15 +73,15 @@ def test_a_zombie_is_not_alive(sleeper: subprocess.Popen[bytes]) -> None:
 
     wait_for(lambda: not found.is_alive())
 
-    assert process_table.find(sleeper.pid) is None and found not in process_table.below(os.getpid())
+    assert process_table.find(sleeper.pid) is None and found not in process_table.descendants(os.getpid())
     assert process_table.find(4194305) is None  # above the largest id that Linux gives
 
 
 def test_orphans_below_zombies_are_found_and_ended() -> None:
     tree = "import os, time; from service.runs import process_tree; process_tree.become_subreaper()\n"
     tree += "if os.fork() == 0:\n    if os.fork() == 0:\n        time.sleep(987)\n    os._exit(0)\n"
-    tree += "while len(process_tree.process_table.below(os.getpid())) != 1: time.sleep(0.01)\n"
-    tree += "print(process_tree.terminate_children(), process_tree.process_table.below(os.getpid()))"
+    tree += "while len(process_tree.process_table.descendants(os.getpid())) != 1: time.sleep(0.01)\n"
+    tree += "print(process_tree.terminate_children(), process_tree.process_table.descendants(os.getpid()))"
 
     done = subprocess.run(
         [sys.executable, "-c", tree], cwd=SERVICE.parent, capture_output=True, text=True, timeout=DEADLINE

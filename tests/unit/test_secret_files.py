@@ -105,7 +105,7 @@ def test_an_exchange_on_a_full_disk_keeps_the_former_keys(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("content", BAD_KEYS, ids=range(len(BAD_KEYS)))  # a random key in an id differs by worker
-@pytest.mark.parametrize("start", [lambda path: keyring.load(SecretStr(""), path.parent), keyring.drop_keys])
+@pytest.mark.parametrize("start", [lambda path: keyring.load(SecretStr(""), path.parent), keyring.remove_old_keys])
 def test_a_key_file_without_keys_is_rejected_and_stays_as_it_is(tmp_path: Path, content: bytes, start: Start) -> None:
     file = tmp_path / keyring.KEY_FILE
     file.write_bytes(content)

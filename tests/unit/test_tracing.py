@@ -22,7 +22,7 @@ def test_without_a_collector_nothing_of_opentelemetry_is_imported() -> None:
 
 def test_a_span_that_nobody_wants_is_nothing() -> None:
     with tracing.span("job", "0123456789abcdef", task_instance_id=1):
-        tracing.begin("subtask", role="x")(True)
+        tracing.start_span("subtask", role="x")(True)
     with pytest.raises(KeyError), tracing.span("job"):
         raise KeyError
     assert tracing.tracer() is None
@@ -38,4 +38,4 @@ def test_a_collector_without_opentelemetry_is_refused(monkeypatch: pytest.Monkey
 
 
 def test_a_trace_begins_below_a_span_that_is_never_sent() -> None:
-    assert tracing.parent("c9c73aea31764206") == "00-0000000000000000c9c73aea31764206-c9c73aea31764206-01"
+    assert tracing.traceparent("c9c73aea31764206") == "00-0000000000000000c9c73aea31764206-c9c73aea31764206-01"

@@ -3,10 +3,10 @@
 from cryptography.fernet import Fernet
 from pydantic import SecretStr
 
-from service.store.keyring import Sealed, Secrets
+from service.store.keyring import EncryptedSecrets, Secrets
 
 
-def sealed(**secrets: str) -> Sealed:
+def encrypted(**secrets: str) -> EncryptedSecrets:
     """By name, encrypted with a key of their own."""
     vault = Secrets(SecretStr(Fernet.generate_key().decode()))
-    return vault.sealed({name: vault.encrypt(SecretStr(secret)) for name, secret in secrets.items()})
+    return vault.bundle({name: vault.encrypt(SecretStr(secret)) for name, secret in secrets.items()})
