@@ -1,4 +1,4 @@
-"""What a run by hand tells of itself, for the tests of recording it."""
+"""Reports of runs by hand, for the tests of external runs."""
 
 import uuid
 from collections.abc import Sequence

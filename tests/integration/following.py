@@ -42,7 +42,7 @@ async def first(http: httpx.AsyncClient, path: str, count: int, **query: int) ->
 
 @dataclass
 class Reader:
-    """What one who comes back again and again has seen of a task instance."""
+    """A reader that reconnects repeatedly, and the documents and log lines that it has received."""
 
     ids: list[int] = field(default_factory=list)
     lines: dict[int, list[str]] = field(default_factory=dict)  # by subtask

@@ -1,4 +1,4 @@
-"""What tests of the HTTP side share: the shape every answer has, and what the database holds."""
+"""Shared by the tests over HTTP: the shape of every response, and the content of the database."""
 
 import json
 import re
@@ -65,7 +65,7 @@ def assert_sorted(value: Any) -> None:
 
 
 async def count_rows(resources: Resources) -> dict[str, int]:
-    """How many rows each table has that a takeover writes to."""
+    """Return the number of rows of each table that a takeover writes to."""
     counts = {}
     async with resources.database.transaction() as connection:
         for table in TABLES:

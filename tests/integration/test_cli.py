@@ -1,4 +1,4 @@
-"""The command line against a running service: what a person types, what they see, how it exits."""
+"""The command line against a running service: commands, output, exit status."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ DEADLINE = 60.0
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """How a command ended."""
+    """The exit status and output of a command."""
 
     status: int
     output: str

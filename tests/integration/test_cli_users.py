@@ -10,7 +10,7 @@ from service.cli.main import main
 
 
 class Commands:
-    """Runs commands; `password` is what standard input says."""
+    """Runs commands; `password` is their standard input."""
 
     def __call__(self, *arguments: str, password: str = "") -> str:
         result = self.run(*arguments, password=password)

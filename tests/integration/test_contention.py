@@ -1,4 +1,4 @@
-"""Transactions that race for the same rows: no deadlock in a response, and none is taken for a lost database."""
+"""Transactions that race for the same rows: deadlocks are retried and never reach a response."""
 
 import asyncio
 import itertools

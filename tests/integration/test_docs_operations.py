@@ -1,4 +1,4 @@
-"""The commands of docs/operations.md, run as they stand there."""
+"""Runs the commands of docs/operations.md."""
 
 import os
 import re
@@ -34,13 +34,13 @@ DEADLINE = 60.0  # seconds for one command
 
 
 def commands(after: str, before: str = "") -> list[str]:
-    """Those that the document has for an ordinary user behind the words `after`, in its order."""
+    """Return the commands of an ordinary user behind the words `after`, in the order of the document."""
     text = DOCUMENT.read_text(encoding="utf-8").split(after)[1]
     return re.findall(r"^\$ (.+)$", text.split(before)[0] if before else text, re.MULTILINE)
 
 
 def run(command: str, directory: Path, **variables: str) -> None:
-    """In `directory`, as if that were the project's; raises CalledProcessError with what it said."""
+    """Run a command in `directory` as if that were the project's; its output is in the assertion."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TAKEOVER_")}
     paths = {"PATH": f"{POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]}:{os.environ['PATH']}", "PYTHONPATH": str(PROJECT)}
     if not (directory / ".venv").exists():

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL comes back when it dies, and goes when its last user does."""
+"""The embedded PostgreSQL: start, restart after a crash, stop with its last user."""
 
 import contextlib
 import os
@@ -54,7 +54,7 @@ def wait_for_another(directory: Path, killed: int) -> None:
 
 
 def assert_closed(url: str) -> None:
-    """Who may not write to the socket cannot connect. It is closed right after it was made."""
+    """Check that no other user may write to the socket. PostgreSQL closes it right after making it."""
     socket = Path(str(psycopg.conninfo.conninfo_to_dict(url)["host"])) / ".s.PGSQL.5432"
     deadline = time.monotonic() + DEADLINE
     while socket.stat().st_mode & 0o077 and time.monotonic() < deadline:
@@ -115,7 +115,7 @@ def another_user(directory: Path, *prefix: str, **variables: str) -> Iterator[tu
 
 
 def is_gone(pid: int) -> bool:
-    """Whether there is no such process, but for a zombie that nobody reaps."""
+    """Return whether there is no such process, except for a zombie that has no parent to reap it."""
     return process_table.find(pid) is None
 
 

@@ -1,4 +1,4 @@
-"""Runs that were started by hand: told over HTTP, they become the document that a run of ours would have made."""
+"""External runs: reports over HTTP become the document that a run of the service would have."""
 
 import asyncio
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ TWELVE = 12
 
 @pytest.fixture
 def resources(app: Starlette) -> Resources:
-    """What the application works on."""
+    """The resources of the application."""
     opened: Resources = app.state.resources
     return opened
 

@@ -1,4 +1,4 @@
-"""A start that is refused ends with one sentence that names the setting, and without a traceback or a password."""
+"""A start that fails ends with one sentence that names the setting, without a traceback or a password."""
 
 import os
 import socket
@@ -18,7 +18,7 @@ UNREACHABLE = f"postgresql://u:{PASSWORD}@127.0.0.1:1/x"
 
 
 def refused(command: str, tmp_path: Path, **variables: str) -> str:
-    """Start the service, which must refuse; return what it printed."""
+    """Start the service, which must fail; return its output."""
     environment = {"TAKEOVER_PORT": "0", "TAKEOVER_DATA_DIR": str(tmp_path / "data"), **variables}
     done = subprocess.run(
         [sys.executable, "-m", "service", command],

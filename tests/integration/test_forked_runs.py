@@ -1,4 +1,4 @@
-"""A run that is forked from a server with Ansible imported tells the same as one that starts ansible-playbook."""
+"""Compares runs that are forked from a server with Ansible imported with runs that start ansible-playbook."""
 
 import asyncio
 import logging
@@ -44,7 +44,7 @@ async def played(prepared: PreparedRun, start: RunStart) -> tuple[list[Mapping[s
 
 
 def told(events: list[Mapping[str, Any]]) -> list[tuple[str, str, Any, Any, Any]]:
-    """What of the events is the same in any run of a playbook."""
+    """Return the parts of the events that are equal in all runs of a playbook."""
     return [
         (event["event"], data.get("task", ""), data.get("task_action"), outcome(data.get("res") or {}), event["stdout"])
         for event in events

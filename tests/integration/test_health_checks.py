@@ -1,4 +1,4 @@
-"""Whether OBProxy servers answer, round by round: on loopback, with listeners that greet, and one thousand of them."""
+"""Health checks and discoveries of managed OBProxy servers, against listeners on loopback; one thousand at once."""
 
 import asyncio
 import time
@@ -26,7 +26,7 @@ LOOKED_AT = (  # so long ago
 
 @asynccontextmanager
 async def listening(port: int, first_words: bytes = GREETING, host: str = "127.0.0.1") -> AsyncIterator[None]:
-    """Something at a port that says this to whoever connects, and then nothing."""
+    """Listen at a port, send this to each client, and then nothing."""
 
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(first_words)

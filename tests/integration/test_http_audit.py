@@ -1,4 +1,4 @@
-"""What is kept of calls: each that changes something or was to, none that reads, and not without end."""
+"""The audit: every call that changes something is recorded, reads are not, and old records are removed."""
 
 import logging
 from typing import Any

@@ -1,4 +1,4 @@
-"""Both ways to prove who one is, over HTTP: let through, refused without a hint, blocked, and not twice."""
+"""HTTP Basic and signed requests over HTTP: authentication, brute-force protection, replay protection."""
 
 import asyncio
 import base64

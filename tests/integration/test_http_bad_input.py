@@ -1,6 +1,6 @@
 """Bad input, as a table: each case gets its status, its code and the envelope, and writes no row.
 
-What each byte of a body or query may be is in tests/unit/test_requests.py; here is what the service makes of it.
+tests/unit/test_requests.py has the rules for single bytes of bodies and queries.
 """
 
 import json
@@ -28,7 +28,7 @@ JSON_TYPE = MappingProxyType({"Content-Type": "application/json"})
 
 @dataclass(frozen=True)
 class Case:
-    """A request, and how it is refused: `message` is what the answer's must contain, `fields` the bad ones."""
+    """A request and its error response: `message` is a part of the message, `fields` are the invalid fields."""
 
     path: str
     status: int

@@ -1,4 +1,4 @@
-"""OBProxy clusters and hosts over HTTP: the inventory's, with the OBProxy servers that the database has."""
+"""OBProxy clusters and hosts over HTTP: those of the inventory, with the OBProxy servers of the database."""
 
 from pathlib import Path
 from typing import Any
@@ -44,13 +44,13 @@ all:
 
 @pytest.fixture
 def resources(app: Starlette) -> Resources:
-    """What the application works on."""
+    """The resources of the application."""
     opened: Resources = app.state.resources
     return opened
 
 
 async def change(resources: Resources, host_id: int, status: str, cluster_id: int = 1) -> None:
-    """What a takeover or the check of servers would have made of the server on a host."""
+    """Change the server on a host as a takeover or a health check does."""
     async with resources.database.transaction() as connection:
         await connection.execute(
             "UPDATE obproxy_server SET status = %(status)s::server_status, cluster_id = %(cluster_id)s,"

@@ -1,7 +1,6 @@
-"""The published description against the running service: requests made from it, right and wrong ones, by Schemathesis.
+"""The published description against the running service, with requests that Schemathesis generates from it.
 
-Whatever is sent, the answer is one that is described, in its shape, and never a fault. The examples are the same in
-every run.
+Every response is a described one, in its shape, and never a fault. The examples are the same in every run.
 """
 
 import logging
@@ -83,12 +82,12 @@ def test_whatever_is_sent_the_answer_is_one_that_is_described(
 
 
 def has_input(operation: Operation) -> bool:
-    """Whether there is something that a request can have wrong."""
+    """Return whether a request can have an invalid part."""
     return bool(operation.definition.raw["parameters"]) or "requestBody" in operation.definition.raw
 
 
 def is_stream(operation: Operation) -> bool:
-    """Whether an answer that succeeds has no end."""
+    """Return whether a successful response has no end."""
     return EVENT_STREAM in operation.definition.raw["responses"]["200"]["content"]
 
 

@@ -1,4 +1,4 @@
-"""Task control over HTTP: paths, answers, codes and statuses as documented (docs/reference/ocp-api.md 2.1, 2.6)."""
+"""Task control over HTTP: paths, responses, codes and statuses of docs/reference/ocp-api.md 2.1, 2.6."""
 
 import io
 import zipfile

@@ -1,6 +1,6 @@
-"""Event streams: what is written is sent once and in order, however often the reader, the service or the database go.
+"""Event streams over real sockets: each event is sent once and in order.
 
-All of it over real sockets.
+This holds when the reader, the service or the database disconnects.
 """
 
 import asyncio
@@ -136,7 +136,7 @@ async def test_a_log_that_is_long_comes_in_pages(https: list[httpx.AsyncClient],
 
 
 async def test_who_comes_back_loses_and_repeats_nothing(https: list[httpx.AsyncClient], resources: Resources) -> None:
-    """A reader that is cut off again and again, at random, and comes back to either process, under load."""
+    """Disconnect a reader repeatedly, at random; it reconnects to either process, under load."""
     task_id, subtasks = await submit(resources)
     dice = random.Random(20261123)
     writing = asyncio.create_task(run_all(resources, task_id, subtasks))

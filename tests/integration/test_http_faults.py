@@ -1,4 +1,4 @@
-"""What is answered when the service cannot do its part: the database is away, or there is a fault in the code."""
+"""Responses while the database is away, and to a fault in the code."""
 
 import logging
 from collections.abc import AsyncIterator
@@ -21,7 +21,7 @@ PATIENCE = 0.5  # seconds that the application waits for the database here
 
 @pytest.fixture
 async def client(app: Starlette, settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
-    """The administrator's way. What leaves the application is raised: its server would log it again."""
+    """A client of the administrator. An exception of the application is raised: its server would log it again."""
     app.state.resources.database.pool.timeout = PATIENCE
     password = (settings.data_dir / "admin-password").read_text(encoding="utf-8").strip()
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=True)
@@ -44,7 +44,7 @@ async def away(postgres: str, database_url: str) -> AsyncIterator[None]:
 
 
 def said(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
-    """What was logged about requests: level and action."""
+    """Return level and action of the log lines about requests."""
     records = [r for r in caplog.records if r.name in ("service.http.envelope", "uvicorn.error")]
     return [(r.levelname, str(getattr(r, "action", ""))) for r in records]
 

@@ -1,6 +1,6 @@
 """Bytes that no client sends: headers, ids and encodings of all sorts, on a real socket. The same in every run.
 
-Never a fault, never a traceback, always an answer in time or a closed connection, and the next caller is served.
+The service answers in time or closes the connection, without a fault or a traceback, and serves the next caller.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """Checks the response to OCP's sample request against the sample (tests/golden): only ids, times and names differ.
 
-What may differ is written out below, field by field; everything else must be equal.
+The exceptions are listed below, field by field; everything else must be equal.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Whatever many callers send at once, the process that answers them takes no more memory than its limits allow."""
+"""Memory exhaustion: many large requests at once cost the process no more than its limits allow."""
 
 import asyncio
 import base64
@@ -104,7 +104,7 @@ async def endless_head(head: bytes) -> AsyncIterator[bytes]:
 
 
 async def requests_without_end(head: bytes) -> AsyncIterator[bytes]:
-    """One after the other, whose answers nobody takes."""
+    """Send requests one after the other without reading the responses."""
     one = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n" + head.partition(b"json\r\n")[2] + b"\r\n"
     for _ in range(OFFERED // len(one)):
         yield one

@@ -1,4 +1,4 @@
-"""What Prometheus is told: of this process, of the database, and where the exporters are."""
+"""The metrics of this process and of the database, and Prometheus' service discovery of the exporters."""
 
 import http.client
 import json
@@ -27,7 +27,7 @@ EXPORTERS = "/api/v2/obproxy/exporters"
 
 @pytest.fixture
 def resources(app: Starlette) -> Resources:
-    """What the application works on."""
+    """The resources of the application."""
     opened: Resources = app.state.resources
     return opened
 
@@ -47,7 +47,7 @@ async def value(client: httpx.AsyncClient, name: str, **labels: str) -> float | 
 
 
 async def managed(resources: Resources, host_id: int, status: str) -> None:
-    """What a takeover would have made of the server on a host."""
+    """Make the server on a host managed, as a takeover does."""
     async with resources.database.transaction() as connection:
         await connection.execute(
             "UPDATE obproxy_server SET status = %(status)s::server_status, version = '4.3.1.0-1', exporter_port = 2884,"

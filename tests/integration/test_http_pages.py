@@ -1,4 +1,4 @@
-"""The pages as a browser gets them: logging in and out, what a session may do, and what it may not."""
+"""The pages over HTTP: login, logout, sessions, CSRF protection, permissions."""
 
 import re
 from collections.abc import AsyncIterator
@@ -20,7 +20,7 @@ TOKEN = re.compile(r'name="form_token" value="([0-9a-f]{64})"')
 
 @pytest.fixture
 async def browser(app: Starlette) -> AsyncIterator[httpx.AsyncClient]:
-    """A browser that nobody has logged in with."""
+    """A browser without a session."""
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://service", headers=PAGE) as http:
         yield http

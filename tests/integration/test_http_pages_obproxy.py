@@ -1,4 +1,4 @@
-"""Pages of OBProxy clusters, the form that asks for takeovers, and the audit: what a browser gets and sends."""
+"""The pages of OBProxy clusters, the takeover form and the audit, over HTTP."""
 
 import re
 from collections.abc import AsyncIterator
@@ -49,7 +49,7 @@ def row(page: str, name: str) -> str:
 
 
 def text(page: str) -> str:
-    """What is read of it."""
+    """Return the visible text."""
     return " ".join(re.sub(r"<[^>]*>", " ", page).split())
 
 

@@ -1,4 +1,4 @@
-"""Every route with every role: let through or 403, and the refusal says no more than that."""
+"""Every route with every role: success or 403, and the error response reveals nothing else."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,4 @@
-"""What only shows on a real socket: bodies in pieces, callers that hang up, bytes that are no request."""
+"""HTTP on a real socket: chunked bodies, disconnecting callers, bytes that are no request."""
 
 import asyncio
 import base64

@@ -1,4 +1,4 @@
-"""The page of one task instance as a browser gets it: what it shows, what it lets a reader do, what it refuses."""
+"""The page of one task instance over HTTP: content, permitted operations, error messages."""
 
 import re
 from collections.abc import AsyncIterator
@@ -31,7 +31,7 @@ async def browser(app: Starlette) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 def resources(app: Starlette) -> Resources:
-    """What the application works with."""
+    """The resources of the application."""
     found: Resources = app.state.resources
     return found
 

@@ -1,4 +1,4 @@
-"""What a caller gets who does everything right."""
+"""The responses to correct requests."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -24,7 +24,7 @@ TASKS = "/api/v2/tasks/instances"
 
 @pytest.fixture
 def resources(app: Starlette) -> Resources:
-    """What the application works on."""
+    """The resources of the application."""
     opened: Resources = app.state.resources
     return opened
 

@@ -1,4 +1,4 @@
-"""What Ansible would see is what a run sees: values, connection and groups, for inventories of every kind."""
+"""Compares the values, connection and groups of a run with those of a direct ansible-playbook, for many inventories."""
 
 from pathlib import Path
 from typing import Any
@@ -96,7 +96,7 @@ async def test_any_combination_of_groups_is_the_same(
 
 
 async def test_a_host_that_the_inventory_has_elsewhere_becomes_a_member_for_the_run(tmp_path: Path) -> None:
-    """As if the inventory said so: it leaves the groups of other clusters, and precedence stays Ansible's own."""
+    """The host leaves the groups of other clusters, and Ansible's precedence applies."""
     host = {"ocp_host_id": 2, "mine": "host"}
     other = {
         "vars": {"obproxy_cluster_id": 2, "mine": "other", "of_other": "x", "shared": "z"},

@@ -1,4 +1,4 @@
-"""The inventory plugin against a running service, as an operator's Ansible uses it."""
+"""The inventory plugin against a running service, used by ansible-inventory."""
 
 import asyncio
 import json
@@ -49,7 +49,7 @@ async def managed(app: Starlette, client: httpx.AsyncClient) -> Resources:
 
 
 async def _listed(*sources: Path, **variables: str) -> tuple[dict[str, Any], str]:
-    """What ansible-inventory prints of `sources`, and its warnings."""
+    """Return the output of ansible-inventory for `sources`, and its warnings."""
     given = {name: value for name, value in os.environ.items() if not name.startswith("OBPROXY_TAKEOVER_")}
     options = [word for source in sources for word in ("-i", str(source))]
     process = await asyncio.create_subprocess_exec(

@@ -1,4 +1,4 @@
-"""When the inventory is read again, which reading counts, and what is said of one that cannot be read."""
+"""The inventory reader: when it reads again, which reading counts, how it reports an unreadable inventory."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Inventories in which Ansible Vault has encrypted single values and whole files, and values that are no templates."""
+"""Inventories in which Ansible Vault has encrypted single values or whole files, and values marked as unsafe."""
 
 import subprocess
 import sys
@@ -63,7 +63,7 @@ def as_program(directory: Path) -> Path:
 
 
 def as_client(directory: Path) -> Path:
-    """What Ansible calls a client script: its name says so, and it is told the vault's id."""
+    """Make a client script, as Ansible calls it: its name ends in -client, and it gets the vault's id."""
     path = directory / "keyring-client.sh"
     path.write_text(f'#!/bin/sh\n[ "$1 $2" = "--vault-id default" ] && echo "{PASSWORD}"\n')
     path.chmod(0o700)

@@ -1,4 +1,4 @@
-"""Another key for what is encrypted in the database: all at once, while others read and write, or not at all."""
+"""Rotation of the encryption key: all secrets or none, while other processes read and write."""
 
 import asyncio
 import json

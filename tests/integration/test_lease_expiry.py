@@ -1,4 +1,4 @@
-"""Leases when a clock is stepped: a run is dead when its stamp stands still, whatever time the database has."""
+"""Lease expiry when a clock is stepped: a lease expires when its stamp does not change, by any clock."""
 
 from dataclasses import dataclass
 

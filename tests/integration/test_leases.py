@@ -1,4 +1,4 @@
-"""What a worker says of its runs, now and then: nobody waits for it, and it waits for nobody."""
+"""Lease renewal: it does not wait for runs that are being reported, and a report renews the lease."""
 
 import asyncio
 import time
@@ -28,7 +28,7 @@ IDENTS = ["00000000-0000-0000-0000-000000000001", "00000000-0000-0000-0000-00000
 
 
 class SupervisorDouble:
-    """In place of a run's supervisor: what it was told."""
+    """Replaces a run's supervisor, and keeps the calls it receives."""
 
     def __init__(self) -> None:
         self.stops: list[StopReason] = []
@@ -121,7 +121,7 @@ async def test_a_run_that_another_worker_has_answered_for_is_stopped_and_not_ren
 
 
 class RunDouble(SupervisorDouble):
-    """In place of a run: it says one thing, then nothing, then it has ended."""
+    """Replaces a run: it reports once, is silent, and ends."""
 
     ident = IDENTS[0]
     pid = None
@@ -134,7 +134,7 @@ class RunDouble(SupervisorDouble):
         yield [], RunEnd(rc=0, status="successful")
 
     async def close(self) -> None:
-        """As the question about what is left on the host, which nobody asks here."""
+        """Replaces the check for leftovers on the host, which these tests do not need."""
 
 
 async def test_what_a_run_reports_is_word_to_it_that_it_still_is_its_workers(

@@ -1,4 +1,4 @@
-"""Migrations make the same database whatever they start from, once, however many processes start at once."""
+"""Migrations make the same database from every starting point, once, also when many processes start at once."""
 
 import asyncio
 import re

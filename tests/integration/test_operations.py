@@ -1,4 +1,4 @@
-"""What people may ask of a task instance, and what it answers: U2 to U6, without a run."""
+"""Operations on a task instance, without a run: transitions U2 to U6."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""The parameters of OBProxy servers: from what runs say to OCP's documents (docs/reference/ocp-api.md 1.4)."""
+"""The parameters of OBProxy servers: from the results of runs to OCP's documents (docs/reference/ocp-api.md 1.4)."""
 
 from typing import Any
 
@@ -27,13 +27,13 @@ SETTINGS = {"proxy_mem_limited": "2G", "work_thread_num": "4", "enable_sharding"
 
 @pytest.fixture
 def resources(app: Starlette) -> Resources:
-    """What the application works on."""
+    """The resources of the application."""
     opened: Resources = app.state.resources
     return opened
 
 
 async def learn(resources: Resources, task: dict[str, Any], **values: Any) -> None:
-    """As a run of this task instance says it."""
+    """Record server facts as a run of this task instance does."""
     _, subtasks = await instances.get(resources.database, task["id"])
     recorder = Recorder(resources.database, task["id"], "x")
     await recorder.record([Learned(role=subtasks[0].role, values=values)])

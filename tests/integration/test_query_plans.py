@@ -1,4 +1,4 @@
-"""What is looked for in a long history is found by an index, whatever is asked for (docs/scale.md has the times)."""
+"""The plans of all queries: an index finds the rows of a long history (docs/scale.md has the times)."""
 
 import re
 from collections.abc import Iterator, Mapping

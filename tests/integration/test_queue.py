@@ -1,4 +1,4 @@
-"""What Procrastinate says about jobs reaches the database, whatever happens to its connection."""
+"""Procrastinate's statements about jobs reach the database when a connection is lost."""
 
 import pytest
 from procrastinate.exceptions import ConnectorException

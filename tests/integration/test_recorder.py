@@ -1,4 +1,4 @@
-"""The recorder writes what a run reports in one transaction: state, log, server, and word to whoever listens."""
+"""The recorder writes the report of a run in one transaction: states, log, OBProxy server, notification."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""A request's word on restarts: what it says is kept, and who says nothing leaves no trace."""
+"""`allowRestart` of a takeOver request: how it is stored, and that its absence leaves no trace."""
 
 from typing import Any
 
@@ -67,7 +67,7 @@ async def test_is_part_of_what_an_idempotency_key_stands_for(
 async def test_who_waits_for_whom_is_shown_as_in_a_cluster_that_allows_restarts(
     client: httpx.AsyncClient, resources: Resources, consenting: int
 ) -> None:
-    """Also to those that were asked for without it, and as long only as such a takeover is under way or waits."""
+    """Also for takeovers without the permission, while one with it runs or waits."""
     tasks = {}
     for host in (1, 2):
         said: dict[str, Any] = {"allowRestart": True} if host == consenting else {}

@@ -1,4 +1,4 @@
-"""What is old goes, what runs or can be gone on with stays."""
+"""Retention removes old task instances, and keeps running ones and those with possible operations."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""A run in its own process: its events, its end, and that nothing of it is left."""
+"""A run in its own process: its events, its end, and that it leaves no process or file."""
 
 import asyncio
 import base64
@@ -243,7 +243,7 @@ async def test_what_a_caller_gives_is_one_value_and_no_option(tmp_path: Path) ->
 
 
 async def test_the_worker_is_told_no_secret(tmp_path: Path) -> None:
-    """Whatever of the run it is in: what was printed, results, names, the last words of one that did not begin."""
+    """In no part of the run: its output, results, names, and the error of a run that did not begin."""
     plain = prepare(tmp_path, "tell").changed(start="plain")
     prepared = plain.with_variables(x_secret="needle-in-inventory", x_pin_password=7654321)
     broken = prepared.changed(playbook=tmp_path / "needle-in-inventory.yml")

@@ -1,4 +1,4 @@
-"""A worker that stands still anywhere between reading a task instance and starting its run, while others go on."""
+"""A worker that stalls anywhere between reading a task instance and starting its run, while other workers continue."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
@@ -101,7 +101,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[RunSpec]:
 
 @pytest.fixture
 async def other(resources: Resources) -> AsyncGenerator[Resources]:
-    """What another worker has: it waits only for a moment where somebody holds a lock."""
+    """The resources of another worker: it waits only briefly for a lock."""
     url = make_conninfo(resources.database.url, options=f"-c lock_timeout={LOCK_PATIENCE}")
     async with open_database(url) as database, open_queue(database) as queue:
         inventory = InventoryReader(resources.settings.inventory, resources.settings.vault_password_file)
@@ -116,7 +116,7 @@ async def submitted(resources: Resources) -> tuple[TaskInstance, Job]:
 
 
 async def perform_as_another(resources: Resources, task: TaskInstance, held: Job) -> None:
-    """Do as another worker does that takes the first one for dead."""
+    """Act as another worker that considers the first one dead."""
     manager = resources.queue.app.job_manager
     try:
         await manager.retry_job(held)

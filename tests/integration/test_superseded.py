@@ -1,4 +1,4 @@
-"""Only the newest task instance of an OBProxy server may go on: in operations, SQL, documents, pages and counters."""
+"""Only the newest task instance of an OBProxy server accepts operations: in SQL, documents, pages and counters."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

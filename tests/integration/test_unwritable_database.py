@@ -1,4 +1,4 @@
-"""A database that answers and cannot be written: nothing is changed without a record, readers go on, readiness says so.
+"""A database that answers and cannot be written: no change without a record; reading works; readiness fails.
 
 The server is a real one: read-only by its setting, or with a tablespace on a file system that is full.
 """

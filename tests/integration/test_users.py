@@ -1,4 +1,4 @@
-"""Users and access keys: what the verbs write, who is made first, and what they refuse."""
+"""Users and access keys: what the commands write and reject, and how the first user is created."""
 
 import asyncio
 import multiprocessing

@@ -1,4 +1,4 @@
-"""From a job to a document that is right: a real worker, real ansible-runner, on this machine itself as the host."""
+"""From a job to its document: a real worker and a real ansible-runner, with this machine as the host."""
 
 import asyncio
 import logging
@@ -440,7 +440,7 @@ async def test_where_a_restart_is_allowed_one_takeover_runs_at_a_time(local: Res
 async def test_where_a_request_allows_a_restart_one_takeover_runs_at_a_time(
     local: Resources, inventory_file: Path
 ) -> None:
-    """Whoever asked for the others: they are what goes on serving meanwhile."""
+    """The other takeovers wait, whether or not they have the permission: their OBProxy servers serve the clients."""
     inventory_file.write_text(INVENTORY.format(command="sleep 1.5"))
     there = INVENTORY.format(command="sleep 1.5").replace("here:", "there:").replace("ocp_host_id: 1", "ocp_host_id: 2")
     inventory_file.with_name("more.yml").write_text(there)

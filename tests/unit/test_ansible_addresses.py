@@ -1,4 +1,4 @@
-"""At which address an OBProxy is spoken to: its own, and never that of another process."""
+"""The address at which an OBProxy is reached: its own, and never that of another process."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What playbooks, roles and plugins promise each other: one order, one list of variables, one set of options."""
+"""Playbooks, roles and plugins agree: one order, one list of variables, one set of options."""
 
 import importlib
 import re

@@ -1,4 +1,4 @@
-"""Bringing files on a host to their wanted text: atomic, idempotent, honest in check mode, and back on failure."""
+"""Files on a host are brought to their desired text: atomic, idempotent, honest in check mode, restored on failure."""
 
 import os
 import stat

@@ -1,4 +1,4 @@
-"""The one fact: what host and SQL said, put together and judged."""
+"""The fact `obproxy`: it joins the results of host and SQL and judges them."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The programs on a host reach files by `files`, which acts for nobody else; here: that none is forgotten."""
+"""Every program on a host reaches files only through `files`, which acts as one user."""
 
 import ast
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Reaching files on a host: nothing is opened that another user than root and the acting one can put there."""
+"""File access on a host: no file is opened that a third user can place there."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What an inventory is made of from the service's answers."""
+"""The inventory plugin makes an inventory from the service's responses."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""When two spellings of a parameter mean the same, and what may be sent by ALTER PROXYCONFIG."""
+"""The comparison of two spellings of a parameter, and the values that ALTER PROXYCONFIG can carry."""
 
 import pytest
 from ansible_collections.obproxy.takeover.plugins.module_utils.parameter_values import (

@@ -1,4 +1,4 @@
-"""The program that looks at a host: its parts, and the whole of it on this machine as the host would run it."""
+"""The discovery program: its parts, and the whole program on this machine."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""How the program that restarts an OBProxy judges a hot restart: by who answers at the port."""
+"""The restart program judges a hot restart by the process that responds at the port."""
 
 from typing import Any
 

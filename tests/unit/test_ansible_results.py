@@ -1,4 +1,4 @@
-"""service.results: what one Ansible result says, and what is believed of it."""
+"""The reading of one Ansible result: its text, and the parts that count."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a takeover writes down before it changes anything, and what a rollback makes of that."""
+"""The record that a takeover writes before its first change, and how a rollback uses it."""
 
 import json
 from pathlib import Path
@@ -157,7 +157,7 @@ def test_only_what_the_takeover_has_set_goes_back() -> None:
 
 
 def test_two_wishes_of_one_takeover_both_count() -> None:
-    """A retry may have had other wishes than the run that made the record."""
+    """A retry may have other desired values than the run that made the record."""
     former, stays = undoing([{"a": "3"}, {"a": "4"}], {"a": "2"}, {"a": "4"})
     assert (former, stays) == ({"a": "2"}, [])
 

@@ -1,4 +1,4 @@
-"""Setting parameters one by one, and putting them back at the first refusal; logging in with several passwords."""
+"""Sets parameters one by one and restores them at the first error; logs in with several passwords."""
 
 import socket
 from typing import Any, cast
@@ -10,7 +10,7 @@ from ansible_collections.obproxy.takeover.plugins.module_utils.sql import Denied
 
 
 class _Proxy:
-    """Stands in for a session: stores values, refuses some names, forgets some values."""
+    """Replaces a session: stores values, rejects some names, loses some values."""
 
     def __init__(self, refuses: str = "", forgets: str = "", stops_after: int = 99) -> None:
         self.values = {"a": "1", "b": "1", "c": "1"}
@@ -62,7 +62,7 @@ def test_what_cannot_be_put_back_is_named() -> None:
 
 
 class _Answers:
-    """Stands in for a session that tells its process."""
+    """Replaces a session that reports its process."""
 
     def __init__(self, pid: int | None, binary: str = "ObProxy-OceanBase 4.3.1.0-1") -> None:
         self._pid, self._binary = pid, binary

@@ -1,4 +1,4 @@
-"""At the other end of an SQL session may be anybody: it gets no password, no file, and not all our memory."""
+"""A hostile SQL server receives no password and no file, and cannot exhaust the memory."""
 
 import socket
 import struct
@@ -21,7 +21,7 @@ END = b"\xfe\0\0\x02\0"
 
 
 class Server:
-    """Says what it likes, and keeps what it is told."""
+    """Sends any bytes, and keeps all it receives."""
 
     def __init__(self, channel: socket.socket) -> None:
         self.channel = channel

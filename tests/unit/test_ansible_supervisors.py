@@ -1,4 +1,4 @@
-"""What keeps an OBProxy alive, as judged from its parents, its control group and its watchdogs."""
+"""Recognises the supervisor of an OBProxy from its parents, its control group and its watchdogs."""
 
 import os
 from pathlib import Path

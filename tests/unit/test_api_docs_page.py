@@ -1,4 +1,4 @@
-"""The API's page: everything described is on it, and nothing on it comes from elsewhere or runs."""
+"""The page /docs: it has the whole description, loads nothing from elsewhere and runs no script."""
 
 import re
 from html.parser import HTMLParser
@@ -12,7 +12,7 @@ from service.routes import OPERATIONS
 
 
 class Seen(HTMLParser):
-    """What a page is made of."""
+    """The elements and attributes of a page."""
 
     def __init__(self) -> None:
         super().__init__()

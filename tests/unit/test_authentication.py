@@ -1,4 +1,4 @@
-"""Who is let through, and what the others are told. The schemes themselves: tests/integration/test_http_auth.py."""
+"""The authentication middleware. tests/integration/test_http_auth.py tests the schemes themselves."""
 
 import httpx
 import pytest
@@ -20,7 +20,7 @@ ANNE = User(id=7, name="anne", roles=())
 
 
 async def by_word(scope: Scope, receive: Receive, credentials: str) -> Caller | None:
-    """A scheme for tests: the word says what comes of it."""
+    """A scheme for tests: the word in the header determines the outcome."""
     match credentials:
         case "blocked":
             raise LoginBlocked

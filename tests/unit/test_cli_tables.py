@@ -1,4 +1,4 @@
-"""Tables of task instances in a terminal."""
+"""Task instances as tables in a terminal."""
 
 from io import StringIO
 

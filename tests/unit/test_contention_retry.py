@@ -37,7 +37,7 @@ NOT_REPEATED = {
 
 @dataclass(frozen=True)
 class Function:
-    """What a function of the service does with the database."""
+    """A function of the service and its use of the database."""
 
     name: str  # with its module
     opens: bool

@@ -1,4 +1,4 @@
-"""The sentence about a database error, for who starts a program."""
+"""The sentence about a database error that ends a failed start."""
 
 import psycopg
 import pytest

@@ -1,4 +1,4 @@
-"""What deploy/ names exists: files that the image is made of, settings, commands."""
+"""The files, settings and commands that deploy/ names exist."""
 
 import re
 import tomllib

@@ -1,4 +1,4 @@
-"""The import contracts of pyproject.toml hold, and a forbidden import breaks each of them."""
+"""The import contracts of pyproject.toml are kept, and a forbidden import breaks each of them."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""Hosts and OBProxy clusters by OCP's ids, and the files whose change means that an inventory is read again."""
+"""Hosts and OBProxy clusters by OCP's ids, and the files whose change causes a new reading."""
 
 import os
 from collections.abc import Callable
@@ -126,7 +126,7 @@ class Display:
     """Ansible's, as far as it is asked."""
 
     def debug(self, message: str) -> str:
-        """Return what it is told."""
+        """Return its argument."""
         return message
 
 

@@ -1,4 +1,4 @@
-"""Keys: what is encrypted with which, and that a running process follows their exchange."""
+"""The keyring: which key encrypts, and that a running process follows a rotation."""
 
 import stat
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Which language a reader gets, and that every catalog says everything that the pages say."""
+"""The choice of a language, and that every catalog has every text of the pages."""
 
 import re
 from collections.abc import Iterator
@@ -80,7 +80,7 @@ def test_english_needs_no_catalog_and_chinese_has_one() -> None:
 
 
 def refusals() -> set[str]:
-    """Every sentence that a refusal may say, but those that are all filled in."""
+    """Every message of an error response, except those that consist of values only."""
     kinds = [kind for module in (model_errors, access_errors, tasks_errors) for kind in vars(module).values()]
     told = [kind.__doc__ or "" for kind in kinds if isinstance(kind, type) and issubclass(kind, TakeoverError)]
     sentences = {"{field} {rule}.", "{field} {rule}; it is {shown}.", *requests.RULES.values()}

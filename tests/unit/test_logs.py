@@ -1,4 +1,4 @@
-"""The service's own log: what each line says it is about, and both its formats."""
+"""The log of the service: the context of each line, in both formats."""
 
 import asyncio
 import io
@@ -16,7 +16,7 @@ from service.observe import logs
 
 @contextmanager
 def logging_to(level: Literal["info", "warning"], log_format: LogFormat) -> Iterator[io.StringIO]:
-    """What a process of its own would write; pytest's handlers are put aside."""
+    """Log as a process of its own does; pytest's handlers are removed meanwhile."""
     root, quiet = logging.getLogger(), logging.getLogger("httpx")
     kept = root.handlers, root.level, quiet.level
     root.handlers = []

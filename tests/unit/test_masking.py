@@ -1,4 +1,4 @@
-"""Known secrets do not survive in text: not in what the service shows, and not in what a run by hand tells it."""
+"""Known secrets are masked in every text, by the service and by the callback plugin."""
 
 import json
 from pathlib import Path
@@ -56,7 +56,7 @@ def test_the_service_masks(variables: dict[str, object], text: str, expected: st
 
 
 def told(variables: dict[str, Any], text: object) -> str:
-    """Return what a run by hand with these variables tells the service of a message."""
+    """Return a message as a run by hand with these variables reports it to the service."""
     manager = SimpleNamespace(get_vars=lambda play, host: variables | {"ocp_host_id": 1, "obproxy_cluster_id": 7})
     play = SimpleNamespace(get_variable_manager=lambda: manager, get_loader=DataLoader)
     role = SimpleNamespace(get_name=lambda include_role_fqcn: "one", _role_name="one", tags=["one"])

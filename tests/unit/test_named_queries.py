@@ -1,4 +1,4 @@
-"""The named queries: each name stands once, and each is used."""
+"""The named queries: each name exists once, and each is used."""
 
 import re
 from collections import Counter

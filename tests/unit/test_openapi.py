@@ -1,4 +1,4 @@
-"""The description is of what there is: the same paths, methods, parameters and types as the route table's."""
+"""The OpenAPI description has the same paths, methods, parameters and types as the route table."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What a parameter's value and range, the only things that an OBProxy says, tell about its type."""
+"""The type of a parameter, derived from its value and range."""
 
 import json
 from pathlib import Path

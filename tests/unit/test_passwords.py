@@ -1,4 +1,4 @@
-"""Passwords: what the real hasher costs, and what is remembered of one that was right."""
+"""Passwords: the cost of the real hasher, and the cache of correct ones."""
 
 import asyncio
 import time

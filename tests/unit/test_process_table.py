@@ -1,4 +1,4 @@
-"""Processes as the kernel lists them: an id that is reused is another process, and no clock matters."""
+"""The process table: a reused process id is another process, and no clock matters."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""The rate limit: OCP's headers on what is let through, its 429 on what is not."""
+"""The rate limit: OCP's headers on accepted requests, its 429 beyond the limit."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -27,7 +27,7 @@ async def endpoint(request: Request) -> Response:
 
 
 class Clock:
-    """What time it is, as a test wants it."""
+    """A clock that a test sets."""
 
     now = 1000.0
 

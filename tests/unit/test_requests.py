@@ -1,4 +1,4 @@
-"""Bodies, query strings and path ids: what is taken, and how every bad field of what is not is named."""
+"""Bodies, query strings and path ids: accepted values, and the error for every bad field."""
 
 import json
 from collections.abc import Mapping

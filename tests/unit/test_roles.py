@@ -1,4 +1,4 @@
-"""Which role covers which expression, as a table."""
+"""The expressions that each role covers, as a table."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Private directories of runs: whose they are, in a place where every user may write, and in any pid namespace."""
+"""Private directories of runs: ownership, in a place where every user may write, and in any pid namespace."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""service.events, one behaviour at a time."""
+"""The evaluation of a run's events, one behaviour at a time."""
 
 from typing import Any
 

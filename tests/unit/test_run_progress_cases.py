@@ -1,5 +1,4 @@
-"""The cases of docs/reference/event-streams.md D.2, from recorded and built streams: which role ends how, and what it
-says."""
+"""The cases of docs/reference/event-streams.md D.2, from recorded and built streams: the outcome of each role."""
 
 import re
 from collections.abc import Callable
@@ -53,7 +52,7 @@ def stream_of(name: str) -> Stream:
 
 
 def expected_ends(case: dict[str, Any]) -> dict[str, str]:
-    """How the roles end, as SUCCESSFUL or the code of the failure."""
+    """Return the outcome of each role: SUCCESSFUL, or the code of the failure."""
     ends = case["ends"]
     if isinstance(ends, dict):
         return ends

@@ -1,4 +1,4 @@
-"""What must be true of any stream: delivered twice, with holes, cut anywhere, or of rubbish."""
+"""Properties of every event stream: repeated, incomplete, cut anywhere, or random."""
 
 import random
 from collections.abc import Callable

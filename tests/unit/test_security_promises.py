@@ -1,4 +1,4 @@
-"""SECURITY.md names a test for each promise; here: that there are such tests."""
+"""Every promise of SECURITY.md names an existing test."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Settings are read once, and a bad one names itself."""
+"""Settings are read once, and an error names the invalid setting."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""The counts of the soak: they see what is left behind, and what grows."""
+"""The counts of the soak test find leftovers and growth."""
 
 import subprocess
 import tempfile

@@ -1,4 +1,4 @@
-"""The directory with the fork server's socket: none is left by a process that ended, however it ended."""
+"""The directory with the fork server's socket: no process leaves one, however it ends."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The transition table, every pair of it: what is not listed as legal is refused."""
+"""The transition table, every pair of it: a transition that is not listed as legal is rejected."""
 
 import itertools
 

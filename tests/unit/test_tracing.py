@@ -1,4 +1,4 @@
-"""Traces that nobody wants cost nothing; those that somebody wants need OpenTelemetry, and say so."""
+"""Tracing costs nothing when it is off; when it is on without OpenTelemetry, the start fails with a message."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What the socket does: who is too slow is cut off, whose word counts, and TLS."""
+"""The socket: slow-client timeouts, size limits, trusted proxies, TLS."""
 
 import asyncio
 import ssl
@@ -72,7 +72,7 @@ PLAIN = Settings(port=0)
 
 
 async def cut_off(address: tuple[str, int], *pieces: bytes, every: float = 0.0) -> bytes:
-    """What comes back of a caller who sends `pieces`, waiting in between, until the connection ends."""
+    """Send `pieces` with pauses, and return the response until the connection ends."""
     async with asyncio.timeout(DEADLINE):
         reader, writer = await asyncio.open_connection(*address)
         try:

@@ -1,4 +1,4 @@
-"""service.verdict: the order of docs/reference/event-streams.md D.0, and what each code says."""
+"""The outcome of a subtask: the order of docs/reference/event-streams.md D.0, and the text of each code."""
 
 from dataclasses import replace
 from typing import get_args

@@ -1,4 +1,4 @@
-"""What Ansible sees of a host: in a run of the service, and in a direct run of ansible-playbook."""
+"""Records the variables of a host in a run of the service and in a direct run of ansible-playbook."""
 
 import asyncio
 import json

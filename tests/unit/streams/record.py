@@ -1,8 +1,8 @@
 """Record the event streams of cases.yml: `python -m tests.unit.streams.record [CASE...]`, all of them by default.
 
-Runs each case's playbook with ansible-runner on local connections, a few seconds each, and writes CASE.jsonl beside
-this file: first how the run ended, then an event a line, without what differs from run to run and from machine to
-machine. A second recording by the same versions of Ansible and ansible-runner gives the same files.
+Runs each case's playbook with ansible-runner on local connections, a few seconds each. CASE.jsonl, next to this file,
+gets the end of the run and then one event per line. Values that differ between runs or machines are left out. A second
+recording by the same versions of Ansible and ansible-runner gives the same files.
 """
 
 import json
@@ -43,7 +43,7 @@ _UNSTABLE = {
 
 @cache
 def cases() -> dict[str, Any]:
-    """What cases.yml says, by case."""
+    """Return the content of cases.yml, by case."""
     loaded: dict[str, Any] = yaml.safe_load((STREAMS / "cases.yml").read_text(encoding="utf-8"))
     return loaded
 

@@ -57,7 +57,7 @@ def replay(stream: Stream, *, token: int | None = None) -> list[Change]:
 
 
 def assert_truthful(changes: Iterable[Change], roles: Sequence[str]) -> None:
-    """Roles start and end in order, each once; nothing is said of a role that ended; only the last may have failed."""
+    """Check that roles start and end in order, each once, without a later change, and that only the last one fails."""
     waiting, running, failed = list(roles), None, False
     for change in changes:
         assert not failed, f"{change} after a failure"

@@ -13,7 +13,7 @@ OTHERWISE = ("hostvars", "vars", "ansible_facts", "omit")
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """Needs no connection, but tells which one there would be."""
+    """Needs no connection, and records which one Ansible would use."""
 
     _requires_connection = False
 
