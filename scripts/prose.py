@@ -1,9 +1,11 @@
-"""Checks the English of the Markdown files: `python -m scripts.prose [FILE …]`.
+"""Checks the English of Markdown files and of Python docstrings: `python -m scripts.prose [FILE …]`.
 
-CONTRIBUTING.md, section English, has the rules and the table of terms; this module reads the table there. Code, links'
-targets and generated tables are not read.
+CONTRIBUTING.md, section English, has the rules and the table of terms; this module reads the table there. Code, the
+targets of links and generated tables are not read. Without arguments, the check covers all Markdown files and the
+Python files below `DOCSTRINGS`. Add a directory there when its docstrings keep the rules.
 """
 
+import ast
 import re
 import subprocess
 import sys
@@ -12,13 +14,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 LONGEST_SENTENCE = 30  # words; the aim is 25
+DOCSTRINGS = ("scripts", "tests/unit", "tests/integration")
 
 _NOT_PROSE = re.compile(
     r"^[ \t]*```.*?^[ \t]*```|<!-- variables.*?<!-- end[^>]*>|<!--.*?-->|`[^`]*`|(?<=\])\([^)]*\)|<https?:[^>]*>",
     re.MULTILINE | re.DOTALL,
 )
 _OPENING = re.compile(r"(?:What|Who|Whom|Whose|Whoever|Whatever|Which|Whether|Those|How|Why|Where|That)\b")
-_CLAUSE = re.compile(r"(?:What|Who|Whose|Whoever|Whatever)\b[^?]*$")
+_CLAUSE = re.compile(r"(?:What|Who|Whose|Whoever|Whatever|(?:That|Those|He|She|The one) (?:which|who|that))\b[^?]*$")
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 _TERM_ROW = re.compile(r"^\| ((?:`[^`]+`(?:, )?)+) \| (.+?) \|$", re.MULTILINE)
 _SENTENCE_END = re.compile(r"(?<=[.!?:;])\s+(?=[A-Z0-9`(*\[])")
 
@@ -48,6 +52,20 @@ def problems(text: str, avoided: Mapping[str, str]) -> Iterator[tuple[int, str]]
                 yield start, f'a sentence of {len(sentence.split())} words: "{_short(sentence)}"'
 
 
+def docstring_problems(source: str, avoided: Mapping[str, str]) -> Iterator[tuple[int, str]]:
+    """Yield line number and description of each place in the docstrings of a Python module that breaks a rule."""
+    for node in ast.walk(ast.parse(source)):
+        docstring = ast.get_docstring(node) if isinstance(node, _DOCUMENTED) else None
+        if docstring is None:
+            continue
+        first = node.body[0].lineno  # type: ignore[attr-defined]
+        if opening := _OPENING.match(docstring):
+            yield first, f'the docstring starts with "{opening[0]}": "{_short(docstring)}"'
+        for line, problem in problems(docstring, avoided):
+            if not (opening and problem.startswith("a relative clause") and line == 1):
+                yield first + line - 1, problem
+
+
 def _blocks(prose: str) -> Iterator[tuple[int, str]]:
     """Yield headings, paragraphs, list items and cells of tables as one line each, with their line numbers."""
     block: list[str] = []
@@ -72,15 +90,21 @@ def _short(sentence: str) -> str:
     return " ".join(sentence.split()[:8]) + " …"
 
 
+def _files() -> list[str]:
+    patterns = ["*.md", *(f"{directory}/*.py" for directory in DOCSTRINGS)]
+    listed = subprocess.run(["git", "ls-files", *patterns], cwd=ROOT, capture_output=True, text=True, check=True)
+    return listed.stdout.split()
+
+
 def main(names: list[str]) -> int:
-    """Print the problems of the named files, or of all tracked Markdown files; return 1 if there are any."""
+    """Print the problems of the named files, or of all files that are checked; return 1 if there are any."""
     avoided = terms((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
-    listed = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True)
-    found = [
-        f"{name}:{line}: {problem}"
-        for name in names or listed.stdout.split()
-        for line, problem in sorted(problems((ROOT / name).read_text(encoding="utf-8"), avoided))
-    ]
+    found = []
+    for name in names or _files():
+        check = docstring_problems if name.endswith(".py") else problems
+        if (ROOT / name).exists():  # else removed, and not committed yet
+            text = (ROOT / name).read_text(encoding="utf-8")
+            found += [f"{name}:{line}: {problem}" for line, problem in sorted(check(text, avoided))]
     print("\n".join(found) or "All prose checks passed!")
     return bool(found)
 

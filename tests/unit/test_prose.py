@@ -1,10 +1,11 @@
-"""Checks the prose linter, and the Markdown files with it."""
+"""Checks the prose linter, and with it the Markdown files and the docstrings."""
 
 import re
+from pathlib import Path
 
 import pytest
 
-from scripts.prose import LONGEST_SENTENCE, ROOT, main, problems, terms
+from scripts.prose import DOCSTRINGS, LONGEST_SENTENCE, ROOT, docstring_problems, main, problems, terms
 
 TERMS = {"greeting": "SQL handshake probe", "dead worker": "worker considered dead"}
 
@@ -13,7 +14,7 @@ def found(text: str) -> list[tuple[int, str]]:
     return list(problems(text, TERMS))
 
 
-def test_the_markdown_files_keep_to_the_rules(capsys: pytest.CaptureFixture[str]) -> None:
+def test_markdown_files_and_docstrings_keep_to_the_rules(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0, capsys.readouterr().out
 
 
@@ -35,6 +36,8 @@ def test_terms_come_from_the_document() -> None:
         ("Text.\n\nGood. What others have written stays.", 3, "relative clause"),
         ("- item\n- Whoever can write to it is trusted.", 2, "relative clause"),
         ("| Who asks signs with a key |", 1, "relative clause"),
+        ("Those who write to it are trusted.", 1, "relative clause"),
+        ("Good. That which others have written stays.", 1, "relative clause"),
         ("Too " + "long " * LONGEST_SENTENCE + "indeed.", 1, f"sentence of {LONGEST_SENTENCE + 2} words"),
     ],
 )
@@ -58,3 +61,44 @@ def test_a_broken_rule_is_found(text: str, line: int, words: str) -> None:
 )
 def test_code_and_good_prose_pass(text: str) -> None:
     assert found(text) == []
+
+
+@pytest.mark.parametrize("term", terms((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")))
+def test_each_term_of_the_table_is_found(term: str) -> None:
+    avoided = terms((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    assert any(problem.startswith(f'"{term}"') for _, problem in problems(f"A sentence with {term} in it.", avoided))
+
+
+@pytest.mark.parametrize(
+    ("source", "line", "words"),
+    [
+        ('"""What a module does."""', 1, 'starts with "What"'),
+        ('class A:\n    """Those of a run."""', 2, 'starts with "Those"'),
+        ('def a() -> int:\n    """How many there are."""', 2, 'starts with "How"'),
+        ('async def a() -> None:\n    """Return.\n\n    The greeting.\n    """', 4, "write SQL handshake probe"),
+        ('"""Good. Whoever comes is served."""', 1, "relative clause"),
+        ('"""Too ' + "long " * LONGEST_SENTENCE + 'indeed."""', 1, f"sentence of {LONGEST_SENTENCE + 2} words"),
+    ],
+)
+def test_a_broken_rule_in_a_docstring_is_found(source: str, line: int, words: str) -> None:
+    ((at, problem),) = docstring_problems(source, TERMS)
+    assert at == line
+    assert re.search(words, problem)
+
+
+def test_comments_strings_and_good_docstrings_pass() -> None:
+    source = (
+        '"""Greets callers."""\n# the greeting\nTEXT = "the greeting"\n\n\ndef a() -> None:\n    """Return it."""\n'
+    )
+    assert list(docstring_problems(source, TERMS)) == []
+
+
+def test_a_python_file_is_checked_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    module = tmp_path / "module.py"
+    module.write_text('"""Whether it works."""\n')
+    assert main([str(module)]) == 1
+    assert 'starts with "Whether"' in capsys.readouterr().out
+
+
+def test_each_directory_with_checked_docstrings_exists() -> None:
+    assert [name for name in DOCSTRINGS if not list((ROOT / name).glob("*.py"))] == []
