@@ -1,7 +1,7 @@
-"""The masking rule: which values are secret, and how they are taken out of text that people will read.
+"""The masking rule: decides which values are secret and masks them in text.
 
-The service and the plugins of a run by hand use this one file (`service/outcome/masking.py` is a link to it). It needs
-nothing but Python.
+The service and the plugins of a run by hand share this file (`service/outcome/masking.py` is a link to it). It imports
+only the standard library.
 """
 
 import hashlib
@@ -16,8 +16,8 @@ SECRET_NAME = re.compile(
     rf"(?:{SENSITIVE_WORDS})(?!.*_(?:file|path)$)",
     re.IGNORECASE,
 )
-SHORTEST = 4  # characters; masking anything shorter would tear ordinary text apart and hide nothing
-SHORTEST_LINE = 16  # characters; of a secret of several lines each that is as long is one: a key's PEM text
+MIN_SECRET_LENGTH = 4  # characters; masking shorter values would damage ordinary text and protect nothing
+MIN_LINE_LENGTH = 16  # characters; longer lines of a multi-line secret are secrets too, such as PEM text
 MASK = "***"
 
 _ESCAPES = re.compile(r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]")
@@ -27,53 +27,56 @@ Mask = Callable[[str], str]
 
 
 class Hidden(str):
-    """Text that is a secret whatever the name it goes by: it was encrypted by itself."""
+    """Text that is secret under any variable name, because Ansible Vault encrypted it in the inventory."""
 
     __slots__ = ()
 
 
 def is_secret(name: str) -> bool:
-    """Return whether the value of a variable or parameter with this name must not be shown."""
+    """Return whether the value of a variable or parameter with this name is secret."""
     return SECRET_NAME.search(name) is not None
 
 
 def stage_one(password: str) -> str:
-    """Return how OBProxy stores a password: the lower-case hex of its sha1, empty for the empty one. It is enough to
-    log in (docs/reference/obproxy.md 4.3)."""
+    """Return a password as OBProxy stores it: its SHA-1 as lower-case hex, empty for the empty password.
+
+    The hash is enough to log in (docs/reference/obproxy.md 4.3).
+    """
     return hashlib.sha1(password.encode(errors="replace"), usedforsecurity=False).hexdigest() if password else ""
 
 
 def without_controls(text: str) -> str:
-    """Return `text` as it is shown: without escape sequences and control characters, with plain line breaks."""
+    """Return `text` without escape sequences and control characters, and with line feeds as line breaks."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     return _CONTROLS.sub("", _ESCAPES.sub("", text))
 
 
 def masker(variables: Iterable[Mapping[str, object]]) -> Mask:
-    """Return a function that hides in a text the values of all `variables` that are secret: those with a secret name,
-    with all that is in them, and `Hidden` ones. It knows them as they are, as they are spelled in JSON, in Python and
-    in a URL, and by the sha1 that OBProxy stores.
+    """Return a function that masks all secrets of `variables` in a text.
+
+    Secrets are values with a secret name, everything nested in them, and `Hidden` text. They are masked as they are, as
+    spelled in JSON, Python and URLs, and as the SHA-1 that OBProxy stores.
     """
     return hiding(secret for mapping in variables for secret in secrets_in(mapping))
 
 
 def secrets_in(variables: Mapping[str, object]) -> Iterator[str]:
-    """Return every secret in `variables`: values with a secret name, with all that is in them, and `Hidden` ones."""
+    """Yield every secret in `variables`: values with a secret name, everything nested in them, and `Hidden` text."""
     return _secrets(variables, within=False)
 
 
 def hiding(secrets: Iterable[str]) -> Mask:
-    """Return a function that hides these secrets in a text, in all their forms."""
-    found = {form for secret in secrets for form in _forms(secret) if len(form) >= SHORTEST}
+    """Return a function that masks these secrets in a text, in all their spellings."""
+    found = {form for secret in secrets for form in _forms(secret) if len(form) >= MIN_SECRET_LENGTH}
     if not found:
         return str
-    # The longest first: one secret may be the beginning of another.
+    # The longest first, because one secret may be a prefix of another.
     pattern = re.compile("|".join(re.escape(secret) for secret in sorted(found, key=len, reverse=True)))
     return lambda text: pattern.sub(MASK, text)
 
 
 def masked(value: Any, mask: Mask, *, within: bool = False) -> Any:
-    """Return the same structure with its texts masked, keys too; `within` a secret name, numbers as well."""
+    """Return the same structure with masked texts and keys; `within` a secret name, numbers are masked too."""
     match value:
         case str():
             return mask(value)
@@ -90,7 +93,7 @@ def masked(value: Any, mask: Mask, *, within: bool = False) -> Any:
 
 
 def _secrets(value: object, *, within: bool) -> Iterator[str]:
-    """Yield every secret in `value`; `within` a secret name, that is every text and number."""
+    """Yield every secret in `value`; `within` a secret name, every text and number is secret."""
     match value:
         case Mapping():
             for name, inner in value.items():
@@ -98,16 +101,16 @@ def _secrets(value: object, *, within: bool) -> Iterator[str]:
         case list() | tuple():
             for inner in value:
                 yield from _secrets(inner, within=within)
-        case str() if (within or isinstance(value, Hidden)) and len(value) >= SHORTEST:
+        case str() if (within or isinstance(value, Hidden)) and len(value) >= MIN_SECRET_LENGTH:
             yield value
-        case int() | float() if within and not isinstance(value, bool) and len(str(value)) >= SHORTEST:
-            yield str(value)  # a password that YAML took for a number
+        case int() | float() if within and not isinstance(value, bool) and len(str(value)) >= MIN_SECRET_LENGTH:
+            yield str(value)  # a password that YAML parsed as a number
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """Yield how a secret may be spelled."""
+    """Yield the spellings of a secret."""
     yield secret
-    yield secret.strip()  # a line break at its end is not printed with it
+    yield secret.strip()  # programs print it without its final line break
     yield without_controls(secret)
     yield json.dumps(secret)[1:-1]
     yield json.dumps(secret, ensure_ascii=False)[1:-1]
@@ -116,4 +119,4 @@ def _forms(secret: str) -> Iterator[str]:
     yield stage_one(secret)
     lines = secret.splitlines()
     if len(lines) > 1:
-        yield from (line.strip() for line in lines if len(line.strip()) >= SHORTEST_LINE)
+        yield from (line.strip() for line in lines if len(line.strip()) >= MIN_LINE_LENGTH)

@@ -28,7 +28,7 @@ from ansible.vars.plugins import get_vars_from_inventory_sources, get_vars_from_
 
 from service.inventory.parse_errors import ParseErrors
 from service.model.errors import InventoryUnreadable
-from service.outcome.ansible_results import explained
+from service.outcome.ansible_results import expanded
 from service.outcome.masking import Hidden
 
 
@@ -204,7 +204,7 @@ def error_message(error: Exception) -> str:
         return str(error.details["reason"])
     origin = next(filter(None, map(_origin, _causes(error))), None)
     place = f"{origin}: " if origin is not None and origin.path else ""
-    return f"{place}{explained(str(error).strip().removesuffix('.'))}"
+    return f"{place}{expanded(str(error).strip().removesuffix('.'))}"
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -1,4 +1,4 @@
-"""Records of calls that are to change something."""
+"""Audit records of state-changing calls."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,7 +6,7 @@ from datetime import datetime
 
 @dataclass(frozen=True, kw_only=True)
 class AuditCall:
-    """One call that is to change something: by whom (None = nobody was proved), from where, what came of it."""
+    """One state-changing call: user (None = not authenticated), client address, request and response status."""
 
     user_name: str | None
     client: str
@@ -18,7 +18,7 @@ class AuditCall:
 
 @dataclass(frozen=True, kw_only=True)
 class AuditEvent(AuditCall):
-    """A call as it is kept; nobody's `calls` from one address in one minute are one, with the path of the first."""
+    """A stored audit record. Unauthenticated calls from one address in one minute are one record, with a count."""
 
     id: int
     time: datetime

@@ -1,8 +1,7 @@
-"""Everything that can be refused or go wrong, as data: who raises knows no HTTP, `responses` maps `kind` to a status.
+"""Domain errors, independent of HTTP: `http/envelope` maps `kind` to a status.
 
-Codes are OCP's numeric ones (docs/reference/ocp-api.md 4.5); 0 where OCP has none. Here are requests, the inventory and
-the service itself; who asks is in `errors_people`, what task instances and OBProxy servers do not allow in
-`errors_tasks`.
+The docstring of an error is its message. Codes are OCP's (docs/reference/ocp-api.md 4.5); 0 where OCP has none. This
+module has the errors of requests, the inventory and the service; `access/errors` and `tasks/errors` have the others.
 """
 
 import dataclasses
@@ -13,7 +12,7 @@ from typing import Any, ClassVar
 
 
 class Kind(StrEnum):
-    """What went wrong, in the terms of docs/reference/ocp-api.md 4.3."""
+    """The kind of an error, as in docs/reference/ocp-api.md 4.3."""
 
     BAD_REQUEST = "bad request"
     UNAUTHENTICATED = "unauthenticated"
@@ -29,7 +28,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Wording:
-    """A sentence about a field: `sentence` has places for the field, its `rule` (filled from `limits`) and `shown`."""
+    """A translatable sentence about a field with placeholders `field`, `rule` (filled with `limits`) and `shown`."""
 
     sentence: str
     rule: str
@@ -38,24 +37,24 @@ class Wording:
     shown: str = ""
 
     def say(self, translate: Callable[[str], str] = str) -> str:
-        """The sentence, in the language that `translate` puts it in."""
+        """Return the sentence, translated by `translate`."""
         rule = translate(self.rule).format(**self.limits)
         return translate(self.sentence).format(field=self.field, rule=rule, shown=self.shown)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SubError:
-    """One bad field of a request. `field` is its path (`hosts[0].sqlPort`), `rejected_value` what was sent."""
+    """One invalid field of a request. `field` is its path (`hosts[0].sqlPort`), `rejected_value` the sent value."""
 
     field: str
     message: str
     object: str
     rejected_value: Any = None
-    wording: Wording | None = dataclasses.field(default=None, compare=False)  # of `message`, to say it otherwise
+    wording: Wording | None = dataclasses.field(default=None, compare=False)  # of `message`, for its translation
 
 
 class TakeoverError(Exception):
-    """Something this service refuses or cannot do."""
+    """A request that this service rejects or cannot execute."""
 
     kind: ClassVar[Kind] = Kind.BAD_REQUEST
     code: ClassVar[int] = 0
@@ -65,7 +64,7 @@ class TakeoverError(Exception):
         super().__init__(self.say())
 
     def say(self, translate: Callable[[str], str] = str) -> str:
-        """What is refused and why, in the language that `translate` puts it in."""
+        """Return the message, translated by `translate`."""
         return translate((self.__doc__ or "").splitlines()[0]).format(**self.details)
 
 

@@ -1,6 +1,6 @@
 """Records of OBProxy servers, OBProxy clusters, their parameters and hosts.
 
-Words and fields are OCP's (docs/reference/ocp-api.md 1.4 and 1.5).
+Names are OCP's (docs/reference/ocp-api.md 1.4 and 1.5).
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,7 +40,7 @@ class ObproxyServer:
     version: str | None  # VERSION-BUILD, e.g. 1.9.1.1-1919579
     architecture: str | None
     parameter_version: int
-    learned: Mapping[str, Any]  # what runs found: pid, home, package, pending_restart …
+    learned: Mapping[str, Any]  # server facts from runs: pid, home, package, pending_restart …
     last_active_time: datetime | None
     create_time: datetime
     update_time: datetime
@@ -48,21 +48,21 @@ class ObproxyServer:
 
 @dataclass(frozen=True, kw_only=True)
 class ObproxyCluster:
-    """An OBProxy cluster as the inventory wishes it, with the servers that the service knows of it."""
+    """An OBProxy cluster with the inventory's settings and its OBProxy servers in the database."""
 
     id: int
     name: str
-    work_mode: Literal["CONFIG_URL", "RS_LIST"] | None  # None = the inventory does not say
+    work_mode: Literal["CONFIG_URL", "RS_LIST"] | None  # None = not in the inventory
     config_url: str | None
-    address: str | None  # of the load balancer in front of it
+    address: str | None  # of its load balancer
     port: int | None
     servers: Sequence[ObproxyServer]
-    idc_names: Mapping[int, str]  # by host id, of those hosts that have one
+    idc_names: Mapping[int, str]  # by host id; hosts without one are left out
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParameterValue:
-    """A value of a parameter, and the addresses of the OBProxy servers that have it."""
+    """A value of a parameter with the addresses of the OBProxy servers that have it."""
 
     value: str
     servers: Sequence[str]
@@ -70,7 +70,7 @@ class ParameterValue:
 
 @dataclass(frozen=True, kw_only=True)
 class ServerParameter:
-    """A parameter of an OBProxy cluster's servers; the value that most of them have comes first."""
+    """A parameter of an OBProxy cluster's servers. The most frequent value is the first."""
 
     name: str
     description: str
@@ -79,18 +79,18 @@ class ServerParameter:
 
 
 ParameterType = Literal["BOOL", "CAPACITY", "DOUBLE", "INT", "STRING", "TIME"]
-"""OCP's, without MOMENT and STRING_LIST, which nothing that an OBProxy says would tell from STRING."""
+"""OCP's types except MOMENT and STRING_LIST: OBProxy's output does not distinguish them from STRING."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ParameterInfo:
-    """What a version of OBProxy says about one of its parameters; None = it has no such end of a range."""
+    """The definition of a parameter in one version of OBProxy. `minimum` and `maximum`: None = unlimited."""
 
     id: int
     name: str
     version: str  # without the build
     type: ParameterType
-    allowed: str  # a range as OBProxy writes it, `[]` = it has none
+    allowed: str  # the range as OBProxy writes it, `[]` = none
     minimum: str | None
     maximum: str | None
     needs_restart: bool
@@ -109,7 +109,7 @@ class HostStatus(StrEnum):
 
 
 class ServiceType(StrEnum):
-    """What may be deployed on a host (docs/reference/ocp-api.md 1.5); here it is OB_PROXY only."""
+    """A service that can be deployed on a host (docs/reference/ocp-api.md 1.5); this service has only OB_PROXY."""
 
     OB_CLUSTER = "OB_CLUSTER"
     OB_PROXY = "OB_PROXY"
@@ -122,18 +122,18 @@ class ServiceType(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ManagedHost:
-    """A host of the inventory, with the OBProxy servers that have been taken over on it."""
+    """A host of the inventory with its managed OBProxy servers."""
 
     id: int
     name: str
     address: str
-    ssh_port: int | None  # None = the inventory's is none
+    ssh_port: int | None  # None = not a port number in the inventory
     idc_name: str | None
     servers: Sequence[ObproxyServer]
 
     @property
     def status(self) -> HostStatus:
-        """ONLINE with an OBProxy server that answers, OFFLINE when none of its does, NEW when it has none."""
+        """NEW without OBProxy servers, OFFLINE when all of them are UNAVAILABLE, else ONLINE."""
         if not self.servers:
             return HostStatus.NEW
         silent = all(server.status is ServerStatus.UNAVAILABLE for server in self.servers)
@@ -142,7 +142,7 @@ class ManagedHost:
 
 @dataclass(frozen=True, kw_only=True)
 class HostFilter:
-    """What a list of hosts is narrowed to; None, empty = not narrowed."""
+    """Filter of a list of hosts; None or empty = no filter."""
 
     statuses: Sequence[HostStatus] | None = None
     keyword: str | None = None  # part of the name, the address or a service's name

@@ -1,4 +1,4 @@
-"""What can be set, from the environment only (prefix TAKEOVER_), read once."""
+"""The settings, read once from environment variables with the prefix TAKEOVER_."""
 
 import difflib
 import os
@@ -21,12 +21,12 @@ RUNS_OWN = frozenset(
         *("ANSIBLE_SSH_CONTROL_PATH_DIR", "ANSIBLE_LOCAL_TEMP", "AWX_ISOLATED_DATA_DIR"),
     )
 )
-"""Environment variables of which each run has its own value."""
+"""Environment variables with a value of their own in each run."""
 
 _SERVICE = Path(__file__).resolve().parents[1]
 _SHIPPED = _SERVICE / "project" / "ansible_collections" / "obproxy" / "takeover"
 PROJECT = _SHIPPED if _SHIPPED.is_dir() else _SERVICE.parent
-"""The directory of playbooks, roles, plugins, inventory and ansible.cfg: the wheel's collection, or the checkout."""
+"""The directory with playbooks, roles, plugins, inventory and ansible.cfg: the wheel's collection, or the checkout."""
 
 
 def _with_certificate(key: Path | None, info: ValidationInfo) -> Path | None:
@@ -65,7 +65,7 @@ LogFormat = Literal["text", "json"]
 
 
 class Settings(BaseSettings):
-    """Every setting with its default. Relative paths are relative to the working directory."""
+    """All settings with their defaults. Relative paths are relative to the working directory."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
@@ -73,97 +73,99 @@ class Settings(BaseSettings):
     """libpq connection string of an external PostgreSQL; empty = an embedded one in data_dir."""
 
     data_dir: Path = Path("data")
-    """Embedded database, key, first password. Made with mode 0700."""
+    """Directory of the embedded database, the key and the administrator's first password; made with mode 0700."""
 
     inventory: Annotated[Path, AfterValidator(_existing)] = PROJECT / "inventory"
     """Ansible inventory: a file, a directory, or anything an inventory plugin reads."""
 
     vault_password_file: FilePath | None = None
-    """A file with the password of what Ansible Vault has encrypted in the inventory, or a program that says it."""
+    """Ansible Vault password file, or an executable that prints the password."""
 
     inventory_environment: Annotated[str, AfterValidator(_variable_names)] = ""
-    """Names of environment variables, with commas, that inventory scripts and plugins, and runs, see as well."""
+    """Names of environment variables, separated by commas, that are passed on to inventory plugins and runs."""
 
     host: str = "127.0.0.1"
     port: Annotated[int, Ge(0), Le(65535)] = 8080
 
     worker: bool = True
-    """Whether `serve` also runs takeovers, or leaves them to `worker` processes."""
+    """Whether `serve` also runs a worker; otherwise `worker` processes execute the takeovers."""
 
     worker_metrics_port: Annotated[int, Ge(0), Le(65535)] = 0
-    """Where a `worker` process answers GET /metrics, at `host` and without a login; 0 = nowhere."""
+    """Port at `host` where a `worker` process serves GET /metrics without authentication; 0 = off."""
 
     worker_concurrency: Annotated[int, Ge(1), Le(1000)] = 10
-    """How many task instances one worker runs at the same time."""
+    """Maximum of task instances that one worker runs at the same time."""
 
     cluster_concurrency: Annotated[int, Ge(0)] = 0
-    """How many takeovers into one OBProxy cluster run at the same time, over all workers; 0 = no limit."""
+    """Maximum of takeovers into one OBProxy cluster that run at the same time, over all workers; 0 = no limit."""
 
     run_start: RunStart = "forked"
-    """How a run begins: forked from a server that has Ansible imported, or as a program, which takes longer."""
+    """Start of a run: forked from a process that has Ansible imported, or as a program (plain), which takes longer."""
 
     retention_days_logs: Annotated[int, Ge(0)] = 0
-    """Days after which the logs of ended task instances are removed; 0 = never."""
+    """Days after which the logs of ended task instances are deleted; 0 = never."""
 
     retention_days_tasks: Annotated[int, Ge(0)] = 0
-    """Days after which ended task instances are removed; 0 = never."""
+    """Days after which ended task instances are deleted; 0 = never."""
 
     retention_days_audit: Annotated[int, Ge(0)] = 0
-    """Days after which the record of calls is removed; 0 = never."""
+    """Days after which audit records are deleted; 0 = never."""
 
     shutdown_grace: Annotated[float, Ge(0)] = 20.0
-    """Seconds a worker that is being stopped lets its runs go on before it hands them back."""
+    """Seconds that the runs of a stopping worker may continue before they are ended and requeued."""
 
     server_check_interval: Annotated[float, Ge(0)] = 30.0
-    """Seconds between two rounds in which every managed OBProxy server is asked whether it answers; 0 = never."""
+    """Seconds between two health checks of every managed OBProxy server; 0 = never."""
 
     server_check_timeout: Annotated[float, Gt(0)] = 3.0
-    """Seconds an OBProxy server has for that; it is asked twice."""
+    """Timeout of a health check, in seconds; each server is probed at most twice."""
 
     server_look_interval: Annotated[float, Ge(0)] = 6 * 3600.0
-    """Seconds between two closer looks at an OBProxy server, by playbooks/discover.yml on its host; 0 = never."""
+    """Seconds between two discoveries of an OBProxy server (playbooks/discover.yml on its host); 0 = never."""
 
     secret_key: SecretStr = SecretStr("")
-    """Keys for secrets in the database (urlsafe base64 of 32 bytes each), the one to encrypt with first, then former
-    ones, with spaces between; empty = generated into data_dir/secret-key."""
+    """Keys for secrets in the database (urlsafe base64 of 32 bytes each), separated by spaces.
+
+    The first key encrypts, the others only decrypt. Empty = a key is generated in data_dir/secret-key.
+    """
 
     body_limit: Annotated[int, Ge(1024)] = 1024 * 1024
-    """Largest request body, bytes."""
+    """Maximum size of a request body, in bytes."""
 
     hosts_limit: Annotated[int, Ge(1), Le(10_000)] = 1000
-    """Most hosts in one takeOver request."""
+    """Maximum of hosts in one takeOver request."""
 
     tls_certificate: FilePath | None = None
-    """PEM file with the certificate and its chain; together with tls_key, HTTPS is answered instead of HTTP."""
+    """PEM file with the certificate and its chain. With it and tls_key, the service serves HTTPS instead of HTTP."""
 
     tls_key: Annotated[FilePath | None, AfterValidator(_with_certificate), Field(validate_default=True)] = None
-    """PEM file with the certificate's key, without a passphrase."""
+    """PEM file with the private key of the certificate, without a passphrase."""
 
     trusted_proxies: Annotated[str, AfterValidator(_networks)] = ""
-    """Addresses or networks, with commas, whose word on where a request comes from is taken (X-Forwarded-For)."""
+    """Addresses or networks of proxies, separated by commas, whose X-Forwarded-For header is trusted."""
 
     session_hours: Annotated[int, Ge(1), Le(720)] = 12
-    """Hours after which whoever has logged in to the pages must do so again."""
+    """Hours until a login to the pages expires."""
 
     rate_limit: Annotated[int, Ge(0)] = 5000
-    """Requests a user may make of one process within 10 seconds; 0 = no limit."""
+    """Maximum of requests per user and process within 10 seconds; 0 = no limit."""
 
     rate_limit_minute: Annotated[int, Ge(0)] = 20_000
-    """The same within a minute."""
+    """Maximum within a minute."""
 
     rate_limit_hour: Annotated[int, Ge(0)] = 600_000
-    """The same within an hour."""
+    """Maximum within an hour."""
 
     rate_limit_day: Annotated[int, Ge(0)] = 7_200_000
-    """The same within a day."""
+    """Maximum within a day."""
 
     otel_endpoint: str = ""
-    """URL of an OTLP collector (http://host:4318) that traces are sent to; empty = there are none."""
+    """URL of the OTLP collector for traces (http://host:4318); empty = no traces."""
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     log_format: LogFormat = "text"
-    """How the service logs: lines for people, or a JSON object a line."""
+    """Format of the log: lines of text, or one JSON object per line."""
 
     @property
     def inventory_environment_names(self) -> list[str]:
@@ -172,8 +174,7 @@ class Settings(BaseSettings):
 
     @property
     def rate_limits(self) -> Mapping[int, int]:
-        """Requests by the seconds of their window, OCP's four (docs/reference/ocp-api.md 4.4); without those that have
-        none."""
+        """The limits by window in seconds, without windows that have no limit (docs/reference/ocp-api.md 4.4)."""
         limits = {
             10: self.rate_limit,
             60: self.rate_limit_minute,
@@ -184,7 +185,7 @@ class Settings(BaseSettings):
 
 
 def load(environment: Mapping[str, str] = os.environ) -> Settings:
-    """Read the settings; raises SettingsInvalid that names every unknown or bad variable."""
+    """Read the settings; raises SettingsInvalid, which names every unknown or invalid variable."""
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     unknown = [name for name in environment if name.startswith(PREFIX) and name not in known]
     problems = [f"{name} is not a setting{_suggest(name, known)}" for name in sorted(unknown)]
@@ -198,7 +199,7 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
 
 
 def take() -> Settings:
-    """Read the settings, and take the secret ones out of the environment: nothing started from here shall have them."""
+    """Read the settings and remove the secret ones from the environment, which child processes inherit."""
     settings = load()
     for name, field in Settings.model_fields.items():
         if field.annotation is SecretStr:

@@ -1,6 +1,6 @@
-"""Records of task instances and subtasks: rows of the database as frozen objects, with the words of their columns.
+"""Records of task instances and subtasks: frozen objects with the column names of their database rows.
 
-Words and fields are OCP's (docs/reference/ocp-api.md 1.2, docs/reference/task-engine.md 3.1).
+Names are OCP's (docs/reference/ocp-api.md 1.2, docs/reference/task-engine.md 3.1).
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,11 +19,11 @@ class TaskStatus(StrEnum):
 
 
 ALLOW_RESTART = "obproxy_allow_restart"
-"""The variable of the inventory that gives consent, and the key of a context whose request says something about it."""
+"""The inventory variable that permits restarts, and the key in a context whose request permits or forbids them."""
 
 
 EXTERNAL = "EXTERNAL"
-"""The type of a task instance that records what somebody ran by hand; OCP's have MANUAL and others."""
+"""The type of a task instance that records a run by hand. OCP's types are MANUAL and others."""
 
 
 class SubtaskStatus(StrEnum):
@@ -38,7 +38,7 @@ class SubtaskStatus(StrEnum):
 
 
 class Operation(StrEnum):
-    """What is being done to a task instance or subtask."""
+    """The current operation of a task instance or subtask."""
 
     EXECUTE = "EXECUTE"
     RETRY = "RETRY"
@@ -75,14 +75,14 @@ class TaskInstance:
 
     @property
     def allow_restart(self) -> bool | None:
-        """What its request says about restarting the OBProxy; None = it leaves that to the OBProxy cluster."""
-        said = self.context["stringMap"].get(ALLOW_RESTART)
-        return None if said is None else said == "true"
+        """Whether the request permits a restart of the OBProxy; None = the inventory decides."""
+        value = self.context["stringMap"].get(ALLOW_RESTART)
+        return None if value is None else value == "true"
 
 
 @dataclass(frozen=True, kw_only=True)
 class BasicSubtask:
-    """What a list of task instances shows of a subtask."""
+    """The fields of a subtask in a list of task instances."""
 
     id: int
     task_instance_id: int
@@ -94,7 +94,7 @@ class BasicSubtask:
 
 @dataclass(frozen=True, kw_only=True)
 class Subtask(BasicSubtask):
-    """One step of a task instance: one role."""
+    """One step of a task instance, executed by one role."""
 
     role: str
     series_id: int
@@ -102,7 +102,7 @@ class Subtask(BasicSubtask):
     node_type: Literal["JAVA_TASK"]
     parallel_idx: int
     prohibit_rollback: bool
-    run_time: int  # which execution this is, from 1
+    run_time: int  # number of the execution, from 1
     timeout: int  # seconds; 0 = no limit
     executor: str | None
     create_time: datetime
@@ -110,12 +110,12 @@ class Subtask(BasicSubtask):
     finish_time: datetime | None
     upstreams: Sequence[int]  # ids of the subtasks that must be SUCCESSFUL before this one is READY
     downstreams: Sequence[int]
-    spent: float = 0.0  # seconds of its time limit that were used by runs that were handed back
+    spent: float = 0.0  # seconds of its time limit that requeued runs have used
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskFilter:
-    """What a list of task instances is narrowed to; None = not narrowed."""
+    """Filter of a list of task instances; None = no filter."""
 
     name: str | None = None  # substring
     statuses: Sequence[TaskStatus] | None = None

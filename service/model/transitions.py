@@ -1,8 +1,7 @@
-"""Which position follows which: the pure half of the task engine (docs/reference/task-engine.md 3.2). SQL refuses the
-rest again.
+"""The state machine of subtasks and task instances (docs/reference/task-engine.md 3.2). SQL enforces it again.
 
-A subtask's position is its status and operation. What the reference engine does wrong is not copied: a retry while
-rolling back goes on rolling back instead of turning forward (3.6), and a task instance that goes on has no finish time.
+The state of a subtask is its status and operation. Two defects of the reference engine are not copied: a retry during a
+rollback resumes the rollback (3.6), and a resumed task instance has no finish time.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -11,7 +10,7 @@ from itertools import product
 
 from service.model.tasks import EXTERNAL, Operation, Subtask, SubtaskStatus, TaskInstance, TaskStatus
 
-Position = tuple[SubtaskStatus, Operation]
+SubtaskState = tuple[SubtaskStatus, Operation]
 
 PENDING, READY, RUNNING = SubtaskStatus.PENDING, SubtaskStatus.READY, SubtaskStatus.RUNNING
 CANCELING, FAILED, SUCCESSFUL = SubtaskStatus.CANCELING, SubtaskStatus.FAILED, SubtaskStatus.SUCCESSFUL
@@ -23,36 +22,36 @@ SKIPPED = (Operation.SKIP, Operation.ROLLBACK_SKIP)
 
 
 class Trigger(StrEnum):
-    """What moves a subtask."""
+    """A cause of a transition."""
 
     PROMOTE = "promote"  # E12: all its upstreams are SUCCESSFUL
-    UNWIND = "unwind"  # U3, E13: all its downstreams are PENDING, so it is its turn to be rolled back
+    ROLLBACK_READY = "rollback ready"  # U3, E13: all its downstreams are PENDING, so it is rolled back next
     START = "start"  # E1: the run has reached its role
-    SUCCEED = "succeed"  # E2 to E5: forward it is SUCCESSFUL then, backward PENDING
+    SUCCEED = "succeed"  # E2 to E5: it becomes SUCCESSFUL, or PENDING in a rollback
     FAIL = "fail"  # E6 to E8
-    CANCELED = "canceled"  # E10: the run was ended because somebody asked for it
-    HAND_BACK = "hand back"  # its worker is being stopped: the next one starts it again
+    CANCELED = "canceled"  # E10: the run was ended on a user's request
+    REQUEUE = "requeue"  # its worker is being stopped, and the next worker starts it again
     RETRY = "retry"  # U2, U4
     RETRY_ROLLBACK = "retry rollback"  # the same while the task instance is being rolled back
     SKIP = "skip"  # U5
     SKIP_ROLLBACK = "skip rollback"
     CANCEL = "cancel"  # U6
-    ROLLBACK = "rollback"  # U3: it is to be rolled back when its turn comes
+    ROLLBACK = "rollback"  # U3: it waits to be rolled back
 
 
-def _rules() -> Iterable[tuple[Iterable[SubtaskStatus], Iterable[Operation], Trigger, Position | SubtaskStatus]]:
-    """From any of these statuses with any of these operations, by a trigger, to a status or another position."""
+def _rules() -> Iterable[tuple[Iterable[SubtaskStatus], Iterable[Operation], Trigger, SubtaskState | SubtaskStatus]]:
+    """Yield (statuses, operations, trigger, status or state after it); a status keeps the operation."""
     everything = tuple(Operation)
     yield (PENDING,), everything, Trigger.PROMOTE, READY
-    yield (READY, FAILED, SUCCESSFUL), (Operation.ROLLBACK,), Trigger.UNWIND, READY
+    yield (READY, FAILED, SUCCESSFUL), (Operation.ROLLBACK,), Trigger.ROLLBACK_READY, READY
     yield (READY,), everything, Trigger.START, RUNNING
     yield (RUNNING, CANCELING), (*FORWARD, Operation.SKIP), Trigger.SUCCEED, SUCCESSFUL
     yield (RUNNING, CANCELING), BACKWARD, Trigger.SUCCEED, PENDING
-    # READY too: a run that never reached the role it was started for has failed that subtask all the same.
+    # READY too: a run can fail before it reaches the first role.
     yield (READY, RUNNING), everything, Trigger.FAIL, FAILED
     yield (CANCELING,), everything, Trigger.FAIL, (FAILED, Operation.CANCEL)
     yield (READY, RUNNING, CANCELING), everything, Trigger.CANCELED, (FAILED, Operation.CANCEL)
-    yield (RUNNING,), everything, Trigger.HAND_BACK, READY
+    yield (RUNNING,), everything, Trigger.REQUEUE, READY
     yield (FAILED,), everything, Trigger.RETRY, (READY, Operation.RETRY)
     yield (FAILED,), everything, Trigger.RETRY_ROLLBACK, (READY, Operation.ROLLBACK)
     yield (FAILED,), everything, Trigger.SKIP, (READY, Operation.SKIP)
@@ -62,7 +61,7 @@ def _rules() -> Iterable[tuple[Iterable[SubtaskStatus], Iterable[Operation], Tri
         yield (status,), everything, Trigger.ROLLBACK, (status, Operation.ROLLBACK)
 
 
-TRANSITIONS: Mapping[tuple[Position, Trigger], Position] = {
+TRANSITIONS: Mapping[tuple[SubtaskState, Trigger], SubtaskState] = {
     ((status, operation), trigger): after if isinstance(after, tuple) else (after, operation)
     for statuses, operations, trigger, after in _rules()
     for status, operation in product(statuses, operations)
@@ -70,29 +69,29 @@ TRANSITIONS: Mapping[tuple[Position, Trigger], Position] = {
 
 
 def allowed(trigger: Trigger) -> list[SubtaskStatus]:
-    """The statuses from which `trigger` can move a subtask at all."""
+    """Return the statuses in which `trigger` is allowed."""
     return [status for status in SubtaskStatus if any(p[0] is status and t is trigger for p, t in TRANSITIONS)]
 
 
 def promotable(subtasks: Collection[Subtask]) -> list[int]:
-    """Ids of the PENDING subtasks whose upstreams are all SUCCESSFUL."""
+    """Return the ids of the PENDING subtasks with only SUCCESSFUL upstreams."""
     done = {subtask.id for subtask in subtasks if subtask.status is SUCCESSFUL}
     return [s.id for s in subtasks if s.status is PENDING and done.issuperset(s.upstreams)]
 
 
-def last_begun(subtasks: Collection[Subtask]) -> list[Subtask]:
-    """The subtasks that are not PENDING and whose downstreams all are: where rolling back goes on."""
+def rollback_frontier(subtasks: Collection[Subtask]) -> list[Subtask]:
+    """Return the subtasks that a rollback continues with: not PENDING, with only PENDING downstreams."""
     undone = {subtask.id for subtask in subtasks if subtask.status is PENDING}
     return [s for s in subtasks if s.status is not PENDING and undone.issuperset(s.downstreams)]
 
 
-def unwindable(subtasks: Collection[Subtask]) -> list[int]:
-    """Ids of the subtasks that waited for their turn to be rolled back, and have it now."""
-    return [s.id for s in last_begun(subtasks) if s.status is SUCCESSFUL and s.operation is Operation.ROLLBACK]
+def ready_to_roll_back(subtasks: Collection[Subtask]) -> list[int]:
+    """Return the ids of the subtasks that waited to be rolled back and are next."""
+    return [s.id for s in rollback_frontier(subtasks) if s.status is SUCCESSFUL and s.operation is Operation.ROLLBACK]
 
 
 def task_status(operation: Operation, statuses: Collection[SubtaskStatus]) -> TaskStatus:
-    """What its subtasks make of a task instance (E12 to E14): it fails once nothing of it runs any more."""
+    """Return the status of a task instance with these subtasks (E12 to E14); it fails when no subtask runs any more."""
     goal = PENDING if operation is Operation.ROLLBACK else SUCCESSFUL
     if all(status is goal for status in statuses):
         return TaskStatus.SUCCESSFUL
@@ -101,36 +100,36 @@ def task_status(operation: Operation, statuses: Collection[SubtaskStatus]) -> Ta
     return TaskStatus.RUNNING
 
 
-def to_run(operation: Operation, subtasks: Sequence[Subtask]) -> list[Subtask]:
-    """What a run of a task instance still has to do, in the order it has to do it. `subtasks` are in DAG order."""
+def remaining(operation: Operation, subtasks: Sequence[Subtask]) -> list[Subtask]:
+    """Return the subtasks that a run must execute, in order. `subtasks` are in DAG order."""
     if operation is Operation.ROLLBACK:
         return [subtask for subtask in reversed(subtasks) if subtask.status is not PENDING]
     return [subtask for subtask in subtasks if subtask.status is not SUCCESSFUL]
 
 
 def rollback_prohibited(task: TaskInstance, subtasks: Collection[Subtask]) -> bool:
-    """Whether what was already done must not be undone (docs/reference/task-engine.md 3.4)."""
+    """Return whether a started subtask prohibits a rollback (docs/reference/task-engine.md 3.4)."""
     begun = [subtask for subtask in subtasks if subtask.status not in (PENDING, READY)]
     return task.prohibit_rollback or any(subtask.prohibit_rollback for subtask in begun)
 
 
 def read_only(task: TaskInstance) -> bool:
-    """Whether nothing may be asked of a task instance any more."""
-    return is_external(task) or task.superseded_by is not None or _is_bereft(task)
+    """Return whether a task instance allows no operation any more."""
+    return is_external(task) or task.superseded_by is not None or _has_lost_server(task)
 
 
 def is_external(task: TaskInstance) -> bool:
-    """Whether the run of a task instance was started by hand."""
+    """Return whether the run of a task instance was started by hand."""
     return task.type == EXTERNAL
 
 
-def _is_bereft(task: TaskInstance) -> bool:
-    """Whether another rollback than its own has removed the OBProxy server of a failed task instance."""
+def _has_lost_server(task: TaskInstance) -> bool:
+    """Return whether the rollback of another task instance has removed this one's OBProxy server."""
     return task.status is TaskStatus.FAILED and task.obproxy_server_id is None
 
 
 def legal_for_task(task: TaskInstance, subtasks: Collection[Subtask]) -> list[Operation]:
-    """What a person may ask of a task instance now."""
+    """Return the operations that a user may request for a task instance now."""
     if task.status is not TaskStatus.FAILED or read_only(task):
         return []
     prohibited = rollback_prohibited(task, subtasks)
@@ -138,7 +137,7 @@ def legal_for_task(task: TaskInstance, subtasks: Collection[Subtask]) -> list[Op
 
 
 def legal_for_subtask(subtask: Subtask) -> list[Operation]:
-    """What a person may ask of a subtask now, if its task instance may be asked anything (`read_only`)."""
+    """Return the operations that a user may request for a subtask now, unless its task instance is `read_only`."""
     if subtask.status is RUNNING:
         return [Operation.CANCEL]
     return [Operation.RETRY, Operation.SKIP] if subtask.status is FAILED else []

@@ -8,7 +8,7 @@ JSON = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """Which part of a list: `number` from 1, `size` elements a page."""
+    """The page of a list: `number` from 1, and `size` elements per page."""
 
     number: int = 1
     size: int = 10

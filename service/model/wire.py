@@ -1,4 +1,4 @@
-"""Values in the notation of OCP's documents."""
+"""Formats values as in OCP's JSON documents."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -13,7 +13,7 @@ _TIME = len("2021-09-03T16:25:08.021")
 
 
 def timestamp(moment: datetime) -> str:
-    """Return ISO 8601 with offset and 0 to 3 fraction digits, without trailing zeros."""
+    """Return the time in ISO 8601 with offset and 0 to 3 fraction digits, without trailing zeros."""
     written = moment.astimezone().isoformat(timespec="milliseconds")
     time, offset = written[:_TIME], written[_TIME:]
     return time.rstrip("0").rstrip(".") + ("Z" if offset == "+00:00" else offset)

@@ -1,5 +1,4 @@
-"""Workflows: a playbook, what its task instances are called, and their DAG, read from files so that nothing is written
-twice.
+"""Reads the workflows: the playbook, the name of the task instances and the DAG of each.
 
 meta/workflows.yml names the workflows. The order of the subtasks comes from the roles that the playbook imports,
 everything else about a subtask from roles/<role>/meta/subtask.yml.
@@ -114,7 +113,7 @@ def _subtasks(project: Path, playbook: Path) -> list[SubtaskTemplate]:
 
 
 def _roles(play: dict[str, Any]) -> list[str]:
-    """A play's roles in the order that Ansible runs them in: those it lists, then those that its tasks import."""
+    """Return a play's roles in execution order: those it lists, then those that its tasks import."""
     listed = [entry["role"] if isinstance(entry, dict) else entry for entry in play.get("roles", [])]
     return listed + [task[_IMPORT]["name"] for task in play.get("tasks", []) if _IMPORT in task]
 

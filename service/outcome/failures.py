@@ -1,7 +1,7 @@
-"""The failed results of a run on one host: which of them stand, which were rescued, and which the run went on without.
+"""Decides which failed results of a run on one host are final, rescued or ignored.
 
-A result tells nothing of its rescue. The position of the Ansible tasks that run after it does: inside which blocks, and
-in which section of each.
+A result does not report its rescue. It follows from the positions of the Ansible tasks that run after it: the blocks
+that they are in, and the section (block, rescue, always) of each.
 """
 
 from collections.abc import Iterable
@@ -11,18 +11,18 @@ from typing import Any, Literal
 
 from service.outcome import ansible_results
 
-MOST = 10  # failures that are kept: the first is the cause, a run has few after it
-MOST_BLOCKS = 50
+MAX_FAILURES = 10  # the first is the cause, and a run has few after it
+MAX_BLOCKS = 50
 BLOCK_LIMIT = 100  # characters of a block's id with its section
-FOLLOWING = 1_000  # characters of the message of each failure after the first
+FOLLOWING_LIMIT = 1_000  # characters of the message of each failure after the first
 
 FailureCode = Literal["TASK_FAILED", "BAD_ARGUMENTS", "UNREACHABLE"]
-Blocks = tuple[tuple[str, str], ...]  # ids and sections (block, rescue, always), the outermost first
+Blocks = tuple[tuple[str, str], ...]  # (id, section), the outermost block first
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """A failed result that was not marked as ignored: final unless the run goes on."""
+    """A failed result without ignore_errors: final unless the run continues."""
 
     code: FailureCode
     message: str
@@ -32,33 +32,33 @@ class Failure:
 
 
 class _Relation(Enum):
-    """Why an Ansible task runs after a failure."""
+    """Relation of an Ansible task to a failure before it."""
 
-    RESCUE = auto()  # it is in the rescue section of a block that failed
-    ALWAYS = auto()  # it is in the always section of such a block, or a handler
-    NEXT = auto()  # the failure is over
+    RESCUE = auto()  # in the rescue section of the failed block
+    ALWAYS = auto()  # in the always section of the failed block, or a handler
+    NEXT = auto()  # after the failed block: the failure is not final
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failures:
-    """The failed results so far."""
+    """The failed results of a run so far."""
 
-    standing: tuple[Failure, ...] = ()  # in the order of time: the first is the cause of the others
-    rescued: bool = False  # at least one was
-    passed_over: Failure | None = None  # the last one that the run went on without, although no rescue was seen
-    last: Failure | None = None  # of the running role, whatever became of it
+    pending: tuple[Failure, ...] = ()  # not rescued yet, in chronological order: the first is the cause of the others
+    rescued: bool = False  # at least one failure was rescued
+    unexplained: Failure | None = None  # the last failure after which the run continued without a visible rescue
+    last: Failure | None = None  # the last failure of the running role, rescued or not
 
     def add(self, failure: Failure) -> "Failures":
-        """Return these and one more."""
-        return replace(self, standing=(*self.standing, failure)[:MOST], last=failure)
+        """Return the failures with one more."""
+        return replace(self, pending=(*self.pending, failure)[:MAX_FAILURES], last=failure)
 
     def after(self, blocks: Blocks, *, task: str, is_handler: bool) -> "Failures":
-        """Return what has become of them when an Ansible task with this position runs."""
-        if not self.standing:
+        """Return the failures when an Ansible task with this position runs."""
+        if not self.pending:
             return self
         kept: list[Failure] = []
-        rescued, passed_over = self.rescued, self.passed_over
-        for failure in self.standing:
+        rescued, unexplained = self.rescued, self.unexplained
+        for failure in self.pending:
             relation, section = _relation(failure.blocks, blocks)
             if is_handler and relation is _Relation.NEXT:
                 relation = _Relation.ALWAYS
@@ -68,46 +68,46 @@ class Failures:
                 kept.append(failure)
             elif self._is_rescued(failure):
                 rescued = True
-            elif failure.code != "UNREACHABLE":  # which is ignored without a mark
-                passed_over = failure
-        return replace(self, standing=tuple(kept), rescued=rescued, passed_over=passed_over)
+            elif failure.code != "UNREACHABLE":  # ignore_unreachable is not reported in the result
+                unexplained = failure
+        return replace(self, pending=tuple(kept), rescued=rescued, unexplained=unexplained)
 
-    def at_the_end(self) -> "Failures":
-        """Return what has become of them when no Ansible task runs any more."""
-        rescued = [failure for failure in self.standing if self._is_rescued(failure)]
-        standing = tuple(failure for failure in self.standing if failure not in rescued)
-        return replace(self, standing=standing, rescued=self.rescued or bool(rescued))
+    def at_end(self) -> "Failures":
+        """Return the failures after the last Ansible task."""
+        rescued = [failure for failure in self.pending if self._is_rescued(failure)]
+        pending = tuple(failure for failure in self.pending if failure not in rescued)
+        return replace(self, pending=pending, rescued=self.rescued or bool(rescued))
 
     @property
     def are_final(self) -> bool:
-        """Whether one stands that nothing rescues: what still runs is `always` sections and handlers."""
-        return any(not failure.rescue or not self._is_rescued(failure) for failure in self.standing)
+        """Whether a failure is not being rescued: only `always` sections and handlers can still run."""
+        return any(not failure.rescue or not self._is_rescued(failure) for failure in self.pending)
 
     def _is_rescued(self, failure: Failure) -> bool:
-        """Whether a section rescues it, and nothing that stands has failed in there."""
+        """Return whether a rescue section runs for the failure and has no pending failure itself."""
         depth = len(failure.rescue)
-        return depth > 0 and not any(other.blocks[:depth] == failure.rescue for other in self.standing)
+        return depth > 0 and not any(other.blocks[:depth] == failure.rescue for other in self.pending)
 
 
 NO_FAILURES = Failures()
 
 
 def message(failures: Iterable[Failure]) -> str:
-    """Return the messages of `failures`, the cause first."""
+    """Return the messages of `failures` as one text, the cause first."""
     first, *others = failures
-    following = (ansible_results.paragraph(other.message, FOLLOWING) for other in others)
+    following = (ansible_results.paragraph(other.message, FOLLOWING_LIMIT) for other in others)
     return " ".join([first.message, *(f"After that failed: {text}" for text in following)])
 
 
-def blocks_of(told: Any) -> Blocks:
-    """Return the blocks that an event names, of whatever shape it is."""
-    texts = told[:MOST_BLOCKS] if isinstance(told, list) else []
+def parse_blocks(value: Any) -> Blocks:
+    """Return the blocks in an event's `blocks`, which can have any type; other values give no blocks."""
+    texts = value[:MAX_BLOCKS] if isinstance(value, list) else []
     parted = (ansible_results.clean(text, BLOCK_LIMIT).rpartition(" ") for text in texts)
     return tuple((block, section) for block, _, section in parted)
 
 
 def _relation(failed: Blocks, running: Blocks) -> tuple[_Relation, Blocks]:
-    """Return how an Ansible task relates to a failure, from the first block in which their positions differ."""
+    """Return the relation of a running Ansible task to a failure, from the first block in which they differ."""
     for depth, (there, here) in enumerate(zip(failed, running, strict=False), 1):
         if there == here:
             continue

@@ -1,10 +1,10 @@
-"""What the events of a run say about its subtasks: one pure function decides every status.
+"""Determines the status of each subtask from the events of a run, by pure functions.
 
-A run is the remaining chain of one host in one playbook: a discovery that belongs to the first selected role, then the
-selected roles in order. A role runs from its first event until the first event of a later one. While a failure stands,
-neither ignored nor rescued, no event of a later role ends it. An event belongs to the role that the playbook itself
-imports, whatever that role includes, imports or depends on. How the last role that ran ends is known from the end of
-the run alone, by the rule of docs/reference/event-streams.md D.0; until then a failed result is no more than a message.
+A run executes the remaining roles of one host in order; the discovery before them belongs to the first role. A role
+runs from its first event until the first event of a later role. A pending failure, neither ignored nor rescued, keeps
+its role from being ended by a later one. An event belongs to the role that the playbook imports, also when that role
+includes, imports or depends on other roles. The outcome of the last role is known only at the end of the run, by the
+rule of docs/reference/event-streams.md D.0. Until then a failed result is only a message.
 
     progress = begin(roles, host)
     progress, changes = advance(progress, event)  # every event, in order
@@ -16,21 +16,21 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from service.outcome import ansible_results
-from service.outcome.failures import NO_FAILURES, Failure, FailureCode, Failures, blocks_of
+from service.outcome import ansible_results, server_facts
+from service.outcome.failures import NO_FAILURES, Failure, FailureCode, Failures, parse_blocks
 from service.outcome.verdict import QUOTE_LIMIT, Code, Evidence, RunEnd, Stats, cause
 
-__all__ = ["Change", "Code", "Ended", "Learned", "Logged", "Progress", "RunEnd", "Started", "Verdict"]
+__all__ = ["Change", "Code", "Ended", "Logged", "Progress", "RunEnd", "ServerFacts", "Started", "Verdict"]
 __all__ += ["advance", "begin", "finish"]
 
 EVENT_LIMIT = 16_384  # characters that one event may write into a log
-ROLE_LIMIT = 1_048_576  # characters in the log of one role in one run; rc and msg of failures come on top
+ROLE_LIMIT = 1_048_576  # characters in the log of one role in one run, without rc and msg of failures
 RESULTS = ("runner_on_ok", "runner_on_skipped", "runner_on_failed", "runner_on_unreachable")
-ITEMS = 10  # failed items of one loop that a message tells of
+MAX_ITEMS = 10  # failed items of one loop in a message
 
 
 class Verdict(StrEnum):
-    """How a role ended."""
+    """Outcome of a role."""
 
     SUCCESSFUL = "SUCCESSFUL"
     FAILED = "FAILED"
@@ -45,52 +45,52 @@ class Started:
 
 @dataclass(frozen=True, kw_only=True)
 class Ended:
-    """The run is through with `role`. Without a Started before it, the run failed before it reached the role."""
+    """The run has ended `role`. Without a Started before it, the run failed before it reached the role."""
 
     role: str
     verdict: Verdict
     code: Code
-    message: str  # one paragraph for a person; of a success what was counted and is worth knowing, possibly nothing
+    message: str  # one line for users; for a success the counts of its results, possibly empty
 
 
 @dataclass(frozen=True, kw_only=True)
 class Logged:
-    """Whole lines for the log of `role`, without escape sequences and without a line break at the end."""
+    """Complete lines for the log of `role`, without escape sequences and without a final line break."""
 
     role: str
     text: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class Learned:
-    """What `role` found out about the OBProxy server: keys of `results.KNOWN` with values of their kind."""
+class ServerFacts:
+    """Facts that `role` reported about the OBProxy server: names in `server_facts.VALIDATORS` with valid values."""
 
     role: str
     values: Mapping[str, Any]
 
 
-Change = Started | Ended | Logged | Learned
+Change = Started | Ended | Logged | ServerFacts
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """What is known of a run after some of its events."""
+    """The state of a run after some of its events."""
 
     roles: tuple[str, ...]
     host: str
     token: int | None = None
     counter: int = 0  # of the last event
-    complete: bool = True  # no event before it is missing
-    index: int = -1  # of the running role; -1: the playbook has not started
-    reached: bool = False  # an event of the running role itself was seen
+    complete: bool = True  # no event is missing so far
+    index: int = -1  # of the running role; -1 = the playbook has not started
+    reached: bool = False  # an event of the running role itself has arrived
     task: str = ""  # name of the running Ansible task
-    tally: ansible_results.Tally = ansible_results.NOTHING  # of the running role
+    tally: ansible_results.Tally = ansible_results.EMPTY_TALLY  # of the running role
     failures: Failures = NO_FAILURES
-    handlers: frozenset[str] = frozenset()  # uuids of handlers that ran: they show no progress
-    items: tuple[str, ...] = ()  # what the failed items of the running loop said
+    handlers: frozenset[str] = frozenset()  # uuids of handlers that ran: their events do not start roles
+    items: tuple[str, ...] = ()  # messages of the failed items of the running loop
     logged: int = 0  # characters, for the running role
-    early: str = ""  # what was printed before the playbook started
-    tail: str = ""  # the end of all that was printed
+    early: str = ""  # text printed before the playbook started
+    tail: str = ""  # the last printed text
     stats: Stats | None = None
     no_hosts: bool = False
 
@@ -101,7 +101,7 @@ class Progress:
 
 
 def begin(roles: Sequence[str], host: str, *, token: int | None = None) -> Progress:
-    """The progress of a run of `roles` (in playbook order) on `host` (its inventory name) before its first event.
+    """Return the progress before the first event, for `roles` (in playbook order) on `host` (its inventory name).
 
     `token` is the run's environment variable JOB_ID, a secret of 62 random bits. Ansible's callback puts it into every
     event. An event without it is text that the managed host has made to look like an event.
@@ -112,7 +112,10 @@ def begin(roles: Sequence[str], host: str, *, token: int | None = None) -> Progr
 
 
 def advance(progress: Progress, event: Mapping[str, Any]) -> tuple[Progress, tuple[Change, ...]]:
-    """Take in one event of ansible-runner, of whatever shape. One that was taken in before changes nothing."""
+    """Return the progress after one event and the changes it makes. The event can have any shape.
+
+    A repeated event, by its counter, changes nothing.
+    """
     event, notes = ansible_results.mapping(event), []
     counter = event.get("counter")
     if isinstance(counter, int):
@@ -128,19 +131,19 @@ def advance(progress: Progress, event: Mapping[str, Any]) -> tuple[Progress, tup
     progress = _settle(progress, event)
     progress, moves = _move(progress, event)
     progress = _take(progress, event)
-    learned, refused = _learned(progress, event)
-    notes += refused
+    facts, invalid = _server_facts(progress, event)
+    notes += invalid
     progress, lines = _log(progress, event, notes)
-    return progress, (*moves, *lines, *learned)
+    return progress, (*moves, *lines, *facts)
 
 
 def finish(progress: Progress, end: RunEnd) -> tuple[Change, ...]:
-    """What the end of the run makes of the roles that have not ended yet."""
+    """Return the changes at the end of the run, for the roles that have not ended yet."""
     seen = Evidence(
         host=progress.host,
         started=progress.index >= 0,
         task=progress.task,
-        failures=progress.failures.at_the_end(),
+        failures=progress.failures.at_end(),
         tail=progress.tail,
         stats=progress.stats,
         no_hosts=progress.no_hosts,
@@ -150,7 +153,7 @@ def finish(progress: Progress, end: RunEnd) -> tuple[Change, ...]:
     rest = progress.roles[max(progress.index, 0) :]
     changes: list[Change] = [Logged(role=rest[0], text=progress.early)] if progress.early else []
     if code:
-        return (*changes, _failed(rest[0], code, reason, [*progress.tally.left_behind(), *notes]))
+        return (*changes, _failed(rest[0], code, reason, [*progress.tally.notes_on_failure(), *notes]))
     if progress.reached:
         changes.append(_passed(progress, notes))
         rest = rest[1:]
@@ -167,8 +170,8 @@ def _failed(role: str, code: Code, reason: str, notes: Sequence[str]) -> Ended:
 
 def _passed(progress: Progress, notes: Sequence[str] = ()) -> Ended:
     absent = "No Ansible task of its own ran." if progress.complete else "No event of it has arrived."
-    said = [str(progress.tally), "" if progress.reached else absent, *notes]
-    message = " ".join(filter(None, said))
+    sentences = [str(progress.tally), "" if progress.reached else absent, *notes]
+    message = " ".join(filter(None, sentences))
     return Ended(role=progress.roles[progress.index], verdict=Verdict.SUCCESSFUL, code="", message=message)
 
 
@@ -188,14 +191,14 @@ def _data(event: Mapping[str, Any]) -> Mapping[str, Any]:
 def _security_note(event: Mapping[str, Any]) -> list[str]:
     kind = event.get("event")
     if kind == "verbose":
-        return []  # printed past Ansible's callback, by ssh for instance
+        return []  # text not printed by Ansible's callback, for example by ssh
     return [
         f"[security: not written by Ansible, so taken as text only: {ansible_results.clean(kind, 40) or 'an event'}]"
     ]
 
 
 def _move(progress: Progress, event: Mapping[str, Any]) -> tuple[Progress, list[Change]]:
-    """Start the first role when the playbook starts; go on to the role that the event belongs to, if it is ahead."""
+    """Enter the first role when the playbook starts; advance to the role of the event if it is a later one."""
     moves: list[Change] = []
     if progress.index < 0 and ansible_results.clean(event.get("event")).startswith(("playbook_on_", "runner_")):
         progress = _enter(progress, 0, moves)
@@ -214,21 +217,23 @@ def _move(progress: Progress, event: Mapping[str, Any]) -> tuple[Progress, list[
 
 
 def _target(progress: Progress, subtask: str) -> int:
-    """Return the index of the role that is due when an Ansible task of `subtask` runs. One that is not selected comes
-    between two that are: the role before it is over."""
+    """Return the index of the role to enter when an Ansible task of `subtask` runs.
+
+    A subtask that is not selected runs between two that are, so it ends the role before it.
+    """
     if subtask in progress.roles:
         return progress.roles.index(subtask)
     return min(progress.index + progress.reached, len(progress.roles) - 1)
 
 
 def _settle(progress: Progress, event: Mapping[str, Any]) -> Progress:
-    """Return the progress with the failures that still stand when the Ansible task of this event runs."""
+    """Return the progress with the failures that are still pending when the Ansible task of this event runs."""
     data = _data(event)
     runs = event.get("event") in ("playbook_on_task_start", "runner_on_start", *RESULTS)
     if not runs or data.get("host", progress.host) != progress.host:
         return progress
     settled = progress.failures.after(
-        blocks_of(data.get("blocks")),
+        parse_blocks(data.get("blocks")),
         task=ansible_results.clean(data.get("task_uuid"), 100),
         is_handler=_is_handler(progress, data),
     )
@@ -236,7 +241,7 @@ def _settle(progress: Progress, event: Mapping[str, Any]) -> Progress:
 
 
 def _is_handler(progress: Progress, data: Mapping[str, Any]) -> bool:
-    """Handlers run late for a role that is behind, or early for one that is ahead and handles what others notify."""
+    """Return whether the event is of a handler, which can run after its role has ended or before it starts."""
     return data.get("is_conditional") is True or ansible_results.clean(data.get("task_uuid")) in progress.handlers
 
 
@@ -247,12 +252,12 @@ def _enter(progress: Progress, index: int, moves: list[Change]) -> Progress:
         moves.append(Logged(role=role, text=progress.early))
     logged = len(progress.early)
     failures = replace(progress.failures, last=None)
-    progress = replace(progress, index=index, reached=False, tally=ansible_results.NOTHING, failures=failures)
+    progress = replace(progress, index=index, reached=False, tally=ansible_results.EMPTY_TALLY, failures=failures)
     return replace(progress, logged=logged, early="")
 
 
 def _take(progress: Progress, event: Mapping[str, Any]) -> Progress:
-    """Remember what the event tells beyond its role."""
+    """Return the progress with everything else in the event: task, handlers, items, results and statistics."""
     data = _data(event)
     match event.get("event"):
         case "playbook_on_task_start":
@@ -262,7 +267,7 @@ def _take(progress: Progress, event: Mapping[str, Any]) -> Progress:
         case "playbook_on_stats":
             return replace(progress, task="", stats=_stats(data))
         case "runner_item_on_failed" if data.get("host") == progress.host:
-            return replace(progress, items=(*progress.items, ansible_results.item(event))[:ITEMS])
+            return replace(progress, items=(*progress.items, ansible_results.item_message(event))[:MAX_ITEMS])
         case kind if kind in RESULTS:
             return _take_result(progress, event) if data.get("host") == progress.host else progress
     return progress
@@ -296,25 +301,23 @@ def _take_result(progress: Progress, event: Mapping[str, Any]) -> Progress:
         code = "UNREACHABLE"
     failure = Failure(
         code=code,
-        message=ansible_results.failure(event, progress.items),
+        message=ansible_results.failure_message(event, progress.items),
         task=ansible_results.clean(data.get("task_uuid"), 100),
-        blocks=blocks_of(data.get("blocks")),
+        blocks=parse_blocks(data.get("blocks")),
     )
     return replace(progress, failures=progress.failures.add(failure))
 
 
-def _learned(progress: Progress, event: Mapping[str, Any]) -> tuple[list[Learned], list[str]]:
+def _server_facts(progress: Progress, event: Mapping[str, Any]) -> tuple[list[ServerFacts], list[str]]:
     if event.get("event") != "runner_on_ok" or _data(event).get("host") != progress.host or progress.role is None:
         return [], []
-    values, refused = ansible_results.learned(event)
-    notes = (
-        [f"[obproxy_server: {', '.join(refused[:20])} not taken over: unknown, or not of its kind]"] if refused else []
-    )
-    return [Learned(role=progress.role, values=values)] if values else [], notes
+    values, invalid = server_facts.validated(event)
+    notes = [f"[obproxy_server: {', '.join(invalid[:20])} ignored: unknown or invalid]"] if invalid else []
+    return [ServerFacts(role=progress.role, values=values)] if values else [], notes
 
 
 def _log(progress: Progress, event: Mapping[str, Any], notes: Sequence[str]) -> tuple[Progress, list[Logged]]:
-    text = "\n".join(filter(None, [*notes, ansible_results.printed(event)]))
+    text = "\n".join(filter(None, [*notes, ansible_results.printed_text(event)]))
     if not text:
         return progress, []
     tail = f"{progress.tail}\n{text}"[-QUOTE_LIMIT:]
@@ -326,5 +329,7 @@ def _log(progress: Progress, event: Mapping[str, Any], notes: Sequence[str]) -> 
     if len(text) > room:
         note = [f"[cut: {len(text) - room} characters more]"] if room else []
         is_failure = event.get("event") in ("runner_on_failed", "runner_on_unreachable")
-        text = "\n".join(filter(None, [text[:room], *note, ansible_results.vital(event) if is_failure else ""]))
+        text = "\n".join(
+            filter(None, [text[:room], *note, ansible_results.essential_lines(event) if is_failure else ""])
+        )
     return progress, [Logged(role=progress.roles[progress.index], text=text)] if text else []

@@ -1,5 +1,7 @@
-"""How a run ended, by the rule of docs/reference/event-streams.md D.0: what is known of its end goes before what events
-say."""
+"""Decides why a run failed, by the rule of docs/reference/event-streams.md D.0.
+
+Facts about the end of the run take precedence over its events.
+"""
 
 import re
 from dataclasses import dataclass
@@ -8,47 +10,47 @@ from typing import Literal
 from service.outcome import ansible_results
 from service.outcome.failures import Failures, message
 
-QUOTE_LIMIT = 1_500  # characters of the last output that a reason quotes
+QUOTE_LIMIT = 1_500  # characters of the last output in a reason
 
 Code = Literal[
     "",  # SUCCESSFUL
     "TASK_FAILED",  # an Ansible task failed
-    "BAD_ARGUMENTS",  # … namely the one that validates a role's arguments
+    "BAD_ARGUMENTS",  # … the one that validates a role's arguments
     "UNREACHABLE",  # the host could not be reached
     "TIMEOUT",  # the run was stopped at a deadline
-    "CANCELED",  # the run was stopped on request, and nothing of it is left
-    "CANCEL_INCOMPLETE",  # the same, but processes of it are
-    "INTERRUPTED",  # the service lost the run: nobody can say how it ended
-    "NOT_STARTED",  # Ansible refused to begin
-    "ABORTED",  # Ansible ended before the playbook did
-    "INCONSISTENT",  # Ansible says that all is well, and what it reports says otherwise
+    "CANCELED",  # the run was stopped on request, and all its processes have ended
+    "CANCEL_INCOMPLETE",  # the run was stopped on request, but some of its processes are alive
+    "INTERRUPTED",  # the service lost the run, and its outcome is unknown
+    "NOT_STARTED",  # Ansible did not start the playbook
+    "ABORTED",  # Ansible ended before the end of the playbook
+    "INCONSISTENT",  # Ansible's exit status reports success, but its events do not
     "NO_HOSTS",  # the play matched no host
     "HOST_MISSING",  # the run did nothing on the host
 ]
 
-_UNFINISHED = (None, "", "unstarted", "starting", "running")  # words of ansible-runner that are no end
-_QUESTION = re.compile(r"(password|passphrase|yes/no|\[y/n\]).{0,80}[:?]\s*$", re.IGNORECASE)
+_UNFINISHED = (None, "", "unstarted", "starting", "running")  # statuses of ansible-runner before the end
+_PROMPT = re.compile(r"(password|passphrase|yes/no|\[y/n\]).{0,80}[:?]\s*$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunEnd:
-    """How a run ended, as far as the service knows."""
+    """The end of a run, as the service knows it."""
 
     rc: int | None  # exit status of ansible-playbook; None = killed or unknown
-    status: str | None  # ansible-runner's last word; None = it never came to have one
-    canceled: bool = False  # it was asked to stop
-    tree_gone: bool = True  # no process of it is left
+    status: str | None  # last status of ansible-runner; None = unknown
+    canceled: bool = False  # a cancel was requested
+    tree_gone: bool = True  # all its processes have ended
     timed_out: bool = False
-    limit: float | None = None  # seconds, of the deadline that was hit
+    limit: float | None = None  # seconds, of the exceeded time limit
     elapsed: float | None = None  # seconds
-    last_lines: str = ""  # the end of what Ansible printed; used where no event came
+    last_lines: str = ""  # Ansible's last output, used when no event arrived
     events_complete: bool = True
     start_error: str = ""  # why it could not be started
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stats:
-    """The hosts that Ansible's closing statistics name."""
+    """The hosts in Ansible's closing statistics, by result."""
 
     processed: frozenset[str]
     failures: frozenset[str]
@@ -57,31 +59,31 @@ class Stats:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What the events of a run have shown when it ends."""
+    """Summary of a run's events at its end."""
 
     host: str
-    started: bool  # the playbook did
-    task: str  # name of the Ansible task that was running; empty = none
+    started: bool  # the playbook has started
+    task: str  # name of the running Ansible task; empty = none
     failures: Failures  # at the end
-    tail: str  # the end of all that was printed
+    tail: str  # the last printed text
     stats: Stats | None
     no_hosts: bool
 
 
 def cause(end: RunEnd, seen: Evidence) -> tuple[Code, str]:
-    """Why the run failed, as code and sentence; an empty code when it did not."""
-    ended = _ended(end, seen)
+    """Return why the run failed as (code, sentence); an empty code when it succeeded."""
+    ended = _cause_without_stop(end, seen)
     if end.canceled or end.status == "canceled":
         if not end.tree_gone:
             return "CANCEL_INCOMPLETE", f"Canceled{_during(seen)}, but processes of the run are still alive."
-        if ended[0]:  # else all was done before the cancel could stop anything
+        if ended[0]:  # otherwise the run succeeded before the cancel
             return "CANCELED", f"Canceled{_during(seen)}."
     if end.timed_out or end.status == "timeout":
         return "TIMEOUT", _timeout(end, seen)
     return ended
 
 
-def _ended(end: RunEnd, seen: Evidence) -> tuple[Code, str]:
+def _cause_without_stop(end: RunEnd, seen: Evidence) -> tuple[Code, str]:
     if end.start_error:
         return "NOT_STARTED", end.start_error
     if end.rc is None and end.status in _UNFINISHED:
@@ -97,7 +99,7 @@ def _ended(end: RunEnd, seen: Evidence) -> tuple[Code, str]:
     if seen.host not in seen.stats.processed:
         return "HOST_MISSING", f"Ansible ended well without having done anything on {seen.host}."
     if (hosts := seen.stats.failures | seen.stats.dark) and not _is_rescued(seen, seen.stats):
-        failure = seen.failures.passed_over or seen.failures.last
+        failure = seen.failures.unexplained or seen.failures.last
         why = f" {failure.message}" if failure else ""
         named = ansible_results.clean(", ".join(sorted(hosts)), 200)
         return "INCONSISTENT", f"Ansible ended well, yet counts a failure on {named}.{why}"
@@ -105,10 +107,13 @@ def _ended(end: RunEnd, seen: Evidence) -> tuple[Code, str]:
 
 
 def _is_rescued(seen: Evidence, stats: Stats) -> bool:
-    """Whether the host's failures were all rescued: Ansible goes on counting an include of a missing file."""
+    """Return whether all failures of the host were rescued.
+
+    Ansible's statistics count an include of a missing file as failed, even when it was rescued.
+    """
     failures = seen.failures
-    is_over = failures.rescued and not failures.standing and failures.passed_over is None
-    return is_over and not stats.dark and stats.failures == {seen.host}
+    all_rescued = failures.rescued and not failures.pending and failures.unexplained is None
+    return all_rescued and not stats.dark and stats.failures == {seen.host}
 
 
 def _failed(end: RunEnd, seen: Evidence) -> tuple[Code, str]:
@@ -120,9 +125,9 @@ def _failed(end: RunEnd, seen: Evidence) -> tuple[Code, str]:
     if not seen.stats.failures | seen.stats.dark:
         return "ABORTED", f"Ansible failed ({_exit(end)}) although no Ansible task did.{_quote(end, seen)}"
     code: Code = "TASK_FAILED" if seen.stats.failures else "UNREACHABLE"
-    failures = seen.failures.standing or tuple(filter(None, [seen.failures.last]))
+    failures = seen.failures.pending or tuple(filter(None, [seen.failures.last]))
     if not failures:
-        return code, f"The result that says why was lost.{_quote(end, seen)}"
+        return code, f"The failed result was lost.{_quote(end, seen)}"
     if failures[0].code == "BAD_ARGUMENTS":
         code = "BAD_ARGUMENTS"
     return code, message(failures)
@@ -131,8 +136,8 @@ def _failed(end: RunEnd, seen: Evidence) -> tuple[Code, str]:
 def _timeout(end: RunEnd, seen: Evidence) -> str:
     took = "" if end.elapsed is None else f" after {end.elapsed:.0f} s"
     limit = "" if end.limit is None else f" The limit is {end.limit:.0f} s."
-    asked = any(_QUESTION.search(ansible_results.clean(text[-200:])) for text in (seen.tail, end.last_lines))
-    hint = " It seems to wait for an answer that nobody can give: see the last line of the log." if asked else ""
+    is_prompt = any(_PROMPT.search(ansible_results.clean(text[-200:])) for text in (seen.tail, end.last_lines))
+    hint = " It seems to wait for input at a prompt: see the last line of the log." if is_prompt else ""
     return f"Stopped{took}{_during(seen)}.{limit}{hint}"
 
 

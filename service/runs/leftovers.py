@@ -82,7 +82,7 @@ class LeftoverCheck:
                     if event.get("event") == "runner_on_ok" and data.get("task") == ANSIBLE_TASK:
                         return _report(ansible_results.mapping(data.get("res")))
                     if event.get("event") in ("runner_on_failed", "runner_on_unreachable"):
-                        failed = f": {ansible_results.failure(event)}"
+                        failed = f": {ansible_results.failure_message(event)}"
         return UNKNOWN + failed
 
 

@@ -14,7 +14,7 @@ from service.inventory.records import Cluster, Host
 from service.model.errors import InvalidRequest, SubError, UnknownCluster, UnknownHost
 from service.model.fleet import ObproxyServer, ServerStatus
 from service.model.tasks import EXTERNAL, Operation, TaskStatus
-from service.model.transitions import PENDING, READY, SUCCESSFUL, Position
+from service.model.transitions import PENDING, READY, SUCCESSFUL, SubtaskState
 from service.model.workflow import Workflow, Workflows, of_playbook
 from service.outcome import run_progress
 from service.outcome.masking import Mask
@@ -213,7 +213,7 @@ async def _insert_task(
     return task_id
 
 
-def _initial_positions(play: _Play) -> dict[str, Position]:
+def _initial_positions(play: _Play) -> dict[str, SubtaskState]:
     """Where the run has found each subtask; what it left out is skipped, in a rollback it was never begun."""
     run, roles = play.run, play.workflow.roles
     if not play.is_backward:
@@ -222,8 +222,8 @@ def _initial_positions(play: _Play) -> dict[str, Position]:
             for role in roles
         }
     first, *others = play.roles
-    begun: dict[str, Position] = {role: (SUCCESSFUL, Operation.ROLLBACK) for role in others}
-    left_out: dict[str, Position] = {role: (PENDING, Operation.EXECUTE) for role in roles if role not in run.roles}
+    begun: dict[str, SubtaskState] = {role: (SUCCESSFUL, Operation.ROLLBACK) for role in others}
+    left_out: dict[str, SubtaskState] = {role: (PENDING, Operation.EXECUTE) for role in roles if role not in run.roles}
     return {first: (READY, Operation.ROLLBACK), **begun, **left_out}
 
 

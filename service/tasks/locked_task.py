@@ -8,7 +8,7 @@ from service.model import transitions, wire
 from service.model.fleet import ServerStatus
 from service.model.tasks import Operation, Subtask, TaskInstance, TaskStatus
 from service.model.transitions import READY, SKIPPED, TRANSITIONS, Trigger
-from service.outcome.run_progress import Change, Ended, Learned, Logged, Started, Verdict
+from service.outcome.run_progress import Change, Ended, Logged, ServerFacts, Started, Verdict
 from service.store.database import Connection, execute, fetch, fetch_as
 from service.tasks.errors import IllegalTransition
 from service.tasks.server_facts import record_server_facts
@@ -40,7 +40,7 @@ class LockedTask:
                 await self.start_subtask(subtask_id)
             case Logged(text=text):
                 self.append_log(subtask_id, text)
-            case Learned(values=values):
+            case ServerFacts(values=values):
                 await record_server_facts(self.connection, "update_server_facts", self.task.obproxy_server_id, values)
             case Ended(code=code, message=message):
                 if message:
@@ -100,7 +100,9 @@ class LockedTask:
         )
         backward = self.task.operation is Operation.ROLLBACK
         find_next, next_trigger = (
-            (transitions.unwindable, Trigger.UNWIND) if backward else (transitions.promotable, Trigger.PROMOTE)
+            (transitions.ready_to_roll_back, Trigger.ROLLBACK_READY)
+            if backward
+            else (transitions.promotable, Trigger.PROMOTE)
         )
         for waiting in find_next(list(self.subtasks.values())):
             await self.transition(waiting, next_trigger)

@@ -48,8 +48,8 @@ async def rollback_task(resources: Resources, task_id: int) -> None:
             raise RollbackProhibited(task_id=task_id)
         for subtask in [s for s in locked.subtasks.values() if s.status is not SubtaskStatus.PENDING]:
             await locked.transition(subtask.id, Trigger.ROLLBACK)
-        for subtask in transitions.last_begun(locked.subtasks.values()):
-            await locked.transition(subtask.id, Trigger.UNWIND)
+        for subtask in transitions.rollback_frontier(locked.subtasks.values()):
+            await locked.transition(subtask.id, Trigger.ROLLBACK_READY)
         await _resume(resources, locked, Operation.ROLLBACK)
 
 

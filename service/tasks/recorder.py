@@ -76,7 +76,7 @@ class Recorder:
             for subtask in list(locked.subtasks.values()):
                 if subtask.status is SubtaskStatus.RUNNING:
                     locked.append_log(subtask.id, REQUEUED_MESSAGE)
-                    await locked.transition(subtask.id, Trigger.HAND_BACK)
+                    await locked.transition(subtask.id, Trigger.REQUEUE)
                 elif subtask.status is SubtaskStatus.CANCELING:
                     await locked.end_subtask(subtask.id, Trigger.CANCELED)
 
@@ -97,7 +97,7 @@ class Recorder:
             ended = await fetch(connection, "finish_runs_of_task", task_id=self._task_id)
             statuses = {subtask.status for subtask in locked.subtasks.values()}
             if locked.task.status is TaskStatus.RUNNING and (ended or transitions.UNFINISHED & statuses):
-                first = transitions.to_run(locked.task.operation, list(locked.subtasks.values()))[0]
+                first = transitions.remaining(locked.task.operation, list(locked.subtasks.values()))[0]
                 code: Code = "CANCELED" if first.status is SubtaskStatus.CANCELING else "INTERRUPTED"
                 change = Ended(role=first.role, verdict=Verdict.FAILED, code=code, message=INTERRUPTED_MESSAGE)
                 await locked.apply_change(change)

@@ -8,13 +8,13 @@ from psycopg.types.json import Jsonb
 from service.store.database import Connection, execute
 
 SETTINGS, DEFINITIONS = "parameters", "parameter_definitions"
-"""The keys of `results.KNOWN` that are large and that few ask for: they have a table of their own."""
+"""The keys of `server_facts.VALIDATORS` that are large and that few ask for: they have a table of their own."""
 
 
 async def record_server_facts(
     connection: Connection, query: str, server_id: int | None, values: Mapping[str, Any]
 ) -> None:
-    """Write `values`, keys of `results.KNOWN` without secrets (`excerpts`), into the OBProxy server's row by `query`.
+    """Write `values`, redacted server facts, into the OBProxy server's row by `query`.
 
     Definitions come with all settings of the OBProxy; settings without them are some that were changed.
     """

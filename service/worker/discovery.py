@@ -12,7 +12,7 @@ from service.model.fleet import ObproxyServer
 from service.model.settings import PROJECT
 from service.model.types import JSON
 from service.observe.metrics import DISCOVERIES
-from service.outcome import ansible_results
+from service.outcome import ansible_results, server_facts
 from service.runs import run
 from service.runs.run import Run
 from service.runs.spec import RunInputs, RunSpec
@@ -99,7 +99,7 @@ async def _server_facts(started: Run, spec: RunSpec) -> JSON:
         async for batch, _ in batches:
             for event in batch:
                 is_result = event.get("event") == "runner_on_ok" and ansible_results.is_authentic(event, spec.token)
-                if is_result and (facts := ansible_results.learned(event)[0]):
+                if is_result and (facts := server_facts.validated(event)[0]):
                     return facts
     return {}
 

@@ -76,7 +76,7 @@ async def _perform(
     try:
         spec, snapshot = await _run_spec(resources, task, subtasks)
     except TakeoverError as error:
-        role = transitions.to_run(task.operation, subtasks)[0].role
+        role = transitions.remaining(task.operation, subtasks)[0].role
         failed = _failed(role, "NOT_STARTED", str(error))
         await recorder.record([failed], precondition=partial(_raise_if_stale, task, subtasks, job))
         return
@@ -194,7 +194,7 @@ async def _run_spec(
     spec = RunSpec(
         ident=str(uuid.uuid4()),
         playbook=workflow.playbook_for(task.operation),
-        roles=[subtask.role for subtask in transitions.to_run(task.operation, subtasks)],
+        roles=[subtask.role for subtask in transitions.remaining(task.operation, subtasks)],
         inputs=RunInputs(
             host=inventory.hosts[task.host_id],
             cluster=inventory.clusters[cluster_id],

@@ -12,7 +12,7 @@ from service.access import users
 from service.access.roles import Role
 from service.model.tasks import TaskFilter
 from service.model.types import Page
-from service.outcome.run_progress import Change, Ended, Learned, Started, Verdict
+from service.outcome.run_progress import Change, Ended, ServerFacts, Started, Verdict
 from service.store.database import fetch
 from service.tasks import instances
 from service.tasks.recorder import Recorder
@@ -58,7 +58,9 @@ async def manage(resources: Resources, task_id: int) -> None:
     _, subtasks = await instances.get(resources.database, task_id)
     changes: list[Change] = []
     for subtask in subtasks:
-        learned = Learned(role=subtask.role, values={"version": "4.3.1.0-1", "pending_restart": ["work_thread_num"]})
+        learned = ServerFacts(
+            role=subtask.role, values={"version": "4.3.1.0-1", "pending_restart": ["work_thread_num"]}
+        )
         changes += [Started(role=subtask.role), learned]
         changes.append(Ended(role=subtask.role, verdict=Verdict.SUCCESSFUL, code="", message=""))
     await Recorder(resources.database, task_id, "x").record(changes)

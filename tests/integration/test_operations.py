@@ -22,7 +22,7 @@ from service.tasks.resources import Resources
 from service.tasks.submit import HostRequest, take_over
 from tests.integration.people import ADMIN
 
-Position = tuple[SubtaskStatus, Operation]
+SubtaskState = tuple[SubtaskStatus, Operation]
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ async def failed(resources: Resources, submitted: tuple[TaskInstance, list[Subta
     return task
 
 
-async def positions(resources: Resources, task: TaskInstance) -> list[Position]:
+async def positions(resources: Resources, task: TaskInstance) -> list[SubtaskState]:
     return [(s.status, s.operation) for s in (await instances.get(resources.database, task.id))[1]]
 
 

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from service.outcome.run_progress import Learned
+from service.outcome.run_progress import ServerFacts
 from service.store.database import execute
 from service.tasks import instances
 from service.tasks.recorder import Recorder
@@ -36,7 +36,7 @@ async def learn(resources: Resources, task: dict[str, Any], **values: Any) -> No
     """Record server facts as a run of this task instance does."""
     _, subtasks = await instances.get(resources.database, task["id"])
     recorder = Recorder(resources.database, task["id"], "x")
-    await recorder.record([Learned(role=subtasks[0].role, values=values)])
+    await recorder.record([ServerFacts(role=subtasks[0].role, values=values)])
 
 
 async def contents(client: httpx.AsyncClient, path: str) -> list[dict[str, Any]]:

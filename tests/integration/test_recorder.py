@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from service.model.tasks import Subtask, SubtaskStatus, TaskInstance, TaskStatus
-from service.outcome.run_progress import Change, Ended, Learned, Logged, RunEnd, Started, Verdict
+from service.outcome.run_progress import Change, Ended, Logged, RunEnd, ServerFacts, Started, Verdict
 from service.store.database import Connection, execute, fetch
 from service.tasks import instances
 from service.tasks.errors import IllegalTransition
@@ -73,7 +73,7 @@ async def test_success_of_all_makes_the_server_managed_and_forgets_the_secrets(
     task, subtasks = submitted
     for subtask in subtasks:
         await recorder.record([Started(role=subtask.role)])
-        learned = Learned(role=subtask.role, values={"version": "4.3.1.0-1", "pid": 7, "exporter_port": 2884})
+        learned = ServerFacts(role=subtask.role, values={"version": "4.3.1.0-1", "pid": 7, "exporter_port": 2884})
         await recorder.record([learned, succeeded(subtask.role)])
 
     found, statuses = await state(resources, task)

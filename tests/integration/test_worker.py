@@ -517,7 +517,7 @@ async def test_a_cancel_whose_word_got_lost_is_found_by_the_lease(
         pass
 
     monkeypatch.setattr(leftovers, "TIMEOUT", DEADLINE)
-    monkeypatch.setattr(local.queue, "abort", lost)
+    monkeypatch.setattr(local.queue, "abort_jobs", lost)
     async with worker.running(local):
         task = await submit(local)
         await running_role(local, task, "two")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from service.outcome import ansible_results
+from service.outcome import ansible_results, server_facts
 
 
 def event(**res: Any) -> dict[str, Any]:
@@ -40,7 +40,7 @@ WHERE = '(Ansible task "Try", role r, host h1)'
     ],
 )
 def test_failure(res: dict[str, Any], text: str) -> None:
-    message = ansible_results.failure(event(**res))
+    message = ansible_results.failure_message(event(**res))
     assert message.endswith(f"{text} {WHERE}")
     assert "secret" not in message
 
@@ -54,22 +54,22 @@ def test_failure(res: dict[str, Any], text: str) -> None:
     ],
 )
 def test_a_failure_without_a_result_is_told_from_what_was_printed(stdout: str, text: str) -> None:
-    assert ansible_results.failure({**event(), "stdout": stdout}) == f"{text} {WHERE}"
+    assert ansible_results.failure_message({**event(), "stdout": stdout}) == f"{text} {WHERE}"
 
 
 def test_a_failure_names_the_delegate_and_leaves_out_a_missing_role() -> None:
     data = {"host": "h1", "task": "T", "res": {"msg": "m", "_ansible_delegated_vars": {"ansible_delegated_host": "h2"}}}
-    assert ansible_results.failure({"event_data": data}) == 'm (Ansible task "T", host h1, delegated to h2)'
+    assert ansible_results.failure_message({"event_data": data}) == 'm (Ansible task "T", host h1, delegated to h2)'
 
 
 def test_a_long_message_is_cut_and_says_so() -> None:
-    message = ansible_results.failure(event(msg="x " * 10_000))
+    message = ansible_results.failure_message(event(msg="x " * 10_000))
     assert len(message) < ansible_results.MESSAGE_LIMIT + 100
     assert f"… {WHERE}" in message
 
 
 def test_what_is_hidden_is_not_printed() -> None:
-    printed = ansible_results.printed({**event(censored="…"), "stdout": "[ERROR]: Task failed: secret"})
+    printed = ansible_results.printed_text({**event(censored="…"), "stdout": "[ERROR]: Task failed: secret"})
     assert printed == f"runner_on_failed: [h1] => {ansible_results.HIDDEN}"
 
 
@@ -116,22 +116,22 @@ BAD: dict[str, list[Any]] = {
 
 @pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in GOOD.items() for value in values])
 def test_believed(key: str, value: Any) -> None:
-    assert ansible_results.learned(event(obproxy_server={key: value})) == ({key: value}, [])
+    assert server_facts.validated(event(obproxy_server={key: value})) == ({key: value}, [])
     json.dumps(value)
 
 
 @pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in BAD.items() for value in values])
 def test_not_believed(key: str, value: Any) -> None:
-    assert ansible_results.learned(event(obproxy_server={key: value})) == ({}, [key])
+    assert server_facts.validated(event(obproxy_server={key: value})) == ({}, [key])
 
 
 def test_every_known_key_is_tested() -> None:
-    assert ansible_results.KNOWN.keys() == GOOD.keys()
+    assert server_facts.VALIDATORS.keys() == GOOD.keys()
 
 
 @pytest.mark.parametrize("told", [None, [], "text", {1: 2}, {b"pid": 1}, {"": 1}])
 def test_nothing_is_learned_from_what_is_no_map_of_names(told: Any) -> None:
-    assert ansible_results.learned(event(obproxy_server=told))[0] == {}
+    assert server_facts.validated(event(obproxy_server=told))[0] == {}
 
 
 @pytest.mark.parametrize(
@@ -159,5 +159,5 @@ def test_clean_cuts() -> None:
 def test_a_host_that_the_inventory_does_not_have_is_named_in_full(message: str) -> None:
     event = {"event_data": {"task": "Validate", "host": "b", "res": {"msg": message}}}
     said = "hostvars['cfg'] is undefined: the inventory has no host 'cfg' "
-    assert ansible_results.failure(event).startswith(said)
-    assert ansible_results.explained("hostvars['cfg'] is fine") == "hostvars['cfg'] is fine"
+    assert ansible_results.failure_message(event).startswith(said)
+    assert ansible_results.expanded("hostvars['cfg'] is fine") == "hostvars['cfg'] is fine"

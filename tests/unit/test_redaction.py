@@ -10,7 +10,7 @@ import pytest
 from service.outcome import ansible_results
 from service.outcome.masking import MASK, masker
 from service.outcome.redaction import redact
-from service.outcome.run_progress import EVENT_LIMIT, Ended, Learned, Logged, RunEnd, Verdict
+from service.outcome.run_progress import EVENT_LIMIT, Ended, Logged, RunEnd, ServerFacts, Verdict
 from tests.unit.streams.record import JOB_ID
 from tests.unit.streams.replay import Event, Stream, load, replay
 from tests.unit.test_run_progress_properties import NAMES, ROLES, SEEDS, rubbish
@@ -82,7 +82,7 @@ def test_a_secret_equal_to_a_word_of_ansible_keeps_the_event_readable() -> None:
     server = {"owner": "admin", "home": "/home/admin/obproxy", "drift": ["owner is admin"]}
     changes = changes_of(event("runner_on_ok", "ok: admin", res={"obproxy_server": server}), hide=weak)
 
-    (learned,) = [change.values for change in changes if isinstance(change, Learned)]
+    (learned,) = [change.values for change in changes if isinstance(change, ServerFacts)]
     assert learned == {"owner": "admin", "home": "/home/admin/obproxy", "drift": [f"owner is {MASK}"]}
     assert [change.text for change in changes if isinstance(change, Logged)] == [f"ok: {MASK}"]
 
@@ -94,7 +94,7 @@ def test_parameters_of_an_obproxy_are_reported_without_secrets() -> None:
 
     changes = changes_of(event("runner_on_ok", res={"obproxy_server": server}))
 
-    (learned,) = [change.values for change in changes if isinstance(change, Learned)]
+    (learned,) = [change.values for change in changes if isinstance(change, ServerFacts)]
     assert learned == {
         "parameters": {"app_name": f"http://u:{MASK}@192.0.2.1", "work_thread_num": "4"},
         "parameter_definitions": {"app_name": [f"as in {MASK}", True, "", False]},

@@ -8,10 +8,10 @@ from service.outcome import ansible_results, run_progress
 from service.outcome.run_progress import (
     Change,
     Ended,
-    Learned,
     Logged,
     Progress,
     RunEnd,
+    ServerFacts,
     Started,
     advance,
     begin,
@@ -87,7 +87,7 @@ def test_results_of_another_host_show_no_progress_and_are_no_failure_of_ours() -
         started(), event("runner_on_failed", "boom", host="h2", role="second", res={"msg": "boom"})
     )
     assert changes == [Logged(role="first", text="boom")]
-    assert not progress.failures.standing
+    assert not progress.failures.pending
 
 
 def test_a_repeated_event_is_dropped_and_a_missing_one_noted() -> None:
@@ -166,8 +166,8 @@ def test_a_stream_that_nobody_signed_starts_nothing(name: str) -> None:
 def test_what_an_ok_result_on_our_host_tells_is_learned() -> None:
     told = {"obproxy_server": {"pid": 1, "home": "relative"}}
     progress, changes = take(started(), event("runner_on_ok", host="h1", role="first", res=told))
-    note = "[obproxy_server: home not taken over: unknown, or not of its kind]"
-    assert changes == [Logged(role="first", text=note), Learned(role="first", values={"pid": 1})]
+    note = "[obproxy_server: home ignored: unknown or invalid]"
+    assert changes == [Logged(role="first", text=note), ServerFacts(role="first", values={"pid": 1})]
     others = [
         event("runner_on_failed", host="h1", role="first", res=told),
         event("runner_on_ok", host="h2", role="first", res=told),

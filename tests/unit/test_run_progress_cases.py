@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from service.outcome.run_progress import Ended, Learned, Logged, RunEnd, Verdict
+from service.outcome.run_progress import Ended, Logged, RunEnd, ServerFacts, Verdict
 from tests.unit.streams.record import JOB_ID, STREAMS, cases, record
 from tests.unit.streams.replay import Event, Stream, assert_truthful, load, parse, replay
 
@@ -74,7 +74,7 @@ def test_case(name: str) -> None:
     assert ended[-1].message.startswith(case.get("starts", ""))
     for role, text in case.get("logs", {}).items():
         assert any(text in change.text for change in changes if isinstance(change, Logged) and change.role == role)
-    learned = {change.role: change.values for change in changes if isinstance(change, Learned)}
+    learned = {change.role: change.values for change in changes if isinstance(change, ServerFacts)}
     assert learned == case.get("learned", {})
     assert "hides" not in case or case["hides"] not in repr(changes)
 

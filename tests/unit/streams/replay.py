@@ -9,9 +9,9 @@ from typing import Any
 from service.outcome.run_progress import (
     Change,
     Ended,
-    Learned,
     Logged,
     RunEnd,
+    ServerFacts,
     Started,
     Verdict,
     advance,
@@ -75,7 +75,7 @@ def assert_truthful(changes: Iterable[Change], roles: Sequence[str]) -> None:
                 assert role == (running or roles[0])
                 assert text
                 _assert_clean(text)
-            case Learned(role=role, values=values):
+            case ServerFacts(role=role, values=values):
                 assert role == running
                 assert values
     assert running is None

@@ -19,7 +19,7 @@ SAME = None  # the operation stays what it is
 # docs/reference/task-engine.md 3.2: by trigger, from which status, with which operations, to which position.
 LEGAL: dict[Trigger, list[tuple[SubtaskStatus, set[Operation], SubtaskStatus, Operation | None]]] = {
     Trigger.PROMOTE: [(PENDING, set(Operation), READY, SAME)],
-    Trigger.UNWIND: [
+    Trigger.ROLLBACK_READY: [
         (READY, {ROLLBACK}, READY, SAME),
         (FAILED, {ROLLBACK}, READY, SAME),
         (SUCCESSFUL, {ROLLBACK}, READY, SAME),
@@ -41,7 +41,7 @@ LEGAL: dict[Trigger, list[tuple[SubtaskStatus, set[Operation], SubtaskStatus, Op
         (RUNNING, set(Operation), FAILED, CANCEL),
         (CANCELING, set(Operation), FAILED, CANCEL),
     ],
-    Trigger.HAND_BACK: [(RUNNING, set(Operation), READY, SAME)],
+    Trigger.REQUEUE: [(RUNNING, set(Operation), READY, SAME)],
     Trigger.RETRY: [(FAILED, set(Operation), READY, RETRY)],
     Trigger.RETRY_ROLLBACK: [(FAILED, set(Operation), READY, ROLLBACK)],
     Trigger.SKIP: [(FAILED, set(Operation), READY, SKIP)],
@@ -138,19 +138,19 @@ def chain(*positions: tuple[SubtaskStatus, Operation]) -> list[Subtask]:
 
 def test_rolls_back_from_the_end_one_after_the_other() -> None:
     subtasks = chain((SUCCESSFUL, ROLLBACK), (SUCCESSFUL, ROLLBACK), (PENDING, ROLLBACK), (PENDING, EXECUTE))
-    assert transitions.unwindable(subtasks) == [2]
-    assert [s.id for s in transitions.last_begun(subtasks)] == [2]
+    assert transitions.ready_to_roll_back(subtasks) == [2]
+    assert [s.id for s in transitions.rollback_frontier(subtasks)] == [2]
 
 
 @pytest.mark.parametrize("status", [FAILED, READY, RUNNING])
 def test_nothing_is_rolled_back_behind_one_that_is_not_through(status: SubtaskStatus) -> None:
-    assert transitions.unwindable(chain((SUCCESSFUL, ROLLBACK), (status, ROLLBACK), (PENDING, EXECUTE))) == []
+    assert transitions.ready_to_roll_back(chain((SUCCESSFUL, ROLLBACK), (status, ROLLBACK), (PENDING, EXECUTE))) == []
 
 
 def test_a_run_does_what_is_left_forward_or_backward() -> None:
     subtasks = chain((SUCCESSFUL, EXECUTE), (FAILED, EXECUTE), (PENDING, EXECUTE))
-    assert [s.id for s in transitions.to_run(RETRY, subtasks)] == [2, 3]
-    assert [s.id for s in transitions.to_run(ROLLBACK, subtasks)] == [2, 1]
+    assert [s.id for s in transitions.remaining(RETRY, subtasks)] == [2, 3]
+    assert [s.id for s in transitions.remaining(ROLLBACK, subtasks)] == [2, 1]
 
 
 @pytest.mark.parametrize(
