@@ -228,7 +228,7 @@ async def test_a_rollback_of_what_was_never_managed_is_recorded_too(
     assert await server(resources) is None
 
 
-async def test_told_again_it_is_the_same(client: httpx.AsyncClient, resources: Resources) -> None:
+async def test_a_repeated_report_gets_the_same_response(client: httpx.AsyncClient, resources: Resources) -> None:
     body = told()
     document = await recorded(client, body)
     rows = await count_rows(resources)
@@ -239,7 +239,9 @@ async def test_told_again_it_is_the_same(client: httpx.AsyncClient, resources: R
     assert await count_rows(resources) == rows
 
 
-async def test_told_many_times_at_once_it_is_recorded_once(client: httpx.AsyncClient, resources: Resources) -> None:
+async def test_simultaneous_reports_of_one_run_are_recorded_once(
+    client: httpx.AsyncClient, resources: Resources
+) -> None:
     body = told()
 
     answers = await asyncio.gather(*(client.post(PATH, json=body) for _ in range(5)))

@@ -82,7 +82,7 @@ async def looks(resources: Resources) -> list[int]:
     return [row["args"]["server_id"] for row in found]
 
 
-async def test_who_greets_answers_and_nobody_else() -> None:
+async def test_only_a_server_that_sends_a_handshake_responds() -> None:
     good, full, mute, stranger, closed = free_ports(5)
     async with (
         listening(good),

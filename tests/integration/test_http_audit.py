@@ -67,7 +67,7 @@ async def test_what_was_refused_is_kept_as_well(client: httpx.AsyncClient, app: 
     assert [event["userName"] for event in await events(client, userName="anne")] == ["anne"]
 
 
-async def test_nobodys_calls_are_one_row_for_address_and_minute(client: httpx.AsyncClient) -> None:
+async def test_unauthenticated_calls_are_one_row_per_address_and_minute(client: httpx.AsyncClient) -> None:
     for number in range(20):
         assert (await client.post(f"/{number}", auth=httpx.Auth())).status_code == 401
 

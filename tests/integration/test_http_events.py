@@ -135,7 +135,9 @@ async def test_a_log_that_is_long_comes_in_pages(https: list[httpx.AsyncClient],
     assert largest < 100_000
 
 
-async def test_who_comes_back_loses_and_repeats_nothing(https: list[httpx.AsyncClient], resources: Resources) -> None:
+async def test_a_reconnecting_reader_loses_and_repeats_nothing(
+    https: list[httpx.AsyncClient], resources: Resources
+) -> None:
     """Disconnect a reader repeatedly, at random; it reconnects to either process, under load."""
     task_id, subtasks = await submit(resources)
     dice = random.Random(20261123)
@@ -232,7 +234,7 @@ async def collect(stream: AsyncIterator[ServerSentEvent]) -> list[ServerSentEven
     return [event async for event in stream]
 
 
-async def test_somebody_who_does_not_read_holds_nobody_up_and_is_dropped(
+async def test_a_reader_that_does_not_read_is_disconnected_and_delays_no_other(
     https: list[httpx.AsyncClient], resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(event_streams, "SEND_PATIENCE", 1.0)

@@ -150,7 +150,7 @@ async def test_what_is_not_there(browser: httpx.AsyncClient, resources: Resource
     assert (await browser.get("/tasks/x")).status_code == 400
 
 
-async def test_who_only_looks_gets_no_buttons(browser: httpx.AsyncClient, resources: Resources) -> None:
+async def test_a_viewer_gets_no_buttons(browser: httpx.AsyncClient, resources: Resources) -> None:
     task_id = await failed_at(resources, 2)
     await users.add(resources.database, "vera", "long enough", [Role.TASK_VIEWER])
     await log_in(browser, "long enough", name="vera")

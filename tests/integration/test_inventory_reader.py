@@ -118,7 +118,9 @@ async def test_the_last_good_one_counts_while_a_new_one_is_broken(
     assert known.problem is None
 
 
-async def test_without_a_good_one_it_does_not_speak_of_one(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_error_mentions_no_last_good_reading_when_there_is_none(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     known = InventoryReader(tmp_path / "nothing")
     with pytest.raises(InventoryUnreadable):
         await known.current()
@@ -222,7 +224,9 @@ async def test_a_broken_file_is_named_with_the_reason(tmp_path: Path, name: str,
     ],
     ids=["missing", "broken"],
 )
-def test_the_service_does_not_start_on_it(command: str, text: str | None, words: str, tmp_path: Path) -> None:
+def test_the_service_does_not_start_on_an_unreadable_inventory(
+    command: str, text: str | None, words: str, tmp_path: Path
+) -> None:
     path = tmp_path / "hosts.yml"
     if text is not None:
         path.write_text(text, encoding="utf-8")

@@ -137,7 +137,7 @@ class RunDouble(SupervisorDouble):
         """Replaces the check for leftovers on the host, which these tests do not need."""
 
 
-async def test_what_a_run_reports_is_word_to_it_that_it_still_is_its_workers(
+async def test_a_report_confirms_the_lease_to_the_run(
     resources: Resources, tasks: list[TaskInstance], held: tuple[Leases, list[SupervisorDouble]]
 ) -> None:
     roles = resources.workflows[TAKEOVER].roles

@@ -30,7 +30,7 @@ async def empty_database_url(postgres: str) -> str:
     return psycopg.conninfo.make_conninfo(postgres, dbname="empty")
 
 
-async def test_a_second_time_does_nothing(empty_database_url: str) -> None:
+async def test_a_second_migration_changes_nothing(empty_database_url: str) -> None:
     assert "0001_takeover.sql" in await migrate(empty_database_url)
     before = await columns(empty_database_url)
 
@@ -38,7 +38,7 @@ async def test_a_second_time_does_nothing(empty_database_url: str) -> None:
     assert await columns(empty_database_url) == before
 
 
-async def test_of_many_at_once_one_does_it(empty_database_url: str) -> None:
+async def test_one_of_many_simultaneous_processes_migrates(empty_database_url: str) -> None:
     applied = await asyncio.gather(*(migrate(empty_database_url) for _ in range(5)))
 
     assert sorted(bool(names) for names in applied) == [False] * 4 + [True]
@@ -82,7 +82,7 @@ async def test_a_session_of_the_version_before_is_cut_and_one_that_is_about_to_m
             await session.execute("SELECT * FROM task_instance", prepare=True)
 
 
-async def test_one_that_fails_leaves_nothing_behind(
+async def test_a_failed_migration_leaves_no_change(
     empty_database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "0001_good.sql").write_text("CREATE TABLE good (id bigint)")
@@ -102,7 +102,7 @@ def test_file_names_carry_their_order() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(file.name for file in MIGRATIONS.glob("*.sql") if file.name > "0009"))
-def test_it_only_adds(name: str) -> None:
+def test_migrations_only_add(name: str) -> None:
     """Processes of the version before go on with the schema of this one."""
     text = re.sub(r"--.*", "", (MIGRATIONS / name).read_text(encoding="utf-8"))
 

@@ -95,7 +95,7 @@ async def test_rollback_marks_what_was_begun_and_readies_the_last_of_it(
     ]
 
 
-async def test_cancel_of_a_running_subtask_is_a_wish_until_it_is_gone(
+async def test_a_running_subtask_is_canceling_until_its_run_has_ended(
     resources: Resources, submitted: tuple[TaskInstance, list[Subtask]]
 ) -> None:
     task, subtasks = submitted

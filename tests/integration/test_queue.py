@@ -6,7 +6,7 @@ from procrastinate.exceptions import ConnectorException
 from service.tasks.resources import Resources
 
 
-async def test_what_a_lost_connection_has_swallowed_is_said_again(resources: Resources) -> None:
+async def test_a_statement_is_repeated_after_a_lost_connection(resources: Resources) -> None:
     connector = resources.queue.app.connector
     await connector.execute_query_async("CREATE SEQUENCE tries")
 
@@ -18,7 +18,7 @@ async def test_what_a_lost_connection_has_swallowed_is_said_again(resources: Res
     assert found["last_value"] == 3
 
 
-async def test_what_is_refused_is_said_once(resources: Resources) -> None:
+async def test_a_rejected_statement_is_not_repeated(resources: Resources) -> None:
     connector = resources.queue.app.connector
     await connector.execute_query_async("CREATE SEQUENCE tries")
 

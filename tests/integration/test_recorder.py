@@ -137,7 +137,7 @@ async def test_what_the_table_does_not_list_changes_nothing(
     await recorder.record([Started(role=subtasks[0].role)])  # and the recorder can go on from where it was
 
 
-async def test_whoever_listens_hears_of_every_batch_once_it_can_be_read(
+async def test_listeners_are_notified_of_every_batch_after_its_commit(
     resources: Resources, submitted: tuple[TaskInstance, list[Subtask]], recorder: Recorder, database_url: str
 ) -> None:
     task, subtasks = submitted
@@ -218,7 +218,7 @@ async def test_a_report_renews_the_lease_also_when_the_clock_was_set_back(
     assert not await Recorder(resources.database, submitted[0].id, "other").expire(expired)
 
 
-async def test_a_run_that_was_taken_for_dead_writes_nothing_any_more(
+async def test_a_run_with_an_expired_lease_writes_nothing(
     resources: Resources, submitted: tuple[TaskInstance, list[Subtask]], reporter: Recorder
 ) -> None:
     task, subtasks = submitted

@@ -22,7 +22,7 @@ async def ask(client: httpx.AsyncClient, *host_ids: int, key: str = "", **said: 
     ("said", "kept"),
     [({}, None), ({"allowRestart": None}, None), ({"allowRestart": True}, "true"), ({"allowRestart": False}, "false")],
 )
-async def test_stands_in_the_context_of_each_task_instance(
+async def test_the_permission_is_in_the_context_of_each_task_instance(
     client: httpx.AsyncClient, said: dict[str, Any], kept: str | None
 ) -> None:
     for document in (await ask(client, 1, 2, **said)).json()["data"]["contents"]:
@@ -54,7 +54,7 @@ async def test_a_bad_word_is_refused_with_everything_else_that_is_wrong(
         ({"allowRestart": True}, {"allowRestart": False}, 409),
     ],
 )
-async def test_is_part_of_what_an_idempotency_key_stands_for(
+async def test_the_permission_is_part_of_the_idempotent_request(
     client: httpx.AsyncClient, first: dict[str, Any], second: dict[str, Any], status: int
 ) -> None:
     asked = await ask(client, 1, key="k", **first)

@@ -40,7 +40,7 @@ async def left(resources: Resources) -> tuple[set[int], set[int]]:
     return {row["id"] for row in tasks}, {row["id"] for row in logs}
 
 
-async def test_old_ones_go_and_what_can_be_gone_on_with_stays(resources: Resources) -> None:
+async def test_old_task_instances_are_removed_and_those_with_operations_stay(resources: Resources) -> None:
     superseded = await submit(resources, 1)
     async with resources.database.transaction() as connection:
         await end(connection, superseded, "FAILED", 100)
@@ -59,7 +59,7 @@ async def test_old_ones_go_and_what_can_be_gone_on_with_stays(resources: Resourc
     assert logs == {newest_failed.id}
 
 
-async def test_by_default_nothing_goes(resources: Resources) -> None:
+async def test_nothing_is_removed_by_default(resources: Resources) -> None:
     task = await submit(resources, 1)
     async with resources.database.transaction() as connection:
         await end(connection, task, "SUCCESSFUL", 10_000)
@@ -69,7 +69,7 @@ async def test_by_default_nothing_goes(resources: Resources) -> None:
     assert await left(resources) == ({task.id}, {task.id})
 
 
-async def test_old_records_of_calls_go_when_the_setting_says_so(resources: Resources) -> None:
+async def test_old_audit_records_are_removed_after_their_setting(resources: Resources) -> None:
     def after(days: int) -> Resources:
         return replace(resources, settings=resources.settings.model_copy(update={"retention_days_audit": days}))
 

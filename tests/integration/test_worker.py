@@ -199,7 +199,7 @@ async def test_a_worker_that_was_considered_dead_registers_again(local: Resource
     assert (second.status, second.id != first.id) == (TaskStatus.SUCCESSFUL, True)
 
 
-async def test_what_a_dead_worker_left_has_failed_and_says_so(local: Resources) -> None:
+async def test_the_leftovers_of_a_crashed_worker_fail_with_that_reason(local: Resources) -> None:
     task = await submit(local)
     async with local.database.transaction() as connection:
         ident = "00000000-0000-0000-0000-000000000001"
@@ -508,7 +508,7 @@ async def test_a_task_whose_run_a_worker_holds_is_left_to_it(local: Resources) -
     assert (await instances.get(local.database, task.id))[1][0].status is SubtaskStatus.READY
 
 
-async def test_a_cancel_whose_word_got_lost_is_found_by_the_lease(
+async def test_a_lost_cancel_notification_is_noticed_at_the_lease_renewal(
     local: Resources, inventory_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inventory_file.write_text(INVENTORY.format(command="sleep 98766"))

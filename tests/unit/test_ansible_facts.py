@@ -135,7 +135,7 @@ def test_what_is_said_about_parameters_beside_their_values() -> None:
     }
 
 
-def test_nothing_runs() -> None:
+def test_facts_of_a_host_without_obproxy() -> None:
     facts = assemble(_host(package=None), no_reading("untried", None), _wanted())
     assert not facts["running"] and facts["process"] is None
     assert (facts["version"], facts["version_from"]) == ("4.3.1.0-1", "the installed package")

@@ -84,7 +84,7 @@ def test_no_other_login_than_the_challenge(plugin: str) -> None:
 
 
 @pytest.mark.parametrize("plugin", ["mysql_clear_password", "sha256_password", "caching_sha2_password"])
-def test_nor_when_the_greeting_asks_for_it(plugin: str) -> None:
+def test_no_other_login_when_the_handshake_requests_it(plugin: str) -> None:
     def greet(server: Server) -> None:
         server.say(GREETING + plugin.encode() + b"\0")
         server.hear()
@@ -117,7 +117,7 @@ def test_no_file_of_ours(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rows", ["endless rows", "one endless row"])
-def test_only_so_much(monkeypatch: pytest.MonkeyPatch, rows: str) -> None:
+def test_endless_responses_are_cut_off(monkeypatch: pytest.MonkeyPatch, rows: str) -> None:
     monkeypatch.setattr(sql._Connection, "_left", 1_000_000)
     said = 0
 

@@ -77,5 +77,26 @@ def test_the_layout_lists_every_room() -> None:
     assert rooms <= listed, f"not in the table of rooms: {sorted(rooms - listed)}"
 
 
+def unknown_tasks(text: str) -> list[str]:
+    """Return the Ansible tasks of printed output that no role or playbook has."""
+    paths = [*ROOT.glob("roles/*/tasks/*.yml"), *ROOT.glob("playbooks/**/*.yml")]
+    names = set()
+    for path in paths:
+        role = f"{path.parents[1].name} : " if path.is_relative_to(ROOT / "roles") else ""
+        found = re.findall(r"^ *- name: (.+?)(?: #.*)?$", path.read_text(encoding="utf-8"), re.MULTILINE)
+        names |= {role + name.strip("\"'") for name in found}
+    return [name for name in re.findall(r"^TASK \[(.+)\]", text, re.MULTILINE) if name not in names]
+
+
+def test_the_ansible_tasks_in_printed_output_exist() -> None:
+    text = "".join(path.read_text(encoding="utf-8") for path in DOCUMENTS)
+    assert text.count("TASK [") >= 5
+    assert unknown_tasks(text) == []
+
+
+def test_an_ansible_task_that_does_not_exist_is_found() -> None:
+    assert unknown_tasks("TASK [Report] ***\nTASK [finish : Dance] ***\n") == ["finish : Dance"]
+
+
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= README_LINES
