@@ -1,4 +1,4 @@
-"""Hosts that a takeover may be asked for, and OBProxy servers, each with what is known from the last takeover."""
+"""Hosts available for takeover, and the latest task instance of hosts and OBProxy servers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ from service.model.tasks import Operation, TaskStatus
 from service.store.database import Database, fetch_as
 from service.tasks.resources import Resources
 
-DEFAULT_SQL_PORT = 2883  # where an OBProxy listens unless it was told otherwise
+DEFAULT_SQL_PORT = 2883  # OBProxy's default
 
 
 @dataclass(frozen=True, kw_only=True)
 class LatestTask:
-    """The last task instance of a host or OBProxy server."""
+    """The latest task instance of a host or OBProxy server."""
 
     id: int
-    subject_id: int  # the id of the host or OBProxy server
+    subject_id: int  # of the host or OBProxy server
     status: TaskStatus
     operation: Operation
     start_time: datetime
@@ -26,7 +26,7 @@ class LatestTask:
 
 @dataclass(frozen=True, kw_only=True)
 class AvailableHost:
-    """A host of the inventory; `servers` those on it that were taken over or are to be."""
+    """A host of the inventory; `servers` are the managed OBProxy servers on it and those in takeover."""
 
     host: Host
     servers: Sequence[ObproxyServer]
@@ -34,12 +34,12 @@ class AvailableHost:
 
     @property
     def busy(self) -> bool:
-        """Whether a task instance works on it, so that no other may."""
+        """True while a task instance of the host is running: then no other can start."""
         return self.last is not None and self.last.status is TaskStatus.RUNNING
 
     @property
     def sql_port(self) -> int:
-        """Where its OBProxy is supposed to listen."""
+        """SQL port of its OBProxy: of the first server, else of the inventory, else the default."""
         desired = self.host.variables.get("obproxy_sql_port")
         if self.servers:
             return self.servers[0].sql_port
@@ -47,7 +47,7 @@ class AvailableHost:
 
 
 async def find(resources: Resources, keyword: str) -> list[AvailableHost]:
-    """The hosts that have `keyword` in their name or address, in the order of their names."""
+    """Return the hosts with `keyword` in their name or address, sorted by name."""
     inventory = await resources.inventory.current()
     fitting = [h for h in inventory.hosts.values() if keyword.lower() in f"{h.name} {h.address}".lower()]
     ids = [host.id for host in fitting]
@@ -63,7 +63,7 @@ async def find(resources: Resources, keyword: str) -> list[AvailableHost]:
 
 
 async def latest_tasks_of_servers(database: Database, servers: Sequence[ObproxyServer]) -> dict[int, LatestTask]:
-    """The last task instance of each OBProxy server, by its id."""
+    """Return the latest task instance of each OBProxy server, by the id of the server."""
     async with database.autocommit() as connection:
         ids = [server.id for server in servers]
         return {

@@ -1,4 +1,4 @@
-"""Reading OBProxy clusters: what the inventory wishes, with the OBProxy servers that the database has."""
+"""Reads OBProxy clusters: variables from the inventory, OBProxy servers from the database."""
 
 from collections.abc import Iterable, Mapping
 from typing import Literal
@@ -15,9 +15,9 @@ WORK_MODES: Mapping[str, Literal["CONFIG_URL", "RS_LIST"]] = {"config_url": "CON
 
 
 async def page(resources: Resources, page: Page) -> tuple[list[ObproxyCluster], int]:
-    """One page of the OBProxy clusters by id, and how many there are.
+    """Return one page of the OBProxy clusters by id, and the number of all.
 
-    One that has left the inventory is there as long as it has servers.
+    A cluster that was removed from the inventory is listed while it has servers.
     """
     inventory = await resources.inventory.current()
     async with resources.database.transaction() as connection:
@@ -32,7 +32,7 @@ async def page(resources: Resources, page: Page) -> tuple[list[ObproxyCluster], 
 
 
 async def get(resources: Resources, cluster_id: int) -> ObproxyCluster:
-    """An OBProxy cluster with its servers; raises UnknownCluster."""
+    """Return an OBProxy cluster with its servers; raise UnknownCluster."""
     inventory = await resources.inventory.current()
     async with resources.database.autocommit() as connection:
         servers = await fetch_as(connection, ObproxyServer, "servers_of_clusters", cluster_ids=[cluster_id])

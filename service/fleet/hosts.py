@@ -1,4 +1,4 @@
-"""Reading hosts: those of the inventory, with the OBProxy servers that have been taken over on them."""
+"""Reads hosts: those of the inventory, with their managed OBProxy servers."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -13,7 +13,7 @@ DEFAULT_SSH_PORT = 22
 
 
 async def page(resources: Resources, filter: HostFilter, page: Page) -> tuple[list[ManagedHost], int]:
-    """One page of the hosts that fit `filter`, by id, and how many fit in all."""
+    """Return one page of the hosts that match `filter`, by id, and the number of all that match."""
     inventory = await resources.inventory.current()
     ids = sorted(inventory.hosts, reverse=filter.descending)
     selection = slice((page.number - 1) * page.size, page.number * page.size)
@@ -26,7 +26,7 @@ async def page(resources: Resources, filter: HostFilter, page: Page) -> tuple[li
 
 
 async def get(resources: Resources, host_id: int) -> ManagedHost:
-    """A host; raises UnknownHost."""
+    """Return a host; raise UnknownHost."""
     inventory = await resources.inventory.current()
     if host_id not in inventory.hosts:
         raise UnknownHost(host_id=host_id)

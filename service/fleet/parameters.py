@@ -1,4 +1,4 @@
-"""Reading the parameters of OBProxy servers, as those said them when they were last taken over or looked at."""
+"""Reads the parameters of OBProxy servers, as the last takeover or discovery has stored them."""
 
 import hashlib
 import re
@@ -15,19 +15,19 @@ _KINDS: Sequence[tuple[ParameterType, re.Pattern[str]]] = (
     ("BOOL", re.compile("true|false", re.IGNORECASE)),
     ("INT", re.compile("[-+]?[0-9]+")),
     ("DOUBLE", re.compile(r"[-+]?[0-9]*\.[0-9]+")),
-    ("TIME", re.compile("[0-9]+(?:us|ms|s|m|h|d)")),  # before CAPACITY: OBProxy writes minutes small, megabytes large
+    ("TIME", re.compile("[0-9]+(?:us|ms|s|m|h|d)")),  # before CAPACITY: `m` is minutes, `M` is megabytes
     ("CAPACITY", re.compile("[0-9]+(?:B|[KMGTP]B?)", re.IGNORECASE)),
 )
 
 
 async def of_cluster(resources: Resources, cluster_id: int) -> list[ServerParameter]:
-    """The parameters of an OBProxy cluster's servers by name; raises UnknownCluster."""
+    """Return the parameters of an OBProxy cluster's servers, by name; raise UnknownCluster."""
     await clusters.get(resources, cluster_id)
     async with resources.database.transaction() as connection:
         rows = await fetch(connection, "parameter_values_of_cluster", cluster_id=cluster_id)
-        told = await fetch(connection, "parameter_definitions_of_cluster", cluster_id=cluster_id)
+        definition_rows = await fetch(connection, "parameter_definitions_of_cluster", cluster_id=cluster_id)
     definitions: dict[str, list[Any]] = {}
-    for row in told:  # of each version one server, the last looked at last: its word counts
+    for row in definition_rows:  # one server per version; the one read last overrides
         definitions |= row["definitions"]
     values: dict[str, list[ParameterValue]] = {}
     for row in rows:
@@ -44,9 +44,9 @@ async def of_cluster(resources: Resources, cluster_id: int) -> list[ServerParame
 
 
 async def infos(resources: Resources, *, name: str | None = None, version: str | None = None) -> list[ParameterInfo]:
-    """What is known of parameters, by version and name; of all versions of which a server was looked at.
+    """Return descriptions of parameters, by version and name, for every version of a known server.
 
-    `version` is one without its build, or the beginning of some (`4.3` = all of 4.3).
+    `version` is a version without its build, or the beginning of one (`4.3` = all of 4.3).
     """
     async with resources.database.autocommit() as connection:
         rows = await fetch(connection, "parameter_definitions_by_version")
@@ -78,13 +78,13 @@ def _infos(version: str, definitions: Mapping[str, list[Any]], settings: Mapping
 
 
 def bounds(allowed: str) -> tuple[str | None, str | None]:
-    """The ends of a range such as `[1s,1h]` or `(128,65535]`, None where it is open or there is none."""
+    """Return the bounds of a range such as `[1s,1h]` or `(128,65535]`; None for a bound that is missing."""
     found = _RANGE.fullmatch(allowed)
     return (found[1] or None, found[2] or None) if found else (None, None)
 
 
 def kind_of(value: str, low: str | None, high: str | None) -> ParameterType:
-    """What a parameter's range looks like, else its value: an OBProxy does not say its type."""
+    """Return the type of a parameter, derived from its range, else from its value: OBProxy does not report it."""
     texts = [text for text in (low, high) if text and text != "0"] or [value]
     for kind, pattern in _KINDS:
         if all(pattern.fullmatch(text) for text in texts):
@@ -93,5 +93,5 @@ def kind_of(value: str, low: str | None, high: str | None) -> ParameterType:
 
 
 def _id(version: str, name: str) -> int:
-    """A number that a version's parameter always has, below 2^48 so that any JSON reader keeps it."""
+    """Return a stable id of a parameter of a version, below 2^48 so that every JSON parser keeps it exact."""
     return int.from_bytes(hashlib.sha256(f"{version} {name}".encode()).digest()[:6])

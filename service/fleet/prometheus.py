@@ -1,6 +1,6 @@
-"""What the database says about the state of the whole service, made for Prometheus each time it asks.
+"""Metrics of the whole service, read from the database at each scrape, and scrape targets for Prometheus.
 
-Every process that answers requests says the same, whichever of them has done the work.
+Every API process reports the same values.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -32,13 +32,13 @@ UNFINISHED = (TaskStatus.RUNNING, TaskStatus.FAILED)
 
 
 async def read(resources: Resources) -> Rows:
-    """What the database says now, by the name of the query; raises psycopg.Error."""
+    """Return the rows of each query by its name; raise psycopg.Error."""
     async with resources.database.transaction() as connection:
         return {query: await fetch(connection, query, queue=QUEUE, task_name=RUN) for query in QUERIES}
 
 
 def render(rows: Rows | None, *, inventory_readable: bool) -> bytes:
-    """In Prometheus' text format; `rows` None = the database does not answer."""
+    """Return the metrics in Prometheus' text format; `rows` is None when the database does not respond."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(
         _Families([*_availability_metrics(rows is not None, inventory_readable), *(_row_metrics(rows or {}))])
@@ -47,7 +47,7 @@ def render(rows: Rows | None, *, inventory_readable: bool) -> bytes:
 
 
 class _Families(Collector):
-    """Families that have been made already."""
+    """Collects metric families that exist already."""
 
     def __init__(self, families: Iterable[Metric]) -> None:
         self._families = list(families)
@@ -57,8 +57,8 @@ class _Families(Collector):
 
 
 def _availability_metrics(database: bool, inventory: bool) -> Iterator[Metric]:
-    yield _gauge("database_up", "Whether the database answers", {(): database})
-    yield _gauge("inventory_readable", "Whether the inventory could be read the last time", {(): inventory})
+    yield _gauge("database_up", "1 when the database responds, else 0", {(): database})
+    yield _gauge("inventory_readable", "1 when the last read of the inventory succeeded, else 0", {(): inventory})
 
 
 def _row_metrics(rows: Rows) -> Iterator[Metric]:
@@ -67,36 +67,42 @@ def _row_metrics(rows: Rows) -> Iterator[Metric]:
     (queue,), (runs,), (workers,), (check,) = (
         rows[query] for query in ("queue_statistics", "run_statistics", "worker_statistics", "health_check_round_age")
     )
-    yield _gauge("queue_jobs", "Task instances that want a worker", {(): queue["waiting"]})
-    yield _gauge("queue_oldest_seconds", "How long the first of them has waited", {(): queue["oldest"]})
+    yield _gauge("queue_jobs", "Task instances in the queue", {(): queue["waiting"]})
+    yield _gauge("queue_oldest_seconds", "Age of the oldest queued task instance, in seconds", {(): queue["oldest"]})
     yield _gauge(
         "task_instances",
-        "Task instances that are not over, or that wait for a person",
+        "Open task instances (running, or failed and not superseded), by status",
         _by_status(rows["open_task_counts"], UNFINISHED),
         "status",
     )
     yield _gauge(
         "subtasks",
-        "Subtasks of running task instances",
+        "Subtasks of running task instances, by status",
         _by_status(rows["subtask_counts_of_running_tasks"], SubtaskStatus),
         "status",
     )
-    yield _gauge("runs", "Runs that have not ended", {(): runs["alive"]})
-    yield _gauge("run_renewal_age_seconds", "Since the renewal that is longest ago of a run", {(): runs["oldest"]})
-    yield _gauge("workers", "Workers that have not signed off", {(): workers["workers"]})
-    yield _gauge("worker_heartbeat_age_seconds", "Since the latest heartbeat of any worker", {(): workers["youngest"]})
-    yield _gauge("server_check_age_seconds", "Since the last round of checks began", {(): check["age"]})
+    yield _gauge("runs", "Runs in progress", {(): runs["alive"]})
+    yield _gauge("run_renewal_age_seconds", "Age of the oldest lease renewal, in seconds", {(): runs["oldest"]})
+    yield _gauge("workers", "Registered workers", {(): workers["workers"]})
+    yield _gauge(
+        "worker_heartbeat_age_seconds", "Age of the latest worker heartbeat, in seconds", {(): workers["youngest"]}
+    )
+    yield _gauge(
+        "server_check_age_seconds",
+        "Time since the start of the last round of health checks, in seconds",
+        {(): check["age"]},
+    )
     yield _servers(rows["server_counts"])
     yield _gauge(
         "obproxy_servers_pending_restart",
-        "OBProxy servers with parameters that act only after a restart",
+        "OBProxy servers with parameters that take effect only after a restart",
         {(row["cluster"],): row["pending"] for row in rows["server_counts"] if row["status"] is ServerStatus.RUNNING},
         "cluster",
     )
 
 
 def _servers(rows: list[JSON]) -> Metric:
-    """Every cluster has a number for each status that servers here come to, so that none of them ever goes stale."""
+    """Return the server counts, with 0 for usual statuses without servers, so that no series goes stale."""
     usual = (ServerStatus.TAKINGOVER, ServerStatus.RUNNING, ServerStatus.UNAVAILABLE)
     values: dict[tuple[str, ...], float] = {(row["cluster"], status): 0 for row in rows for status in usual}
     values |= {(row["cluster"], row["status"]): row["servers"] for row in rows}
@@ -115,21 +121,21 @@ def _gauge(name: str, documentation: str, values: Mapping[tuple[str, ...], float
 
 
 class Target(TypedDict):
-    """Scrape targets with the same labels; always one, as `host:port`."""
+    """Scrape targets with the same labels; always one target, as `host:port`."""
 
     targets: list[str]
     labels: dict[str, str]
 
 
 async def targets(database: Database) -> list[Target]:
-    """One element an OBProxy server whose exporter is known, by id; one that is being taken over has none yet."""
+    """Return a target per managed OBProxy server whose exporter port is known, by id."""
     async with database.autocommit() as connection:
         servers = await fetch_as(connection, ObproxyServer, "servers_with_exporter")
     return [_target(server) for server in servers]
 
 
 def _target(server: ObproxyServer) -> Target:
-    """What may change while the OBProxy stays the same is a meta label: those are dropped unless relabelled."""
+    """Return the target of a server. Properties that may change are meta labels, which Prometheus drops."""
     host = f"[{server.ip}]" if ":" in server.ip else server.ip
     return {
         "targets": [f"{host}:{server.exporter_port}"],

@@ -1,7 +1,7 @@
-"""The service's own log: one line a record, with what it is about.
+"""Configures the service's log: one line per record, with context.
 
-`about` says so for all that is logged inside of it, by whatever module: `trace_id` (OCP's, of the request), `task_id`,
-`run`, `role`. Libraries' records look the same. Nothing that travels by context is a secret.
+`log_context` adds `trace_id` (OCP's, of the request), `task_id`, `run` or `role` to every record logged inside it, of
+libraries too. Context values are never secrets.
 """
 
 import logging
@@ -16,13 +16,13 @@ log_context = bound_contextvars
 """A context manager: `with log_context(task_id=7): …`."""
 
 bind_log_context = bind_contextvars
-"""The same until the asyncio task ends."""
+"""The same, until the asyncio task ends."""
 
 QUIET_LIBRARIES = ("httpx",)  # libraries that log every request at INFO
 
 
 def configure(level: str, log_format: LogFormat) -> None:
-    """Write the log to standard error; `text` is for people, `json` one object a line."""
+    """Write the log to standard error: `text` for people, or `json` with one object per line."""
     last = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
         if log_format == "json"

@@ -1,4 +1,4 @@
-"""The processes of this machine as the kernel lists them.
+"""Lists the processes of this machine, and signals them safely.
 
 A process id alone is reused, and `psutil.Process.create_time` moves with the wall clock. A process is identified by
 its id and its start time in clock ticks since boot, which the kernel never changes; signals go through a process file
@@ -19,14 +19,14 @@ _STATE, _PARENT, _STARTED = 0, 1, 19  # fields of /proc/PID/stat behind the name
 
 @dataclass(frozen=True, kw_only=True)
 class Process:
-    """One process; equal to another only when both are the same process."""
+    """One process, identified by its id and start time."""
 
     pid: int
     started: int
     """Clock ticks since boot."""
 
     def is_alive(self) -> bool:
-        """Return whether it still runs; a zombie does not."""
+        """Return whether the process runs; a zombie does not."""
         found = _stat(self.pid)
         return found is not None and int(found[_STARTED]) == self.started and found[_STATE] != ZOMBIE
 
@@ -58,18 +58,18 @@ class Process:
 
 
 def find(pid: int) -> Process | None:
-    """Return the process that has this id now; None when there is none, or only a zombie."""
+    """Return the process with this id; None when there is none, or only a zombie."""
     found = _stat(pid)
     return None if found is None or found[_STATE] == ZOMBIE else Process(pid=pid, started=int(found[_STARTED]))
 
 
 def running_processes() -> list[Process]:
-    """Return every process that runs; zombies are left out, since they only wait to be reaped."""
+    """Return every running process; zombies are left out, since they only wait to be reaped."""
     return [process for process, _ in _read_all()]
 
 
 def descendants(ancestor: int) -> list[Process]:
-    """Return every running process below the one with the id `ancestor`."""
+    """Return every running descendant of the process with the id `ancestor`."""
     children: dict[int, list[Process]] = {}
     for process, parent in _read_all(zombies=True):  # a zombie may still have children for a moment
         children.setdefault(parent, []).append(process)
@@ -83,12 +83,12 @@ def descendants(ancestor: int) -> list[Process]:
 
 
 def still_running(processes: Iterable[Process]) -> list[Process]:
-    """Return those that still run."""
+    """Return those processes that still run."""
     return [process for process in processes if process.is_alive()]
 
 
 def _read_all(*, zombies: bool = False) -> list[tuple[Process, int]]:
-    """Return every process with its parent's id."""
+    """Return every process with the id of its parent."""
     found = []
     for pid in (int(entry.name) for entry in os.scandir(PROC) if entry.name.isascii() and entry.name.isdigit()):
         fields = _stat(pid)
@@ -98,7 +98,7 @@ def _read_all(*, zombies: bool = False) -> list[tuple[Process, int]]:
 
 
 def _stat(pid: int) -> list[bytes] | None:
-    """Return the fields behind the name, which may contain anything; None when there is no such process."""
+    """Return the fields after the process name, which may contain anything; None without such a process."""
     try:
         text = (PROC / str(pid) / "stat").read_bytes()
     except (FileNotFoundError, ProcessLookupError):

@@ -1,7 +1,7 @@
-"""Traces by OpenTelemetry, where a collector is named. Without one nothing of it is imported, and a span is nothing.
+"""Traces with OpenTelemetry, when a collector is configured. Otherwise OpenTelemetry is not imported.
 
-A trace's id is OCP's trace id of the request (16 digits, the lower half of OpenTelemetry's 32), which every task
-instance keeps: so what a worker does hours later, on another machine, is part of the request's trace.
+The trace id of OCP (16 digits) is the lower half of OpenTelemetry's. Every task instance keeps it, so the spans of a
+worker belong to the trace of the request, even hours later and on another machine.
 """
 
 import asyncio
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
 
 NAME = "obproxy-takeover"
-EXPORT_TIMEOUT = 5.0  # seconds that the collector has for a batch
+EXPORT_TIMEOUT = 5.0  # seconds for sending a batch to the collector
 
 Attribute = str | int
 
 
 class _Traces:
-    """This process's; there is one."""
+    """The tracer of this process, if tracing is on."""
 
     provider: "TracerProvider | None" = None
     tracer: "Tracer | None" = None
 
 
 def start(endpoint: str) -> None:
-    """Send spans to the OTLP collector at `endpoint` (its URL, http://host:4318) from now on; "" = do not.
+    """Start to send spans to the OTLP collector at `endpoint` (a URL, http://host:4318); "" = do not.
 
-    Raises SettingsInvalid when OpenTelemetry is not installed. Its other settings are its own variables (OTEL_*).
+    Raise SettingsInvalid when OpenTelemetry is not installed. Variables OTEL_* have its other settings.
     """
     if not endpoint:
         return
@@ -52,13 +52,13 @@ def start(endpoint: str) -> None:
 
 
 def tracer() -> "Tracer | None":
-    """What makes spans; None = nobody wants any."""
+    """Return the tracer; None when tracing is off."""
     return _Traces.tracer
 
 
 @asynccontextmanager
 async def flushing() -> AsyncIterator[None]:
-    """At the end everything that is left to send is sent, and there are no spans any more."""
+    """Send all remaining spans at the end of the block, and stop tracing."""
     try:
         yield
     finally:
@@ -69,7 +69,7 @@ async def flushing() -> AsyncIterator[None]:
 
 @contextmanager
 def span(name: str, trace_id: str = "", **attributes: Attribute) -> Iterator[None]:
-    """A span around the block, below the current one, or with `trace_id` (OCP's) at the top of that trace."""
+    """Trace the block as a span: child of the current span, or root span of the trace `trace_id` (OCP's)."""
     if _Traces.tracer is None:
         yield
         return
@@ -79,7 +79,7 @@ def span(name: str, trace_id: str = "", **attributes: Attribute) -> Iterator[Non
         name,
         context=_root_context(trace_id),
         attributes=attributes,
-        record_exception=False,  # its text and its stack are not for everybody who may read traces
+        record_exception=False,  # text and stack are not for every reader of traces
         set_status_on_exception=False,
     )
     with started as current:
@@ -91,7 +91,7 @@ def span(name: str, trace_id: str = "", **attributes: Attribute) -> Iterator[Non
 
 
 def start_span(name: str, **attributes: Attribute) -> Callable[[bool], None]:
-    """A span below the current one that ends when the result is called, with whether it went well."""
+    """Start a child span; return a function that ends it, whose argument tells whether it succeeded."""
     if _Traces.tracer is None:
         return lambda successful: None
     from opentelemetry.trace import StatusCode
@@ -106,7 +106,7 @@ def start_span(name: str, **attributes: Attribute) -> Callable[[bool], None]:
 
 
 def traceparent(trace_id: str) -> str:
-    """The `traceparent` header that puts a span at the top of the trace: the span that it names is never sent."""
+    """Return the `traceparent` header that makes a span the root of a trace; the parent span is never sent."""
     return f"00-{trace_id:0>32}-{trace_id}-01"
 
 

@@ -1,4 +1,4 @@
-"""The way to the rows: one pool, named queries, transactions. No other module holds SQL (see sql/*.sql)."""
+"""Connection pool, transactions and named queries. SQL is in sql/*.sql only."""
 
 import select
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -26,34 +26,33 @@ ENUMS = {
     "operation": Operation,
     "server_status": ServerStatus,
 }
-CONNECTION_TIMEOUT = 5.0  # seconds to wait for a connection: long enough for a restart of the server
-RECONNECT_TIMEOUT = (
-    2.0  # seconds; the pool's pauses double, and after minutes they would last as long: it begins anew instead
-)
+CONNECTION_TIMEOUT = 5.0  # seconds to wait for a connection: longer than a restart of the server
+RECONNECT_TIMEOUT = 2.0  # seconds; then the pool starts again with short retry delays, which double each time
 POOL_SIZE = 20  # connections; a request or a batch of events holds one for a few milliseconds
 OPEN_TIMEOUT = 30.0  # seconds to wait for the first connection
 
 
 class Database:
-    """The pool and the verbs on it."""
+    """The connection pool, and the two ways to use a connection of it."""
 
     def __init__(self, url: str, pool: Pool) -> None:
         self.url = url
         self.pool = pool
-        self.write_failed = False  # since the last check that wrote: the database was read-only, or its disk full
+        self.write_failed = False  # a write has failed since the last successful readiness check
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
-        """A connection in a transaction: committed at the end, rolled back on any exception."""
+        """Yield a connection in a transaction, which is committed at the end and rolled back on any exception."""
         with self._recording_write_failures():
             async with self.pool.connection() as connection, connection.transaction():
                 yield connection
 
     @asynccontextmanager
     async def autocommit(self) -> AsyncIterator[Connection]:
-        """A connection on which each statement stands for itself, without the two round trips of a transaction.
+        """Yield a connection in autocommit mode, which saves the two round trips of a transaction.
 
-        For one statement, or for several that read: of two in a transaction each sees what is committed by then, too.
+        For one statement, or for several that read: at isolation level READ COMMITTED, a transaction would not make
+        their results consistent either.
         """
         with self._recording_write_failures():
             async with self.pool.connection() as connection:
@@ -78,20 +77,19 @@ async def execute(connection: Connection, query: str, **values: object) -> Async
 
 
 async def fetch(connection: Connection, query: str, **values: object) -> list[DictRow]:
-    """All rows of a named query, as dicts."""
+    """Return all rows of a named query, as dicts."""
     return await (await execute(connection, query, **values)).fetchall()
 
 
 async def fetch_unprepared(connection: Connection, query: str, **values: object) -> list[DictRow]:
-    """The same, planned for these very values: never a prepared statement, whose plan must do for any."""
+    """Return all rows of a named query that is planned for these values, without a prepared statement."""
     return await (await connection.execute(queries()[query].encode(), values, prepare=False)).fetchall()
 
 
 async def fetch_as[Row](connection: Connection, record: type[Row], query: str, **values: object) -> list[Row]:
-    """All rows of a named query, each as a `record`, a dataclass.
+    """Return all rows of a named query as instances of `record`, a dataclass.
 
-    A column that it does not have is left out: while a newer version is being installed, its columns are there before
-    the last process of this one is gone.
+    Unknown columns are ignored: during an upgrade, processes of this version read tables of the next one.
     """
     async with connection.cursor(row_factory=_known_columns(record)) as cursor:
         await cursor.execute(queries()[query].encode(), values)
@@ -141,10 +139,10 @@ async def open_database(url: str) -> AsyncIterator[Database]:
 
 
 async def _check_connection(connection: Connection) -> None:
-    """Raise when the server has gone.
+    """Raise when the connection is lost.
 
-    Whatever ends a connection makes its socket readable, so only then the server is asked: asking every time costs a
-    round trip for each use of a connection.
+    A lost connection has a readable socket, so only then a query is sent. A query at each use of a connection would
+    cost a round trip.
     """
     waiting = select.poll()
     waiting.register(connection.fileno(), select.POLLIN)

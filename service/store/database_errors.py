@@ -1,8 +1,7 @@
-"""What an error of the database means: lost, contention between transactions, or not writable. And the retry of the
-second.
+"""Classifies database errors (connection lost, contention, not writable), and retries after contention.
 
-psycopg has one class, OperationalError, for a lost connection, a deadlock, a full disk and a canceled query, so the
-SQLSTATE decides.
+psycopg raises OperationalError for a lost connection, a deadlock, a full disk and a canceled query alike. The SQLSTATE
+tells them apart.
 """
 
 import asyncio
@@ -14,14 +13,14 @@ import psycopg
 from procrastinate.exceptions import ConnectorException
 from psycopg import errors
 
-MAX_ATTEMPTS = 6  # of a transaction that meets a deadlock or a serialization failure
-RETRY_DELAY = 0.05  # seconds, at most, before the second attempt; it doubles
+MAX_ATTEMPTS = 6  # of a transaction, after deadlocks or serialization failures
+RETRY_DELAY = 0.05  # seconds, at most, before the second attempt; doubles with each attempt
 
 CONTENTION = (errors.DeadlockDetected, errors.SerializationFailure)
 FULL = (errors.DiskFull,)
 READ_ONLY = (errors.ReadOnlySqlTransaction,)
 SHUTDOWN = (errors.AdminShutdown, errors.CrashShutdown, errors.CannotConnectNow)
-CONNECTION_EXCEPTION = "08"  # the class of SQLSTATE
+CONNECTION_EXCEPTION = "08"  # SQLSTATE class
 
 READ_ONLY_MESSAGE = (
     "The database is read-only. If it is a standby, set TAKEOVER_DATABASE_URL to its primary server; otherwise set "
@@ -30,41 +29,41 @@ READ_ONLY_MESSAGE = (
 
 
 def is_lost(error: BaseException | None) -> bool:
-    """Return whether the connection to the database is lost, or none could be had."""
+    """Return whether the connection to the database is lost or could not be opened."""
     match database_error(error):
         case psycopg.InterfaceError():
             return True
         case psycopg.OperationalError() as found:
-            # Without a SQLSTATE the server has not answered: the client library or the pool has given up.
+            # Without a SQLSTATE, the error is from libpq or the pool: the server did not respond.
             state = found.sqlstate
             return state is None or state.startswith(CONNECTION_EXCEPTION) or isinstance(found, SHUTDOWN)
     return False
 
 
 def is_contention(error: BaseException | None) -> bool:
-    """Return whether a transaction was rolled back because of another one, so that it succeeds when repeated."""
+    """Return whether a deadlock or a serialization failure rolled the transaction back, so that a retry can succeed."""
     return isinstance(database_error(error), CONTENTION)
 
 
 def is_read_only(error: BaseException | None) -> bool:
-    """Return whether the database accepts no write because of a setting, or because it is a standby."""
+    """Return whether the database is read-only, because of a setting or because it is a standby."""
     return isinstance(database_error(error), READ_ONLY)
 
 
 def is_unwritable(error: BaseException | None) -> bool:
-    """Return whether the database answers and cannot be written: it is read-only, or its disk is full."""
+    """Return whether the database responds but cannot be written: it is read-only, or its disk is full."""
     return isinstance(database_error(error), (*READ_ONLY, *FULL))
 
 
 def is_transient(error: BaseException | None) -> bool:
-    """Return whether the same transaction can succeed later without a change of this service."""
+    """Return whether the same transaction can succeed later: lost connection, contention, or not writable."""
     return is_lost(error) or is_contention(error) or is_unwritable(error)
 
 
 def explain(error: BaseException | None) -> str | None:
-    """Return why the database cannot be used and what to do; None for an error that says neither of this.
+    """Return what is wrong with the database and what to do; None for any other error.
 
-    A lost connection's own text is not repeated: libpq quotes parts of a password that it has misread.
+    libpq's text about a lost connection is left out: it may quote parts of a password.
     """
     if is_read_only(error):
         return READ_ONLY_MESSAGE
@@ -77,13 +76,13 @@ def explain(error: BaseException | None) -> str | None:
 
 
 def database_error(error: BaseException | None) -> psycopg.Error | None:
-    """Return psycopg's error, also where the queue has wrapped it."""
+    """Return the psycopg error, which Procrastinate may have wrapped; None for any other error."""
     found = error.__cause__ if isinstance(error, ConnectorException) else error
     return found if isinstance(found, psycopg.Error) else None
 
 
 def retry_contention[**P, R](work: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
-    """Repeat a function that is one transaction when another transaction has made it roll back."""
+    """Decorate a function that is one transaction: retry it after a deadlock or a serialization failure."""
 
     @wraps(work)
     async def repeated(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -93,7 +92,7 @@ def retry_contention[**P, R](work: Callable[P, Awaitable[R]]) -> Callable[P, Awa
             except (psycopg.Error, ConnectorException) as error:
                 if not is_contention(error):
                     raise
-            # At random, or two that have met meet again.
+            # Random, so that the two transactions do not collide again.
             await asyncio.sleep(random.uniform(0, RETRY_DELAY * 2**attempt))  # noqa: S311 - no secret
         return await work(*args, **kwargs)
 

@@ -1,7 +1,7 @@
-"""The default database: a PostgreSQL of this service's own in the data directory, stopped with its last user.
+"""The embedded PostgreSQL, the default database: started by its first user process, stopped by its last.
 
-Several processes may use one. Each holds a shared advisory lock on a file beside the data directory, which ends with
-the process however that ends; the one that can have it alone is the last.
+Each user process holds a shared advisory lock on a file beside the data directory. The kernel releases it when the
+process ends. A process that gets the lock exclusively is the last user.
 """
 
 import fcntl
@@ -17,14 +17,14 @@ from service.store.postgres_server import PostgresServer, private_file
 
 log = logging.getLogger(__name__)
 
-CHECK_INTERVAL = 0.5  # seconds between two looks whether it still runs
+CHECK_INTERVAL = 0.5  # seconds between two checks that it runs
 
 
 @contextmanager
 def running(directory: Path) -> Iterator[str]:
-    """Start (or join) the PostgreSQL that lives in `directory`; gives its connection string.
+    """Start or share the PostgreSQL of a data directory; yield its connection string.
 
-    When it dies it is started again: nobody else would. Raises StartRefused.
+    A thread restarts the server when it dies. Raise StartRefused when the server does not start.
     """
     directory = directory.resolve()
     server = PostgresServer(directory)
@@ -58,7 +58,7 @@ def _open_lock_file(directory: Path, name: str) -> Iterator[int]:
 
 @contextmanager
 def _exclusive_lock(directory: Path) -> Iterator[None]:
-    """Let no other process start or stop it meanwhile."""
+    """Hold the lock that serialises the start and stop of the server between processes."""
     with _open_lock_file(directory, "lock") as descriptor:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -74,7 +74,7 @@ def _is_last_user(users: int) -> bool:
 
 @contextmanager
 def _without_libpq_variables() -> Iterator[None]:
-    """Leave out PGOPTIONS, PGPORT, PGSERVICE and their like: they mean another database than this one."""
+    """Remove the libpq variables (PGOPTIONS, PGPORT, PGSERVICE …), which are meant for another database."""
     former = {name: os.environ.pop(name) for name in [*os.environ] if name.startswith("PG")}
     try:
         yield
@@ -91,4 +91,6 @@ def _restart_when_dead(server: PostgresServer, stopped: threading.Event) -> None
             try:
                 server.start()
             except (StartRefused, OSError) as error:
-                log.warning("It did not start: %s", error, extra={"action": "postgres_not_started"})
+                log.warning(
+                    "The embedded PostgreSQL did not start: %s", error, extra={"action": "postgres_not_started"}
+                )

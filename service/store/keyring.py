@@ -1,4 +1,4 @@
-"""Secrets at rest: encrypted with a key that is not in the database, and the files that hold first secrets."""
+"""Encrypts secrets for the database with keys from outside it, and creates the key and password files."""
 
 import hmac
 import logging
@@ -27,8 +27,8 @@ _BAD_KEY_FILE = (
 class Secrets:
     """Encrypts with the first of its keys, decrypts with any.
 
-    `keys` are words in one text. With `file`, they are what that holds at any time: a process that runs while keys are
-    exchanged goes on with the new ones.
+    `keys` are separated by white space. With `file`, the keys are read again whenever the file changes, so that a key
+    rotation needs no restart.
     """
 
     def __init__(self, keys: SecretStr, file: Path | None = None) -> None:
@@ -37,25 +37,25 @@ class Secrets:
         self._keys, self._fernets = _parse(keys, file)
 
     def encrypt(self, secret: SecretStr) -> bytes:
-        """The ciphertext of `secret`."""
+        """Return the ciphertext of `secret`."""
         return MultiFernet(self._current()).encrypt(secret.get_secret_value().encode())
 
     def decrypt(self, ciphertext: bytes) -> SecretStr:
-        """What was encrypted; raises DecryptionFailed when it was with none of the keys."""
+        """Return the plain text; raise DecryptionFailed when none of the keys fits."""
         try:
             return SecretStr(MultiFernet(self._current()).decrypt(ciphertext).decode())
         except InvalidToken:
             raise DecryptionFailed from None
 
     def bundle(self, ciphertexts: Mapping[str, bytes]) -> "EncryptedSecrets":
-        """Ciphertexts by name, to be opened in another process; it gets no key for nothing."""
+        """Return ciphertexts by name with the keys, for another process; without ciphertexts, no keys."""
         if not ciphertexts:
             return EncryptedSecrets()
         self._current()
         return EncryptedSecrets(ciphertexts=ciphertexts, keys=SecretStr(b" ".join(self._keys).decode()))
 
     def reencrypt(self, ciphertext: bytes) -> bytes | None:
-        """The same secret encrypted with the first key; None when it is already. Raises DecryptionFailed."""
+        """Return the secret encrypted with the first key, None when it already is; raise DecryptionFailed."""
         first, *_ = fernets = self._current()
         try:
             first.decrypt(ciphertext)
@@ -67,7 +67,7 @@ class Secrets:
         return None
 
     def fingerprints(self, text: str) -> list[bytes]:
-        """Keyed hashes, one for each key: they tell equal texts, and nothing about a secret in one without the key."""
+        """Return keyed hashes (HMAC-SHA256) of a text, one per key: they show equal texts, but reveal no secret."""
         self._current()
         return [hmac.digest(key, text.encode(), "sha256") for key in self._keys]
 
@@ -77,20 +77,24 @@ class Secrets:
             self._file_version = version
             try:
                 self._keys, self._fernets = _parse(SecretStr(secret_files.read(self.file)), self.file)
-            except (StartRefused, FileNotFoundError) as error:  # the keys that were read before remain right
-                log.warning("The former keys stay in use: %s", error, extra={"action": "keys_unreadable"})
+            except (StartRefused, FileNotFoundError) as error:  # the keys from before stay valid
+                log.warning(
+                    "The key file cannot be read; the keys from before stay in use: %s",
+                    error,
+                    extra={"action": "keys_unreadable"},
+                )
         return self._fernets
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncryptedSecrets:
-    """Secrets by name as the database has them, with the keys: whoever hands them on does not open them."""
+    """Ciphertexts by name with their keys. The worker passes them to a run without decrypting them."""
 
     ciphertexts: Mapping[str, bytes] = field(default_factory=dict)
     keys: SecretStr = field(default_factory=lambda: SecretStr(""))
 
     def decrypt(self) -> dict[str, SecretStr]:
-        """The secrets; raises DecryptionFailed."""
+        """Return the plain texts by name; raise DecryptionFailed."""
         if not self.ciphertexts:
             return {}
         vault = Secrets(self.keys)
@@ -98,7 +102,7 @@ class EncryptedSecrets:
 
 
 def load(configured: SecretStr, directory: Path) -> Secrets:
-    """Return the configured keys, or those in `directory`/secret-key, of which one is made when the file is absent.
+    """Return the configured keys, else those in `directory`/secret-key; create the file with one key if missing.
 
     Raise StartRefused when the file has no keys or cannot be written, SettingsInvalid when the setting is bad.
     """
@@ -109,12 +113,12 @@ def load(configured: SecretStr, directory: Path) -> Secrets:
 
 
 def add_key(path: Path) -> None:
-    """Put a new key before those in a file; they go on being there. A reader sees the former file or the new one."""
+    """Put a new key before those in a file. The file is replaced atomically."""
     secret_files.replace(path, "\n".join([Fernet.generate_key().decode(), *_keys_in(path)]))
 
 
 def remove_old_keys(path: Path) -> int:
-    """Leave only the first of the keys in a file; how many went."""
+    """Keep only the first key in a file; return the number of removed keys."""
     first, *others = _keys_in(path)
     if others:
         secret_files.replace(path, first)
@@ -135,12 +139,12 @@ def _parse(keys: SecretStr, file: Path | None) -> tuple[list[bytes], list[Fernet
     except ValueError as error:
         if file is None:
             raise SettingsInvalid(reason=f"TAKEOVER_SECRET_KEY: {error}") from None
-        fault = "holds something else than keys" if words else "is empty"
+        fault = "has an invalid key" if words else "is empty"
         raise StartRefused(reason=_BAD_KEY_FILE.format(path=file, fault=fault)) from None
 
 
 def _file_version(file: Path | None) -> tuple[int, int] | None:
-    """What is another after a file was replaced; None when it is not there."""
+    """Return inode and modification time, which change when the file is replaced; None when it is missing."""
     try:
         stat = file.stat() if file else None
     except FileNotFoundError:
@@ -149,14 +153,14 @@ def _file_version(file: Path | None) -> tuple[int, int] | None:
 
 
 def admin_password(directory: Path) -> tuple[Path, str]:
-    """Return the file with the administrator's first password and its text; make it when it is absent."""
+    """Return the path and the text of the file with the administrator's first password; create it if missing."""
     path = directory / ADMIN_PASSWORD
     return path, _read_or_create(path, secrets.token_urlsafe(18))
 
 
 def _read_or_create(path: Path, secret: str) -> str:
-    """Return the secret in `path`; write `secret` there first when there is no such file."""
+    """Return the secret in a file; create the file with `secret` if missing."""
     while not secret_files.write_new(path, secret):
-        with suppress(FileNotFoundError):  # removed by another process since
+        with suppress(FileNotFoundError):  # another process has removed it
             return secret_files.read(path)
     return secret

@@ -1,7 +1,7 @@
-"""Brings a database to this version's schema: Procrastinate's own files and ours, each once, in one transaction.
+"""Migrates a database to the schema of this version: applies Procrastinate's migrations and ours in one transaction.
 
-A ledger of our own and not a migration library, because the queue's files come from its package and must be
-in the same ledger, under the same lock, as ours.
+No migration library is used: Procrastinate's migrations come from its package, and both sets need one table of applied
+migrations and one lock.
 """
 
 from pathlib import Path
@@ -12,7 +12,7 @@ from psycopg import AsyncConnection, sql
 
 from service.store.sql import MIGRATIONS
 
-ADVISORY_LOCK = 7355608  # any number, the same for every process of this service
+ADVISORY_LOCK = 7355608  # key of the advisory lock, the same in every process
 
 CREATE_MIGRATION_TABLE = """
 CREATE TABLE IF NOT EXISTS schema_migration (
@@ -24,7 +24,7 @@ CREATE TABLE IF NOT EXISTS schema_migration (
 
 APPLICATION_NAME = "obproxy-takeover migrate"
 
-# A session that migrates, or has run nothing yet, has prepared no statement.
+# Sessions that migrate or have run no query yet are spared: they have no prepared statement.
 TERMINATE_OTHER_SESSIONS = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()
@@ -33,11 +33,10 @@ WHERE datname = current_database() AND usename = current_user AND pid <> pg_back
 
 
 async def migrate(url: str) -> list[str]:
-    """Apply to the database at `url` what is missing.
+    """Apply the missing migrations to the database at `url`; return their file names.
 
-    Returns the names of the files applied, none when the database is up to date. A process of the version before that
-    is still running loses its sessions, and connects again: the statements that it has prepared fail for ever where a
-    table has one column more. They are cut while the changed tables are locked.
+    Sessions of running processes of the previous version are terminated while the changed tables are locked. Those
+    processes connect again. Their prepared statements would fail on every table that has a new column.
     """
     async with (
         await AsyncConnection.connect(url, autocommit=True, application_name=APPLICATION_NAME) as connection,

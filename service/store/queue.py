@@ -1,4 +1,4 @@
-"""The queue: jobs that say "this task instance wants a worker". All of it is Procrastinate's (design: decision 2)."""
+"""The job queue (Procrastinate): a job per task instance that is to run, and a job per discovery of a server."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -17,15 +17,15 @@ from service.store.sql import queries
 
 QUEUE = "takeover"
 RUN_ARGUMENT = "task_instance_id"
-RUN = "run_task_instance"  # Procrastinate's name for the kind of job; its only argument is the task instance's id
-DISCOVERY = "look_at_server"  # another kind of job; its only argument is the OBProxy server's id
+RUN = "run_task_instance"  # Procrastinate task; its only argument is the id of a task instance
+DISCOVERY = "look_at_server"  # Procrastinate task, by the name in existing queues; argument: id of an OBProxy server
 DISCOVERY_ARGUMENT = "server_id"
-DISCOVERY_PRIORITY = -10  # priority: a look waits until no takeover does
-MAX_ATTEMPTS, RETRY_DELAY = 5, 0.3  # of a statement whose connection is lost, and seconds between two of them
+DISCOVERY_PRIORITY = -10  # a discovery waits while a takeover is queued
+MAX_ATTEMPTS, RETRY_DELAY = 5, 0.3  # of a statement after a lost connection; seconds
 
 
 class Queue:
-    """The writing end; a worker reads from `app`."""
+    """Puts jobs on the queue and cancels them; a worker executes the jobs of `app`."""
 
     def __init__(self, app: App) -> None:
         self.app = app
@@ -33,7 +33,7 @@ class Queue:
     async def defer(self, connection: Connection, hosts: Mapping[int, int]) -> None:
         """Put a job for each task instance (id → host id) on the queue, in the caller's transaction.
 
-        Jobs of one host share a lock, so that they run one after the other on whatever worker.
+        Jobs of one host share a queue lock, so that they run one after the other, across all workers.
         """
         jobs = [
             Job(queue=QUEUE, lock=f"host-{host}", queueing_lock=None, task_name=RUN, task_kwargs={RUN_ARGUMENT: task})
@@ -42,7 +42,7 @@ class Queue:
         await self.app.job_manager.batch_defer_jobs_async(jobs=jobs, connection=connection)
 
     async def defer_discoveries(self, connection: Connection, servers: Iterable[int]) -> None:
-        """Put a look at each OBProxy server on the queue, in the caller's transaction."""
+        """Put a discovery of each OBProxy server on the queue, in the caller's transaction."""
         jobs = [
             Job(
                 queue=QUEUE,
@@ -58,21 +58,21 @@ class Queue:
             await self.app.job_manager.batch_defer_jobs_async(jobs=jobs, connection=connection)
 
     async def abort_jobs(self, jobs: Sequence[int]) -> None:
-        """Ask whoever does these jobs to stop; it hears of it by NOTIFY, wherever it runs."""
+        """Request cancellation of running jobs; NOTIFY tells their workers."""
         for job in jobs:
             await self.app.job_manager.cancel_job_by_id_async(job, abort=True)
 
 
 class RetryingConnector(PsycopgConnector):
-    """Procrastinate's, which says again what a lost connection may have swallowed.
+    """A connector that retries a statement after a lost connection or contention.
 
-    A worker says only once that a job is over. Were that lost, the job would stay with a worker that lives, so nobody
-    would take it for stalled, and the next one of its host would wait for it for ever. A database that is away for
-    longer ends the worker, whose jobs are found by its silence.
+    Procrastinate records the end of a job only once. If that were lost, the job would stay with a live worker, so it
+    would never be stalled, and the next job of its host would wait forever. A longer outage ends the worker; then its
+    heartbeat expires.
     """
 
     async def execute_query_async(self, query: LiteralString, **arguments: Any) -> None:
-        """Execute a statement without a result; raises ConnectorException."""
+        """Execute a statement without a result; raise ConnectorException."""
         for _ in range(MAX_ATTEMPTS - 1):
             try:
                 await super().execute_query_async(query, **arguments)
@@ -86,13 +86,13 @@ class RetryingConnector(PsycopgConnector):
 
 
 class OwnedJobManager(JobManager):
-    """Procrastinate's, which ends or requeues a job only as long as it belongs to the worker that fetched it.
+    """A job manager that finishes or requeues a job only while the job belongs to the worker that fetched it.
 
-    A worker that stood still for a while may come to that when another one does the job.
+    A suspended worker may resume after its job was requeued and fetched by another worker.
     """
 
     async def finish_job(self, job: Job, status: Status, delete_job: bool) -> None:
-        """End a job; nothing happens when it is another worker's by now."""
+        """Finish a job; do nothing when another worker has it."""
         await self._execute("finish_own_job", job, end_status=status.value, delete_job=delete_job)
 
     async def retry_job(
@@ -103,7 +103,7 @@ class OwnedJobManager(JobManager):
         queue: str | None = None,
         lock: str | None = None,
     ) -> None:
-        """Put a job back on the queue; nothing happens when it is another worker's by now."""
+        """Requeue a job; do nothing when another worker has it."""
         values = {"retry_at": retry_at, "new_priority": priority, "new_queue_name": queue, "new_lock": lock}
         await self._execute("retry_own_job", job, **values)
 
@@ -112,13 +112,13 @@ class OwnedJobManager(JobManager):
 
 
 def job_ownership(job: Job) -> dict[str, Any]:
-    """Return what identifies this attempt at a job, by this worker; parameters of the queries about own jobs."""
+    """Return the parameters of the queries about own jobs: job, worker and attempt."""
     return {"job_id": job.id, "worker_id": job.worker_id, "attempts": job.attempts}
 
 
 @asynccontextmanager
 async def open_queue(database: Database) -> AsyncIterator[Queue]:
-    """The queue in `database`, on the same pool."""
+    """Open the queue in `database`, on the same pool."""
     app = App(connector=RetryingConnector())
     app.job_manager = OwnedJobManager(app.connector)
     async with app.open_async(database.pool):

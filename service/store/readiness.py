@@ -1,7 +1,7 @@
-"""Whether the database answers and can be written, cheaply enough for a check every few seconds.
+"""Checks whether the database responds and can be written, cheaply enough for a check every few seconds.
 
-A read-only database is found by its setting. A full disk is found by a write that fails: from then on each check
-writes, until one succeeds. The check writes a temporary file and a message in the write-ahead log, and no row.
+A read-only database has a setting. A full disk shows in a failed write: after one, each check writes until it
+succeeds. A check writes a temporary file and a message in the write-ahead log, but no row.
 """
 
 import asyncio
@@ -12,11 +12,11 @@ import psycopg
 from service.store.database import Database, execute, fetch
 from service.store.database_errors import is_unwritable
 
-TIMEOUT = 3.0  # seconds after which a database that does not answer counts as lost
+TIMEOUT = 3.0  # seconds, then the database counts as lost
 
 
 class Problem(StrEnum):
-    """The reason why requests cannot be answered."""
+    """Reason why the service is not ready."""
 
     LOST = "the database does not answer"
     READ_ONLY = "the database is read-only"
@@ -24,7 +24,7 @@ class Problem(StrEnum):
 
 
 async def find_problem(database: Database) -> Problem | None:
-    """Return what keeps the database from answering or from being written; None when nothing does."""
+    """Return why the database cannot be used or written; None when it is ready."""
     try:
         async with asyncio.timeout(TIMEOUT), database.transaction() as connection:
             (mode,) = await fetch(connection, "session_read_only")

@@ -1,7 +1,4 @@
-"""Writes and reads files that hold secrets.
-
-A file is complete or absent, whatever interrupts its writing. Its mode is 0600.
-"""
+"""Writes and reads files with secrets: atomically, with mode 0600."""
 
 import os
 import secrets
@@ -13,7 +10,7 @@ from service.model.errors import StartRefused
 
 
 def write_new(path: Path, text: str) -> bool:
-    """Write `text` unless the file exists; return False when it does. Raise StartRefused when it cannot be written."""
+    """Write a new file; return False when it exists. Raise StartRefused when it cannot be written."""
     with _temporary(path, text) as temporary:
         try:
             os.link(temporary, path, follow_symlinks=False)
@@ -24,14 +21,14 @@ def write_new(path: Path, text: str) -> bool:
 
 
 def replace(path: Path, text: str) -> None:
-    """Put `text` in the place of an existing file. Raise StartRefused when it cannot be written."""
+    """Replace a file. Raise StartRefused when it cannot be written."""
     with _temporary(path, text) as temporary:
         temporary.replace(path)
         _sync(path.parent)
 
 
 def read(path: Path) -> str:
-    """Return the text of a file without the space around it. Raise StartRefused when it cannot be read."""
+    """Return the text of a file, stripped. Raise StartRefused when it cannot be read."""
     try:
         return path.read_text(encoding="utf-8").strip()
     except UnicodeDecodeError:
@@ -44,7 +41,7 @@ def read(path: Path) -> str:
 
 @contextmanager
 def _temporary(path: Path, text: str) -> Iterator[Path]:
-    """Write a complete file beside `path`, which is removed at the end of the block."""
+    """Write a complete temporary file beside `path`, removed at the end of the block."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:

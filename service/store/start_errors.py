@@ -1,4 +1,4 @@
-"""Turns an error that stops the start into one sentence that names the setting and holds no password."""
+"""Turns errors at the start into one sentence that names the setting and contains no password."""
 
 import re
 from collections.abc import Iterator
@@ -14,12 +14,12 @@ from service.model.settings import Settings
 from service.store.database_errors import database_error, explain, is_unwritable
 
 ADVICE = "Special characters in a user name or password must be percent-encoded."
-_QUOTED = re.compile("[\"'].*[\"']", re.DOTALL)  # to the last quote: the value may hold quotes
+_QUOTED = re.compile("[\"'].*[\"']", re.DOTALL)  # to the last quote: the value may contain quotes
 
 
 @contextmanager
 def explaining_start_errors(settings: Settings) -> Iterator[None]:
-    """Raise StartRefused for an error of the database or the data directory."""
+    """Turn an error of the database or the data directory into StartRefused."""
     try:
         yield
     except (psycopg.Error, ConnectorException) as error:
@@ -35,7 +35,7 @@ def explaining_start_errors(settings: Settings) -> Iterator[None]:
 
 
 def without_password(said: str, url: str) -> str:
-    """Return why the database at `url` cannot be used; libpq quotes parts of a password that it has misread."""
+    """Return libpq's error text about `url` without the password, of which libpq may quote parts."""
     try:
         read = conninfo_to_dict(url)
     except psycopg.ProgrammingError as error:

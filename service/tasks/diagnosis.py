@@ -1,4 +1,4 @@
-"""All that is known of a task instance as one file to send to somebody (docs/reference/ocp-api.md 2.5)."""
+"""Builds the diagnosis archive of a task instance (docs/reference/ocp-api.md 2.5)."""
 
 import io
 import zipfile
@@ -10,7 +10,7 @@ from service.tasks import instances
 
 
 async def build_archive(database: Database, task_id: int) -> bytes:
-    """A zip: task_info.txt, and a log for each execution of each subtask; raises UnknownTask."""
+    """Return a zip file: task_info.txt, and one log per execution of a subtask. Raise UnknownTask."""
     _, subtasks = await instances.get(database, task_id)
     async with database.transaction() as connection:
         rows = await fetch(connection, "log_rows_of_task", task_id=task_id)
@@ -26,5 +26,5 @@ async def build_archive(database: Database, task_id: int) -> bytes:
 
 
 def _overview(subtasks: Sequence[Subtask]) -> str:
-    """A line a subtask in the order of the DAG: id, state, upstreams."""
+    """Return one line per subtask in DAG order: id, status, upstreams, name."""
     return "".join(f"{s.id} {s.status} {','.join(map(str, s.upstreams)) or '-'} {s.name}\n" for s in subtasks)

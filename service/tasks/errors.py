@@ -1,4 +1,4 @@
-"""What is refused because of what a task instance, a subtask or an OBProxy server is already."""
+"""Domain errors about task instances, subtasks and their OBProxy servers."""
 
 from service.model.errors import Kind, TakeoverError
 

@@ -1,6 +1,6 @@
-"""Recording a run that somebody started by hand: the same document as of a takeover, made at once and read-only.
+"""Records a run that was started by hand as a read-only task instance, in one transaction.
 
-What the run's events say about its subtasks is decided by the same code as of our own runs, in one transaction.
+The same code as for runs of the service decides what the run's events mean for its subtasks.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,24 +28,24 @@ from service.tasks.instances import TaskWithSubtasks
 from service.tasks.locked_task import lock_task
 from service.tasks.resources import Resources
 
-NOT_SELECTED_MESSAGE = "The run was to leave this out (--tags, --skip-tags or --start-at-task)."
+NOT_SELECTED_MESSAGE = "The run did not select this subtask (--tags, --skip-tags or --start-at-task)."
 
 TimedChanges = Sequence[tuple[datetime, Change]]
-"""What a run says about its subtasks, and when it was so."""
+"""Changes of a run's subtasks, each with its time."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExternalRun:
-    """A run on one host as it was reported; `ident` is this host's own, so that a repeated report is recorded once."""
+    """The report of a run on one host; `ident` is unique for run and host, so that a repeated report is ignored."""
 
     ident: UUID
     cluster_id: int
     host_id: int
-    host_name: str  # what the run's inventory calls the host
+    host_name: str  # name of the host in the inventory of the run
     sql_port: int
     playbook: str  # without its suffix
-    roles: Sequence[str]  # those it was to run
-    rc: int | None  # how ansible-playbook would have exited with this host alone; None = it was interrupted
+    roles: Sequence[str]  # selected ones
+    rc: int | None  # exit status of ansible-playbook if this were the only host; None = interrupted
     start_time: datetime
     finish_time: datetime
     events: Sequence[tuple[datetime, Mapping[str, Any]]]  # when, and what: an event in ansible-runner's shape
@@ -54,7 +54,7 @@ class ExternalRun:
 
 @dataclass(frozen=True, kw_only=True)
 class _Play:
-    """An external run, and what its playbook is."""
+    """An external run with the workflow and the operation of its playbook."""
 
     run: ExternalRun
     workflow: Workflow
@@ -62,24 +62,24 @@ class _Play:
 
     @property
     def is_backward(self) -> bool:
-        """Whether it has undone a workflow."""
+        """Return whether it is a rollback."""
         return self.operation is Operation.ROLLBACK
 
     @property
     def is_complete(self) -> bool:
-        """Whether all roles were run."""
+        """Return whether all roles of the workflow were selected."""
         return set(self.run.roles) == set(self.workflow.roles)
 
     @property
     def roles(self) -> list[str]:
-        """The run's roles in the order in which its playbook has them."""
+        """The run's roles in the order of its playbook."""
         in_order = reversed(self.workflow.roles) if self.is_backward else self.workflow.roles
         return [role for role in in_order if role in self.run.roles]
 
 
 @retry_contention
 async def record(resources: Resources, run: ExternalRun, *, creator: User, trace_id: str) -> TaskWithSubtasks:
-    """Make the task instance that records `run`, ended from the first moment; the same one when it is reported again.
+    """Insert the task instance that records `run`, or return it when `run` was reported before.
 
     Like one of ours, a takeover that has succeeded makes the OBProxy server managed, and a rollback removes it; but
     only when all roles were run.
@@ -110,7 +110,7 @@ async def record(resources: Resources, run: ExternalRun, *, creator: User, trace
 
 
 def _resolve(workflows: Workflows, run: ExternalRun) -> _Play:
-    """Return what the run played; raises InvalidRequest for an unknown playbook or role."""
+    """Return the workflow and the operation of a run; raise InvalidRequest for an unknown playbook or role."""
     found = of_playbook(workflows, run.playbook)
     if found is None:
         raise InvalidRequest([_unknown("playbook", "playbook", run.playbook)])
@@ -128,7 +128,7 @@ def _unknown(field: str, kind: str, name: str) -> SubError:
 
 
 async def _find_recorded(connection: Connection, run: ExternalRun) -> int | None:
-    """The task instance that records `run` already."""
+    """Return the id of the task instance that already records `run`; None when there is none."""
     for known in await fetch(connection, "task_of_run", ident=run.ident):
         if (known["type"], known["host_id"]) != (EXTERNAL, run.host_id):
             raise RunAlreadyRecorded(run=run.ident, task_id=known["id"], host_id=known["host_id"])
@@ -137,7 +137,7 @@ async def _find_recorded(connection: Connection, run: ExternalRun) -> int | None
 
 
 async def _lock_server(connection: Connection, play: _Play, cluster: Cluster, host: Host) -> ObproxyServer | None:
-    """The OBProxy server that the run is about; None when there is none and the run cannot have made one."""
+    """Return the locked OBProxy server of the run; None when there is none and the run cannot have created it."""
     run = play.run
     makes_managed = play.workflow.server_status is ServerStatus.TAKINGOVER and not play.is_backward
     if play.is_complete and makes_managed:
@@ -176,7 +176,7 @@ async def _insert_task(
     creator: User,
     trace_id: str,
 ) -> int:
-    """The id of a new task instance, as it was before the run."""
+    """Insert a task instance in its state before the run; return its id."""
     row = (
         {"id": server.id, "parameter_version": server.parameter_version}
         if server
@@ -214,7 +214,7 @@ async def _insert_task(
 
 
 def _initial_positions(play: _Play) -> dict[str, SubtaskState]:
-    """Where the run has found each subtask; what it left out is skipped, in a rollback it was never begun."""
+    """Return the state of each subtask before the run; a takeover skips roles that were not selected."""
     run, roles = play.run, play.workflow.roles
     if not play.is_backward:
         return {
@@ -228,7 +228,7 @@ def _initial_positions(play: _Play) -> dict[str, SubtaskState]:
 
 
 async def _replay_events(connection: Connection, play: _Play, task_id: int, mask: Mask) -> None:
-    """Carry the task instance from where it was before the run to its end."""
+    """Apply the run's events to the task instance, from its state before the run to its end."""
     run = play.run
     locked = await lock_task(connection, task_id, run.executor)
     assert locked is not None, "it was made in this transaction"

@@ -1,4 +1,4 @@
-"""Reading task instances: rows in, records out."""
+"""Reads task instances, their subtasks and their logs."""
 
 import asyncio
 import re
@@ -20,7 +20,7 @@ SEPARATOR = re.compile(r"############\{(\w+)\}\{([^}]+)\}############")
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
-    """One execution of a subtask: the rows of its log behind `after` and before `until` (None = to the end)."""
+    """One execution of a subtask: the log rows after `after` and before `until` (None = to the end)."""
 
     operation: str
     time: datetime
@@ -33,7 +33,7 @@ BasicTask = tuple[TaskInstance, list[BasicSubtask]]
 
 
 async def get(database: Database, task_id: int) -> TaskWithSubtasks:
-    """A task instance and its subtasks in DAG order; raises UnknownTask."""
+    """Return a task instance with its subtasks in DAG order; raise UnknownTask."""
     async with database.autocommit() as connection:
         found = await by_ids(connection, [task_id])
     if not found:
@@ -42,7 +42,7 @@ async def get(database: Database, task_id: int) -> TaskWithSubtasks:
 
 
 async def blocking_tasks(resources: Resources, task: TaskInstance) -> list[int]:
-    """The task instances that hold the host of `task`, and those that fill its OBProxy cluster, while it is queued."""
+    """Return the ids of the task instances that a queued `task` waits for: of its host, and of its full cluster."""
     if task.status is not TaskStatus.RUNNING:
         return []
     cluster_id = task.context["stringMap"]["obproxy_cluster_id"]
@@ -54,7 +54,7 @@ async def blocking_tasks(resources: Resources, task: TaskInstance) -> list[int]:
 
 
 async def _is_limited(resources: Resources, cluster_id: int) -> bool:
-    """Whether an OBProxy cluster may only have so many takeovers at a time, as far as anybody can say now."""
+    """Return whether concurrent takeovers of a cluster are limited; False when the inventory cannot be read."""
     with suppress(InventoryUnreadable):
         cluster = (await resources.inventory.current()).clusters.get(cluster_id)
         async with resources.database.autocommit() as connection:
@@ -63,10 +63,9 @@ async def _is_limited(resources: Resources, cluster_id: int) -> bool:
 
 
 async def concurrency_limit(connection: Connection, resources: Resources, cluster: Cluster) -> int:
-    """How many takeovers an OBProxy cluster may have now; 0 = any number.
+    """Return the maximal number of concurrent task instances of an OBProxy cluster; 0 = unlimited.
 
-    Where one of them may restart an OBProxy, by the word of the cluster or of a request, that is one: the others of the
-    cluster go on serving meanwhile.
+    It is 1 while the cluster or a request permits a restart, so that the other OBProxy servers keep serving clients.
     """
     if cluster.allows_restart:
         return 1
@@ -75,7 +74,7 @@ async def concurrency_limit(connection: Connection, resources: Resources, cluste
 
 
 async def page(database: Database, filter: TaskFilter, page: Page) -> tuple[list[BasicTask], int]:
-    """One page of the task instances that fit `filter`, and how many fit in all."""
+    """Return one page of the task instances that match `filter`, and the number of all that match."""
     criteria: JSON = {
         "names": None,
         "statuses": list(filter.statuses) if filter.statuses is not None else None,
@@ -86,7 +85,7 @@ async def page(database: Database, filter: TaskFilter, page: Page) -> tuple[list
     if filter.name is not None:
         async with database.autocommit() as connection:
             criteria["names"] = [row["name"] for row in await fetch(connection, "task_names", text=filter.name)]
-    # Side by side: the count of a long history takes PostgreSQL as long as the page takes this process.
+    # Concurrently: counting a long history takes PostgreSQL as long as this process takes for the page.
     return await asyncio.gather(_page(database, criteria, filter, page), _count(database, criteria))
 
 
@@ -94,7 +93,7 @@ async def _page(database: Database, criteria: JSON, filter: TaskFilter, page: Pa
     query = "task_ids_descending" if filter.descending else "task_ids_ascending"
     part = {"size": page.size, "offset": (page.number - 1) * page.size}
     async with database.autocommit() as connection:
-        # Which index helps depends on what is asked for: a plan that is made once for all would read everything.
+        # The best index depends on the filter; a generic plan would scan the table.
         task_ids = [row["id"] for row in await fetch_unprepared(connection, query, **criteria, **part)]
         return await _with_subtasks(connection, BasicSubtask, "basic_subtasks_of_tasks", task_ids)
 
@@ -107,14 +106,17 @@ async def _count(database: Database, criteria: JSON) -> int:
 
 
 async def count_open(database: Database) -> dict[TaskStatus, int]:
-    """How many task instances are RUNNING, and how many FAILED."""
+    """Return the numbers of RUNNING and FAILED task instances; superseded ones are not counted."""
     async with database.autocommit() as connection:
         rows = await fetch(connection, "open_task_counts")
     return {TaskStatus.RUNNING: 0, TaskStatus.FAILED: 0} | {row["status"]: row["total"] for row in rows}
 
 
 async def log(database: Database, task_id: int, subtask_id: int, *, after: int = 0) -> tuple[str, int]:
-    """What a subtask's runs said behind row `after`, and the number of the last row; one string, as OCP joins it."""
+    """Return a subtask's log after row `after` as one string, and the number of its last row.
+
+    Raise UnknownTask or UnknownSubtask.
+    """
     async with database.autocommit() as connection:
         if not await fetch(connection, "subtask_in_task", task_id=task_id, subtask_id=subtask_id):
             if not await fetch(connection, "task_by_id", task_id=task_id):
@@ -125,7 +127,7 @@ async def log(database: Database, task_id: int, subtask_id: int, *, after: int =
 
 
 async def executions(database: Database, subtask_id: int) -> list[Execution]:
-    """The executions that a subtask's log tells of, the newest first; what precedes the first belongs to it."""
+    """Return the executions in a subtask's log, newest first; rows before the first separator belong to the oldest."""
     async with database.autocommit() as connection:
         rows = await fetch(connection, "log_separators_of_subtask", subtask_id=subtask_id)
     found: list[Execution] = []
@@ -141,7 +143,7 @@ async def executions(database: Database, subtask_id: int) -> list[Execution]:
 async def log_rows(
     database: Database, subtask_id: int, *, after: int, until: int | None, limit: int
 ) -> list[tuple[int, str]]:
-    """At most `limit` rows of a subtask's log behind row `after` and before `until`, each with its number."""
+    """Return at most `limit` log rows after row `after` and before row `until`, each with its number."""
     async with database.autocommit() as connection:
         values = {"subtask_id": subtask_id, "after": after, "until": until, "limit": limit}
         rows = await fetch(connection, "log_rows_between", **values)
@@ -149,14 +151,14 @@ async def log_rows(
 
 
 async def last_log_message(database: Database, subtask_id: int) -> str:
-    """What a subtask's log ends with, in_cluster its state: of a failed one why; empty when the log is gone."""
+    """Return the last log row of a subtask that is not a status: the error of a failed one. Empty without a log."""
     async with database.autocommit() as connection:
         rows = await fetch(connection, "last_log_message_of_subtask", subtask_id=subtask_id)
     return str(rows[0]["content"]) if rows else ""
 
 
 async def by_ids(connection: Connection, task_ids: Sequence[int]) -> list[TaskWithSubtasks]:
-    """These task instances, in this order, each with its subtasks in DAG order; unknown ones are left out."""
+    """Return task instances in the given order, each with its subtasks in DAG order; skip unknown ids."""
     return await _with_subtasks(connection, Subtask, "subtasks_of_tasks", task_ids)
 
 

@@ -1,4 +1,4 @@
-"""The locked of one task instance: its locked rows in one transaction, moved by the transition table."""
+"""Changes one task instance, whose rows are locked, in one transaction and by the transition table."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -18,9 +18,9 @@ CANCELED = ("CANCELED", "CANCEL_INCOMPLETE")
 
 @dataclass(kw_only=True)
 class LockedTask:
-    """One transaction on one locked task instance: its rows as they are by now, and the log that goes with them.
+    """A task instance and its subtasks, locked in a transaction, with the log rows to write.
 
-    `moment` is when that happened which is written next; None = now.
+    `moment` is the time of the changes that follow; None = now.
     """
 
     connection: Connection
@@ -29,11 +29,11 @@ class LockedTask:
     executor: str
     moment: datetime | None = None
     log: list[tuple[int, int, str]] = field(default_factory=list)  # subtask id, run time, text
-    ended: TaskStatus | None = None  # what the task instance has become, if it has ended just now
-    changed: bool = False  # whether the document is another one than before
+    ended: TaskStatus | None = None  # final status, if the task instance has ended in this transaction
+    changed: bool = False  # the document has changed in this transaction
 
     async def apply_change(self, change: Change) -> None:
-        """Write a change of a run, which tells no secret (`excerpts`)."""
+        """Apply a change from a run's redacted events."""
         subtask_id = next(subtask.id for subtask in self.subtasks.values() if subtask.role == change.role)
         match change:
             case Started():
@@ -48,14 +48,14 @@ class LockedTask:
                 await self.end_subtask(subtask_id, _trigger(change))
 
     async def complete_skipped(self) -> None:
-        """End what is to be skipped and whose turn it is: no code runs for it, and what waited for it gets ready."""
+        """Complete the READY subtasks that are to be skipped, without running them; their downstreams become READY."""
         while skipped := [s.id for s in self.subtasks.values() if s.status is READY and s.operation in SKIPPED]:
             for subtask_id in skipped:
                 await self.start_subtask(subtask_id)
                 await self.end_subtask(subtask_id, Trigger.SUCCEED)
 
     async def transition(self, subtask_id: int, trigger: Trigger, *, runs: int = 0) -> Subtask:
-        """Move a subtask; raises IllegalTransition, which undoes everything, when its position does not allow it."""
+        """Move a subtask to its next position; raise IllegalTransition when the table has no such transition."""
         subtask = self.subtasks[subtask_id]
         after = TRANSITIONS.get(((subtask.status, subtask.operation), trigger))
         moved = after and await fetch(
@@ -84,16 +84,16 @@ class LockedTask:
         return self.subtasks[subtask_id]
 
     def append_log(self, subtask_id: int, text: str) -> None:
-        """Add to the log of a subtask."""
+        """Append a text to the log of a subtask."""
         self.log.append((subtask_id, self.subtasks[subtask_id].run_time, text))
 
     async def start_subtask(self, subtask_id: int) -> None:
-        """A subtask runs from now on."""
+        """Set a subtask to RUNNING, and append the separator to its log."""
         moved = await self.transition(subtask_id, Trigger.START)
         self.append_log(subtask_id, _separator(moved.operation, self.moment or datetime.now(UTC)))
 
     async def end_subtask(self, subtask_id: int, trigger: Trigger) -> None:
-        """A subtask has ended; whoever waited for that gets ready."""
+        """End a subtask; the subtasks that waited for it become READY."""
         moved = await self.transition(subtask_id, trigger)
         self.append_log(
             subtask_id, f"Set state for subtask: {subtask_id}, operation: {moved.operation}, state: {moved.status}"
@@ -108,7 +108,7 @@ class LockedTask:
             await self.transition(waiting, next_trigger)
 
     async def save(self) -> None:
-        """Write the log; the task instance follows its subtasks, and the OBProxy server the task instance."""
+        """Write the log, end the task instance when its subtasks have ended, update its server, and notify."""
         if self.log:
             subtask_ids, run_times, contents = (list(column) for column in zip(*self.log, strict=True))
             await execute(
@@ -126,7 +126,7 @@ class LockedTask:
     async def _settle_server(self) -> None:
         """Delete the OBProxy server when a takeover was rolled back or its deletion has succeeded; else it is managed.
 
-        What is done to it is its own status: its workflow has set it (`Workflow.server_status`).
+        The workflow has set the status of the server (`Workflow.server_status`).
         """
         backward = self.task.operation is Operation.ROLLBACK
         leaving = ServerStatus.TAKINGOVER if backward else ServerStatus.DELETING
@@ -136,7 +136,7 @@ class LockedTask:
 
 
 async def lock_task(connection: Connection, task_id: int, executor: str) -> LockedTask | None:
-    """The locked of a task instance, which nobody else changes until the transaction ends; None = there is none."""
+    """Lock a task instance and its server until the transaction ends; return None when it does not exist."""
     tasks = await fetch_as(connection, TaskInstance, "lock_task", task_id=task_id)
     if not tasks:
         return None
@@ -153,7 +153,7 @@ def _trigger(ended: Ended) -> Trigger:
 
 
 def _separator(operation: Operation, moment: datetime) -> str:
-    """The line OCP starts each execution's log with (docs/reference/task-engine.md 3.8)."""
+    """Return the line that starts each execution in a log (docs/reference/task-engine.md 3.8)."""
     return f"############{{{operation}}}{{{wire.timestamp(moment)}}}############"
 
 

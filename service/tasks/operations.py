@@ -1,7 +1,7 @@
-"""What people ask of a task instance that is there: retry, roll back, skip, cancel (docs/reference/task-engine.md 3.2,
-U2 to U6).
+"""Operations on task instances and subtasks: retry, roll back, skip, cancel.
 
-Each is one transaction that changes positions and puts a job on the queue; nothing runs here.
+Each is one transaction that changes positions and puts a job on the queue (docs/reference/task-engine.md 3.2, U2 to
+U6).
 """
 
 from collections.abc import AsyncIterator
@@ -31,7 +31,7 @@ from service.tasks.resources import Resources
 
 @retry_contention
 async def retry_task(resources: Resources, task_id: int) -> None:
-    """U2: every FAILED subtask runs again, and what was behind it; a failed rollback goes on rolling back."""
+    """Retry a task instance (U2): resume it at its FAILED subtasks. A failed rollback resumes the rollback."""
     async with _locked_task(resources, task_id) as locked:
         _require_failed(locked, Operation.RETRY)
         for subtask in _failed(locked):
@@ -41,7 +41,7 @@ async def retry_task(resources: Resources, task_id: int) -> None:
 
 @retry_contention
 async def rollback_task(resources: Resources, task_id: int) -> None:
-    """U3: everything that was begun is undone, the last first."""
+    """Roll a task instance back (U3): undo every subtask that has started, the last first."""
     async with _locked_task(resources, task_id) as locked:
         _require_failed(locked, Operation.ROLLBACK)
         if transitions.rollback_prohibited(locked.task, locked.subtasks.values()):
@@ -55,7 +55,7 @@ async def rollback_task(resources: Resources, task_id: int) -> None:
 
 @retry_contention
 async def retry_subtask(resources: Resources, task_id: int, subtask_id: int) -> None:
-    """U4: this FAILED subtask runs again, and what was behind it."""
+    """Retry a FAILED subtask and resume its downstreams (U4)."""
     async with _locked_task(resources, task_id) as locked:
         _require_subtask(locked, subtask_id, Operation.RETRY, SubtaskStatus.FAILED)
         await locked.transition(subtask_id, _retry_trigger(locked))
@@ -64,7 +64,7 @@ async def retry_subtask(resources: Resources, task_id: int, subtask_id: int) -> 
 
 @retry_contention
 async def skip_subtask(resources: Resources, task_id: int, subtask_id: int) -> None:
-    """U5: this FAILED subtask counts as done (in a rollback: as undone), and what was behind it runs."""
+    """Skip a FAILED subtask (U5): it counts as done (in a rollback: as undone), and its downstreams run."""
     async with _locked_task(resources, task_id) as locked:
         _require_subtask(locked, subtask_id, Operation.SKIP, SubtaskStatus.FAILED)
         rolling_back = locked.task.operation is Operation.ROLLBACK
@@ -74,7 +74,7 @@ async def skip_subtask(resources: Resources, task_id: int, subtask_id: int) -> N
 
 @retry_contention
 async def cancel_subtask(resources: Resources, task_id: int, subtask_id: int) -> None:
-    """U6: the run is to end; it is CANCELING until nothing of it is left. Canceling again is the same wish."""
+    """Cancel a RUNNING subtask (U6); it stays CANCELING until no process of the run is left."""
     async with _locked_task(resources, task_id) as locked:
         subtask = _require_subtask(locked, subtask_id, Operation.CANCEL, SubtaskStatus.RUNNING, SubtaskStatus.CANCELING)
         if subtask.status is SubtaskStatus.RUNNING:
@@ -105,11 +105,11 @@ def _require_open(task: TaskInstance) -> None:
 
 
 async def _resume(resources: Resources, locked: LockedTask, operation: Operation) -> None:
-    """The task instance runs again, and a job stands for it; a task instance that rolls back keeps doing so."""
+    """Resume a task instance, and put a job on the queue; a rollback stays a rollback."""
     task = locked.task
     kept = Operation.ROLLBACK if task.operation is Operation.ROLLBACK else operation
     if task.status is TaskStatus.RUNNING:
-        return  # its job is still there: a chain has one READY subtask at a time
+        return  # its job still exists: a chain has one READY subtask at a time
     try:
         async with locked.connection.transaction():
             await execute(locked.connection, "resume_task", task_id=task.id, operation=kept)

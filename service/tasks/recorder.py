@@ -1,4 +1,4 @@
-"""Writing what happens to a task instance: changes in, one transaction out, and whoever watches is told."""
+"""Records changes of a task instance: one transaction per batch, with a notification to subscribers."""
 
 import asyncio
 import logging
@@ -18,11 +18,11 @@ from service.store.database_errors import is_contention, is_transient, retry_con
 from service.tasks.locked_task import LockedTask, lock_task
 
 INTERRUPTED_MESSAGE = (
-    "The worker that ran it has died. What the run did on the host until then stays; a retry looks anew."
+    "The worker that ran it has died. Changes that the run made on the host remain. A retry starts with a discovery."
 )
-REQUEUED_MESSAGE = "The worker is being stopped; its run was ended, and the next worker starts this subtask again."
+REQUEUED_MESSAGE = "The worker is stopping. It ended its run; the next worker starts this subtask again."
 
-RETRY_DELAY = 0.3  # seconds until the next try to reach it
+RETRY_DELAY = 0.3  # seconds between two attempts
 
 log = logging.getLogger(__name__)
 
@@ -31,14 +31,14 @@ Precondition = Callable[[Connection, Sequence[TaskInstance], Sequence[Subtask]],
 
 
 class LeaseLost(Exception):
-    """Another worker took this run for dead and has answered for it."""
+    """The lease of the run has expired, and another worker has finished the run."""
 
 
 class Recorder:
-    """Records what happens to one task instance.
+    """Records the changes of one task instance.
 
-    With `run`, the ident of its run, each call is a report of it: written once however often the database goes away
-    meanwhile, or not at all when the run is not this worker's any more (LeaseLost).
+    With `run`, the ident of its run, each call is a batch of that run. A batch is recorded exactly once, with retries
+    while the database is unavailable. LeaseLost is raised when another worker has finished the run.
     """
 
     def __init__(self, database: Database, task_id: int, executor: str, *, run: str | None = None) -> None:
@@ -51,9 +51,9 @@ class Recorder:
     async def record(
         self, changes: Sequence[Change], end: RunEnd | None = None, *, precondition: Precondition | None = None
     ) -> None:
-        """Write `changes`, in their order, all or none; then the document is what they make of it. `end`: the run's.
+        """Apply `changes` in their order, in one transaction; `end` is the end of the run.
 
-        `precondition` looks at the locked rows before anything is written, and may raise.
+        `precondition` gets the locked rows before anything is written, and may raise.
         """
 
         async def apply(locked: LockedTask) -> None:
@@ -66,11 +66,11 @@ class Recorder:
             await self._write(apply, end)
 
     async def complete_skipped(self) -> None:
-        """End what is to be skipped: no code runs for it, and what waited for it gets ready (E4, E5)."""
+        """Complete the READY subtasks that are to be skipped (E4, E5)."""
         await self._write(LockedTask.complete_skipped)
 
     async def requeue(self, end: RunEnd) -> None:
-        """The worker is being stopped: what runs is READY again, for the next one; what was to be canceled is."""
+        """Set running subtasks to READY for the next worker, and end those in CANCELING: this worker is stopping."""
 
         async def apply(locked: LockedTask) -> None:
             for subtask in list(locked.subtasks.values()):
@@ -84,9 +84,9 @@ class Recorder:
 
     @retry_contention
     async def expire(self, expired: Mapping[str, datetime]) -> bool:
-        """Fail what a dead worker left in the middle; return False when a worker holds a run of this task instance.
+        """Fail the subtask whose run has an expired lease; return False when a run has a valid lease.
 
-        A worker holds every run that is not `expired`, or that has another stamp by now.
+        The lease of a run is valid unless `expired` has the run with its current timestamp.
         """
         async with self._database.transaction() as connection:
             locked = await self._open(connection)
@@ -120,12 +120,15 @@ class Recorder:
                 if not is_transient(error) or (self._run is None and not is_contention(error)):
                     raise
                 log.warning(
-                    "Run %s cannot be recorded now: %s", self._run, error, extra={"action": "recording_delayed"}
+                    "Run %s cannot be recorded now; trying again: %s",
+                    self._run,
+                    error,
+                    extra={"action": "recording_delayed"},
                 )
                 await asyncio.sleep(RETRY_DELAY)
 
     async def _is_unwritten(self, connection: Connection, end: RunEnd | None) -> bool:
-        """Whether this report is still to be written: a commit may have succeeded although its answer was lost."""
+        """Return whether this batch is not yet recorded: a commit may have succeeded before the connection was lost."""
         if self._run is None:
             return True
         rc = None if end is None else end.rc

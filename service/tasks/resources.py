@@ -1,4 +1,4 @@
-"""What every process of the service stands on, opened once and closed in order."""
+"""Opens the resources that every process of the service uses, and closes them in order."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ from service.store.start_errors import explaining_start_errors
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """Handed to every verb."""
+    """The resources that the service's functions take: settings, database, queue, inventory, workflows, secrets."""
 
     settings: Settings
     database: Database
@@ -28,14 +28,14 @@ class Resources:
     workflows: Workflows
     queue: Queue
     secrets: Secrets
-    executor: str  # the address this process is known by in documents
+    executor: str  # address of this machine in documents
 
 
 @asynccontextmanager
 async def open_resources(settings: Settings, inventory: InventoryReader | None = None) -> AsyncIterator[Resources]:
-    """Data directory, database (embedded unless one is set, migrated), queue, key, inventory, workflows.
+    """Open the data directory, the database (embedded unless one is set), queue, keys, inventory and workflows.
 
-    Raises StartRefused.
+    The database is migrated. Raise StartRefused for an error of the environment.
     """
     inventory = inventory or of_settings(settings)  # before the embedded database removes PG* variables
     async with AsyncExitStack() as stack:
@@ -69,7 +69,7 @@ def _database_url(settings: Settings) -> Iterator[str]:
 
 
 def _own_address() -> str:
-    """The address of the default route, else the host's name."""
+    """Return the local address of the default route, else the host name."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))  # documentation address; connecting a datagram socket sends nothing

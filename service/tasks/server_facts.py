@@ -1,4 +1,4 @@
-"""Writing down what a run, or a closer look, found out about an OBProxy server; its parameters apart from the rest."""
+"""Writes the server facts of a run or a discovery; parameters have a table of their own."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,15 +8,16 @@ from psycopg.types.json import Jsonb
 from service.store.database import Connection, execute
 
 SETTINGS, DEFINITIONS = "parameters", "parameter_definitions"
-"""The keys of `server_facts.VALIDATORS` that are large and that few ask for: they have a table of their own."""
+"""Keys of server facts that are large and rarely read; `server_parameters` has them."""
 
 
 async def record_server_facts(
     connection: Connection, query: str, server_id: int | None, values: Mapping[str, Any]
 ) -> None:
-    """Write `values`, redacted server facts, into the OBProxy server's row by `query`.
+    """Write redacted server facts, by the query that updates the OBProxy server.
 
-    Definitions come with all settings of the OBProxy; settings without them are some that were changed.
+    Parameter definitions come with all parameters of the OBProxy server. Without definitions, the parameters are those
+    that a run has changed.
     """
     if about := {key: value for key, value in values.items() if key not in (SETTINGS, DEFINITIONS)}:
         await execute(connection, query, server_id=server_id, values=Jsonb(about))

@@ -1,4 +1,4 @@
-"""Accepting a takeover: everything is checked, then written in one transaction with the job that will do it."""
+"""Submits a takeover: checks the request, then inserts task instances and their jobs in one transaction."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ PASSWORD_VARIABLE = "obproxy_current_sys_password"  # noqa: S105 - the variable'
 
 @dataclass(frozen=True, kw_only=True)
 class HostRequest:
-    """One element of a takeOver request's `hosts`. `password` is what root@proxysys has now, None = not given."""
+    """One element of `hosts` in a takeOver request; `password` is the current one of root@proxysys, or None."""
 
     host_id: int
     sql_port: int
@@ -44,12 +44,12 @@ async def take_over(
     allow_restart: bool | None = None,
     idempotency_key: str | None = None,
 ) -> list[TaskWithSubtasks]:
-    """Accept a takeover of `hosts` into a cluster: one task instance a host, in the order of the request.
+    """Submit a takeover of `hosts` into a cluster: one task instance per host, in the order of the request.
 
-    `allow_restart` gives or withdraws consent to a restart, for these takeovers; None = the cluster's word counts.
+    `allow_restart` permits or forbids a restart in these takeovers; None = the setting of the cluster applies.
 
-    With an `idempotency_key` the same request of the same creator within 24 hours is answered with the same task
-    instances, as they were submitted; another request with it raises IdempotencyKeyReused.
+    A repeated request with the same `idempotency_key` and creator within 24 hours returns the same task instances, as
+    they were submitted. Another request with that key raises IdempotencyKeyReused.
 
     Raises UnknownCluster, UnknownHost, InvalidRequest (several unknown hosts), HostBusy, AlreadyManaged; then
     nothing is written.
@@ -83,7 +83,7 @@ async def take_over(
 
 
 def _canonical_request(cluster_id: int, hosts: Sequence[HostRequest], allow_restart: bool | None) -> str:
-    """What was asked for, whatever its spelling."""
+    """Return the request in one canonical form, for its fingerprint."""
     asked = [[h.host_id, h.sql_port, h.password.get_secret_value() if h.password else None] for h in hosts]
     return json.dumps([cluster_id, asked, *([] if allow_restart is None else [allow_restart])])
 
@@ -91,7 +91,7 @@ def _canonical_request(cluster_id: int, hosts: Sequence[HostRequest], allow_rest
 async def _claim_idempotency_key(
     connection: Connection, creator: str, key: str, fingerprints: Sequence[bytes]
 ) -> list[int] | None:
-    """None = the key is ours now; else the task instances it stands for. Waits for a racing request with this key."""
+    """Claim an idempotency key: return None, or the task ids of the request that has it. Wait for a concurrent one."""
     if await fetch(connection, "claim_idempotency_key", creator=creator, key=key, fingerprint=fingerprints[0]):
         return None
     (known,) = await fetch(connection, "idempotency_key", creator=creator, key=key)
@@ -102,7 +102,7 @@ async def _claim_idempotency_key(
 
 
 def _as_submitted(task: TaskInstance, subtasks: Sequence[Subtask]) -> TaskWithSubtasks:
-    """A task instance as it was right after it was submitted."""
+    """Return a task instance in its state right after its submission."""
     first = {False: SubtaskStatus.PENDING, True: SubtaskStatus.READY}
     reset = [replace(s, status=first[not s.upstreams], operation=Operation.EXECUTE, run_time=1) for s in subtasks]
     return replace(task, status=TaskStatus.RUNNING, operation=Operation.EXECUTE), reset
@@ -144,7 +144,7 @@ async def _reject_busy_or_managed(connection: Connection, hosts: Sequence[HostRe
 async def _insert_servers(
     connection: Connection, cluster: Cluster, known: Sequence[Host], hosts: Sequence[HostRequest]
 ) -> dict[int, JSON]:
-    """The rows of the OBProxy servers by host id."""
+    """Insert the OBProxy servers; return their rows by host id."""
     rows = await fetch(
         connection,
         "upsert_servers",
@@ -156,7 +156,7 @@ async def _insert_servers(
         sql_ports=[host.sql_port for host in hosts],
     )
     servers = {row["host_id"]: row for row in rows}
-    if len(servers) < len(known):  # somebody finished taking one over since we looked
+    if len(servers) < len(known):  # race: one was taken over since the check
         await _reject_busy_or_managed(connection, hosts)
     return servers
 
@@ -172,7 +172,7 @@ async def insert_tasks(
     trace_id: str,
     allow_restart: bool | None = None,
 ) -> dict[int, int]:
-    """Ids of the new task instances by host id; raises HostBusy."""
+    """Insert task instances; return their ids by host id. Raise HostBusy."""
     contexts = [context(workflow, cluster, host, servers[host.id], allow_restart) for host in known]
     rows = await fetch(
         connection,
@@ -191,7 +191,7 @@ async def insert_tasks(
     )
     tasks = {row["host_id"]: row["id"] for row in rows}
     for host in known:
-        if host.id not in tasks:  # another request for it has won the race
+        if host.id not in tasks:  # race: a concurrent request has inserted one
             busy = await fetch(connection, "running_tasks", host_ids=[host.id])
             raise HostBusy(host_id=host.id, task_id=busy[0]["id"] if busy else None)
     older = await fetch(connection, "tasks_superseded_by", task_ids=list(tasks.values()))
@@ -201,11 +201,10 @@ async def insert_tasks(
 
 
 def context(workflow: Workflow, cluster: Cluster, host: Host, server: JSON, allow_restart: bool | None) -> JSON:
-    """The context of a task instance: the sample's keys, all values strings (docs/reference/ocp-api.md 1.2).
+    """Return the context of a task instance, with the keys of the sample (docs/reference/ocp-api.md 1.2).
 
-    `host` is as it is in the OBProxy cluster.
-
-    What the request says about a restart stands there too, if it says something.
+    All values are strings. `host` has its variables as a member of the OBProxy cluster. The context has the request's
+    permission to restart, if there is one.
     """
     variables = host.variables
     return {
@@ -230,7 +229,7 @@ def context(workflow: Workflow, cluster: Cluster, host: Host, server: JSON, allo
 
 
 async def insert_subtasks(connection: Connection, workflow: Workflow, task_ids: Sequence[int]) -> None:
-    """The subtasks of new task instances, in DAG order; the first is READY."""
+    """Insert the subtasks of new task instances, in DAG order; the first is READY."""
     columns = ("role", "series_id", "class_name", "name", "prohibit_rollback", "timeout")
     values = {f"{column}s": [getattr(subtask, column) for subtask in workflow.subtasks] for column in columns}
     await execute(connection, "insert_subtasks", task_ids=list(task_ids), **values)

@@ -144,7 +144,7 @@ async def test_what_tags_left_out_is_skipped_and_makes_nothing_managed(
     operations = dict(zip(ROLES, each(document, "operation"), strict=True))
     assert operations.pop(role) == "EXECUTE"
     assert set(operations.values()) == {"SKIP"}
-    assert "was to leave this out" in await log(client, document, 3)
+    assert "did not select this subtask" in await log(client, document, 3)
     assert await server(resources) is None
 
 

@@ -1,4 +1,4 @@
-"""The named queries of the *.sql files beside, one file per subject: `-- name: x` starts a query."""
+"""Loads the named queries of the *.sql files in this folder: `-- name: x` starts a query."""
 
 import re
 from collections.abc import Mapping
