@@ -1,12 +1,12 @@
-# The two commands are `make demo` and `make test`; both install what is missing, and say so.
+# Main targets: `make demo` and `make test`. Both install what is missing.
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
-# Tests wait for hosts about as long as they compute.
+# One more than the processors: tests wait for hosts about half of their time.
 TESTERS ?= $(shell echo $$(( $$(nproc) + 1 )))
 
 .PHONY: help environment lab demo test unit lint bench chaos container lock pictures messages lab-up lab-down clean molecule
 
-help:  ## Show this
+help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
 
 environment:
@@ -15,13 +15,13 @@ environment:
 lab: environment
 	@$(PYTHON) -m tests.lab prepare
 
-demo: lab  ## Take three simulated OBProxy hosts over and watch it
+demo: lab  ## Take three simulated OBProxy hosts over and show the progress
 	@$(PYTHON) -m tests.lab.demo
 
 test: lab lint  ## Run the linters and all tests
 	@$(PYTHON) -m pytest tests --numprocesses=$(TESTERS) --dist=loadfile $(ARGS)
 
-unit: environment  ## Run the tests that need nothing but Python
+unit: environment  ## Run the unit tests, which need only Python
 	@$(PYTHON) -m pytest tests/unit $(ARGS)
 
 lint: environment .config/javascript/node_modules  ## Run every linter and type checker
@@ -36,35 +36,35 @@ lint: environment .config/javascript/node_modules  ## Run every linter and type 
 	@PATH=$(CURDIR)/.venv/bin:$$PATH npm --prefix $(@D) ci --silent --no-audit --no-fund
 	@touch $@
 
-molecule: lab  ## Test one role alone on a host: make molecule ROLE=check_command
+molecule: lab  ## Test one role on a lab host: make molecule ROLE=check_command
 	@cd roles/$(ROLE) && PATH=$(CURDIR)/.venv/bin:$$PATH molecule test
 
-bench: lab  ## Measure side by side: ours, bare Ansible, generic modules
+bench: lab  ## Benchmark the service against bare Ansible and generic modules
 	@$(PYTHON) -m tests.bench
 
-chaos: lab  ## Kill every part of the service at every subtask
+chaos: lab  ## Run the crash tests: kill each component at each subtask
 	@CHAOS=all $(PYTHON) -m pytest tests/lab/test_chaos.py -s $(ARGS)
 
-container: lab  ## Build deploy/Containerfile and take a lab host over from within it
+container: lab  ## Build deploy/Containerfile and run a takeover from the container
 	@CONTAINER=1 $(PYTHON) -m pytest tests/lab/test_containerfile.py -s $(ARGS)
 
-lock: environment  ## Pin the newest versions that fit pyproject.toml
+lock: environment  ## Pin the newest versions that pyproject.toml allows
 	@.cache/uv-venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.12 --generate-hashes \
 	    --no-header --group dev --extra otel pyproject.toml -o requirements.lock
 
-pictures: lab  ## Take a picture of every page, in both themes and languages and three widths, into pictures/
+pictures: lab  ## Save screenshots of every page to pictures/, in both themes and languages and three widths
 	@$(PYTHON) -m tests.browser.pictures pictures
 
-messages: environment  ## Bring the catalogs of the pages' languages up to date with what is said
+messages: environment  ## Update the message catalogs of the pages
 	@.venv/bin/pybabel -q extract -F service/http/locale/babel.cfg --no-location --sort-output -o .cache/messages.pot service
 	@.venv/bin/pybabel -q update -i .cache/messages.pot -o service/http/locale/zh_CN.po -l zh_CN --no-fuzzy-matching \
 	    --ignore-obsolete --ignore-pot-creation-date -w 120
 
-lab-up: lab  ## Start a lab host to play with: make lab-up NAME=odp-1 STATE=running
+lab-up: lab  ## Start a lab host: make lab-up NAME=odp-1 STATE=running
 	@$(PYTHON) -m tests.lab up $(or $(NAME),odp-1) --state $(or $(STATE),running)
 
-lab-down:  ## Remove the hosts of make lab-up
+lab-down:  ## Remove the lab hosts of make lab-up
 	@$(PYTHON) -m tests.lab down
 
-clean:  ## Remove what the other targets made in this directory
+clean:  ## Remove the files that the other targets create in this directory
 	@rm -rf .config/javascript/node_modules .venv .cache .lab data pictures bench-results.json bench-results.html

@@ -1,6 +1,6 @@
 """Checks the length of commit subjects: `python -m scripts.commit_subjects`.
 
-Earlier commits have longer subjects, so only the commits after the one that added this file are read.
+Only commits after the one that added this file are checked, since earlier ones have longer subjects.
 """
 
 import subprocess
@@ -29,7 +29,7 @@ def main() -> int:
     """Print the commits with a subject that is too long; return 1 if there are any."""
     found = too_long(ROOT, Path(__file__).relative_to(ROOT).as_posix())
     for line in found:
-        print(f"The subject has {len(line.partition(' ')[2])} characters, at most {LIMIT} are allowed: {line}")
+        print(f"The subject must have at most {LIMIT} characters, got {len(line.partition(' ')[2])}: {line}")
     return bool(found)
 
 
