@@ -46,8 +46,8 @@ all:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """Connection string of a PostgreSQL server of this session's own."""
-    # Not pytest's directory: the path of a unix socket must stay short.
+    """Yield the connection string of a PostgreSQL server of this session's own."""
+    # Not pytest's directory: the length of a Unix socket's path is limited.
     with (
         tempfile.TemporaryDirectory(prefix="takeover-pg-") as directory,
         embedded.running(Path(directory) / "pg") as url,
@@ -57,7 +57,7 @@ def postgres() -> Iterator[str]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def template_database(postgres: str) -> str:
-    """A migrated database that tests copy."""
+    """Return a migrated database that tests copy."""
     await _execute(postgres, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
     async with open_database(psycopg.conninfo.make_conninfo(postgres, dbname=TEMPLATE)):
         pass
@@ -66,7 +66,7 @@ async def template_database(postgres: str) -> str:
 
 @pytest.fixture
 async def database_url(postgres: str, template_database: str) -> AsyncIterator[str]:
-    """Connection string of a database for one test."""
+    """Yield the connection string of a database for one test."""
     name = f"test_{uuid.uuid4().hex}"
     names = {"name": sql.Identifier(name), "template": sql.Identifier(template_database)}
     await _execute(postgres, sql.SQL("CREATE DATABASE {name} TEMPLATE {template}").format(**names))
@@ -76,7 +76,7 @@ async def database_url(postgres: str, template_database: str) -> AsyncIterator[s
 
 @pytest.fixture
 def inventory_file(tmp_path: Path) -> Path:
-    """An inventory of three hosts that may be taken over, one that may not, and two clusters."""
+    """Return an inventory of three hosts that may be taken over, one that may not, and two clusters."""
     path = tmp_path / "inventory" / "hosts.yml"
     path.parent.mkdir()
     path.write_text(INVENTORY, encoding="utf-8")
@@ -85,13 +85,13 @@ def inventory_file(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hashing takes no time here; that the real hasher is slow enough has a test of its own."""
+    """Use a fast password hasher; a separate test checks the cost of the real one."""
     monkeypatch.setattr(passwords, "HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
 
 
 @pytest.fixture
 def settings(database_url: str, inventory_file: Path, tmp_path: Path) -> Settings:
-    """Settings on the test's own database, inventory and data directory."""
+    """Return settings on the test's own database, inventory and data directory."""
     return Settings(
         database_url=SecretStr(database_url), inventory=inventory_file.parent, data_dir=tmp_path / "data", port=0
     )
@@ -99,14 +99,14 @@ def settings(database_url: str, inventory_file: Path, tmp_path: Path) -> Setting
 
 @pytest.fixture
 async def resources(settings: Settings) -> AsyncIterator[Resources]:
-    """Everything a verb needs, opened."""
+    """Yield the opened resources of the service."""
     async with open_resources(settings) as opened:
         yield opened
 
 
 @pytest.fixture
 async def app(settings: Settings) -> AsyncIterator[Starlette]:
-    """The application, started, without a worker."""
+    """Yield the application, started, without a worker."""
     app = create_app(settings)
     async with app.router.lifespan_context(app):
         yield app
@@ -114,7 +114,7 @@ async def app(settings: Settings) -> AsyncIterator[Starlette]:
 
 @pytest.fixture
 async def client(app: Starlette, settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
-    """The administrator's way to the application."""
+    """Yield an HTTP client of the application, authenticated as the administrator."""
     password = (settings.data_dir / "admin-password").read_text(encoding="utf-8").strip()
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://service", auth=("admin", password)) as http:

@@ -1,4 +1,4 @@
-"""Users for tests that need none in the database."""
+"""Users for tests that need no user in the database."""
 
 from service.access.roles import Role
 from service.access.users import User

@@ -28,7 +28,7 @@ def _tree(hosts: dict[str, Any], children: dict[str, Any], **variables: Any) -> 
 
 
 def _member(**variables: Any) -> dict[str, Any]:
-    """The group of an OBProxy cluster with host b."""
+    """Return the group of an OBProxy cluster with host b."""
     return {"vars": {**CLUSTER, **variables}, "hosts": {"b": {}}}
 
 
@@ -39,7 +39,7 @@ def _file(directory: Path, tree: dict[str, Any]) -> SampleInventory:
 
 
 def precedence(directory: Path) -> SampleInventory:
-    """A value of every level, each over the ones above."""
+    """Return a value of every level, each over the ones above."""
     tree = _tree(
         {"a": {"ocp_host_id": 1}, "b": {"ocp_host_id": 2, "ansible_user": "ops", "obproxy_allow_restart": False}},
         {
@@ -55,14 +55,14 @@ def precedence(directory: Path) -> SampleInventory:
 
 
 def templated_address(directory: Path) -> SampleInventory:
-    """An address that needs the order of all hosts."""
+    """Return an address that needs the order of all hosts."""
     address = "{{ net }}.{{ groups['all'].index(inventory_hostname) + 10 }}"
     hosts = {name: {"ocp_host_id": number, "ansible_host": address} for number, name in enumerate("abc", 1)}
     return _file(directory, _tree(hosts, {"test": _member()}, net="10.89.4"))
 
 
 def templates_about_groups(directory: Path) -> SampleInventory:
-    """A cluster's values that depend on the host's groups, on other hosts and on their variables."""
+    """Return a cluster's values that depend on the host's groups, on other hosts and on their variables."""
     value = "{{ '700ms' if 'big' in group_names else '300ms' }}"
     children = {
         "test": _member(
@@ -79,7 +79,7 @@ def templates_about_groups(directory: Path) -> SampleInventory:
 
 
 def connections(directory: Path) -> SampleInventory:
-    """A key beside the inventory, a jump host, an old name of a variable, another shell."""
+    """Return a key beside the inventory, a jump host, an old name of a variable, another shell."""
     jump = "-o ProxyCommand=\"ssh -W %h:%p ops@{{ hostvars['bastion'].ansible_host }}\""
     hosts = {
         "bastion": {"ansible_host": "192.0.2.99"},
@@ -99,7 +99,7 @@ def connections(directory: Path) -> SampleInventory:
 
 
 def priorities(directory: Path) -> SampleInventory:
-    """A cluster's group below two parents, and groups of one depth with priorities."""
+    """Return a cluster's group below two parents, and groups of one depth with priorities."""
     tree = _tree(
         {"b": {"ocp_host_id": 2}},
         {
@@ -145,7 +145,7 @@ def ini(directory: Path) -> SampleInventory:
 
 
 def many_sources(directory: Path) -> SampleInventory:
-    """A directory with a source of each kind, files that are none, and variables in directories."""
+    """Return a directory with a source of each kind, files that are none, and variables in directories."""
     source = directory / "inventory"
     write(source / "10-hosts.yml", _tree({"b": {"ocp_host_id": 2, "tier": "gold"}, "y[1:3]": {}}, {}))
     (source / "20-groups.ini").write_text("[test]\nb\n[test:vars]\nobproxy_cluster_id=1\n", encoding="utf-8")
@@ -177,7 +177,7 @@ def many_sources(directory: Path) -> SampleInventory:
 
 
 def variables_beside(directory: Path) -> SampleInventory:
-    """A file with group_vars and host_vars beside it, one of them behind a symbolic link."""
+    """Return a file with group_vars and host_vars beside it, one of them behind a symbolic link."""
     sample = _file(directory / "inventory", _tree({"b": {"ocp_host_id": 2, "v": "inline"}}, {"test": _member(w="in")}))
     elsewhere = directory / "elsewhere"
     write(elsewhere / "test.yml", {"v": "group", "w": "file", "x": "{{ v }}"})
@@ -187,7 +187,7 @@ def variables_beside(directory: Path) -> SampleInventory:
 
 
 def vaulted(directory: Path) -> SampleInventory:
-    """A value that is encrypted by itself, a file that is as a whole, and values that use them."""
+    """Return a value that is encrypted by itself, a file that is as a whole, and values that use them."""
     password = directory / "password"
     password.parent.mkdir(parents=True, exist_ok=True)
     password.write_text(VAULT_PASSWORD, encoding="utf-8")

@@ -15,7 +15,7 @@ DEADLINE = 60.0  # seconds to start or to stop
 
 @contextmanager
 def serving(settings: Settings) -> Iterator[str]:
-    """The URL of the service with `settings`, without a worker."""
+    """Yield the URL of the service with `settings`, without a worker."""
     app = create_app(settings)
     server = uvicorn_server.server(
         app, settings, lifespan=app.router.lifespan_context(app), ending=lambda: app.state.notifications.close()

@@ -1,4 +1,4 @@
-"""A caller that signs its requests, and may do so with a clock that is wrong."""
+"""Signs requests for httpx, optionally with a wrong clock."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -7,7 +7,7 @@ from service.access import request_signatures
 
 
 class Signing(request_signatures.AccessKeyAuth):
-    """Signs with an access key, `off` from the right time; a frozen `date` makes two equal requests the same."""
+    """Signs with an access key; `off` shifts the clock, and a fixed `date` makes signatures of equal requests equal."""
 
     def __init__(self, key: str, secret: str, *, off: timedelta = timedelta(), date: str | None = None) -> None:
         super().__init__(key, secret)

@@ -1,4 +1,4 @@
-"""Task instances in every state, made by the verbs themselves, to be looked at: no host is needed."""
+"""Task instances in every state for the pages, made through the service's functions, without a host."""
 
 from collections.abc import Sequence
 
@@ -28,7 +28,7 @@ FAILURE = (
 
 
 async def fill(resources: Resources) -> dict[str, int]:
-    """The ids of task instances by what became of them."""
+    """Return the ids of task instances by their state."""
     ids = {}
     for host_id, what in enumerate(("done", "failed", "running", "canceling", "backing"), 1):
         ids[what] = await take_over(resources, host_id)
@@ -48,7 +48,7 @@ async def fill(resources: Resources) -> dict[str, int]:
 
 
 async def take_over(resources: Resources, host_id: int) -> int:
-    """Ask for the takeover of a host's proxy into OBProxy cluster 1; the id of the task instance."""
+    """Submit a takeover of a host into OBProxy cluster 1; return the id of the task instance."""
     admin = await users.find(resources.database, users.ADMIN_NAME)
     assert admin
     wanted = [HostRequest(host_id=host_id, sql_port=2883)]
@@ -59,7 +59,7 @@ async def take_over(resources: Resources, host_id: int) -> int:
 async def advance(
     resources: Resources, task_id: int, done: Sequence[str], failed: str = "", message: str = "", *, running: str = ""
 ) -> None:
-    """Report a run: `done` roles have succeeded, then one has `failed` with a message, or one is `running`."""
+    """Record a run: `done` roles have succeeded; then one has `failed` with a message, or one is `running`."""
     changes: list[Change] = []
     for role in done:
         changes += [Started(role=role), Logged(role=role, text=_said(role))]
@@ -77,7 +77,7 @@ def _said(role: str) -> str:
 
 
 async def subtask_ids(resources: Resources, task_id: int) -> list[int]:
-    """Ids of the subtasks in the order of the DAG."""
+    """Return the ids of the subtasks in DAG order."""
     async with resources.database.transaction() as connection:
         [(_, subtasks)] = await instances.by_ids(connection, [task_id])
     return [subtask.id for subtask in subtasks]

@@ -53,7 +53,7 @@ def run(command: str, directory: Path, **variables: str) -> None:
 
 
 async def begin(resources: Resources) -> TaskInstance:
-    """A user, and a task instance with a secret."""
+    """Return a user, and a task instance with a secret."""
     await users.add(resources.database, "anne", "long enough", [Role.TASK_VIEWER])
     asked = [HostRequest(host_id=1, sql_port=2883, password=PASSWORD)]
     return (await submit.take_over(resources, 1, asked, creator=ADMIN, trace_id="t"))[0][0]
@@ -71,7 +71,7 @@ async def assert_there(resources: Resources, task: TaskInstance) -> None:
 
 @pytest.fixture
 async def new_database_url(postgres: str) -> AsyncIterator[str]:
-    """An empty database."""
+    """Yield an empty database."""
     name = sql.Identifier("restored")
     async with await psycopg.AsyncConnection.connect(postgres, autocommit=True) as connection:
         await connection.execute(sql.SQL("CREATE DATABASE {}").format(name))

@@ -27,7 +27,7 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="changes users or name
 
 @pytest.fixture
 def directory() -> Iterator[Path]:
-    """A short path: a unix socket's may have 108 bytes."""
+    """Yield a short path: a unix socket's may have 108 bytes."""
     with tempfile.TemporaryDirectory(prefix="takeover-pg-") as made:
         yield Path(made) / "pg"
 
@@ -166,7 +166,7 @@ def test_one_in_another_pid_namespace_is_joined_and_left_alone(directory: Path) 
 
 @pytest.fixture
 def stranger() -> Iterator[subprocess.Popen[bytes]]:
-    """A process that has nothing to do with it."""
+    """Yield an unrelated process."""
     with subprocess.Popen(["sleep", "9876"]) as process:
         yield process
         process.kill()

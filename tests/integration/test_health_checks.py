@@ -75,7 +75,7 @@ async def status(resources: Resources, server_id: int) -> str:
 
 
 async def looks(resources: Resources) -> list[int]:
-    """The servers that are to be looked at."""
+    """Return the servers with a queued discovery."""
     found = await rows(
         resources, "SELECT args FROM procrastinate_jobs WHERE task_name = 'look_at_server' AND priority < 0 ORDER BY id"
     )

@@ -32,7 +32,7 @@ def opened(app: Starlette) -> Resources:
 
 @pytest.fixture
 async def http(app: Starlette, opened: Resources) -> httpx.AsyncClient:
-    """A caller without credentials; a user anne is there."""
+    """Return an HTTP client without credentials; user anne exists."""
     await users.add(opened.database, "anne", PASSWORD, [Role.ADMIN])
     return httpx.AsyncClient(
         transport=httpx.ASGITransport(app=app, raise_app_exceptions=False), base_url="http://service"
@@ -41,7 +41,7 @@ async def http(app: Starlette, opened: Resources) -> httpx.AsyncClient:
 
 @pytest.fixture
 async def signing(opened: Resources, http: httpx.AsyncClient) -> Signing:
-    """A key of anne's."""
+    """Return an access key of user anne."""
     key, secret = await access_keys.create(opened.database, opened.secrets, "anne")
     return Signing(key, secret.get_secret_value())
 

@@ -50,7 +50,7 @@ def take_over_of(
     path: str = TAKE_OVER,
     headers: Mapping[str, str] = JSON_TYPE,
 ) -> Case:
-    """A takeOver of bytes, or of something as JSON."""
+    """Send a takeOver request with a body of bytes or JSON; return the response."""
     body = content if isinstance(content, bytes) else json.dumps(content).encode()
     return Case(path, status, message, code, fields, content=body, headers=headers)
 

@@ -53,7 +53,7 @@ def url(settings: Settings) -> Iterator[str]:
 
 @pytest.fixture
 def login(url: str, settings: Settings) -> tuple[str, str]:
-    """The administrator's."""
+    """Return the credentials of the administrator."""
     return "admin", (settings.data_dir / "admin-password").read_text(encoding="utf-8").strip()
 
 

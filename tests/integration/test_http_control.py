@@ -25,7 +25,7 @@ async def submit(client: httpx.AsyncClient, host_id: int = 1, key: str | None = 
 
 @pytest.fixture
 async def failed(client: httpx.AsyncClient, resources: Resources) -> tuple[int, list[Subtask]]:
-    """A task instance whose first subtask has failed."""
+    """Return a task instance whose first subtask has failed."""
     task_id = (await submit(client)).json()["data"]["contents"][0]["id"]
     _, subtasks = await instances.get(resources.database, task_id)
     role = subtasks[0].role

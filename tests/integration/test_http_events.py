@@ -45,7 +45,7 @@ def urls(settings: Settings) -> Iterator[list[str]]:
 
 @pytest.fixture
 async def https(urls: list[str], settings: Settings) -> AsyncIterator[list[httpx.AsyncClient]]:
-    """The administrator's way to each."""
+    """Yield an HTTP client of each service, authenticated as the administrator."""
     password = (settings.data_dir / "admin-password").read_text(encoding="utf-8").strip()
     async with AsyncExitStack() as stack:
         yield [

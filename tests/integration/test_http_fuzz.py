@@ -71,13 +71,13 @@ def address(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[tup
 
 @pytest.fixture
 def login(address: tuple[str, int], settings: Settings) -> bytes:
-    """The administrator's header."""
+    """Return the Authorization header of the administrator."""
     password = (settings.data_dir / "admin-password").read_text(encoding="utf-8").strip()
     return b"Basic " + base64.b64encode(f"admin:{password}".encode())
 
 
 def filled(dice: random.Random, template: bytes) -> bytes:
-    """The template with something nasty in each of its places."""
+    """Return the template with a hostile value in each placeholder."""
     return b"".join(piece + dice.choice(NASTY) for piece in template.split(b"%s")[:-1]) + template.split(b"%s")[-1]
 
 

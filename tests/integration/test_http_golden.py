@@ -42,7 +42,7 @@ def task(body: Json) -> Json:
 
 
 def by_series(body: Json) -> dict[int, Json]:
-    """The subtasks by the number that is theirs in every takeover: their order and ids are not."""
+    """Return the subtasks by the number that is theirs in every takeover: their order and ids are not."""
     return {subtask["seriesId"]: subtask for subtask in task(body)["subtasks"]}
 
 

@@ -77,7 +77,7 @@ FORBIDDEN = {"code": 3100, "message": "You do not have the permission for this o
 
 @pytest.fixture
 async def http(app: Starlette) -> AsyncIterator[httpx.AsyncClient]:
-    """A caller without credentials; each role has a user named after it."""
+    """Yield an HTTP client without credentials; each role has a user with its name."""
     for role in Role:
         await users.add(app.state.resources.database, f"user_{role}", "password", [role])
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
@@ -145,12 +145,12 @@ async def test_only_what_oneself_is_and_what_is_open_needs_no_permission() -> No
 
 
 def asking(method: str, path: str) -> str:
-    """The method; an event stream is asked for its head, for it has no end."""
+    """Return the HTTP method; HEAD for an event stream, which has no end."""
     return "HEAD" if (method, path) in STREAMS else method
 
 
 def at(path: str) -> str:
-    """The path with ids that nothing has."""
+    """Return the path with ids that do not exist."""
     for name in ("id", "hostId", "taskInstanceId", "subtaskInstanceId"):
         path = path.replace("{" + name + "}", "999")
     return path.replace("{operation}", "retry")

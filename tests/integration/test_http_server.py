@@ -24,7 +24,7 @@ Address = tuple[str, int]
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """A small limit, so that what goes beyond it is small as well."""
+    """Return a small limit, so that bodies above it are small."""
     return settings.model_copy(update={"body_limit": LIMIT})
 
 
@@ -45,7 +45,7 @@ async def address(app: Starlette, settings: Settings) -> AsyncIterator[Address]:
 
 @pytest.fixture
 def login(app: Starlette, settings: Settings) -> bytes:
-    """The header that proves the administrator."""
+    """Return the Authorization header of the administrator."""
     password = (settings.data_dir / "admin-password").read_text(encoding="utf-8").strip()
     return b"Authorization: Basic " + base64.b64encode(f"admin:{password}".encode()) + b"\r\n"
 

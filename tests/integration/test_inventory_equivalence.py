@@ -54,7 +54,7 @@ VARIABLES = st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=3)
 
 @st.composite
 def trees(draw: st.DrawFn) -> dict[str, Any]:
-    """Groups in each other (never in a circle: a child comes later in the list), with variables and priorities."""
+    """Draw nested groups with variables and priorities; a child comes later in the list, so there is no cycle."""
     groups: dict[str, Any] = {}
     for number, name in enumerate(GROUPS):
         variables = draw(VARIABLES)

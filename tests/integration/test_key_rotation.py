@@ -32,7 +32,7 @@ async def ciphertexts(resources: Resources) -> list[bytes]:
 
 
 async def planted(resources: Resources) -> tuple[str, SecretStr]:
-    """A secret in each table that has any; the access key's id and secret."""
+    """Insert a secret into each table with secrets; return id and secret of the access key."""
     await users.add(resources.database, "anne", "long enough", [Role.ADMIN])
     asked = [HostRequest(host_id=1, sql_port=2883, password=NEEDLE)]
     await submit.take_over(resources, 1, asked, creator=ANNE, trace_id="", idempotency_key="once")

@@ -39,13 +39,13 @@ def clock() -> Clock:
 
 @pytest.fixture
 def expiry(resources: Resources, clock: Clock) -> Expiry:
-    """An observer that has observed nothing yet."""
+    """Return an observer that has observed nothing yet."""
     return Expiry(resources.database, clock)
 
 
 @pytest.fixture
 async def task(resources: Resources) -> TaskInstance:
-    """A task instance with a run with a valid lease."""
+    """Return a task instance with a run with a valid lease."""
     ((submitted, _),) = await take_over(
         resources, 1, [HostRequest(host_id=1, sql_port=2883)], creator=ADMIN, trace_id="t"
     )

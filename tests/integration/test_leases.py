@@ -55,7 +55,7 @@ async def tasks(resources: Resources) -> list[TaskInstance]:
 
 @pytest.fixture
 async def held(resources: Resources, tasks: list[TaskInstance]) -> AsyncIterator[tuple[Leases, list[SupervisorDouble]]]:
-    """A worker's leases on both."""
+    """Yield a worker's leases on both."""
     leases, supervisors = Leases(resources.database), [SupervisorDouble(), SupervisorDouble()]
     with ExitStack() as stack:
         for ident, supervisor in zip(IDENTS, supervisors, strict=True):

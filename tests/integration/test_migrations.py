@@ -123,7 +123,7 @@ async def test_every_query_is_valid_for_the_schema(database_url: str) -> None:
 
 
 def _without_names(query: str) -> str:
-    """The query with PostgreSQL's own numbered parameters in place of the driver's named ones."""
+    """Return the query with PostgreSQL's own numbered parameters in place of the driver's named ones."""
     names: dict[str, str] = {}
     for piece in query.split("%(")[1:]:
         name = piece.split(")s")[0]

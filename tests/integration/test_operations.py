@@ -32,7 +32,7 @@ async def submitted(resources: Resources) -> tuple[TaskInstance, list[Subtask]]:
 
 @pytest.fixture
 async def failed(resources: Resources, submitted: tuple[TaskInstance, list[Subtask]]) -> TaskInstance:
-    """A task instance whose third subtask has failed, and whose job is gone."""
+    """Return a task instance whose third subtask has failed, and whose job is gone."""
     task, subtasks = submitted
     recorder = Recorder(resources.database, task.id, "x")
     for subtask in subtasks[:3]:

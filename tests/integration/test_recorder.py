@@ -167,7 +167,7 @@ IDENT = "00000000-0000-0000-0000-000000000001"
 
 @pytest.fixture
 async def reporter(resources: Resources, submitted: tuple[TaskInstance, list[Subtask]]) -> Recorder:
-    """The recorder of a run that the database knows."""
+    """Insert a run; return its recorder."""
     async with resources.database.transaction() as connection:
         await execute(connection, "insert_run", ident=IDENT, task_id=submitted[0].id, executor="x")
     return Recorder(resources.database, submitted[0].id, "x", run=IDENT)

@@ -120,7 +120,7 @@ class PreparedRun:
         return self.changed(inputs=replace(self.spec.inputs, encrypted_secrets=encrypted(**secrets)))
 
     def with_variables(self, **variables: object) -> "PreparedRun":
-        """The same on a host that has these as well."""
+        """Return the same for a host with these variables."""
         source = write_inventory(self.spec.playbook.parent, **variables)
         inputs, snapshot = read_inputs(source, encrypted_secrets=self.spec.inputs.encrypted_secrets)
         return replace(self.changed(inputs=inputs), snapshot=snapshot)
@@ -137,7 +137,7 @@ def prepare(tmp_path: Path, *tags: str) -> PreparedRun:
 
 
 def write_inventory(directory: Path, **variables: object) -> Path:
-    """An inventory of one host with these variables, a member of one OBProxy cluster."""
+    """Return an inventory of one host with these variables, a member of one OBProxy cluster."""
     path = directory / "inventory" / "hosts.yml"
     host = {"ansible_connection": "local", "ansible_host": "x", "ocp_host_id": 1, **variables}
     cluster = {"obproxy_cluster_id": 1, "obproxy_cluster_name": "{{ 'te' + 'st' }}"}

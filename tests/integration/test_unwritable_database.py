@@ -92,7 +92,7 @@ async def set_read_only(postgres: str, url: str, value: str) -> None:
 
 @pytest.fixture
 async def read_only(client: httpx.AsyncClient, postgres: str, database_url: str) -> AsyncIterator[None]:
-    """The service runs, a host is being taken over, and then the database becomes read-only."""
+    """Make the database read-only while the service runs a takeover."""
     await take_over(client, 1)
     await set_read_only(postgres, database_url, "on")
     yield
@@ -213,7 +213,7 @@ async def test_commands_are_recorded_with_their_outcome(resources: Resources) ->
 
 @pytest.fixture
 def small_disk(postgres: str) -> Iterator[Path]:
-    """A file system of few MiB, with a tablespace of the server on it."""
+    """Yield a file system of few MiB, with a tablespace of the server on it."""
     if os.geteuid() != 0:
         pytest.skip("only root can mount a file system")
     with (
@@ -238,7 +238,7 @@ def small_disk(postgres: str) -> Iterator[Path]:
 
 @pytest.fixture
 async def on_small_disk(postgres: str, template_database: str, small_disk: Path) -> AsyncIterator[str]:
-    """Connection string of a database on the small file system."""
+    """Yield the connection string of a database on the small file system."""
     name = f"test_{uuid.uuid4().hex}"
     names = {"name": sql.Identifier(name), "template": sql.Identifier(template_database)}
     create = "CREATE DATABASE {name} TEMPLATE {template} TABLESPACE small"

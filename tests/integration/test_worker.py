@@ -55,7 +55,7 @@ all:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A workflow of three roles."""
+    """Return a workflow of three roles."""
     playbooks = tmp_path / "playbooks"
     playbooks.mkdir()
     entries = "".join(f"    - role: {role}\n      tags: [{role}]\n" for role in ROLES)

@@ -124,7 +124,7 @@ def test_leftovers_of_a_killed_run(tmp_path: Path) -> None:
 
 
 def interpreters() -> list[str]:
-    """This one, and of each older Python that pyenv has installed one: hosts have older ones than the controller."""
+    """Return this interpreter and one of each older Python in pyenv: hosts have older ones than the controller."""
     found = {sys.version_info[:2]: sys.executable}
     for path in (Path.home() / ".pyenv" / "versions").glob("3.*/bin/python3"):
         major, minor = path.parents[1].name.split(".")[:2]

@@ -47,7 +47,7 @@ class Server:
 
 @contextmanager
 def played(script: Callable[[Server], None]) -> Iterator[tuple[socket.socket, Server]]:
-    """The client's end of a connection to a server that follows `script`."""
+    """Yield the client's end of a connection to a server that follows `script`."""
     here, there = socket.socketpair()
     server = Server(there)
 

@@ -10,7 +10,7 @@ from scripts.commit_subjects import LIMIT, too_long
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """A repository without commits."""
+    """Return a repository without commits."""
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
     return tmp_path
 

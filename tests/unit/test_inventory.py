@@ -71,7 +71,7 @@ def test_what_cannot_be_is_refused_by_name(make: Callable[[], object], words: st
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A directory as a source, with variables behind a symbolic link, and a link that leads in a circle."""
+    """Return a directory as a source, with variables behind a symbolic link, and a link that leads in a circle."""
     source = tmp_path / "inventory"
     source.mkdir()
     (source / "hosts.yml").write_text("all: {}\n")

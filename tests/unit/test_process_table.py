@@ -21,7 +21,7 @@ DEADLINE = 20.0
 
 @pytest.fixture
 def sleeper() -> Iterator[subprocess.Popen[bytes]]:
-    """A process that has a name to stumble over, and sleeps."""
+    """Yield a sleeping process with a name that is hard to parse."""
     with subprocess.Popen(
         [sys.executable, "-c", "import ctypes, time; ctypes.CDLL(None).prctl(15, b') Z 1 (', 0, 0, 0); time.sleep(987)"]
     ) as process:

@@ -37,7 +37,7 @@ def request(
     path: Mapping[str, str] | None = None,
     content_type: str | None = "application/json",
 ) -> Request:
-    """A request whose body comes in `chunks`; the caller hangs up after the last one when that is `None`."""
+    """Return a request whose body comes in `chunks`; the caller hangs up after the last one when that is `None`."""
     messages: list[Message] = [{"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks]
     messages.append({"type": "http.request", "body": b"", "more_body": False})
     headers = [(b"content-type", content_type.encode())] if content_type is not None else []

@@ -29,7 +29,7 @@ sys.stdin.read()
 
 @pytest.fixture(autouse=True)
 def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory that every user may write to."""
+    """Return a directory that every user may write to."""
     directory = tmp_path / "memory"
     directory.mkdir()
     directory.chmod(0o1777)

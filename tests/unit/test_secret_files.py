@@ -60,7 +60,7 @@ def test_processes_that_start_at_once_use_the_same_files(tmp_path: Path) -> None
 
 @pytest.fixture(params=["file size limit", "tmpfs"])
 def full(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
-    """A directory in which files can be created, and no byte fits into them."""
+    """Yield a directory on a full disk: files can be created but not written."""
     if request.param == "file size limit":
         limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))

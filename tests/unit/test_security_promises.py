@@ -11,7 +11,7 @@ ROWS = [line for line in PROMISES.splitlines() if line.startswith("| ") and not 
 
 
 def named(row: str) -> list[str]:
-    """The tests in the last column: files, with or without their directory, and functions in them."""
+    """Return the tests in the last column: files, with or without their directory, and functions in them."""
     return re.findall(r"`((?:[\w/]+/)?test_\w+\.py(?:::\w+)?)`", row.rstrip("|").rpartition("|")[2])
 
 

@@ -28,7 +28,7 @@ Start = Callable[[], subprocess.Popen[str]]
 
 @pytest.fixture
 def memory() -> Iterator[Path]:
-    """A directory in place of memory, with a short path: that of a socket is limited."""
+    """Yield a directory in place of memory, with a short path: that of a socket is limited."""
     with tempfile.TemporaryDirectory(prefix="memory-") as directory:
         yield Path(directory)
 

@@ -16,7 +16,7 @@ UNITS = sorted((PROJECT / "deploy").glob("*.service"))
 
 
 def unit(name: str) -> configparser.SectionProxy:
-    """The [Service] section of a unit."""
+    """Return the [Service] section of a unit."""
     parser = configparser.ConfigParser(strict=False, interpolation=None)
     parser.optionxform = str  # type: ignore[assignment,method-assign]
     parser.read(PROJECT / "deploy" / name)

@@ -35,12 +35,12 @@ class Stream:
 
 @cache
 def load(name: str) -> Stream:
-    """The recorded stream of a case; not to be changed."""
+    """Return the recorded stream of a case; not to be changed."""
     return parse(cases()[name], (STREAMS / f"{name}.jsonl").read_text(encoding="utf-8").splitlines())
 
 
 def parse(case: dict[str, Any], lines: Iterable[str]) -> Stream:
-    """The stream of a case from its lines."""
+    """Return the stream of a case from its lines."""
     end, *events = map(json.loads, lines)
     roles = case.get("tags", ["before", "step", "after"])
     return Stream(roles=roles, host=case.get("host", "h1"), events=events, end=RunEnd(**end))
