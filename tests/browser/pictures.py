@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, sync_playwright
 from service.store import embedded
 from tests.browser.staging import Stage
 from tests.browser.visitor import ARGUMENTS, CHROMIUM, visiting
-from tests.integration import staged
+from tests.integration import sample_tasks
 from tests.lab import Lab
 from tests.lab.service import Service, running
 
@@ -47,7 +47,7 @@ PAGES = {
     "missing": "/tasks/999",
     "api": "/docs",
 }
-"""Each page by the name of its pictures; the numbers are those of `staged.fill`."""
+"""Each page by the name of its pictures; the numbers are those of `sample_tasks.fill`."""
 # A browser leaves out lines of a log that are not to be seen, and a picture of the whole page has them in it.
 DRAWN = "document.querySelectorAll('.chunk').forEach((chunk) => (chunk.style.contentVisibility = 'visible'))"
 ABOVE = {
@@ -73,7 +73,7 @@ def main(directory: Path) -> None:
             running(stage.directory, inventory, database_url=url, worker="false") as service,
             sync_playwright() as playwright,
         ):
-            ids = stage.do(staged.fill)
+            ids = stage.do(sample_tasks.fill)
             chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
             for theme, width, language in itertools.product(THEMES, WIDTHS, LANGUAGES):
                 take(chromium, service, directory, ids, theme, width, language)

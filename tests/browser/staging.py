@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from service.model.settings import Settings
 from service.model.workflow import TAKEOVER
 from service.tasks.resources import Resources, open_resources
-from tests.integration import staged
+from tests.integration import sample_tasks
 from tests.lab.service import Service, running
 
 
@@ -44,6 +44,6 @@ class Stage:
 
 async def begin(resources: Resources, host_id: int) -> int:
     """A takeover of a host's proxy whose first subtask runs; its id."""
-    task_id = await staged.take_over(resources, host_id)
-    await staged.advance(resources, task_id, [], running=resources.workflows[TAKEOVER].roles[0])
+    task_id = await sample_tasks.take_over(resources, host_id)
+    await sample_tasks.advance(resources, task_id, [], running=resources.workflows[TAKEOVER].roles[0])
     return task_id

@@ -12,7 +12,7 @@ from service.tasks.recorder import Recorder
 from service.tasks.resources import Resources
 from tests.browser.staging import Stage, begin
 from tests.browser.visitor import Visitor
-from tests.integration import staged
+from tests.integration import sample_tasks
 from tests.lab.service import Service
 
 WIDE = {"width": 1280, "height": 900}
@@ -54,7 +54,7 @@ async def fail(resources: Resources, task_id: int) -> None:
 
 def subtasks(stage: Stage, task_id: int) -> list[int]:
     """Ids of the subtasks in the order of the DAG."""
-    return stage.do(lambda resources: staged.subtask_ids(resources, task_id))
+    return stage.do(lambda resources: sample_tasks.subtask_ids(resources, task_id))
 
 
 def menu_button(page: Page, subtask: int) -> Locator:
@@ -167,7 +167,7 @@ def test_a_menu_stays_open_and_says_what_may_be_done_now(visitor: Visitor, stage
 
 
 def test_logs_are_opened_from_the_flow_each_in_a_tab(visitor: Visitor, stage: Stage, task_id: int) -> None:
-    first, second = stage.do(lambda resources: staged.subtask_ids(resources, task_id))[:2]
+    first, second = stage.do(lambda resources: sample_tasks.subtask_ids(resources, task_id))[:2]
     page = visitor.open(f"/tasks/{task_id}?view=flow")
     page.evaluate("window.kept = true")
     expect(page.locator(".tab")).to_have_text([re.compile(f"\\({first}\\)")])
@@ -190,7 +190,7 @@ def test_logs_are_opened_from_the_flow_each_in_a_tab(visitor: Visitor, stage: St
 
 
 def test_an_answer_that_was_overtaken_is_not_shown(visitor: Visitor, stage: Stage, task_id: int) -> None:
-    second = stage.do(lambda resources: staged.subtask_ids(resources, task_id))[1]
+    second = stage.do(lambda resources: sample_tasks.subtask_ids(resources, task_id))[1]
     page = visitor.open(f"/tasks/{task_id}?view=flow")
     page.evaluate(HOLD)
     page.evaluate("window.dispatchEvent(new PopStateEvent('popstate'))")

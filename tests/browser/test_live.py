@@ -15,7 +15,7 @@ from service.tasks.resources import Resources
 from tests.browser.lag import is_soon
 from tests.browser.staging import Stage, begin
 from tests.browser.visitor import NO_ANSWER, Visitor, visiting
-from tests.integration import staged
+from tests.integration import sample_tasks
 from tests.lab.service import Service, running
 
 FRAME = 34  # milliseconds: two frames at sixty a second, in the median while a long log is scrolled …
@@ -192,8 +192,8 @@ def test_what_is_under_way_is_told_on_every_page(visitor: Visitor, stage: Stage,
     page.locator(f"#under-way-{task_id}").focus()
 
     async def fail(resources: Resources) -> None:
-        second = await staged.take_over(resources, 2)
-        await staged.advance(resources, second, [], resources.workflows[TAKEOVER].roles[0], "It does not answer.")
+        second = await sample_tasks.take_over(resources, 2)
+        await sample_tasks.advance(resources, second, [], resources.workflows[TAKEOVER].roles[0], "It does not answer.")
 
     stage.do(fail)
 

@@ -19,8 +19,8 @@ from service.tasks import operations, submit
 from service.tasks.errors import HostBusy
 from service.tasks.resources import Resources
 from service.tasks.submit import HostRequest
-from tests.integration.people import ADMIN
-from tests.integration.staged import advance
+from tests.integration.sample_tasks import advance
+from tests.integration.users import ADMIN
 
 HOSTS = (1, 2, 3)
 ROUNDS = 60

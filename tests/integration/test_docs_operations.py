@@ -22,7 +22,7 @@ from service.store.database import fetch
 from service.tasks import instances, submit
 from service.tasks.resources import Resources, open_resources
 from service.tasks.submit import HostRequest
-from tests.integration.people import ADMIN
+from tests.integration.users import ADMIN
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # as in service/store/embedded.py

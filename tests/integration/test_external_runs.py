@@ -14,8 +14,8 @@ from service.outcome.run_progress import Ended, Started, Verdict
 from service.store.database import fetch
 from service.tasks.recorder import Recorder
 from service.tasks.resources import Resources
-from tests.integration.by_hand import ROLES, START, Body, told
-from tests.integration.over_http import assert_failure, assert_sorted, count_rows, take_over
+from tests.integration.external_run_reports import ROLES, START, Body, told
+from tests.integration.http_helpers import assert_failure, assert_sorted, count_rows, take_over
 
 PATH = "/api/v2/obproxy/externalRuns"
 TASKS = "/api/v2/tasks/instances"

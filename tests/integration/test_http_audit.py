@@ -10,7 +10,7 @@ from starlette.applications import Starlette
 
 from service.access import audit, users
 from service.access.roles import Role
-from tests.integration.over_http import assert_envelope, take_over, take_over_body
+from tests.integration.http_helpers import assert_envelope, take_over, take_over_body
 
 EVENTS = "/api/v2/audit/events"
 TAKE_OVER = "/api/v2/obproxy/clusters/1/takeOver"

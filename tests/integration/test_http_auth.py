@@ -13,8 +13,8 @@ from service.access import access_keys, login_throttling, users
 from service.access.login_throttling import CLIENT_LIMIT, USER_LIMIT
 from service.access.roles import Role
 from service.tasks.resources import Resources
-from tests.integration.over_http import assert_failure, take_over, take_over_body
-from tests.integration.signing import Signing
+from tests.integration.http_helpers import assert_failure, take_over, take_over_body
+from tests.integration.signed_requests import Signing
 
 INFO = "/api/v2/info"
 TASKS = "/api/v2/tasks/instances"

@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 
 from service.model.settings import Settings
 from service.tasks.resources import Resources
-from tests.integration.over_http import TABLES, assert_failure, count_rows, take_over, take_over_body
+from tests.integration.http_helpers import TABLES, assert_failure, count_rows, take_over, take_over_body
 
 TAKE_OVER = "/api/v2/obproxy/clusters/1/takeOver"
 TASKS = "/api/v2/tasks/instances"

@@ -8,7 +8,7 @@ import pytest
 from starlette.applications import Starlette
 
 from service.tasks.resources import Resources
-from tests.integration.over_http import assert_envelope, assert_failure, assert_sorted, take_over
+from tests.integration.http_helpers import assert_envelope, assert_failure, assert_sorted, take_over
 
 CLUSTERS = "/api/v2/obproxy/clusters"
 HOSTS = "/api/v2/compute/hosts"

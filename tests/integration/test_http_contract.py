@@ -18,7 +18,7 @@ from schemathesis.schemas import APIOperation
 
 from service.http.openapi import EVENT_STREAM
 from service.model.settings import Settings
-from tests.integration.serving import serving
+from tests.integration.running_service import serving
 
 Operation = APIOperation[Any, Any, Any, Any]
 

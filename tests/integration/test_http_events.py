@@ -27,10 +27,10 @@ from service.tasks.operations import skip_subtask
 from service.tasks.recorder import Recorder
 from service.tasks.resources import Resources
 from service.tasks.submit import HostRequest, take_over
-from tests.integration.following import DEADLINE, LIST_EVENTS, TASK_EVENTS, Reader, events, first
-from tests.integration.over_http import assert_failure
-from tests.integration.people import ADMIN
-from tests.integration.serving import serving
+from tests.integration.event_stream_client import DEADLINE, LIST_EVENTS, TASK_EVENTS, Reader, events, first
+from tests.integration.http_helpers import assert_failure
+from tests.integration.running_service import serving
+from tests.integration.users import ADMIN
 
 LINES = 100_000
 GOAL = 0.1  # seconds from the commit to the reader, for 99 of 100

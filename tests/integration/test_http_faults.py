@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 
 from service.model.settings import Settings
 from service.store import database
-from tests.integration.over_http import take_over_body
+from tests.integration.http_helpers import take_over_body
 
 TASKS = "/api/v2/tasks/instances"
 TAKE_OVER = "/api/v2/obproxy/clusters/1/takeOver"

@@ -15,7 +15,7 @@ import pytest
 
 from service.http import uvicorn_server
 from service.model.settings import Settings
-from tests.integration.serving import serving
+from tests.integration.running_service import serving
 
 ROUNDS = 300
 DEADLINE = 60.0  # seconds one exchange may take

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.over_http import TIME, assert_sorted
+from tests.integration.http_helpers import TIME, assert_sorted
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 

@@ -17,7 +17,7 @@ from starlette.applications import Starlette
 from service.model.errors import SettingsInvalid
 from service.observe import metrics
 from service.tasks.resources import Resources
-from tests.integration.over_http import take_over
+from tests.integration.http_helpers import take_over
 from tests.lab.instance import free_ports
 
 DEPLOY = Path(__file__).parents[2] / "deploy"

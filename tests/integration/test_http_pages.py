@@ -12,7 +12,7 @@ from service.access import users
 from service.access.roles import Role
 from service.model.settings import Settings
 from service.pages.routes import PAGES
-from tests.integration.over_http import assert_failure, take_over
+from tests.integration.http_helpers import assert_failure, take_over
 
 PAGE = {"Accept": "text/html,application/xhtml+xml"}
 TOKEN = re.compile(r'name="form_token" value="([0-9a-f]{64})"')

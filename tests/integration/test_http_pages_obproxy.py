@@ -17,7 +17,7 @@ from service.store.database import fetch
 from service.tasks import instances
 from service.tasks.recorder import Recorder
 from service.tasks.resources import Resources
-from tests.integration.over_http import take_over
+from tests.integration.http_helpers import take_over
 
 PAGE = {"Accept": "text/html"}
 FORM = "/clusters/1/takeover"

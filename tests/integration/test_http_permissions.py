@@ -11,7 +11,7 @@ from service.access.roles import ANY_USER, PUBLIC, Role
 from service.http.openapi import EVENT_STREAM
 from service.pages.routes import PAGES
 from service.routes import OPERATIONS
-from tests.integration.over_http import assert_failure
+from tests.integration.http_helpers import assert_failure
 
 EVERYBODY = frozenset(Role)
 TASK_READERS = frozenset({Role.ADMIN, Role.CLUSTER_MANAGER, Role.TASK_MANAGER, Role.TASK_VIEWER})

@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from service.http import uvicorn_server
 from service.model.settings import Settings
 from service.tasks.resources import Resources
-from tests.integration.over_http import count_rows, take_over_body
+from tests.integration.http_helpers import count_rows, take_over_body
 
 DEADLINE = 60.0  # seconds any exchange may take
 LIMIT = 4096

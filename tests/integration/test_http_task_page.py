@@ -13,7 +13,7 @@ from service.model.tasks import SubtaskStatus, TaskStatus
 from service.model.workflow import TAKEOVER
 from service.tasks import instances, operations
 from service.tasks.resources import Resources
-from tests.integration import staged
+from tests.integration import sample_tasks
 from tests.integration.test_http_pages import PAGE, form_token, log_in
 
 MARKUP = "<script>alert(1)</script><b>&amp;"
@@ -39,8 +39,8 @@ def resources(app: Starlette) -> Resources:
 async def failed_at(resources: Resources, position: int, message: str = "The disk is full.") -> int:
     """A task instance that has failed at the subtask of this position, from 0."""
     roles = resources.workflows[TAKEOVER].roles
-    task_id = await staged.take_over(resources, 1)
-    await staged.advance(resources, task_id, roles[:position], roles[position], message)
+    task_id = await sample_tasks.take_over(resources, 1)
+    await sample_tasks.advance(resources, task_id, roles[:position], roles[position], message)
     return task_id
 
 
@@ -51,7 +51,7 @@ async def status_of(resources: Resources, task_id: int) -> TaskStatus:
 
 async def test_a_failure_is_shown_first_with_its_reason(browser: httpx.AsyncClient, resources: Resources) -> None:
     task_id = await failed_at(resources, 6)
-    ids = await staged.subtask_ids(resources, task_id)
+    ids = await sample_tasks.subtask_ids(resources, task_id)
 
     page = (await browser.get(f"/tasks/{task_id}")).text
 
@@ -64,14 +64,14 @@ async def test_a_failure_is_shown_first_with_its_reason(browser: httpx.AsyncClie
 
 async def test_what_may_be_asked_is_what_the_document_says(browser: httpx.AsyncClient, resources: Resources) -> None:
     task_id = await failed_at(resources, 2)
-    ids = await staged.subtask_ids(resources, task_id)
+    ids = await sample_tasks.subtask_ids(resources, task_id)
     actions = re.compile(rf'action="/tasks/{task_id}/((?:subtasks/\d+/)?\w+)"')
 
     failed = set(actions.findall((await browser.get(f"/tasks/{task_id}")).text))
     await operations.retry_task(resources, task_id)
     ready = set(actions.findall((await browser.get(f"/tasks/{task_id}")).text))
     roles = resources.workflows[TAKEOVER].roles
-    await staged.advance(resources, task_id, [], running=roles[2])
+    await sample_tasks.advance(resources, task_id, [], running=roles[2])
     running = set(actions.findall((await browser.get(f"/tasks/{task_id}")).text))
 
     assert failed == {"retry", "rollback", f"subtasks/{ids[2]}/retry", f"subtasks/{ids[2]}/skip"}
@@ -94,7 +94,7 @@ async def test_a_task_operation_is_done_and_said(browser: httpx.AsyncClient, res
 @pytest.mark.parametrize("word", ["retry", "skip"])
 async def test_a_subtask_operation_is_done(browser: httpx.AsyncClient, resources: Resources, word: str) -> None:
     task_id = await failed_at(resources, 2)
-    subtask = (await staged.subtask_ids(resources, task_id))[2]
+    subtask = (await sample_tasks.subtask_ids(resources, task_id))[2]
     token = await form_token(browser)
 
     answer = await browser.post(f"/tasks/{task_id}/subtasks/{subtask}/{word}", data={"form_token": token})
@@ -105,9 +105,9 @@ async def test_a_subtask_operation_is_done(browser: httpx.AsyncClient, resources
 
 async def test_canceling_is_asked_for_and_has_its_own_word(browser: httpx.AsyncClient, resources: Resources) -> None:
     roles = resources.workflows[TAKEOVER].roles
-    task_id = await staged.take_over(resources, 1)
-    await staged.advance(resources, task_id, [], running=roles[0])
-    subtask = (await staged.subtask_ids(resources, task_id))[0]
+    task_id = await sample_tasks.take_over(resources, 1)
+    await sample_tasks.advance(resources, task_id, [], running=roles[0])
+    subtask = (await sample_tasks.subtask_ids(resources, task_id))[0]
     token = await form_token(browser)
 
     await browser.post(f"/tasks/{task_id}/subtasks/{subtask}/cancel", data={"form_token": token})
@@ -121,7 +121,7 @@ async def test_canceling_is_asked_for_and_has_its_own_word(browser: httpx.AsyncC
 async def test_what_is_refused_is_said_on_the_page_and_changes_nothing(
     browser: httpx.AsyncClient, resources: Resources
 ) -> None:
-    task_id = await staged.take_over(resources, 1)
+    task_id = await sample_tasks.take_over(resources, 1)
 
     answer = await browser.post(f"/tasks/{task_id}/retry", data={"form_token": await form_token(browser)})
 
@@ -178,11 +178,11 @@ async def test_the_flow_is_drawn_for_every_width(browser: httpx.AsyncClient, res
 
 async def test_attempts_are_apart_the_newest_first(browser: httpx.AsyncClient, resources: Resources) -> None:
     task_id = await failed_at(resources, 2, "first")
-    subtask = (await staged.subtask_ids(resources, task_id))[2]
+    subtask = (await sample_tasks.subtask_ids(resources, task_id))[2]
     roles = resources.workflows[TAKEOVER].roles
     for number in range(4):
         await operations.retry_task(resources, task_id)
-        await staged.advance(resources, task_id, [], roles[2], f"again {number}")
+        await sample_tasks.advance(resources, task_id, [], roles[2], f"again {number}")
     attempts = await instances.executions(resources.database, subtask)
 
     page = (await browser.get(f"/tasks/{task_id}")).text
@@ -205,7 +205,7 @@ async def test_lines_come_in_pieces_without_a_gap(
 ) -> None:
     monkeypatch.setattr("service.pages.task.LINES_AT_ONCE", 2)
     task_id = await failed_at(resources, 0)
-    subtask = (await staged.subtask_ids(resources, task_id))[0]
+    subtask = (await sample_tasks.subtask_ids(resources, task_id))[0]
     rows: list[list[object]] = []
     after, more = 0, True
     while more:

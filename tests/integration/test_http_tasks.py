@@ -16,8 +16,8 @@ from service.model.tasks import SubtaskStatus
 from service.routes import OPERATIONS
 from service.store.database import execute
 from service.tasks.resources import Resources
-from tests.integration.by_hand import told
-from tests.integration.over_http import TIME, assert_envelope, assert_sorted, count_rows, take_over, take_over_body
+from tests.integration.external_run_reports import told
+from tests.integration.http_helpers import TIME, assert_envelope, assert_sorted, count_rows, take_over, take_over_body
 
 TASKS = "/api/v2/tasks/instances"
 

@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 from service.access import access_keys
 from service.model.settings import PROJECT, Settings
 from service.tasks.resources import Resources
-from tests.integration.over_http import take_over
+from tests.integration.http_helpers import take_over
 
 DEADLINE = 60.0
 PROGRAM = Path(sys.executable).with_name("ansible-inventory")

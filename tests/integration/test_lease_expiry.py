@@ -14,8 +14,8 @@ from service.tasks.submit import HostRequest, take_over
 from service.worker import job, worker
 from service.worker.expiry import EXPIRY_TIMEOUT, Expiry
 from service.worker.leases import Leases
-from tests.integration.claiming import claimed
-from tests.integration.people import ADMIN
+from tests.integration.fetched_jobs import claimed
+from tests.integration.users import ADMIN
 
 RUN = "00000000-0000-0000-0000-000000000001"
 STEPS = ["-1 day", "-31 seconds", "31 seconds", "1 day"]

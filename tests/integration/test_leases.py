@@ -21,7 +21,7 @@ from service.tasks.resources import Resources
 from service.tasks.submit import HostRequest, take_over
 from service.worker.leases import Leases
 from service.worker.supervisor import StopReason, Supervisor, TimeLimit
-from tests.integration.people import ADMIN
+from tests.integration.users import ADMIN
 
 DEADLINE = 10.0  # seconds within which what waits for nothing is through
 IDENTS = ["00000000-0000-0000-0000-000000000001", "00000000-0000-0000-0000-000000000002"]

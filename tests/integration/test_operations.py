@@ -20,7 +20,7 @@ from service.tasks.errors import (
 from service.tasks.recorder import Recorder
 from service.tasks.resources import Resources
 from service.tasks.submit import HostRequest, take_over
-from tests.integration.people import ADMIN
+from tests.integration.users import ADMIN
 
 SubtaskState = tuple[SubtaskStatus, Operation]
 

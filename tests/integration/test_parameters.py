@@ -11,7 +11,7 @@ from service.store.database import execute
 from service.tasks import instances
 from service.tasks.recorder import Recorder
 from service.tasks.resources import Resources
-from tests.integration.over_http import assert_envelope, assert_failure, assert_sorted, take_over
+from tests.integration.http_helpers import assert_envelope, assert_failure, assert_sorted, take_over
 
 OF_CLUSTER = "/api/v2/obproxy/clusters/{}/parameters"
 INFO = "/api/v2/obproxy/parameterInfo"

@@ -17,7 +17,7 @@ from service.tasks.errors import IllegalTransition
 from service.tasks.recorder import LeaseLost, Recorder
 from service.tasks.resources import Resources
 from service.tasks.submit import HostRequest, take_over
-from tests.integration.people import ADMIN
+from tests.integration.users import ADMIN
 
 DEADLINE = 60.0
 

@@ -7,7 +7,7 @@ import pytest
 
 from service.store.database import fetch
 from service.tasks.resources import Resources
-from tests.integration.over_http import assert_failure, count_rows, take_over_body
+from tests.integration.http_helpers import assert_failure, count_rows, take_over_body
 
 TAKE_OVER = "/api/v2/obproxy/clusters/1/takeOver"
 TASKS = "/api/v2/tasks/instances"

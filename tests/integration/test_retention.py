@@ -10,7 +10,7 @@ from service.store.database import Connection
 from service.tasks.resources import Resources
 from service.tasks.submit import HostRequest, take_over
 from service.worker import retention
-from tests.integration.people import ADMIN
+from tests.integration.users import ADMIN
 
 
 async def submit(resources: Resources, host_id: int) -> TaskInstance:

@@ -26,8 +26,8 @@ from service.tasks.resources import Resources
 from service.tasks.submit import HostRequest, take_over
 from service.worker import job
 from service.worker.leases import Leases
-from tests.integration.claiming import claimed
-from tests.integration.people import ADMIN
+from tests.integration.fetched_jobs import claimed
+from tests.integration.users import ADMIN
 
 DEADLINE = 30.0  # seconds that one of them takes at the most
 MOST = 100  # awaits of a job; there are fewer

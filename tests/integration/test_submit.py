@@ -15,7 +15,7 @@ from service.tasks import instances
 from service.tasks.errors import AlreadyManaged, HostBusy
 from service.tasks.resources import Resources
 from service.tasks.submit import HostRequest, take_over
-from tests.integration.people import ADMIN
+from tests.integration.users import ADMIN
 
 TABLES = ("obproxy_server", "task_instance", "subtask_instance", "subtask_dependency", "task_secret")
 

@@ -13,9 +13,9 @@ from service.tasks import instances, operations
 from service.tasks.errors import HostBusy, Superseded
 from service.tasks.resources import Resources
 from service.tasks.submit import HostRequest, take_over
-from tests.integration.by_hand import told
-from tests.integration.people import ADMIN
-from tests.integration.staged import advance
+from tests.integration.external_run_reports import told
+from tests.integration.sample_tasks import advance
+from tests.integration.users import ADMIN
 
 TASKS = "/api/v2/tasks/instances"
 ROUNDS = 40  # races of a submit with an operation

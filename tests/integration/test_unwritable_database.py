@@ -33,7 +33,7 @@ from service.routes import ALL
 from service.store.database_errors import READ_ONLY_MESSAGE
 from service.store.readiness import Problem
 from service.tasks.resources import Resources
-from tests.integration.over_http import take_over, take_over_body
+from tests.integration.http_helpers import take_over, take_over_body
 
 TAKE_OVER = "/api/v2/obproxy/clusters/1/takeOver"
 TABLES = (

@@ -27,8 +27,8 @@ from service.tasks.submit import HostRequest, take_over
 from service.worker import job, worker
 from service.worker.expiry import EXPIRY_TIMEOUT, Expiry
 from service.worker.leases import Leases
-from tests.integration.claiming import claimed
-from tests.integration.people import ADMIN
+from tests.integration.fetched_jobs import claimed
+from tests.integration.users import ADMIN
 from tests.unit.workflows import write_table
 
 DEADLINE = 60.0  # seconds a takeover of this kind may take at the most

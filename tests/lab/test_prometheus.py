@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.by_hand import told
+from tests.integration.external_run_reports import told
 
 from . import Lab, inventory
 from .fixtures import StartHost

@@ -29,7 +29,7 @@ from psycopg import sql
 from service.cli.client import Client, Document
 from service.cli.tables import in_dag_order
 from service.runs.directories import PREFIX
-from tests.integration.signing import Signing
+from tests.integration.signed_requests import Signing
 
 from . import HostSpec, Lab, LabHost
 from .chaos.ground import Ground
