@@ -184,7 +184,7 @@ async def test_a_stopping_worker_hands_its_runs_back_and_the_next_one_finishes_t
         task, subtasks = await ended(local, task)
     assert task.status is TaskStatus.SUCCESSFUL
     log, _ = await instances.log(local.database, task.id, subtasks[1].id)
-    assert "The worker is being stopped" in log and log.count("############{EXECUTE}") == 2
+    assert "The worker is stopping" in log and log.count("############{EXECUTE}") == 2
 
 
 async def test_a_worker_that_was_considered_dead_registers_again(local: Resources) -> None:
