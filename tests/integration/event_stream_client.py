@@ -19,7 +19,7 @@ LIST_EVENTS = "/api/v2/tasks/events"
 async def events(
     http: httpx.AsyncClient, path: str, last: str | None = None, *, query: dict[str, int] | None = None
 ) -> AsyncGenerator[ServerSentEvent]:
-    """The events of one connection, until it ends."""
+    """Yield the events of one connection, until it ends."""
     headers = {} if last is None else {"Last-Event-ID": last}
     async with aconnect_sse(http, "GET", path, headers=headers, params=query) as source:
         source.response.raise_for_status()
@@ -30,7 +30,7 @@ async def events(
 
 
 async def first(http: httpx.AsyncClient, path: str, count: int, **query: int) -> list[ServerSentEvent]:
-    """The first `count` events."""
+    """Return the first `count` events."""
     found: list[ServerSentEvent] = []
     async with asyncio.timeout(DEADLINE), aclosing(events(http, path, query=query)) as stream:
         async for event in stream:

@@ -23,7 +23,7 @@ def told(
     server: Body = SERVER,
     **changed: Any,
 ) -> Body:
-    """A run of some roles, one second each, that ends well or at `failing`; `changed` are other fields of the body."""
+    """Return the report of a run, one second per role, failing at `failing`; `changed` are other fields."""
     host = "odp-by-hand"
     events: list[Body] = []
 

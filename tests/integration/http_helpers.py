@@ -22,7 +22,7 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{0,2}[1-9])?(Z|[+-]\d\d:\
 
 
 def take_over_body(*host_ids: int, password: str | None = None) -> dict[str, Any]:
-    """A takeOver request for `host_ids`."""
+    """Return a takeOver request for `host_ids`."""
     given = {} if password is None else {"proxysysPasswd": password}
     return {"hosts": [{"hostId": host_id, "sqlPort": 2883, **given} for host_id in host_ids]}
 
@@ -36,7 +36,7 @@ async def take_over(client: httpx.AsyncClient, *host_ids: int, cluster_id: int =
 
 
 def assert_envelope(answer: httpx.Response) -> dict[str, Any]:
-    """The answer's JSON, which has OCP's envelope (docs/reference/ocp-api.md 4.1, 4.2)."""
+    """Return the answer's JSON, which has OCP's envelope (docs/reference/ocp-api.md 4.1, 4.2)."""
     body: dict[str, Any] = answer.json()
     assert list(body) == sorted(body)
     assert {"duration", "server", "status", "successful", "timestamp", "traceId"} < set(body)
@@ -49,13 +49,13 @@ def assert_envelope(answer: httpx.Response) -> dict[str, Any]:
 
 
 def assert_failure(answer: httpx.Response) -> Failure:
-    """The answer, which has the envelope and OCP's shape of an error."""
+    """Return the answer, which has the envelope and OCP's shape of an error."""
     assert_envelope(answer)
     return Failure.model_validate_json(answer.content)
 
 
 def assert_sorted(value: Any) -> None:
-    """The properties of every object in `value` are in alphabetical order."""
+    """Check that the properties of every object in `value` are in alphabetical order."""
     if isinstance(value, dict):
         assert list(value) == sorted(value), json.dumps(value)
         value = list(value.values())

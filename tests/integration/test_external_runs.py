@@ -24,13 +24,13 @@ TWELVE = 12
 
 @pytest.fixture
 def resources(app: Starlette) -> Resources:
-    """The resources of the application."""
+    """Return the resources of the application."""
     opened: Resources = app.state.resources
     return opened
 
 
 async def recorded(client: httpx.AsyncClient, body: Body) -> Body:
-    """The document that telling makes, which is the one that reading gives."""
+    """Report a run; return its document, which equals the one that is read afterwards."""
     answer = await client.post(PATH, json=body)
     assert answer.status_code == 200, answer.text
     document: Body = answer.json()["data"]
@@ -39,7 +39,7 @@ async def recorded(client: httpx.AsyncClient, body: Body) -> Body:
 
 
 def each(document: Body, field: str) -> list[Any]:
-    """A field of every subtask in DAG order."""
+    """Return a field of every subtask in DAG order."""
     return [subtask.get(field) for subtask in document["subtasks"]]
 
 
@@ -50,7 +50,7 @@ async def log(client: httpx.AsyncClient, document: Body, place: int) -> str:
 
 
 async def server(resources: Resources, host_id: int = 1) -> Mapping[str, Any] | None:
-    """The OBProxy server of a host, as the database has it."""
+    """Return the row of the OBProxy server on a host."""
     async with resources.database.transaction() as connection:
         rows = await fetch(connection, "lock_server_by_host_and_port", host_id=host_id, sql_port=2883)
     return rows[0] if rows else None

@@ -44,7 +44,7 @@ all:
 
 @pytest.fixture
 def resources(app: Starlette) -> Resources:
-    """The resources of the application."""
+    """Return the resources of the application."""
     opened: Resources = app.state.resources
     return opened
 

@@ -46,7 +46,7 @@ same_every_time = hypothesis_settings(
 
 @pytest.fixture
 def url(settings: Settings) -> Iterator[str]:
-    """The address of the service."""
+    """Yield the address of the service."""
     with serving(settings) as where:
         yield where
 

@@ -21,7 +21,7 @@ PATIENCE = 0.5  # seconds that the application waits for the database here
 
 @pytest.fixture
 async def client(app: Starlette, settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the administrator. An exception of the application is raised: its server would log it again."""
+    """Yield a client of the administrator. An exception of the application is raised: its server would log it again."""
     app.state.resources.database.pool.timeout = PATIENCE
     password = (settings.data_dir / "admin-password").read_text(encoding="utf-8").strip()
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=True)
@@ -31,7 +31,7 @@ async def client(app: Starlette, settings: Settings) -> AsyncIterator[httpx.Asyn
 
 @asynccontextmanager
 async def away(postgres: str, database_url: str) -> AsyncIterator[None]:
-    """The database takes no connections and has lost those it had."""
+    """Make the database unavailable: it terminates its connections and accepts none."""
     name = psycopg.conninfo.conninfo_to_dict(database_url)["dbname"]
     allow = sql.SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS {}")
     async with await psycopg.AsyncConnection.connect(postgres, autocommit=True) as connection:

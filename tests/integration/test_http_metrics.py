@@ -27,7 +27,7 @@ EXPORTERS = "/api/v2/obproxy/exporters"
 
 @pytest.fixture
 def resources(app: Starlette) -> Resources:
-    """The resources of the application."""
+    """Return the resources of the application."""
     opened: Resources = app.state.resources
     return opened
 
@@ -176,7 +176,7 @@ def test_what_a_managed_host_makes_up_is_no_lag() -> None:
 
 
 def used_names() -> Iterator[str]:
-    """The names of metrics that the dashboard and the rules use."""
+    """Yield the names of the metrics in the dashboard and the alert rules."""
     dashboard = json.loads((DEPLOY / "grafana" / "takeover.json").read_text(encoding="utf-8"))
     texts = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
     for text in [*texts, RULES.read_text(encoding="utf-8")]:

@@ -20,7 +20,7 @@ TOKEN = re.compile(r'name="form_token" value="([0-9a-f]{64})"')
 
 @pytest.fixture
 async def browser(app: Starlette) -> AsyncIterator[httpx.AsyncClient]:
-    """A browser without a session."""
+    """Yield a browser without a session."""
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://service", headers=PAGE) as http:
         yield http
@@ -28,7 +28,7 @@ async def browser(app: Starlette) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 async def anne(app: Starlette) -> str:
-    """The password of anne, who may look at tasks and work on them."""
+    """Return the password of anne, who may look at tasks and work on them."""
     await users.add(app.state.resources.database, "anne", "long enough", [Role.TASK_MANAGER])
     return "long enough"
 

@@ -26,7 +26,7 @@ TOKEN = re.compile(r'name="form_token" value="([0-9a-f]{64})"')
 
 @pytest.fixture
 async def browser(app: Starlette) -> AsyncIterator[httpx.AsyncClient]:
-    """A browser in which an administrator has logged in."""
+    """Yield a browser in which an administrator has logged in."""
     await users.add(app.state.resources.database, "anne", "long enough", [Role.ADMIN])
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://service", headers=PAGE) as http:
@@ -42,7 +42,7 @@ async def send(browser: httpx.AsyncClient, **fields: str) -> httpx.Response:
 
 
 def row(page: str, name: str) -> str:
-    """The row of a table that is about `name`."""
+    """Return the table row of `name`."""
     rows: list[str] = re.findall(r"<tr.*?</tr>", page, re.DOTALL)
     (found,) = [part for part in rows if name in text(part).split()]
     return found

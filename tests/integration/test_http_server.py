@@ -30,7 +30,7 @@ def settings(settings: Settings) -> Settings:
 
 @pytest.fixture
 async def address(app: Starlette, settings: Settings) -> AsyncIterator[Address]:
-    """The address of the application."""
+    """Yield the address of the application."""
     server = uvicorn_server.server(app, settings)
     serving = asyncio.create_task(server.serve())
     async with asyncio.timeout(DEADLINE):

@@ -31,13 +31,13 @@ async def browser(app: Starlette) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 def resources(app: Starlette) -> Resources:
-    """The resources of the application."""
+    """Return the resources of the application."""
     found: Resources = app.state.resources
     return found
 
 
 async def failed_at(resources: Resources, position: int, message: str = "The disk is full.") -> int:
-    """A task instance that has failed at the subtask of this position, from 0."""
+    """Return a task instance that has failed at the subtask of this position, from 0."""
     roles = resources.workflows[TAKEOVER].roles
     task_id = await sample_tasks.take_over(resources, 1)
     await sample_tasks.advance(resources, task_id, roles[:position], roles[position], message)

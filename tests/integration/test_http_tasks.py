@@ -24,7 +24,7 @@ TASKS = "/api/v2/tasks/instances"
 
 @pytest.fixture
 def resources(app: Starlette) -> Resources:
-    """The resources of the application."""
+    """Return the resources of the application."""
     opened: Resources = app.state.resources
     return opened
 

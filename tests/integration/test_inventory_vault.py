@@ -36,7 +36,7 @@ def password_file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def source(tmp_path: Path, password_file: Path) -> Path:
-    """An inventory with a password that is encrypted by itself, and one in a file that is encrypted as a whole."""
+    """Write an inventory with an encrypted value and an encrypted file."""
     source = tmp_path / "inventory"
     (source / "group_vars" / "test").mkdir(parents=True)
     (source / "hosts.yml").write_text(HOSTS)

@@ -134,7 +134,7 @@ class RunDouble(SupervisorDouble):
         yield [], RunEnd(rc=0, status="successful")
 
     async def close(self) -> None:
-        """Replaces the check for leftovers on the host, which these tests do not need."""
+        """Do nothing, in place of the check for leftovers on the host."""
 
 
 async def test_a_report_confirms_the_lease_to_the_run(

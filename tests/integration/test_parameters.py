@@ -27,7 +27,7 @@ SETTINGS = {"proxy_mem_limited": "2G", "work_thread_num": "4", "enable_sharding"
 
 @pytest.fixture
 def resources(app: Starlette) -> Resources:
-    """The resources of the application."""
+    """Return the resources of the application."""
     opened: Resources = app.state.resources
     return opened
 

@@ -80,15 +80,15 @@ class Ended:
         """Nothing is left."""
 
     def cancel(self) -> None:
-        """It has ended."""
+        """Do nothing: the run has ended."""
 
     def renew(self, renewed: float) -> None:
-        """It has ended."""
+        """Do nothing: the run has ended."""
 
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[RunSpec]:
-    """The runs that were started, in order."""
+    """Return the runs that were started, in order."""
     specs: list[RunSpec] = []
 
     def start(spec: RunSpec, snapshot: InventorySnapshot) -> Ended:
@@ -101,7 +101,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[RunSpec]:
 
 @pytest.fixture
 async def other(resources: Resources) -> AsyncGenerator[Resources]:
-    """The resources of another worker: it waits only briefly for a lock."""
+    """Yield the resources of another worker: it waits only briefly for a lock."""
     url = make_conninfo(resources.database.url, options=f"-c lock_timeout={LOCK_PATIENCE}")
     async with open_database(url) as database, open_queue(database) as queue:
         inventory = InventoryReader(resources.settings.inventory, resources.settings.vault_password_file)

@@ -179,5 +179,5 @@ def test_a_worker_that_is_asked_to_stop_finishes_or_hands_back(
     assert [document["status"] for document in ends] == ["SUCCESSFUL"] * WORKERS, "nobody had to ask"
     last = max(ends[subjects.index(handing_back)]["subtasks"], key=lambda subtask: subtask["id"])
     assert last["executor"] in [machine.address for machine in machines[2:]]
-    assert "The worker is being stopped" in handing_back.logs(ends[subjects.index(handing_back)])
+    assert "The worker is stopping" in handing_back.logs(ends[subjects.index(handing_back)])
     invariants.check(ground.postgres.url, [subject.task_id for subject in subjects], {w.pid for w in ground.workers})

@@ -13,7 +13,7 @@ SOMEBODY: dict[str, Any] = {"uid": 65534, "gid": 65534, "groups": [65534]}
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    """A directory of another user, below directories that all users may pass, unlike pytest's own."""
+    """Yield a directory of another user, below directories that all users may pass, unlike pytest's own."""
     with tempfile.TemporaryDirectory() as directory:
         Path(directory).chmod(0o711)
         home = Path(directory) / "home"

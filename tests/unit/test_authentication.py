@@ -20,7 +20,7 @@ ANNE = User(id=7, name="anne", roles=())
 
 
 async def by_word(scope: Scope, receive: Receive, credentials: str) -> Caller | None:
-    """A scheme for tests: the word in the header determines the outcome."""
+    """Return a scheme for tests: the word in the header determines the outcome."""
     match credentials:
         case "blocked":
             raise LoginBlocked

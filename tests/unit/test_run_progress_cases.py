@@ -15,14 +15,14 @@ POSSIBLE = [name for name, case in CASES.items() if "impossible" not in case]
 
 
 def cut_inside_step() -> list[Event]:
-    """The plain stream until an Ansible task of the role step runs."""
+    """Return the plain stream until an Ansible task of the role step runs."""
     events = load("plain").events
     inside = next(n for n, event in enumerate(events) if event["event_data"].get("role") == "step")
     return events[: inside + 2]
 
 
 def without(kind: str, role: str | None = None) -> list[Event]:
-    """The plain stream without its one event of this kind and role."""
+    """Return the plain stream without its one event of this kind and role."""
     events = load("plain").events
     kept = [e for e in events if (e["event"], e["event_data"].get("role")) != (kind, role)]
     assert len(kept) == len(events) - 1

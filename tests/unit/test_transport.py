@@ -41,14 +41,14 @@ async def much(request: Request) -> Response:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The service does not wait long."""
+    """Shorten the timeouts of the service."""
     for name in ("HEAD_PATIENCE", "BODY_PATIENCE", "LISTEN_PATIENCE"):
         monkeypatch.setattr(uvicorn_server, name, PATIENCE)
 
 
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[tuple[str, int]]:
-    """The address of a small application."""
+    """Yield the address of a small application."""
     routes = [Route("/", who, methods=["GET", "POST"]), Route("/much", much)]
     app = SecurityHeaders(Starlette(routes=routes, exception_handlers={ClientDisconnect: _hung_up}))
     server = uvicorn_server.server(app, settings)
@@ -181,7 +181,7 @@ async def test_only_a_trusted_proxy_says_where_a_request_comes_from(trusted: str
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """A certificate for 127.0.0.1; its key lies beside it."""
+    """Return a certificate for 127.0.0.1; its key lies beside it."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
     now = datetime.now(UTC)
