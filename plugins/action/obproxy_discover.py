@@ -1,19 +1,19 @@
-"""Action plugin obproxy_discover: reads everything a takeover needs to know, changes nothing."""
+"""Action plugin obproxy_discover: reads the state of a host and its OBProxy; changes nothing."""
 
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction
-from ansible_collections.obproxy.takeover.plugins.module_utils.addresses import address_of, why_untried
+from ansible_collections.obproxy.takeover.plugins.module_utils.addresses import address_of, login_obstacle
 from ansible_collections.obproxy.takeover.plugins.module_utils.documentation import argument_spec
 from ansible_collections.obproxy.takeover.plugins.module_utils.facts import (
-    assemble,
-    at_port,
-    definitions,
-    no_reading,
-    note_at,
-    reading,
+    build_facts,
+    no_sql_facts,
+    parameter_definitions,
+    proxy_at_port,
+    read_json_file,
     server_row,
+    sql_facts,
 )
 from ansible_collections.obproxy.takeover.plugins.module_utils.rollback_record import PROXYRO, SYS
 from ansible_collections.obproxy.takeover.plugins.module_utils.sql import Denied, Session, SqlError
@@ -30,45 +30,45 @@ class ActionModule(HostAction):
         arguments["record_file"] = f"{arguments['state_directory']}/before-{self._port}.json"
         arguments["done_file"] = f"{arguments['state_directory']}/done-{self._port}.json"
         arguments["pending_file"] = f"{arguments['state_directory']}/pending-{self._port}.json"
-        arguments["asked"] = {key: arguments[key] for key in self.OPTIONS}
-        host = self.on_host("probe", _question(arguments))
-        self._record = note_at(host["files"], arguments["record_file"])
+        arguments["discovery_arguments"] = {key: arguments[key] for key in self.OPTIONS}
+        host = self.run_program("probe", _probe_arguments(arguments))
+        self._record = read_json_file(host["files"], arguments["record_file"])
         self._about: dict[str, Any] = {}
-        facts = assemble(host, self._sql(host), arguments)
+        facts = build_facts(host, self._read_sql(host), arguments)
         server = server_row(facts) | self._about
         return {"changed": False, "ansible_facts": {"obproxy": facts}, "obproxy_server": server}
 
-    def _sql(self, host: dict[str, Any]) -> dict[str, Any]:
-        """Log in and read, but only where the OBProxy itself listens: no password goes to a stranger."""
-        proxy = at_port(host, self._port)
+    def _read_sql(self, host: dict[str, Any]) -> dict[str, Any]:
+        """Log in and read parameters, but only if the OBProxy itself listens: no other process gets a password."""
+        proxy = proxy_at_port(host, self._port)
         address = address_of(proxy, self._port, host)
-        if (why := why_untried(proxy, self._port, host)) or address is None:
-            return no_reading("untried", why)
+        if (why := login_obstacle(proxy, self._port, host)) or address is None:
+            return no_sql_facts("untried", why)
         with self.tunnels() as tunnels:
             try:
-                name, _, session = self.log_in(tunnels, (address, self._port), self.candidates(self._record))
+                name, _, session = self.log_in(tunnels, (address, self._port), self.login_candidates(self._record))
             except Denied as error:
-                return no_reading("denied", str(error))
+                return no_sql_facts("denied", str(error))
             except SqlError as error:
-                return no_reading("unreachable", str(error))
+                return no_sql_facts("unreachable", str(error))
             with session:
                 return self._read(session, name)
 
     def _read(self, session: Session, login: str) -> dict[str, Any]:
         secrets = self.secrets()
-        wished = {SYS: secrets["obproxy_sys_password"], PROXYRO: secrets["obproxy_proxyro_password"]}
+        desired = {SYS: secrets["obproxy_sys_password"], PROXYRO: secrets["obproxy_proxyro_password"]}
         given = secrets["obproxy_current_proxyro_password"]
         try:
             config = session.rows("SHOW PROXYCONFIG")
-            read = reading(config, session.binary(), session.clusters(), login, wished, given)
-            # For the service alone: the fact, which every later Ansible task carries, has the values only.
-            self._about = {"parameters": read["parameters"], "parameter_definitions": definitions(config)}
+            read = sql_facts(config, session.binary(), session.clusters(), login, desired, given)
+            # Only in the result, for the service; the fact is part of all later Ansible tasks and must stay small.
+            self._about = {"parameters": read["parameters"], "parameter_definitions": parameter_definitions(config)}
             return read
         except SqlError as error:
-            return no_reading("unreachable", str(error))
+            return no_sql_facts("unreachable", str(error))
 
 
-def _question(arguments: dict[str, Any]) -> dict[str, Any]:
+def _probe_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
     return {
         "sql_port": arguments["sql_port"],
         "keywords": arguments["process_keywords"],

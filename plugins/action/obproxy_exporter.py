@@ -1,32 +1,32 @@
-"""Action plugin obproxy_exporter: asks the OBProxy's metrics exporter through the ssh tunnel."""
+"""Action plugin obproxy_exporter: scrapes the OBProxy's metrics exporter once, through the SSH connection."""
 
 import http.client
 from typing import Any
 
 from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction, Result
-from ansible_collections.obproxy.takeover.plugins.module_utils.addresses import told
+from ansible_collections.obproxy.takeover.plugins.module_utils.addresses import format_address
 from ansible_collections.obproxy.takeover.plugins.module_utils.rules import FailedRule
 from ansible_collections.obproxy.takeover.plugins.module_utils.tunnel import TunnelError, Tunnels
 
-_LONGEST_ANSWER = 4 * 1024 * 1024
+_RESPONSE_LIMIT = 4 * 1024 * 1024
 _SECONDS = 10
 
 
 class ActionModule(HostAction):
     def act(self, arguments: dict[str, Any]) -> Result:
-        return self.not_yet() or self._act(arguments)
+        return self.result_before_start() or self._act(arguments)
 
     def _act(self, arguments: dict[str, Any]) -> Result:
-        place = self._own_place()
-        port = place[1]
+        endpoint = self._exporter_endpoint()
+        port = endpoint[1]
         with self.tunnels() as tunnels:
             try:
-                status, body = self._get(tunnels, place)
+                status, body = self._get(tunnels, endpoint)
             except (OSError, http.client.HTTPException, TunnelError) as error:
-                found = tunnels.said() or str(error)
-                raise _no_answer(place, found) from error
+                found = tunnels.ssh_error() or str(error)
+                raise _scrape_failure(endpoint, found) from error
         if status != http.client.OK:
-            raise _no_answer(place, f"HTTP status {status}")
+            raise _scrape_failure(endpoint, f"HTTP status {status}")
         # A proxy without client traffic has no odp_ line yet, and is healthy (docs/reference/obproxy.md 6).
         lines = sum(line.startswith(b"odp_") for line in body.splitlines())
         return {
@@ -35,7 +35,7 @@ class ActionModule(HostAction):
             "obproxy_server": {"exporter_port": port},
         }
 
-    def _own_place(self) -> tuple[str, int]:
+    def _exporter_endpoint(self) -> tuple[str, int]:
         exporter = self.facts["exporter"]
         port = int(exporter["port"])
         if exporter["held_by"] == "proxy" and exporter["address"]:
@@ -43,29 +43,29 @@ class ActionModule(HostAction):
         holder = exporter["holder"]
         raise FailedRule(
             "The exporter's port is the OBProxy's own",
-            f"port {port} is held by {holder['told'] if holder else 'nobody'}",
-            "free the port or change prometheus_listen_port, then start the OBProxy again: it opens the port when it "
-            "starts, and goes on without metrics when the port is taken",
+            f"port {port} is held by {holder['description'] if holder else 'nobody'}",
+            "free the port or change prometheus_listen_port, then start the OBProxy again: it opens the port at its "
+            "start, and runs without metrics if the port is in use",
         )
 
-    def _get(self, tunnels: Tunnels, place: tuple[str, int]) -> tuple[int, bytes]:
-        channel = tunnels.channel(*place)
+    def _get(self, tunnels: Tunnels, endpoint: tuple[str, int]) -> tuple[int, bytes]:
+        channel = tunnels.channel(*endpoint)
         channel.settimeout(_SECONDS)
-        connection = http.client.HTTPConnection(*place)
+        connection = http.client.HTTPConnection(*endpoint)
         connection.sock = channel
         try:
             connection.request("GET", "/metrics", headers={"Connection": "close"})
             answer = connection.getresponse()
-            return answer.status, answer.read(_LONGEST_ANSWER)
+            return answer.status, answer.read(_RESPONSE_LIMIT)
         except (OSError, http.client.HTTPException):
-            if tunnels.fall_back():
-                return self._get(tunnels, place)
+            if tunnels.use_relay():
+                return self._get(tunnels, endpoint)
             raise
 
 
-def _no_answer(place: tuple[str, int], found: str) -> FailedRule:
+def _scrape_failure(endpoint: tuple[str, int], found: str) -> FailedRule:
     return FailedRule(
-        f"The exporter answers http://{told(*place)}/metrics with HTTP 200",
+        f"The exporter answers http://{format_address(*endpoint)}/metrics with HTTP 200",
         found,
-        "look at enable_prometheus and prometheus_listen_port; a changed port acts after a restart",
+        "check enable_prometheus and prometheus_listen_port; a changed port acts after a restart",
     )

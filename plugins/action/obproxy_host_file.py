@@ -1,4 +1,4 @@
-"""Action plugin obproxy_host_file: one small file on the host, in one light round trip."""
+"""Action plugin obproxy_host_file: writes or removes one small file on the host, in one round trip."""
 
 from typing import Any
 

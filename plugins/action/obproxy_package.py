@@ -1,4 +1,4 @@
-"""Action plugin obproxy_package: judges the OBProxy's package; installs one where there is none."""
+"""Action plugin obproxy_package: checks the OBProxy's package; installs one if none is installed."""
 
 import shlex
 from pathlib import Path
@@ -22,24 +22,25 @@ class ActionModule(HostAction):
             return self._remove(facts)
         if len(facts["packages"]) > 1:
             raise FailedRule(
-                "Only one OBProxy package is installed",
+                "At most one OBProxy package is installed",
                 ", ".join(facts["packages"]),
-                f"remove the ones that do not run; the running binary belongs to {facts['package'] or 'none of them'}",
+                f"remove the unused packages; the running binary belongs to {facts['package'] or 'none of them'}",
             )
         if facts["running"] or facts["packages"]:
-            told = "; ".join(facts["drift"]) or f"{(facts['packages'] or ['no package'])[0]} is there"
+            installed = (facts["packages"] or ["no package"])[0]
+            message = "; ".join(facts["drift"]) or f"{installed} is installed"
             server = {"package": facts["package"], "drift": facts["drift"]} if facts["running"] else {}
-            return {"changed": False, "msg": told, "obproxy_server": server}
+            return {"changed": False, "msg": message, "obproxy_server": server}
         if not arguments["allow"]:
             raise FailedRule(
-                "The wanted package is installed, or may be installed",
-                f"no OBProxy package is on the host, the cluster wants {wanted}",
-                "install it, or allow the takeover to do so with obproxy_allow_start",
+                "The desired package is installed, or the takeover is permitted to install it",
+                f"no OBProxy package is installed, the cluster's package is {wanted}",
+                "install it, or permit the takeover to install it with obproxy_allow_start",
             )
         return self._install(wanted)
 
     def _install(self, wanted: str) -> Result:
-        """Never reached with a live OBProxy: the package's pre-script would wipe its stored configuration."""
+        """Install the package. No OBProxy may run: the package's scripts delete its stored configuration."""
         manager = self.facts["host"]["package_manager"]
         if manager not in ("dnf", "yum"):
             raise FailedRule(
@@ -47,10 +48,10 @@ class ActionModule(HostAction):
                 f"the host has neither dnf nor yum ({manager or 'no package manager'})",
                 f"install {wanted} by hand",
             )
-        if self.checking:
+        if self.is_check_mode:
             return {"changed": True, "msg": f"would install {wanted}"}
         there = self.execute(f"ls -d {_HOMES.parent} {_HOMES} {_HOMES}/*")["stdout"].split()
-        self.note_done(installed=True, homes_before=there)
+        self.write_progress(installed=True, homes_before=there)
         # The release ends in the distribution's tag, which the wanted version does not name (docs/reference/obproxy.md
         # 1.1).
         command = f"timeout {_SECONDS} {manager} -y -q install {shlex.quote(wanted + '*')}"
@@ -60,40 +61,42 @@ class ActionModule(HostAction):
             raise FailedRule(
                 f"Package {wanted} can be fetched and installed",
                 f"{manager} ended with {ended['rc']}: {said}",
-                fix_for_root(said, "look at the host's package repositories", self.facts["host"]),
+                fix_for_root(said, "check the host's package repositories", self.facts["host"]),
             )
         return {"changed": True, "msg": f"installed {wanted}", "ansible_facts": self.rediscover()["ansible_facts"]}
 
     def _remove(self, facts: dict[str, Any]) -> Result:
-        """For the rollback of an install: takes the one package away again, and what its OBProxy has left in a home
-        that was not there before."""
+        """Roll an installation back: remove the package, and the home if the installation created it."""
         package, home = (facts["packages"] or [None])[0], facts["done"].get("removing")
         if not package and not home:
             return {"changed": False, "msg": "no OBProxy package is installed"}
-        if self.checking:
+        if self.is_check_mode:
             return {"changed": True, "msg": f"would remove {package or home}"}
         if package:
             home = self._remove_package(facts, str(package))
         removed = [found for found in (package, home) if found]
         if home:
             self._remove_home(str(home), facts["done"])
-            self.note_done(removing=None)
+            self.write_progress(removing=None)
         return {"changed": True, "msg": f"removed {', '.join(removed)}"}
 
     def _remove_package(self, facts: dict[str, Any], package: str) -> str | None:
-        """The home that has to go with it, which is noted before: the run may be ended in between."""
+        """Remove the package and return the home to remove after it.
+
+        The home is written to the progress note first, because the run may be killed in between.
+        """
         if running := self.rediscover()["ansible_facts"]["obproxy"]["process"]:
             raise FailedRule(
-                "No OBProxy runs whose package is to be removed",
+                "No OBProxy of the package runs",
                 f"pid {running['pid']} listens on port {facts['sql_port']}",
-                "roll the start back too, or stop it",
+                "roll the start back too, or stop the OBProxy",
             )
         quoted = shlex.quote(package)
         files = str(self.execute(f"rpm -ql {quoted}")["stdout"]).split()
         homes = {str(Path(path).parents[1]) for path in files if path.endswith("/bin/obproxy")}
         before = facts["done"].get("homes_before")
         new = [home for home in homes if before is not None and Path(home).parent == _HOMES and home not in before]
-        self.note_done(removing=next(iter(new), None))
+        self.write_progress(removing=next(iter(new), None))
         ended = self.execute(f"timeout {_SECONDS} rpm -e {quoted}")
         if ended["rc"] != 0:
             said = (ended["stderr"] or ended["stdout"]).strip()[-500:]
@@ -103,12 +106,12 @@ class ActionModule(HostAction):
         return next(iter(new), None)
 
     def _remove_home(self, home: str, done: dict[str, Any]) -> None:
-        """What the package does not know: logs, the stored configuration. Links are removed, not followed."""
+        """Remove logs and stored configuration from the home. Symbolic links are removed, not followed."""
         made = [str(path) for path in (_HOMES, _HOMES.parent) if str(path) not in done["homes_before"]]
         rest = f"; rmdir --ignore-fail-on-non-empty {' '.join(made)} 2>/dev/null" if made else ""
         ended = self.execute(f"rm -rf --one-file-system -- {shlex.quote(home)}{rest}; test ! -e {shlex.quote(home)}")
         if ended["rc"] != 0:
             said = (ended["stderr"] or ended["stdout"]).strip()[-500:]
             raise FailedRule(
-                "What the removed package's OBProxy has left can be removed", said, f"remove {home} by hand"
+                "The files of the removed package's OBProxy can be removed", said, f"remove {home} by hand"
             )

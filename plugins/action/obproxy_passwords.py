@@ -1,4 +1,4 @@
-"""Action plugin obproxy_passwords: proxyro's and root@proxysys's passwords as wished."""
+"""Action plugin obproxy_passwords: sets the passwords of proxyro and root@proxysys."""
 
 from typing import Any
 
@@ -20,18 +20,18 @@ class ActionModule(HostAction):
     OPTIONS = argument_spec(DOCUMENTATION)
 
     def act(self, arguments: dict[str, Any]) -> Result:
-        return self.not_yet() or self._act(arguments)
+        return self.result_before_start() or self._act(arguments)
 
     def _act(self, arguments: dict[str, Any]) -> Result:
-        wanted, notes = self._wanted(arguments["target"])
+        wanted, notes = self._passwords_to_set(arguments["target"])
         for name, password in wanted.items():
             if why := why_not_settable(password):
                 raise FailedRule(
-                    "The wished passwords can be set by ALTER PROXYCONFIG",
+                    "The desired passwords can be set by ALTER PROXYCONFIG",
                     f"the one for {name} {why}",
-                    "choose another one, without quotes and backslashes",
+                    "choose a password without quotes and backslashes",
                 )
-        if wanted and not self.checking:
+        if wanted and not self.is_check_mode:
             with self.tunnels() as tunnels:
                 self._set(tunnels, wanted)
         names = "".join(f"{name}\n" for name in wanted)
@@ -46,25 +46,27 @@ class ActionModule(HostAction):
             },
         }
 
-    def _wanted(self, target: str) -> tuple[dict[str, str], list[str]]:
-        """Which password parameters have to be set to what plain text, root@proxysys last; and what to tell."""
+    def _passwords_to_set(self, target: str) -> tuple[dict[str, str], list[str]]:
+        """Return the plain-text passwords to set by parameter name, root@proxysys last, and messages."""
         if target == "former":
-            return self._former()
+            return self._former_passwords()
         secrets, facts = self.secrets(), self.facts
-        as_wished, notes, wanted = facts["passwords_as_wished"], [], {}
-        if secrets["obproxy_proxyro_password"] is not None and not as_wished.get(PROXYRO, False):
+        as_desired, notes, wanted = facts["passwords_as_desired"], [], {}
+        if secrets["obproxy_proxyro_password"] is not None and not as_desired.get(PROXYRO, False):
             if is_older(facts["version"] or "0", _PROXYRO_SINCE):
-                notes.append(f"proxyro's password is left as it is: OBProxy is older than {_PROXYRO_SINCE}")
+                notes.append(f"proxyro's password is not set: OBProxy is older than {_PROXYRO_SINCE}")
             else:
                 wanted[PROXYRO] = secrets["obproxy_proxyro_password"]
-        if secrets["obproxy_sys_password"] is not None and not as_wished.get(SYS, False):
+        if secrets["obproxy_sys_password"] is not None and not as_desired.get(SYS, False):
             wanted[SYS] = secrets["obproxy_sys_password"]
         return wanted, notes
 
-    def _former(self) -> tuple[dict[str, str], list[str]]:
+    def _former_passwords(self) -> tuple[dict[str, str], list[str]]:
         secrets, facts = self.secrets(), self.facts
         given = {SYS: secrets["obproxy_current_sys_password"], PROXYRO: secrets["obproxy_current_proxyro_password"]}
-        return former_passwords(facts["recorded"], facts["passwords_as_wished"], given, secrets["obproxy_sys_password"])
+        return former_passwords(
+            facts["recorded"], facts["passwords_as_desired"], given, secrets["obproxy_sys_password"]
+        )
 
     def _set(self, tunnels: Tunnels, wanted: dict[str, str]) -> None:
         _, former, session = self.admin_session(tunnels)
@@ -74,31 +76,31 @@ class ActionModule(HostAction):
                 if PROXYRO in wanted:
                     session.alter(PROXYRO, wanted[PROXYRO])
                     if session.parameter(PROXYRO) != stage_one(wanted[PROXYRO]):
-                        raise SqlError(0, "it does not read back as the sha1 of what was set")
+                        raise SqlError(0, "the stored value is not the sha1 of the new password")
                 if SYS in wanted:
                     session.alter(SYS, wanted[SYS])
             except SqlError as error:
                 raise FailedRule(
-                    "OBProxy accepts the wished passwords",
+                    "OBProxy accepts the desired passwords",
                     str(error),
-                    "see OBProxy's own log; a full disk is a usual cause",
+                    "read OBProxy's log; a full disk is a common cause",
                 ) from error
             if SYS in wanted:
-                self._prove(tunnels, session, wanted[SYS], former)
+                self._verify_login(tunnels, session, wanted[SYS], former)
 
-    def _prove(self, tunnels: Tunnels, session: Session, password: str, former: str) -> None:
-        """Log in anew while the old connection stays open: it is the only way back when the new password fails."""
+    def _verify_login(self, tunnels: Tunnels, session: Session, password: str, former: str) -> None:
+        """Log in with the new password; if that fails, restore the former one through the open session."""
         try:
-            with self.log_in(tunnels, self.sql_place(), [("new", password)])[2] as anew:
+            with self.log_in(tunnels, self.sql_endpoint(), [("new", password)])[2] as anew:
                 self.require_same_process(anew)
         except SqlError as error:
             try:
                 session.alter(SYS, former)
-                outcome = "the former password was put back"
+                outcome = "the former password was restored"
             except (SqlError, ValueError) as second:
-                outcome = f"the former password could not be put back: {second}"
+                outcome = f"the former password could not be restored: {second}"
             raise FailedRule(
                 "root@proxysys can log in with its new password",
                 f"{error}; {outcome}",
-                "look at OBProxy's log; another takeover may have set another password at the same time",
+                "read OBProxy's log; another takeover may have set another password at the same time",
             ) from error

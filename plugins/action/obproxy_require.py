@@ -1,4 +1,4 @@
-"""Action plugin obproxy_require: a list of rules over the facts, reports each failed rule with finding and fix."""
+"""Action plugin obproxy_require: checks rules over the facts; reports Rule, Found and Fix of each failed rule."""
 
 from typing import Any
 
@@ -17,8 +17,10 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible is untyped
 
     @classmethod
     def finalize_task_arg(cls, name: str, value: Any, templar: Any, context: Any) -> Any:
-        """Leave the rules as written, as ansible.builtin.assert does with `that`: what a rule says about its finding
-        may make no sense, and not even be computable, where the rule holds."""
+        """Leave the rules untemplated, as ansible.builtin.assert does with `that`.
+
+        The text `found` of a rule may not be computable while the rule holds.
+        """
         return value if name == "rules" else super().finalize_task_arg(name, value, templar, context)
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -30,14 +32,14 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible is untyped
             return {"failed": True, "msg": message_of(failed), "failed_rules": [rule.as_data() for rule in failed]}
         result: dict[str, Any] = {
             "changed": False,
-            "msg": arguments["success"] or f"{len(rules)} rules hold",
+            "msg": arguments["success"] or f"all {len(rules)} rules hold",
         }
         if arguments["obproxy_server"] is not None:
             result["obproxy_server"] = arguments["obproxy_server"]
         return result
 
     def _rules_of(self, name: str) -> list[dict[str, Any]]:
-        """Return the rules of a file in the role's directory `rules`, as untouched as those of the task itself."""
+        """Return the untemplated rules of a file in the role's directory `rules`."""
         path = self._find_needle("rules", name)
         return list(self._loader.load_from_file(path, trusted_as_template=True))
 

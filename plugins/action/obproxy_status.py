@@ -1,10 +1,10 @@
-"""Action plugin obproxy_status: a last check on live state, then the note of who manages the host."""
+"""Action plugin obproxy_status: checks the OBProxy a last time, then writes the local fact with its manager."""
 
 import json
 from typing import Any
 
 from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction, Result
-from ansible_collections.obproxy.takeover.plugins.module_utils.addresses import told
+from ansible_collections.obproxy.takeover.plugins.module_utils.addresses import format_address
 from ansible_collections.obproxy.takeover.plugins.module_utils.documentation import argument_spec
 from ansible_collections.obproxy.takeover.plugins.module_utils.facts import server_row
 from ansible_collections.obproxy.takeover.plugins.module_utils.rules import FailedRule
@@ -17,7 +17,7 @@ class ActionModule(HostAction):
     OPTIONS = argument_spec(DOCUMENTATION)
 
     def act(self, arguments: dict[str, Any]) -> Result:
-        return self.not_yet() or self._act(arguments)
+        return self.result_before_start() or self._act(arguments)
 
     def _act(self, arguments: dict[str, Any]) -> Result:
         version = self._check()
@@ -34,19 +34,19 @@ class ActionModule(HostAction):
         text = json.dumps(note, indent=2, sort_keys=True) + "\n"
         former = (facts["recorded"] or facts)["local_fact"]
         result = self.converge(
-            "The host keeps a note of who manages its OBProxy",
+            "The local fact with the OBProxy's manager can be written",
             [{"path": arguments["fact_file"], "text": text, "keep": former is not None}],
             process={key: facts["process"][key] for key in ("pid", "started")},
         )
         return result | {"msg": f"OBProxy {row['version']} is healthy, pid {row['pid']}", "obproxy_server": row}
 
     def _check(self) -> str | None:
-        """Log in anew, with the cluster's password first, and ask: does it answer, and for the right port?"""
-        place = self.sql_place()
+        """Log in again, with the cluster's password first, and check health and port; return the version."""
+        place = self.sql_endpoint()
         try:
             with self.tunnels() as tunnels:
                 _, _, session = self.log_in(
-                    tunnels, place, sorted(self.candidates(None), key=lambda one: one[0] != "cluster")
+                    tunnels, place, sorted(self.login_candidates(None), key=lambda one: one[0] != "cluster")
                 )
                 with session:
                     session.ping()
@@ -60,7 +60,7 @@ class ActionModule(HostAction):
 
 def _unhealthy(place: tuple[str, int], found: str) -> FailedRule:
     return FailedRule(
-        f"OBProxy answers root@proxysys at {told(*place)} at the end of the takeover",
+        f"OBProxy answers root@proxysys at {format_address(*place)} at the end of the takeover",
         found,
-        "look at OBProxy's log/obproxy.log, then run the takeover again",
+        "read OBProxy's log/obproxy.log, then run the takeover again",
     )

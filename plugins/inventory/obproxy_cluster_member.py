@@ -1,4 +1,4 @@
-"""Inventory plugin obproxy_cluster_member: one more host in the group of an OBProxy cluster, for one run."""
+"""Inventory plugin obproxy_cluster_member: adds a host to the group of an OBProxy cluster, for one run."""
 
 from typing import Any
 
@@ -10,24 +10,25 @@ from ansible.plugins.inventory import BaseInventoryPlugin
 
 DOCUMENTATION = r"""
 name: obproxy_cluster_member
-short_description: Makes a host a member of an OBProxy cluster
+short_description: Make a host a member of an OBProxy cluster
 author: the OBProxy takeover
 version_added: "0.1.0"
 description:
-  - For a takeover into an OBProxy cluster that the inventory itself does not have the host in. The host becomes a
-    member of the cluster's group, and leaves the groups of other OBProxy clusters, as if the inventory said so.
-  - The service writes such a source for a run that needs it, and gives it to Ansible after the inventory.
+  - Adds a host to the group of an OBProxy cluster, and removes it from the groups of other OBProxy clusters. The
+    variables are then as if the inventory itself contained this membership.
+  - The service writes a file for this plugin for a takeover into a cluster that the host is not a member of. It is the
+    last inventory source of the run.
 options:
   plugin:
-    description: Says that the file is for this plugin.
+    description: The name of this plugin.
     required: true
     choices: [obproxy.takeover.obproxy_cluster_member]
   host:
-    description: The host's name; an earlier source has it.
+    description: The name of a host in an earlier source.
     type: str
     required: true
   group:
-    description: The group of the OBProxy cluster; an earlier source has it.
+    description: The group of the OBProxy cluster in an earlier source.
     type: str
     required: true
   clusters:
@@ -46,7 +47,7 @@ clusters: [test, legacy]
 
 
 class InventoryModule(BaseInventoryPlugin):  # type: ignore[misc] # Ansible is untyped
-    """Reads one membership."""
+    """Adds one host to the group of one cluster."""
 
     NAME = "obproxy_cluster_member"
 

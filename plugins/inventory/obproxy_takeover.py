@@ -1,4 +1,4 @@
-"""Inventory plugin obproxy_takeover: the OBProxy servers that the takeover service manages, for other playbooks."""
+"""Inventory plugin obproxy_takeover: the OBProxy servers that the takeover service manages."""
 
 import ssl
 from collections.abc import Callable
@@ -20,66 +20,66 @@ short_description: The OBProxy servers that the takeover service manages
 author: the OBProxy takeover
 version_added: "0.1.0"
 description:
-  - Offers each host with an OBProxy server that has been taken over, under the name that the service's inventory has
-    for it, so that it is the same host when both inventories are given.
+  - Provides each host with an OBProxy server that has been taken over. The name is that of the service's inventory, so
+    that both inventories can be used together.
   - Its groups are C(obproxy_managed), C(obproxy_cluster_NAME), C(obproxy_status_STATUS) and
-    C(obproxy_version_VERSION), in lower case, with C(_) for what a group's name cannot hold.
-  - Its variables are C(ansible_host), C(ansible_port) where it is known, C(ocp_host_id) and C(obproxy_servers), a list
+    C(obproxy_version_VERSION), in lower case, with C(_) in place of invalid characters.
+  - Its variables are C(ansible_host), C(ansible_port) if known, C(ocp_host_id) and C(obproxy_servers), a list
     with C(cluster_id), C(cluster_name), C(sql_port), C(exporter_port), C(version), C(status), C(architecture),
-    C(pending_restart) and C(last_active_time) of each. C(compose), C(groups) and C(keyed_groups) make more of them.
-  - Empty unless there are O(url) and either O(access_key) with O(access_key_secret) or O(access_key_secret_file), or
-    O(user) with O(password_file), so that its file can lie in an inventory whose reader knows no service.
+    C(pending_restart) and C(last_active_time) of each. C(compose), C(groups) and C(keyed_groups) add more.
+  - The inventory is empty unless O(url) and credentials are set. Credentials are O(access_key) with
+    O(access_key_secret) or O(access_key_secret_file), or O(user) with O(password_file).
 notes:
-  - An OBProxy server whose takeover has not succeeded is not among them.
-  - The service must not read a file of this plugin that has a O(url) in it as its own inventory, it would ask itself;
-    environment variables it does not hand on to its reading.
+  - An OBProxy server whose takeover has not succeeded is not included.
+  - Do not use a file of this plugin with O(url) in the inventory of the service itself. The service ignores the
+    environment variables of this plugin.
 extends_documentation_fragment:
   - constructed
 options:
   plugin:
-    description: Says that the file is for this plugin.
+    description: The name of this plugin.
     required: true
     choices: [obproxy.takeover.obproxy_takeover]
   url:
-    description: Where the service is, such as V(https://takeover.example.com:8080).
+    description: The URL of the service, such as V(https://takeover.example.com:8080).
     type: str
     env: [{name: OBPROXY_TAKEOVER_URL}]
   access_key:
-    description: The id of an access key whose user may see OBProxy clusters and hosts.
+    description: The id of an access key. Its user needs the permission to read OBProxy clusters and hosts.
     type: str
     env: [{name: OBPROXY_TAKEOVER_ACCESS_KEY}]
   access_key_secret:
-    description: Its secret.
+    description: The secret of the access key.
     type: str
     env: [{name: OBPROXY_TAKEOVER_ACCESS_KEY_SECRET}]
   access_key_secret_file:
-    description: The file that holds its secret, instead.
+    description: A file with the secret of the access key. Used if O(access_key_secret) is not set.
     type: path
     env: [{name: OBPROXY_TAKEOVER_ACCESS_KEY_SECRET_FILE}]
   user:
-    description: Who asks, where there is no access key.
+    description: The name of a user. Used if O(access_key) is not set.
     type: str
     env: [{name: OBPROXY_TAKEOVER_USER}]
   password_file:
-    description: The file that holds the user's password.
+    description: A file with the password of the user.
     type: path
     env: [{name: OBPROXY_TAKEOVER_PASSWORD_FILE}]
   verify:
-    description: Whether the service's certificate is checked.
+    description: Verify the TLS certificate of the service.
     type: bool
     default: true
   ca_file:
-    description: The certificates to check it by, instead of the system's.
+    description: A file with CA certificates, instead of the system's.
     type: path
   time_limit:
-    description: How many seconds to wait for an answer.
+    description: The timeout of one request in seconds.
     type: float
     default: 10
     env: [{name: OBPROXY_TAKEOVER_TIME_LIMIT}]
 """
 
 EXAMPLES = r"""
-# managed.obproxy_takeover.yml; the service and the access key stand in the environment
+# managed.obproxy_takeover.yml; URL and access key are in the environment
 plugin: obproxy.takeover.obproxy_takeover
 keyed_groups:
   - key: obproxy_servers | map(attribute='architecture') | list
@@ -93,11 +93,11 @@ class InventoryModule(BaseInventoryPlugin, Constructable):  # type: ignore[misc]
     NAME = "obproxy.takeover.obproxy_takeover"
 
     def verify_file(self, path: str) -> bool:
-        """Files are called *.obproxy_takeover.yml; the plugin `auto` hands others over without asking."""
+        """Accept files named *.obproxy_takeover.yml; the plugin `auto` does not call this method."""
         return bool(super().verify_file(path)) and path.endswith(("obproxy_takeover.yml", "obproxy_takeover.yaml"))
 
     def parse(self, inventory: Any, loader: Any, path: str, cache: bool = True) -> None:
-        """Ask the service and add its hosts."""
+        """Read the hosts from the service and add them."""
         super().parse(inventory, loader, path, cache)
         self._read_config_data(path)
         secret = self._secret() if self.get_option("url") else None
@@ -110,7 +110,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable):  # type: ignore[misc]
             raise AnsibleParserError(f"The takeover service at {self.get_option('url')}: {problem}") from problem
 
     def _secret(self) -> Callable[[], str] | None:
-        """What reads the access key's secret, or the user's password; None when nobody is said to ask."""
+        """Return a function that reads the secret or the password; None without credentials."""
         key, text = self.get_option("access_key"), self.get_option("access_key_secret")
         file = self.get_option("access_key_secret_file" if key else "password_file")
         if key and text:

@@ -1,1 +1,1 @@
-"""What the takeover's action plugins share. It runs on the controller, except for `programs`."""
+"""Shared code of the takeover's plugins. It runs on the controller, except for `programs`."""

@@ -1,39 +1,39 @@
-"""At which address of its host an OBProxy is reached, and who holds a port instead (pure)."""
+"""Finds the address at which an OBProxy is reached on its host, and the process that holds a port (pure)."""
 
 from collections.abc import Sequence
 from typing import Any
 
 Facts = dict[str, Any]
-EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, never bound to
+WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, never bound to
 _MAPPED = "::ffff:"
 
 
-def reach(own: Sequence[str], strangers: Sequence[str]) -> str | None:
-    """Return the address at which a process is reached for certain, loopback first; None when there is none.
+def reachable_address(own: Sequence[str], foreign_addresses: Sequence[str]) -> str | None:
+    """Return an address at which only this process is reached, loopback first; None when there is none.
 
-    `own` are the addresses that it listens at on a port, `strangers` those of other processes on the same port: a
-    socket that is bound to one address takes the connections to it from one that is bound to all.
+    `own` are the addresses at which the process listens on a port, `foreign_addresses` those of other processes on it.
+    A socket bound to one address takes precedence over a socket bound to all addresses.
     """
-    others = {_plain(address) for address in strangers}
+    others = {_without_mapping(address) for address in foreign_addresses}
     certain = {
         target
-        for address in map(_plain, own)
-        if address not in others and (target := EVERYWHERE.get(address, address)) not in others
+        for address in map(_without_mapping, own)
+        if address not in others and (target := WILDCARDS.get(address, address)) not in others
     }
     return min(certain, key=lambda target: (not is_loopback(target), ":" in target, target), default=None)
 
 
 def is_loopback(address: str) -> bool:
-    """Return whether an address leads to the host itself wherever it is used."""
+    """Return whether an address is a loopback address."""
     return address == "::1" or address.startswith("127.")
 
 
-def told(address: str | None, port: int) -> str:
-    """Return an address with its port as people write it."""
+def format_address(address: str | None, port: int) -> str:
+    """Return an address and port as text, with brackets around IPv6."""
     return f"[{address}]:{port}" if address and ":" in address else f"{address or '?'}:{port}"
 
 
-def _plain(address: str) -> str:
+def _without_mapping(address: str) -> str:
     return address.removeprefix(_MAPPED) if address.startswith(_MAPPED) and "." in address else address
 
 
@@ -41,45 +41,53 @@ def address_of(process: Facts | None, port: int, host: Facts) -> str | None:
     """Return the address at which a process is reached at a port."""
     if process is None or port not in process["ports"]:
         return None
-    return reach(process["addresses"][str(port)], host["strangers"].get(str(port), []))
+    return reachable_address(process["addresses"][str(port)], host["foreign_addresses"].get(str(port), []))
 
 
-def why_untried(proxy: Facts | None, port: int, host: Facts) -> str | None:
-    """Return why no login is tried: nothing but this OBProxy may be spoken to. None when it may."""
+def login_obstacle(proxy: Facts | None, port: int, host: Facts) -> str | None:
+    """Return why a login must not be tried, None when it may be: passwords go only to this OBProxy."""
     if proxy is None:
         return f"no OBProxy listens on port {port}"
     if proxy["engine"]:
         return f"pid {proxy['pid']} runs in a container ({proxy['engine']})"
     if address_of(proxy, port, host) is None:
-        own, other = (", ".join(found) for found in (proxy["addresses"][str(port)], host["strangers"][str(port)]))
+        own, other = (
+            ", ".join(found) for found in (proxy["addresses"][str(port)], host["foreign_addresses"][str(port)])
+        )
         return f"pid {proxy['pid']} listens at {own}, and another process takes the connections: it listens at {other}"
     return None
 
 
-def holder_of(port: int, host: Facts) -> Facts | None:
-    """Return who listens on a port, with `told` in words; of a port that was not followed, only the user."""
+def port_holder(port: int, host: Facts) -> Facts | None:
+    """Return the process that listens on a port, with a `description`; only its user when it was not searched."""
     user = host["listeners"].get(str(port))
-    unknown: Facts = {"pid": None, "comm": "", "exe": "", "owner": user, "unread": ""}
+    unknown: Facts = {"pid": None, "comm": "", "exe": "", "owner": user, "unreadable": ""}
     holder: Facts | None = host["holders"].get(str(port), unknown if user is not None else None)
     if holder is None:
         return None
     pid = f"pid {holder['pid']}" if holder["pid"] else "pid not found"
-    why = f", whose sockets could not be read: {holder['unread']}" if holder["unread"] and not holder["pid"] else ""
-    return dict(holder) | {"told": f"{holder['comm'] or 'a process'} ({pid}, owner {holder['owner']}{why})"}
+    why = (
+        f", whose sockets could not be read: {holder['unreadable']}"
+        if holder["unreadable"] and not holder["pid"]
+        else ""
+    )
+    return dict(holder) | {"description": f"{holder['comm'] or 'a process'} ({pid}, owner {holder['owner']}{why})"}
 
 
 def named_ports(parameters: Facts) -> list[int]:
-    """Return the ports beside the SQL port at which an OBProxy with these parameters listens: exporter and RPC
-    (docs/reference/obproxy.md 3). `enable_prometheus` stops only the collection."""
+    """Return the exporter and RPC ports of an OBProxy with these parameters (docs/reference/obproxy.md 3).
+
+    `enable_prometheus` stops only the collection of metrics; the port stays open.
+    """
     has_service = str(parameters.get("enable_obproxy_rpc_service", "")).lower() == "true"
     names = ["prometheus_listen_port", *(["rpc_listen_port"] if has_service else [])]
     return [int(parameters[name]) for name in names if str(parameters.get(name, "")).isdecimal()]
 
 
 def exporter(process: Facts | None, parameters: Facts, host: Facts) -> Facts:
-    """Return where the metrics are, and who holds that port: `proxy`, `other` or `nobody`."""
+    """Return the exporter's port and address, and the holder of the port: `proxy`, `other` or `nobody`."""
     port = int(parameters.get("prometheus_listen_port") or 2884)
     if process and port in process["ports"]:
         return {"port": port, "held_by": "proxy", "holder": None, "address": address_of(process, port, host)}
-    holder = holder_of(port, host)
+    holder = port_holder(port, host)
     return {"port": port, "held_by": "other" if holder else "nobody", "holder": holder, "address": None}

@@ -1,4 +1,4 @@
-"""Reads the options of a module from its documentation, the only place where they stand."""
+"""Derives a plugin's argument spec from its documentation."""
 
 from typing import Any
 
@@ -9,6 +9,6 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def argument_spec(documentation: str) -> dict[str, Any]:
-    """Return the argument spec of a module: what Ansible validates in the options that `documentation` lists."""
+    """Return the argument spec for the options in `documentation`."""
     options = yaml.load(documentation, Loader=_Loader)["options"]  # noqa: S506 - a safe loader, in C where there is one
     return {name: {key: value for key, value in option.items() if key in _SPEC} for name, option in options.items()}

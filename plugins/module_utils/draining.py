@@ -1,7 +1,7 @@
 """Waits for an OBProxy that hands over to its successor after a hot restart.
 
-Its own parameter `hot_upgrade_exit_timeout` says for how long it serves the connections that it has; nothing cuts them
-earlier. A role waits for that, but no longer than its subtask may take.
+Its parameter `hot_upgrade_exit_timeout` limits how long it serves its open connections. A role waits for that long, but
+not longer than the time limit of its subtask.
 """
 
 from collections.abc import Mapping
@@ -9,8 +9,8 @@ from typing import Protocol
 
 from ansible.utils.display import Display
 
-_MARGIN = 15.0  # seconds: its limit is looked at every few seconds
-_SLICE = 15.0  # seconds between two lines that tell how far it is
+_MARGIN = 15.0  # seconds; the OBProxy checks its limit every few seconds
+_REPORT_INTERVAL = 15.0  # seconds between two progress messages
 _MICROSECONDS = 1_000_000
 _DEFAULT = "30000000"
 
@@ -18,12 +18,12 @@ _DEFAULT = "30000000"
 class Host(Protocol):
     """Runs a program on the host."""
 
-    def on_host(self, name: str, arguments: dict[str, object]) -> dict[str, object]:
-        """Return its answer."""
+    def run_program(self, name: str, arguments: dict[str, object]) -> dict[str, object]:
+        """Return the result of the program."""
 
 
 def exit_limit(parameters: Mapping[str, str]) -> float | None:
-    """Return the seconds after which a draining OBProxy ends itself, None when it waits for its clients for ever."""
+    """Return the seconds after which a draining OBProxy exits, None when it has no limit."""
     value = parameters.get("hot_upgrade_exit_timeout") or _DEFAULT
     try:
         microseconds = int(value)
@@ -32,26 +32,32 @@ def exit_limit(parameters: Mapping[str, str]) -> float | None:
     return None if microseconds < 0 else microseconds / _MICROSECONDS
 
 
-def wait(host: Host, process: Mapping[str, object], sql_port: int, parameters: Mapping[str, str], most: float) -> str:
-    """Wait until the process is gone, by its own limit, `most` seconds at the most; return a sentence about what is
-    left then, nothing when it is gone."""
+def wait_until_drained(
+    host: Host, process: Mapping[str, object], sql_port: int, parameters: Mapping[str, str], time_limit: float
+) -> str:
+    """Wait until the process has exited, or the time limit is over.
+
+    Return a message about the connections that are still open, or an empty text.
+    """
     limit = exit_limit(parameters)
-    asked = {"process": {key: process[key] for key in ("pid", "started")}, "sql_port": sql_port}
-    patience = most if limit is None else min(most, limit + _MARGIN)
+    arguments = {"process": {key: process[key] for key in ("pid", "started")}, "sql_port": sql_port}
+    timeout = time_limit if limit is None else min(time_limit, limit + _MARGIN)
     waited = 0.0
     while True:
-        step = min(_SLICE, patience - waited)
-        answer = host.on_host("drain", asked | {"seconds": step})
+        step = min(_REPORT_INTERVAL, timeout - waited)
+        answer = host.run_program("drain", arguments | {"seconds": step})
         if answer["gone"]:
             return ""
         waited += step
-        told = f"pid {process['pid']} still serves {answer['connections']} connections, {_until(limit, waited)}"
-        if waited >= patience:
-            return told + ("" if patience < most else f"; this subtask waits for that {most:g} s at the most")
-        Display().display(told)
+        message = f"pid {process['pid']} still serves {answer['connections']} connections, {_time_left(limit, waited)}"
+        if waited >= timeout:
+            return message + (
+                "" if timeout < time_limit else f"; this subtask waits for that {time_limit:g} s at the most"
+            )
+        Display().display(message)
 
 
-def _until(limit: float | None, waited: float) -> str:
+def _time_left(limit: float | None, waited: float) -> str:
     if limit is None:
         return "as long as they last (hot_upgrade_exit_timeout is -1)"
     return f"for {max(0.0, limit - waited):.0f} s at the most (hot_upgrade_exit_timeout)"

@@ -1,4 +1,4 @@
-"""Why a program on the host has not answered, by the words of sudo, PAM or the shell, and what to do (pure)."""
+"""Turns errors of SSH, sudo, PAM or the shell into failed rules with a fix (pure)."""
 
 import re
 from collections.abc import Mapping
@@ -13,23 +13,26 @@ _RENEW = (
     "the password, chage -E -1 {user} the account"
 )
 _USUAL = "allow it without a password in the host's sudoers, or give the password: ansible_become_password"
-# The first that matches sudo's words tells the cause.
+# Patterns in sudo's message with the fix; the first match counts.
 _SUDO = (
     (
         "must have a tty",
-        "sudo wants a terminal, which Ansible has none of: as root on the host, "
-        "echo 'Defaults:{user} !requiretty' >/etc/sudoers.d/zz_ansible_{user} (of several the last counts)",
+        "sudo requires a terminal, and Ansible has none: as root on the host, "
+        "echo 'Defaults:{user} !requiretty' >/etc/sudoers.d/zz_ansible_{user} (the last matching line counts)",
     ),
     ("password is expired|account or password|account validation failure|account has expired", _RENEW),
-    ("syntax error|parse error|no valid sudoers|world writable", "mend the host's sudoers: visudo -c names the line"),
+    (
+        "syntax error|parse error|no valid sudoers|world writable",
+        "correct the host's sudoers; visudo -c shows the invalid line",
+    ),
     ("not found", "install sudo on the host, or log in as root: ansible_user"),
     ("not in the sudoers|not allowed", "allow it in the host's sudoers: {user} ALL=(ALL) NOPASSWD: ALL"),
 )
 _ACCOUNT = re.compile(r"(password|account) has expired|password change required|account is currently not", re.I)
 
 
-def why_not_reached(found: str, user: str) -> Unreachable:
-    """Return the rule that a connection breaks which does not come about."""
+def connection_failure(found: str, user: str) -> Unreachable:
+    """Return the failed rule for a connection that cannot be established."""
     if _ACCOUNT.search(found):
         return Unreachable(_VALID, found, _RENEW.format(user=user))
     return Unreachable(
@@ -39,25 +42,25 @@ def why_not_reached(found: str, user: str) -> Unreachable:
     )
 
 
-def why_not_root(found: str, user: str) -> FailedRule:
-    """Return the rule that a denied sudo fails, with the fix for its cause."""
+def become_failure(found: str, user: str) -> FailedRule:
+    """Return the failed rule for a denied sudo, with the fix for its cause."""
     fix = next((fix for words, fix in _SUDO if re.search(words, found, re.IGNORECASE)), _USUAL)
     return FailedRule(_ROOT, found, fix.format(user=user))
 
 
-def why_no_answer(python: str, user: str, ended: Mapping[str, Any]) -> FailedRule:
-    """Return the rule that a program without an answer breaks."""
-    said = (ended["stderr"] or ended["stdout"]).strip()[-500:] or f"exit status {ended['rc']} without a word"
-    if _ACCOUNT.search(said):
-        return FailedRule(_VALID, said, _RENEW.format(user=user))
-    if "sudo" in said or "password is required" in said.lower():
-        return why_not_root(said, user)
+def program_failure(python: str, user: str, ended: Mapping[str, Any]) -> FailedRule:
+    """Return the failed rule for a host program that ended without a result."""
+    output = (ended["stderr"] or ended["stdout"]).strip()[-500:] or f"exit status {ended['rc']} without output"
+    if _ACCOUNT.search(output):
+        return FailedRule(_VALID, output, _RENEW.format(user=user))
+    if "sudo" in output or "password is required" in output.lower():
+        return become_failure(output, user)
     if ended["rc"] in (126, 127):
         return FailedRule(
-            "The host has Python 3.6 or newer", f"{python}: {said}", "install it, or set ansible_python_interpreter"
+            "The host has Python 3.6 or newer", f"{python}: {output}", "install it, or set ansible_python_interpreter"
         )
     if ended["rc"] == 142:
         return FailedRule(
-            "The host answers in time", "the time limit ended the program there", "look at the host's load"
+            "The program on the host ends in time", "its time limit ended it", "check the load of the host"
         )
-    return FailedRule("The program on the host ends with an answer", said, "look at what it said")
+    return FailedRule("The program on the host prints a result", output, "remove the cause of this error on the host")

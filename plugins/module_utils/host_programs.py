@@ -1,4 +1,7 @@
-"""Programs for the host: source text on standard input, arguments as data, one marked line back."""
+"""Assembles the programs that run on hosts, and parses their results.
+
+A program is sent as source text on standard input. It prints one marked line of JSON.
+"""
 
 import base64
 import json
@@ -8,7 +11,7 @@ from typing import Any
 
 MARKER = "OBPROXY-RESULT "
 RESULT_LIMIT = 1024 * 1024
-# Programs and parts of programs whose functions another one needs, in the order in which they build on each other.
+# Files of `programs` that a program consists of, in the order of their dependencies.
 _FILE_PARTS = ("files", "users")
 _PROCESS_PARTS = ("process_lifetime", "sockets", "processes")
 _PARTS = {
@@ -24,7 +27,7 @@ _PARTS = {
 
 
 class NoResult(Exception):
-    """The host sent no result."""
+    """The host has sent no result."""
 
 
 @cache
@@ -34,19 +37,18 @@ def _source(name: str) -> str:
 
 
 def program_text(name: str, arguments: dict[str, Any]) -> bytes:
-    """The text for `python3 -IS -`: one of `programs` and the call of its main.
+    """Return the source text for `python3 -IS -`: a program and the call of its main.
 
-    The arguments travel base64-encoded: whatever they hold, they cannot become code
-    (docs/reference/ansible-costs.md 4).
+    The arguments are base64-encoded, so they cannot be interpreted as code (docs/reference/ansible-costs.md 4).
     """
     data = base64.b64encode(json.dumps(arguments).encode()).decode()
     return f'{_source(name)}\n\nimport binascii\nmain(json.loads(binascii.a2b_base64("{data}").decode()))\n'.encode()
 
 
 def parse_result(output: str) -> dict[str, Any]:
-    """The result in a program's output, whatever a login shell or sudo printed around it.
+    """Return the result in a program's output, and ignore the output of a login shell or sudo around it.
 
-    Raises NoAnswer when there is none, or when it is longer than any honest host's.
+    Raises NoResult when there is none, or when it is longer than RESULT_LIMIT.
     """
     lines = [line for line in output.splitlines() if line.startswith(MARKER)]
     if not lines or len(lines[-1]) > RESULT_LIMIT:

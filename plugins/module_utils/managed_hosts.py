@@ -1,4 +1,4 @@
-"""The hosts with OBProxy servers that the service manages, as an inventory shows them."""
+"""Reads the hosts that the service manages, with groups and variables for an inventory."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -8,16 +8,16 @@ from typing import Any, Protocol
 from .service_client import NOT_THE_SERVICE, ServiceUnreachable
 
 CLUSTERS, HOSTS = "/api/v2/obproxy/clusters", "/api/v2/compute/hosts"
-PAGE_SIZE = 1000  # elements of one page
-NOT_TAKEN_OVER = "TAKINGOVER"  # or not any more: its takeover has not succeeded
+PAGE_SIZE = 1000  # elements
+NOT_TAKEN_OVER = "TAKINGOVER"  # or its takeover has failed
 Json = dict[str, Any]
 
 
 class Client(Protocol):
-    """Gets what is in the service's answer."""
+    """Reads from the service's API."""
 
     def send(self, path: str) -> Any:
-        """The `data` of a GET."""
+        """Return the `data` of the response to a GET."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class ManagedHost:
 
 
 def managed_hosts(service: Client) -> list[ManagedHost]:
-    """All of them, by name; raises Refused, and NotReached when what answers is not the service."""
+    """Return all managed hosts, sorted by name; raise RequestRejected and ServiceUnreachable."""
     try:
         known = {host["id"]: host for host in _elements(service, HOSTS)}
         servers: dict[int, list[Json]] = {}
@@ -40,7 +40,7 @@ def managed_hosts(service: Client) -> list[ManagedHost]:
                 if proxy["status"] != NOT_TAKEN_OVER:
                     servers.setdefault(proxy["hostId"], []).append(_server(proxy, cluster["name"]))
                     addresses[proxy["hostId"]] = proxy["ip"]
-        # One that has left the service's inventory has no name any more.
+        # A host that was removed from the service's inventory is named by its address.
         missing = {number: {"name": addresses[number], "innerIpAddress": addresses[number]} for number in servers}
         hosts = [_host(number, (missing | known)[number], servers[number]) for number in servers]
     except (LookupError, TypeError, AttributeError):
@@ -87,5 +87,5 @@ def _host(number: int, known: Json, servers: list[Json]) -> ManagedHost:
 
 
 def group_name(kind: str, of: str) -> str:
-    """A group's name may have ASCII letters, digits and underscores: "obproxy_version_4_3_1_0_1"."""
+    """Return a valid group name, such as "obproxy_version_4_3_1_0_1"."""
     return f"obproxy_{kind}_{re.sub(r'[^a-z0-9]', '_', of.lower())}"

@@ -1,4 +1,4 @@
-"""Values of OBProxy parameters: when two spellings mean the same, and what may be sent.
+"""Compares and validates values of OBProxy parameters.
 
 See docs/reference/obproxy.md 5.1, 4.6.
 """
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from .masking import is_secret
 
-# Per OBProxy server or secret: one cluster-wide value for them would break a proxy (docs/reference/obproxy.md 5.2).
+# Per server or secret: one cluster-wide value would break an OBProxy (docs/reference/obproxy.md 5.2).
 NEVER_SYNCED = frozenset(
     {
         *("listen_port", "prometheus_listen_port", "rpc_listen_port", "proxy_id", "proxy_idc_name"),
@@ -24,12 +24,12 @@ _MICROSECONDS = {"us": 1, "ms": 10**3, "s": 10**6, "m": 60 * 10**6, "h": 3600 * 
 _BYTES = {"b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40, "p": 2**50}
 _QUANTITY = re.compile(r"^([+-]?\d+)\s*([A-Za-z]*)$")
 _NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")
-_LONGEST_VALUE = 500  # an ALTER value of 600 bytes is refused with 8007 (docs/reference/obproxy-observed.md)
+_VALUE_LIMIT = 500  # bytes; ALTER rejects a value of 600 bytes with 8007 (docs/reference/obproxy-observed.md)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """A parameter whose value is not the wished one."""
+    """A parameter whose value is not the desired one."""
 
     name: str
     before: str
@@ -38,39 +38,39 @@ class Difference:
 
 
 def is_synced(name: str) -> bool:
-    """Whether a takeover may set a parameter: it is neither one server's own nor a secret."""
+    """Return whether a takeover may set a parameter: it is neither per server nor secret."""
     return name not in NEVER_SYNCED and not is_secret(name)
 
 
 def text_of(value: object) -> str:
-    """A wished value from YAML as OBProxy spells it: booleans in lower case, nothing as the empty string."""
+    """Return a desired value from YAML as OBProxy spells it: booleans in lower case, null as the empty string."""
     if value is None:
         return ""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def same(name: str, current: str, wished: str) -> bool:
-    """Whether two spellings of one parameter's value mean the same.
+def is_same_value(name: str, current: str, desired: str) -> bool:
+    """Return whether two spellings of a parameter's value are equal.
 
-    A bare number next to "1m" could be minutes or megabytes; such a pair counts as different, which costs one ALTER.
+    Compared with "1m", a bare number is ambiguous (minutes or megabytes). Such a pair counts as different.
     """
-    if current == wished:
+    if current == desired:
         return True
     if name.endswith("log_level"):
-        return current.lower() == wished.lower()
+        return current.lower() == desired.lower()
     if current in ("True", "False"):
-        return wished.lower() in (_TRUE if current == "True" else _FALSE)
-    left, right = _QUANTITY.match(current), _QUANTITY.match(wished)
+        return desired.lower() in (_TRUE if current == "True" else _FALSE)
+    left, right = _QUANTITY.match(current), _QUANTITY.match(desired)
     if not left or not right:
         return False
-    units = _units_of(left[2].lower(), right[2].lower())
+    units = _unit_family(left[2].lower(), right[2].lower())
     if units is None:
         return int(left[1]) == int(right[1]) and left[2].lower() == right[2].lower()
     return _amount(left, units) == _amount(right, units)
 
 
-def _units_of(*suffixes: str) -> Mapping[str, int] | None:
-    """The one family of units that explains all suffixes, None when there is no unit that only it has."""
+def _unit_family(*suffixes: str) -> Mapping[str, int] | None:
+    """Return the unit family of all suffixes, None when it is ambiguous."""
     families = []
     for units, others in ((_MICROSECONDS, _BYTES), (_BYTES, _MICROSECONDS)):
         known = [suffix for suffix in map(_singular, suffixes) if suffix]
@@ -89,41 +89,41 @@ def _amount(quantity: re.Match[str], units: Mapping[str, int]) -> int:
 
 
 def seconds_of(value: str) -> float | None:
-    """Return a duration such as "5s" in seconds, None when it is none."""
+    """Return a duration such as "5s" in seconds, None for an invalid one."""
     quantity = _QUANTITY.match(value)
     unit = quantity[2].lower() or "s" if quantity else ""
     return int(quantity[1]) * _MICROSECONDS[unit] / 10**6 if quantity and unit in _MICROSECONDS else None
 
 
 def differences(
-    wished: Mapping[str, object], current: Mapping[str, str], need_restart: Iterable[str]
+    desired: Mapping[str, object], current: Mapping[str, str], need_restart: Iterable[str]
 ) -> list[Difference]:
-    """What has to be set, in the order in which it may be set; names that are never synced are left out.
+    """Return the parameters to set, in a valid order, without those that are never synchronised.
 
     `client_session_id_version` comes first: a proxy_id above 255 depends on it (docs/reference/obproxy.md 4.6).
     """
     restart = set(need_restart)
     found = [
         Difference(name=name, before=current[name], after=text_of(value), needs_restart=name in restart)
-        for name, value in wished.items()
-        if is_synced(name) and name in current and not same(name, current[name], text_of(value))
+        for name, value in desired.items()
+        if is_synced(name) and name in current and not is_same_value(name, current[name], text_of(value))
     ]
     return sorted(found, key=lambda difference: (difference.name != "client_session_id_version", difference.name))
 
 
-def undoing(
-    wishes: Iterable[Mapping[str, object]], before: Mapping[str, str], now: Mapping[str, str]
+def former_values(
+    desired_values: Iterable[Mapping[str, object]], before: Mapping[str, str], now: Mapping[str, str]
 ) -> tuple[dict[str, str], list[str]]:
-    """What brings back the values from before a takeover: those to set, and sentences about those that stay.
+    """Return the former values to set, and messages about parameters that are not restored.
 
-    `wishes` are all that may have been set; a value that is neither that nor the former one is somebody else's.
+    `all_desired` are the values that the takeover may have set. Any other value was set by someone else and stays.
     """
     former, stays = {}, []
-    for name in sorted({name for wish in wishes for name in wish if is_synced(name) and name in before}):
-        if name not in now or same(name, now[name], before[name]):
+    for name in sorted({name for wish in desired_values for name in wish if is_synced(name) and name in before}):
+        if name not in now or is_same_value(name, now[name], before[name]):
             continue
-        if not any(same(name, now[name], text_of(wish[name])) for wish in wishes if name in wish):
-            stays.append(f"{name} stays '{now[name]}': somebody has set that since")
+        if not any(is_same_value(name, now[name], text_of(wish[name])) for wish in desired_values if name in wish):
+            stays.append(f"{name} stays '{now[name]}': it was changed after the takeover")
         elif why := why_not_settable(before[name]):
             stays.append(f"{name} stays '{now[name]}': its former value {why}")
         else:
@@ -131,29 +131,29 @@ def undoing(
     return former, stays
 
 
-def unknown(wished: Mapping[str, object], current: Mapping[str, str]) -> list[str]:
-    """Wished names that this OBProxy does not have."""
-    return sorted(name for name in wished if name not in current and is_synced(name))
+def unknown_names(desired: Mapping[str, object], current: Mapping[str, str]) -> list[str]:
+    """Return the desired names that this OBProxy does not have."""
+    return sorted(name for name in desired if name not in current and is_synced(name))
 
 
 def alter_statement(name: str, value: str) -> str:
-    """The one ALTER that sets one parameter.
+    """Return the ALTER statement that sets one parameter.
 
-    Raises ValueError for what OBProxy's grammar cannot carry: a quote or backslash has no escape there.
+    Raises ValueError for values that OBProxy's grammar does not allow: it has no escape for quotes and backslashes.
     """
     if not _NAME.match(name):
-        raise ValueError(f"{name!r} is not a parameter's name")
+        raise ValueError(f"{name!r} is not a valid parameter name")
     if problem := why_not_settable(value):
         raise ValueError(f"{name} cannot be set: its value {problem}")
     return f"ALTER PROXYCONFIG SET {name} = '{value}'"
 
 
 def why_not_settable(value: str) -> str | None:
-    """What is wrong with a value for ALTER PROXYCONFIG, None when it can be sent."""
+    """Return why ALTER PROXYCONFIG cannot set a value, None when it can."""
     if any(character in value for character in "'\"\\`"):
-        return "holds a quote or a backslash, which OBProxy has no way to accept"
+        return "contains a quote or a backslash, which OBProxy cannot accept"
     if any(ord(character) < 32 for character in value):
-        return "holds a control character"
-    if len(value.encode()) > _LONGEST_VALUE:
-        return f"is longer than {_LONGEST_VALUE} bytes"
+        return "contains a control character"
+    if len(value.encode()) > _VALUE_LIMIT:
+        return f"is longer than {_VALUE_LIMIT} bytes"
     return None

@@ -1,8 +1,10 @@
-"""The record of the state before a takeover, from which a rollback restores (pure).
+"""Builds and reads the record of the state before a takeover, from which a rollback restores (pure).
 
-Passwords that the takeover replaces are in it only where the run knew them, encrypted by Ansible Vault with the
-cluster's root@proxysys password: whoever may roll back has that one in the inventory anyway, the host does not. They
-leave the record when the takeover has finished (docs/reference/obproxy.md 11.3).
+The record contains a replaced password only if the run knew it. It is encrypted by Ansible Vault with the cluster's
+root@proxysys password, which is in the inventory of a rollback but not on the host. The passwords are removed when the
+takeover has finished (docs/reference/obproxy.md 11.3).
+
+The record on a host outlives a version of the takeover, so its keys (`wished`, `later`, `passwords_as_wished`) stay.
 """
 
 import json
@@ -16,41 +18,41 @@ from .parameter_values import is_synced, text_of, why_not_settable
 
 PROXYRO = "observer_sys_password"
 SYS = "obproxy_sys_password"
-_TELLERS = {PROXYRO: "obproxy_current_proxyro_password", SYS: "obproxy_current_sys_password"}
+_PASSWORD_VARIABLES = {PROXYRO: "obproxy_current_proxyro_password", SYS: "obproxy_current_sys_password"}
 Record = dict[str, Any]
 
 
-# What a start that was told no password has, by its hash (docs/reference/obproxy.md 4.3).
+# Hash of the password after a start without one (docs/reference/obproxy.md 4.3).
 BUILT_IN = {PROXYRO: "ee0e5138c912aed80b683c05303684be347ce81d"}
 
 
 def is_built_in(name: str, stored: str | None) -> bool:
-    """Return whether a stored password is the one that OBProxy is built with."""
+    """Return whether a stored password is OBProxy's built-in one."""
     return stored is not None and BUILT_IN.get(name) == stored
 
 
-def is_whole(of: Mapping[str, Any]) -> bool:
-    """Return whether a record has its parameters, of which a discovery tells only on request."""
+def is_complete(of: Mapping[str, Any]) -> bool:
+    """Return whether a record has its parameters, which a discovery reads only on request."""
     return "parameters" in of and "wished" in of
 
 
-def with_wishes(of: Record, wished: Mapping[str, object]) -> Record:
-    """Return a record that also knows what a later run of the same takeover sets; the same one when it does already."""
-    texts = _texts(wished)
-    return of if texts in wishes(of) else of | {"later": [*of.get("later", []), texts]}
+def with_desired(of: Record, desired: Mapping[str, object]) -> Record:
+    """Return the record with the parameters that a later run of the same takeover sets."""
+    texts = _texts(desired)
+    return of if texts in desired_values(of) else of | {"later": [*of.get("later", []), texts]}
 
 
-def wishes(of: Mapping[str, Any]) -> list[dict[str, object]]:
-    """Return all that the runs of a takeover may have set, the first run's first."""
+def desired_values(of: Mapping[str, Any]) -> list[dict[str, object]]:
+    """Return the parameters that the runs of a takeover may have set, the first run's first."""
     return [of.get("wished", {}), *of.get("later", [])]
 
 
-def _texts(wished: Mapping[str, object]) -> dict[str, object]:
-    return {name: text_of(value) for name, value in wished.items() if is_synced(name)}
+def _texts(desired: Mapping[str, object]) -> dict[str, object]:
+    return {name: text_of(value) for name, value in desired.items() if is_synced(name)}
 
 
-def record(facts: Mapping[str, Any], wished: Mapping[str, object], sealed: str | None) -> Record:
-    """What a rollback needs to know, of the fact `obproxy`, the parameters that the cluster wishes, and `seal`."""
+def build_record(facts: Mapping[str, Any], desired: Mapping[str, object], encrypted: str | None) -> Record:
+    """Return the record of the fact `obproxy`, the desired parameters and the encrypted passwords."""
     process = facts["process"]
     return {
         "running": facts["running"],
@@ -62,56 +64,55 @@ def record(facts: Mapping[str, Any], wished: Mapping[str, object], sealed: str |
         "local_fact": facts["local_fact"],
         "absent_directories": facts["absent_directories"],
         "parameters": facts["parameters"],
-        "wished": _texts(wished),
-        "passwords_as_wished": facts["passwords_as_wished"],
+        "wished": _texts(desired),
+        "passwords_as_wished": facts["passwords_as_desired"],
         "built_in_passwords": facts["built_in_passwords"],
-        "passwords": sealed,
+        "passwords": encrypted,
     }
 
 
-def seal(passwords: Mapping[str, str], key: str | None) -> str | None:
-    """Passwords by parameter name as text that tells nobody without the key; None when there are none, or no key."""
+def encrypt_passwords(passwords: Mapping[str, str], key: str | None) -> str | None:
+    """Return passwords by parameter name as encrypted text, None without passwords or without a key."""
     if not passwords or not key:
         return None
-    sealed: bytes = VaultLib().encrypt(json.dumps(dict(passwords)), secret=VaultSecret(key.encode()))
-    return sealed.decode()
+    encrypted: bytes = VaultLib().encrypt(json.dumps(dict(passwords)), secret=VaultSecret(key.encode()))
+    return encrypted.decode()
 
 
-def unsealed(of: Mapping[str, Any] | None, key: str | None) -> dict[str, str]:
-    """The passwords in a record; none when there are none, or when the key is another one by now."""
-    sealed = (of or {}).get("passwords")
-    if not sealed or not key:
+def decrypt_passwords(of: Mapping[str, Any] | None, key: str | None) -> dict[str, str]:
+    """Return the passwords in a record, none when the record has none or the key has changed."""
+    encrypted = (of or {}).get("passwords")
+    if not encrypted or not key:
         return {}
     try:
-        text = VaultLib([("default", VaultSecret(key.encode()))]).decrypt(str(sealed).encode())
+        text = VaultLib([("default", VaultSecret(key.encode()))]).decrypt(str(encrypted).encode())
     except AnsibleError:
         return {}
     return {str(name): str(password) for name, password in json.loads(text).items()}
 
 
 def former_passwords(
-    recorded: Mapping[str, Any], as_wished: Mapping[str, bool], given: Mapping[str, str | None], key: str | None
+    recorded: Mapping[str, Any], as_desired: Mapping[str, bool], given: Mapping[str, str | None], key: str | None
 ) -> tuple[dict[str, str], list[str]]:
-    """The passwords that a takeover has replaced and somebody knows, in the order to set them; and sentences about
-    those that stay.
+    """Return the known former passwords in the order in which they are set, and messages about the others.
 
-    OBProxy shows a hash, and a hash cannot be set by SQL (docs/reference/obproxy.md 11.3): what neither `recorded`
-    holds, opened by `key`, nor `given` says, is lost. `as_wished`: which passwords are the cluster's now.
+    OBProxy stores a hash, which SQL cannot set (docs/reference/obproxy.md 11.3). A password that is neither in
+    `recorded`, decrypted by `key`, nor in `given` is lost. `as_desired`: which passwords are the cluster's now.
     """
-    known = unsealed(recorded, key)
+    known = decrypt_passwords(recorded, key)
     known |= {SYS: ""} if recorded["login"] == "empty" else {}
     known |= {name: password for name, password in given.items() if password is not None}
     before = recorded.get("passwords_as_wished", {})
-    replaced = [name for name in (PROXYRO, SYS) if as_wished.get(name, False) and not before.get(name, False)]
+    replaced = [name for name in (PROXYRO, SYS) if as_desired.get(name, False) and not before.get(name, False)]
     built_in = recorded.get("built_in_passwords", [])
     lost = {
-        name: "it was the one that OBProxy is built with, which only a start without a stored one sets"
+        name: "it was OBProxy's built-in password, which only a start without a stored password sets"
         if name in built_in
-        else f"nobody knows what it was (OBProxy keeps only a hash); {_TELLERS[name]} can tell"
+        else f"it is unknown (OBProxy stores only a hash); set {_PASSWORD_VARIABLES[name]}"
         for name in replaced
         if name not in known
     }
-    lost |= {name: f"what it was {why}" for name in replaced if (why := why_not_settable(known.get(name, "")))}
+    lost |= {name: f"the former password {why}" for name in replaced if (why := why_not_settable(known.get(name, "")))}
     return {name: known[name] for name in replaced if name not in lost}, [
-        f"{name} stays as it is: {why}" for name, why in lost.items()
+        f"{name} is not restored: {why}" for name, why in lost.items()
     ]

@@ -1,6 +1,6 @@
-"""OBProxy's admin SQL as root@proxysys, by PyMySQL over a socket that somebody else opened.
+"""Runs OBProxy's admin SQL as root@proxysys, by PyMySQL over a given socket.
 
-Only what OBProxy answers is sent: text protocol, COM_PING, no SELECT 1, no SHOW WARNINGS, no USE, no prepared
+It sends only what OBProxy supports: text protocol, COM_PING, no SELECT 1, no SHOW WARNINGS, no USE, no prepared
 statements (docs/reference/obproxy.md 4.5, docs/reference/obproxy-observed.md "Clients").
 """
 
@@ -14,10 +14,10 @@ import pymysql
 import pymysql.connections
 import pymysql.cursors
 
-from .parameter_values import Difference, alter_statement, same
+from .parameter_values import Difference, alter_statement, is_same_value
 
-ANSWER_SECONDS = 30  # OBProxy's own limit for internal commands (docs/reference/obproxy.md 4.6)
-ANSWERS_LIMIT = 32 * 1024 * 1024  # bytes of all answers in one session; three hundred parameters are 0.1 MB
+STATEMENT_TIMEOUT = 30  # seconds, OBProxy's own limit for internal commands (docs/reference/obproxy.md 4.6)
+SESSION_LIMIT = 32 * 1024 * 1024  # bytes of all responses in one session; 300 parameters are 0.1 MB
 _ACCESS_DENIED = 1045
 _NO_SUCH_LOGIN = 2059
 _NATIVE = "mysql_native_password"
@@ -31,7 +31,7 @@ else:
 
 
 class SqlError(Exception):
-    """OBProxy refused a statement, or the connection broke; the text is for people and holds no secret."""
+    """OBProxy rejected a statement, or the connection was lost. The text contains no secret."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(f"{text} (code {code})")
@@ -39,12 +39,12 @@ class SqlError(Exception):
 
 
 class Denied(SqlError):
-    """No password that was tried opens root@proxysys. OBProxy says the same when it refuses the address."""
+    """No tried password is valid for root@proxysys. OBProxy reports the same for an address that it rejects."""
 
 
 @contextmanager
-def _translated() -> Any:
-    """PyMySQL's errors as ours; a broken protocol counts as a lost connection."""
+def _translate_errors() -> Any:
+    """Translate PyMySQL's errors to SqlError; a protocol error counts as a lost connection."""
     try:
         yield
     except pymysql.err.MySQLError as error:
@@ -52,19 +52,20 @@ def _translated() -> Any:
         kind = Denied if code == _ACCESS_DENIED else SqlError
         raise kind(code if isinstance(code, int) else 2013, str(text or code)) from error
     except OSError as error:
-        raise SqlError(2013, f"the connection broke: {error}") from error
+        raise SqlError(2013, f"the connection was lost: {error}") from error
     except (AssertionError, LookupError, RuntimeError, TypeError, ValueError, struct.error) as error:
-        # What PyMySQL raises where a server says what none would, such as a wish for a file of ours.
+        # PyMySQL raises these for invalid server messages, such as a request for a local file.
         raise SqlError(2027, f"it does not speak the protocol ({type(error).__name__})") from None
 
 
 class _Connection(_Base):
-    """One whose other end may be anybody: it gets no password, but an answer to its challenge, and has only so much to
-    say. PyMySQL would send the password itself to a server that asks for it by mysql_clear_password or dialog, or
-    encrypted with a key of the server's by two others.
+    """Limits what an untrusted server can get: no password, and only a limited number of response bytes.
+
+    PyMySQL sends the password itself to a server that requests mysql_clear_password or dialog, and encrypted with the
+    server's key for two other methods. This class answers only the challenge of mysql_native_password.
     """
 
-    _left = ANSWERS_LIMIT
+    _left = SESSION_LIMIT
 
     def _get_server_information(self) -> None:
         super()._get_server_information()  # type: ignore[misc]
@@ -72,14 +73,16 @@ class _Connection(_Base):
 
     def _process_auth(self, plugin_name: bytes, *arguments: Any) -> Any:
         if plugin_name != _NATIVE.encode():
-            raise pymysql.err.OperationalError(_NO_SUCH_LOGIN, "it wants a login that would give the password away")
+            raise pymysql.err.OperationalError(
+                _NO_SUCH_LOGIN, "it requests an authentication method that discloses the password"
+            )
         return super()._process_auth(plugin_name, *arguments)  # type: ignore[misc]
 
     def _read_bytes(self, count: int) -> bytes:
         self._left -= count
         if self._left < 0:
             self._force_close()  # type: ignore[attr-defined]
-            raise pymysql.err.OperationalError(2013, f"it has answered more than {ANSWERS_LIMIT} bytes")
+            raise pymysql.err.OperationalError(2013, f"it has sent more than {SESSION_LIMIT} bytes")
         return bytes(super()._read_bytes(count))  # type: ignore[misc]
 
 
@@ -89,16 +92,16 @@ class Session:
     def __init__(self, channel: socket.socket, password: str) -> None:
         self._connection = _Connection(
             user="root@proxysys",
-            password=password.encode(),  # PyMySQL would take text for latin-1; an ALTER carries it in UTF-8
+            password=password.encode(),  # PyMySQL encodes text as latin-1, an ALTER as UTF-8
             charset="utf8mb4",
-            read_timeout=ANSWER_SECONDS,
-            write_timeout=ANSWER_SECONDS,
+            read_timeout=STATEMENT_TIMEOUT,
+            write_timeout=STATEMENT_TIMEOUT,
             cursorclass=pymysql.cursors.DictCursor,
-            ssl_disabled=True,  # it travels inside ssh; reading the system's certificates costs more than the login
+            ssl_disabled=True,  # it is inside SSH; loading the system's certificates takes longer than the login
             defer_connect=True,
         )
-        channel.settimeout(ANSWER_SECONDS)
-        with _translated():
+        channel.settimeout(STATEMENT_TIMEOUT)
+        with _translate_errors():
             self._connection.connect(sock=channel)
 
     def __enter__(self) -> Self:
@@ -106,44 +109,44 @@ class Session:
 
     def __exit__(self, *_: object) -> None:
         if self._connection.open:
-            with _ignored_at_close():
+            with _ignore_errors():
                 self._connection.close()
 
     def rows(self, statement: str) -> Sequence[Mapping[str, Any]]:
-        """The rows of a statement by column name; raises SqlError."""
-        with _translated(), self._connection.cursor() as cursor:
+        """Return the rows of a statement by column name; raise SqlError."""
+        with _translate_errors(), self._connection.cursor() as cursor:
             cursor.execute(statement)
             return cursor.fetchall()
 
     def ping(self) -> None:
-        """COM_PING: the health check that OBProxy knows; raises SqlError."""
-        with _translated():
+        """Send COM_PING, the health check that OBProxy supports; raise SqlError."""
+        with _translate_errors():
             self._connection.ping(reconnect=False)
 
     def parameter(self, name: str) -> str | None:
-        """One parameter's value, None when there is no such parameter.
+        """Return a parameter's value, None when there is no such parameter.
 
-        The pattern ends in % because LIKE 'syslog_level' alone answers with another table, and _ is a wildcard, so
-        the name is compared exactly afterwards (docs/reference/obproxy.md trap 6).
+        The pattern ends in %, because LIKE 'syslog_level' alone returns another table. The wildcard _ matches other
+        names, so the name is compared again (docs/reference/obproxy.md trap 6).
         """
         found = self.rows(f"SHOW PROXYCONFIG LIKE '{name}%'")
         return next((str(row["value"] or "") for row in found if row.get("name") == name), None)
 
     def alter(self, name: str, value: str) -> None:
-        """Set one parameter; raises SqlError, or ValueError for a value that cannot be sent."""
+        """Set one parameter; raise SqlError, or ValueError for an invalid value."""
         self.rows(alter_statement(name, value))
 
     def binary(self) -> str:
-        """What SHOW PROXYINFO BINARY says; the bare SHOW PROXYINFO is an error."""
+        """Return the text of SHOW PROXYINFO BINARY."""
         return "\n".join(str(row["info"]) for row in self.rows("SHOW PROXYINFO BINARY"))
 
     def pid(self) -> int | None:
-        """The pid of the process that answers in this session, as that process knows it; None when it tells none."""
-        told = {str(row.get("pid")) for row in self.rows("SHOW PROXYSESSION")}
-        return int(told.pop()) if len(told) == 1 and min(told).isdecimal() else None
+        """Return the pid of the process behind this session as it reports it, None when it reports none."""
+        pids = {str(row.get("pid")) for row in self.rows("SHOW PROXYSESSION")}
+        return int(pids.pop()) if len(pids) == 1 and min(pids).isdecimal() else None
 
     def clusters(self) -> list[str]:
-        """The OceanBase clusters it has reached; an OBProxy started by address list may answer 4018 instead."""
+        """Return the OceanBase clusters that it has reached; one started with a server list may report 4018."""
         try:
             return [str(row["cluster_name"]) for row in self.rows("SHOW PROXYCLUSTER")]
         except SqlError as error:
@@ -153,23 +156,23 @@ class Session:
 
 
 @contextmanager
-def _ignored_at_close() -> Any:
-    """A connection that is gone already is closed."""
+def _ignore_errors() -> Any:
+    """Ignore errors of closing a connection that is lost already."""
     try:
         yield
     except (pymysql.err.MySQLError, OSError):
         return
 
 
-def log_in(open_channel: Opener, candidates: Sequence[tuple[str, str]]) -> tuple[str, str, Session]:
-    """Try (name, password) candidates in order, each over a connection of its own: OBProxy closes a refused one.
+def log_in(open_channel: Opener, login_candidates: Sequence[tuple[str, str]]) -> tuple[str, str, Session]:
+    """Try (name, password) candidates in order, each over a new connection.
 
-    Returns the name and password that worked, and the session. Raises Denied when none did, SqlError when the port
-    does not speak the protocol.
+    Return the valid name and password, and the session. Raise Denied when none is valid, SqlError when the port does
+    not speak the protocol.
     """
-    refused: Denied | None = None
+    denied: Denied | None = None
     tried: set[str] = set()
-    for name, password in candidates:
+    for name, password in login_candidates:
         if password in tried:
             continue
         tried.add(password)
@@ -177,19 +180,19 @@ def log_in(open_channel: Opener, candidates: Sequence[tuple[str, str]]) -> tuple
         try:
             return name, password, Session(channel, password)
         except Denied as error:
-            refused = error
+            denied = error
         except SqlError:
             channel.close()
             raise
-    names = ", ".join(name for name, _ in candidates)
-    raise Denied(_ACCESS_DENIED, f"{refused.text if refused else 'no password'}; tried: {names}")
+    names = ", ".join(name for name, _ in login_candidates)
+    raise Denied(_ACCESS_DENIED, f"{denied.text if denied else 'no password'}; tried: {names}")
 
 
-def why_another(session: Session, process: Mapping[str, Any], binary: str) -> str:
-    """Say in what a session's other end is not a discovered process with this SHOW PROXYINFO BINARY; empty when it is.
+def other_process(session: Session, process: Mapping[str, Any], binary: str) -> str:
+    """Return how the process behind a session differs from the discovered one, empty when it is the same.
 
-    A session stays with one process, so whatever it reads back is that process's. A pid tells nothing across pid
-    namespaces: then the binary alone is compared. Raises SqlError.
+    A session stays with one process. Across pid namespaces pids cannot be compared, only SHOW PROXYINFO BINARY.
+    Raises SqlError.
     """
     pid, now = session.pid(), session.binary()
     if pid not in (None, process["pid"]) and "pid" not in process["namespaces"]:
@@ -199,11 +202,10 @@ def why_another(session: Session, process: Mapping[str, Any], binary: str) -> st
     return ""
 
 
-def apply(session: Session, differences: Sequence[Difference]) -> dict[str, str]:
-    """Set parameters one by one and read each back; on the first failure put this run's former values back.
+def apply_parameters(session: Session, differences: Sequence[Difference]) -> dict[str, str]:
+    """Set parameters one by one and read each back; after a failure restore the former values of this call.
 
-    Returns the values as OBProxy spells them. Raises SqlError that names the parameter, and says what could not be put
-    back.
+    Return the stored values. Raise SqlError with the parameter and the values that could not be restored.
     """
     done: list[Difference] = []
     read: dict[str, str] = {}
@@ -212,20 +214,19 @@ def apply(session: Session, differences: Sequence[Difference]) -> dict[str, str]
             session.alter(difference.name, difference.after)
             done.append(difference)
             stored = session.parameter(difference.name)
-            if stored is None or not same(difference.name, stored, difference.after):
+            if stored is None or not is_same_value(difference.name, stored, difference.after):
                 raise SqlError(0, f"it reads back as {stored!r}")
             read[difference.name] = stored
         except (SqlError, ValueError) as error:
-            not_restored = _put_back(session, done)
-            # SqlError adds its code to the text by itself.
-            text = f"{difference.name} = '{difference.after}' was refused: {getattr(error, 'text', error)}"
+            not_restored = _restore(session, done)
+            text = f"{difference.name} = '{difference.after}' was rejected: {getattr(error, 'text', error)}"
             if not_restored:
-                text += f"; not put back: {', '.join(not_restored)}"
+                text += f"; not restored: {', '.join(not_restored)}"
             raise SqlError(getattr(error, "code", 0), text) from error
     return read
 
 
-def _put_back(session: Session, done: Sequence[Difference]) -> list[str]:
+def _restore(session: Session, done: Sequence[Difference]) -> list[str]:
     failed = []
     for difference in reversed(done):
         try:

@@ -1,4 +1,4 @@
-"""What keeps an OBProxy alive, judged from what `programs.supervision` read on its host (pure)."""
+"""Identifies the supervisor of an OBProxy from the result of `programs.supervision` (pure)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,71 +6,76 @@ from typing import Any
 
 OBPROXYD, OBD, SYSTEMD = "obproxyd.sh", "obd", "systemd"
 SUPERVISORD, CRON, KEEPER, CONTAINER, NONE = "supervisord", "cron", "keeper", "container", "none"
-# Processes that only carry a command over to another user or session.
+# Processes that only run a command as another user or in another session.
 _CARRIERS = frozenset({"runuser", "su", "sudo", "setsid", "nohup", "env"})
 _CRONS = frozenset({"cron", "crond", "cronie", "anacron"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Supervisor:
-    """Keeps an OBProxy alive.
+    """Restarts an OBProxy that has exited.
 
     kind    one of the constants above
-    told    it in words, for messages
+    description  for messages
     unit    of systemd
     """
 
     kind: str
-    told: str
+    description: str
     unit: str = ""
 
     @property
     def restarts_itself(self) -> bool:
-        """Return whether a restart is its business: it would start one beside anybody else's."""
+        """Return whether only the supervisor may start the OBProxy: it would start a second one otherwise."""
         return self.kind in (OBD, SYSTEMD)
 
     @property
     def may_be_restarted(self) -> bool:
-        """Return whether a takeover can restart an OBProxy under this supervisor, and leave both in order."""
+        """Return whether a takeover can restart an OBProxy under this supervisor."""
         return self.kind in (NONE, OBPROXYD, OBD, SYSTEMD)
 
 
 def supervisor_of(found: Mapping[str, Any]) -> Supervisor:
     """Return the supervisor: a container, a unit, a watchdog or a parent, in this order."""
     if found["engine"]:
-        return Supervisor(kind=CONTAINER, told=f"a container ({found['engine']})")
+        return Supervisor(kind=CONTAINER, description=f"a container ({found['engine']})")
     parents = found["parents"]
-    if unit := _unit(found["unit"], found["pid"], parents):
+    if unit := _from_unit(found["unit"], found["pid"], parents):
         return unit
     for kind in (OBD, OBPROXYD):
         if pids := [str(one["pid"]) for one in found["watchdogs"] if one["kind"] == kind]:
             whose = "the deployer's watchdog" if kind == OBD else "its watchdog"
-            return Supervisor(kind=kind, told=f"{whose} {OBPROXYD} with pid {', '.join(pids)}")
-    keeper = _keeper(parents)
+            return Supervisor(kind=kind, description=f"{whose} {OBPROXYD} with pid {', '.join(pids)}")
+    keeper = _from_parents(parents)
     if keeper.kind == NONE and (jobs := found.get("jobs")):
-        return Supervisor(kind=CRON, told=f"a job in {jobs[0]['file']} ({jobs[0]['line']})")
+        return Supervisor(kind=CRON, description=f"a job in {jobs[0]['file']} ({jobs[0]['line']})")
     return keeper
 
 
-def _unit(unit: Mapping[str, Any] | None, pid: int, parents: Sequence[Mapping[str, Any]]) -> Supervisor | None:
-    """Return the supervisor that a control group tells. A daemon stays in the group of whatever has started it, such
-    as the agent's or sshd's: only a unit that is made for the OBProxy restarts it."""
+def _from_unit(unit: Mapping[str, Any] | None, pid: int, parents: Sequence[Mapping[str, Any]]) -> Supervisor | None:
+    """Return the supervisor of a control group.
+
+    A daemon stays in the control group of the process that started it, such as the agent or sshd. Only a unit for the
+    OBProxy restarts it.
+    """
     if unit is None:
         return None
     name = unit["name"]
     if name.removesuffix(".service") in _CRONS:
-        return Supervisor(kind=CRON, told=f"a job of {name}")
+        return Supervisor(kind=CRON, description=f"a job of {name}")
     if unit["main_pid"] == pid or "obproxy" in unit["starts"]:
-        return Supervisor(kind=SYSTEMD, told=f"the systemd unit {name}", unit=name)
+        return Supervisor(kind=SYSTEMD, description=f"the systemd unit {name}", unit=name)
     is_main = unit["main_pid"] in {parent["pid"] for parent in parents}
-    return _keeper(parents) if is_main else None
+    return _from_parents(parents) if is_main else None
 
 
-def _keeper(parents: Sequence[Mapping[str, Any]]) -> Supervisor:
-    """Return the supervisor that the chain of parents tells; the first process of a host adopts every daemon."""
+def _from_parents(parents: Sequence[Mapping[str, Any]]) -> Supervisor:
+    """Return the supervisor among the parent processes; pid 1 adopts every daemon and does not count."""
     keeper = next((parent for parent in parents if parent["comm"] not in _CARRIERS), None)
     if keeper is None:
-        return Supervisor(kind=NONE, told="nothing")
-    told = f"{keeper['comm']} with pid {keeper['pid']}" + (f" ({keeper['program']})" if keeper["program"] else "")
+        return Supervisor(kind=NONE, description="nothing")
+    description = f"{keeper['comm']} with pid {keeper['pid']}" + (
+        f" ({keeper['program']})" if keeper["program"] else ""
+    )
     kind = SUPERVISORD if keeper["comm"] == SUPERVISORD else CRON if keeper["comm"] in _CRONS else KEEPER
-    return Supervisor(kind=kind, told=told)
+    return Supervisor(kind=kind, description=description)

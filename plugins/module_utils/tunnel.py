@@ -1,7 +1,7 @@
-"""A socket to one of the host's own addresses, through the connection that Ansible has anyway.
+"""Opens sockets to the host's own addresses through Ansible's SSH connection.
 
-OBProxy lets root@proxysys in from loopback only (docs/reference/obproxy.md 4.2), its port may be behind a firewall, and
-ALTER carries passwords in clear: so SQL travels inside ssh.
+OBProxy accepts root@proxysys only from loopback (docs/reference/obproxy.md 4.2), a firewall may block its port, and
+ALTER sends passwords as clear text. SQL therefore runs inside SSH.
 """
 
 import socket
@@ -10,12 +10,12 @@ import tempfile
 from collections.abc import Callable, Sequence
 from typing import IO
 
-from .addresses import told
+from .addresses import format_address
 
-CONNECT_SECONDS = 10
+CONNECT_TIMEOUT = 10
 Command = Callable[..., Sequence[bytes]]
 
-# Where sshd refuses forwarding, a few lines on the host do the same. No secret is in its arguments.
+# Program on the host that replaces forwarding where sshd rejects it. Its arguments contain no secret.
 _RELAY = """
 import os, socket, sys, threading
 peer = socket.create_connection((sys.argv[1], int(sys.argv[2])), 10)
@@ -38,19 +38,18 @@ while True:
 
 
 class TunnelError(Exception):
-    """The host's port could not be reached; the text is ssh's or the system's own."""
+    """The host's port could not be reached; the text is the error of ssh or the system."""
 
 
 class Tunnels:
-    """Opens channels to addresses and ports as one host sees them; the end of the `with` block closes all of them.
+    """Opens channels to addresses of one host, and closes them at the end of the `with` block.
 
-    `ssh` builds a command line from the arguments that follow the ssh program's options; None means that the host is
-    this machine.
+    `ssh` builds a command line from the arguments after the ssh program's options. None: the host is this machine.
     """
 
     def __init__(self, ssh: Command | None, host: str, python: str) -> None:
         self._ssh, self._host, self._python = ssh, host, python
-        self._relayed = False
+        self._uses_relay = False
         self._open: list[tuple[socket.socket, subprocess.Popen[bytes] | None, IO[bytes] | None]] = []
 
     def __enter__(self) -> "Tunnels":
@@ -65,16 +64,18 @@ class Tunnels:
                 errors.close()
 
     def channel(self, address: str, port: int) -> socket.socket:
-        """A connected socket; raises TunnelError only for the local case, ssh fails at the first read."""
+        """Return a connected socket; raise TunnelError on this machine. An error of ssh appears at the first read."""
         if self._ssh is None:
             try:
-                channel = socket.create_connection((address, port), CONNECT_SECONDS)
+                channel = socket.create_connection((address, port), CONNECT_TIMEOUT)
             except OSError as error:
                 raise TunnelError(str(error)) from error
             self._open.append((channel, None, None))
             return channel
-        target = told(address, port)
-        arguments = [self._host, *self._relay(address, port)] if self._relayed else ["-W", target, self._host]
+        target = format_address(address, port)
+        arguments = (
+            [self._host, *self._relay_command(address, port)] if self._uses_relay else ["-W", target, self._host]
+        )
         ours, theirs = socket.socketpair()
         errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the tunnel
         with theirs:
@@ -84,12 +85,12 @@ class Tunnels:
         self._open.append((ours, process, errors))
         return ours
 
-    def _relay(self, address: str, port: int) -> list[str]:
+    def _relay_command(self, address: str, port: int) -> list[str]:
         quoted = _RELAY.replace("'", "'\\''")
         return [f"{self._python} -IS -c '{quoted}' {address} {port}"]
 
-    def said(self) -> str:
-        """What the last channel's ssh wrote to its standard error, for a message; empty when it is silent."""
+    def ssh_error(self) -> str:
+        """Return the standard error of the last channel's ssh process."""
         for _, process, errors in reversed(self._open):
             if process is not None and errors is not None:
                 _end(process)
@@ -97,20 +98,20 @@ class Tunnels:
                 return errors.read(4000).decode("utf-8", "replace").strip()
         return ""
 
-    def fall_back(self) -> bool:
-        """Switch to the relay when ssh said that forwarding is not allowed; whether it is worth another try.
+    def use_relay(self) -> bool:
+        """Switch to the relay if sshd rejected forwarding; return whether another attempt makes sense.
 
-        Through a ControlMaster ssh does not tell a refused forwarding from a refused connection.
+        Through a ControlMaster, ssh reports rejected forwarding and a refused connection alike.
         """
-        refusals = ("administratively prohibited", "Session open refused by peer")
-        if self._relayed or self._ssh is None or not any(words in self.said() for words in refusals):
+        rejections = ("administratively prohibited", "Session open refused by peer")
+        if self._uses_relay or self._ssh is None or not any(words in self.ssh_error() for words in rejections):
             return False
-        self._relayed = True
+        self._uses_relay = True
         return True
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """ssh ends by itself when its socket closes; it gets a second for it."""
+    """Wait one second for ssh, which exits when its socket is closed; then kill it."""
     try:
         process.wait(1)
     except subprocess.TimeoutExpired:

@@ -1,4 +1,4 @@
-"""OBProxy versions: VERSION-BUILD such as "4.3.1.0-1" (docs/reference/obproxy.md 1.1)."""
+"""Parses and compares OBProxy versions: VERSION-BUILD such as "4.3.1.0-1" (docs/reference/obproxy.md 1.1)."""
 
 import re
 
@@ -8,31 +8,31 @@ _NEVRA = re.compile(r"^(?P<name>.+)-(?P<version>[^-]+)-(?P<release>[^-]+)\.(?P<a
 
 
 def version_in(text: str) -> str | None:
-    """The first VERSION-BUILD in a text: a file name, an RPM's full name, the answer of SHOW PROXYINFO BINARY."""
+    """Return the first VERSION-BUILD in a text: a file name, a package name, SHOW PROXYINFO BINARY."""
     found = _VERSION.search(text)
     return f"{found[1]}-{found[2]}" if found else None
 
 
 def version_of_package(nevra: str) -> str | None:
-    """VERSION-BUILD of "obproxy-1.9.1.1-1919579.el7.x86_64"; None when this is no full package name."""
+    """Return VERSION-BUILD of "obproxy-1.9.1.1-1919579.el7.x86_64"; None for an incomplete package name."""
     parts = _NEVRA.match(nevra)
     return version_in(f"{parts['version']}-{parts['release']}") if parts else None
 
 
 def name_of_package(nevra: str) -> str | None:
-    """The package's name without version, release and architecture."""
+    """Return the package name without version, release and architecture."""
     parts = _NEVRA.match(nevra)
     return parts["name"] if parts else None
 
 
 def numbers(version: str) -> tuple[int, ...]:
-    """The comparable form of "4.3.1.0-1" or "1.8": (4, 3, 1, 0) and (1, 8); the build does not count."""
+    """Return "4.3.1.0-1" as (4, 3, 1, 0), without the build."""
     leading = re.match(r"\d+(?:\.\d+)*", version)
     return tuple(int(part) for part in leading[0].split(".")) if leading else ()
 
 
 def is_older(version: str, than: str) -> bool:
-    """Whether `version` comes before `than`; missing parts count as zero, builds are ignored."""
+    """Return whether `version` is older than `than`; missing parts count as zero, builds are ignored."""
     left, right = numbers(version), numbers(than)
     length = max(len(left), len(right))
     return left + (0,) * (length - len(left)) < right + (0,) * (length - len(right))

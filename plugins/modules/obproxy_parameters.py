@@ -15,7 +15,7 @@ notes:
     replaces, C(obproxy_current_sys_password) and C(obproxy_current_proxyro_password), never from arguments, which
     callbacks may record.
 options:
-  wished:
+  desired:
     description: Values by name.
     type: dict
     required: true
@@ -24,16 +24,16 @@ options:
     type: bool
     default: false
   target:
-    description: C(wished), or C(former) to put back what was recorded before the takeover set it.
+    description: C(desired), or C(former) to put back what was recorded before the takeover set it.
     type: str
-    choices: [wished, former]
-    default: wished
+    choices: [desired, former]
+    default: desired
 """
 
 EXAMPLES = r"""
 - name: Bring the parameters to the cluster's values
   obproxy.takeover.obproxy_parameters:
-    wished:
+    desired:
       proxy_mem_limited: 2G
 """
 

@@ -16,16 +16,16 @@ notes:
     callbacks may record.
 options:
   target:
-    description: C(wished) as the cluster wants; C(former) as they were before, where that is recorded or given.
+    description: C(desired) as the cluster wants; C(former) as they were before, where that is recorded or given.
     type: str
-    choices: [wished, former]
-    default: wished
+    choices: [desired, former]
+    default: desired
 """
 
 EXAMPLES = r"""
 - name: Bring the passwords to the cluster's
   obproxy.takeover.obproxy_passwords:
-    target: wished
+    target: desired
 """
 
 RETURN = r"""

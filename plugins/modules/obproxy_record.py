@@ -20,7 +20,7 @@ options:
     type: str
     choices: [present, finished, absent]
     default: present
-  wished:
+  desired:
     description: The parameters that the takeover is about to set.
     type: dict
     default: {}
@@ -29,7 +29,7 @@ options:
 EXAMPLES = r"""
 - name: Record the state before the takeover
   obproxy.takeover.obproxy_record:
-    wished: "{{ obproxy_parameters }}"
+    desired: "{{ obproxy_parameters }}"
 """
 
 RETURN = r"""

@@ -22,7 +22,7 @@ notes:
     replaces, C(obproxy_current_sys_password) and C(obproxy_current_proxyro_password), never from arguments, which
     callbacks may record.
 options:
-  wished:
+  desired:
     description: Values by name; those that act at once are left to M(obproxy_parameters).
     type: dict
     default: {}
@@ -43,7 +43,7 @@ options:
 EXAMPLES = r"""
 - name: Restart it where that is needed, one host at a time
   obproxy.takeover.obproxy_restart:
-    wished: "{{ obproxy_parameters }}"
+    desired: "{{ obproxy_parameters }}"
     allow: "{{ obproxy_allow_restart }}"
   throttle: 1
 """

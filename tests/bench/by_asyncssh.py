@@ -18,7 +18,7 @@ import asyncssh
 from ansible_collections.obproxy.takeover.plugins.module_utils.host_programs import parse_result, program_text
 from ansible_collections.obproxy.takeover.plugins.module_utils.masking import MASK, is_secret, stage_one
 from ansible_collections.obproxy.takeover.plugins.module_utils.parameter_values import differences
-from ansible_collections.obproxy.takeover.plugins.module_utils.sql import Session, apply, log_in
+from ansible_collections.obproxy.takeover.plugins.module_utils.sql import Session, apply_parameters, log_in
 from ansible_collections.obproxy.takeover.plugins.module_utils.versions import version_in
 from cryptography.fernet import Fernet
 
@@ -163,7 +163,7 @@ def change(wanted: JSON, config: list[JSON], local_port: int) -> None:
     if waiting := [one.name for one in todo if one.needs_restart]:
         raise Failed(f"act only after a restart: {waiting}")
     with session(local_port, wanted["current_password"]) as sql:
-        apply(sql, todo)
+        apply_parameters(sql, todo)
     with session(local_port, wanted["current_password"]) as sql:
         sql.alter("observer_sys_password", wanted["proxyro_password"])
         if sql.parameter("observer_sys_password") != stage_one(wanted["proxyro_password"]):

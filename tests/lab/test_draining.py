@@ -107,7 +107,7 @@ def test_a_hot_restart_that_fails_leaves_process_and_clients_alone(
     old, ports, before = host.proxy_pid(), listening(host), value(lab, host, name)
     with held(host) as traffic:
         role, message = play(lab, host, variables=RESTART | {"obproxy_parameters": bad}).failure(host)
-        assert role == "start_obproxy" and "the former values are in force again" in message
+        assert role == "start_obproxy" and "with the former values" in message
         assert proxies(host) == {old} and listening(host) == ports
     assert not traffic.problems
     assert value(lab, host, name) == before
@@ -120,11 +120,11 @@ def test_what_belongs_to_one_server_needs_no_restart(lab: Lab, lab_host: StartHo
     """ip_listen_mode=3 would let each hot restart fail."""
     host = lab_host()
     old = host.proxy_pid()
-    wished = {"ip_listen_mode": "3", "local_bound_ipv6_ip": "::1"}
-    done = play(lab, host, variables=RESTART | {"obproxy_parameters": wished})
+    desired = {"ip_listen_mode": "3", "local_bound_ipv6_ip": "::1"}
+    done = play(lab, host, variables=RESTART | {"obproxy_parameters": desired})
     assert done.code == 0 and host.proxy_pid() == old and value(lab, host, "ip_listen_mode") == "1"
     message = done.result(host, "sync_obproxy_parameter")["msg"]
-    assert "never the same for all: ip_listen_mode, local_bound_ipv6_ip" in message
+    assert "never synchronised: ip_listen_mode, local_bound_ipv6_ip" in message
 
 
 def test_a_run_that_ends_after_the_order_is_gone_on_with(lab: Lab, lab_host: StartHost) -> None:

@@ -62,7 +62,7 @@ def test_one_that_failed_can_be_corrected_and_tried_again(lab: Lab, lab_host: St
         host.run(f"rm {HOME}/bin/obproxyd.sh")
     wrong = BY_LIST | {"obproxy_rs_list": "garbage", "obproxy_sys_password": "Mistaken#1"}
     role, message = play(lab, host, variables=wrong).failure(host)
-    assert role == "start_obproxy" and "what was started has been ended" in message
+    assert role == "start_obproxy" and "its processes were stopped" in message
     assert nothing_runs_for(host, 2.5) and "etc" in host.run(f"ls {HOME}").split()
     done = play(lab, host, variables=BY_LIST)
     assert done.code == 0, done.failure(host)
@@ -78,7 +78,7 @@ def test_every_named_port_listens_or_the_start_has_failed(lab: Lab, lab_host: St
     host.run(f"nohup setsid bash -c '{take}' >/dev/null 2>&1 </dev/null &")
     role, message = play(lab, host, variables=BY_LIST).failure(host)
     assert role == "start_obproxy" and "does not listen at 2884" in message
-    assert "port 2884 is held by nc (pid" in message and "what was started has been ended" in message
+    assert "port 2884 is held by nc (pid" in message and "the started OBProxy was stopped" in message
     assert nothing_runs_for(host, 2.5)
     host.run("pkill -x nc")
     done = play(lab, host, variables=BY_LIST)

@@ -115,9 +115,9 @@ def test_unreachable(lab: Lab, lab_host: StartHost) -> None:
 
 
 def test_restart_needed_differs_from_running_in_what_the_cluster_wishes(lab: Lab, lab_host: StartHost) -> None:
-    wished = inventory.CLUSTERS[0].parameters["work_thread_num"]
-    assert _value(lab, lab_host(), "work_thread_num") == wished
-    assert _value(lab, lab_host(state="restart-needed"), "work_thread_num") != wished
+    desired = inventory.CLUSTERS[0].parameters["work_thread_num"]
+    assert _value(lab, lab_host(), "work_thread_num") == desired
+    assert _value(lab, lab_host(state="restart-needed"), "work_thread_num") != desired
 
 
 def test_slow(lab: Lab, lab_host: StartHost) -> None:

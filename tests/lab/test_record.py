@@ -42,7 +42,7 @@ def test_it_brings_everything_back(lab: Lab, lab_host: StartHost, runs: list[dic
     undone = play(lab, host, playbook="rollback", variables=GIVEN | RESTARTED)
     assert undone.code == 0, undone.failure(host)
     assert parameters(lab, host, ADOPTED_PASSWORD) == before
-    assert "the one that OBProxy is built with" in undone.text and "nobody knows" not in undone.text
+    assert "OBProxy's built-in password" in undone.text and "it is unknown" not in undone.text
 
 
 def test_one_that_has_lost_its_parameters_breaks_no_rollback(lab: Lab, lab_host: StartHost) -> None:

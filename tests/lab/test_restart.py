@@ -76,7 +76,7 @@ def test_a_hot_restart_refuses_nobody_and_is_undone(lab: Lab, lab_host: StartHos
 
     refused = play(lab, host, playbook="rollback", arguments=("--tags", "sync_obproxy_parameter,start_obproxy"))
     assert refused.code == 0 and host.proxy_pid() == new
-    assert "acts only after a restart, which is not allowed: work_thread_num" in refused.text
+    assert "these act only after a restart, which is not permitted: work_thread_num" in refused.text
     undone = play(lab, host, playbook="rollback", variables=RESTART)
     assert undone.code == 0, undone.failure(host)
     assert value(lab, host, "work_thread_num") == "4" and host.proxy_pid() != new
@@ -114,7 +114,7 @@ def test_what_does_not_come_up_goes_back(lab: Lab, lab_host: StartHost) -> None:
     done = play(lab, *hosts, variables=RESTART)
     for host, former in zip(hosts, supervisors, strict=True):
         role, message = done.failure(host)
-        assert role == "start_obproxy" and "the former values are in force again" in message
+        assert role == "start_obproxy" and "with the former values" in message
         assert value(lab, host, "work_thread_num") == "4" and watchdogs(host) == former
         assert host.run("pgrep -cx obproxy").strip() == "1"
     assert play(lab, *hosts, playbook="rollback").code == 0
@@ -125,7 +125,7 @@ def test_without_consent_nothing_is_restarted(lab: Lab, lab_host: StartHost) -> 
     host = lab_host("restart-needed")
     pid = host.proxy_pid()
     role, message = play(lab, host).failure(host)
-    assert role == "sync_obproxy_parameter" and "work_thread_num is '4', wished is '8'" in message
+    assert role == "sync_obproxy_parameter" and "work_thread_num is '4', desired is '8'" in message
     alone = play(lab, host, variables=RESTART, arguments=("--tags", "sync_obproxy_parameter"))
     assert alone.code == 0 and alone.server(host)["pending_restart"] == ["work_thread_num"]
     told = play(lab, host)

@@ -139,7 +139,7 @@ def test_what_nobody_knows_is_told_by_name(restored: Restored) -> None:
     assert restored.rollback.stats(host)["failures"] == 0
     # The last result of the role is that of the debug, which an operator sees.
     message = str(restored.rollback.result(host, "set_obproxy_user_password"))
-    assert "observer_sys_password stays as it is" in message and "obproxy_current_proxyro_password can tell" in message
+    assert "observer_sys_password is not restored" in message and "set obproxy_current_proxyro_password" in message
     before, after = (dict(found[FORGOTTEN]) for found in (restored.before, restored.after))
     parameters = [dict(found.pop("parameters")) for found in (before, after)]  # type: ignore[call-overload]
     assert before == after, differing(before, after)

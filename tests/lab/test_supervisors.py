@@ -65,7 +65,7 @@ def test_under_the_deployer_s_watchdog_what_does_not_come_up_goes_back(lab: Lab,
     host.simulate(fatal={"work_thread_num": "8"})
     variables = RESTART | {"obproxy_start_seconds": 15}
     role, message = play(lab, host, variables=variables).failure(host)
-    assert role == "start_obproxy" and "the former values are in force again" in message
+    assert role == "start_obproxy" and "with the former values" in message
     assert value(lab, host, "work_thread_num") == "4"
     assert len(watchdogs(host)) == 1 and proxies(host) == {recorded_soon(host)}
 
@@ -79,7 +79,7 @@ def test_a_keeper_that_is_nobody_s_is_named_and_its_proxy_not_restarted(
     old = host.proxy_pid()
     with held(host) as traffic:
         role, message = play(lab, host, variables=RESTART).failure(host)
-        assert role == "start_obproxy" and "is kept alive by keeper with pid" in message
+        assert role == "start_obproxy" and "is supervised by keeper with pid" in message
         assert "(/bin/bash /usr/local/sbin/keeper)" in message and "work_thread_num" in message
         assert host.proxy_pid() == old and value(lab, host, "work_thread_num") == "4"
         adopted = play(lab, host, variables=RESTART | {"obproxy_parameters": {"proxy_mem_limited": "3G"}})

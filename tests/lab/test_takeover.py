@@ -114,8 +114,8 @@ def test_what_a_proxy_says_of_its_parameters_can_be_asked_for(
         for value in parameter["values"]
         if host.address in value["obproxies"]
     }
-    wished = CLUSTERS[0].parameters
-    assert wished and {name: values[name] for name in wished} == wished
+    desired = CLUSTERS[0].parameters
+    assert desired and {name: values[name] for name in desired} == desired
     assert len(values) > 290 and values["listen_port"] == str(host.sql_port)
     assert found["work_thread_num"]["needReboot"] and not found["syslog_level"]["needReboot"]
     assert found["max_connections"]["description"] == "max fd proxy could use"
@@ -195,7 +195,7 @@ def test_a_request_with_consent_restarts_what_needs_it_one_host_at_a_time(client
         for document in watch(client, asked)[-1]:
             assert statuses(document)[6] == "FAILED", document
             log = client.log(document["id"], in_dag_order(document["subtasks"])[6]["id"])
-            assert "work_thread_num is '4', wished is '8'" in log and "allowRestart in the request" in log
+            assert "work_thread_num is '4', desired is '8'" in log and "allowRestart in the request" in log
     assert [host.proxy_pid() for host in hosts] == pids
 
     finals = watch(client, client.take_over(1, [request(host) for host in hosts], allow_restart=True))[-1]

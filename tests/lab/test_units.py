@@ -75,27 +75,27 @@ def test_under_a_unit_what_does_not_come_up_goes_back(lab: Lab, lab_host: StartH
     host = lab_host("systemd")
     host.simulate(fatal={"work_thread_num": "8"})
     role, message = play(lab, host, variables=RESTART | {"obproxy_start_seconds": 15}).failure(host)
-    assert role == "start_obproxy" and "the former values are in force again" in message
+    assert role == "start_obproxy" and "with the former values" in message
     assert value(lab, host, "work_thread_num") == "4" and proxies(host) == {main_pid(host)}
     assert "ActiveState=active" in state_of(host)
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "description"),
     [
-        (situations.supervisord, "is kept alive by supervisord with pid"),
-        (situations.cron, "is kept alive by a job in /etc/cron.d/obproxy"),
+        (situations.supervisord, "is supervised by supervisord with pid"),
+        (situations.cron, "is supervised by a job in /etc/cron.d/obproxy"),
     ],
 )
 def test_under_supervisord_and_cron_it_is_adopted_and_not_restarted(
-    lab: Lab, lab_host: StartHost, make: situations.Make, told: str
+    lab: Lab, lab_host: StartHost, make: situations.Make, description: str
 ) -> None:
     host = lab_host()
     make(host, 4)
     old = host.proxy_pid()
     with held(host) as traffic:
         role, message = play(lab, host, variables=RESTART).failure(host)
-        assert role == "start_obproxy" and told in message and "work_thread_num" in message
+        assert role == "start_obproxy" and description in message and "work_thread_num" in message
         assert value(lab, host, "work_thread_num") == "4"
         adopted = play(lab, host, variables=RESTART | ADOPT)
         assert adopted.code == 0, adopted.failure(host)

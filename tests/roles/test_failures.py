@@ -63,7 +63,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str, list[str]]] = {
         {"state": "restart-needed"},
         {},
         "sync_obproxy_parameter",
-        ["only after a restart", "work_thread_num is '4', wished is '8'", "obproxy_allow_restart"],
+        ["only after a restart", "work_thread_num is '4', desired is '8'", "obproxy_allow_restart"],
     ),
     "unknown parameter": (
         {},
@@ -75,7 +75,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str, list[str]]] = {
         {},
         {"obproxy_parameters": PARAMETERS | {"work_thread_num": "8", "syslog_level": "LOUD"}},
         "sync_obproxy_parameter",
-        ["syslog_level = 'LOUD' was refused", "4147", "put back"],
+        ["syslog_level = 'LOUD' was rejected", "4147", "restored"],
     ),
     "quote": ({}, {"obproxy_parameters": {"init_sql": "set @a='x'"}}, "sync_obproxy_parameter", ["init_sql", "quote"]),
     "quote in password": ({}, {"obproxy_proxyro_password": "it's"}, "set_obproxy_user_password", ["quote", "choose"]),

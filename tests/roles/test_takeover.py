@@ -173,7 +173,7 @@ def test_another_version_is_adopted_with_drift(lab: Lab, lab_host: StartHost) ->
     host = lab_host()
     done = play(lab, host, variables={"obproxy_package_version": "4.3.2.0-7"})
     assert done.code == 0
-    assert done.server(host)["drift"] == ["version 4.3.1.0-1 runs, the cluster wants 4.3.2.0-7"]
+    assert done.server(host)["drift"] == ["version 4.3.1.0-1 runs, the cluster's is 4.3.2.0-7"]
 
 
 def test_forwarding_refused_by_sshd_is_got_round(lab: Lab, lab_host: StartHost) -> None:

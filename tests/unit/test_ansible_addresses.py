@@ -3,13 +3,18 @@
 from typing import Any
 
 import pytest
-from ansible_collections.obproxy.takeover.plugins.module_utils.addresses import named_ports, reach, told, why_untried
+from ansible_collections.obproxy.takeover.plugins.module_utils.addresses import (
+    format_address,
+    login_obstacle,
+    named_ports,
+    reachable_address,
+)
 
 ALL, ALL6 = "0.0.0.0", "::"  # noqa: S104 - nothing is bound
 
 
 @pytest.mark.parametrize(
-    ("own", "strangers", "address"),
+    ("own", "foreign_addresses", "address"),
     [
         ([ALL], [], "127.0.0.1"),
         ([ALL6], [], "::1"),
@@ -30,16 +35,22 @@ ALL, ALL6 = "0.0.0.0", "::"  # noqa: S104 - nothing is bound
         ([], ["127.0.0.1"], None),
     ],
 )
-def test_it_is_reached_where_it_alone_listens(own: list[str], strangers: list[str], address: str | None) -> None:
-    assert reach(own, strangers) == address
+def test_it_is_reached_where_it_alone_listens(
+    own: list[str], foreign_addresses: list[str], address: str | None
+) -> None:
+    assert reachable_address(own, foreign_addresses) == address
 
 
 def test_addresses_as_people_write_them() -> None:
-    assert (told("10.0.0.7", 1), told("::1", 2883), told(None, 3)) == ("10.0.0.7:1", "[::1]:2883", "?:3")
+    assert (format_address("10.0.0.7", 1), format_address("::1", 2883), format_address(None, 3)) == (
+        "10.0.0.7:1",
+        "[::1]:2883",
+        "?:3",
+    )
 
 
 @pytest.mark.parametrize(
-    ("proxy", "strangers", "why"),
+    ("proxy", "foreign_addresses", "why"),
     [
         (None, [], "no OBProxy listens on port 2883"),
         ({"engine": "docker"}, [], "pid 7 runs in a container (docker)"),
@@ -47,9 +58,11 @@ def test_addresses_as_people_write_them() -> None:
         ({}, [], None),
     ],
 )
-def test_why_nothing_is_sent(proxy: dict[str, Any] | None, strangers: list[str], why: str | None) -> None:
+def test_why_nothing_is_sent(proxy: dict[str, Any] | None, foreign_addresses: list[str], why: str | None) -> None:
     usual: dict[str, Any] = {"pid": 7, "ports": [2883], "addresses": {"2883": [ALL]}, "engine": None}
-    found = why_untried(None if proxy is None else usual | proxy, 2883, {"strangers": {"2883": strangers}})
+    found = login_obstacle(
+        None if proxy is None else usual | proxy, 2883, {"foreign_addresses": {"2883": foreign_addresses}}
+    )
     assert found == why or (why and found and why in found)
 
 

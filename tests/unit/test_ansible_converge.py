@@ -175,5 +175,5 @@ def test_the_process_must_still_be_the_one() -> None:
     start_time = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
     me = {"pid": os.getpid(), "started": start_time}
     assert converge(_wanted(Path("/none"), None, process=me)) == {"changed": []}
-    with pytest.raises(Problem, match="does not run any more"):
+    with pytest.raises(Problem, match="has ended"):
         converge(_wanted(Path("/none"), None, process=me | {"started": 1}))

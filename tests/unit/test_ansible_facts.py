@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 from ansible_collections.obproxy.takeover.plugins.module_utils.facts import (
     Facts,
-    assemble,
-    definitions,
-    no_reading,
+    build_facts,
+    no_sql_facts,
+    parameter_definitions,
     pending_restart,
-    reading,
     server_row,
+    sql_facts,
 )
 from ansible_collections.obproxy.takeover.plugins.module_utils.masking import MASK, stage_one
 
@@ -38,7 +38,7 @@ def _process(**other: Any) -> Facts:
         "home_deleted": False,
         "engine": None,
         "namespaces": [],
-        "unread": "",
+        "unreadable": "",
     }
     return usual | other
 
@@ -59,7 +59,7 @@ def _host(*processes: Facts, **other: Any) -> Facts:
         "host": {"architecture": "x86_64"},
         "processes": list(processes),
         "holders": {},
-        "strangers": {},
+        "foreign_addresses": {},
         "listeners": {},
         "disks": [],
         "files": [{"path": path, "text": None, "error": None} for path in (FACT, RECORD, PENDING)],
@@ -79,7 +79,7 @@ def _host(*processes: Facts, **other: Any) -> Facts:
 
 def _sql(binary: str = "ObProxy-OceanBase 4.3.1.0-1", **parameters: str) -> Facts:
     rows = [{"name": name, "value": value, "need_reboot": "false"} for name, value in parameters.items()]
-    return reading(rows, binary, [], "cluster", {})
+    return sql_facts(rows, binary, [], "cluster", {})
 
 
 def _wanted(**other: Any) -> Facts:
@@ -95,15 +95,15 @@ def _wanted(**other: Any) -> Facts:
         "pending_file": PENDING,
         "done_file": "/var/done.json",
         "record": True,
-        "asked": {},
+        "discovery_arguments": {},
     }
     return usual | other
 
 
 def test_one_supervised_proxy_as_the_cluster_wants_it() -> None:
-    facts = assemble(_host(_process(), _watchdog()), _sql(prometheus_listen_port="2884"), _wanted())
+    facts = build_facts(_host(_process(), _watchdog()), _sql(prometheus_listen_port="2884"), _wanted())
     assert facts["process"]["pid"] == 7 and facts["running"]
-    assert (facts["watchdogs"], facts["supervised"], facts["others"]) == ([8], True, [])
+    assert (facts["watchdogs"], facts["supervised"], facts["foreign_processes"]) == ([8], True, [])
     assert (facts["version"], facts["version_from"]) == ("4.3.1.0-1", "SHOW PROXYINFO BINARY")
     assert facts["exporter"] == {"port": 2884, "held_by": "proxy", "holder": None, "address": "127.0.0.1"}
     assert facts["drift"] == []
@@ -128,7 +128,7 @@ def test_what_is_said_about_parameters_beside_their_values() -> None:
         usual | {"name": "json_config_version", "visible_level": "virtual", "range": None, "info": None},
         {"name": "app_name", "info": "of an old version", "need_reboot": "true", "visible_level": "USER"},
     ]
-    assert definitions(rows) == {
+    assert parameter_definitions(rows) == {
         "work_thread_num": ["how many", True, "[1,2]", False],
         "json_config_version": ["", False, "", True],
         "app_name": ["of an old version", True, "", True],
@@ -136,7 +136,7 @@ def test_what_is_said_about_parameters_beside_their_values() -> None:
 
 
 def test_facts_of_a_host_without_obproxy() -> None:
-    facts = assemble(_host(package=None), no_reading("untried", None), _wanted())
+    facts = build_facts(_host(package=None), no_sql_facts("untried", None), _wanted())
     assert not facts["running"] and facts["process"] is None
     assert (facts["version"], facts["version_from"]) == ("4.3.1.0-1", "the installed package")
     assert (facts["drift"], server_row(facts)) == ([], {})
@@ -145,10 +145,13 @@ def test_facts_of_a_host_without_obproxy() -> None:
 def test_a_second_proxy_and_its_watchdog_are_others() -> None:
     other = _process(pid=9, home="/home/x", ports=[3883], exe="/home/x/bin/obproxy")
     theirs = _watchdog(pid=10, home="/home/x", script="/home/x/bin/obproxyd.sh")
-    facts = assemble(_host(other, _process(), theirs, _watchdog()), _sql(), _wanted())
+    facts = build_facts(_host(other, _process(), theirs, _watchdog()), _sql(), _wanted())
     assert len(facts["proxies"]) == 2 and facts["process"]["pid"] == 7
-    assert [text.split(" of ")[0] for text in facts["others"]] == ["obproxy with pid 9", "obproxyd.sh with pid 10"]
-    assert "at ports 3883" in facts["others"][0]
+    assert [text.split(" of ")[0] for text in facts["foreign_processes"]] == [
+        "obproxy with pid 9",
+        "obproxyd.sh with pid 10",
+    ]
+    assert "at ports 3883" in facts["foreign_processes"][0]
 
 
 @pytest.mark.parametrize(
@@ -159,10 +162,10 @@ def test_a_second_proxy_and_its_watchdog_are_others() -> None:
     ],
 )
 def test_a_watchdog_that_asks_the_port_is_one(copy: Facts) -> None:
-    facts = assemble(_host(_process(), _watchdog(), copy), _sql(), _wanted())
-    assert (facts["watchdogs"], facts["others"]) == ([8], [])
+    facts = build_facts(_host(_process(), _watchdog(), copy), _sql(), _wanted())
+    assert (facts["watchdogs"], facts["foreign_processes"]) == ([8], [])
     second = _process(pid=9, ppid=8, home="/home/x", ports=[])
-    assert len(assemble(_host(_process(), _watchdog(), second), _sql(), _wanted())["others"]) == 1
+    assert len(build_facts(_host(_process(), _watchdog(), second), _sql(), _wanted())["foreign_processes"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -175,48 +178,48 @@ def test_a_watchdog_that_asks_the_port_is_one(copy: Facts) -> None:
     ],
 )
 def test_a_control_script_of_the_home_is_its_own_and_no_watchdog(script: Facts, own: bool) -> None:
-    facts = assemble(_host(_process(), _watchdog(pid=18, **script)), _sql(), _wanted())
-    assert facts["supervised"] is False and bool(facts["others"]) is not own
+    facts = build_facts(_host(_process(), _watchdog(pid=18, **script)), _sql(), _wanted())
+    assert facts["supervised"] is False and bool(facts["foreign_processes"]) is not own
 
 
 def test_a_watchdog_counts_wherever_it_was_started() -> None:
     """The deployer's lies in the home itself and works in the directory of a login."""
     watchdog = _watchdog(home="/home/admin", script="/home/admin/obproxy/obproxyd.sh")
-    facts = assemble(_host(_process(), watchdog), _sql(), _wanted())
-    assert (facts["watchdogs"], facts["others"], facts["supervisor"]["kind"]) == ([8], [], "obproxyd.sh")
+    facts = build_facts(_host(_process(), watchdog), _sql(), _wanted())
+    assert (facts["watchdogs"], facts["foreign_processes"], facts["supervisor"]["kind"]) == ([8], [], "obproxyd.sh")
 
 
 def test_what_could_not_be_read_is_not_absent() -> None:
-    blind = _process(exe="", home="", ports=[], unread="Permission denied")
-    holder: Facts = {"pid": None, "comm": "", "exe": "", "owner": "admin", "unread": "Permission denied"}
+    blind = _process(exe="", home="", ports=[], unreadable="Permission denied")
+    holder: Facts = {"pid": None, "comm": "", "exe": "", "owner": "admin", "unreadable": "Permission denied"}
     files = [
         {"path": FACT, "text": None, "error": "Permission denied"},
         {"path": RECORD, "text": "garbage", "error": None},
         {"path": PENDING, "text": None, "error": "it is a symbolic link"},
     ]
     host = _host(blind, holders={"2883": holder}, files=files, supervision=None)
-    facts = assemble(host, no_reading("untried", None), _wanted())
-    assert facts["unread"] == [
+    facts = build_facts(host, no_sql_facts("untried", None), _wanted())
+    assert facts["unreadable"] == [
         "/proc of pid 7 (obproxy): Permission denied",
-        f"{RECORD}: it is no JSON object",
+        f"{RECORD}: it is not a JSON object",
         f"{PENDING}: it is a symbolic link",
     ]
-    assert "could not be read: Permission denied" in facts["port_holder"]["told"]
+    assert "could not be read: Permission denied" in facts["port_holder"]["description"]
     assert facts["local_fact"]["managed_by"] == "unknown (the file cannot be read: Permission denied)"
-    problem = assemble(_host(_process(), supervision={"problem": "no"}), _sql(), _wanted())
+    problem = build_facts(_host(_process(), supervision={"problem": "no"}), _sql(), _wanted())
     assert (problem["supervisor"]["kind"], problem["supervised"], problem["drift"]) == ("unknown", False, [])
     broken = _host(_process(), _watchdog(), package=None, packages=[], packages_error="error: cannot open")
-    assert assemble(broken, _sql(), _wanted())["drift"] == []
+    assert build_facts(broken, _sql(), _wanted())["drift"] == []
 
 
 def test_a_defunct_process_is_none() -> None:
     dead = _process(pid=9, exe="", home="", ports=[], defunct=True)
-    facts = assemble(_host(dead, _process(), _watchdog()), _sql(), _wanted())
-    assert (len(facts["proxies"]), facts["others"], facts["defunct"]) == (1, [], ["pid 9, parent 1"])
+    facts = build_facts(_host(dead, _process(), _watchdog()), _sql(), _wanted())
+    assert (len(facts["proxies"]), facts["foreign_processes"], facts["defunct"]) == (1, [], ["pid 9, parent 1"])
 
 
 def test_another_application_name_is_drift() -> None:
-    facts = assemble(_host(_process(), _watchdog()), _sql(app_name="prod"), _wanted(app_name="test"))
+    facts = build_facts(_host(_process(), _watchdog()), _sql(app_name="prod"), _wanted(app_name="test"))
     assert facts["drift"] == ["its app_name is 'prod', the cluster's is 'test'"]
 
 
@@ -230,7 +233,7 @@ def test_another_application_name_is_drift() -> None:
     ],
 )
 def test_where_the_version_is_read(binary: str, host: Facts, version: str, source: str) -> None:
-    facts = assemble(_host(_process(), **host), _sql(binary), _wanted())
+    facts = build_facts(_host(_process(), **host), _sql(binary), _wanted())
     assert (facts["version"], facts["version_from"]) == (version, source)
 
 
@@ -239,17 +242,17 @@ def test_where_the_version_is_read(binary: str, host: Facts, version: str, sourc
     [
         ({}, {"package": None, "packages": []}, {}, "belongs to no package"),
         ({}, {"package": "obproxy-ce-4.3.1.0-1.el7.x86_64"}, {}, "belongs to obproxy-ce-4.3.1.0-1.el7.x86_64"),
-        ({}, {}, {"package_version": "4.3.2.0-5"}, "version 4.3.1.0-1 runs, the cluster wants 4.3.2.0-5"),
+        ({}, {}, {"package_version": "4.3.2.0-5"}, "version 4.3.1.0-1 runs, the cluster's is 4.3.2.0-5"),
         ({"exe_deleted": True}, {}, {}, "replaced or removed since"),
     ],
 )
 def test_drift_is_told(process: Facts, host: Facts, wanted: Facts, sentence: str) -> None:
-    facts = assemble(_host(_process(**process), _watchdog(), **host), _sql(), _wanted(**wanted))
+    facts = build_facts(_host(_process(**process), _watchdog(), **host), _sql(), _wanted(**wanted))
     assert len(facts["drift"]) == 1 and sentence in facts["drift"][0]
 
 
 def test_an_unsupervised_proxy_drifts() -> None:
-    assert assemble(_host(_process()), _sql(), _wanted())["drift"] == ["no watchdog (obproxyd.sh) supervises it"]
+    assert build_facts(_host(_process()), _sql(), _wanted())["drift"] == ["no watchdog (obproxyd.sh) supervises it"]
 
 
 @pytest.mark.parametrize(
@@ -260,17 +263,17 @@ def test_an_unsupervised_proxy_drifts() -> None:
         (
             {
                 "listeners": {"4884": "prom"},
-                "holders": {"4884": {"pid": 3, "comm": "x", "exe": "/x", "owner": "prom", "unread": ""}},
+                "holders": {"4884": {"pid": 3, "comm": "x", "exe": "/x", "owner": "prom", "unreadable": ""}},
             },
             "other",
         ),
     ],
 )
 def test_who_holds_the_exporter_s_port(host: Facts, held_by: str) -> None:
-    exporter = assemble(_host(_process(), **host), _sql(prometheus_listen_port="4884"), _wanted())["exporter"]
+    exporter = build_facts(_host(_process(), **host), _sql(prometheus_listen_port="4884"), _wanted())["exporter"]
     assert (exporter["port"], exporter["held_by"]) == (4884, held_by)
     assert (exporter["holder"] is None) == (held_by == "nobody")
-    assert exporter["holder"] is None or "owner prom" in exporter["holder"]["told"]
+    assert exporter["holder"] is None or "owner prom" in exporter["holder"]["description"]
 
 
 @pytest.mark.parametrize(
@@ -278,7 +281,7 @@ def test_who_holds_the_exporter_s_port(host: Facts, held_by: str) -> None:
     [('{"managed_by": "ocp"}', "ocp"), ("garbage", "unknown (the file is not a JSON object)"), ("[]", None)],
 )
 def test_the_note_of_a_manager(text: str, manager: str | None) -> None:
-    facts = assemble(_host(_process(), files=[{"path": FACT, "text": text, "error": None}]), _sql(), _wanted())
+    facts = build_facts(_host(_process(), files=[{"path": FACT, "text": text, "error": None}]), _sql(), _wanted())
     assert facts["local_fact"]["managed_by"] == manager or manager is None
     assert facts["local_fact"]["managed_by"]
 
@@ -299,15 +302,15 @@ def test_a_reading_hides_secrets_and_compares_them() -> None:
         {"name": "obproxy_config_server_url", "value": "http://x", "need_reboot": "true"},
         {"name": "json_config_version", "value": None, "need_reboot": "false"},
     ]
-    wished = {"obproxy_sys_password": "Right#1", "observer_sys_password": "Wished#1"}
-    found = reading(rows, "", ["b", "a", "b"], "given", wished)
+    desired = {"obproxy_sys_password": "Right#1", "observer_sys_password": "Wished#1"}
+    found = sql_facts(rows, "", ["b", "a", "b"], "given", desired)
     assert found["parameters"]["obproxy_sys_password"] == found["parameters"]["inspector_password"] == MASK
     assert found["parameters"]["observer_sys_password1"] == found["parameters"]["json_config_version"] == ""
-    assert found["passwords_as_wished"] == {"obproxy_sys_password": True, "observer_sys_password": False}
+    assert found["passwords_as_desired"] == {"obproxy_sys_password": True, "observer_sys_password": False}
     assert found["restart_parameters"] == ["obproxy_config_server_url"]
     assert (found["start_mode"], found["clusters"]) == ("config_url", ["a", "b"])
     assert stage_one("Right#1") not in str(found) and "plain" not in str(found)
 
 
 def test_no_wish_for_a_password_is_no_difference() -> None:
-    assert reading([], "", [], "empty", {"obproxy_sys_password": None})["passwords_as_wished"] == {}
+    assert sql_facts([], "", [], "empty", {"obproxy_sys_password": None})["passwords_as_desired"] == {}

@@ -4,15 +4,15 @@ import pytest
 from ansible_collections.obproxy.takeover.plugins.module_utils.parameter_values import (
     alter_statement,
     differences,
-    same,
+    is_same_value,
     text_of,
-    unknown,
+    unknown_names,
     why_not_settable,
 )
 
 
 @pytest.mark.parametrize(
-    ("name", "current", "wished"),
+    ("name", "current", "desired"),
     [
         ("proxy_mem_limited", "2G", "2048MB"),
         ("proxy_mem_limited", "2G", "2g"),
@@ -32,12 +32,12 @@ from ansible_collections.obproxy.takeover.plugins.module_utils.parameter_values 
         ("app_name", "a b", "a b"),
     ],
 )
-def test_same(name: str, current: str, wished: str) -> None:
-    assert same(name, current, wished)
+def test_same(name: str, current: str, desired: str) -> None:
+    assert is_same_value(name, current, desired)
 
 
 @pytest.mark.parametrize(
-    ("name", "current", "wished"),
+    ("name", "current", "desired"),
     [
         ("proxy_mem_limited", "2G", "2047MB"),
         ("enable_metadb_used", "True", "false"),
@@ -50,8 +50,8 @@ def test_same(name: str, current: str, wished: str) -> None:
         ("server_routing_mode", "random", "2G"),
     ],
 )
-def test_different(name: str, current: str, wished: str) -> None:
-    assert not same(name, current, wished)
+def test_different(name: str, current: str, desired: str) -> None:
+    assert not is_same_value(name, current, desired)
 
 
 @pytest.mark.parametrize(
@@ -63,8 +63,8 @@ def test_yaml_values_become_text(value: object, text: str) -> None:
 
 def test_differences_are_sorted_and_session_version_comes_first() -> None:
     current = {"client_session_id_version": "1", "a_mode": "1", "proxy_mem_limited": "2G", "work_thread_num": "4"}
-    wished = {"work_thread_num": 8, "a_mode": 2, "client_session_id_version": 2, "proxy_mem_limited": "2048m"}
-    found = differences(wished, current, ["work_thread_num"])
+    desired = {"work_thread_num": 8, "a_mode": 2, "client_session_id_version": 2, "proxy_mem_limited": "2048m"}
+    found = differences(desired, current, ["work_thread_num"])
     assert [(one.name, one.before, one.after, one.needs_restart) for one in found] == [
         ("client_session_id_version", "1", "2", False),
         ("a_mode", "1", "2", False),
@@ -78,7 +78,7 @@ def test_what_is_per_server_or_secret_is_never_set(name: str) -> None:
 
 
 def test_unknown_names_are_told_but_not_the_never_synced() -> None:
-    assert unknown({"b": 1, "a": 1, "app_name": "x"}, {"b": "1"}) == ["a"]
+    assert unknown_names({"b": 1, "a": 1, "app_name": "x"}, {"b": "1"}) == ["a"]
 
 
 def test_alter_is_always_quoted() -> None:
@@ -95,5 +95,5 @@ def test_what_the_grammar_cannot_carry_is_refused(value: str) -> None:
 
 @pytest.mark.parametrize("name", ["a b", "a=1", "", "1a", "a;b", "a'"])
 def test_a_name_that_is_none_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="is not a parameter's name"):
+    with pytest.raises(ValueError, match="is not a valid parameter name"):
         alter_statement(name, "1")

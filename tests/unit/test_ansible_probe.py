@@ -83,7 +83,7 @@ def test_a_script_s_place_is_absolute() -> None:
 
 def test_free_space_below_a_path_that_is_not_there_yet(tmp_path: Path) -> None:
     found = probe.disk(str(tmp_path / "a" / "b"))
-    assert found["free_mb"] > 0 and "MiB free" in found["told"] and not found["read_only"]
+    assert found["free_mb"] > 0 and "MiB free" in found["description"] and not found["read_only"]
 
 
 def test_links_are_not_followed(tmp_path: Path) -> None:

@@ -6,20 +6,20 @@ from typing import Any
 
 import pytest
 from ansible_collections.obproxy.takeover.plugins.module_utils.masking import MASK
-from ansible_collections.obproxy.takeover.plugins.module_utils.parameter_values import undoing
+from ansible_collections.obproxy.takeover.plugins.module_utils.parameter_values import former_values
 from ansible_collections.obproxy.takeover.plugins.module_utils.rollback_record import (
     BUILT_IN,
     PROXYRO,
     SYS,
     Record,
+    build_record,
+    decrypt_passwords,
+    desired_values,
+    encrypt_passwords,
     former_passwords,
     is_built_in,
-    is_whole,
-    record,
-    seal,
-    unsealed,
-    wishes,
-    with_wishes,
+    is_complete,
+    with_desired,
 )
 
 KEY = "Cluster#1"
@@ -33,51 +33,51 @@ FACTS: dict[str, Any] = {
     "local_fact": {"managed_by": "ocp"},
     "absent_directories": ["/var/lib/obproxy-takeover"],
     "parameters": {"proxy_mem_limited": "2G", SYS: MASK},
-    "passwords_as_wished": {SYS: False, PROXYRO: False},
+    "passwords_as_desired": {SYS: False, PROXYRO: False},
     "built_in_passwords": [PROXYRO],
-    "asked": {"sql_port": 2883},
+    "discovery_arguments": {"sql_port": 2883},
 }
 
 
 def test_a_record_holds_what_was_and_what_may_be_set() -> None:
-    taken = record(FACTS, {"proxy_mem_limited": "3G", "enable_x": True, "proxy_id": 7, SYS: "Secret#1"}, None)
+    taken = build_record(FACTS, {"proxy_mem_limited": "3G", "enable_x": True, "proxy_id": 7, SYS: "Secret#1"}, None)
     assert taken["wished"] == {"proxy_mem_limited": "3G", "enable_x": "true"}, "never what is per server or secret"
     assert taken["home"] == "/opt/taobao/install/obproxy-4.3.1.0" and taken["packages"] == FACTS["packages"]
     assert taken["parameters"] is FACTS["parameters"] and taken["local_fact"] == {"managed_by": "ocp"}
-    assert "pid" not in taken and "asked" not in taken
+    assert "pid" not in taken and "discovery_arguments" not in taken
     assert "Secret#1" not in json.dumps(taken)
 
 
 def test_a_record_of_a_host_without_an_obproxy() -> None:
-    taken = record(FACTS | {"process": None, "running": False, "version": None}, {}, None)
+    taken = build_record(FACTS | {"process": None, "running": False, "version": None}, {}, None)
     assert (taken["running"], taken["home"], taken["version"]) == (False, None, None)
 
 
 def test_sealed_passwords_open_with_the_same_key_only() -> None:
-    sealed = seal({SYS: "Former#2", PROXYRO: ""}, KEY)
-    assert sealed is not None and "Former" not in sealed and sealed.startswith("$ANSIBLE_VAULT")
-    assert unsealed({"passwords": sealed}, KEY) == {SYS: "Former#2", PROXYRO: ""}
-    assert unsealed({"passwords": sealed}, "Another#1") == {}, "the cluster's password has changed since"
-    assert unsealed({"passwords": sealed}, None) == {}
-    assert seal({SYS: "Former#2"}, KEY) != sealed
+    encrypted = encrypt_passwords({SYS: "Former#2", PROXYRO: ""}, KEY)
+    assert encrypted is not None and "Former" not in encrypted and encrypted.startswith("$ANSIBLE_VAULT")
+    assert decrypt_passwords({"passwords": encrypted}, KEY) == {SYS: "Former#2", PROXYRO: ""}
+    assert decrypt_passwords({"passwords": encrypted}, "Another#1") == {}, "the cluster's password has changed since"
+    assert decrypt_passwords({"passwords": encrypted}, None) == {}
+    assert encrypt_passwords({SYS: "Former#2"}, KEY) != encrypted
 
 
 @pytest.mark.parametrize(("passwords", "key"), [({}, KEY), ({SYS: "Former#2"}, None), ({SYS: "Former#2"}, "")])
 def test_what_cannot_be_sealed_is_not_kept(passwords: dict[str, str], key: str | None) -> None:
-    assert seal(passwords, key) is None
+    assert encrypt_passwords(passwords, key) is None
 
 
 @pytest.mark.parametrize("of", [None, {}, {"passwords": None}, {"passwords": "no vault at all"}])
 def test_a_record_without_passwords(of: Record | None) -> None:
-    assert unsealed(of, KEY) == {}
+    assert decrypt_passwords(of, KEY) == {}
 
 
 BOTH_NOW = {SYS: True, PROXYRO: True}
 NOT_GIVEN: dict[str, str | None] = {SYS: None, PROXYRO: None}
 
 
-def _recorded(sealed: dict[str, str], **other: Any) -> Record:
-    return {"login": "given", "passwords_as_wished": {}, "passwords": seal(sealed, KEY)} | other
+def _recorded(encrypted: dict[str, str], **other: Any) -> Record:
+    return {"login": "given", "passwords_as_wished": {}, "passwords": encrypt_passwords(encrypted, KEY)} | other
 
 
 def test_sealed_passwords_come_back_proxyro_s_first() -> None:
@@ -100,7 +100,7 @@ def test_an_empty_password_needs_no_record() -> None:
 @pytest.mark.parametrize(
     ("before", "now"),
     [(BOTH_NOW, BOTH_NOW), ({}, {SYS: False, PROXYRO: False}), ({}, {})],
-    ids=["was so before", "is not the cluster's", "nothing was wished"],
+    ids=["was so before", "is not the cluster's", "nothing was desired"],
 )
 def test_what_the_takeover_has_not_replaced_stays_untouched(before: dict[str, bool], now: dict[str, bool]) -> None:
     recorded = _recorded({SYS: "Former#2", PROXYRO: "Former#3"}, passwords_as_wished=before)
@@ -111,13 +111,13 @@ def test_what_nobody_knows_is_told_with_who_can_tell_it() -> None:
     former, stays = former_passwords(_recorded({SYS: "Former#2"}), BOTH_NOW, NOT_GIVEN, "Changed#9")
     assert former == {}
     assert [sentence.split(" ")[0] for sentence in stays] == [PROXYRO, SYS]
-    assert "obproxy_current_proxyro_password can tell" in stays[0] and "obproxy_current_sys_password" in stays[1]
+    assert "set obproxy_current_proxyro_password" in stays[0] and "obproxy_current_sys_password" in stays[1]
 
 
 def test_the_password_that_it_is_built_with_is_recognised() -> None:
     recorded = _recorded({}, built_in_passwords=[PROXYRO])
     former, stays = former_passwords(recorded, {PROXYRO: True}, NOT_GIVEN, KEY)
-    assert former == {} and "the one that OBProxy is built with" in stays[0] and "nobody knows" not in stays[0]
+    assert former == {} and "OBProxy's built-in password" in stays[0] and "it is unknown" not in stays[0]
     known = _recorded({PROXYRO: "Former#3"}, built_in_passwords=[PROXYRO])
     assert former_passwords(known, {PROXYRO: True}, NOT_GIVEN, KEY)[0] == {PROXYRO: "Former#3"}
 
@@ -130,16 +130,16 @@ def test_the_hash_of_the_built_in_password_is_the_observed_one() -> None:
 
 
 def test_a_record_learns_what_later_runs_set() -> None:
-    taken = record(FACTS, {"a": 1}, None)
-    assert with_wishes(taken, {"a": "1", SYS: "x"}) is taken
-    later = with_wishes(with_wishes(taken, {"b": True}), {"b": True})
-    assert wishes(later) == [{"a": "1"}, {"b": "true"}] and later["parameters"] is taken["parameters"]
+    taken = build_record(FACTS, {"a": 1}, None)
+    assert with_desired(taken, {"a": "1", SYS: "x"}) is taken
+    later = with_desired(with_desired(taken, {"b": True}), {"b": True})
+    assert desired_values(later) == [{"a": "1"}, {"b": "true"}] and later["parameters"] is taken["parameters"]
 
 
 def test_a_record_without_its_parameters_is_not_whole() -> None:
-    taken = record(FACTS, {}, None)
-    assert is_whole(taken)
-    assert not is_whole({key: value for key, value in taken.items() if key != "parameters"})
+    taken = build_record(FACTS, {}, None)
+    assert is_complete(taken)
+    assert not is_complete({key: value for key, value in taken.items() if key != "parameters"})
 
 
 def test_a_password_that_no_sql_can_carry_is_told_without_it() -> None:
@@ -148,29 +148,29 @@ def test_a_password_that_no_sql_can_carry_is_told_without_it() -> None:
 
 
 def test_only_what_the_takeover_has_set_goes_back() -> None:
-    wishes: list[dict[str, object]] = [{"a": "3G", "b": "5s", "c": "True", "d": "1", "e": "1"}]
+    desired_values: list[dict[str, object]] = [{"a": "3G", "b": "5s", "c": "True", "d": "1", "e": "1"}]
     before = {"a": "2G", "b": "5s", "c": "False", "d": "9", "z": "1"}
     now = {"a": "3072M", "b": "5s", "c": "True", "d": "7", "z": "2", "e": "1"}
-    former, stays = undoing(wishes, before, now)
-    assert former == {"a": "2G", "c": "False"}, "b never changed, e was not there, z was never wished"
-    assert stays == ["d stays '7': somebody has set that since"]
+    former, stays = former_values(desired_values, before, now)
+    assert former == {"a": "2G", "c": "False"}, "b never changed, e was not there, z was never desired"
+    assert stays == ["d stays '7': it was changed after the takeover"]
 
 
 def test_two_wishes_of_one_takeover_both_count() -> None:
     """A retry may have other desired values than the run that made the record."""
-    former, stays = undoing([{"a": "3"}, {"a": "4"}], {"a": "2"}, {"a": "4"})
+    former, stays = former_values([{"a": "3"}, {"a": "4"}], {"a": "2"}, {"a": "4"})
     assert (former, stays) == ({"a": "2"}, [])
 
 
 def test_a_former_value_that_cannot_be_set_is_told() -> None:
-    former, stays = undoing([{"a": "3"}], {"a": "it's"}, {"a": "3"})
-    assert former == {} and stays[0].startswith("a stays '3': its former value holds a quote")
+    former, stays = former_values([{"a": "3"}], {"a": "it's"}, {"a": "3"})
+    assert former == {} and stays[0].startswith("a stays '3': its former value contains a quote")
 
 
 def test_never_what_is_per_server_or_a_secret() -> None:
     wish: dict[str, object] = {"proxy_id": "3", SYS: "x"}
-    assert undoing([wish], {"proxy_id": "1", SYS: "y"}, {"proxy_id": "3", SYS: "x"}) == ({}, [])
+    assert former_values([wish], {"proxy_id": "1", SYS: "y"}, {"proxy_id": "3", SYS: "x"}) == ({}, [])
 
 
 def test_a_parameter_that_this_version_has_not_any_more() -> None:
-    assert undoing([{"a": "3"}], {"a": "2"}, {}) == ({}, [])
+    assert former_values([{"a": "3"}], {"a": "2"}, {}) == ({}, [])

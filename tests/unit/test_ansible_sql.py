@@ -6,7 +6,13 @@ from typing import Any, cast
 import pytest
 from ansible_collections.obproxy.takeover.plugins.module_utils import sql
 from ansible_collections.obproxy.takeover.plugins.module_utils.parameter_values import Difference
-from ansible_collections.obproxy.takeover.plugins.module_utils.sql import Denied, Session, SqlError, apply, log_in
+from ansible_collections.obproxy.takeover.plugins.module_utils.sql import (
+    Denied,
+    Session,
+    SqlError,
+    apply_parameters,
+    log_in,
+)
 
 
 class _Proxy:
@@ -31,7 +37,7 @@ class _Proxy:
 
 def _apply(proxy: _Proxy) -> dict[str, str]:
     wanted = [Difference(name=name, before="1", after="2", needs_restart=False) for name in "abc"]
-    return apply(cast(Session, proxy), wanted)
+    return apply_parameters(cast(Session, proxy), wanted)
 
 
 def test_all_are_set_and_read_back() -> None:
@@ -42,7 +48,7 @@ def test_all_are_set_and_read_back() -> None:
 
 def test_a_refused_value_puts_the_others_back() -> None:
     proxy = _Proxy(refuses="c")
-    with pytest.raises(SqlError, match=r"c = '2' was refused: Invalid config \(code 4147\)$"):
+    with pytest.raises(SqlError, match=r"c = '2' was rejected: Invalid config \(code 4147\)$"):
         _apply(proxy)
     assert proxy.values == {"a": "1", "b": "1", "c": "1"}
     assert proxy.log == ["a=2", "b=2", "b=1", "a=1"]
@@ -57,7 +63,7 @@ def test_a_value_that_does_not_read_back_is_a_refusal() -> None:
 
 def test_what_cannot_be_put_back_is_named() -> None:
     proxy = _Proxy(refuses="c", stops_after=3)  # a, b and the refused c; then nothing more
-    with pytest.raises(SqlError, match="not put back: b, a"):
+    with pytest.raises(SqlError, match="not restored: b, a"):
         _apply(proxy)
 
 
@@ -87,7 +93,7 @@ class _Answers:
 )
 def test_a_session_with_another_process_is_told(session: _Answers, namespaces: list[str], why: str) -> None:
     process = {"pid": 7, "namespaces": namespaces}
-    assert sql.why_another(cast(Session, session), process, "ObProxy-OceanBase 4.3.1.0-1") == why
+    assert sql.other_process(cast(Session, session), process, "ObProxy-OceanBase 4.3.1.0-1") == why
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ def unit(name: str, main_pid: int = 0, starts: str = "") -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("found", "kind", "told"),
+    ("found", "kind", "description"),
     [
         ({}, "none", "nothing"),
         ({"watchdogs": [{"kind": "obproxyd.sh", "pid": 7}]}, "obproxyd.sh", "its watchdog obproxyd.sh with pid 7"),
@@ -45,9 +45,9 @@ def unit(name: str, main_pid: int = 0, starts: str = "") -> dict[str, Any]:
         ({"engine": "docker", "parents": [parent("tini")]}, "container", "a container (docker)"),
     ],
 )
-def test_it_is_recognised_and_named(found: dict[str, Any], kind: str, told: str | None) -> None:
+def test_it_is_recognised_and_named(found: dict[str, Any], kind: str, description: str | None) -> None:
     supervisor = supervisor_of(NOTHING | found)
-    assert supervisor.kind == kind and told in (None, supervisor.told)
+    assert supervisor.kind == kind and description in (None, supervisor.description)
     assert supervisor.may_be_restarted == (kind in ("none", "obproxyd.sh", "obd", "systemd"))
     assert supervisor.restarts_itself == (kind in ("obd", "systemd"))
 

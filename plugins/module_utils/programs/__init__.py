@@ -1,5 +1,5 @@
-"""Programs whose source text is sent to the host and run there by `python3 -IS -` (see `remote.program`).
+"""Programs whose source text is sent to the host and run by `python3 -IS -` (see `host_programs.program_text`).
 
-Standard library only, Python 3.6 or newer (what el7 and el8 hosts have), as few imports as possible: they are most of
-the time such a program takes. Each prints one line, MARKER and JSON.
+They need Python 3.6 or newer (el7 and el8 hosts) and its standard library. Imports take most of a program's time, so
+there are few. Each program prints one line: MARKER and JSON.
 """

@@ -1,4 +1,4 @@
-"""Runs on the host: tells which OBProxy of a home answers at a port."""
+"""Host program: finds the OBProxy of a home that answers at a port."""
 
 import json
 import signal
@@ -6,7 +6,7 @@ import signal
 try:
     from .processes import proxies_in
     from .sockets import answering_process
-except ImportError:  # on the host there is no package, and the names are there
+except ImportError:  # on the host all parts are one text
     pass
 
 TYPE_CHECKING = False
@@ -17,6 +17,6 @@ MARKER = "OBPROXY-RESULT "
 
 
 def main(wanted: "dict[str, Any]") -> None:
-    """`wanted`: home, sql_port. Print the pid, or None, as one marked line."""
+    """Print the pid or None as one marked line. `wanted`: home, sql_port."""
     signal.alarm(60)
     print(MARKER + json.dumps({"pid": answering_process(wanted["sql_port"], proxies_in(wanted["home"]), 10)}))

@@ -1,4 +1,4 @@
-"""Part of programs that run on the host: commands of others, with limits on time and output, and why they failed."""
+"""Part of host programs: runs commands with limits on time and output."""
 
 # ruff: noqa: PTH119
 
@@ -22,7 +22,7 @@ CHECKED = "checked:all"
 
 
 def start_command(arguments: "list[str]") -> "subprocess.Popen[bytes] | OSError":
-    """Start a command whose output is read later, so that several run at once; return the error when it cannot."""
+    """Start a command and return it, or the error; its output is read later, so that several run at once."""
     none, pipe = subprocess.DEVNULL, subprocess.PIPE
     environment = dict(os.environ, LC_ALL="C")
     try:
@@ -36,7 +36,7 @@ def start_command(arguments: "list[str]") -> "subprocess.Popen[bytes] | OSError"
 def output(command: "subprocess.Popen[bytes] | OSError", deadline: float) -> "tuple[int | None, str, str]":
     """Return exit status, standard output and error of a command; status None with the reason when it has none.
 
-    The end of the command counts, not that of its pipes: what a login's profile leaves in the background keeps them.
+    The end of the command counts, not that of its pipes: background processes of a login profile keep those open.
     """
     if isinstance(command, OSError):
         return None, "", str(command)
@@ -45,7 +45,7 @@ def output(command: "subprocess.Popen[bytes] | OSError", deadline: float) -> "tu
     reason = ""
     while not reason:
         ended = command.poll() is not None
-        # After the end, what is in the pipes by now is all that counts.
+        # After the end of the command, only the data already in the pipes is read.
         ready = select.select(list(open_pipes), [], [], 0 if ended or not open_pipes else 0.02)[0]
         for pipe in ready:
             data = os.read(pipe, 65536)
@@ -63,16 +63,16 @@ def output(command: "subprocess.Popen[bytes] | OSError", deadline: float) -> "tu
     if reason:
         os.killpg(command.pid, signal.SIGKILL)
         command.wait()
-    said, errors = (text.decode("utf-8", "replace") for text in texts.values())
+    printed, errors = (text.decode("utf-8", "replace") for text in texts.values())
     command.stdout.close()  # type: ignore[union-attr]
     command.stderr.close()  # type: ignore[union-attr]
-    return (None, said, reason) if reason else (command.returncode, said, errors.strip()[-SHOWN:])
+    return (None, printed, reason) if reason else (command.returncode, printed, errors.strip()[-SHOWN:])
 
 
 def commands_probe(owner: str, commands: "list[str]") -> "list[str]":
     """Return the command that prints which commands a user's login shell does not find, one marked line each.
 
-    Its last line tells that it was executed: a profile may replace the shell.
+    Its last line confirms the execution, because a profile may replace the shell.
     """
     words = " ".join(shlex.quote(command) for command in commands)
     script = f'for c in {words}; do command -v "$c" >/dev/null 2>&1 || echo "missing:$c"; done; echo {CHECKED}'
@@ -86,8 +86,8 @@ def commands_probe(owner: str, commands: "list[str]") -> "list[str]":
 
 def missing_commands(command: "subprocess.Popen[bytes] | OSError", deadline: float) -> "dict[str, Any]":
     """Return which commands are missing, or in `commands_error` why that could not be read."""
-    status, said, errors = output(command, deadline)
-    lines = said.splitlines()
+    status, printed, errors = output(command, deadline)
+    lines = printed.splitlines()
     checked = CHECKED in lines
     if checked:
         error = None
@@ -111,27 +111,27 @@ def packages(
 
     A host without rpm has no packages; one whose database is broken has unknown ones.
     """
-    status, said, errors = output(installed, deadline)
+    status, printed, errors = output(installed, deadline)
     absent = isinstance(installed, FileNotFoundError)
     error = None if absent or status == 0 else errors or f"rpm ended with status {status}"
-    found = {"packages": sorted(said.split()) if status == 0 else [], "package": None, "packages_error": error}
+    found = {"packages": sorted(printed.split()) if status == 0 else [], "package": None, "packages_error": error}
     if owning is not None:
-        status, said, errors = output(owning, deadline)
+        status, printed, errors = output(owning, deadline)
         if status == 0:
-            found["package"] = said.split()[0] if said.split() else None
-        elif not absent and not any(words in said + errors for words in NO_PACKAGE):
-            found["packages_error"] = error or errors or said.strip()[-SHOWN:] or f"rpm ended with status {status}"
+            found["package"] = printed.split()[0] if printed.split() else None
+        elif not absent and not any(words in printed + errors for words in NO_PACKAGE):
+            found["packages_error"] = error or errors or printed.strip()[-SHOWN:] or f"rpm ended with status {status}"
     return found
 
 
 def version_probe(found: "dict[str, Any]") -> "subprocess.Popen[bytes] | OSError":
-    """Start `obproxy -V` as the OBProxy's own user, for a binary of no package; it prints to standard error."""
+    """Start `obproxy -V` as the OBProxy's user; it prints to standard error."""
     script = f"/proc/{found['pid']}/exe -V 2>&1"
     return start_command(["su", found["owner"], "-s", "/bin/sh", "-c", script])
 
 
 def packages_and_commands(wanted: "dict[str, Any]", found: "dict[str, Any] | None") -> "dict[str, Any]":
-    """Return what rpm knows, and which commands are missing for the OBProxy's user; asked at the same time."""
+    """Return the packages and the missing commands of the OBProxy's user, read concurrently."""
     deadline = time.monotonic() + wanted["seconds"] * 0.6
     form = "%{NAME}-%{VERSION}-%{RELEASE}.%{ARCH}\\n"
     installed = start_command(["rpm", "-qa", "--qf", form, "obproxy*"])

@@ -1,9 +1,9 @@
-"""Runs on the host: brings a few small files to the wanted text, atomically, and tells what that changed.
+"""Host program: writes or removes small files atomically, and reports the changes.
 
-In check mode it only says what it would do. Files of an ordinary user are touched as that user.
+In check mode it only reports the changes. Files of an ordinary user are accessed as that user.
 """
 
-# importing pathlib would cost the host a third of this program's time
+# importing pathlib takes a third of this program's time
 # ruff: noqa: PTH118
 
 import json
@@ -14,7 +14,7 @@ try:
     from .files import NOT_FOUND, ParentDirectory, names_in, program_at
     from .process_lifetime import start_time
     from .users import become, set_program_timeout, user_named, user_of
-except ImportError:  # on the host there is no package, and the names are there
+except ImportError:  # on the host all parts are one text
     pass
 
 TYPE_CHECKING = False
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
     from typing import Any
 
 MARKER = "OBPROXY-RESULT "
-BACKUP = ".before-takeover"  # ending of the copy of a file that was not ours
-PENDING_COMMANDS = ".untold"  # ending of a mark: the file has changed, and the commands have not all run since
+BACKUP = ".before-takeover"  # suffix of the backup of another program's file
+PENDING_COMMANDS = ".untold"  # suffix of a marker: the file has changed, but its commands have not all run
 
 
 class Problem(Exception):
-    """The wanted state could not be reached; the text says why."""
+    """The desired state could not be reached; the text is the reason."""
 
     half_done = ""
 
 
 class Change:
-    """One file on its way to the wanted text, and back when a later step fails."""
+    """One file that is written or removed, and restored when a later step fails."""
 
     def __init__(self, item: "dict[str, Any]", has_commands: bool) -> None:
-        """Read what is there; raises OSError."""
+        """Read the current file; raises OSError."""
         self.item, self.path, self.has_commands = item, item["path"], has_commands
         self.before, self.mode, self.commands_pending, self.has_backup = None, 0, False, False
         try:
@@ -51,10 +51,9 @@ class Change:
                 raise
 
     def is_needed(self) -> bool:
-        """Return whether the file is not as wanted yet.
+        """Return whether the file has to change.
 
-        One that must not be replaced is, when it is there. Of files to be removed, those without the signature are
-        somebody else's.
+        An existing file is not changed without `replace`, and a file without the signature is not removed.
         """
         if self.item["text"] is None:
             return self.before is not None and self.item["signature"] in self.before
@@ -64,15 +63,15 @@ class Change:
         return bool(self.item["replace"] and not is_same)
 
     def needs_backup(self) -> bool:
-        """Return whether the file that is there is somebody else's, to be kept beside ours."""
+        """Return whether the current file belongs to another program and has no backup yet."""
         is_ours = self.before is None or (self.item["signature"] and self.item["signature"] in self.before)
         return bool(self.item["keep"] and self.item["text"] is not None and not is_ours and not self.has_backup)
 
     def apply(self) -> None:
         """Write or remove the file.
 
-        With `keep`, somebody else's is put aside by the first write and comes back instead of the removal, as it was. A
-        mark says until `told` that commands have to hear of it.
+        With `keep`, the first write renames another program's file to a backup, and a removal restores it. A marker
+        exists until all commands have run.
         """
         text = self.item["text"]
         with ParentDirectory(self.path, None if text is None else int(self.item["directory_mode"], 8)) as place:
@@ -88,13 +87,13 @@ class Change:
                 place.remove(place.name)
 
     def undo(self) -> None:
-        """Bring the former file back, from whatever `make` had reached; raises OSError."""
+        """Restore the former file, whichever step `apply` had reached; raises OSError."""
         try:
             with ParentDirectory(self.path) as place:
                 if self.needs_backup():
                     if place.state(BACKUP) is not None:
                         place.rename(place.name + BACKUP, place.name)
-                        place.remove(place.name + BACKUP)  # stays where both are one file
+                        place.remove(place.name + BACKUP)  # rename keeps it when both names are one file
                 elif place.text() != self.before:
                     self.rewrite(place)
                 if not self.commands_pending:
@@ -104,7 +103,7 @@ class Change:
                 raise
 
     def rewrite(self, place: "ParentDirectory") -> None:
-        """Give the file its former text, and the copy of somebody else's its place beside it."""
+        """Write the former text, and move the backup to its former name."""
         if self.item["text"] is None and self.item["keep"] and self.has_backup and place.state(BACKUP) is None:
             place.rename(place.name, place.name + BACKUP)
         if self.before is None:
@@ -113,7 +112,7 @@ class Change:
             place.write(self.before, self.mode)
 
     def clear_pending_commands(self) -> None:
-        """Take the mark away: the commands have heard of the file."""
+        """Remove the marker, because all commands have run."""
         try:
             with ParentDirectory(self.path) as place:
                 place.remove(place.name + PENDING_COMMANDS)
@@ -123,7 +122,7 @@ class Change:
 
 
 def empty_directories(directories: "list[str]", gone: "set[str]") -> "list[str]":
-    """Return those of the directories that are empty without the paths in `gone`, the deepest first."""
+    """Return the directories that are empty without the paths in `gone`, the deepest first."""
     found = []  # type: list[str]
     for directory in sorted(directories, key=len, reverse=True):
         names = names_in(directory)
@@ -133,11 +132,11 @@ def empty_directories(directories: "list[str]", gone: "set[str]") -> "list[str]"
 
 
 def run(commands: "list[list[str]]", seconds: int) -> None:
-    """Run commands one after the other; raises Problem with what the failing one said.
+    """Run commands one after the other; raise Problem with the output of the one that fails.
 
-    One with a path is a program that nobody but root and the acting user can change.
+    A command with a path must be a program that only root and the acting user can change.
     """
-    import subprocess  # half of this program's start, and most runs need no command
+    import subprocess  # takes half of this program's start, and most runs need no command
 
     for command in commands:
         ended = subprocess.Popen(
@@ -149,49 +148,50 @@ def run(commands: "list[list[str]]", seconds: int) -> None:
             cwd="/",
         )
         try:
-            said = ended.communicate(timeout=seconds)[0]
+            printed = ended.communicate(timeout=seconds)[0]
         except subprocess.TimeoutExpired:
             ended.kill()
             ended.communicate()
             raise Problem(f"{' '.join(command)} did not end within {seconds} s") from None
         if ended.returncode != 0:
-            raise Problem(f"{' '.join(command)} ended with {ended.returncode}: {said.strip()[-500:]}")
+            raise Problem(f"{' '.join(command)} ended with {ended.returncode}: {printed.strip()[-500:]}")
 
 
 def acting_user(wanted: "dict[str, Any]") -> "dict[str, Any] | None":
-    """Return the user to act as: that of the OBProxy's process, else the one that is named; None for root's files."""
+    """Return the acting user: that of the OBProxy's process, else the named one; None for root's files."""
     if not wanted["as_user"]:
         return None
     return user_of(wanted["process"]) if wanted["process"] else user_named(wanted["as_user"])
 
 
 def undo(changes: "list[Change]") -> str:
-    """Bring former files back; return which could not be, and why."""
+    """Restore the former files; return the errors."""
     left = []
     for change in changes:
         try:
             change.undo()
         except OSError as error:
-            left.append(f"{change.path} is not as it was: {error}")
+            left.append(f"{change.path} could not be restored: {error}")
     return "; ".join(left)
 
 
 def converge(wanted: "dict[str, Any]") -> "dict[str, Any]":
-    """`wanted`: files [{path, text or None, mode, replace, directory_mode, keep, signature}], prune (directories to
-    remove when they are empty), check, as_user (a user's name, or None for root's files), commands, process, seconds.
+    """Write and remove files, run the commands, and return the changes.
 
-    Raises Problem and OSError; the former texts are back then, except what `half_done` of the Problem says."""
+    `wanted`: files [{path, text or None, mode, replace, directory_mode, keep, signature}], prune (directories to remove
+    when they are empty), check, as_user (a user's name, or None for root's files), commands, process, seconds.
+
+    Raises Problem and OSError after the former files are restored; `half_done` of the Problem has those that could not.
+    """
     process = wanted["process"]
     if process and start_time(process["pid"]) != process["started"]:
-        raise Problem(f"the OBProxy with pid {process['pid']} does not run any more")
+        raise Problem(f"the OBProxy with pid {process['pid']} has ended")
     user = acting_user(wanted)
     if user is not None:
         become(user)
     changes = [Change(item, bool(wanted["commands"])) for item in wanted["files"]]
     todo = [change for change in changes if change.is_needed()]
-    owed = [
-        change for change in changes if change.commands_pending
-    ]  # a run was killed between the file and its commands
+    owed = [change for change in changes if change.commands_pending]  # a run was killed before the commands
     begun = []  # type: list[Change]
     try:
         for change in [] if wanted["check"] else todo:

@@ -1,4 +1,4 @@
-"""Runs on the host: waits for an OBProxy that hands over to its successor, and ends nothing."""
+"""Host program: waits until an OBProxy has drained after a hot restart; stops no process."""
 
 import json
 import signal
@@ -7,7 +7,7 @@ import time
 try:
     from .process_lifetime import start_time
     from .sockets import connections_of
-except ImportError:  # on the host there is no package, and the names are there
+except ImportError:  # on the host all parts are one text
     pass
 
 TYPE_CHECKING = False
@@ -18,7 +18,7 @@ MARKER = "OBPROXY-RESULT "
 
 
 def drain(wanted: "dict[str, Any]") -> "dict[str, Any]":
-    """`wanted`: process {pid, started}, sql_port, seconds. The answer: gone, connections."""
+    """Wait and return `gone` and `connections`. `wanted`: process {pid, started}, sql_port, seconds."""
     deadline = time.monotonic() + wanted["seconds"]
     pid = wanted["process"]["pid"]
     while start_time(pid) == wanted["process"]["started"]:
@@ -29,6 +29,6 @@ def drain(wanted: "dict[str, Any]") -> "dict[str, Any]":
 
 
 def main(wanted: "dict[str, Any]") -> None:
-    """Print the answer as one marked line."""
+    """Print the result as one marked line."""
     signal.alarm(int(wanted["seconds"]) + 60)
     print(MARKER + json.dumps(drain(wanted)))

@@ -1,11 +1,11 @@
-"""Part of programs that run on the host: files, reached without acting for another user.
+"""Part of host programs: safe access to files, without symbolic-link attacks and races.
 
-A path is opened once, one component after the other, each relative to its directory's descriptor. Every directory on
-the way is one that only root and the acting user can change, so nobody else can link or swap there. Files that belong
-to another user are reached by becoming that user first.
+A path is opened once, component by component, each relative to the file descriptor of its directory. Only root and the
+acting user can change a directory on the path, so no other user can create a symbolic link there or win a race. Files
+of another user are accessed in a process that has become that user.
 """
 
-# importing pathlib would cost the host a third of a program's time
+# importing pathlib takes a third of a program's time
 # ruff: noqa: PTH115, PTH118, PTH120, PTH208
 
 import errno
@@ -23,19 +23,19 @@ DIRECTORY_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class UntrustedPath(OSError):
-    """A path that is no regular file, or that another user than root and the acting one can change."""
+    """The path is not a regular file, or a user other than root and the acting user can change it."""
 
     def __init__(self, reason: str, path: "str | None" = None) -> None:
-        """Keep the reason as an operating system's error has it, in `strerror`."""
+        """Store the reason in `strerror`, as an error of the operating system has it."""
         super().__init__(errno.EPERM, reason, path)
 
     def __str__(self) -> str:
-        """Return the sentence for a message."""
+        """Return the error message."""
         return f"{self.filename} is not used: {self.strerror}" if self.filename else str(self.strerror)
 
 
 def other_writers(state: "os.stat_result") -> str:
-    """Return who else than root and the acting user can change something, nothing when nobody can."""
+    """Return which users other than root and the acting user can change a file, empty for none."""
     me = os.geteuid()
     if state.st_uid not in (0, me):
         return f"it belongs to the user with number {state.st_uid}"
@@ -48,14 +48,14 @@ def other_writers(state: "os.stat_result") -> str:
 
 
 def is_protected_entry(directory: "os.stat_result", entry: "os.stat_result") -> bool:
-    """Return whether a directory lies safely in a shared one such as /tmp, where only its owner can replace it."""
+    """Return whether the sticky bit of a shared directory such as /tmp protects a directory in it."""
     owners = (0, os.geteuid())
     is_shared = directory.st_mode & stat.S_ISVTX and directory.st_uid in owners
     return bool(is_shared and stat.S_ISDIR(entry.st_mode) and entry.st_uid in owners)
 
 
 def step(at: int, name: str, path: str, create_mode: "int | None") -> "tuple[int, str]":
-    """Return the descriptor of one entry that is a directory, or the target of one that is a link."""
+    """Return the file descriptor of a directory entry, or the target of a symbolic link."""
     state = os.fstat(at)
     reason = other_writers(state)
     try:
@@ -73,9 +73,9 @@ def step(at: int, name: str, path: str, create_mode: "int | None") -> "tuple[int
 
 
 def open_directory(path: str, create_mode: "int | None" = None) -> int:
-    """Return the descriptor of a directory that only root and the acting user can change; raises OSError.
+    """Return the file descriptor of a directory that only root and the acting user can change; raises OSError.
 
-    With `create_mode`, directories that are not there are made.
+    With `create_mode`, missing directories are created.
     """
     at, links = os.open("/", DIRECTORY_FLAGS), 0
     rest = path.split("/")[::-1]
@@ -103,7 +103,7 @@ def open_directory(path: str, create_mode: "int | None" = None) -> int:
 
 
 class ParentDirectory:
-    """The directory of a file, open: `descriptor`, and the file's `name` in it. A context manager."""
+    """The open directory of a file: its file `descriptor`, and the file's `name` in it. A context manager."""
 
     def __init__(self, path: str, create_mode: "int | None" = None) -> None:
         """Open the directory of the file; raises OSError."""
@@ -120,14 +120,14 @@ class ParentDirectory:
         os.close(self.descriptor)
 
     def state(self, ending: str = "") -> "os.stat_result | None":
-        """Return the state of the file, or of one whose name is longer by an ending; None when it is not there."""
+        """Return the status of the file, or of the name with a suffix; None when it does not exist."""
         try:
             return os.stat(self.name + ending, dir_fd=self.descriptor, follow_symlinks=False)
         except FileNotFoundError:
             return None
 
     def text(self, limit: int = TEXT_FILE_LIMIT) -> "str | None":
-        """Return the text of the file, None when it is not there; raises OSError for what is no regular file."""
+        """Return the text of the file, None when it does not exist; raises OSError when it is not a regular file."""
         try:
             descriptor = os.open(self.name, os.O_RDONLY | SAFE_FLAGS, dir_fd=self.descriptor)
         except FileNotFoundError:
@@ -146,7 +146,7 @@ class ParentDirectory:
         return text
 
     def write(self, text: str, mode: int) -> None:
-        """Put a text in place so that a reader sees the former or the new one, whole, whatever happens meanwhile."""
+        """Write a text atomically: to a temporary file that is synchronised and renamed."""
         temporary = f"{TEMPORARY}{os.getpid()}-{self.name}"
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFE_FLAGS
@@ -162,7 +162,7 @@ class ParentDirectory:
             raise
 
     def mark(self, ending: str) -> None:
-        """Make an empty file beside the file."""
+        """Create an empty marker file beside the file."""
         flags = os.O_WRONLY | os.O_CREAT | SAFE_FLAGS
         os.close(os.open(self.name + ending, flags, 0o600, dir_fd=self.descriptor))
 
@@ -175,7 +175,7 @@ class ParentDirectory:
         os.link(name, new, src_dir_fd=self.descriptor, dst_dir_fd=self.descriptor, follow_symlinks=False)
 
     def remove(self, name: str) -> None:
-        """Remove an entry of the directory, when it is there."""
+        """Remove an entry of the directory if it exists."""
         try:  # noqa: SIM105
             os.unlink(name, dir_fd=self.descriptor)
         except FileNotFoundError:
@@ -183,7 +183,7 @@ class ParentDirectory:
 
 
 def text_at(path: str, limit: int = TEXT_FILE_LIMIT) -> "str | None":
-    """Return a file's text, None when it is not there; raises OSError."""
+    """Return a file's text, None when it does not exist; raises OSError."""
     try:
         with ParentDirectory(path) as place:
             return place.text(limit)
@@ -194,7 +194,7 @@ def text_at(path: str, limit: int = TEXT_FILE_LIMIT) -> "str | None":
 
 
 def names_in(path: str) -> "list[str] | None":
-    """Return the names in a directory, None when it is not there; raises OSError."""
+    """Return the names in a directory, None when it does not exist; raises OSError."""
     try:
         directory = open_directory(path)
     except OSError as error:
@@ -212,7 +212,7 @@ def names_in(path: str) -> "list[str] | None":
 
 
 def exists(path: str) -> bool:
-    """Return whether something is at a path, be it a link to nowhere; raises OSError."""
+    """Return whether a path exists, also as a dangling symbolic link; raises OSError."""
     try:
         with ParentDirectory(path) as place:
             return place.state() is not None
@@ -223,9 +223,9 @@ def exists(path: str) -> bool:
 
 
 def program_at(path: str) -> str:
-    """Return where a program really lies; raises OSError unless only root and the acting user can change it.
+    """Return the resolved path of a program; raises OSError unless only root and the acting user can change it.
 
-    Links are followed, each through directories that nobody else can change.
+    Symbolic links are followed through directories that no other user can change.
     """
     for _ in range(LINK_LIMIT):
         with ParentDirectory(path) as place:

@@ -1,6 +1,6 @@
-"""Part of programs that run on the host: processes by name, and which of them holds a listening socket.
+"""Part of host programs: finds processes by name, and the process of a listening socket.
 
-What cannot be read is reported as such, never as absent.
+Data that cannot be read is reported as unreadable, never as absent.
 """
 
 # ruff: noqa: PTH115, PTH116, PTH118, PTH119, PTH123, PTH208
@@ -13,7 +13,7 @@ import re
 try:
     from .commands import SHELLS
     from .sockets import address_of
-except ImportError:  # on the host there is no package, and the names are there
+except ImportError:  # on the host all parts are one text
     pass
 
 TYPE_CHECKING = False
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
 TEXT_LIMIT = 2000
 FILE_LIMIT = 64 * 1024
 DELETED = " (deleted)"
-ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ESRCH)  # of a process: it has ended, or is one of the kernel's
-# The words of module_utils/masking.py: this program runs alone on the host. A test holds the two equal.
+ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ESRCH)  # the process has ended, or is a kernel thread
+# Equal to module_utils/masking.py, which is not available on the host; a test compares them.
 SENSITIVE_WORDS = r"password|passwd|passphrase|pwd|secret|token|credential|(?:private|access|api)_key|_pass\b"
 _SECRET_ITEM = re.compile(r"((?:^|[,\s])[^=,\s]*(?:" + SENSITIVE_WORDS + r")[^=,\s]*=)[^,\s]*", re.IGNORECASE)
 
 
 def mask(text: str) -> str:
-    """Return a command line without the values of its secret items: "-o a=1,obproxy_sys_password=***"."""
+    """Return a command line with masked secrets: "-o a=1,obproxy_sys_password=***"."""
     return _SECRET_ITEM.sub(r"\1***", text)
 
 
 def read(path: str, limit: int = FILE_LIMIT) -> str:
-    """Return the beginning of a file as text, empty when it cannot be read (a process may be gone by now)."""
+    """Return the beginning of a file as text, empty when it cannot be read (a process may have ended)."""
     try:
         with open(path, "rb") as file:
             return file.read(limit).decode("utf-8", "replace")
@@ -44,7 +44,7 @@ def read(path: str, limit: int = FILE_LIMIT) -> str:
 
 
 def link(path: str) -> "tuple[str, str]":
-    """Return where a symbolic link points, and why that cannot be read where it is there."""
+    """Return the target of a symbolic link, and the error when it exists and cannot be read."""
     try:
         return os.readlink(path), ""
     except OSError as error:
@@ -83,7 +83,7 @@ def socket_inodes(pid: int) -> "tuple[set[str], str]":
 
 
 def matching_keyword(comm: str, exe: str, arguments: "list[str]", keywords: "list[str]") -> "str | None":
-    """Return which keyword a process bears by name: its comm, its executable, or the script that a shell runs.
+    """Return the keyword that matches a process: its comm, its executable, or the script of a shell.
 
     Argument strings are not searched: `tail -f obproxy.log` is no OBProxy (docs/reference/obproxy.md traps 11 and 12).
     """
@@ -99,7 +99,7 @@ def strip_deleted_mark(path: str) -> "tuple[str, bool]":
 
 
 def process(pid: int, keywords: "list[str]") -> "dict[str, Any] | None":
-    """Return what /proc tells about one process; None when it bears no keyword or is gone."""
+    """Return the data of a process in /proc; None when no keyword matches or it has ended."""
     base = f"/proc/{pid}/"
     comm = read(base + "comm").strip()
     target, problem = link(base + "exe")
@@ -132,7 +132,7 @@ def process(pid: int, keywords: "list[str]") -> "dict[str, Any] | None":
         "owner": owner,
         "cmdline": mask(" ".join(arguments))[:TEXT_LIMIT],
         "script": script_of(arguments, cwd),
-        "unread": problem or cwd_problem,
+        "unreadable": problem or cwd_problem,
     }
 
 
@@ -145,22 +145,22 @@ def script_of(arguments: "list[str]", cwd: str) -> str:
 
 
 def holder(inodes: "dict[str, tuple[int, str]]", known: "list[dict[str, Any]]") -> "dict[str, Any]":
-    """Return who holds a listening socket: one of the known processes, else whoever is found in /proc.
+    """Return the process that holds a listening socket: a known one, else the first found in /proc.
 
-    `unread` says why it was not found, where the sockets of some process cannot be read.
+    `unreadable` has the error if the sockets of some process cannot be read.
     """
     for candidate in known:
         if inodes.keys() & candidate["inodes"]:
-            return {key: candidate[key] for key in ("pid", "comm", "exe", "owner", "unread")}
-    owner, unread = user_name(next(iter(inodes.values()))[0]), ""
+            return {key: candidate[key] for key in ("pid", "comm", "exe", "owner", "unreadable")}
+    owner, unreadable = user_name(next(iter(inodes.values()))[0]), ""
     for pid in pids():
         held, problem = socket_inodes(pid)
-        unread = unread or problem
+        unreadable = unreadable or problem
         if inodes.keys() & held:
             base = f"/proc/{pid}/"
             exe = strip_deleted_mark(link(base + "exe")[0])[0]
-            return {"pid": pid, "comm": read(base + "comm").strip(), "exe": exe, "owner": owner, "unread": ""}
-    return {"pid": None, "comm": "", "exe": "", "owner": owner, "unread": unread}
+            return {"pid": pid, "comm": read(base + "comm").strip(), "exe": exe, "owner": owner, "unreadable": ""}
+    return {"pid": None, "comm": "", "exe": "", "owner": owner, "unreadable": unreadable}
 
 
 def pids() -> "list[int]":

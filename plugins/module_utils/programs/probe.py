@@ -1,10 +1,9 @@
-"""Runs on the host, as root: reads everything about the OBProxy at one SQL port and changes nothing.
+"""Host program, run as root: reads the state of the OBProxy at one SQL port; changes nothing.
 
-The order of discovery is that of docs/reference/obproxy.md 7.4: the listening socket leads to the process, names and
-keywords do not.
+The listening socket identifies the process; names and keywords do not (docs/reference/obproxy.md 7.4).
 """
 
-# importing pathlib would cost the host a third of this program's time
+# importing pathlib takes a third of this program's time
 # ruff: noqa: PTH118, PTH119, PTH120
 
 import json
@@ -30,7 +29,7 @@ try:
     )
     from .supervision import engine_of, separate_namespaces, supervision_of
     from .users import run_as, user_named, user_of
-except ImportError:  # on the host there is no package, and the names are there
+except ImportError:  # on the host all parts are one text
     pass
 
 TYPE_CHECKING = False
@@ -40,12 +39,12 @@ if TYPE_CHECKING:
 MARKER = "OBPROXY-RESULT "
 PROCESS_LIMIT = 50
 _TRACE = 19  # the number of CAP_SYS_PTRACE
-_FOREIGN = re.compile("[\udc80-\udcff]")  # bytes of a name that are no UTF-8, as Python has them
+_FOREIGN = re.compile("[\udc80-\udcff]")  # bytes that are not UTF-8, as surrogate escapes
 _FOREIGN_PART = re.compile("(?s).*[\udc80-\udcff][^/]*")
 
 
 def open_nearest_directory(path: str) -> int:
-    """Return the descriptor of a directory, or of the nearest one above it that is there; raises OSError."""
+    """Return the file descriptor of a directory, or of its nearest existing parent; raises OSError."""
     while True:
         try:
             return open_directory(path)
@@ -54,7 +53,7 @@ def open_nearest_directory(path: str) -> int:
 
 
 def disk(path: str) -> "dict[str, Any]":
-    """Return the space and the files that an ordinary user has below a directory of root's, or the nearest above it."""
+    """Return the free space and inodes for an ordinary user in a directory, or in its nearest existing parent."""
     try:
         directory = open_nearest_directory(path)
     except OSError as error:
@@ -66,13 +65,13 @@ def disk(path: str) -> "dict[str, Any]":
 
 
 def unreadable_disk(shown: str, error: OSError) -> "dict[str, Any]":
-    """Return that nothing is known about the room below a directory, and why."""
+    """Return a disk whose free space is unknown, with the error."""
     found = {"path": shown, "free_mb": None, "free_files": None, "read_only": False}
     return dict(found, error=str(error.strerror), told=f"{shown} cannot be read: {error.strerror}")
 
 
 def room(path: str, shown: str) -> "dict[str, Any]":
-    """Return the space and the files below an open directory in /proc."""
+    """Return the free space and inodes of an open directory in /proc."""
     try:
         free_room = os.statvfs(path)
     except OSError as error:
@@ -81,13 +80,20 @@ def room(path: str, shown: str) -> "dict[str, Any]":
     files = free_room.f_favail if free_room.f_files else None  # some file systems have no fixed number of files
     told = f"{shown} has {free} MiB free" + (f" and room for {files} files" if files is not None else "")
     read_only = bool(free_room.f_flag & os.ST_RDONLY)
-    return {"path": shown, "free_mb": free, "free_files": files, "read_only": read_only, "error": None, "told": told}
+    return {
+        "path": shown,
+        "free_mb": free,
+        "free_files": files,
+        "read_only": read_only,
+        "error": None,
+        "description": told,
+    }
 
 
 def file(path: str) -> "dict[str, Any]":
-    """Return one of root's own files that a takeover keeps: its text (64 KiB at most), None when it is not there.
+    """Return the text of one of the takeover's files (64 KiB at most), None when it does not exist.
 
-    `error` says why one that is there has no text.
+    `error` is set when it exists and cannot be read.
     """
     try:
         return {"path": path, "text": text_at(path, FILE_LIMIT), "error": None}
@@ -96,7 +102,7 @@ def file(path: str) -> "dict[str, Any]":
 
 
 def absent(files: "list[str]") -> "list[str]":
-    """Return the directories that would have to be made for these files; none for a path that is not used."""
+    """Return the missing directories of these files; none for an unsafe path."""
     found = set()  # type: set[str]
     for path in files:
         above = os.path.dirname(path)
@@ -110,24 +116,24 @@ def absent(files: "list[str]") -> "list[str]":
 
 
 def leftovers(files: "list[str]") -> "list[str]":
-    """Return temporary files that a killed run left beside the files that it writes."""
+    """Return temporary files that killed runs have left beside these files."""
     found = []
     for place in sorted({os.path.dirname(path) for path in files}):
         try:
             names = names_in(place) or []
-        except OSError:  # the file itself says so
+        except OSError:  # reported for the file itself
             continue
         found += [os.path.join(place, name) for name in names if name.startswith(TEMPORARY)]
     return found
 
 
 def read_as_user(places: "list[str]", executables: "list[str]") -> "dict[str, list[str]]":
-    """Return which directories are missing for these files, and which of these programs there are."""
+    """Return the missing directories of these files, and the programs that can be executed."""
     return {"absent": absent(places), "executables": [path for path in executables if os.access(path, os.X_OK)]}
 
 
 def files_of_user(wanted: "dict[str, Any]", found: "dict[str, Any] | None") -> "dict[str, list[str]]":
-    """Return what lies in directories of the OBProxy's user, seen as that user; nothing where nobody can act so."""
+    """Return the files in directories of the OBProxy's user, read as that user; none without such a user."""
     try:
         user = user_of(found) if found else user_named(wanted["owner"])
         return dict(run_as(user, read_as_user, wanted["places"], wanted["executables"]))
@@ -136,7 +142,7 @@ def files_of_user(wanted: "dict[str, Any]", found: "dict[str, Any] | None") -> "
 
 
 def host() -> "dict[str, Any]":
-    """Return what the host is, and what this program may do on it."""
+    """Return the host's name, system and tools, and the privileges of this program."""
     release = dict(
         line.split("=", 1) for line in read("/etc/os-release").splitlines() if "=" in line and not line.startswith("#")
     )
@@ -161,32 +167,32 @@ def tables(pid: str) -> "list[str]":
 
 def add_ports(found: "dict[str, Any]", sockets: "dict[int, dict[str, tuple[int, str]]]") -> None:
     """Add to a process the ports that it listens on, with the addresses."""
-    inodes, found["inodes_unread"] = socket_inodes(found["pid"])
+    inodes, found["inodes_unreadable"] = socket_inodes(found["pid"])
     held = {port: inodes & at_port.keys() for port, at_port in sockets.items() if inodes & at_port.keys()}
     found["inodes"], found["ports"] = inodes, sorted(held)
     found["addresses"] = {str(port): sorted({sockets[port][one][1] for one in held[port]}) for port in held}
-    found["unread"] = found["unread"] or found["inodes_unread"]
+    found["unreadable"] = found["unreadable"] or found["inodes_unreadable"]
 
 
 def add_container(found: "dict[str, Any]") -> None:
-    """Add to an OBProxy whose namespaces differ from this program's, and the container engine that it runs under."""
+    """Add to an OBProxy its separate namespaces and its container engine."""
     found["namespaces"], found["engine"], found["ports_inside"] = [], None, []
     try:
         found["namespaces"], found["engine"] = separate_namespaces(found["pid"]), engine_of(found["pid"])
     except OSError as error:
-        found["unread"] = found["unread"] or ("" if error.errno in ABSENT else str(error.strerror))
+        found["unreadable"] = found["unreadable"] or ("" if error.errno in ABSENT else str(error.strerror))
     if "net" in found["namespaces"]:
         inside = listening_sockets(tables(str(found["pid"])))
         found["ports_inside"] = sorted(port for port, held in inside.items() if held.keys() & found["inodes"])
 
 
 def non_utf8_paths(paths: "list[str]") -> "list[str]":
-    """Return the parts of paths that end with the last name that is no UTF-8."""
+    """Return the paths up to their last component that is not UTF-8."""
     return sorted({found.group(0) for found in map(_FOREIGN_PART.match, paths) if found})
 
 
 def all_processes(keywords: "list[str]", sockets: "dict[int, dict[str, tuple[int, str]]]") -> "list[dict[str, Any]]":
-    """Return the processes with a keyword, each with where it listens and runs."""
+    """Return the processes with a keyword, with their ports and containers."""
     found = [one for one in (process(pid, keywords) for pid in pids()) if one][:PROCESS_LIMIT]
     for one in found:
         add_ports(one, sockets)
@@ -199,28 +205,28 @@ def all_processes(keywords: "list[str]", sockets: "dict[int, dict[str, tuple[int
 
 
 def process_at_port(port: int, processes: "list[dict[str, Any]]") -> "dict[str, Any] | None":
-    """Return the process at a port; of an old one and its successor in a hot restart the successor."""
+    """Return the process at a port; during a hot restart, the successor."""
     holders = [found for found in processes if port in found["ports"]]
     parents = {(found["ppid"], found["home"]) for found in holders}
     return next((found for found in holders if (found["pid"], found["home"]) not in parents), None)
 
 
 def home_disk(found: "dict[str, Any] | None") -> "list[dict[str, Any]]":
-    """Return the disk of an OBProxy's home, which may have been removed, or be a container's."""
+    """Return the disk of an OBProxy's home, also when the home was removed or is in a container."""
     return [room(f"/proc/{found['pid']}/cwd/.", found["home"])] if found and found["home"] else []
 
 
 def foreign_addresses(found: "dict[str, Any] | None", held: "dict[str, tuple[int, str]]") -> "list[str]":
-    """Return the addresses at which sockets listen that are not this process's."""
+    """Return the addresses at which sockets of other processes listen."""
     own = found["inodes"] if found else set()
     return sorted({address for inode, (_, address) in held.items() if inode not in own})
 
 
 def probe(wanted: "dict[str, Any]") -> "dict[str, Any]":
-    """Return everything in one pass. `wanted`: sql_port, keywords, commands, owner, directories, files, places,
-    executables, seconds.
+    """Return the state of the host.
 
-    Each of the processes carries the ports that it listens on; `sql_port` names the one that holds the SQL port.
+    `wanted`: sql_port, keywords, commands, owner, directories, files, places, executables, seconds.
+    Each process has the ports that it listens on; one of them is `sql_port`.
     """
     sockets = listening_sockets(tables("self"))
     processes = all_processes(wanted["keywords"], sockets)
@@ -232,7 +238,7 @@ def probe(wanted: "dict[str, Any]") -> "dict[str, Any]":
         "host": host(),
         "processes": processes,
         "holders": {str(port): holder(sockets[port], processes) for port in sorted(ports)},
-        "strangers": {str(port): foreign_addresses(at_port, sockets[port]) for port in sorted(ports)},
+        "foreign_addresses": {str(port): foreign_addresses(at_port, sockets[port]) for port in sorted(ports)},
         "listeners": {str(port): user_name(uid) for port, uid in first.items()},
         "disks": [disk(path) for path in wanted["directories"]] + home_disk(at_port),
         "files": [file(path) for path in wanted["files"]],
@@ -243,12 +249,12 @@ def probe(wanted: "dict[str, Any]") -> "dict[str, Any]":
     }
     result.update(packages_and_commands(wanted, at_port))
     for found in processes:
-        del found["inodes"], found["inodes_unread"]
+        del found["inodes"], found["inodes_unreadable"]
     return result
 
 
 def printable(value: "Any") -> "Any":
-    """Return an answer whose texts any program can take: bytes that are no UTF-8 become \\xNN."""
+    """Return the result with valid UTF-8 texts: other bytes become \\xNN."""
     if isinstance(value, dict):
         return {key: printable(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -259,6 +265,6 @@ def printable(value: "Any") -> "Any":
 
 
 def main(wanted: "dict[str, Any]") -> None:
-    """Print the answer as one marked line; the alarm ends the whole program when the host is stuck."""
+    """Print the result as one marked line; an alarm ends the program if the host hangs."""
     signal.alarm(wanted["seconds"])
     print(MARKER + json.dumps(printable(probe(wanted)), sort_keys=True))

@@ -1,4 +1,4 @@
-"""Part of programs that run on the host: whether a process runs, and its end."""
+"""Part of host programs: reads when a process was started, and terminates it."""
 
 # ruff: noqa: PTH123
 
@@ -8,7 +8,7 @@ import time
 
 
 def start_time(pid: int) -> "int | None":
-    """When a process was started (clock ticks after boot), None when there is none or it has ended."""
+    """Return the start time of a process in clock ticks after boot, None when it has ended."""
     try:
         with open(f"/proc/{pid}/stat") as file:
             fields = file.read().rpartition(")")[2].split()
@@ -18,7 +18,7 @@ def start_time(pid: int) -> "int | None":
 
 
 def terminate(pid: int, seconds: int) -> bool:
-    """SIGTERM, and SIGKILL when that did not help in time; whether it is gone."""
+    """Send SIGTERM, then SIGKILL after a timeout; return whether the process has ended."""
     for word in (signal.SIGTERM, signal.SIGKILL):
         deadline = time.monotonic() + seconds / 2
         try:

@@ -1,4 +1,4 @@
-"""Part of programs that run on the host: what a process is, and starting one again as it was."""
+"""Part of host programs: reads a process, and starts it again in the same way."""
 
 # ruff: noqa: PTH115, PTH119, PTH123, PTH208
 
@@ -8,7 +8,7 @@ import subprocess
 
 try:  # noqa: SIM105
     from .process_lifetime import start_time
-except ImportError:  # on the host there is no package, and the names are there
+except ImportError:  # on the host all parts are one text
     pass
 
 TYPE_CHECKING = False
@@ -49,7 +49,7 @@ def home_of_process(pid: int) -> str:
 
 
 def identity(pid: int) -> "dict[str, Any]":
-    """Return what must stay the same over a restart: executable, home, namespaces; raises OSError when it is gone."""
+    """Return the properties that a restart must keep: executable, home, namespaces; raises OSError when it is gone."""
     return {
         "executable": os.readlink(f"/proc/{pid}/exe"),
         "home": home_of_process(pid),
@@ -58,7 +58,7 @@ def identity(pid: int) -> "dict[str, Any]":
 
 
 def launch_state(pid: int) -> "dict[str, Any]":
-    """Return what it takes to start a process again as it was; raises OSError when it is gone."""
+    """Return the properties needed to start a process again; raises OSError when it has ended."""
     arguments, comm = strings_of(pid, "cmdline"), comm_of(pid)
     if len(arguments) > 1 and comm != os.path.basename(arguments[0]) and comm == os.path.basename(arguments[1])[:15]:
         del arguments[0]  # a script by its first line; through the shell its comm would be the shell's (trap 12)
@@ -96,12 +96,12 @@ def relaunch(process: "dict[str, Any]", arguments: "list[str]") -> "subprocess.P
         for limit, values in process["limits"]:
             try:
                 resource.setrlimit(limit, values)
-            except (OSError, ValueError):  # a container's root may lower limits only; what it has stays
+            except (OSError, ValueError):  # root in a container may only lower limits
                 continue
         os.setgroups(process["groups"])
         os.setgid(process["gid"])
         os.setuid(process["uid"])
-        os.chdir(process["directory"])  # only then: the directory is this user's
+        os.chdir(process["directory"])  # as this user, who owns the directory
 
     quiet = subprocess.DEVNULL
     try:

@@ -1,9 +1,9 @@
-"""Runs on the host: brings an OBProxy through a restart, and its former values back when the new process does not come.
+"""Host program: restarts an OBProxy, and restores its former values if the new process does not start.
 
-It starts again as what it was: its own program, directory, user, environment and limits, but without options, so that
-the stored configuration acts (docs/reference/obproxy.md 2.5). The platform's watchdogs end before it and come back
-after it, as they were: a watchdog that runs meanwhile would start a second one, one that is new would overwrite what is
-stored (traps 14, 15). The deployer's watchdog and a systemd unit start it themselves.
+The new process has the same program, directory, user, environment and limits. It gets no options, so that it reads the
+stored configuration (docs/reference/obproxy.md 2.5). The platform's watchdogs are stopped first and started again
+afterwards: a running watchdog starts a second OBProxy, and a new one overwrites the stored values (traps 14, 15). The
+deployer's watchdog and a systemd unit start the OBProxy themselves.
 """
 
 import json
@@ -17,7 +17,7 @@ try:
     from .start import Problem
     from .start_checks import start_problems
     from .supervision import command_output, watchdogs_of
-except ImportError:  # on the host there is no package, and the names are there
+except ImportError:  # on the host all parts are one text
     pass
 
 TYPE_CHECKING = False
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     from typing import Any
 
 MARKER = "OBPROXY-RESULT "
-START_GRACE = 3.0  # seconds after which a process that was started must be seen
+START_GRACE = 3.0  # seconds until a started process must be visible
 POLL_INTERVAL = 0.05
 
 
 def is_unchanged(process: "dict[str, Any]") -> bool:
-    """Return whether the process that was looked at still runs."""
+    """Return whether the discovered process still runs."""
     return bool(start_time(process["pid"]) == process["started"])
 
 
 def children_of(pid: int, home: str) -> "list[int]":
-    """Return the OBProxies that a hot restart of this one has started."""
+    """Return the OBProxies that a hot restart of this process has started."""
     found = []
     for other in proxies_in(home):
         try:
@@ -52,7 +52,7 @@ def answering_in_home(home: str, port: int) -> "int | None":
 
 
 def wait_until_up(wanted: "dict[str, Any]", besides: "tuple[int, ...]" = ()) -> "int | None":
-    """Return the OBProxy that answers in time; None at once when none runs any more. `besides`: others than these."""
+    """Return the OBProxy that answers in time, except those in `besides`; None at once when none runs."""
     begun = time.monotonic()
     while time.monotonic() < begun + wanted["seconds"]:
         pid = answering_in_home(wanted["home"], wanted["sql_port"])
@@ -65,19 +65,19 @@ def wait_until_up(wanted: "dict[str, Any]", besides: "tuple[int, ...]" = ()) -> 
 
 
 def stop_all(wanted: "dict[str, Any]") -> None:
-    """End what runs in this home and wait for its port; raises Problem."""
+    """Terminate the OBProxies of this home and wait until the port is free; raises Problem."""
     for pid in proxies_in(wanted["home"]):
         if not terminate(pid, int(wanted["seconds"])):
-            raise Problem(f"pid {pid} is still there after SIGKILL")
+            raise Problem(f"pid {pid} still runs after SIGKILL")
     deadline = time.monotonic() + wanted["seconds"]
     while listens(wanted["sql_port"]):
         if time.monotonic() > deadline:
-            raise Problem(f"port {wanted['sql_port']} is still taken after the OBProxy has ended")
+            raise Problem(f"port {wanted['sql_port']} is still in use after the OBProxy has ended")
         time.sleep(POLL_INTERVAL)
 
 
 def cold_restart(process: "dict[str, Any]", wanted: "dict[str, Any]", options: "dict[str, str]") -> "int | None":
-    """Stop and start; return the pid of what came up."""
+    """Stop and start the OBProxy; return the new pid."""
     stop_all(wanted)
     arguments = [process["arguments"][0], "-p", str(wanted["sql_port"])]
     arguments += ["-n", wanted["app_name"]] if wanted["app_name"] else []
@@ -87,10 +87,10 @@ def cold_restart(process: "dict[str, Any]", wanted: "dict[str, Any]", options: "
 
 
 def wait_for_hot_restart(wanted: "dict[str, Any]") -> "dict[str, Any]":
-    """Wait for the outcome of a hot restart that was ordered by SQL; end nothing, whatever it is.
+    """Wait for the outcome of a hot restart that was requested by SQL; stop no process.
 
-    It has succeeded when a new process answers; the old one may drain for long after that. It has failed when the new
-    one is gone and the old one answers: `kept`.
+    It has succeeded when a new process answers; the old one may drain for a long time. It has failed (`kept`) when the
+    new process has ended and the old one answers.
     """
     former, seen, begun = wanted["process"], False, time.monotonic()
     while True:
@@ -110,17 +110,17 @@ def wait_for_hot_restart(wanted: "dict[str, Any]") -> "dict[str, Any]":
 
 
 def restart_by_supervisor(wanted: "dict[str, Any]") -> "int | None":
-    """Let the supervisor start it anew; return the pid of what came up."""
+    """Let the supervisor restart it; return the new pid."""
     former = wanted["process"]["pid"]
     if wanted["supervisor"]["kind"] == "systemd":
         command_output(["systemctl", "--no-block", "restart", wanted["supervisor"]["unit"]])
     elif not terminate(former, int(wanted["seconds"])):
-        raise Problem(f"pid {former} is still there after SIGKILL")
+        raise Problem(f"pid {former} still runs after SIGKILL")
     return wait_until_up(wanted, (former,))
 
 
 def restore_by_supervisor(process: "dict[str, Any]", wanted: "dict[str, Any]", watchdogs: "list[Any]") -> "int | None":
-    """Start it with its former values, which stores them, then let the supervisor start it; return what came up."""
+    """Start it once with its former values, which stores them, then by the supervisor; return the pid."""
     unit = wanted["supervisor"].get("unit")
     if unit:
         command_output(["systemctl", "stop", unit])
@@ -134,7 +134,7 @@ def restore_by_supervisor(process: "dict[str, Any]", wanted: "dict[str, Any]", w
         command_output(["systemctl", "--no-block", "start", unit])
         return wait_until_up(wanted)
     for watchdog, seen in watchdogs:
-        # It ends the process in its record, and starts the one that it watches itself.
+        # The watchdog terminates the process in its record, and starts its own.
         write = relaunch(process, ["/bin/sh", "-c", 'echo "$1" >"$2"', "sh", str(pid), watchdog["record"]])
         write.wait(timeout=START_GRACE)
         relaunch(seen, seen["arguments"])
@@ -142,7 +142,7 @@ def restore_by_supervisor(process: "dict[str, Any]", wanted: "dict[str, Any]", w
 
 
 def restart_process(wanted: "dict[str, Any]") -> "dict[str, Any]":
-    """Restart it in the way that `wanted` names; the answer's `how` is that way, `back`, or `down`."""
+    """Restart it with the method in `wanted`; `how` of the result is `cold`, `back` or `down`."""
     process = launch_state(wanted["process"]["pid"])
     watchdogs = [(one, launch_state(one["pid"])) for one in watchdogs_of(wanted["homes"], wanted["sql_port"])]
     if wanted["way"] == "supervisor":
@@ -166,16 +166,17 @@ def restart_process(wanted: "dict[str, Any]") -> "dict[str, Any]":
 
 
 def restart(wanted: "dict[str, Any]") -> "dict[str, Any]":
-    """`wanted`: process {pid, started}, identity, home, homes, way (hot: it was ordered; cold; supervisor), supervisor
-    {kind, unit}, sql_port, ports, app_name, former (values for the way back), seconds, order_seconds.
+    """Restart the OBProxy and return how (hot, cold, kept, back, down, stuck), pid and problems.
 
-    The answer: how (hot, cold, kept, back, down, stuck), pid, problems (sentences about what did not settle)."""
+    `wanted`: process {pid, started}, identity, home, homes, way (hot, cold, supervisor), supervisor {kind, unit},
+    sql_port, ports, app_name, former (values to restore), seconds, order_seconds.
+    """
     if wanted["way"] == "hot":
         answer = wait_for_hot_restart(wanted)
     elif is_unchanged(wanted["process"]):
         answer = restart_process(wanted)
     else:
-        raise Problem(f"the OBProxy with pid {wanted['process']['pid']} does not run any more")
+        raise Problem(f"the OBProxy with pid {wanted['process']['pid']} has ended")
     pid = answer.get("pid")
     if pid is None or answer["how"] == "kept":
         return answer
@@ -186,7 +187,7 @@ def restart(wanted: "dict[str, Any]") -> "dict[str, Any]":
 
 
 def main(wanted: "dict[str, Any]") -> None:
-    """Print how it went, or the problem, as one marked line. It goes on to the end when nobody listens any more."""
+    """Print the result or the problem as one marked line; continue when the connection is lost."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.alarm(int(wanted["seconds"] * 8 + wanted["order_seconds"]))
     try:

@@ -1,4 +1,4 @@
-"""Part of programs that run on the host: who listens at a TCP port, who answers there, and how many are connected."""
+"""Part of host programs: finds the process that listens or answers at a TCP port, and counts its clients."""
 
 # ruff: noqa: PTH115, PTH123, PTH208
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 LISTENING, ESTABLISHED = "0A", "01"
-HANDSHAKE_BYTES = 5  # the first bytes of a MySQL server's greeting
+HANDSHAKE_BYTES = 5  # the first bytes of a MySQL handshake packet
 WILDCARD_ADDRESSES = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
@@ -32,7 +32,7 @@ def rows(state: str) -> "list[tuple[str, int, int, str]]":
 
 
 def address_of(text: str) -> str:
-    """Return the address that /proc writes as words in the machine's byte order."""
+    """Return the address of /proc/net, which is in host byte order, as text."""
     words = [bytes.fromhex(text[at : at + 8])[::-1] for at in range(0, len(text), 8)]
     return socket.inet_ntop(socket.AF_INET if len(words) == 1 else socket.AF_INET6, b"".join(words))
 
@@ -51,7 +51,7 @@ def sockets_of(pid: int) -> "set[str]":
             target = os.readlink(directory + name)
             if target.startswith("socket:["):
                 found.add(target[8:-1])
-    except OSError:  # it, or one of its files, is gone
+    except OSError:  # the process has ended, or has closed a file
         return found
     return found
 
@@ -69,9 +69,9 @@ def connections_of(pid: int, port: int) -> int:
 
 
 def answering_process(port: int, pids: "Iterable[int]", seconds: float) -> "int | None":
-    """Return which of these processes greets a client that connects to a port, None when none of them does.
+    """Return which of these processes sends a SQL handshake at a port, None when none does.
 
-    Several may hold the listening socket, while one hands over to another: only one of them accepts.
+    During a hot restart several processes hold the listening socket, but only one accepts connections.
     """
     for address in {WILDCARD_ADDRESSES.get(found, found) for found, local, _, _ in rows(LISTENING) if local == port}:
         try:

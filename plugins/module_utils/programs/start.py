@@ -1,8 +1,7 @@
-"""Runs on the host: starts an OBProxy that does not run, never a second one, and waits until it listens.
+"""Host program: starts a stopped OBProxy, and waits until it listens; never starts a second one.
 
-Its exit status says nothing (docs/reference/obproxy.md 2.3), its home is the
-directory it is started in (trap 18): so it is started in its home, as the user that the inventory names, and judged by
-its socket. What lies in its home is looked at as that user only.
+The exit status is not reliable (docs/reference/obproxy.md 2.3), and the working directory becomes the home (trap 18).
+So it is started in its home as the user of the inventory, and checked by its socket. Its home is read as that user.
 """
 
 # ruff: noqa: PTH118, PTH120
@@ -21,7 +20,7 @@ try:
     from .start_checks import start_problems, wait_for_ports
     from .undo_start import terminate_all
     from .users import run_as, user_named
-except ImportError:  # on the host there is no package, and the names are there
+except ImportError:  # on the host all parts are one text
     pass
 
 TYPE_CHECKING = False
@@ -29,27 +28,35 @@ if TYPE_CHECKING:
     from typing import Any
 
 MARKER = "OBPROXY-RESULT "
-FIRST_START_PATHS = ("etc", "log", ".conf", "control-config", "sharding-config")  # below the home, by a first start
-HANDSHAKE_TIMEOUT = 5  # seconds for a greeting, and for an end
+FIRST_START_PATHS = (
+    "etc",
+    "log",
+    ".conf",
+    "control-config",
+    "sharding-config",
+)  # in the home; a first start creates them
+HANDSHAKE_TIMEOUT = 5  # seconds for a SQL handshake, and for the end of a process
 
 
 class Problem(Exception):
-    """It could not be started; the text says why."""
+    """The OBProxy could not be started; the text is the reason."""
 
 
 def home_of(package: str) -> str:
-    """The directory that a package installs the OBProxy to; raises Problem."""
+    """Return the directory into which a package installs the OBProxy; raises Problem."""
     listing = subprocess.Popen(["rpm", "-ql", package], stdout=subprocess.PIPE, universal_newlines=True)
     files = listing.communicate()[0].split()
     binaries = [path for path in files if path.endswith("/bin/obproxy")]
     if len(binaries) != 1:
-        raise Problem(f"package {package} holds no bin/obproxy")
+        raise Problem(f"package {package} contains no bin/obproxy")
     return os.path.dirname(os.path.dirname(binaries[0]))
 
 
 def command(found: "dict[str, Any]", wanted: "dict[str, Any]") -> "tuple[list[str], dict[str, str]]":
-    """Return the command line and the environment. Options are given only to a first start: later ones would overwrite
-    what was set since (trap 15)."""
+    """Return the command line and the environment.
+
+    Only a first start gets options: later they would overwrite values that were set since (trap 15).
+    """
     port, name, cluster = str(wanted["sql_port"]), wanted["app_name"], wanted["rs_cluster_name"]
     first = wanted["first"]
     options = ",".join(f"{key}={value}" for key, value in sorted(wanted["options"].items())) if first else ""
@@ -66,9 +73,9 @@ def command(found: "dict[str, Any]", wanted: "dict[str, Any]") -> "tuple[list[st
 
 
 def inspect_homes(homes: "list[str]") -> "dict[str, Any]":
-    """Return what the first of these homes that has a program holds, as the user who would start it; raises OSError.
+    """Return the state of the first home that contains the program, read as the user who starts it; raises OSError.
 
-    The program, and the watchdog where there is one, are such that nobody but root and this user can change them.
+    Only root and this user may be able to change the program and the watchdog script.
     """
     program = next((path for path in (os.path.join(home, "bin/obproxy") for home in homes) if exists(path)), None)
     if program is None:
@@ -87,7 +94,7 @@ def inspect_homes(homes: "list[str]") -> "dict[str, Any]":
 
 
 def launch(found: "dict[str, Any]", owner: str, arguments: "list[str]", environment: "dict[str, str]") -> None:
-    """Start it through its user's login, which sets the limits that daemons inherit (trap 27)."""
+    """Start the OBProxy through a login shell of its user, which sets the limits of daemons (trap 27)."""
     home = found["home"]
     if found["has_libraries"]:
         environment = dict(environment, LD_LIBRARY_PATH=os.path.join(home, "lib"))
@@ -98,24 +105,26 @@ def launch(found: "dict[str, Any]", owner: str, arguments: "list[str]", environm
 
 
 def plan(wanted: "dict[str, Any]") -> "dict[str, Any]":
-    """Return where it would be started, by whom and how; raises Problem. `wanted`: sql_port, package, home or None,
-    owner (whom the inventory names).
+    """Return home, owner and program of a start; raises Problem.
 
-    fresh     whether nothing is stored, so that a start has to be told everything
-    absent    what a first start makes
+    `wanted`: sql_port, package, home or None, owner (of the inventory). In the result:
+
+    fresh     no configuration is stored, so this is a first start
+    absent    paths that a first start creates
     """
     user = user_named(wanted["owner"])
     homes = [wanted["home"]] if wanted["home"] else []
     found = run_as(user, inspect_homes, homes + ([home_of(wanted["package"])] if wanted["package"] else []))
     if listens(wanted["sql_port"]):
-        raise Problem(f"port {wanted['sql_port']} is taken")
+        raise Problem(f"port {wanted['sql_port']} is in use")
     return dict(found, owner=wanted["owner"])
 
 
 def start(wanted: "dict[str, Any]") -> "dict[str, Any]":
-    """`wanted`: home, owner, first, sql_port, app_name, config_server_url, rs_list, rs_cluster_name, options, seconds.
+    """Start the OBProxy and return its pid; raises Problem after its processes were stopped.
 
-    Raises Problem; then nothing runs that this start has launched."""
+    `wanted`: home, owner, first, sql_port, app_name, config_server_url, rs_list, rs_cluster_name, options, seconds.
+    """
     home, owner = wanted["home"], wanted["owner"]
     found = run_as(user_named(owner), inspect_homes, [home])
     arguments, environment = command(found, wanted)
@@ -127,7 +136,7 @@ def start(wanted: "dict[str, Any]") -> "dict[str, Any]":
             terminate_all(home, wanted["sql_port"], HANDSHAKE_TIMEOUT)
             raise Problem(
                 f"no OBProxy of {home} answers at port {wanted['sql_port']} {wanted['seconds']} s after its start; "
-                "what was started has been ended"
+                "its processes were stopped"
             )
         time.sleep(0.1)
         pid = answering_process(wanted["sql_port"], proxies_in(home), HANDSHAKE_TIMEOUT)
@@ -143,8 +152,7 @@ def start(wanted: "dict[str, Any]") -> "dict[str, Any]":
 
 
 def main(wanted: "dict[str, Any]") -> None:
-    """Print where it would be started, what came up or at which ports it does not listen, or the problem, as one marked
-    line."""
+    """Print the plan, the new pid, the missing ports or the problem as one marked line."""
     signal.alarm(wanted["seconds"] * 4)
     try:
         if "ports" in wanted:

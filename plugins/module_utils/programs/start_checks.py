@@ -1,6 +1,6 @@
-"""Part of programs that run on the host: whether an OBProxy that was started has settled.
+"""Part of host programs: checks an OBProxy after its start.
 
-It listens wherever the former process did, nothing starts a second one beside it, its supervisor lives and knows it.
+It listens on all ports, no second OBProxy is started, and its supervisor runs and watches it.
 """
 
 import time
@@ -11,22 +11,22 @@ try:
     from .sockets import ports_of
     from .supervision import command_output, recorded_pid, watchdogs_of
     from .users import run_as, user_of
-except ImportError:  # on the host there is no package, and the names are there
+except ImportError:  # on the host all parts are one text
     pass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-WATCHDOG_INTERVAL = 2.5  # seconds, more than a watchdog waits between two looks
+WATCHDOG_INTERVAL = 2.5  # seconds, longer than the check interval of a watchdog
 POLL_INTERVAL = 0.1
 
 
 def start_problems(pid: int, wanted: "dict[str, Any]", draining: "list[int]") -> "list[str]":
-    """Return what is wrong with an OBProxy that answers by now, as sentences.
+    """Return the problems of an OBProxy that answers, as messages.
 
     `wanted`: home, homes, sql_port, ports (where it must listen), supervisor {kind, unit}, seconds. `draining` are the
-    processes that hand over to it.
+    former processes, which drain.
     """
     missing = wait_for_ports(pid, wanted["ports"], wanted["seconds"])
     if missing:
@@ -38,26 +38,26 @@ def start_problems(pid: int, wanted: "dict[str, Any]", draining: "list[int]") ->
             return [f"beside pid {pid} another OBProxy was started in its home: pid {others[0]}"]
         time.sleep(POLL_INTERVAL)
     if start_time(pid) is None:
-        return [f"pid {pid} has ended again"]
+        return [f"pid {pid} has ended after its start"]
     return supervisor_problems(pid, wanted)
 
 
 def wait_for_ports(pid: int, ports: "list[int]", seconds: float) -> str:
-    """Wait until a process listens at these ports; return what is missing, nothing when all is there."""
+    """Wait until a process listens on these ports; return a message about the missing ones."""
     deadline = time.monotonic() + seconds
     while True:
         missing = sorted(set(ports) - set(ports_of(pid)))
         if not missing:
             return ""
         if start_time(pid) is None:
-            return f"pid {pid} has ended again"
+            return f"pid {pid} has ended after its start"
         if time.monotonic() > deadline:
             return f"pid {pid} does not listen at {', '.join(map(str, missing))}"
         time.sleep(POLL_INTERVAL)
 
 
 def supervisor_problems(pid: int, wanted: "dict[str, Any]") -> "list[str]":
-    """Return what is wrong with the supervisor, as sentences."""
+    """Return the problems of the supervisor, as messages."""
     kind = wanted["supervisor"]["kind"]
     if kind == "systemd":
         unit = wanted["supervisor"]["unit"]
@@ -67,7 +67,7 @@ def supervisor_problems(pid: int, wanted: "dict[str, Any]") -> "list[str]":
         return []
     mine = [one for one in watchdogs_of(wanted["homes"], wanted["sql_port"]) if one["kind"] == kind]
     if not mine:
-        return [f"its watchdog ({kind}) does not run any more"]
+        return [f"its watchdog ({kind}) has ended"]
     user = user_of({"pid": pid, "started": start_time(pid)})
     known = [run_as(user, recorded_pid, one["record"]) for one in mine if one["record"]]
     return [] if not known or pid in known else [f"its watchdog ({kind}) watches pid {known[0]} instead of {pid}"]

@@ -1,6 +1,6 @@
-"""Runs on the host: reads what keeps an OBProxy alive: watchdogs, parents, the unit and the container it runs in.
+"""Host program: reads the supervision of an OBProxy: watchdogs, parents, systemd unit and container.
 
-It changes nothing. `supervisors.py` on the controller judges what it means; other programs use its functions.
+It changes nothing. `supervisors.py` on the controller evaluates the result. Other programs use its functions.
 """
 
 # ruff: noqa: PTH112, PTH115, PTH116, PTH118, PTH119, PTH120, PTH123, PTH208
@@ -16,7 +16,7 @@ try:
     from .process_lifetime import start_time
     from .processes import NAMESPACES, comm_of, home_of_process, identity, launch_state, parent_of, relaunch, strings_of
     from .sockets import ports_of
-except ImportError:  # on the host there is no package, and the names are there
+except ImportError:  # on the host all parts are one text
     pass
 
 TYPE_CHECKING = False
@@ -29,11 +29,11 @@ UNIT = re.compile(r"/([^/\n]+\.service)(?:/|$)", re.MULTILINE)
 ENGINE = re.compile(r"docker|libpod|containerd|kubepods|crio|lxc", re.IGNORECASE)
 CRONTABS = ("/etc/crontab", "/etc/cron.d", "/var/spool/cron", "/var/spool/cron/crontabs", "/var/spool/cron/tabs")
 CRON_JOB = re.compile(r"\bobproxyd\.sh\b|\bobproxy[\w-]*\.(?:sh|py|pl)\b|\b(?:pgrep|pidof|ps)\b.*\bobproxy\b")
-COMMAND_TIMEOUT = 10  # seconds for a program that only answers
+COMMAND_TIMEOUT = 10  # seconds for a command that only prints
 
 
 def watchdog(pid: int, homes: "list[str]", port: int) -> "dict[str, Any] | None":
-    """Return what a process is as watchdog of the OBProxy with this home and port, None when it is not; raises OSError.
+    """Return the data of a watchdog of the OBProxy with this home and port, None for others; raises OSError.
 
     The platform's script has `-c checkalive` and lies in the home's bin; the deployer's (obd) gets home, address and
     port as arguments and keeps the pid that it watches in the home's run.
@@ -52,7 +52,7 @@ def watchdog(pid: int, homes: "list[str]", port: int) -> "dict[str, Any] | None"
 
 
 def watchdogs_of(homes: "list[str]", port: int) -> "list[dict[str, Any]]":
-    """Return the watchdogs of an OBProxy, without the copies of themselves that they make to ask the port."""
+    """Return the watchdogs of an OBProxy, without the forked copies that probe the port."""
     found = []
     for name in os.listdir("/proc"):
         try:
@@ -66,8 +66,10 @@ def watchdogs_of(homes: "list[str]", port: int) -> "list[dict[str, Any]]":
 
 
 def parents(pid: int, home: str) -> "list[dict[str, Any]]":
-    """Return the processes that an OBProxy descends from, the nearest first, without the first process of the host and
-    without an OBProxy that hands over to it; raises OSError when one is gone."""
+    """Return the parent processes of an OBProxy, the nearest first, without pid 1 and without a draining OBProxy.
+
+    Raises OSError when one has ended.
+    """
     found = []
     above = parent_of(pid)
     while above > 1:
@@ -79,7 +81,7 @@ def parents(pid: int, home: str) -> "list[dict[str, Any]]":
 
 
 def command_output(arguments: "list[str]") -> str:
-    """Return what a program prints, nothing when it fails or takes too long."""
+    """Return the output of a command, empty when it fails or takes too long."""
     try:
         ended = subprocess.Popen(
             arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd="/"
@@ -107,7 +109,7 @@ def unit_of(pid: int) -> "dict[str, Any] | None":
 
 
 def separate_namespaces(pid: int) -> "list[str]":
-    """Return which namespaces of a process are not this program's; raises OSError."""
+    """Return the namespaces of a process that differ from this program's; raises OSError."""
     return [
         name for name in NAMESPACES if os.readlink(f"/proc/self/ns/{name}") != os.readlink(f"/proc/{pid}/ns/{name}")
     ]
@@ -141,11 +143,10 @@ def engine_of(pid: int) -> "str | None":
     return found.group(0).lower() if found else f"namespaces of its own: {', '.join(other)}"
 
 
-def starts_bare(pid: int) -> bool:
+def starts_without_environment(pid: int) -> bool:
     """Return whether its program starts without an environment, as a hot restart starts it.
 
-    See docs/reference/obproxy.md 2.6. One that finds its libraries by LD_LIBRARY_PATH does not. `-V` prints the
-    version, as the OBProxy's own user.
+    A program that needs LD_LIBRARY_PATH does not (docs/reference/obproxy.md 2.6). `-V` only prints the version.
     """
     process = dict(launch_state(pid), environment={})
     try:
@@ -155,7 +156,7 @@ def starts_bare(pid: int) -> bool:
 
 
 def read_text(path: str, limit: int = 64 * 1024) -> str:
-    """Return the text of a regular file, nothing when there is none; another user's is no link, pipe or directory."""
+    """Return the text of a regular file, empty for anything else; symbolic links are not followed."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
@@ -176,7 +177,7 @@ def recorded_pid(path: str) -> int:
 
 
 def supervision_of(process: "dict[str, Any]", port: int) -> "dict[str, Any]":
-    """Return what keeps a discovered OBProxy alive, or in `problem` why that cannot be read."""
+    """Return the supervision of a discovered OBProxy, or the error in `problem`."""
     homes = [process["home"], os.path.dirname(os.path.dirname(process["exe"]))]
     try:
         return read_supervision(process["pid"], process["home"], homes, port)
@@ -197,7 +198,7 @@ def read_supervision(pid: int, home: str, homes: "list[str]", port: int) -> "dic
 
 
 def cron_jobs_of(homes: "list[str]") -> "list[dict[str, str]]":
-    """Return the lines of crontabs that start or look for an OBProxy in one of these homes."""
+    """Return the crontab lines that start or check an OBProxy in one of these homes."""
     found = []
     for place in CRONTABS:
         paths = [os.path.join(place, name) for name in sorted(os.listdir(place))] if os.path.isdir(place) else [place]
@@ -210,23 +211,26 @@ def cron_jobs_of(homes: "list[str]") -> "list[dict[str, str]]":
 
 
 def starts_obproxy(line: str, homes: "list[str]") -> bool:
-    """Return whether a crontab's line runs something of a home, or a program named after OBProxy."""
+    """Return whether a crontab line runs a program in one of the homes, or one named after OBProxy."""
     return any(home + "/bin/" in line or home + "/obproxyd.sh" in line for home in homes) or bool(CRON_JOB.search(line))
 
 
 def supervision(wanted: "dict[str, Any]") -> "dict[str, Any]":
-    """`wanted`: pid, home, homes (where its watchdog may lie), sql_port. Raises OSError when the process is gone."""
+    """Return the supervision of a process; raises OSError when it has ended.
+
+    `wanted`: pid, home, homes (possible locations of its watchdog), sql_port.
+    """
     pid = wanted["pid"]
     return dict(
         read_supervision(pid, wanted["home"], wanted["homes"], wanted["sql_port"]),
         identity=identity(pid),
         ports=ports_of(pid),
-        starts_bare=starts_bare(pid),
+        starts_without_environment=starts_without_environment(pid),
     )
 
 
 def main(wanted: "dict[str, Any]") -> None:
-    """Print the answer, or the problem, as one marked line."""
+    """Print the result, or the problem, as one marked line."""
     signal.alarm(60)
     try:
         answer = supervision(wanted)

@@ -1,6 +1,6 @@
-"""Runs on the host: ends an OBProxy that a takeover has started, and removes what its first start has made.
+"""Host program: stops an OBProxy that a takeover has started, and removes the files of its first start.
 
-Everything that runs in its home is the takeover's: the watchdog that it launched, and all that this has started since.
+All processes in its home are the takeover's: the watchdog that it started, and the watchdog's OBProxies.
 """
 
 # ruff: noqa: PTH108, PTH112, PTH114
@@ -17,7 +17,7 @@ try:
     from .processes import proxies_in
     from .supervision import watchdogs_of
     from .users import run_as, user_named
-except ImportError:  # on the host there is no package, and the names are there
+except ImportError:  # on the host all parts are one text
     pass
 
 TYPE_CHECKING = False
@@ -29,8 +29,10 @@ ROUNDS = 5
 
 
 def terminate_all(home: str, port: int, seconds: int) -> "list[int]":
-    """End the watchdogs of a home, then its OBProxies; return the pids. A watchdog that ends may just have started one
-    more, so it looks again until nothing is there."""
+    """Terminate the watchdogs of a home, then its OBProxies; return the pids.
+
+    It repeats the search, because a watchdog may start another OBProxy before it ends.
+    """
     ended = []  # type: list[int]
     for _ in range(ROUNDS):
         pids = [one["pid"] for one in watchdogs_of([home], port)] or proxies_in(home)
@@ -44,17 +46,17 @@ def terminate_all(home: str, port: int, seconds: int) -> "list[int]":
 
 
 def running(home: str, port: int) -> "list[int]":
-    """Return what runs in a home: its watchdogs and OBProxies."""
+    """Return the pids of a home's watchdogs and OBProxies."""
     return [one["pid"] for one in watchdogs_of([home], port)] + proxies_in(home)
 
 
 def there(paths: "list[str]") -> "list[str]":
-    """Return those of the paths at which something is; raises OSError."""
+    """Return the paths that exist; raises OSError."""
     return [path for path in paths if exists(path)]
 
 
 def remove(paths: "list[str]") -> "list[str]":
-    """Remove files and directories, as the user who can change them; return what stays."""
+    """Remove files and directories as their user; return the paths that still exist."""
     for path in paths:
         if os.path.isdir(path) and not os.path.islink(path):
             shutil.rmtree(path, ignore_errors=True)
@@ -64,7 +66,10 @@ def remove(paths: "list[str]") -> "list[str]":
 
 
 def undo_start(wanted: "dict[str, Any]") -> "dict[str, Any]":
-    """`wanted`: home, owner, sql_port, made (paths), check, seconds. The answer: ended (pids), removed (paths)."""
+    """Stop and remove; return `ended` (pids) and `removed` (paths).
+
+    `wanted`: home, owner, sql_port, made (paths), check, seconds.
+    """
     user = user_named(wanted["owner"]) if wanted["made"] else None
     made = run_as(user, there, wanted["made"]) if user else []
     if wanted["check"]:
@@ -72,7 +77,7 @@ def undo_start(wanted: "dict[str, Any]") -> "dict[str, Any]":
     ended = terminate_all(wanted["home"], wanted["sql_port"], wanted["seconds"])
     left = running(wanted["home"], wanted["sql_port"])
     if left:
-        return {"problem": f"still there after SIGKILL: pid {', '.join(map(str, left))}"}
+        return {"problem": f"still running after SIGKILL: pid {', '.join(map(str, left))}"}
     stays = run_as(user, remove, made) if user and made else []
     if stays:
         return {"problem": f"{wanted['owner']} could not remove {', '.join(stays)}"}
@@ -80,7 +85,7 @@ def undo_start(wanted: "dict[str, Any]") -> "dict[str, Any]":
 
 
 def main(wanted: "dict[str, Any]") -> None:
-    """Print the outcome as one marked line."""
+    """Print the result as one marked line."""
     signal.alarm(wanted["seconds"] * 8)
     try:
         answer = undo_start(wanted)

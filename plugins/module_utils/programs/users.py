@@ -1,6 +1,6 @@
-"""Part of programs that run on the host: acting as the user whose files are needed, instead of as root.
+"""Part of host programs: runs code as the user who owns the files, instead of as root.
 
-The user is that of a process, or one that the inventory names, never the owner of a file.
+The user is that of a process or of the inventory, never the owner of a file, which a user can change.
 """
 
 import json
@@ -10,7 +10,7 @@ import signal
 
 try:  # noqa: SIM105
     from .files import SAFE_FLAGS, UntrustedPath
-except ImportError:  # on the host there is no package, and the names are there
+except ImportError:  # on the host all parts are one text
     pass
 
 TYPE_CHECKING = False
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 class ProgramTimeout(OSError):
-    """The alarm of a program."""
+    """The program has exceeded its time limit."""
 
 
 def set_program_timeout(seconds: int) -> None:
-    """Let the program fail in time instead of ending at once, so that it puts back what it has begun."""
+    """Raise an exception after a time limit, so that the program can restore files before it ends."""
 
     def fail(number: int, frame: "Any") -> None:
         raise ProgramTimeout(f"it did not end within {seconds} s")
@@ -34,25 +34,25 @@ def set_program_timeout(seconds: int) -> None:
 
 
 def user_named(name: str) -> "dict[str, Any]":
-    """Return a user of the host by name: uid, gid, groups; raises OSError for root and for one who is not there."""
+    """Return uid, gid and groups of a user; raises OSError for root and for an unknown user."""
     try:
         account = pwd.getpwnam(name)
     except KeyError:
         raise UntrustedPath(f"there is no user {name} on the host") from None
     if account.pw_uid == 0:
-        raise UntrustedPath(f"user {name} is root; a takeover wants an ordinary user's OBProxy")
+        raise UntrustedPath(f"user {name} is root; the OBProxy must belong to an ordinary user")
     groups = os.getgrouplist(name, account.pw_gid)
     return {"uid": account.pw_uid, "gid": account.pw_gid, "groups": groups}
 
 
 def user_of(process: "dict[str, Any]") -> "dict[str, Any]":
     """Return the user of the process with this pid and start time; raises OSError when it has ended or is root's."""
-    ended = UntrustedPath(f"the OBProxy with pid {process['pid']} does not run any more")
+    ended = UntrustedPath(f"the OBProxy with pid {process['pid']} has ended")
     try:
         about = os.open(f"/proc/{process['pid']}", os.O_RDONLY | os.O_DIRECTORY | SAFE_FLAGS)
     except OSError:
         raise ended from None
-    try:  # the descriptor stays with this process, also when its pid is given to another one
+    try:  # the file descriptor stays with this process, even if its pid is reused
         texts = {}
         for name in ("stat", "status"):
             with os.fdopen(os.open(name, os.O_RDONLY | SAFE_FLAGS, dir_fd=about), errors="replace") as file:
@@ -66,12 +66,12 @@ def user_of(process: "dict[str, Any]") -> "dict[str, Any]":
     status = dict(line.split(":", 1) for line in texts["status"].splitlines() if ":" in line)
     uids, gids = ([int(word) for word in status[name].split()] for name in ("Uid", "Gid"))
     if 0 in uids or len(set(uids)) > 1:
-        raise UntrustedPath(f"pid {process['pid']} has the rights of root; a takeover wants an ordinary user's OBProxy")
+        raise UntrustedPath(f"pid {process['pid']} has root privileges; the OBProxy must belong to an ordinary user")
     return {"uid": uids[0], "gid": gids[0], "groups": [int(word) for word in status["Groups"].split()]}
 
 
 def become(user: "dict[str, Any]") -> None:
-    """Give up root for a user, for good; an ordinary user can only stay who it is. Raises OSError."""
+    """Drop root privileges for good and become a user. Raises OSError."""
     if os.geteuid() == 0:
         os.setgroups(user["groups"])
         os.setgid(user["gid"])
@@ -81,9 +81,9 @@ def become(user: "dict[str, Any]") -> None:
 
 
 def run_as(user: "dict[str, Any]", work: "Callable[..., Any]", *arguments: "Any", seconds: int = 30) -> "Any":
-    """Return what a function returns, as JSON can hold it, in a process of its own that has become a user.
+    """Run a function in a child process that has become a user, and return its JSON-compatible result.
 
-    Raises OSError: the function's, as Untrusted, or that there was no answer in time.
+    Raises UntrustedPath with the function's OSError, or after a timeout.
     """
     reads, writes = os.pipe()
     child = os.fork()
@@ -97,7 +97,7 @@ def run_as(user: "dict[str, Any]", work: "Callable[..., Any]", *arguments: "Any"
                 answer = {"result": work(*arguments)}
             except OSError as error:
                 answer = {"problem": str(error)}
-            with os.fdopen(writes, "wb") as file:  # text would import a module, which this user may not read
+            with os.fdopen(writes, "wb") as file:  # a text file would import a module that this user may not read
                 file.write(json.dumps(answer).encode())
         finally:
             os._exit(0)
