@@ -70,7 +70,7 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
     def state_file(self, name: str) -> str:
         """Return the path of one of the takeover's own files on the host: before, pending, done."""
         facts = self.facts
-        return f"{facts['asked']['state_directory']}/{name}-{facts['sql_port']}.json"
+        return f"{facts['discovery_arguments']['state_directory']}/{name}-{facts['sql_port']}.json"
 
     def obproxy_user(self) -> Result:
         """Return the acting user of a program in directories of the OBProxy's user.

@@ -1,4 +1,4 @@
-"""Lists the orphaned processes that a terminated run has left on its host, by a run of playbooks/remains.yml."""
+"""Lists the orphaned processes that a terminated run has left on its host, by a run of playbooks/leftovers.yml."""
 
 import asyncio
 import time
@@ -15,7 +15,7 @@ from service.runs import run
 from service.runs.run import Run
 from service.runs.spec import RunSpec
 
-PLAYBOOK = PROJECT / "playbooks" / "remains.yml"
+PLAYBOOK = PROJECT / "playbooks" / "leftovers.yml"
 ANSIBLE_TASK = "Look for processes of the run"  # prints one line per orphaned process
 TIMEOUT = 5.0  # seconds to wait for the result after the terminated run has ended
 

@@ -67,7 +67,7 @@ def _texts() -> str:
         *ROLES.glob("*/*/*.yml"),
         *ROLES.glob("*/*/*.j2"),
     ]
-    others = ("takeover.meta.yml", "rollback.meta.yml", "remains.yml")  # the last one's variable is the service's own
+    others = ("takeover.meta.yml", "rollback.meta.yml", "leftovers.yml")  # the last one's variable is the service's own
     return "\n".join(path.read_text() for path in files if path.name not in others)
 
 
