@@ -65,14 +65,14 @@ CASES = {
         make=situations.home_removed,
         report=("home /data/obproxy (removed)",),
         role=PREPARE,
-        words=("home is there", "/data/obproxy was removed", "install -d -o admin /data/obproxy"),
+        words=("home exists", "/data/obproxy was removed", "install -d -o admin /data/obproxy"),
         remedy=remedies.start_again,
     ),
     "other config server": Case(
         make=situations.other_config_server,
         report=("its app_name is 'prod', the cluster's is 'test'",),
         role=PREPARE,
-        words=("asks a config server", "http://192.0.2.40:18080/", "reaches obcluster"),
+        words=("with a config server", "http://192.0.2.40:18080/", "reaches obcluster"),
         remedied={"obproxy_ob_clusters": ["obcluster"]},
     ),
     "without ptrace": Case(

@@ -42,7 +42,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str, list[str]]] = {
         {"version": "1.9.1.1-1919579", "cluster": "test"},
         {},
         "prepare_obproxy_install",
-        ["not mixed", "version 1.9.1.1-1919579 runs, cluster test has 4.3.1.0-1", "cluster of its own kind"],
+        ["not mixed", "version 1.9.1.1-1919579 runs, cluster test has 4.3.1.0-1", "same major version"],
     ),
     "start mode": ({"state": "rs-list"}, {}, "prepare_obproxy_install", ["start mode", "rs_list", "127.0.0.1:2881"]),
     "no cluster": ({"cluster": None}, {}, "prepare_obproxy_install", ["group of an OBProxy cluster", "inventory"]),
@@ -56,7 +56,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str, list[str]]] = {
         {},
         {"obproxy_minimum_free_mb": 10**9},
         "prepare_create_obproxy",
-        ["room", "MiB free", "make room"],
+        ["free space", "MiB free", "free at least"],
     ),
     "no nc": ({"state": "no-nc"}, {}, "check_command", ["missing: nc", "install"]),
     "restart": (
@@ -91,7 +91,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str, list[str]]] = {
         "prepare_obproxy_install",
         ["acts as root", "ordinary user", "sudoers"],
     ),
-    "no agent": ({}, {"obproxy_agent_required": True}, "refresh_agent_config", ["agent is on the host", "install"]),
+    "no agent": ({}, {"obproxy_agent_required": True}, "refresh_agent_config", ["agent is installed", "install"]),
 }
 
 
