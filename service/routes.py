@@ -34,7 +34,7 @@ def _description() -> JSON:
 
 @cache
 def _docs(theme: str) -> str:
-    return rendering.docs(_description(), theme)
+    return rendering.render_openapi(_description(), theme)
 
 
 OPERATIONS = (

@@ -1,4 +1,4 @@
-"""The page of who has changed what."""
+"""Page of the audit: calls that change something."""
 
 from urllib.parse import urlencode
 
@@ -13,11 +13,11 @@ from service.pages.rendering import render
 PAGE_SIZES = (10, 50, 100, 500)
 
 
-async def list_page(request: Request) -> Response:
-    """GET /audit"""
+async def list_events(request: Request) -> Response:
+    """Serve GET /audit."""
     query = requests.query(request, AuditQuery)
     found, total = await audit.events(requests.resources(request).database, query.page, query.user_name)
-    kept = {"userName": query.user_name} if query.user_name else {}
+    user_filter = {"userName": query.user_name} if query.user_name else {}
     return render(
         request,
         "audit.html",
@@ -25,5 +25,5 @@ async def list_page(request: Request) -> Response:
         total=total,
         query=query,
         sizes=PAGE_SIZES,
-        with_query=lambda **changes: "/audit?" + urlencode({**kept, "size": query.page.size, **changes}),
+        with_query=lambda **changes: "/audit?" + urlencode({**user_filter, "size": query.page.size, **changes}),
     )

@@ -1,4 +1,4 @@
-"""The pages of OBProxy clusters and their servers."""
+"""Pages of OBProxy clusters and their servers."""
 
 from collections import Counter
 from urllib.parse import urlencode
@@ -15,7 +15,7 @@ PAGE_SIZES = (10, 50, 100, 500)
 
 
 async def list_clusters(request: Request) -> Response:
-    """GET /clusters"""
+    """Serve GET /clusters."""
     resources = requests.resources(request)
     query = requests.query(request, PageQuery)
     found, total = await clusters.page(resources, query.page)
@@ -34,8 +34,8 @@ async def list_clusters(request: Request) -> Response:
 
 
 async def show_cluster(request: Request) -> Response:
-    """GET /clusters/{id}"""
+    """Serve GET /clusters/{id}."""
     resources = requests.resources(request)
     cluster = await clusters.get(resources, requests.path_id(request, "id"))
-    last = await available_hosts.latest_tasks_of_servers(resources.database, cluster.servers)
-    return render(request, "cluster.html", cluster=cluster, last=last)
+    last_tasks = await available_hosts.latest_tasks_of_servers(resources.database, cluster.servers)
+    return render(request, "cluster.html", cluster=cluster, last_tasks=last_tasks)

@@ -1,7 +1,7 @@
-"""Where the subtasks of a task instance stand when its DAG is drawn: layers from their upstreams, folded to fit.
+"""Positions of boxes and arrows in the drawing of a task instance's DAG.
 
-A chain of twelve is easier to take in as three rows of four than as a ladder; so layers go to the right, then down and
-back to the left, and so on. Lengths are in the drawing's own units, CSS pixels at its natural size.
+Each layer holds the subtasks of equal depth and takes one column. Rows of layers alternate in direction: a chain of
+twelve fits the page as three rows of four. Lengths are in units of the drawing, CSS pixels at its original size.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,15 +9,15 @@ from dataclasses import dataclass
 
 from service.model.tasks import Subtask
 
-WIDTH, HEIGHT = 258, 68  # of a box
-ACROSS, DOWN = 40, 44  # between two boxes
+BOX_WIDTH, BOX_HEIGHT = 258, 68
+COLUMN_GAP, ROW_GAP = 40, 44  # between two boxes
 MARGIN = 8
-ARROW = 7  # length of an arrow's head
+ARROW_LENGTH = 7
 
 
 @dataclass(frozen=True, kw_only=True)
 class Box:
-    """A subtask at its place; `x`, `y` are its upper left corner."""
+    """The box of a subtask; `x`, `y` are its upper left corner."""
 
     subtask: Subtask
     x: int
@@ -26,7 +26,7 @@ class Box:
 
 @dataclass(frozen=True, kw_only=True)
 class Edge:
-    """A path from an upstream to `target`, and the head of its arrow; both as an SVG path's `d`."""
+    """The arrow from an upstream to `target`: line and head, each the `d` of an SVG path."""
 
     target: Subtask
     line: str
@@ -35,7 +35,7 @@ class Edge:
 
 @dataclass(frozen=True, kw_only=True)
 class Drawing:
-    """A whole DAG."""
+    """The drawing of a DAG."""
 
     width: int
     height: int
@@ -44,7 +44,7 @@ class Drawing:
 
 
 def draw(subtasks: Sequence[Subtask], columns: int) -> Drawing:
-    """The DAG of `subtasks`, which stand in an order of it, with at most `columns` layers beside each other."""
+    """Draw the DAG of `subtasks`, which are in topological order, with at most `columns` layers per row."""
     layers = layers_of(subtasks)
     rows = [layers[start : start + columns] for start in range(0, len(layers), columns)]
     boxes: dict[int, Box] = {}
@@ -52,23 +52,23 @@ def draw(subtasks: Sequence[Subtask], columns: int) -> Drawing:
     for number, row in enumerate(rows):
         tallest = max(map(len, row))
         for column, layer in enumerate(row):
-            place = column if number % 2 == 0 else columns - 1 - column
+            position = column if number % 2 == 0 else columns - 1 - column
             for index, subtask in enumerate(layer):
-                offset = (tallest - len(layer)) * (HEIGHT + DOWN) // 2
-                y = top + offset + index * (HEIGHT + DOWN)
-                boxes[subtask.id] = Box(subtask=subtask, x=MARGIN + place * (WIDTH + ACROSS), y=y)
-        top += tallest * (HEIGHT + DOWN)
-    across = min(columns, len(layers))
+                offset = (tallest - len(layer)) * (BOX_HEIGHT + ROW_GAP) // 2
+                y = top + offset + index * (BOX_HEIGHT + ROW_GAP)
+                boxes[subtask.id] = Box(subtask=subtask, x=MARGIN + position * (BOX_WIDTH + COLUMN_GAP), y=y)
+        top += tallest * (BOX_HEIGHT + ROW_GAP)
+    used_columns = min(columns, len(layers))
     return Drawing(
-        width=2 * MARGIN + across * WIDTH + (across - 1) * ACROSS,
-        height=top - DOWN + MARGIN,
+        width=2 * MARGIN + used_columns * BOX_WIDTH + (used_columns - 1) * COLUMN_GAP,
+        height=top - ROW_GAP + MARGIN,
         boxes=list(boxes.values()),
         edges=[_edge(boxes[upstream], boxes[s.id]) for s in subtasks for upstream in s.upstreams if upstream in boxes],
     )
 
 
 def layers_of(subtasks: Sequence[Subtask]) -> list[list[Subtask]]:
-    """The subtasks by how many others must be done before them, at the longest."""
+    """Group the subtasks by depth, the length of the longest path to them."""
     depths = _depths(subtasks)
     layers: list[list[Subtask]] = [[] for _ in range(max(depths.values(), default=-1) + 1)]
     for subtask in subtasks:
@@ -84,17 +84,17 @@ def _depths(subtasks: Sequence[Subtask]) -> Mapping[int, int]:
 
 
 def _edge(source: Box, target: Box) -> Edge:
-    if source.x == target.x:  # straight down
-        x, y = source.x + WIDTH // 2, source.y + HEIGHT
-        end = target.y - ARROW
-        head = f"M{x - 5} {end}h10l-5 {ARROW}z"
+    if source.x == target.x:  # vertical
+        x, y = source.x + BOX_WIDTH // 2, source.y + BOX_HEIGHT
+        end = target.y - ARROW_LENGTH
+        head = f"M{x - 5} {end}h10l-5 {ARROW_LENGTH}z"
         return Edge(target=target.subtask, line=f"M{x} {y}V{end}", head=head)
     rightward = source.x < target.x
-    start_x = source.x + (WIDTH if rightward else 0)
-    end_x = target.x + (-ARROW if rightward else WIDTH + ARROW)
-    start_y, end_y = source.y + HEIGHT // 2, target.y + HEIGHT // 2
+    start_x = source.x + (BOX_WIDTH if rightward else 0)
+    end_x = target.x + (-ARROW_LENGTH if rightward else BOX_WIDTH + ARROW_LENGTH)
+    start_y, end_y = source.y + BOX_HEIGHT // 2, target.y + BOX_HEIGHT // 2
     middle = (start_x + end_x) // 2
-    head = f"M{end_x} {end_y - 5}v10l{ARROW if rightward else -ARROW} -5z"
+    head = f"M{end_x} {end_y - 5}v10l{ARROW_LENGTH if rightward else -ARROW_LENGTH} -5z"
     return Edge(
         target=target.subtask,
         line=f"M{start_x} {start_y}C{middle} {start_y} {middle} {end_y} {end_x} {end_y}",

@@ -1,4 +1,4 @@
-"""What was refused or has failed, told to a person on a page; everybody else gets the API's answer."""
+"""Error pages for browsers; other clients get the error response of the API."""
 
 from collections.abc import Mapping
 
@@ -14,8 +14,8 @@ from service.model.errors import NoSuchPath, TakeoverError
 from service.pages.rendering import language_of, render
 
 
-async def refused(request: Request, error: Exception) -> Response:
-    """Answers a TakeoverError."""
+async def rejected(request: Request, error: Exception) -> Response:
+    """Respond to a TakeoverError."""
     if not wants_page(request):
         return await envelope.refused(request, error)
     assert isinstance(error, TakeoverError)
@@ -25,28 +25,28 @@ async def refused(request: Request, error: Exception) -> Response:
 
 
 async def not_routed(request: Request, error: Exception) -> Response:
-    """Answers what the router found nothing for."""
+    """Respond to a path or method without a route."""
     assert isinstance(error, HTTPException)
     if not wants_page(request) or error.status_code != 404:
         return await envelope.not_routed(request, error)
-    return await refused(request, NoSuchPath(path=request.scope["path"]))
+    return await rejected(request, NoSuchPath(path=request.scope["path"]))
 
 
 async def fault(request: HTTPConnection, error: Exception) -> Response:
-    """Answers what went wrong here and not with the request."""
-    answer = await envelope.fault(request, error)
+    """Respond to an error of the service."""
+    response = await envelope.fault(request, error)
     if not wants_page(request):
-        return answer
-    headers = {name: value for name, value in answer.headers.items() if not name.startswith("content-")}
+        return response
+    headers = {name: value for name, value in response.headers.items() if not name.startswith("content-")}
     reason = envelope.not_writable(error)
     message = reason.say(of_errors(language_of(request))) if reason else ""
-    page = render(request, "error.html", status=answer.status_code, message=message, trace=trace_id(request))
+    page = render(request, "error.html", status=response.status_code, message=message, trace=trace_id(request))
     page.headers.update(headers)
     return page
 
 
 HANDLERS: Mapping[type[Exception], ExceptionHandler] = {
     **envelope.HANDLERS,
-    TakeoverError: refused,
+    TakeoverError: rejected,
     HTTPException: not_routed,
 }

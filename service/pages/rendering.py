@@ -1,81 +1,35 @@
-"""Pages for people, made on the server: one look, one way to render, and the files that a browser gets with them.
+"""Renders the HTML pages from templates, in the language and theme of the browser.
 
-Nothing on a page is inline or comes from elsewhere: the Content-Security-Policy would not let it through.
-The API's own page is not Swagger UI from a package: that is more than a megabyte of scripts, in wheels that are not
-its makers' own.
+Pages have no inline script or style and load nothing from other sites; the Content-Security-Policy forbids both. The
+API page is a template instead of Swagger UI, whose packages contain more than 1 MB of third-party scripts.
 """
 
-import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import HTTPConnection
 from starlette.responses import HTMLResponse, Response
 
-from service import __version__
 from service.access.roles import permitted
 from service.access.users import User
 from service.http import languages
 from service.http.authentication import FORM_TOKEN
-from service.model.errors import NoSuchPath
 from service.model.types import JSON
+from service.pages import static_files
 
 TEMPLATES = Path(__file__).parent / "templates"
-STATIC = Path(__file__).parent / "static"
-MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 THEMES = ("auto", "light", "dark")
 LANGUAGE_COOKIE, THEME_COOKIE = "language", "theme"
 
 
-@dataclass(frozen=True, kw_only=True)
-class StaticFile:
-    """A script, style or picture. `version` changes with its content, so a browser may keep it for ever."""
-
-    content: bytes
-    media_type: str
-    version: str
-
-
-def _load_static() -> Mapping[str, StaticFile]:
-    return {
-        f"/static/{path.name}": StaticFile(
-            content=path.read_bytes(),
-            media_type=MEDIA_TYPES[path.suffix],
-            version=hashlib.sha256(path.read_bytes()).hexdigest()[:12],
-        )
-        for path in sorted(STATIC.iterdir())
-        if path.suffix in MEDIA_TYPES
-    }
-
-
-STATIC_FILES = _load_static()
-"""By their paths; they are for everybody, the login page needs them."""
-
-
-async def static(request: Request) -> Response:
-    """GET /static/{name}"""
-    file = STATIC_FILES.get(request.scope["path"])
-    if file is None:
-        raise NoSuchPath(path=request.scope["path"])
-    # Scripts import each other without a version, so only a request that names the current one may be kept.
-    current = request.query_params.get("v") == file.version
-    kept = "public, max-age=31536000, immutable" if current else "no-cache"
-    headers = {"Cache-Control": kept, "ETag": f'"{file.version}"'}
-    if request.headers.get("if-none-match") == headers["ETag"]:
-        return Response(status_code=304, headers=headers)
-    return Response(file.content, media_type=file.media_type, headers=headers)
-
-
 def render(request: HTTPConnection, template: str, *, status: int = 200, **values: object) -> Response:
-    """A page in the reader's language and theme.
+    """Render a page in the language and theme of the browser.
 
-    Besides `values` templates know: `user` (None = nobody), `may(permission)`, `form_token`, `here` (path and query),
-    `language`, `theme`, `now`.
+    Besides `values`, templates can use: `user` (None = not logged in), `may(permission)`, `form_token` (CSRF token),
+    `path`, `here` (path and query), `language`, `theme`, `now`.
     """
     language = language_of(request)
     user: User | None = request.scope.get("user")
@@ -99,20 +53,20 @@ def render(request: HTTPConnection, template: str, *, status: int = 200, **value
 
 
 def language_of(request: HTTPConnection) -> str:
-    """What the reader has chosen, else what the browser asks for."""
+    """Return the language of the cookie, else the best one of Accept-Language."""
     return languages.choose(request.headers.get("accept-language", ""), request.cookies.get(LANGUAGE_COOKIE, ""))
 
 
 def theme_of(request: HTTPConnection) -> str:
-    """What the reader has chosen; `auto` = as the browser says."""
-    wanted = request.cookies.get(THEME_COOKIE, "")
-    return wanted if wanted in THEMES else THEMES[0]
+    """Return the theme of the cookie; `auto` = the theme of the browser."""
+    theme = request.cookies.get(THEME_COOKIE, "")
+    return theme if theme in THEMES else THEMES[0]
 
 
 @cache
 def environment(language: str) -> Environment:
-    """What templates in one of the languages are rendered with."""
-    made = Environment(
+    """Return the Jinja environment for a language."""
+    jinja = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
@@ -120,17 +74,12 @@ def environment(language: str) -> Environment:
         lstrip_blocks=True,
         extensions=["jinja2.ext.i18n"],
     )
-    made.install_gettext_translations(languages.translations(language), newstyle=True)  # type: ignore[attr-defined]
-    made.filters["readable"] = lambda value: json.dumps(value, ensure_ascii=False)
-    made.globals.update(languages=languages.LANGUAGES, themes=THEMES, static=_versioned, service_version=__version__)
-    return made
+    jinja.install_gettext_translations(languages.translations(language), newstyle=True)  # type: ignore[attr-defined]
+    jinja.filters["compact_json"] = lambda value: json.dumps(value, ensure_ascii=False)
+    jinja.globals.update(languages=languages.LANGUAGES, static=static_files.versioned)
+    return jinja
 
 
-def _versioned(name: str) -> str:
-    path = f"/static/{name}"
-    return f"{path}?v={STATIC_FILES[path].version}"
-
-
-def docs(description: JSON, theme: str) -> str:
-    """The page that shows an OpenAPI description."""
+def render_openapi(description: JSON, theme: str) -> str:
+    """Render the page that shows an OpenAPI document."""
     return environment(languages.ENGLISH).get_template("docs.html").render(description, theme=theme)

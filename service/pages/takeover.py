@@ -1,4 +1,4 @@
-"""The form that asks for takeovers: hosts of the inventory, with what is known of each."""
+"""Page with the form that submits takeovers of hosts of the inventory."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from service.access.roles import permitted
+from service.access.roles import READ_TASK, permitted
 from service.api.request_schemas import TakeOverParam
 from service.fleet import available_hosts
 from service.http import requests
@@ -21,20 +21,19 @@ from service.tasks import submit
 from service.tasks.resources import Resources
 from service.tasks.submit import HostRequest
 
-READ_TASK = "TASK:*:READ"
-CONSENT = "allow-restart"
-CHOSEN = re.compile(r"host-([0-9]{1,18})")
-MOST_SHOWN = 500  # hosts of one form; who has more narrows them
+ALLOW_RESTART = "allow-restart"  # name of the checkbox
+HOST_FIELD = re.compile(r"host-([0-9]{1,18})")
+HOSTS_LIMIT = 500  # hosts in one form; users with more hosts search
 
 
-async def form(request: Request) -> Response:
-    """GET /clusters/{id}/takeover"""
+async def show_form(request: Request) -> Response:
+    """Serve GET /clusters/{id}/takeover."""
     resources = requests.resources(request)
-    return await _form(request, await _cluster(resources, request), {}, None)
+    return await _render_form(request, await _cluster(resources, request), {}, None)
 
 
 async def take_over(request: Request) -> Response:
-    """POST /clusters/{id}/takeover: the form again when something is wrong with it, else to what it has begun."""
+    """Serve POST /clusters/{id}/takeover: submit the takeovers, or show the form again with the error."""
     resources = requests.resources(request)
     cluster = await _cluster(resources, request)
     content = await requests.read_body(request.headers, request.receive, resources.settings.body_limit)
@@ -46,10 +45,10 @@ async def take_over(request: Request) -> Response:
             _hosts(fields, resources),
             creator=request.user,
             trace_id=trace_id(request),
-            allow_restart=_consent(fields, cluster),
+            allow_restart=_restart_permission(fields, cluster),
         )
     except TakeoverError as error:
-        return await _form(request, cluster, fields, error)
+        return await _render_form(request, cluster, fields, error)
     ids = [task.id for task, _ in submitted]
     if len(ids) == 1 and permitted(request.user.roles, READ_TASK):
         return RedirectResponse(f"/tasks/{ids[0]}?done=takeover", 303)
@@ -65,28 +64,30 @@ async def _cluster(resources: Resources, request: Request) -> Cluster:
 
 
 def _hosts(fields: Mapping[str, str], resources: Resources) -> list[HostRequest]:
-    """What was chosen, by the rules that the API's requests are held to; raises InvalidRequest."""
+    """Return the selected hosts, validated like a request of the API. Raise InvalidRequest."""
     hosts = []
     for name in fields:
-        if match := CHOSEN.fullmatch(name):
+        if match := HOST_FIELD.fullmatch(name):
             port, password = fields.get(f"port-{match[1]}", ""), fields.get(f"password-{match[1]}", "")
-            spelled = int(port) if re.fullmatch("[0-9]{1,9}", port) else port
-            hosts.append({"hostId": int(match[1]), "sqlPort": spelled, "proxysysPasswd": password or None})
+            value = int(port) if re.fullmatch("[0-9]{1,9}", port) else port
+            hosts.append({"hostId": int(match[1]), "sqlPort": value, "proxysysPasswd": password or None})
     context = TakeOverParam.context(resources.settings.hosts_limit)
-    wanted = requests.parsed(json.dumps({"hosts": hosts}).encode(), TakeOverParam, context=context)
-    return [HostRequest(host_id=h.host_id, sql_port=h.sql_port, password=h.proxysys_passwd) for h in wanted.hosts]
+    body = requests.parsed(json.dumps({"hosts": hosts}).encode(), TakeOverParam, context=context)
+    return [HostRequest(host_id=h.host_id, sql_port=h.sql_port, password=h.proxysys_passwd) for h in body.hosts]
 
 
-def _consent(fields: Mapping[str, str], cluster: Cluster) -> bool | None:
-    """What the form says about restarts, where that is not what the OBProxy cluster says.
+def _restart_permission(fields: Mapping[str, str], cluster: Cluster) -> bool | None:
+    """Return the permission to restart if it differs from the setting of the OBProxy cluster.
 
-    Else nothing: whoever changes the cluster's word later means these takeovers, and their retries, too.
+    Return None if it does not: a later change of the cluster's setting then applies to these takeovers and retries.
     """
-    allowed = CONSENT in fields
+    allowed = ALLOW_RESTART in fields
     return None if allowed == cluster.allows_restart else allowed
 
 
-async def _form(request: Request, cluster: Cluster, fields: Mapping[str, str], error: TakeoverError | None) -> Response:
+async def _render_form(
+    request: Request, cluster: Cluster, fields: Mapping[str, str], error: TakeoverError | None
+) -> Response:
     resources = requests.resources(request)
     keyword = request.query_params.get("keyword", "")
     found = await available_hosts.find(resources, keyword)
@@ -96,12 +97,12 @@ async def _form(request: Request, cluster: Cluster, fields: Mapping[str, str], e
         "takeover.html",
         status=STATUS[error.kind] if error else 200,
         cluster=cluster,
-        candidates=found[:MOST_SHOWN],
-        left_out=max(0, len(found) - MOST_SHOWN),
+        hosts=found[:HOSTS_LIMIT],
+        hosts_not_shown=max(0, len(found) - HOSTS_LIMIT),
         keyword=keyword,
         fields=fields,
-        allow_restart=CONSENT in fields if fields else cluster.allows_restart,
+        allow_restart=ALLOW_RESTART in fields if fields else cluster.allows_restart,
         subtasks=resources.workflows[TAKEOVER].subtasks,
-        refused=error.say(of_errors(language_of(request))) if error else "",
+        error=error.say(of_errors(language_of(request))) if error else "",
         submitted=submitted,
     )

@@ -1,4 +1,4 @@
-"""The page of one task instance: its subtasks as a list or drawn, one of their logs, and what may be done now."""
+"""Page of one task instance: its subtasks as a list or a drawing, the log of one of them, and legal operations."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -10,23 +10,27 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from service.api.request_schemas import DetailQuery, LinesQuery
 from service.http import requests
 from service.http.envelope import STATUS
+from service.http.languages import of_errors
 from service.model import transitions
 from service.model.errors import NoSuchPath, TakeoverError
 from service.model.tasks import Operation, Subtask, SubtaskStatus, TaskInstance, TaskStatus
+from service.outcome import failed_rules
+from service.outcome.failed_rules import RuleFailure
 from service.pages import dag_drawing
-from service.pages.rendering import render
+from service.pages.rendering import language_of, render
+from service.store.database import Database
 from service.tasks import instances, operations
 from service.tasks.errors import UnknownSubtask, UnknownTask
 from service.tasks.instances import Execution
 from service.tasks.resources import Resources
 
-LINES_AT_ONCE = 5000  # rows of a log in one answer
-COLUMNS = (1, 4, 6)  # of the drawing, on a narrow, a usual, and a wide screen
-FOCUS = (
+LINES_LIMIT = 5000  # log rows in one response
+COLUMNS = (1, 4, 6)  # of the drawing on a narrow, a medium and a wide screen
+STATUS_PRIORITY = (
     *(SubtaskStatus.FAILED, SubtaskStatus.CANCELING, SubtaskStatus.RUNNING),
     *(SubtaskStatus.READY, SubtaskStatus.PENDING, SubtaskStatus.SUCCESSFUL),
-)  # what a reader wants to see first
-LIVELY = (SubtaskStatus.RUNNING, SubtaskStatus.CANCELING)
+)  # the subtask with the first of these is selected by default
+RUNNING_STATUSES = (SubtaskStatus.RUNNING, SubtaskStatus.CANCELING)
 
 TASK_OPERATIONS: dict[str, Callable[[Resources, int], Awaitable[None]]] = {
     "retry": operations.retry_task,
@@ -40,52 +44,61 @@ SUBTASK_OPERATIONS: dict[str, Callable[[Resources, int, int], Awaitable[None]]] 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
-    """A subtask in the list: `legal` is what may be asked of it now; those of a branch are `indented`."""
+class SubtaskRow:
+    """A subtask in the list, with its legal operations; subtasks of a branch are `indented`."""
 
     subtask: Subtask
     legal: Sequence[Operation]
     indented: bool
 
 
-async def detail(request: Request) -> Response:
-    """GET /tasks/{taskInstanceId}"""
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """A failed subtask with its error message, and the failed rules of that message."""
+
+    subtask: Subtask
+    message: str
+    rules: RuleFailure | None
+
+
+async def show_task(request: Request) -> Response:
+    """Serve GET /tasks/{taskInstanceId}."""
     query = requests.query(request, DetailQuery)
-    return await _detail(request, query)
+    return await _render_task(request, query)
 
 
-async def operate(request: Request) -> Response:
-    """POST /tasks/{taskInstanceId}/{operation}, …/subtasks/{subtaskInstanceId}/{operation}; then the page again."""
-    task_id, word = requests.path_id(request, "taskInstanceId"), request.path_params["operation"]
+async def execute_operation(request: Request) -> Response:
+    """Serve POST /tasks/{taskInstanceId}/{operation} and …/subtasks/{subtaskInstanceId}/{operation}."""
+    task_id, operation = requests.path_id(request, "taskInstanceId"), request.path_params["operation"]
     view = requests.query(request, DetailQuery).view
     subtask = "subtaskInstanceId" in request.path_params
-    if word not in (SUBTASK_OPERATIONS if subtask else TASK_OPERATIONS):
+    if operation not in (SUBTASK_OPERATIONS if subtask else TASK_OPERATIONS):
         raise NoSuchPath(path=request.scope["path"])
     resources = requests.resources(request)
     try:
         if subtask:
-            await SUBTASK_OPERATIONS[word](resources, task_id, requests.path_id(request, "subtaskInstanceId"))
+            await SUBTASK_OPERATIONS[operation](resources, task_id, requests.path_id(request, "subtaskInstanceId"))
         else:
-            await TASK_OPERATIONS[word](resources, task_id)
+            await TASK_OPERATIONS[operation](resources, task_id)
     except (UnknownTask, UnknownSubtask):
         raise
     except TakeoverError as error:
-        return await _detail(request, DetailQuery(view=view), refused=error)
-    return RedirectResponse(_address(task_id, view, done=word), 303)
+        return await _render_task(request, DetailQuery(view=view), error=error)
+    return RedirectResponse(_task_address(task_id, view, done=operation), 303)
 
 
-async def lines(request: Request) -> Response:
-    """GET /tasks/{taskInstanceId}/subtasks/{subtaskInstanceId}/lines: rows of its log, for the page's script."""
+async def log_lines(request: Request) -> Response:
+    """Serve GET /tasks/{taskInstanceId}/subtasks/{subtaskInstanceId}/lines: rows of the log, as JSON."""
     query = requests.query(request, LinesQuery)
     subtask_id = await _subtask_id(request)
     database = requests.resources(request).database
-    rows = await instances.log_rows(database, subtask_id, after=query.after, until=query.until, limit=LINES_AT_ONCE)
+    rows = await instances.log_rows(database, subtask_id, after=query.after, until=query.until, limit=LINES_LIMIT)
     last = rows[-1][0] if rows else query.after
-    return JSONResponse({"rows": rows, "next": last, "more": len(rows) == LINES_AT_ONCE})
+    return JSONResponse({"rows": rows, "next": last, "more": len(rows) == LINES_LIMIT})
 
 
-async def log_file(request: Request) -> Response:
-    """GET /tasks/{taskInstanceId}/subtasks/{subtaskInstanceId}/log: the whole log as a file."""
+async def download_log(request: Request) -> Response:
+    """Serve GET /tasks/{taskInstanceId}/subtasks/{subtaskInstanceId}/log: the whole log as a file."""
     subtask_id = await _subtask_id(request)
     task_id = requests.path_id(request, "taskInstanceId")
     text, _ = await instances.log(requests.resources(request).database, task_id, subtask_id)
@@ -93,65 +106,71 @@ async def log_file(request: Request) -> Response:
     return Response(text + "\n", media_type="text/plain", headers=headers)
 
 
-async def _detail(request: Request, query: DetailQuery, *, refused: TakeoverError | None = None) -> Response:
+async def _render_task(request: Request, query: DetailQuery, *, error: TakeoverError | None = None) -> Response:
     resources = requests.resources(request)
     database = resources.database
     task, subtasks = await instances.get(database, requests.path_id(request, "taskInstanceId"))
     selected = _selected(task, subtasks, query.subtask)
-    attempts = await instances.executions(database, selected.id)
+    executions = await instances.executions(database, selected.id)
     failed = [s for s in subtasks if s.status is SubtaskStatus.FAILED] if task.status is TaskStatus.FAILED else []
     return render(
         request,
         "task.html",
-        status=STATUS[refused.kind] if refused else 200,
+        status=STATUS[error.kind] if error else 200,
         task=task,
-        subtasks=_shown(task, subtasks),
+        subtasks=_subtask_rows(task, subtasks),
         finished=sum(s.status is SubtaskStatus.SUCCESSFUL for s in subtasks),
         legal=transitions.legal_for_task(task, subtasks),
         prohibited=not transitions.read_only(task) and transitions.rollback_prohibited(task, subtasks),
-        why={s.id: await instances.last_log_message(database, s.id) for s in failed},
-        failed=failed,
+        failures=[await _failure(database, subtask) for subtask in failed],
         waits_for=await instances.blocking_tasks(resources, task),
         selected=selected,
         selected_legal=_legal(task, selected),
-        attempts=attempts,
-        attempt=_attempt(attempts, query.attempt),
+        executions=executions,
+        execution=_execution(executions, query.attempt),
         drawings=[dag_drawing.draw(subtasks, columns) for columns in COLUMNS] if query.view == "flow" else [],
         view=query.view,
-        chosen=query.subtask is not None,
-        lively=selected.status in LIVELY,
-        began=min((s.start_time for s in subtasks if s.start_time), default=None),
-        ended=max((s.finish_time for s in subtasks if s.finish_time), default=None),
-        refused=str(refused) if refused else "",
-        address=_address(task.id, query.view) if refused else "",
+        subtask_requested=query.subtask is not None,
+        log_grows=selected.status in RUNNING_STATUSES,
+        start=min((s.start_time for s in subtasks if s.start_time), default=None),
+        end=max((s.finish_time for s in subtasks if s.finish_time), default=None),
+        error=error.say(of_errors(language_of(request))) if error else "",
+        canonical_address=_task_address(task.id, query.view) if error else "",
         done=query.done,
     )
 
 
-def _address(task_id: int, view: str, **given: str) -> str:
-    """The page's own address, in the view that the reader has chosen."""
-    shown = {**({} if view == "log" else {"view": view}), **given}
-    return f"/tasks/{task_id}" + (f"?{urlencode(shown)}" if shown else "")
+async def _failure(database: Database, subtask: Subtask) -> Failure:
+    message = await instances.last_log_message(database, subtask.id)
+    return Failure(subtask=subtask, message=message, rules=failed_rules.parse(message))
 
 
-def _selected(task: TaskInstance, subtasks: Sequence[Subtask], wanted: int | None) -> Subtask:
-    """The subtask whose log is shown: the wanted one, else the one that matters most."""
-    if wanted is None:
-        return min(subtasks, key=lambda subtask: (FOCUS.index(subtask.status), subtask.id))
+def _task_address(task_id: int, view: str, **query: str) -> str:
+    """Return the address of the page of a task instance in a view, with further query parameters."""
+    parameters = {**({} if view == "log" else {"view": view}), **query}
+    return f"/tasks/{task_id}" + (f"?{urlencode(parameters)}" if parameters else "")
+
+
+def _selected(task: TaskInstance, subtasks: Sequence[Subtask], subtask_id: int | None) -> Subtask:
+    """Return the subtask whose log is shown: the requested one, else the first by STATUS_PRIORITY."""
+    if subtask_id is None:
+        return min(subtasks, key=lambda subtask: (STATUS_PRIORITY.index(subtask.status), subtask.id))
     for subtask in subtasks:
-        if subtask.id == wanted:
+        if subtask.id == subtask_id:
             return subtask
-    raise UnknownSubtask(task_id=task.id, subtask_id=wanted)
+    raise UnknownSubtask(task_id=task.id, subtask_id=subtask_id)
 
 
-def _attempt(attempts: Sequence[Execution], after: int | None) -> Execution | None:
-    """The attempt that begins behind row `after`, else the newest."""
-    return next((attempt for attempt in attempts if attempt.after == after), attempts[0] if attempts else None)
+def _execution(executions: Sequence[Execution], after: int | None) -> Execution | None:
+    """Return the execution whose first row follows row `after`, else the newest execution."""
+    return next(
+        (execution for execution in executions if execution.after == after), executions[0] if executions else None
+    )
 
 
-def _shown(task: TaskInstance, subtasks: Sequence[Subtask]) -> list[Shown]:
-    beside = {s.id: len(layer) > 1 for layer in dag_drawing.layers_of(subtasks) for s in layer}
-    return [Shown(subtask=s, legal=_legal(task, s), indented=beside[s.id]) for s in subtasks]
+def _subtask_rows(task: TaskInstance, subtasks: Sequence[Subtask]) -> list[SubtaskRow]:
+    in_branch = {s.id: len(layer) > 1 for layer in dag_drawing.layers_of(subtasks) for s in layer}
+    return [SubtaskRow(subtask=s, legal=_legal(task, s), indented=in_branch[s.id]) for s in subtasks]
 
 
 def _legal(task: TaskInstance, subtask: Subtask) -> list[Operation]:
@@ -159,7 +178,7 @@ def _legal(task: TaskInstance, subtask: Subtask) -> list[Operation]:
 
 
 async def _subtask_id(request: Request) -> int:
-    """The id of the subtask in the path; raises UnknownTask, UnknownSubtask."""
+    """Return the id of the subtask in the path. Raise UnknownTask, UnknownSubtask."""
     task_id = requests.path_id(request, "taskInstanceId")
     subtask_id = requests.path_id(request, "subtaskInstanceId")
     _, subtasks = await instances.get(requests.resources(request).database, task_id)

@@ -1,4 +1,4 @@
-"""The pages of task instances: the list, and what is under way on every page."""
+"""Pages with task instances: the list, and the panel of open tasks in every page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ from service.tasks import instances
 from service.tasks.instances import BasicTask
 
 PAGE_SIZES = (10, 20, 50, 100)
-UNDER_WAY = (TaskStatus.RUNNING, TaskStatus.FAILED)
-MOST_UNDER_WAY = 10  # shown in the bubble
+OPEN_STATUSES = (TaskStatus.RUNNING, TaskStatus.FAILED)
+OPEN_TASKS_LIMIT = 10  # rows of the panel
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A task instance in a list."""
+    """A task instance in a list, with its progress."""
 
     task: TaskInstance
     finished: int
@@ -30,12 +30,12 @@ class Row:
 
     @property
     def cluster(self) -> str:
-        """The name of the OBProxy cluster it takes its proxy into."""
+        """Return the name of the OBProxy cluster that the takeover is for."""
         return str(self.task.context["stringMap"]["obproxy_cluster_name"])
 
 
-async def list_page(request: Request) -> Response:
-    """GET /tasks"""
+async def list_tasks(request: Request) -> Response:
+    """Serve GET /tasks."""
     database = requests.resources(request).database
     query = requests.query(request, TaskQuery)
     found, total = await instances.page(database, query.filter, query.page) if query.filter else ([], 0)
@@ -51,12 +51,12 @@ async def list_page(request: Request) -> Response:
     )
 
 
-async def under_way(request: Request) -> Response:
-    """GET /tasks/under-way: what the bubble in the head of every page shows."""
+async def list_open_tasks(request: Request) -> Response:
+    """Serve GET /tasks/open: the panel of running and failed task instances."""
     database = requests.resources(request).database
-    page = Page(size=MOST_UNDER_WAY)
-    found, _ = await instances.page(database, TaskFilter(statuses=UNDER_WAY, superseded=False), page)
-    return render(request, "under_way.html", rows=_rows(found), counts=await instances.count_open(database))
+    page = Page(size=OPEN_TASKS_LIMIT)
+    found, _ = await instances.page(database, TaskFilter(statuses=OPEN_STATUSES, superseded=False), page)
+    return render(request, "open_tasks.html", rows=_rows(found), counts=await instances.count_open(database))
 
 
 def _rows(found: Sequence[BasicTask]) -> list[Row]:
@@ -67,8 +67,8 @@ def _rows(found: Sequence[BasicTask]) -> list[Row]:
 
 
 def _with_query(request: Request, **changes: object) -> str:
-    """This page's address with some of its query changed; the first page again unless that is what changes."""
+    """Return the address of this page with changes to its query. The page number is reset unless it is changed."""
     kept = {name: value for name, value in request.query_params.items() if name not in ("page", *changes)}
-    given = {name: value for name, value in {**kept, **changes}.items() if value not in ("", None)}
+    query = {name: value for name, value in {**kept, **changes}.items() if value not in ("", None)}
     path: str = request.scope["path"]
-    return path + (f"?{urlencode(given)}" if given else "")
+    return path + (f"?{urlencode(query)}" if query else "")

@@ -1,4 +1,4 @@
-"""One browser for all these tests; one service on the lab's inventory for a module; visitors who are logged in."""
+"""Fixtures: one browser for the package, one service for a module, a logged-in visitor for a test."""
 
 import tempfile
 from collections.abc import Iterator
@@ -17,9 +17,9 @@ from tests.lab.service import Service, running
 
 @pytest.fixture(scope="package")
 def chromium(lab: Lab) -> Iterator[Browser]:
-    """Debian's Chromium, which preparing the lab has installed.
+    """Start Chromium, which the preparation of the lab has installed.
 
-    Not for the session: Playwright runs an event loop as long as it is there, and asynchronous tests want their own.
+    The scope is not the session: Playwright runs an event loop, and asynchronous tests elsewhere need their own.
     """
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
@@ -29,14 +29,14 @@ def chromium(lab: Lab) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def service(lab: Lab) -> Iterator[Service]:
-    """One service for the tests of a module."""
+    """Start one service for the tests of a module."""
     with running(lab.directory, lab.inventory) as started:
         yield started
 
 
 @pytest.fixture(scope="module")
 def stage() -> Iterator[Stage]:
-    """A database of its own, which outlives its service, and three hosts that need not exist."""
+    """Provide a database that outlives its service, and an inventory of three hosts that do not exist."""
     with tempfile.TemporaryDirectory(prefix="stage-") as name, embedded.running(Path(name) / "pg") as url:
         inventory = Path(name) / "inventory"
         inventory.mkdir()
@@ -46,7 +46,7 @@ def stage() -> Iterator[Stage]:
 
 @pytest.fixture(scope="module")
 def logged_in(chromium: Browser, service: Service) -> StorageState:
-    """The cookies of somebody who has logged in by the form."""
+    """Log in through the form, and return the cookies."""
     with visiting(chromium, service.url) as visitor:
         visitor.open("/login")
         visitor.log_in(service.password)
@@ -56,6 +56,6 @@ def logged_in(chromium: Browser, service: Service) -> StorageState:
 
 @pytest.fixture
 def visitor(chromium: Browser, service: Service, logged_in: StorageState) -> Iterator[Visitor]:
-    """The administrator at a browser of its own."""
+    """Open a page in which the administrator is logged in."""
     with visiting(chromium, service.url, storage_state=logged_in) as visitor:
         yield visitor

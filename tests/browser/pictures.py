@@ -1,6 +1,6 @@
-"""Every page as a picture, in both themes and languages and three widths: `make pictures`, then look at them.
+"""Takes screenshots of every page, in both themes, both languages and three widths: `make pictures`.
 
-What they show is made by the service's own verbs, no host is needed. A page that is new belongs into PAGES.
+The task instances are made by functions of the service; no host is needed. Add each new page to PAGES.
 """
 
 import itertools
@@ -36,10 +36,11 @@ PAGES = {
     "tasks-none": "/tasks?name=nothing",
     "task-done": "/tasks/{done}",
     "task-failed": "/tasks/{failed}",
+    "task-failed-rule": "/tasks/{failed_rule}",
     "task-running": "/tasks/{running}",
     "task-canceling": "/tasks/{canceling}",
     "flow-running": "/tasks/{running}?view=flow",
-    "flow-rolling-back": "/tasks/{backing}?view=flow",
+    "flow-rolling-back": "/tasks/{rolling_back}?view=flow",
     "clusters": "/clusters",
     "cluster": "/clusters/1",
     "takeover": "/clusters/1/takeover",
@@ -47,20 +48,20 @@ PAGES = {
     "missing": "/tasks/999",
     "api": "/docs",
 }
-"""Each page by the name of its pictures; the numbers are those of `sample_tasks.fill`."""
-# A browser leaves out lines of a log that are not to be seen, and a picture of the whole page has them in it.
-DRAWN = "document.querySelectorAll('.chunk').forEach((chunk) => (chunk.style.contentVisibility = 'visible'))"
-ABOVE = {
-    "bubble": ("/tasks/{done}", ".bubble summary"),
+"""Address of each page by the name of its screenshots; the ids are those of `sample_tasks.fill`."""
+# The browser skips the layout of log lines out of view, but a screenshot of the whole page contains them.
+SHOW_ALL_LINES = "document.querySelectorAll('.chunk').forEach((chunk) => (chunk.style.contentVisibility = 'visible'))"
+OVERLAYS = {
+    "open-tasks": ("/tasks/{done}", ".open-tasks summary"),
     "flow-menu": ("/tasks/{failed}?view=flow", ".box.status-FAILED:visible + foreignObject button"),
-    "question": ("/tasks/{failed}", "#task-rollback"),
-    "appearance": ("/clusters", ".top .menu summary >> nth=0"),
+    "confirmation": ("/tasks/{failed}", "#task-rollback"),
+    "appearance": ("/clusters", ".page-header .menu summary >> nth=0"),
 }
-"""What lies above a page, by the name of its pictures: the page, and what is pressed there."""
+"""Menus and dialogs by the name of their screenshots: the address of the page, and the button to press."""
 
 
 def main(directory: Path) -> None:
-    """Fill `directory` with pictures."""
+    """Write the screenshots into `directory`."""
     directory.mkdir(parents=True, exist_ok=True)
     Lab.prepare()
     with tempfile.TemporaryDirectory(prefix="pictures-") as name, embedded.running(Path(name) / "pg") as url:
@@ -76,11 +77,11 @@ def main(directory: Path) -> None:
             ids = stage.do(sample_tasks.fill)
             chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
             for theme, width, language in itertools.product(THEMES, WIDTHS, LANGUAGES):
-                take(chromium, service, directory, ids, theme, width, language)
+                take_screenshots(chromium, service, directory, ids, theme, width, language)
             chromium.close()
 
 
-def take(
+def take_screenshots(
     chromium: Browser,
     service: Service,
     directory: Path,
@@ -89,7 +90,7 @@ def take(
     width: int,
     language: str,
 ) -> None:
-    """All pages in one theme, width and language."""
+    """Take screenshots of all pages in one theme, width and language."""
     size = {"width": width, "height": 900}
     with visiting(chromium, service.url, viewport=size, color_scheme=theme, locale=language) as visitor:
         visitor.expected = ("Failed to load resource: the server responded with a status of 404",)
@@ -99,9 +100,9 @@ def take(
         for name, path in PAGES.items():
             page = visitor.open(path.format(**ids))
             page.wait_for_timeout(300)
-            page.evaluate(DRAWN)
+            page.evaluate(SHOW_ALL_LINES)
             page.screenshot(path=directory / f"{name}-{theme}-{width}-{language}.png", full_page=width == WIDTHS[0])
-        for name, (path, pressed) in ABOVE.items():
+        for name, (path, pressed) in OVERLAYS.items():
             page = visitor.open(path.format(**ids))
             page.locator(pressed).click()
             page.wait_for_timeout(300)

@@ -1,4 +1,4 @@
-"""What a run does to a task instance, done while somebody looks on; in a thread, for playwright has its own loop."""
+"""Changes task instances as a run does while a page shows them; in a thread, because Playwright has its own loop."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -18,32 +18,32 @@ from tests.lab.service import Service, running
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """The database that a service shows, and an inventory that its hosts are in."""
+    """A database and an inventory, shared by a service and by the test."""
 
     database_url: str
     directory: Path
     inventory: Path
 
-    def do[Made](self, act: Callable[[Resources], Awaitable[Made]]) -> Made:
-        """What `act` makes of the same resources that the service has."""
+    def do[Result](self, action: Callable[[Resources], Awaitable[Result]]) -> Result:
+        """Run `action` with resources of the same database, and return its result."""
         settings = Settings(
             database_url=SecretStr(self.database_url), data_dir=self.directory / "staging", inventory=self.inventory
         )
 
-        async def on_stage() -> Made:
+        async def run() -> Result:
             async with open_resources(settings) as resources:
-                return await act(resources)
+                return await action(resources)
 
         with ThreadPoolExecutor(1) as pool:
-            return pool.submit(asyncio.run, on_stage()).result()
+            return pool.submit(asyncio.run, run()).result()
 
     def served(self) -> AbstractContextManager[Service]:
-        """A service that shows what is staged, and runs nothing."""
+        """Start a service on the database, without a worker."""
         return running(self.directory, self.inventory, database_url=self.database_url, worker="false")
 
 
 async def begin(resources: Resources, host_id: int) -> int:
-    """A takeover of a host's proxy whose first subtask runs; its id."""
+    """Submit a takeover, start its first subtask, and return the id of the task instance."""
     task_id = await sample_tasks.take_over(resources, host_id)
     await sample_tasks.advance(resources, task_id, [], running=resources.workflows[TAKEOVER].roles[0])
     return task_id

@@ -1,4 +1,4 @@
-"""The flow of a task instance: moved about, logs opened from it, and what is done from the menus of its boxes."""
+"""Flow view of a task instance: zoom, drag, opening logs, and the menus of the boxes."""
 
 import re
 from collections.abc import Iterator
@@ -16,17 +16,17 @@ from tests.integration import sample_tasks
 from tests.lab.service import Service
 
 WIDE = {"width": 1280, "height": 900}
-TELEPHONE = {"width": 360, "height": 800}
+PHONE = {"width": 360, "height": 800}
 
-# Holds the first answer for this page back until it is released.
-HOLD = """
+# Delays the first response for this page until window.release is called.
+DELAY_RESPONSE = """
 () => {
-  const plain = window.fetch;
+  const originalFetch = window.fetch;
   const address = location.href;
-  window.fetch = async (...asked) => {
-    const answer = await plain(...asked);
-    if (asked[0] === address && !window.release) await new Promise((release) => (window.release = release));
-    return answer;
+  window.fetch = async (...request) => {
+    const response = await originalFetch(...request);
+    if (request[0] === address && !window.release) await new Promise((release) => (window.release = release));
+    return response;
   };
 }
 """
@@ -34,35 +34,35 @@ HOLD = """
 
 @pytest.fixture(scope="module")
 def service(stage: Stage) -> Iterator[Service]:
-    """A service that shows what is staged, and runs nothing."""
+    """Start a service on the database of the stage, without a worker."""
     with stage.served() as started:
         yield started
 
 
 @pytest.fixture(scope="module")
 def task_id(stage: Stage) -> int:
-    """A task instance whose first subtask runs."""
+    """Submit a takeover, start its first subtask, and return the id of the task instance."""
     return stage.do(lambda resources: begin(resources, 1))
 
 
 async def fail(resources: Resources, task_id: int) -> None:
-    """Its first subtask fails."""
+    """Let the first subtask fail."""
     role = resources.workflows[TAKEOVER].roles[0]
     ended = Ended(role=role, verdict=Verdict.FAILED, code="TASK_FAILED", message="It does not answer.")
     await Recorder(resources.database, task_id, resources.executor).record([ended])
 
 
 def subtasks(stage: Stage, task_id: int) -> list[int]:
-    """Ids of the subtasks in the order of the DAG."""
+    """Return the ids of the subtasks in the order of the DAG."""
     return stage.do(lambda resources: sample_tasks.subtask_ids(resources, task_id))
 
 
 def menu_button(page: Page, subtask: int) -> Locator:
-    """What opens the menu of a subtask's box, in the drawing that this width shows."""
+    """Return the button that opens the menu of a subtask, in the drawing for the width of the page."""
     return page.locator(f"[popovertarget='menu-{subtask}']:visible")
 
 
-def test_it_is_zoomed_by_wheel_and_buttons_and_dragged(visitor: Visitor, task_id: int) -> None:
+def test_wheel_and_buttons_zoom_and_the_mouse_drags(visitor: Visitor, task_id: int) -> None:
     visitor.page.set_viewport_size({"width": 1280, "height": 600})
     page = visitor.open(f"/tasks/{task_id}?view=flow")
     percent, canvas = page.locator("#flow output"), page.locator(".canvas")
@@ -88,7 +88,7 @@ def test_it_is_zoomed_by_wheel_and_buttons_and_dragged(visitor: Visitor, task_id
         page.mouse.wheel(0, 100)
         return bool(page.evaluate("scrollY") > 0)
 
-    visitor.until(scrolls)  # at its end the wheel is the page's again
+    visitor.until(scrolls)  # at the limit of the zoom, the wheel scrolls the page
 
     page.locator("[data-zoom=one]").click()
     page.locator("[data-zoom=in]").click(click_count=3)
@@ -102,20 +102,18 @@ def test_it_is_zoomed_by_wheel_and_buttons_and_dragged(visitor: Visitor, task_id
     assert canvas.evaluate("canvas => canvas.scrollLeft") == before + 60
 
 
-def test_it_is_brought_up_to_date_on_demand(visitor: Visitor, task_id: int) -> None:
+def test_the_reload_button_updates_the_drawing_without_a_page_load(visitor: Visitor, task_id: int) -> None:
     page = visitor.open(f"/tasks/{task_id}?view=flow")
-    page.evaluate("window.kept = true")
+    page.evaluate("window.notReloaded = true")
     page.locator("[data-zoom=in]").click()
     with page.expect_response(lambda answer: answer.url == page.url):
         page.locator("#flow [data-reload]").click()
     expect(page.locator("#flow output")).to_have_text("120 %")
-    assert page.evaluate("window.kept"), "it was never loaded again"
+    assert page.evaluate("window.notReloaded"), "the page was reloaded"
 
 
-@pytest.mark.parametrize("size", [WIDE, TELEPHONE], ids=["wide", "telephone"])
-def test_each_box_has_a_menu_for_the_keyboard_and_for_everybody(
-    visitor: Visitor, stage: Stage, task_id: int, size: dict[str, int]
-) -> None:
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+def test_each_box_has_an_accessible_menu(visitor: Visitor, stage: Stage, task_id: int, size: dict[str, int]) -> None:
     first, second = subtasks(stage, task_id)[:2]
     visitor.page.set_viewport_size(size)  # type: ignore[arg-type]
     visitor.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -143,17 +141,17 @@ def test_each_box_has_a_menu_for_the_keyboard_and_for_everybody(
     expect(page.locator(f"#menu-{second}")).to_be_hidden()
 
 
-def test_a_menu_stays_open_and_says_what_may_be_done_now(visitor: Visitor, stage: Stage) -> None:
+def test_an_open_menu_is_updated_with_the_legal_operations(visitor: Visitor, stage: Stage) -> None:
     task_id = stage.do(lambda resources: begin(resources, 2))
     first = subtasks(stage, task_id)[0]
     page = visitor.open(f"/tasks/{task_id}?view=flow")
     menu_button(page, first).click()
-    deeds = page.locator(f"#menu-{first} form")
-    expect(deeds).to_have_text(["Terminate"])
+    operations = page.locator(f"#menu-{first} form")
+    expect(operations).to_have_text(["Terminate"])
 
     stage.do(lambda resources: fail(resources, task_id))
 
-    expect(deeds).to_have_text(["Rerun", "Set to successful"])
+    expect(operations).to_have_text(["Rerun", "Set to successful"])
     page.locator(f"#menu-skip-{first}").press("Enter")
     page.keyboard.press("Escape")
     expect(page.locator("#confirm")).to_be_hidden()
@@ -161,15 +159,15 @@ def test_a_menu_stays_open_and_says_what_may_be_done_now(visitor: Visitor, stage
     menu_button(page, first).press("Enter")
     visitor.confirm(f"#menu-skip-{first}")
 
-    expect(page.locator(".toast")).to_have_text("The subtask was set to successful.")
+    expect(page.locator(".toast")).to_have_text("Subtask set to successful.")
     expect(page).to_have_url(f"{visitor.url}/tasks/{task_id}?view=flow")
     expect(page.locator(f".columns-4 .box[data-subtask='{first}']")).to_contain_text("Ready")
 
 
-def test_logs_are_opened_from_the_flow_each_in_a_tab(visitor: Visitor, stage: Stage, task_id: int) -> None:
+def test_each_open_log_has_a_tab(visitor: Visitor, stage: Stage, task_id: int) -> None:
     first, second = stage.do(lambda resources: sample_tasks.subtask_ids(resources, task_id))[:2]
     page = visitor.open(f"/tasks/{task_id}?view=flow")
-    page.evaluate("window.kept = true")
+    page.evaluate("window.notReloaded = true")
     expect(page.locator(".tab")).to_have_text([re.compile(f"\\({first}\\)")])
 
     page.locator(f".columns-4 .box[data-subtask='{second}']").click()
@@ -180,19 +178,19 @@ def test_logs_are_opened_from_the_flow_each_in_a_tab(visitor: Visitor, stage: St
     page.go_back()
     expect(page.locator("#log-card h2")).to_have_text("Prepare create obproxy")
     height = page.locator("#log-card").bounding_box()
-    page.locator(".grip").press("ArrowUp")
+    page.locator(".resize-handle").press("ArrowUp")
     higher = page.locator("#log-card").bounding_box()
     page.locator("#collapse").click()
     expect(page.locator("#log-card")).to_be_hidden()
 
     assert height and higher and higher["height"] > height["height"]
-    assert page.evaluate("window.kept"), "it was never loaded again"
+    assert page.evaluate("window.notReloaded"), "the page was reloaded"
 
 
-def test_an_answer_that_was_overtaken_is_not_shown(visitor: Visitor, stage: Stage, task_id: int) -> None:
+def test_an_outdated_response_is_ignored(visitor: Visitor, stage: Stage, task_id: int) -> None:
     second = stage.do(lambda resources: sample_tasks.subtask_ids(resources, task_id))[1]
     page = visitor.open(f"/tasks/{task_id}?view=flow")
-    page.evaluate(HOLD)
+    page.evaluate(DELAY_RESPONSE)
     page.evaluate("window.dispatchEvent(new PopStateEvent('popstate'))")
     visitor.until(lambda: page.evaluate("Boolean(window.release)"))
 

@@ -1,4 +1,4 @@
-"""Somebody at a browser: a page of its own, logged in, with everything that went wrong on it remembered."""
+"""A visitor: a browser page that collects its problems, such as errors on the console."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -13,12 +13,12 @@ ARGUMENTS = [
     *("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"),
     *("--disable-component-update", "--no-first-run"),
 ]
-PATIENCE = 30_000  # milliseconds for what a page does by itself, on a machine that is busy with other tests
-SERIOUS = ("serious", "critical")
-NO_ANSWER = "Failed to load resource: net::ERR_"  # what Chromium says when a service is away
+TIMEOUT = 30_000  # milliseconds for updates of a page, on a machine that runs other tests
+FAILING_IMPACTS = ("serious", "critical")  # of accessibility violations
+CONNECTION_ERROR = "Failed to load resource: net::ERR_"  # message of Chromium when a service is not reachable
 
-# Notes when each line of the log has come to the screen, by the clock of this machine, its database and its lab hosts.
-NOTE = """
+# Records the time at which each log line is shown. This machine, its database and the lab hosts share a clock.
+RECORD_LINES = """
 window.shown = [];
 new MutationObserver((records) => {
   for (const record of records)
@@ -27,12 +27,12 @@ new MutationObserver((records) => {
 }).observe(document.getElementById("log"), { childList: true, subtree: true });
 """
 
-expect.set_options(timeout=PATIENCE)
+expect.set_options(timeout=TIMEOUT)
 
 
 @dataclass(kw_only=True)
 class Visitor:
-    """Who looks, at `url`. `expected`: how messages on the console begin that belong to the test."""
+    """A browser page at `url`. `expected` holds prefixes of console messages that are no problems."""
 
     page: Page
     url: str
@@ -40,65 +40,65 @@ class Visitor:
     expected: tuple[str, ...] = ()
 
     def open(self, path: str) -> Page:
-        """The page at `path`, loaded."""
+        """Load the page at `path`."""
         self.page.goto(self.url + path)
         return self.page
 
     def log_in(self, password: str, name: str = "admin") -> None:
-        """By the form, from wherever one was sent to it."""
+        """Log in through the form on the current page."""
         self.page.fill("#name", name)
         self.page.fill("#password", password)
         self.page.click("button[type=submit].primary")
 
     def confirm(self, button: str) -> None:
-        """Press the first such button, and say yes when asked."""
+        """Press the first such button, and confirm the dialog."""
         self.page.locator(button).first.click()
         self.page.locator("#confirm [data-confirm-yes]").click()
 
-    def until[Found](self, look: Callable[[], Found], seconds: float = 60.0) -> Found:
-        """The first thing that `look` finds."""
+    def until[Found](self, find: Callable[[], Found], seconds: float = 60.0) -> Found:
+        """Call `find` until its result is true, and return the result."""
         deadline = time.monotonic() + seconds
-        while not (found := look()):
-            assert time.monotonic() < deadline, "it did not happen"
+        while not (found := find()):
+            assert time.monotonic() < deadline, "deadline exceeded"
             self.page.wait_for_timeout(50)
         return found
 
-    def note_lines(self) -> None:
-        """Note from now on when lines of the log come to the screen."""
-        self.page.evaluate(NOTE)
+    def record_lines(self) -> None:
+        """Record from now on when log lines are shown."""
+        self.page.evaluate(RECORD_LINES)
 
-    def noted_lines(self) -> list[tuple[str, float]]:
-        """The lines that have come since, each with milliseconds since 1970."""
-        noted: list[tuple[str, float]] = self.page.evaluate("window.shown")
-        return noted
+    def recorded_lines(self) -> list[tuple[str, float]]:
+        """Return the recorded lines, each with its time in milliseconds since 1970."""
+        recorded: list[tuple[str, float]] = self.page.evaluate("window.shown")
+        return recorded
 
     def assert_accessible(self) -> None:
-        """axe finds nothing serious on the page as it is now."""
+        """Assert that axe finds no serious violation on the page."""
         found = Axe().run(self.page).response["violations"]
-        serious = [violation for violation in found if violation["impact"] in SERIOUS]
-        told = [(v["id"], v["nodes"][0]["html"], v["nodes"][0]["failureSummary"]) for v in serious]
-        assert not told, f"{self.page.url}: {told}"
+        serious = [violation for violation in found if violation["impact"] in FAILING_IMPACTS]
+        problems = [(v["id"], v["nodes"][0]["html"], v["nodes"][0]["failureSummary"]) for v in serious]
+        assert not problems, f"{self.page.url}: {problems}"
 
 
 @contextmanager
 def visiting(chromium: Browser, url: str, **options: object) -> Iterator[Visitor]:
-    """A visitor; at the end nothing has gone wrong: no error on the console, no request elsewhere, no dialog."""
+    """Open a visitor. At the end assert: no console error, no request to another site, no browser dialog."""
     context = chromium.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})  # type: ignore[arg-type]
     page = context.new_page()
-    page.set_default_timeout(PATIENCE)
+    page.set_default_timeout(TIMEOUT)
     visitor = Visitor(page=page, url=url)
 
-    def heard(message: ConsoleMessage) -> None:
+    def on_console(message: ConsoleMessage) -> None:
         if message.type in ("error", "warning") and not message.text.startswith(visitor.expected or "\0"):
             visitor.problems.append(message.text)
 
-    def asked(request: Request) -> None:
+    def on_request(request: Request) -> None:
         if not request.url.startswith((url, "data:")):
             visitor.problems.append(request.url)
 
-    page.on("console", heard)
+    page.on("console", on_console)
     page.on("pageerror", lambda error: visitor.problems.append(str(error)))
-    page.on("request", asked)
+    page.on("request", on_request)
     page.on("dialog", lambda dialog: visitor.problems.append(dialog.message))
     try:
         yield visitor

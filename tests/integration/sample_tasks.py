@@ -1,4 +1,4 @@
-"""Task instances in every state for the pages, made through the service's functions, without a host."""
+"""Task instances in every state, made by functions of the service; no host is needed."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from service.tasks.recorder import Recorder
 from service.tasks.resources import Resources
 from service.tasks.submit import HostRequest
 
-RAN = {
+LOG_BY_ROLE = {
     "prepare_obproxy_install": """\
 TASK [prepare_obproxy_install : Assert that exactly one OBProxy runs at the SQL port]
 ok: [odp-1] => All assertions passed
@@ -22,16 +22,20 @@ changed: [odp-1] => proxy_mem_limited: 2G -> 4G, enable_strict_kernel_release: T
 TASK [sync_obproxy_parameter : Read back]
 ok: [odp-1]""",
 }
-FAILURE = (
-    "Parameter work_thread_num is 4, wished is 8: it acts after a restart only, and obproxy_allow_restart is false."
+FAILURE = "The configuration of the agent is not valid: unknown key exporter_port."
+FAILED_RULES = (
+    "Rule: a parameter that requires a restart has its desired value. Found: work_thread_num is 4, desired is 8, and"
+    " obproxy_allow_restart is false. Fix: allow a restart for this cluster or takeover, or restart the OBProxy."
+    " Rule: the host has 1 GiB of free memory. Found: 0.4 GiB. Fix: stop other processes."
+    ' (Ansible task "Set parameters", role sync_obproxy_parameter, host odp-8)'
 )
 
 
 async def fill(resources: Resources) -> dict[str, int]:
-    """Return the ids of task instances by their state."""
+    """Make one task instance in each state, and return their ids by state."""
     ids = {}
-    for host_id, what in enumerate(("done", "failed", "running", "canceling", "backing"), 1):
-        ids[what] = await take_over(resources, host_id)
+    for host_id, state in enumerate(("done", "failed", "running", "canceling", "rolling_back", "failed_rule"), 1):
+        ids[state] = await take_over(resources, host_id)
     roles = resources.workflows[TAKEOVER].roles
     await advance(resources, ids["done"], roles)
     await advance(resources, ids["failed"], roles[:6], roles[6], FAILURE)
@@ -41,14 +45,15 @@ async def fill(resources: Resources) -> dict[str, int]:
     await advance(resources, ids["canceling"], roles[:5], running=roles[5])
     subtasks = await subtask_ids(resources, ids["canceling"])
     await operations.cancel_subtask(resources, ids["canceling"], subtasks[5])
-    await advance(resources, ids["backing"], roles[:8], roles[8], "The agent's configuration cannot be validated.")
-    await operations.rollback_task(resources, ids["backing"])
-    await advance(resources, ids["backing"], [roles[8], roles[7]], running=roles[6])
+    await advance(resources, ids["rolling_back"], roles[:8], roles[8], FAILURE)
+    await operations.rollback_task(resources, ids["rolling_back"])
+    await advance(resources, ids["rolling_back"], [roles[8], roles[7]], running=roles[6])
+    await advance(resources, ids["failed_rule"], roles[:6], roles[6], FAILED_RULES)
     return ids
 
 
 async def take_over(resources: Resources, host_id: int) -> int:
-    """Submit a takeover of a host into OBProxy cluster 1; return the id of the task instance."""
+    """Submit the takeover of a host into OBProxy cluster 1, and return the id of the task instance."""
     admin = await users.find(resources.database, users.ADMIN_NAME)
     assert admin
     wanted = [HostRequest(host_id=host_id, sql_port=2883)]
@@ -59,10 +64,10 @@ async def take_over(resources: Resources, host_id: int) -> int:
 async def advance(
     resources: Resources, task_id: int, done: Sequence[str], failed: str = "", message: str = "", *, running: str = ""
 ) -> None:
-    """Record a run: `done` roles have succeeded; then one has `failed` with a message, or one is `running`."""
+    """Record the events of a run: `done` roles succeed, then one role has `failed` with a message or is `running`."""
     changes: list[Change] = []
     for role in done:
-        changes += [Started(role=role), Logged(role=role, text=_said(role))]
+        changes += [Started(role=role), Logged(role=role, text=_log_of(role))]
         changes.append(Ended(role=role, verdict=Verdict.SUCCESSFUL, code="", message=""))
     if failed:
         changes += [Started(role=failed), Logged(role=failed, text=f"TASK [{failed} : Check]\nfatal: [odp-1]: FAILED!")]
@@ -72,12 +77,12 @@ async def advance(
     await Recorder(resources.database, task_id, resources.executor).record(changes)
 
 
-def _said(role: str) -> str:
-    return RAN.get(role, f"TASK [{role} : Look at the host]\nok: [odp-1] => nothing to do")
+def _log_of(role: str) -> str:
+    return LOG_BY_ROLE.get(role, f"TASK [{role} : Look at the host]\nok: [odp-1] => nothing to do")
 
 
 async def subtask_ids(resources: Resources, task_id: int) -> list[int]:
-    """Return the ids of the subtasks in DAG order."""
+    """Return the ids of the subtasks in the order of the DAG."""
     async with resources.database.transaction() as connection:
         [(_, subtasks)] = await instances.by_ids(connection, [task_id])
     return [subtask.id for subtask in subtasks]

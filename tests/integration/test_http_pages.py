@@ -1,4 +1,4 @@
-"""The pages over HTTP: login, logout, sessions, CSRF protection, permissions."""
+"""Pages in a browser: login, logout, sessions, CSRF protection, permissions, languages, errors."""
 
 import re
 from collections.abc import AsyncIterator
@@ -20,7 +20,7 @@ TOKEN = re.compile(r'name="form_token" value="([0-9a-f]{64})"')
 
 @pytest.fixture
 async def browser(app: Starlette) -> AsyncIterator[httpx.AsyncClient]:
-    """Yield a browser without a session."""
+    """Open a browser without a session."""
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://service", headers=PAGE) as http:
         yield http
@@ -28,7 +28,7 @@ async def browser(app: Starlette) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 async def anne(app: Starlette) -> str:
-    """Return the password of anne, who may look at tasks and work on them."""
+    """Add the user anne, a task manager, and return her password."""
     await users.add(app.state.resources.database, "anne", "long enough", [Role.TASK_MANAGER])
     return "long enough"
 
@@ -43,7 +43,7 @@ async def form_token(browser: httpx.AsyncClient) -> str:
     return found[1]
 
 
-async def test_a_stranger_is_sent_to_log_in_and_comes_back(browser: httpx.AsyncClient, anne: str) -> None:
+async def test_the_login_redirects_to_the_requested_page(browser: httpx.AsyncClient, anne: str) -> None:
     sent = await browser.get("/tasks?status=FAILED&page=2")
     form = await browser.get(sent.headers["location"])
     target = re.search(r'name="next" value="([^"]*)"', form.text)
@@ -59,7 +59,7 @@ async def test_a_stranger_is_sent_to_log_in_and_comes_back(browser: httpx.AsyncC
 @pytest.mark.parametrize(
     "target", ["//elsewhere", "https://elsewhere", "/\\elsewhere", "\\\\elsewhere", "/a\nb", "javascript:1", "", "x"]
 )
-async def test_a_login_never_redirects_to_another_site(browser: httpx.AsyncClient, anne: str, target: str) -> None:
+async def test_the_login_does_not_redirect_to_another_site(browser: httpx.AsyncClient, anne: str, target: str) -> None:
     answer = await log_in(browser, anne, next=target)
 
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
@@ -68,7 +68,7 @@ async def test_a_login_never_redirects_to_another_site(browser: httpx.AsyncClien
 @pytest.mark.parametrize(
     ("role", "start"), [("TASK_VIEWER", "/tasks"), ("OBPROXY_VIEWER", "/clusters"), ("HOST_VIEWER", "/docs")]
 )
-async def test_everybody_starts_where_there_is_something_to_see(
+async def test_the_start_page_is_one_that_the_user_may_see(
     browser: httpx.AsyncClient, app: Starlette, role: str, start: str
 ) -> None:
     await users.add(app.state.resources.database, "rosa", "long enough", [Role(role)])
@@ -80,22 +80,22 @@ async def test_everybody_starts_where_there_is_something_to_see(
     assert (await browser.get(start)).status_code == 200
 
 
-async def test_a_wrong_password_says_nothing_and_blocks_as_basic_does(browser: httpx.AsyncClient, anne: str) -> None:
+async def test_a_wrong_password_reveals_nothing_and_blocks_the_login(browser: httpx.AsyncClient, anne: str) -> None:
     wrong = await log_in(browser, "wrong")
-    nobody = await log_in(browser, "wrong", name="nobody")
+    unknown = await log_in(browser, "wrong", name="nobody")
     for _ in range(4):
         await log_in(browser, "wrong")
     blocked = await log_in(browser, anne)
 
-    assert {wrong.status_code, nobody.status_code, blocked.status_code} == {401}
-    assert "wrong user name or password" in wrong.text
-    assert wrong.text == nobody.text.replace("nobody", "anne")
-    assert "Login is blocked" in blocked.text
-    assert "set-cookie" not in {*wrong.headers, *nobody.headers, *blocked.headers}
-    assert "wrong" not in re.sub(r"wrong user name or password", "", wrong.text)
+    assert {wrong.status_code, unknown.status_code, blocked.status_code} == {401}
+    assert "Wrong user name or password" in wrong.text
+    assert wrong.text == unknown.text.replace("nobody", "anne")
+    assert "Too many failed logins" in blocked.text
+    assert "set-cookie" not in {*wrong.headers, *unknown.headers, *blocked.headers}
+    assert "wrong" not in re.sub(r"Wrong user name or password", "", wrong.text)
 
 
-async def test_the_cookie_is_for_this_service_alone(browser: httpx.AsyncClient, anne: str) -> None:
+async def test_the_session_cookie_is_restricted(browser: httpx.AsyncClient, anne: str) -> None:
     plain = (await log_in(browser, anne)).headers["set-cookie"]
     browser.base_url = httpx.URL("https://service")
     secure = (await log_in(browser, anne)).headers["set-cookie"]
@@ -105,7 +105,7 @@ async def test_the_cookie_is_for_this_service_alone(browser: httpx.AsyncClient, 
     assert "Secure" in secure.split("; ")
 
 
-async def test_the_database_has_nothing_that_lets_anybody_in(
+async def test_the_database_stores_a_digest_of_the_session_token(
     browser: httpx.AsyncClient, anne: str, settings: Settings
 ) -> None:
     await log_in(browser, anne)
@@ -118,7 +118,7 @@ async def test_the_database_has_nothing_that_lets_anybody_in(
     assert len(rows[0][0]) == 32 and token.encode() not in rows[0][0]
 
 
-async def test_logging_out_ends_the_session_whoever_still_has_its_cookie(browser: httpx.AsyncClient, anne: str) -> None:
+async def test_a_logout_invalidates_the_cookie(browser: httpx.AsyncClient, anne: str) -> None:
     await log_in(browser, anne)
     kept = browser.cookies["session"]
     answer = await browser.post("/logout", data={"form_token": await form_token(browser)})
@@ -128,7 +128,7 @@ async def test_logging_out_ends_the_session_whoever_still_has_its_cookie(browser
     assert (await browser.get("/tasks")).status_code == 303
 
 
-async def test_a_session_ends_with_the_password_with_the_user_and_with_time(
+async def test_a_session_ends_on_password_change_on_disabling_and_on_expiry(
     browser: httpx.AsyncClient, app: Starlette, anne: str, settings: Settings
 ) -> None:
     database = app.state.resources.database
@@ -151,12 +151,12 @@ async def test_a_session_ends_with_the_password_with_the_user_and_with_time(
         assert await statuses_around(change) == (200, 303), change
 
 
-async def test_a_cookie_alone_changes_nothing(browser: httpx.AsyncClient, anne: str) -> None:
+async def test_a_change_needs_the_csrf_token(browser: httpx.AsyncClient, anne: str) -> None:
     await log_in(browser, anne)
     token = await form_token(browser)
     retry = "/api/v2/tasks/instances/999/retry"
 
-    refused = [
+    rejected = [
         await browser.post(retry),
         await browser.post(retry, json={"form_token": token}),
         await browser.post(retry, headers={"X-Form-Token": token[:-1] + "x"}),
@@ -169,13 +169,13 @@ async def test_a_cookie_alone_changes_nothing(browser: httpx.AsyncClient, anne: 
         await browser.post(retry, data={"form_token": token}),
     ]
 
-    assert {answer.status_code for answer in refused} == {403}
-    assert {assert_failure(answer).error.code for answer in refused} == {3100}
+    assert {answer.status_code for answer in rejected} == {403}
+    assert {assert_failure(answer).error.code for answer in rejected} == {3100}
     assert {answer.status_code for answer in allowed} == {404}
     assert (await browser.get("/tasks")).status_code == 200
 
 
-async def test_another_sessions_token_is_none(browser: httpx.AsyncClient, anne: str) -> None:
+async def test_the_csrf_token_of_another_session_is_rejected(browser: httpx.AsyncClient, anne: str) -> None:
     await log_in(browser, anne)
     other = await form_token(browser)
     await log_in(browser, anne)
@@ -183,16 +183,14 @@ async def test_another_sessions_token_is_none(browser: httpx.AsyncClient, anne: 
     assert (await browser.post("/logout", data={"form_token": other})).status_code == 403
 
 
-async def test_another_site_cannot_log_its_visitor_in(browser: httpx.AsyncClient, anne: str) -> None:
+async def test_login_csrf_is_rejected(browser: httpx.AsyncClient, anne: str) -> None:
     browser.headers["Sec-Fetch-Site"] = "cross-site"
 
     assert (await log_in(browser, anne)).status_code == 403
     assert not browser.cookies
 
 
-async def test_a_page_shows_what_its_reader_may_and_refuses_on_a_page(
-    browser: httpx.AsyncClient, app: Starlette
-) -> None:
+async def test_a_missing_permission_is_an_error_page(browser: httpx.AsyncClient, app: Starlette) -> None:
     await users.add(app.state.resources.database, "hans", "long enough", [Role.HOST_VIEWER])
     await log_in(browser, "long enough", name="hans")
 
@@ -204,7 +202,7 @@ async def test_a_page_shows_what_its_reader_may_and_refuses_on_a_page(
     assert 'href="/tasks"' not in page.text
 
 
-async def test_what_is_not_there_is_said_on_a_page(browser: httpx.AsyncClient, anne: str) -> None:
+async def test_an_unknown_path_is_an_error_page(browser: httpx.AsyncClient, anne: str) -> None:
     await log_in(browser, anne)
 
     page = await browser.get("/nowhere/<script>")
@@ -214,7 +212,7 @@ async def test_what_is_not_there_is_said_on_a_page(browser: httpx.AsyncClient, a
     assert assert_failure(api).status == 404
 
 
-async def test_the_list_is_narrowed_by_its_address(
+async def test_the_query_filters_and_pages_the_list(
     client: httpx.AsyncClient, browser: httpx.AsyncClient, anne: str
 ) -> None:
     await take_over(client, 1, 2, 3)
@@ -228,13 +226,13 @@ async def test_the_list_is_narrowed_by_its_address(
 
     assert everything.text.count("<tr>") == 4
     assert first.text.count("<tr>") == 2 and "odp-2" in first.text
-    assert "No task fits these filters." in none.text
+    assert "No matching task." in none.text
     assert paged.text.count("<tr>") == 2 and "Page 2 of 2" in paged.text
     assert 'href="/tasks?size=2&amp;sort=id%2Casc&amp;status=FAILED"' in paged.text, "another filter, its first page"
     assert wrong.status_code == 400 and "size must be at least 1" in wrong.text
 
 
-async def test_both_languages_and_both_themes(browser: httpx.AsyncClient, anne: str) -> None:
+async def test_the_language_and_theme_are_chosen_and_kept(browser: httpx.AsyncClient, anne: str) -> None:
     await log_in(browser, anne)
     english = await browser.get("/tasks")
     chinese = await browser.get("/tasks", headers={"Accept-Language": "zh-CN,zh;q=0.9"})
@@ -249,7 +247,7 @@ async def test_both_languages_and_both_themes(browser: httpx.AsyncClient, anne: 
     assert (await browser.get("/tasks")).text.startswith(kept.text[:60])
 
 
-async def test_files_are_kept_as_long_as_they_are_the_same(browser: httpx.AsyncClient) -> None:
+async def test_static_files_are_cached_by_version(browser: httpx.AsyncClient) -> None:
     login = await browser.get("/login")
     address = re.search(r'href="(/static/base\.css\?v=[0-9a-f]{12})"', login.text)
     assert address
@@ -263,7 +261,7 @@ async def test_files_are_kept_as_long_as_they_are_the_same(browser: httpx.AsyncC
     assert named.headers["content-type"] == "text/css; charset=utf-8"
 
 
-async def test_every_page_is_for_those_who_are_logged_in_only(browser: httpx.AsyncClient) -> None:
+async def test_every_page_needs_a_login(browser: httpx.AsyncClient) -> None:
     open_paths = {route.path for route in PAGES if not route.needs}
 
     assert {path for path in open_paths if not path.startswith("/static/")} == {"/login", "/preferences"}
@@ -273,7 +271,7 @@ async def test_every_page_is_for_those_who_are_logged_in_only(browser: httpx.Asy
             assert (answer.status_code, answer.headers["location"][:6]) == (303, "/login"), route.path
 
 
-async def test_a_fault_is_a_page_for_a_browser_and_says_where_to_look(
+async def test_an_internal_error_is_a_page_with_a_trace_id(
     browser: httpx.AsyncClient, anne: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await log_in(browser, anne)

@@ -1,4 +1,4 @@
-"""The pages of OBProxy clusters, the takeover form and the audit, over HTTP."""
+"""Pages of OBProxy clusters, the takeover form, and the audit."""
 
 import re
 from collections.abc import AsyncIterator
@@ -26,7 +26,7 @@ TOKEN = re.compile(r'name="form_token" value="([0-9a-f]{64})"')
 
 @pytest.fixture
 async def browser(app: Starlette) -> AsyncIterator[httpx.AsyncClient]:
-    """Yield a browser in which an administrator has logged in."""
+    """Open a browser in which an administrator is logged in."""
     await users.add(app.state.resources.database, "anne", "long enough", [Role.ADMIN])
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://service", headers=PAGE) as http:
@@ -35,21 +35,21 @@ async def browser(app: Starlette) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def send(browser: httpx.AsyncClient, **fields: str) -> httpx.Response:
-    """Fill the form in and send it."""
+    """Send the takeover form."""
     found = TOKEN.search((await browser.get(FORM)).text)
     assert found
     return await browser.post(FORM, data={"form_token": found[1], **fields})
 
 
 def row(page: str, name: str) -> str:
-    """Return the table row of `name`."""
+    """Return the table row that contains `name`."""
     rows: list[str] = re.findall(r"<tr.*?</tr>", page, re.DOTALL)
     (found,) = [part for part in rows if name in text(part).split()]
     return found
 
 
 def text(page: str) -> str:
-    """Return the visible text."""
+    """Return the text of a page."""
     return " ".join(re.sub(r"<[^>]*>", " ", page).split())
 
 
@@ -66,7 +66,7 @@ async def manage(resources: Resources, task_id: int) -> None:
     await Recorder(resources.database, task_id, "x").record(changes)
 
 
-async def test_one_host_leads_to_its_task_instance(browser: httpx.AsyncClient, app: Starlette) -> None:
+async def test_a_takeover_of_one_host_redirects_to_its_task(browser: httpx.AsyncClient, app: Starlette) -> None:
     answer = await send(browser, **{"host-1": "on", "port-1": "2884", "password-1": "Old#1", "port-2": "2883"})
     resources: Resources = app.state.resources
     async with resources.database.transaction() as connection:
@@ -80,11 +80,16 @@ async def test_one_host_leads_to_its_task_instance(browser: httpx.AsyncClient, a
 
 
 @pytest.mark.parametrize(
-    ("clusters", "ticked", "asked"),
+    ("clusters", "checked_box", "stored"),
     [("false", False, None), ("false", True, "true"), ("true", True, None), ("true", False, "false")],
 )
-async def test_the_box_for_a_restart_says_what_the_cluster_does_not(
-    browser: httpx.AsyncClient, app: Starlette, inventory_file: Path, clusters: str, ticked: bool, asked: str | None
+async def test_the_checkbox_overrides_the_restart_setting_of_the_cluster(
+    browser: httpx.AsyncClient,
+    app: Starlette,
+    inventory_file: Path,
+    clusters: str,
+    checked_box: bool,
+    stored: str | None,
 ) -> None:
     inventory = inventory_file.read_text(encoding="utf-8")
     inventory_file.write_text(
@@ -93,31 +98,31 @@ async def test_the_box_for_a_restart_says_what_the_cluster_does_not(
     box = re.search(r'<input type="checkbox" name="allow-restart"[^>]*>', (await browser.get(FORM)).text)
     assert box and ("checked" in box[0]) == (clusters == "true")
 
-    await send(browser, **{"host-1": "on", "port-1": "2883"}, **({"allow-restart": "on"} if ticked else {}))
+    await send(browser, **{"host-1": "on", "port-1": "2883"}, **({"allow-restart": "on"} if checked_box else {}))
     async with app.state.resources.database.transaction() as connection:
         (task,) = await fetch(connection, "task_by_id", task_id=1)
-    assert task["context"]["stringMap"].get("obproxy_allow_restart") == asked
+    assert task["context"]["stringMap"].get("obproxy_allow_restart") == stored
     page = text((await browser.get("/tasks/1")).text)
-    assert ("Restart allowed by the request" in page) == (asked == "true")
-    assert ("Restart forbidden by the request" in page) == (asked == "false")
+    assert ("Restart Allowed by the request" in page) == (stored == "true")
+    assert ("Restart Forbidden by the request" in page) == (stored == "false")
 
 
-async def test_a_refused_form_keeps_its_box(browser: httpx.AsyncClient) -> None:
-    for ticked in ({"allow-restart": "on"}, {}):
-        page = (await send(browser, **{"host-99": "on", "port-99": "2883"}, **ticked)).text
-        assert ('name="allow-restart" checked' in page) == bool(ticked)
+async def test_a_rejected_form_keeps_its_checkbox(browser: httpx.AsyncClient) -> None:
+    for checked_box in ({"allow-restart": "on"}, {}):
+        page = (await send(browser, **{"host-99": "on", "port-99": "2883"}, **checked_box)).text
+        assert ('name="allow-restart" checked' in page) == bool(checked_box)
 
 
-async def test_several_hosts_lead_to_all_of_theirs(browser: httpx.AsyncClient) -> None:
+async def test_a_takeover_of_several_hosts_lists_their_tasks(browser: httpx.AsyncClient) -> None:
     fields = {f"{name}-{host}": value for host in (1, 2) for name, value in (("host", "on"), ("port", "2883"))}
     answer = await send(browser, **fields)
     page = text((await browser.get(answer.headers["location"])).text)
 
-    assert "2 takeovers have begun: #1 , #2" in page
+    assert "2 takeovers submitted: #1 , #2" in page
 
 
 @pytest.mark.parametrize(
-    ("fields", "status", "says"),
+    ("fields", "status", "expected"),
     [
         ({}, 400, "hosts must not be empty"),
         ({"host-1": "on", "port-1": "99999"}, 400, "hosts[0].sqlPort must be at most 65535; it is 99999."),
@@ -126,19 +131,19 @@ async def test_several_hosts_lead_to_all_of_theirs(browser: httpx.AsyncClient) -
         ({"host-3": "on", "port-3": "2883"}, 409, "Host 3 "),
     ],
 )
-async def test_what_is_wrong_is_said_and_the_form_stays_as_it_was(
+async def test_a_rejected_form_shows_the_error_and_keeps_its_input(
     browser: httpx.AsyncClient,
     app: Starlette,
     client: httpx.AsyncClient,
     fields: dict[str, str],
     status: int,
-    says: str,
+    expected: str,
 ) -> None:
     await take_over(client, 3)
     answer = await send(browser, **fields, **{"port-2": "3306", "password-1": "Secret#1"})
 
     assert answer.status_code == status
-    assert says in text(answer.text).replace("&#34;", '"')
+    assert expected in text(answer.text).replace("&#34;", '"')
     assert 'value="3306"' in row(answer.text, "odp-2")
     assert ("checked" in row(answer.text, "odp-1")) == ("host-1" in fields)
     assert "Secret#1" not in answer.text
@@ -146,17 +151,17 @@ async def test_what_is_wrong_is_said_and_the_form_stays_as_it_was(
     assert total == 1
 
 
-async def test_knows_what_the_last_takeover_has_found(
+async def test_the_form_shows_servers_and_last_takeovers(
     browser: httpx.AsyncClient, app: Starlette, client: httpx.AsyncClient
 ) -> None:
     done, _ = await take_over(client, 1, 2)
     await manage(app.state.resources, done["id"])
     form = (await browser.get(FORM)).text
 
-    assert "Running port 2883 in test, 4.3.1.0-1 last takeover" in text(row(form, "odp-1"))
+    assert "Running port 2883 in test, 4.3.1.0-1 Last takeover" in text(row(form, "odp-1"))
     assert f"#{done['id']} Completed" in text(row(form, "odp-1"))
     assert "disabled" in row(form, "odp-2") and "disabled" not in row(form, "odp-1")
-    assert "not managed here" in text(row(form, "odp-3"))
+    assert "Not managed" in text(row(form, "odp-3"))
     assert "bastion" not in form
     assert (
         "odp-3" in (narrowed := (await browser.get(FORM, params={"keyword": "2.13"})).text) and "odp-1" not in narrowed
@@ -164,7 +169,7 @@ async def test_knows_what_the_last_takeover_has_found(
     assert "Prepare obproxy install" in form and "does not allow a restart" in form
 
 
-async def test_shows_clusters_and_their_servers(
+async def test_the_pages_show_clusters_and_their_servers(
     browser: httpx.AsyncClient, app: Starlette, client: httpx.AsyncClient
 ) -> None:
     done, _ = await take_over(client, 1, 2)
@@ -173,21 +178,21 @@ async def test_shows_clusters_and_their_servers(
     servers = (await browser.get("/clusters/1")).text
 
     assert "1 test Running 1 To be taken over 1 4.3.1.0-1 1 CONFIG_URL" in clusters
-    assert "7 empty none" in clusters
+    assert "7 empty None" in clusters
     assert "work_thread_num" in row(servers, "odp-1") and "work_thread_num" not in row(servers, "odp-2")
     assert (await browser.get("/clusters/99")).status_code == 404
 
 
-async def test_the_audit_names_who_did_what(browser: httpx.AsyncClient) -> None:
+async def test_the_audit_shows_and_filters_events(browser: httpx.AsyncClient) -> None:
     await send(browser, **{"host-1": "on", "port-1": "2883"})
     page = text((await browser.get("/audit")).text)
     of_anne = text((await browser.get("/audit?userName=anne")).text)
-    of_nobody = text((await browser.get("/audit?userName=nobody")).text)
+    of_unknown_user = text((await browser.get("/audit?userName=unknown")).text)
 
     assert f"POST {FORM} 303" in page and f"POST {FORM} 303" in of_anne
-    assert "Nobody has changed anything yet." in of_nobody
+    assert "No changes yet." in of_unknown_user
 
 
-async def test_speaks_chinese(browser: httpx.AsyncClient) -> None:
-    for path, says in (("/clusters", "OBProxy 集群"), (FORM, "接管"), ("/audit", "审计")):
-        assert says in (await browser.get(path, headers={"Accept-Language": "zh-CN"})).text
+async def test_the_pages_are_translated(browser: httpx.AsyncClient) -> None:
+    for path, expected in (("/clusters", "OBProxy 集群"), (FORM, "接管"), ("/audit", "审计")):
+        assert expected in (await browser.get(path, headers={"Accept-Language": "zh-CN"})).text

@@ -59,7 +59,7 @@ MAY_SEE = {
     ("POST", "/logout"): EVERYBODY,
     ("GET", "/preferences"): EVERYBODY,
     ("GET", "/tasks"): TASK_READERS,
-    ("GET", "/tasks/under-way"): TASK_READERS,
+    ("GET", "/tasks/open"): TASK_READERS,
     ("GET", PAGE): TASK_READERS,
     ("POST", PAGE + "/{operation}"): TASK_WORKERS,
     ("POST", PAGE_OF_SUBTASK + "/{operation}"): TASK_WORKERS,

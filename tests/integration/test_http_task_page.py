@@ -1,4 +1,4 @@
-"""The page of one task instance over HTTP: content, permitted operations, error messages."""
+"""Page of one task instance: content, operations, errors."""
 
 import re
 from collections.abc import AsyncIterator
@@ -21,7 +21,7 @@ MARKUP = "<script>alert(1)</script><b>&amp;"
 
 @pytest.fixture
 async def browser(app: Starlette) -> AsyncIterator[httpx.AsyncClient]:
-    """Anne's browser; she may work on tasks."""
+    """Open a browser in which a task manager is logged in."""
     await users.add(app.state.resources.database, "anne", "long enough", [Role.TASK_MANAGER])
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://service", headers=PAGE) as http:
@@ -37,7 +37,7 @@ def resources(app: Starlette) -> Resources:
 
 
 async def failed_at(resources: Resources, position: int, message: str = "The disk is full.") -> int:
-    """Return a task instance that has failed at the subtask of this position, from 0."""
+    """Make a task instance that has failed at the subtask of this position, from 0."""
     roles = resources.workflows[TAKEOVER].roles
     task_id = await sample_tasks.take_over(resources, 1)
     await sample_tasks.advance(resources, task_id, roles[:position], roles[position], message)
@@ -49,7 +49,7 @@ async def status_of(resources: Resources, task_id: int) -> TaskStatus:
     return task.status
 
 
-async def test_a_failure_is_shown_first_with_its_reason(browser: httpx.AsyncClient, resources: Resources) -> None:
+async def test_a_failure_is_shown_with_its_message(browser: httpx.AsyncClient, resources: Resources) -> None:
     task_id = await failed_at(resources, 6)
     ids = await sample_tasks.subtask_ids(resources, task_id)
 
@@ -62,7 +62,22 @@ async def test_a_failure_is_shown_first_with_its_reason(browser: httpx.AsyncClie
     assert "6/12" in page
 
 
-async def test_what_may_be_asked_is_what_the_document_says(browser: httpx.AsyncClient, resources: Resources) -> None:
+async def test_a_failed_rule_is_shown_in_three_labelled_parts(browser: httpx.AsyncClient, resources: Resources) -> None:
+    task_id = await failed_at(resources, 6, sample_tasks.FAILED_RULES)
+
+    english = (await browser.get(f"/tasks/{task_id}")).text
+    chinese = (await browser.get(f"/tasks/{task_id}", headers={"Accept-Language": "zh-CN"})).text
+
+    parts = re.findall(
+        r"<dt>(.*?)</dt><dd>(.*?)</dd>", english[english.index("failed-rule") : english.index("</div>\n<dl")]
+    )
+    assert [label for label, _ in parts] == ["Rule", "Found", "Fix"] * 2
+    assert parts[4:] == [("Found", "0.4 GiB."), ("Fix", "stop other processes.")]
+    assert re.findall(r"<dt>(规则|检查结果|修复建议)</dt>", chinese) == ["规则", "检查结果", "修复建议"] * 2
+    assert "role sync_obproxy_parameter, host odp-8" in english
+
+
+async def test_the_page_offers_the_legal_operations(browser: httpx.AsyncClient, resources: Resources) -> None:
     task_id = await failed_at(resources, 2)
     ids = await sample_tasks.subtask_ids(resources, task_id)
     actions = re.compile(rf'action="/tasks/{task_id}/((?:subtasks/\d+/)?\w+)"')
@@ -79,31 +94,37 @@ async def test_what_may_be_asked_is_what_the_document_says(browser: httpx.AsyncC
     assert running == {f"subtasks/{ids[2]}/cancel"}
 
 
-@pytest.mark.parametrize("word", ["retry", "rollback"])
-async def test_a_task_operation_is_done_and_said(browser: httpx.AsyncClient, resources: Resources, word: str) -> None:
+@pytest.mark.parametrize("operation", ["retry", "rollback"])
+async def test_a_task_operation_is_executed_and_confirmed(
+    browser: httpx.AsyncClient, resources: Resources, operation: str
+) -> None:
     task_id = await failed_at(resources, 2)
 
-    answer = await browser.post(f"/tasks/{task_id}/{word}", data={"form_token": await form_token(browser)})
+    answer = await browser.post(f"/tasks/{task_id}/{operation}", data={"form_token": await form_token(browser)})
     page = await browser.get(answer.headers["location"])
 
-    assert (answer.status_code, answer.headers["location"]) == (303, f"/tasks/{task_id}?done={word}")
-    assert {"retry": "It runs again.", "rollback": "The rollback has been asked for."}[word] in page.text
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/tasks/{task_id}?done={operation}")
+    assert {"retry": "Retry submitted.", "rollback": "Rollback submitted."}[operation] in page.text
     assert await status_of(resources, task_id) is TaskStatus.RUNNING
 
 
-@pytest.mark.parametrize("word", ["retry", "skip"])
-async def test_a_subtask_operation_is_done(browser: httpx.AsyncClient, resources: Resources, word: str) -> None:
+@pytest.mark.parametrize("operation", ["retry", "skip"])
+async def test_a_subtask_operation_is_executed(
+    browser: httpx.AsyncClient, resources: Resources, operation: str
+) -> None:
     task_id = await failed_at(resources, 2)
     subtask = (await sample_tasks.subtask_ids(resources, task_id))[2]
     token = await form_token(browser)
 
-    answer = await browser.post(f"/tasks/{task_id}/subtasks/{subtask}/{word}", data={"form_token": token})
+    answer = await browser.post(f"/tasks/{task_id}/subtasks/{subtask}/{operation}", data={"form_token": token})
 
     assert answer.status_code == 303
     assert await status_of(resources, task_id) is TaskStatus.RUNNING
 
 
-async def test_canceling_is_asked_for_and_has_its_own_word(browser: httpx.AsyncClient, resources: Resources) -> None:
+async def test_a_subtask_that_is_being_canceled_has_its_own_status(
+    browser: httpx.AsyncClient, resources: Resources
+) -> None:
     roles = resources.workflows[TAKEOVER].roles
     task_id = await sample_tasks.take_over(resources, 1)
     await sample_tasks.advance(resources, task_id, [], running=roles[0])
@@ -118,19 +139,17 @@ async def test_canceling_is_asked_for_and_has_its_own_word(browser: httpx.AsyncC
     assert "Canceling" in page
 
 
-async def test_what_is_refused_is_said_on_the_page_and_changes_nothing(
-    browser: httpx.AsyncClient, resources: Resources
-) -> None:
+async def test_a_rejected_operation_is_shown_on_the_page(browser: httpx.AsyncClient, resources: Resources) -> None:
     task_id = await sample_tasks.take_over(resources, 1)
 
     answer = await browser.post(f"/tasks/{task_id}/retry", data={"form_token": await form_token(browser)})
 
     assert answer.status_code == 400
     assert f"Task instance {task_id} is RUNNING; RETRY needs it to be FAILED." in answer.text
-    assert f'data-address="/tasks/{task_id}"' in answer.text
+    assert f'data-canonical-address="/tasks/{task_id}"' in answer.text
 
 
-async def test_what_is_not_there(browser: httpx.AsyncClient, resources: Resources) -> None:
+async def test_an_unknown_task_or_subtask_is_not_found(browser: httpx.AsyncClient, resources: Resources) -> None:
     task_id = await failed_at(resources, 2)
     token = await form_token(browser)
 
@@ -176,7 +195,7 @@ async def test_the_flow_is_drawn_for_every_width(browser: httpx.AsyncClient, res
     assert page.count('selected"') == 3
 
 
-async def test_attempts_are_apart_the_newest_first(browser: httpx.AsyncClient, resources: Resources) -> None:
+async def test_attempts_are_listed_separately_newest_first(browser: httpx.AsyncClient, resources: Resources) -> None:
     task_id = await failed_at(resources, 2, "first")
     subtask = (await sample_tasks.subtask_ids(resources, task_id))[2]
     roles = resources.workflows[TAKEOVER].roles
@@ -200,10 +219,10 @@ async def test_attempts_are_apart_the_newest_first(browser: httpx.AsyncClient, r
     assert whole.rstrip("\n") == "\n".join(reversed(said))
 
 
-async def test_lines_come_in_pieces_without_a_gap(
+async def test_log_lines_are_paged_without_a_gap(
     browser: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.pages.task.LINES_AT_ONCE", 2)
+    monkeypatch.setattr("service.pages.task.LINES_LIMIT", 2)
     task_id = await failed_at(resources, 0)
     subtask = (await sample_tasks.subtask_ids(resources, task_id))[0]
     rows: list[list[object]] = []
@@ -218,7 +237,7 @@ async def test_lines_come_in_pieces_without_a_gap(
     assert after == last and len(rows) > 2
 
 
-async def test_markup_from_a_host_stays_text(browser: httpx.AsyncClient, resources: Resources) -> None:
+async def test_markup_from_a_host_is_escaped(browser: httpx.AsyncClient, resources: Resources) -> None:
     task_id = await failed_at(resources, 2, MARKUP)
     async with resources.database.transaction() as connection:
         await connection.execute("UPDATE task_instance SET host_name = %s", [MARKUP])

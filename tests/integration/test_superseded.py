@@ -170,13 +170,13 @@ async def test_pages_say_so(client: httpx.AsyncClient, resources: Resources) -> 
 
     page = (await client.get(f"/tasks/{older}", headers={"Accept": "text/html"})).text
     listed = (await client.get("/tasks", headers={"Accept": "text/html"})).text
-    bubble = (await client.get("/tasks/under-way", headers={"Accept": "text/html"})).text
+    open_tasks = (await client.get("/tasks/open", headers={"Accept": "text/html"})).text
 
-    assert f'<a id="newer" href="/tasks/{newer}">' in page
+    assert f'<a id="newer-task" href="/tasks/{newer}">' in page
     assert 'class="badge status-SUPERSEDED"' in page and "Superseded" in page
     assert "/retry" not in page and "/rollback" not in page and "/skip" not in page
     assert listed.count('class="badge status-SUPERSEDED"') == 1
-    assert f'id="under-way-{newer}"' in bubble and f'id="under-way-{older}"' not in bubble
+    assert f'id="open-task-{newer}"' in open_tasks and f'id="open-task-{older}"' not in open_tasks
 
 
 async def test_readers_of_the_older_one_are_notified(resources: Resources) -> None:

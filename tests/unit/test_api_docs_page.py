@@ -1,4 +1,4 @@
-"""The page /docs: it has the whole description, loads nothing from elsewhere and runs no script."""
+"""The API page: it is complete, and it loads no script and nothing from other sites."""
 
 import re
 from html.parser import HTMLParser
@@ -7,12 +7,12 @@ import pytest
 
 from service.http.openapi import describe
 from service.model.types import JSON
-from service.pages import rendering
+from service.pages import rendering, static_files
 from service.routes import OPERATIONS
 
 
-class Seen(HTMLParser):
-    """The elements and attributes of a page."""
+class PageContent(HTMLParser):
+    """Collects the tags, links and ids of a page."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,32 +38,34 @@ def description() -> JSON:
 
 
 @pytest.fixture(scope="module")
-def seen(description: JSON) -> Seen:
-    parser = Seen()
-    parser.feed(rendering.docs(description, "auto"))
+def content(description: JSON) -> PageContent:
+    parser = PageContent()
+    parser.feed(rendering.render_openapi(description, "auto"))
     return parser
 
 
-def test_nothing_comes_from_elsewhere_and_nothing_runs(seen: Seen) -> None:
-    files = {path for path in rendering.STATIC_FILES if path.endswith(("/base.css", "/docs.css", "/logo.svg"))}
-    paths = {link.partition("?")[0] for link in seen.links if not link.startswith("#")}
+def test_the_page_loads_no_script_and_nothing_from_other_sites(content: PageContent) -> None:
+    files = {path for path in static_files.FILES if path.endswith(("/base.css", "/docs.css", "/logo.svg"))}
+    paths = {link.partition("?")[0] for link in content.links if not link.startswith("#")}
     assert paths == {"/", "/openapi.json", *files}
-    assert not seen.tags & {"script", "style", "iframe", "object", "img", "form"}
-    assert not seen.inline
+    assert not content.tags & {"script", "style", "iframe", "object", "img", "form"}
+    assert not content.inline
     for path in files - {"/static/logo.svg"}:
-        style = rendering.STATIC_FILES[path].content.decode()
+        style = static_files.FILES[path].content.decode()
         assert "url(" not in style and "@import" not in style
 
 
-def test_every_operation_and_shape_is_there_and_every_link_leads_there(seen: Seen, description: JSON) -> None:
+def test_the_page_has_every_operation_and_schema_and_no_broken_link(content: PageContent, description: JSON) -> None:
     operations = {operation.endpoint.__name__ for operation in OPERATIONS}
 
-    assert seen.ids == operations | set(description["components"]["schemas"]) | {"main"}
-    assert {link[1:] for link in seen.links if link.startswith("#")} <= seen.ids
+    assert content.ids == operations | set(description["components"]["schemas"]) | {"main"}
+    assert {link[1:] for link in content.links if link.startswith("#")} <= content.ids
 
 
-def test_markup_in_the_description_is_text(description: JSON) -> None:
-    shown = rendering.docs({**description, "info": {"title": "<script>alert(1)</script>", "version": "1"}}, "auto")
+def test_markup_in_the_openapi_document_is_escaped(description: JSON) -> None:
+    shown = rendering.render_openapi(
+        {**description, "info": {"title": "<script>alert(1)</script>", "version": "1"}}, "auto"
+    )
 
     assert "<script" not in shown
     assert re.search(r"<title>&lt;script&gt;", shown)

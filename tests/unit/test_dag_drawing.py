@@ -26,10 +26,13 @@ def test_boxes_do_not_overlap_and_are_inside_the_drawing(subtasks: list[Subtask]
 
     assert [box.subtask.id for box in drawing.boxes] == [subtask.id for subtask in subtasks]
     for index, box in enumerate(drawing.boxes):
-        assert 0 <= box.x <= drawing.width - dag_drawing.WIDTH and 0 <= box.y <= drawing.height - dag_drawing.HEIGHT
+        assert (
+            0 <= box.x <= drawing.width - dag_drawing.BOX_WIDTH
+            and 0 <= box.y <= drawing.height - dag_drawing.BOX_HEIGHT
+        )
         for other in drawing.boxes[index + 1 :]:
-            beside = abs(box.x - other.x) >= dag_drawing.WIDTH + dag_drawing.ACROSS
-            assert beside or abs(box.y - other.y) >= dag_drawing.HEIGHT + dag_drawing.DOWN
+            beside = abs(box.x - other.x) >= dag_drawing.BOX_WIDTH + dag_drawing.COLUMN_GAP
+            assert beside or abs(box.y - other.y) >= dag_drawing.BOX_HEIGHT + dag_drawing.ROW_GAP
 
 
 def test_rows_of_a_chain_alternate_in_direction() -> None:
@@ -86,5 +89,5 @@ def tip_of(head: str) -> tuple[int, int]:
 
 def on_border(box: dag_drawing.Box, point: tuple[int, int]) -> bool:
     x, y = point[0] - box.x, point[1] - box.y
-    across = x in (0, dag_drawing.WIDTH) and y == dag_drawing.HEIGHT // 2
-    return across or (y in (0, dag_drawing.HEIGHT) and x == dag_drawing.WIDTH // 2)
+    across = x in (0, dag_drawing.BOX_WIDTH) and y == dag_drawing.BOX_HEIGHT // 2
+    return across or (y in (0, dag_drawing.BOX_HEIGHT) and x == dag_drawing.BOX_WIDTH // 2)

@@ -1,37 +1,39 @@
-// Toasts, and the question before an operation.
-import { byId, one } from "./dom.js";
+// Toasts, and the confirmation dialog before an operation.
+import { byId, queryOne } from "./dom.js";
+
+export const TOAST_TIMEOUT = 6000; // milliseconds
 
 /**
- * Shows a toast for some seconds.
+ * Shows a toast.
  *
  * @param {string} text
  */
-export function toast(text) {
-  const shown = document.createElement("div");
-  shown.className = "toast";
-  shown.textContent = text;
-  one(document, ".toasts").append(shown);
-  setTimeout(() => shown.remove(), 6000);
+export function showToast(text) {
+  const toast = document.createElement("div");
+  toast.className = "toast";
+  toast.textContent = text;
+  queryOne(document, ".toasts").append(toast);
+  setTimeout(() => toast.remove(), TOAST_TIMEOUT);
 }
 
 /**
- * Asks before `form` is sent.
+ * Asks for confirmation, then sends `form`.
  *
  * @param {HTMLFormElement} form
  */
-export function ask(form) {
+export function confirmSubmit(form) {
   const dialog = /** @type {HTMLDialogElement} */ (byId("confirm"));
-  const yes = one(dialog, "[data-confirm-yes]");
-  one(dialog, "h2").textContent = form.dataset.confirm ?? "";
-  one(dialog, "[data-confirm-text]").textContent = form.dataset.text ?? "";
-  yes.textContent = one(form, "button").textContent.trim();
-  yes.classList.toggle("danger", "danger" in form.dataset);
+  const confirmButton = queryOne(dialog, "[data-confirm-yes]");
+  queryOne(dialog, "h2").textContent = form.dataset.confirm ?? "";
+  queryOne(dialog, "[data-confirm-message]").textContent = form.dataset.confirmQuestion ?? "";
+  confirmButton.textContent = queryOne(form, "button").textContent.trim();
+  confirmButton.classList.toggle("danger", "danger" in form.dataset);
   dialog.returnValue = "";
-  // A copy: the page may have been brought up to date by the time of the answer.
-  const sent = /** @type {HTMLFormElement} */ (form.cloneNode(true));
-  sent.hidden = true;
-  document.body.append(sent);
-  const decide = () => (dialog.returnValue === "yes" ? sent.submit() : sent.remove());
+  // Send a copy, because a live update may replace the form while the dialog is open.
+  const copy = /** @type {HTMLFormElement} */ (form.cloneNode(true));
+  copy.hidden = true;
+  document.body.append(copy);
+  const decide = () => (dialog.returnValue === "yes" ? copy.submit() : copy.remove());
   dialog.addEventListener("close", decide, { once: true });
   dialog.showModal();
 }

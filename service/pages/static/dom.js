@@ -1,7 +1,7 @@
-// Typed access to the elements that the templates promise.
+// Typed access to elements of the page.
 
 /**
- * Returns the first match of `selector` below `root`; throws where the template does not have it.
+ * Returns the first match of `selector` below `root`; throws if there is none.
  *
  * @template {Element} [E=HTMLElement]
  * @param {ParentNode} root
@@ -9,14 +9,14 @@
  * @param {{ new (): E }} [kind]
  * @returns {E}
  */
-export function one(root, selector, kind) {
+export function queryOne(root, selector, kind) {
   const found = root.querySelector(selector);
   if (!(found instanceof (kind ?? HTMLElement))) throw new TypeError(`the page has no ${selector}`);
   return /** @type {E} */ (found);
 }
 
 /**
- * Returns the element with this id; throws where the page does not have it.
+ * Returns the element with this id; throws if there is none.
  *
  * @param {string} id
  * @param {Document} [from]
@@ -33,7 +33,7 @@ export function byId(id, from = document) {
  * @param {Event} event
  * @param {string} selector
  */
-export function closest(event, selector) {
+export function closestToTarget(event, selector) {
   const found = event.target instanceof Element ? event.target.closest(selector) : null;
   return found instanceof HTMLElement || found instanceof SVGElement ? found : null;
 }
@@ -45,6 +45,6 @@ export function closest(event, selector) {
  * @param {string} selector
  * @returns {NodeListOf<HTMLElement>}
  */
-export function all(root, selector) {
+export function queryAll(root, selector) {
   return root.querySelectorAll(selector);
 }

@@ -1,16 +1,16 @@
-// What every page does: questions before deeds, menus, times, and staying fresh.
-import { ask, toast } from "./dialogs.js";
-import { all, closest, one } from "./dom.js";
-import { watch } from "./live.js";
-import { count, localize } from "./times.js";
+// Behaviour of every page: confirmation dialogs, menus, times, live updates.
+import { confirmSubmit, showToast, TOAST_TIMEOUT } from "./dialogs.js";
+import { closestToTarget, queryAll, queryOne } from "./dom.js";
+import { startLiveUpdates } from "./live_updates.js";
+import { localizeTimes, updateDurations } from "./times.js";
 
 document.addEventListener("submit", (event) => {
   const form = /** @type {HTMLFormElement} */ (event.target);
   if ("confirm" in form.dataset) {
     event.preventDefault();
-    ask(form);
+    confirmSubmit(form);
   } else if (form.method === "get") {
-    // What is empty is not sent; the form stays as it is for whoever comes back.
+    // Leave empty fields out of the address. The browser may show this form again, so enable them afterwards.
     const fields = /** @type {HTMLInputElement[]} */ ([...form.elements]);
     const empty = fields.filter((field) => field.name && !field.value);
     empty.forEach((field) => (field.disabled = true));
@@ -19,12 +19,12 @@ document.addEventListener("submit", (event) => {
 });
 
 document.addEventListener("click", async (event) => {
-  const copy = closest(event, "[data-copy]");
+  const copy = closestToTarget(event, "[data-copy]");
   if (copy) {
     await navigator.clipboard?.writeText(copy.dataset.copy ?? "");
-    toast(`${document.body.dataset.copied}: ${copy.dataset.copy}`);
+    showToast(`${document.body.dataset.copiedText}: ${copy.dataset.copy}`);
   }
-  for (const menu of all(document, "details[data-menu][open]"))
+  for (const menu of queryAll(document, "details[data-menu][open]"))
     if (event.target instanceof Node && !menu.contains(event.target)) menu.removeAttribute("open");
 });
 
@@ -32,17 +32,17 @@ document.addEventListener("keydown", (event) => {
   const menu = event.key === "Escape" && document.querySelector("details[data-menu][open]");
   if (menu) {
     menu.removeAttribute("open");
-    one(menu, "summary").focus();
+    queryOne(menu, "summary").focus();
   }
 });
 
-for (const shown of document.querySelectorAll(".toast")) setTimeout(() => shown.remove(), 6000);
+for (const toast of document.querySelectorAll(".toast")) setTimeout(() => toast.remove(), TOAST_TIMEOUT);
 if (new URLSearchParams(location.search).has("done")) {
-  const kept = new URL(location.href);
-  kept.searchParams.delete("done");
-  history.replaceState(null, "", kept);
+  const address = new URL(location.href);
+  address.searchParams.delete("done");
+  history.replaceState(null, "", address);
 }
-if (document.body.dataset.address) history.replaceState(null, "", document.body.dataset.address);
-localize(document);
-setInterval(() => count(document), 1000);
-watch();
+if (document.body.dataset.canonicalAddress) history.replaceState(null, "", document.body.dataset.canonicalAddress);
+localizeTimes(document);
+setInterval(() => updateDurations(document), 1000);
+startLiveUpdates();
