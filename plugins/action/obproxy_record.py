@@ -6,6 +6,7 @@ from typing import Any
 
 from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction, Result
 from ansible_collections.obproxy.takeover.plugins.module_utils.documentation import argument_spec
+from ansible_collections.obproxy.takeover.plugins.module_utils.programs.converge import BACKUP
 from ansible_collections.obproxy.takeover.plugins.module_utils.rollback_record import (
     PROXYRO,
     SYS,
@@ -25,7 +26,10 @@ class ActionModule(HostAction):
     def act(self, arguments: dict[str, Any]) -> Result:
         facts, state = self.facts, arguments["state"]
         if state == "absent":
-            return self._remove(facts)
+            return self._remove(facts, self._record_files())
+        if state == "released":
+            # The record last: it names the directories to remove, which a retry needs to know.
+            return self._remove(facts, [*self._note_files(facts, arguments["managed_by"]), *self._record_files()])
         if state == "finished":
             return self._finish(facts)
         if facts["recorded"] is not None:
@@ -89,11 +93,20 @@ class ActionModule(HostAction):
             )
         return recorded
 
-    def _remove(self, facts: dict[str, Any]) -> Result:
+    def _record_files(self) -> list[str]:
+        return [self.state_file(name) for name in ("pending", "done", "before")]
+
+    def _note_files(self, facts: dict[str, Any], managed_by: str) -> list[str]:
+        """Return the note of who manages the OBProxy and the copy of a former one, and what a killed run has left."""
+        note, path = facts["local_fact"] or {}, facts["discovery_arguments"]["fact_file"]
+        is_foreign = bool(note) and note.get("managed_by") != managed_by
+        return [*facts["leftovers"], *([] if is_foreign else [path, path + BACKUP])]
+
+    def _remove(self, facts: dict[str, Any], paths: list[str]) -> Result:
         """Remove the takeover's files on the host, and the directories that it created for them."""
-        paths = [self.state_file(name) for name in ("pending", "done", "before")]
         above = (facts["recorded"] or {}).get("absent_directories", [])
         made = [path for path in above if facts["discovery_arguments"]["fact_file"].startswith(f"{path}/")]
-        prune = [*made, *(path for path in above if paths[0].startswith(f"{path}/")), str(Path(paths[0]).parent)]
+        own = self.state_file("before")
+        prune = [*made, *(path for path in above if own.startswith(f"{path}/")), str(Path(own).parent)]
         files = [{"path": path, "text": None} for path in paths]
         return self.converge("The takeover's files on the host can be removed", files, prune=sorted(set(prune)))

@@ -17,13 +17,18 @@ options:
     description:
       - C(present) writes the record, C(finished) takes the passwords out of it and removes temporary files that a
         killed run has left, C(absent) removes everything that the takeover kept on the host.
+      - C(released) is C(absent), and removes the note of who manages the OBProxy too, with the copy of a former note.
     type: str
-    choices: [present, finished, absent]
+    choices: [present, finished, absent, released]
     default: present
   desired:
     description: The parameters that the takeover is about to set.
     type: dict
     default: {}
+  managed_by:
+    description: The manager whose note C(released) removes. The note of another one stays.
+    type: str
+    default: obproxy-takeover
 """
 
 EXAMPLES = r"""

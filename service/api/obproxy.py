@@ -6,7 +6,14 @@ from starlette.responses import JSONResponse, Response
 
 from service.access.roles import READ_HOST, READ_OBPROXY, UPDATE_OBPROXY
 from service.api import request_schemas
-from service.api.request_schemas import ExternalRunParam, HostQuery, PageQuery, ParameterInfoQuery, TakeOverParam
+from service.api.request_schemas import (
+    ExternalRunParam,
+    HostQuery,
+    PageQuery,
+    ParameterInfoQuery,
+    ReleaseParam,
+    TakeOverParam,
+)
 from service.fleet import clusters, hosts, parameters, prometheus
 from service.fleet import documents as fleet_documents
 from service.http import envelope_schema, requests
@@ -14,11 +21,13 @@ from service.http.authentication import client
 from service.http.envelope import contents, page_of, success, trace_id
 from service.http.openapi import Operation
 from service.model import errors as model_errors
+from service.model.workflow import RELEASE
 from service.observe import tracing
 from service.tasks import documents as tasks_documents
 from service.tasks import errors as tasks_errors
-from service.tasks import external_runs, submit
+from service.tasks import external_runs, managed_servers, submit
 from service.tasks.external_runs import ExternalRun
+from service.tasks.managed_servers import ServersRequest
 from service.tasks.submit import HostRequest
 
 
@@ -43,6 +52,31 @@ async def take_over(request: Request) -> Response:
             creator=request.user,
             trace_id=trace_id(request),
             allow_restart=wanted.allow_restart,
+            idempotency_key=requests.idempotency_key(request),
+        )
+    return success(request, contents(tasks_documents.task_instance(task, subtasks) for task, subtasks in submitted))
+
+
+async def release(request: Request) -> Response:
+    """POST /api/v2/obproxy/clusters/{id}/servers/release"""
+    resources = requests.resources(request)
+    settings = resources.settings
+    cluster_id = requests.path_id(request, "id")
+    wanted = await requests.body(
+        request, ReleaseParam, limit=settings.body_limit, context=ReleaseParam.context(settings.hosts_limit)
+    )
+    with tracing.span("submit", obproxy_cluster_id=cluster_id, hosts=len(wanted.obproxy_server_ids)):
+        submitted = await managed_servers.submit(
+            resources,
+            resources.workflows[RELEASE],
+            ServersRequest(
+                object_name=ReleaseParam.object_name,
+                cluster_id=cluster_id,
+                server_ids=wanted.obproxy_server_ids,
+                skip_host_ids=wanted.skip_host_operation_server_ids,
+            ),
+            creator=request.user,
+            trace_id=trace_id(request),
             idempotency_key=requests.idempotency_key(request),
         )
     return success(request, contents(tasks_documents.task_instance(task, subtasks) for task, subtasks in submitted))
@@ -131,6 +165,26 @@ OPERATIONS = (
             model_errors.UnknownHost,
             tasks_errors.HostBusy,
             tasks_errors.AlreadyManaged,
+            tasks_errors.IdempotencyKeyReused,
+            model_errors.BodyTooLarge,
+            model_errors.UnsupportedMediaType,
+            model_errors.InventoryUnreadable,
+        ),
+    ),
+    Operation(
+        method="POST",
+        path="/api/v2/obproxy/clusters/{id}/servers/release",
+        endpoint=release,
+        needs=UPDATE_OBPROXY,
+        summary="Give managed OBProxy servers back and forget them; the processes run on. One task instance a server",
+        body=request_schemas.ReleaseParam,
+        headers={"Idempotency-Key": "The same key and request within 24 hours: the same answer, nothing done again"},
+        answer=envelope_schema.Success[envelope_schema.Contents[tasks_documents.TaskInstance]],
+        errors=(
+            model_errors.InvalidRequest,
+            model_errors.MalformedBody,
+            model_errors.UnknownCluster,
+            tasks_errors.HostBusy,
             tasks_errors.IdempotencyKeyReused,
             model_errors.BodyTooLarge,
             model_errors.UnsupportedMediaType,

@@ -4,6 +4,7 @@ Fields and limits: docs/reference/ocp-api.md 1.1 (takeOver), 1.5 (hosts), 2.2 (l
 Unknown fields are ignored, as in OCP.
 """
 
+from collections import Counter
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -55,6 +56,13 @@ def _first(host_id: int, info: ValidationInfo[JSON]) -> int:
     return host_id
 
 
+def _distinct(ids: list[int]) -> list[int]:
+    """Refuse a list with repeated ids."""
+    if repeated := [str(number) for number, times in Counter(ids).items() if times > 1]:
+        raise PydanticCustomError("repeated", "must not repeat {ids}", {"ids": ", ".join(repeated)})
+    return ids
+
+
 def _not_before_start(moment: datetime, info: ValidationInfo) -> datetime:
     if moment < info.data.get("start_time", moment):
         raise PydanticCustomError("before_start", "must not be before startTime")
@@ -92,6 +100,22 @@ class TakeOverParam(Parameters):
     def context(hosts_limit: int) -> JSON:
         """What validating one body needs to know."""
         return {"hosts_limit": hosts_limit, "seen": set()}
+
+
+class ReleaseParam(Parameters):
+    """The body of release. The hosts of `skipHostOperationServerIds` are gone: their servers are only forgotten."""
+
+    object_name = "obproxyReleaseParam"
+
+    obproxy_server_ids: Annotated[list[Long], Field(min_length=1), BeforeValidator(_few), AfterValidator(_distinct)]
+    skip_host_operation_server_ids: Annotated[list[Long], BeforeValidator(_few), AfterValidator(_distinct)] = Field(
+        default_factory=list
+    )
+
+    @staticmethod
+    def context(hosts_limit: int) -> JSON:
+        """What validating one body needs to know."""
+        return {"hosts_limit": hosts_limit}
 
 
 class ExternalEvent(Parameters):

@@ -59,6 +59,23 @@ class Client:
         contents: list[Document] = data["contents"]
         return contents
 
+    def release(
+        self, cluster_id: int, server_ids: Sequence[int], skip_host_ids: Sequence[int] = (), key: str | None = None
+    ) -> list[Document]:
+        """Release OBProxy servers and return the task instances, one per server.
+
+        The hosts of `skip_host_ids` are gone: their servers are only forgotten. `key` is the idempotency key.
+        """
+        headers = {} if key is None else {"Idempotency-Key": key}
+        path = f"/api/v2/obproxy/clusters/{cluster_id}/servers/release"
+        body = {"obproxyServerIds": list(server_ids), "skipHostOperationServerIds": list(skip_host_ids)}
+        contents: list[Document] = self._request("POST", path, body, headers=headers)["contents"]
+        return contents
+
+    def cluster(self, cluster_id: int) -> Document:
+        """Return an OBProxy cluster with its servers."""
+        return self._request("GET", f"/api/v2/obproxy/clusters/{cluster_id}")
+
     def task(self, task_id: int) -> Document:
         """Return the document of one task instance."""
         return self._request("GET", f"/api/v2/tasks/instances/{task_id}")

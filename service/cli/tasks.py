@@ -75,6 +75,39 @@ def submit(
 
 @tasks.command()
 @with_client
+def release(
+    client: Client,
+    cluster_id: Annotated[int, typer.Argument(help="Id of the OBProxy cluster that manages the servers.")],
+    server_id: Annotated[list[int], typer.Argument(help="Ids of the OBProxy servers.")],
+    skip_host: Annotated[
+        list[int] | None,
+        typer.Option(help="Id of a server whose host is gone: nothing is done on the host. Can be repeated."),
+    ] = None,
+    idempotency_key: Annotated[
+        str | None, typer.Option(help="Idempotency key. Requests with the same key are executed once.")
+    ] = None,
+    watch_tasks: Annotated[
+        bool, typer.Option("--watch", "-w", help="Watch until all task instances have ended.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Release OBProxy servers, and print the ids of the task instances. The processes run on.
+
+    release 1 7 8                   give the servers 7 and 8 of OBProxy cluster 1 back
+
+    release 1 9 --skip-host 9       forget server 9, whose host is gone
+    """
+    documents = client.release(cluster_id, server_id, skip_host or (), idempotency_key)
+    if watch_tasks:
+        _watch(client, [document["id"] for document in documents], as_json)
+    elif as_json:
+        _print_json(documents)
+    else:
+        print(*(document["id"] for document in documents), sep="\n")
+
+
+@tasks.command()
+@with_client
 def watch(
     client: Client,
     task_id: Annotated[list[int], typer.Argument(help="Ids of the task instances.")],

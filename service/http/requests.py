@@ -58,6 +58,7 @@ OWN_RULES: Mapping[str, str] = {
     "control_characters": "must not contain control characters",
     "too_many": "must have at most {limit} elements",
     "duplicate": "must not be there twice",
+    "repeated": "must not repeat {ids}",
     "before_start": "must not be before startTime",
 }
 """The same for what our own validators find (`schemas`)."""

@@ -22,6 +22,10 @@ ALLOW_RESTART = "obproxy_allow_restart"
 """The inventory variable that permits restarts, and the key in a context whose request permits or forbids them."""
 
 
+SKIP_HOST = "skip_host_operation"
+"""The key of a context whose request leaves the host out: all of its subtasks are skipped."""
+
+
 EXTERNAL = "EXTERNAL"
 """The type of a task instance that records a run by hand. OCP's types are MANUAL and others."""
 
@@ -72,6 +76,11 @@ class TaskInstance:
     start_time: datetime
     finish_time: datetime | None
     superseded_by: int | None = None  # the next task instance of the same OBProxy server
+
+    @property
+    def skips_host(self) -> bool:
+        """Whether its request leaves the host out."""
+        return bool(self.context["stringMap"].get(SKIP_HOST) == "true")
 
     @property
     def allow_restart(self) -> bool | None:

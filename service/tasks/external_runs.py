@@ -22,11 +22,13 @@ from service.outcome.redaction import redact
 from service.outcome.run_progress import Change, Ended, RunEnd, Verdict
 from service.store.database import Connection, execute, fetch, fetch_as
 from service.store.database_errors import retry_contention
-from service.tasks import instances, submit
+from service.tasks import instances
 from service.tasks.errors import AlreadyManaged, RunAlreadyRecorded
+from service.tasks.insertion import insert_tasks
 from service.tasks.instances import TaskWithSubtasks
 from service.tasks.locked_task import lock_task
 from service.tasks.resources import Resources
+from service.tasks.submit import new_task
 
 NOT_SELECTED_MESSAGE = "The run did not select this subtask (--tags, --skip-tags or --start-at-task)."
 
@@ -183,11 +185,8 @@ async def _insert_task(
         else {"id": None, "parameter_version": 1}
     )
     run, workflow = play.run, play.workflow
-    tasks = await submit.insert_tasks(
-        connection, resources, workflow, cluster, [host], {host.id: row}, creator, trace_id
-    )
-    task_id = tasks[host.id]
-    await submit.insert_subtasks(connection, workflow, [task_id])
+    new = new_task(workflow, cluster, host, row)
+    task_id = (await insert_tasks(connection, resources, workflow, [new], creator, trace_id))[host.id]
     await execute(
         connection, "mark_task_external", task_id=task_id, operation=play.operation, start_time=run.start_time
     )
@@ -242,8 +241,8 @@ async def _replay_events(connection: Connection, play: _Play, task_id: int, mask
         await locked.apply_change(change)
         await locked.complete_skipped()
     if play.is_complete and _has_succeeded(changes):
-        server = {"server_id": locked.task.obproxy_server_id, "status": play.workflow.server_status}
-        await execute(connection, "mark_server_operating", **server)
+        server_ids = [] if locked.task.obproxy_server_id is None else [locked.task.obproxy_server_id]
+        await execute(connection, "mark_servers_operating", server_ids=server_ids, status=play.workflow.server_status)
     locked.moment = run.finish_time
     await locked.save()
 

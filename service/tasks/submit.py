@@ -2,22 +2,22 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from psycopg.types.json import Jsonb
 from pydantic import SecretStr
 
 from service.access.users import User
 from service.inventory.reader import Inventory
 from service.inventory.records import Cluster, Host
 from service.model.errors import InvalidRequest, SubError, UnknownCluster, UnknownHost
-from service.model.tasks import ALLOW_RESTART, Operation, Subtask, SubtaskStatus, TaskInstance, TaskStatus
+from service.model.tasks import ALLOW_RESTART
 from service.model.types import JSON
 from service.model.workflow import TAKEOVER, Workflow
 from service.store.database import Connection, execute, fetch
 from service.store.database_errors import retry_contention
 from service.tasks import instances
-from service.tasks.errors import AlreadyManaged, HostBusy, IdempotencyKeyReused
+from service.tasks.errors import AlreadyManaged, HostBusy
+from service.tasks.insertion import NewTask, context, find_repeated, insert_tasks, keep_key
 from service.tasks.instances import TaskWithSubtasks
 from service.tasks.resources import Resources
 
@@ -61,24 +61,18 @@ async def take_over(
         raise UnknownCluster(cluster_id=cluster_id)
     known = await inventory.in_cluster(cluster, _find_hosts(inventory, hosts))
     async with resources.database.transaction() as connection:
-        if idempotency_key is not None:
-            fingerprints = resources.secrets.fingerprints(_canonical_request(cluster_id, hosts, allow_restart))
-            done = await _claim_idempotency_key(connection, creator.name, idempotency_key, fingerprints)
-            if done is not None:
-                return [_as_submitted(*instance) for instance in await instances.by_ids(connection, done)]
+        request = _canonical_request(cluster_id, hosts, allow_restart)
+        repeated = await find_repeated(connection, resources, creator, idempotency_key, request)
+        if repeated is not None:
+            return repeated
         await _reject_busy_or_managed(connection, hosts)
         servers = await _insert_servers(connection, cluster, known, hosts)
-        tasks = await insert_tasks(
-            connection, resources, workflow, cluster, known, servers, creator, trace_id, allow_restart
-        )
-        await insert_subtasks(connection, workflow, list(tasks.values()))
+        new = [new_task(workflow, cluster, host, servers[host.id], allow_restart) for host in known]
+        tasks = await insert_tasks(connection, resources, workflow, new, creator, trace_id)
         await _insert_secrets(connection, resources, tasks, hosts)
         await resources.queue.defer(connection, {task: host for host, task in tasks.items()})
         task_ids = [tasks[host.host_id] for host in hosts]
-        if idempotency_key is not None:
-            await execute(
-                connection, "set_idempotency_key_tasks", creator=creator.name, key=idempotency_key, task_ids=task_ids
-            )
+        await keep_key(connection, creator, idempotency_key, task_ids)
         return await instances.by_ids(connection, task_ids)
 
 
@@ -86,26 +80,6 @@ def _canonical_request(cluster_id: int, hosts: Sequence[HostRequest], allow_rest
     """Return the request in one canonical form, for its fingerprint."""
     asked = [[h.host_id, h.sql_port, h.password.get_secret_value() if h.password else None] for h in hosts]
     return json.dumps([cluster_id, asked, *([] if allow_restart is None else [allow_restart])])
-
-
-async def _claim_idempotency_key(
-    connection: Connection, creator: str, key: str, fingerprints: Sequence[bytes]
-) -> list[int] | None:
-    """Claim an idempotency key: return None, or the task ids of the request that has it. Wait for a concurrent one."""
-    if await fetch(connection, "claim_idempotency_key", creator=creator, key=key, fingerprint=fingerprints[0]):
-        return None
-    (known,) = await fetch(connection, "idempotency_key", creator=creator, key=key)
-    if known["fingerprint"] not in fingerprints:
-        raise IdempotencyKeyReused(key=key)
-    task_ids: list[int] = known["task_ids"]
-    return task_ids
-
-
-def _as_submitted(task: TaskInstance, subtasks: Sequence[Subtask]) -> TaskWithSubtasks:
-    """Return a task instance in its state right after its submission."""
-    first = {False: SubtaskStatus.PENDING, True: SubtaskStatus.READY}
-    reset = [replace(s, status=first[not s.upstreams], operation=Operation.EXECUTE, run_time=1) for s in subtasks]
-    return replace(task, status=TaskStatus.RUNNING, operation=Operation.EXECUTE), reset
 
 
 def _find_hosts(inventory: Inventory, hosts: Sequence[HostRequest]) -> list[Host]:
@@ -161,79 +135,29 @@ async def _insert_servers(
     return servers
 
 
-async def insert_tasks(
-    connection: Connection,
-    resources: Resources,
-    workflow: Workflow,
-    cluster: Cluster,
-    known: Sequence[Host],
-    servers: Mapping[int, JSON],
-    creator: User,
-    trace_id: str,
-    allow_restart: bool | None = None,
-) -> dict[int, int]:
-    """Insert task instances; return their ids by host id. Raise HostBusy."""
-    contexts = [context(workflow, cluster, host, servers[host.id], allow_restart) for host in known]
-    rows = await fetch(
-        connection,
-        "insert_tasks",
-        workflow=workflow.name,
-        name=workflow.task_name,
-        prohibit_rollback=workflow.rollback is None,
-        creator=creator.name,
-        creator_id=creator.id,
-        executor=resources.executor,
-        trace_id=trace_id,
-        host_ids=[host.id for host in known],
-        host_names=[host.name for host in known],
-        server_ids=[servers[host.id]["id"] for host in known],
-        contexts=list(map(Jsonb, contexts)),
-    )
-    tasks = {row["host_id"]: row["id"] for row in rows}
-    for host in known:
-        if host.id not in tasks:  # race: a concurrent request has inserted one
-            busy = await fetch(connection, "running_tasks", host_ids=[host.id])
-            raise HostBusy(host_id=host.id, task_id=busy[0]["id"] if busy else None)
-    older = await fetch(connection, "tasks_superseded_by", task_ids=list(tasks.values()))
-    changed = [*tasks.values(), *(row["id"] for row in older)]
-    await execute(connection, "notify_task_changes", task_ids=changed, changed=True)
-    return tasks
+def new_task(
+    workflow: Workflow, cluster: Cluster, host: Host, server: JSON, allow_restart: bool | None = None
+) -> NewTask:
+    """Return the new task of a host, which has its variables as a member of the OBProxy cluster.
 
-
-def context(workflow: Workflow, cluster: Cluster, host: Host, server: JSON, allow_restart: bool | None) -> JSON:
-    """Return the context of a task instance, with the keys of the sample (docs/reference/ocp-api.md 1.2).
-
-    All values are strings. `host` has its variables as a member of the OBProxy cluster. The context has the request's
-    permission to restart, if there is one.
+    The context has the request's permission to restart, if there is one.
     """
-    variables = host.variables
-    return {
-        "listMap": {
-            "commands_to_check": variables.get("obproxy_commands_to_check", ["nc"]),
-            "process_keywords": variables.get("obproxy_process_keywords", ["obproxy", "obproxyd.sh"]),
-        },
-        "stringMap": {
-            "host_id": str(host.id),
-            "obproxy_cluster_id": str(cluster.id),
-            "obproxy_cluster_name": cluster.name,
-            "obproxy_need_delete_cluster": "false",
-            "obproxy_parameter_version": str(server["parameter_version"]),
-            "obproxy_server_id": str(server["id"] or ""),
-            "package_name": str(variables.get("obproxy_package_name", "obproxy")),
-            "package_version": str(variables.get("obproxy_package_version", "")),
-            "prohibit_rollback": str(workflow.prohibits_rollback).lower(),
-            "service_name": cluster.name,
-            **({} if allow_restart is None else {ALLOW_RESTART: str(allow_restart).lower()}),
-        },
-    }
-
-
-async def insert_subtasks(connection: Connection, workflow: Workflow, task_ids: Sequence[int]) -> None:
-    """Insert the subtasks of new task instances, in DAG order; the first is READY."""
-    columns = ("role", "series_id", "class_name", "name", "prohibit_rollback", "timeout")
-    values = {f"{column}s": [getattr(subtask, column) for subtask in workflow.subtasks] for column in columns}
-    await execute(connection, "insert_subtasks", task_ids=list(task_ids), **values)
-    await execute(connection, "insert_subtask_dependencies", task_ids=list(task_ids))
+    allowed = {} if allow_restart is None else {ALLOW_RESTART: str(allow_restart).lower()}
+    return NewTask(
+        host_id=host.id,
+        host_name=host.name,
+        server_id=server["id"],
+        context=context(
+            workflow,
+            host_id=host.id,
+            variables=host.variables,
+            cluster_id=cluster.id,
+            cluster_name=cluster.name,
+            server_id=server["id"],
+            parameter_version=server["parameter_version"],
+            more=allowed,
+        ),
+    )
 
 
 async def _insert_secrets(

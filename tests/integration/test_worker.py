@@ -21,7 +21,8 @@ from service.model.workflow import TAKEOVER
 from service.outcome import run_progress
 from service.runs import leftovers
 from service.store.database import execute, fetch
-from service.tasks import instances, operations
+from service.tasks import instances, managed_servers, operations
+from service.tasks.managed_servers import ServersRequest
 from service.tasks.resources import Resources
 from service.tasks.submit import HostRequest, take_over
 from service.worker import job, worker
@@ -375,6 +376,38 @@ async def test_a_failed_rollback_can_be_retried_and_goes_on_rolling_back(
 
     assert (task.status, task.operation) == (TaskStatus.SUCCESSFUL, Operation.ROLLBACK)
     assert {s.status for s in subtasks} == {SubtaskStatus.PENDING}
+
+
+async def test_a_workflow_is_a_playbook_its_roles_and_a_route(local: Resources, project: Path) -> None:
+    """Follow CONTRIBUTING.md; the route calls what this test calls."""
+    role = project / "roles" / "greet"
+    for name, text in {
+        "meta/subtask.yml": SUBTASK.format(role="greet", number=0),
+        "tasks/main.yml": "- name: Greet\n  ansible.builtin.debug:\n    msg: hello from {{ obproxy_sql_port }}\n",
+    }.items():
+        (role / name).parent.mkdir(parents=True)
+        (role / name).write_text(text)
+    (project / "playbooks" / "greeting.yml").write_text(
+        "- hosts: all\n  gather_facts: false\n  roles:\n    - role: greet\n      tags: [greet]\n"
+    )
+    write_table(project, "greeting: {task_name: Greet, playbook: greeting.yml, server_status: REFRESHING}\n")
+    resources = replace(local, workflows=workflow.load(project))
+
+    async with worker.running(resources):
+        taken, _ = await ended(resources, await submit(resources))
+        assert taken.obproxy_server_id is not None
+        request = ServersRequest(object_name="x", cluster_id=1, server_ids=[taken.obproxy_server_id])
+        greeting = resources.workflows["greeting"]
+        ((task, _),) = await managed_servers.submit(resources, greeting, request, creator=ADMIN, trace_id="t")
+        task, subtasks = await ended(resources, task)
+
+    assert (task.workflow, task.name, task.status) == ("greeting", "Greet", TaskStatus.SUCCESSFUL)
+    assert [subtask.role for subtask in subtasks] == ["greet"]
+    log, _ = await instances.log(resources.database, task.id, subtasks[0].id)
+    assert "hello from 2883" in log
+    async with resources.database.autocommit() as connection:
+        (server,) = await fetch(connection, "server_by_id", server_id=taken.obproxy_server_id)
+    assert server["status"] == "RUNNING"
 
 
 async def test_a_task_of_another_version_is_left_to_others(local: Resources) -> None:

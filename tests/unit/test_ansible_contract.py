@@ -23,17 +23,25 @@ def _imports(playbook: str) -> list[dict[str, Any]]:
     return list(_load(PLAYBOOKS / f"{playbook}.yml")[0]["tasks"])
 
 
-def _roles() -> list[str]:
-    return [task["ansible.builtin.import_role"]["name"] for task in _imports("takeover")]
+WORKFLOWS = _load(ROOT / "meta" / "workflows.yml")
+
+
+def _roles(playbook: str = "takeover") -> list[str]:
+    return [task["ansible.builtin.import_role"]["name"] for task in _imports(playbook)]
+
+
+ALL_ROLES = sorted({role for entry in WORKFLOWS.values() for role in _roles(Path(entry["playbook"]).stem)})
 
 
 def test_every_role_is_in_the_playbook_once_with_its_own_tag() -> None:
-    assert [task["tags"] for task in _imports("takeover")] == _roles()
-    assert sorted(_roles()) == sorted(path.name for path in ROLES.iterdir())
+    for entry in WORKFLOWS.values():
+        playbook = Path(entry["playbook"]).stem
+        assert [task["tags"] for task in _imports(playbook)] == _roles(playbook)
+    assert sorted(path.name for path in ROLES.iterdir()) == ALL_ROLES
     assert len(_roles()) == 12
 
 
-@pytest.mark.parametrize("role", _roles())
+@pytest.mark.parametrize("role", ALL_ROLES)
 def test_every_role_says_what_its_subtask_is(role: str) -> None:
     subtask = _load(ROLES / role / "meta" / "subtask.yml")
     assert subtask.keys() == {"name", "class_name", "series_id", "timeout", "prohibit_rollback"}
@@ -67,7 +75,8 @@ def _texts() -> str:
         *ROLES.glob("*/*/*.yml"),
         *ROLES.glob("*/*/*.j2"),
     ]
-    others = ("takeover.meta.yml", "rollback.meta.yml", "leftovers.yml")  # the last one's variable is the service's own
+    # The variable of leftovers.yml is the service's own.
+    others = ("takeover.meta.yml", "rollback.meta.yml", "release.meta.yml", "leftovers.yml")
     return "\n".join(path.read_text() for path in files if path.name not in others)
 
 
@@ -76,10 +85,21 @@ def _options() -> dict[str, Any]:
 
 
 def test_every_variable_is_typed_and_every_typed_one_is_used() -> None:
-    no_variables = {*PLUGINS, *_roles(), "obproxy_server"} - {"obproxy_parameters"}  # a plugin and a variable
+    no_variables = {*PLUGINS, *ALL_ROLES, "obproxy_server"} - {"obproxy_parameters"}  # a plugin and a variable
     used = set(re.findall(r"\bobproxy_[a-z_]+\b|\bocp_host_id\b", _texts())) - no_variables
     by_plugins = {name for name in _options() if name.endswith("_password")}
     assert used | by_plugins == _options().keys()
+
+
+def test_a_release_types_what_it_reads_as_the_takeover_does() -> None:
+    options = _load(PLAYBOOKS / "release.meta.yml")["argument_specs"]["release"]["options"]
+    files = [PLAYBOOKS / "release.yml", PLAYBOOKS / "tasks" / "discover.yml"]
+    files += [path for role in _roles("release") for path in (ROLES / role).glob("*/main.yml")]
+    texts = "\n".join(path.read_text() for path in files)
+    used = set(re.findall(r"\bobproxy_[a-z_]+\b|\bocp_host_id\b", texts)) - {*PLUGINS, *ALL_ROLES, "obproxy_server"}
+
+    assert options.keys() == used | {"obproxy_sys_password", "obproxy_current_sys_password"}
+    assert {name: _options()[name] for name in options} == options
 
 
 def test_secrets_are_marked() -> None:

@@ -48,10 +48,14 @@ WHERE id = %(server_id)s AND (NOT %(only_operating)s OR operate_status = 'OPERAT
 -- Locks the server, so that a task instance inserted next is its newest.
 SELECT * FROM obproxy_server WHERE host_id = %(host_id)s AND sql_port = %(sql_port)s FOR UPDATE;
 
--- name: mark_server_operating
--- A workflow is done to the server.
+-- name: mark_servers_operating
+-- A workflow is done to the servers.
 UPDATE obproxy_server SET status = %(status)s, operate_status = 'OPERATING', update_time = now()
-WHERE id = %(server_id)s;
+WHERE id = ANY(%(server_ids)s);
+
+-- name: lock_servers
+-- In the order in which every transaction locks them.
+SELECT * FROM obproxy_server WHERE id = ANY(%(server_ids)s) ORDER BY host_id, sql_port FOR UPDATE;
 
 -- name: clusters_with_servers
 SELECT DISTINCT ON (cluster_id) cluster_id, cluster_name FROM obproxy_server ORDER BY cluster_id, id DESC;

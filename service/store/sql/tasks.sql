@@ -213,6 +213,10 @@ ORDER BY t.id;
 UPDATE task_instance SET type = 'EXTERNAL', operation = %(operation)s, start_time = %(start_time)s
 WHERE id = %(task_id)s;
 
+-- name: skip_subtasks_of_tasks
+-- New task instances whose subtasks are to be skipped, all of them.
+UPDATE subtask_instance SET operation = 'SKIP' WHERE task_instance_id = ANY(%(task_ids)s);
+
 -- name: set_subtask_positions
 -- The positions of the subtasks at the start of such a run.
 UPDATE subtask_instance s SET status = p.status, operation = p.operation

@@ -1,0 +1,154 @@
+"""Submits a workflow on managed OBProxy servers: validates all, then writes all in one transaction with the jobs."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from service.access.users import User
+from service.inventory.reader import Inventory
+from service.model.errors import InvalidRequest, SubError, UnknownCluster
+from service.model.fleet import ObproxyServer, ServerStatus
+from service.model.tasks import SKIP_HOST
+from service.model.workflow import Workflow
+from service.store.database import Connection, execute, fetch, fetch_as
+from service.store.database_errors import retry_contention
+from service.tasks import instances
+from service.tasks.errors import HostBusy
+from service.tasks.insertion import NewTask, context, find_repeated, insert_tasks, keep_key
+from service.tasks.instances import TaskWithSubtasks
+from service.tasks.resources import Resources
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServersRequest:
+    """The OBProxy servers of a request.
+
+    The hosts of `skip_host_ids` are gone: none of their subtasks runs, and they need not be in the inventory.
+    """
+
+    object_name: str  # in the response to an invalid request
+    cluster_id: int
+    server_ids: Sequence[int]
+    skip_host_ids: Sequence[int] = ()
+
+
+@retry_contention
+async def submit(
+    resources: Resources,
+    workflow: Workflow,
+    request: ServersRequest,
+    *,
+    creator: User,
+    trace_id: str,
+    idempotency_key: str | None = None,
+) -> list[TaskWithSubtasks]:
+    """Start a workflow on managed OBProxy servers: one task instance a server, in the order of the request.
+
+    The servers are in the workflow's `server_status` from now on. The `idempotency_key` is as in `submit.take_over`.
+
+    Raise UnknownCluster, InvalidRequest, HostBusy or IdempotencyKeyReused; nothing is written then.
+    """
+    inventory = await resources.inventory.current()
+    async with resources.database.transaction() as connection:
+        canonical = json.dumps(
+            [workflow.name, request.cluster_id, *map(list, (request.server_ids, request.skip_host_ids))]
+        )
+        repeated = await find_repeated(connection, resources, creator, idempotency_key, canonical)
+        if repeated is not None:
+            return repeated
+        servers = await _lock_servers(connection, inventory, request)
+        await _reject_busy(connection, servers)
+        server_ids = [server.id for server in servers]
+        await execute(connection, "mark_servers_operating", server_ids=server_ids, status=workflow.server_status)
+        new = [await _new_task(inventory, workflow, request, server) for server in servers]
+        tasks = await insert_tasks(connection, resources, workflow, new, creator, trace_id)
+        skipped = [tasks[server.host_id] for server in servers if server.id in request.skip_host_ids]
+        await execute(connection, "skip_subtasks_of_tasks", task_ids=skipped)
+        await resources.queue.defer(connection, {task: host for host, task in tasks.items()})
+        task_ids = [tasks[server.host_id] for server in servers]
+        await keep_key(connection, creator, idempotency_key, task_ids)
+        return await instances.by_ids(connection, task_ids)
+
+
+async def _lock_servers(connection: Connection, inventory: Inventory, request: ServersRequest) -> list[ObproxyServer]:
+    """Return the servers in the order of the request. Raise UnknownCluster or InvalidRequest."""
+    rows = await fetch_as(connection, ObproxyServer, "lock_servers", server_ids=list(request.server_ids))
+    known = {server.id: server for server in rows if server.cluster_id == request.cluster_id}
+    if not known and request.cluster_id not in inventory.clusters:
+        raise UnknownCluster(cluster_id=request.cluster_id)
+    errors = [
+        SubError(field=field, message=message, object=request.object_name, rejected_value=server_id)
+        for field, server_id, message in (*_server_errors(inventory, request, known), *_skip_errors(request))
+    ]
+    if errors:
+        raise InvalidRequest(errors)
+    return [known[server_id] for server_id in request.server_ids]
+
+
+def _server_errors(
+    inventory: Inventory, request: ServersRequest, known: Mapping[int, ObproxyServer]
+) -> list[tuple[str, int, str]]:
+    """Return field, id and sentence of each server that cannot be worked on."""
+    errors: list[tuple[str, int, str]] = []
+    first_of_host: dict[int, int] = {}
+    for index, server_id in enumerate(request.server_ids):
+        server = known.get(server_id)
+        if server is None:
+            message = f"OBProxy server {server_id} does not exist in OBProxy cluster {request.cluster_id}."
+        else:
+            first = first_of_host.setdefault(server.host_id, server_id)
+            message = (
+                f"OBProxy server {server_id} is on the same host as OBProxy server {first}; ask for one at a time."
+            )
+            if first == server_id:
+                message = "" if server_id in request.skip_host_ids else _obstacle(inventory, server)
+        if message:
+            errors.append((f"obproxyServerIds[{index}]", server_id, message))
+    return errors
+
+
+def _obstacle(inventory: Inventory, server: ObproxyServer) -> str:
+    """Say why nothing can be done on the host of a server; empty = it can."""
+    if server.status is ServerStatus.TAKINGOVER:
+        return f"OBProxy server {server.id} is not managed: its takeover has not succeeded. Retry it or roll it back."
+    if server.host_id not in inventory.hosts:
+        return f"Host {server.host_id} of OBProxy server {server.id} does not exist in the inventory."
+    if server.cluster_id not in inventory.clusters:
+        return f"OBProxy cluster {server.cluster_id} does not exist in the inventory."
+    return ""
+
+
+def _skip_errors(request: ServersRequest) -> list[tuple[str, int, str]]:
+    return [
+        (f"skipHostOperationServerIds[{index}]", server_id, f"OBProxy server {server_id} is not in obproxyServerIds.")
+        for index, server_id in enumerate(request.skip_host_ids)
+        if server_id not in request.server_ids
+    ]
+
+
+async def _reject_busy(connection: Connection, servers: Sequence[ObproxyServer]) -> None:
+    for busy in await fetch(connection, "running_tasks", host_ids=[server.host_id for server in servers]):
+        raise HostBusy(host_id=busy["host_id"], task_id=busy["id"])
+
+
+async def _new_task(
+    inventory: Inventory, workflow: Workflow, request: ServersRequest, server: ObproxyServer
+) -> NewTask:
+    host, cluster = inventory.hosts.get(server.host_id), inventory.clusters.get(server.cluster_id)
+    if host is not None and cluster is not None:
+        (host,) = await inventory.in_cluster(cluster, [host])
+    return NewTask(
+        host_id=server.host_id,
+        host_name=server.host_name if host is None else host.name,
+        server_id=server.id,
+        context=context(
+            workflow,
+            host_id=server.host_id,
+            variables={} if host is None else host.variables,
+            cluster_id=server.cluster_id,
+            cluster_name=server.cluster_name if cluster is None else cluster.name,
+            server_id=server.id,
+            parameter_version=server.parameter_version,
+            more={SKIP_HOST: "true"} if server.id in request.skip_host_ids else {},
+        ),
+    )

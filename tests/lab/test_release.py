@@ -1,0 +1,104 @@
+"""Test that a released OBProxy runs on unchanged, without leftovers, and can be taken over again."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from service.cli.client import Client, Document
+from service.cli.tables import in_dag_order
+
+from . import Lab
+from .fixtures import StartHost
+from .host import LabHost
+from .inventory import SYS_PASSWORD
+from .service import Service, running
+from .traffic import held
+from .tunnel import admin, query
+
+DEADLINE = 120.0
+LEFT = "ls -A /var/lib/obproxy-takeover /etc/ansible 2>/dev/null; find / -xdev -name '*before-takeover*'"
+
+
+@pytest.fixture(scope="module")
+def service(lab: Lab) -> Iterator[Service]:
+    with running(lab.directory, lab.inventory) as started:
+        yield started
+
+
+@pytest.fixture
+def client(service: Service) -> Iterator[Client]:
+    with service.client() as opened:
+        yield opened
+
+
+def ended(client: Client, task_id: int) -> Document:
+    deadline = time.monotonic() + DEADLINE
+    for (document,) in client.watch([task_id]):
+        assert time.monotonic() < deadline, document
+    return document
+
+
+def take_over(client: Client, host: LabHost, cluster_id: int = 1) -> int:
+    """Take a host over and return the id of its OBProxy server."""
+    (document,) = client.take_over(cluster_id, [{"hostId": host.host_id, "sqlPort": host.sql_port}])
+    assert ended(client, document["id"])["status"] == "SUCCESSFUL"
+    return int(document["context"]["stringMap"]["obproxy_server_id"])
+
+
+def release(client: Client, server_id: int, *skipped: int) -> Document:
+    (document,) = client.release(1, [server_id], skipped)
+    return ended(client, document["id"])
+
+
+def statuses(document: Document) -> list[str]:
+    return [subtask["status"] for subtask in in_dag_order(document["subtasks"])]
+
+
+def servers(client: Client, cluster_id: int = 1) -> set[int]:
+    return {server["id"] for server in client.cluster(cluster_id)["obproxies"]}
+
+
+def configuration(lab: Lab, host: LabHost) -> list[tuple[object, ...]]:
+    with admin(lab, host, SYS_PASSWORD) as connection:
+        return query(connection, "show proxyconfig")
+
+
+def test_a_released_proxy_runs_on_and_nothing_else_is_left(lab: Lab, client: Client, lab_host: StartHost) -> None:
+    host = lab_host()
+    pid, left = host.proxy_pid(), host.run(LEFT)
+    server_id = take_over(client, host)
+    before = configuration(lab, host)
+    assert host.run(LEFT) != left
+
+    with held(host, 20) as traffic:
+        document = release(client, server_id)
+        answered = list(traffic.answers)
+        deadline = time.monotonic() + DEADLINE
+        while any(now <= then for now, then in zip(traffic.answers, answered, strict=True)):
+            assert time.monotonic() < deadline and not traffic.problems, traffic.problems
+
+    assert (document["name"], document["status"]) == ("Release obproxy", "SUCCESSFUL")
+    assert statuses(document) == ["SUCCESSFUL"] * 5
+    assert traffic.problems == []
+    assert host.proxy_pid() == pid
+    assert configuration(lab, host) == before
+    assert host.run(LEFT) == left
+    assert server_id not in servers(client)
+
+    assert take_over(client, host) != server_id
+
+
+def test_a_host_that_is_gone_is_not_reached(client: Client, lab_host: StartHost) -> None:
+    host = lab_host()
+    server_id = take_over(client, host)
+    host.pause()
+    try:
+        began = time.monotonic()
+        document = release(client, server_id, server_id)
+    finally:
+        host.resume()
+
+    assert document["status"] == "SUCCESSFUL" and time.monotonic() - began < DEADLINE
+    assert {subtask["operation"] for subtask in document["subtasks"]} == {"SKIP"}
+    assert server_id not in servers(client)
