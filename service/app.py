@@ -13,6 +13,7 @@ from service.http.envelope import Tracing
 from service.http.guards import Auditing, Faults, RateLimit
 from service.http.metrics import Measuring
 from service.http.security_headers import SecurityHeaders
+from service.http.targets import Targets
 from service.inventory.reader import InventoryReader
 from service.model.settings import Settings
 from service.observe import tracing
@@ -47,6 +48,7 @@ def create_app(
     app = Starlette(
         routes=routes(),
         middleware=[
+            Middleware(Targets),
             Middleware(Measuring),
             Middleware(SecurityHeaders),
             Middleware(Auditing),
@@ -65,7 +67,7 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.basic = basic  # the login page checks as HTTP Basic does
-    app.router.redirect_slashes = False  # a path with a slash too many is another path: 404, not a redirect
+    app.router.redirect_slashes = False  # `Targets` makes it the same path
     return app
 
 

@@ -9,6 +9,7 @@ from starlette.routing import Route
 from service import __version__
 from service.access.roles import ANY_USER, PUBLIC, is_read_permission
 from service.api import events, obproxy, service, tasks
+from service.http import requests
 from service.http.authentication import SAFE_METHODS, demand
 from service.http.guards import begin_record
 from service.http.openapi import Endpoint, Operation, describe
@@ -52,10 +53,23 @@ OPEN_PATHS = [route.path for route in ALL if route.needs == PUBLIC]
 def routes() -> list[Route]:
     """The routes of both tables, each for those who may, and those to the API's description."""
     return [
-        *(Route(route.path, _guarded(route.endpoint, route.needs), methods=[route.method]) for route in ALL),
+        *(Route(route.path, _guarded(_endpoint(route), route.needs), methods=[route.method]) for route in ALL),
         Route("/openapi.json", _guarded(openapi, ANY_USER)),
         Route("/docs", _guarded(docs, ANY_USER)),
     ]
+
+
+def _endpoint(route: Operation | PageRoute) -> Endpoint:
+    """Return the endpoint of a route; an operation rejects unknown query parameters, a page and a probe ignore them."""
+    if not isinstance(route, Operation) or route.needs == PUBLIC:
+        return route.endpoint
+
+    @wraps(route.endpoint)
+    async def checked(request: Request) -> Response:
+        requests.reject_unknown_parameters(request, route.query)
+        return await route.endpoint(request)
+
+    return checked
 
 
 def _guarded(endpoint: Endpoint, needs: str) -> Endpoint:

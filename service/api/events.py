@@ -57,7 +57,7 @@ OPERATIONS = (
         query=request_schemas.EventsQuery,
         headers={"Last-Event-ID": "The id of the last event that was seen: only what came behind it is sent"},
         media_type=EVENT_STREAM,
-        errors=(model_errors.InvalidRequest, tasks_errors.UnknownTask, model_errors.TooManyStreams),
+        errors=(tasks_errors.UnknownTask, model_errors.TooManyStreams),
     ),
     Operation(
         method="GET",

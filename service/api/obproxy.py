@@ -7,9 +7,9 @@ from starlette.responses import JSONResponse, Response
 from service.access.roles import READ_HOST, READ_OBPROXY, UPDATE_OBPROXY
 from service.api import request_schemas
 from service.api.request_schemas import (
+    ClusterQuery,
     ExternalRunParam,
     HostQuery,
-    PageQuery,
     ParameterInfoQuery,
     ReleaseParam,
     TakeOverParam,
@@ -106,8 +106,8 @@ async def record_external_run(request: Request) -> Response:
 
 async def list_clusters(request: Request) -> Response:
     """GET /api/v2/obproxy/clusters"""
-    query = requests.query(request, PageQuery)
-    found, total = await clusters.page(requests.resources(request), query.page)
+    query = requests.query(request, ClusterQuery)
+    found, total = await clusters.page(requests.resources(request), query.page, query.order)
     return success(request, page_of(map(fleet_documents.obproxy_cluster, found), query.page, total))
 
 
@@ -159,7 +159,6 @@ OPERATIONS = (
         headers={"Idempotency-Key": "The same key and request within 24 hours: the same answer, nothing done again"},
         answer=envelope_schema.Success[envelope_schema.Contents[tasks_documents.TaskInstance]],
         errors=(
-            model_errors.InvalidRequest,
             model_errors.MalformedBody,
             model_errors.UnknownCluster,
             model_errors.UnknownHost,
@@ -181,7 +180,6 @@ OPERATIONS = (
         headers={"Idempotency-Key": "The same key and request within 24 hours: the same answer, nothing done again"},
         answer=envelope_schema.Success[envelope_schema.Contents[tasks_documents.TaskInstance]],
         errors=(
-            model_errors.InvalidRequest,
             model_errors.MalformedBody,
             model_errors.UnknownCluster,
             tasks_errors.HostBusy,
@@ -200,7 +198,6 @@ OPERATIONS = (
         body=request_schemas.ExternalRunParam,
         answer=envelope_schema.Success[tasks_documents.WrappedTaskInstance],
         errors=(
-            model_errors.InvalidRequest,
             model_errors.MalformedBody,
             model_errors.UnknownCluster,
             model_errors.UnknownHost,
@@ -217,10 +214,10 @@ OPERATIONS = (
         path="/api/v2/obproxy/clusters",
         endpoint=list_clusters,
         needs=READ_OBPROXY,
-        summary="List OBProxy clusters with their servers, by id",
-        query=request_schemas.PageQuery,
+        summary="List OBProxy clusters with their servers",
+        query=request_schemas.ClusterQuery,
         answer=envelope_schema.Success[envelope_schema.PageOf[fleet_documents.ObproxyCluster]],
-        errors=(model_errors.InvalidRequest, model_errors.InventoryUnreadable),
+        errors=(model_errors.InventoryUnreadable,),
     ),
     Operation(
         method="GET",
@@ -229,7 +226,7 @@ OPERATIONS = (
         needs=READ_OBPROXY,
         summary="One OBProxy cluster with its servers",
         answer=envelope_schema.Success[fleet_documents.ObproxyCluster],
-        errors=(model_errors.InvalidRequest, model_errors.UnknownCluster, model_errors.InventoryUnreadable),
+        errors=(model_errors.UnknownCluster, model_errors.InventoryUnreadable),
     ),
     Operation(
         method="GET",
@@ -238,7 +235,7 @@ OPERATIONS = (
         needs=READ_OBPROXY,
         summary="The parameters of an OBProxy cluster's servers by name, each value with the servers that have it",
         answer=envelope_schema.Success[envelope_schema.Contents[fleet_documents.ClusterParameter]],
-        errors=(model_errors.InvalidRequest, model_errors.UnknownCluster, model_errors.InventoryUnreadable),
+        errors=(model_errors.UnknownCluster, model_errors.InventoryUnreadable),
     ),
     Operation(
         method="GET",
@@ -248,7 +245,6 @@ OPERATIONS = (
         summary="What each version of OBProxy that was looked at says about its parameters",
         query=request_schemas.ParameterInfoQuery,
         answer=envelope_schema.Success[envelope_schema.Contents[fleet_documents.ParameterInfo]],
-        errors=(model_errors.InvalidRequest,),
     ),
     Operation(
         method="GET",
@@ -258,7 +254,7 @@ OPERATIONS = (
         summary="List the hosts of the inventory; those with an OBProxy server that was taken over have services",
         query=request_schemas.HostQuery,
         answer=envelope_schema.Success[envelope_schema.PageOf[fleet_documents.Host]],
-        errors=(model_errors.InvalidRequest, model_errors.InventoryUnreadable),
+        errors=(model_errors.InventoryUnreadable,),
     ),
     Operation(
         method="GET",
@@ -267,7 +263,7 @@ OPERATIONS = (
         needs=READ_HOST,
         summary="One host of the inventory",
         answer=envelope_schema.Success[fleet_documents.Host],
-        errors=(model_errors.InvalidRequest, model_errors.UnknownHost, model_errors.InventoryUnreadable),
+        errors=(model_errors.UnknownHost, model_errors.InventoryUnreadable),
     ),
     Operation(
         method="GET",

@@ -1,10 +1,11 @@
 """What callers may send, as types: bodies and query strings. `requests` reads them.
 
 Fields and limits: docs/reference/ocp-api.md 1.1 (takeOver), 1.5 (hosts), 2.2 (list), 6 (validation).
-Unknown fields are ignored, as in OCP.
+Unknown fields of a body are ignored, as in OCP; unknown query parameters are rejected.
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -20,7 +21,6 @@ from pydantic_core import PydanticCustomError
 
 from service.http.request_schema import (
     MOST_WORDS,
-    Long,
     Moment,
     PageNumber,
     PageSize,
@@ -33,11 +33,20 @@ from service.http.request_schema import (
 )
 from service.model.fleet import HostFilter, HostStatus, ServiceType
 from service.model.tasks import TaskFilter, TaskStatus
-from service.model.types import JSON, Page
+from service.model.types import JSON, Order, Page
 
 
 def _words(text: object) -> object:
     return text.split(",") if isinstance(text, str) else text
+
+
+def _sort(text: object) -> object:
+    """Return the way to sort that `text` spells; anything else is left for the type to reject."""
+    if not isinstance(text, str):
+        return text
+    field, _, direction = text.partition(",")
+    spelled = f"{field},{direction.lower() or 'asc'}"
+    return spelled if spelled in SORTS else text
 
 
 def _few(hosts: object, info: ValidationInfo[JSON]) -> object:
@@ -72,6 +81,18 @@ def _not_before_start(moment: datetime, info: ValidationInfo) -> datetime:
 Status = Annotated[TaskStatus, Field(strict=False)]
 HostState = Annotated[HostStatus, Field(strict=False)]
 Service = Annotated[ServiceType, Field(strict=False)]
+SORTS: Mapping[str, Order] = {
+    "id,asc": Order(field="id"),
+    "id,desc": Order(field="id", descending=True),
+    "name,asc": Order(field="name"),
+    "name,desc": Order(field="name", descending=True),
+}
+Sort = Annotated[
+    Literal["id,asc", "id,desc", "name,asc", "name,desc"],
+    Field(description="Field and direction, the direction in any case; without a direction it is `asc`."),
+    BeforeValidator(_sort),
+]
+ServerIds = Annotated[list[SpelledLong], BeforeValidator(_few), AfterValidator(_distinct)]
 # What is later or earlier is no clock that is wrong, and no calendar of ours could write it.
 MOST_EVENTS = 10_000  # of one run on one host
 
@@ -79,7 +100,7 @@ MOST_EVENTS = 10_000  # of one run on one host
 class ObproxyTakeOverParam(Parameters):
     """One proxy to take over. `proxysysPasswd` is what root@proxysys has now."""
 
-    host_id: Annotated[Long, AfterValidator(_first)]
+    host_id: Annotated[SpelledLong, AfterValidator(_first)]
     sql_port: Port
     proxysys_passwd: Annotated[SecretStr, AfterValidator(printable)] | None = None
 
@@ -107,9 +128,11 @@ class ReleaseParam(Parameters):
 
     object_name = "obproxyReleaseParam"
 
-    obproxy_server_ids: Annotated[list[Long], Field(min_length=1), BeforeValidator(_few), AfterValidator(_distinct)]
-    skip_host_operation_server_ids: Annotated[list[Long], BeforeValidator(_few), AfterValidator(_distinct)] = Field(
-        default_factory=list
+    obproxy_server_ids: Annotated[
+        list[SpelledLong], Field(min_length=1), BeforeValidator(_few), AfterValidator(_distinct)
+    ]
+    skip_host_operation_server_ids: Annotated[list[SpelledLong], BeforeValidator(_few), AfterValidator(_distinct)] = (
+        Field(default_factory=list)
     )
 
     @staticmethod
@@ -143,8 +166,8 @@ class ExternalRunParam(Parameters):
     object_name = "externalRunParam"
 
     uuid: UUID
-    cluster_id: Long
-    host_id: Long
+    cluster_id: SpelledLong
+    host_id: SpelledLong
     host_name: Word
     sql_port: Port
     playbook: Word
@@ -180,6 +203,21 @@ class PageQuery(Parameters):
         return Page(number=self.number, size=self.size)
 
 
+class SortedPageQuery(PageQuery):
+    """The query of a list that has an order."""
+
+    sort: Sort = "id,asc"
+
+    @property
+    def order(self) -> Order:
+        """The order that the list is wanted in."""
+        return SORTS[self.sort]
+
+
+class ClusterQuery(SortedPageQuery):
+    """The query of the list of OBProxy clusters."""
+
+
 class DetailQuery(Parameters):
     """The query of a task instance's page: which way it is shown, which subtask's log, which attempt of it."""
 
@@ -209,14 +247,13 @@ class ParameterInfoQuery(Parameters):
     version: Word | None = None
 
 
-class HostQuery(PageQuery):
+class HostQuery(SortedPageQuery):
     """The query of the list of hosts."""
 
     status: Annotated[list[HostState], Field(max_length=MOST_WORDS), BeforeValidator(_words)] | None = None
     keyword: Text | None = None
     included_service_type: Annotated[list[Service], Field(max_length=MOST_WORDS), BeforeValidator(_words)] | None = None
     excluded_service_type: Annotated[list[Service], Field(max_length=MOST_WORDS), BeforeValidator(_words)] | None = None
-    sort: Literal["id", "id,asc", "id,desc"] = "id,asc"
 
     @property
     def filter(self) -> HostFilter:
@@ -226,11 +263,11 @@ class HostQuery(PageQuery):
             keyword=self.keyword,
             included=self.included_service_type or (),
             excluded=self.excluded_service_type or (),
-            descending=self.sort == "id,desc",
+            order=self.order,
         )
 
 
-class TaskQuery(PageQuery):
+class TaskQuery(SortedPageQuery):
     """The query of the list of task instances."""
 
     name: Text | None = None
@@ -239,9 +276,12 @@ class TaskQuery(PageQuery):
     host_id: SpelledLong | None = None
     cluster_id: SpelledLong | None = None
     cluster_name: Text | None = None
+    cluter_name: (
+        Annotated[Text, Field(description="The same as `clusterName`, as OCP's documents spell it.")] | None
+    ) = None
     tenant_id: SpelledLong | None = None
     tenant_name: Text | None = None
-    sort: Literal["id", "id,asc", "id,desc"] = "id,desc"
+    sort: Sort = "id,desc"
 
     @property
     def filter(self) -> TaskFilter | None:
@@ -249,12 +289,13 @@ class TaskQuery(PageQuery):
 
         OceanBase clusters and tenants have no takeovers: whoever narrows to one of them gets an empty list.
         """
-        if any(given is not None for given in (self.cluster_id, self.cluster_name, self.tenant_id, self.tenant_name)):
+        clusters = (self.cluster_id, self.cluster_name, self.cluter_name)
+        if any(given is not None for given in (*clusters, self.tenant_id, self.tenant_name)):
             return None
         return TaskFilter(
             name=self.name,
             statuses=self.status,
             type=self.type,
             host_id=self.host_id,
-            descending=self.sort == "id,desc",
+            order=self.order,
         )

@@ -17,7 +17,7 @@ from service.fleet import prometheus
 from service.http import envelope_schema, requests
 from service.http.envelope import SERVER, page_of, success
 from service.http.openapi import Operation
-from service.model import errors, wire
+from service.model import wire
 from service.observe.metrics import REGISTRY
 from service.store.database import fetch
 from service.store.readiness import Problem, find_problem
@@ -100,7 +100,6 @@ OPERATIONS = (
         summary="Who has changed what, or tried to, the newest first",
         query=request_schemas.AuditQuery,
         answer=envelope_schema.Success[envelope_schema.PageOf[audit.AuditEvent]],
-        errors=(errors.InvalidRequest,),
     ),
     Operation(
         method="GET",

@@ -12,7 +12,6 @@ from service.api.request_schemas import LogQuery, TaskQuery
 from service.http import envelope_schema, requests
 from service.http.envelope import page_of, success
 from service.http.openapi import Operation
-from service.model import errors as model_errors
 from service.model.tasks import Subtask
 from service.tasks import diagnosis, documents, instances, operations
 from service.tasks import errors as tasks_errors
@@ -127,7 +126,6 @@ OPERATIONS = (
         summary="List task instances; narrowing to an OceanBase cluster or tenant gives none",
         query=request_schemas.TaskQuery,
         answer=envelope_schema.Success[envelope_schema.PageOf[documents.BasicTaskInstance]],
-        errors=(model_errors.InvalidRequest,),
     ),
     Operation(
         method="GET",
@@ -136,7 +134,7 @@ OPERATIONS = (
         needs=READ_TASK,
         summary="One task instance with its subtasks",
         answer=envelope_schema.Success[WrappedTaskInstance],
-        errors=(model_errors.InvalidRequest, tasks_errors.UnknownTask),
+        errors=(tasks_errors.UnknownTask,),
     ),
     Operation(
         method="POST",
@@ -146,7 +144,6 @@ OPERATIONS = (
         summary="Go on with a failed task instance at what has failed; a failed rollback goes on rolling back",
         answer=envelope_schema.Success[WrappedTaskInstance],
         errors=(
-            model_errors.InvalidRequest,
             tasks_errors.UnknownTask,
             tasks_errors.OperationNotAllowed,
             tasks_errors.ReadOnly,
@@ -163,7 +160,6 @@ OPERATIONS = (
         summary="Undo what a failed task instance has done, the last first",
         answer=envelope_schema.Success[WrappedTaskInstance],
         errors=(
-            model_errors.InvalidRequest,
             tasks_errors.UnknownTask,
             tasks_errors.OperationNotAllowed,
             tasks_errors.ReadOnly,
@@ -180,7 +176,7 @@ OPERATIONS = (
         needs=READ_TASK,
         summary="All that is known of a task instance, as a zip",
         media_type="application/octet-stream",
-        errors=(model_errors.InvalidRequest, tasks_errors.UnknownTask),
+        errors=(tasks_errors.UnknownTask,),
     ),
     *(
         Operation(
@@ -191,7 +187,6 @@ OPERATIONS = (
             summary=summary,
             answer=answer,
             errors=(
-                model_errors.InvalidRequest,
                 tasks_errors.UnknownTask,
                 tasks_errors.UnknownSubtask,
                 tasks_errors.SubtaskOperationNotAllowed,
@@ -220,6 +215,6 @@ OPERATIONS = (
         summary="What a subtask's runs have said so far",
         query=request_schemas.LogQuery,
         answer=envelope_schema.Success[SubtaskLog],
-        errors=(model_errors.InvalidRequest, tasks_errors.UnknownTask, tasks_errors.UnknownSubtask),
+        errors=(tasks_errors.UnknownTask, tasks_errors.UnknownSubtask),
     ),
 )

@@ -7,15 +7,15 @@ from service.inventory.reader import Inventory
 from service.inventory.records import Cluster
 from service.model.errors import UnknownCluster
 from service.model.fleet import ObproxyCluster, ObproxyServer
-from service.model.types import Page
+from service.model.types import BY_ID, Order, Page
 from service.store.database import fetch, fetch_as
 from service.tasks.resources import Resources
 
 WORK_MODES: Mapping[str, Literal["CONFIG_URL", "RS_LIST"]] = {"config_url": "CONFIG_URL", "rs_list": "RS_LIST"}
 
 
-async def page(resources: Resources, page: Page) -> tuple[list[ObproxyCluster], int]:
-    """Return one page of the OBProxy clusters by id, and the number of all.
+async def page(resources: Resources, page: Page, order: Order = BY_ID) -> tuple[list[ObproxyCluster], int]:
+    """Return one page of the OBProxy clusters, and the number of all.
 
     A cluster that was removed from the inventory is listed while it has servers.
     """
@@ -23,7 +23,10 @@ async def page(resources: Resources, page: Page) -> tuple[list[ObproxyCluster], 
     async with resources.database.transaction() as connection:
         left = {row["cluster_id"]: row["cluster_name"] for row in await fetch(connection, "clusters_with_servers")}
         names = left | {cluster.id: cluster.name for cluster in inventory.clusters.values()}
-        ids = sorted(names)[(page.number - 1) * page.size : page.number * page.size]
+        ordered = sorted(names, reverse=order.descending)
+        if order.field == "name":
+            ordered.sort(key=lambda cluster_id: names[cluster_id], reverse=order.descending)
+        ids = ordered[(page.number - 1) * page.size : page.number * page.size]
         rows = await fetch_as(connection, ObproxyServer, "servers_of_clusters", cluster_ids=ids)
     servers: dict[int, list[ObproxyServer]] = {cluster_id: [] for cluster_id in ids}
     for row in rows:

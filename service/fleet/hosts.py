@@ -13,11 +13,13 @@ DEFAULT_SSH_PORT = 22
 
 
 async def page(resources: Resources, filter: HostFilter, page: Page) -> tuple[list[ManagedHost], int]:
-    """Return one page of the hosts that match `filter`, by id, and the number of all that match."""
+    """Return one page of the hosts that match `filter`, and the number of all that match."""
     inventory = await resources.inventory.current()
-    ids = sorted(inventory.hosts, reverse=filter.descending)
+    ids = sorted(inventory.hosts, reverse=filter.order.descending)
+    if filter.order.field == "name":
+        ids.sort(key=lambda host_id: inventory.hosts[host_id].name, reverse=filter.order.descending)
     selection = slice((page.number - 1) * page.size, page.number * page.size)
-    if filter == HostFilter(descending=filter.descending):
+    if filter == HostFilter(order=filter.order):
         hosts = [inventory.hosts[host_id] for host_id in ids[selection]]
         return _managed(hosts, await _servers(resources, ids[selection])), len(ids)
     every = _managed((inventory.hosts[host_id] for host_id in ids), await _servers(resources, ids))

@@ -17,12 +17,17 @@ from service.access.errors import Forbidden, RateLimited, Unauthenticated
 from service.http.envelope import STATUS, UNEXPECTED
 from service.http.envelope_schema import Failure
 from service.http.request_schema import Parameters
-from service.model.errors import TakeoverError
+from service.model.errors import InvalidRequest, TakeoverError
 from service.model.types import JSON
 
 EVENT_STREAM = "text/event-stream"
 
 COMPONENT = "#/components/schemas/{model}"
+
+DESCRIPTION = (
+    "Unknown query parameters are rejected with 400; unknown fields of a body are ignored. "
+    "Integers of a body may be strings. A path with a trailing slash is the same resource."
+)
 
 SECURITY_SCHEMES: JSON = {
     "basic": {"type": "http", "scheme": "basic", "description": "A user's name and password."},
@@ -96,7 +101,7 @@ def describe(operations: Iterable[Operation], version: str) -> JSON:
         del schemas[_name(references[query])]  # its properties have become parameters
     return {
         "openapi": "3.1.0",
-        "info": {"title": "OBProxy takeover", "version": version},
+        "info": {"title": "OBProxy takeover", "version": version, "description": DESCRIPTION},
         "paths": paths,
         "components": {"schemas": schemas, "securitySchemes": SECURITY_SCHEMES},
         "security": [{name: []} for name in SECURITY_SCHEMES],
@@ -166,7 +171,7 @@ def _text(text: str) -> JSON:
 
 def _errors(operation: Operation, failure: JSON) -> JSON:
     """One response a status, its description the errors that have it."""
-    errors = [*_login_errors(operation), *operation.errors]
+    errors = [*_common_errors(operation), *operation.errors]
     texts = [(STATUS[error.kind], f"{error.__name__} (code {error.code})") for error in errors]
     texts.append((UNEXPECTED, "Unexpected error"))
     content: Any = {"application/json": {"schema": failure}}
@@ -176,13 +181,13 @@ def _errors(operation: Operation, failure: JSON) -> JSON:
     }
 
 
-def _login_errors(operation: Operation) -> Sequence[type[TakeoverError]]:
+def _common_errors(operation: Operation) -> Sequence[type[TakeoverError]]:
     match operation.needs:
         case roles.PUBLIC:
             return ()
         case roles.ANY_USER:
-            return (Unauthenticated, RateLimited)
-    return (Unauthenticated, Forbidden, RateLimited)
+            return (InvalidRequest, Unauthenticated, RateLimited)
+    return (InvalidRequest, Unauthenticated, Forbidden, RateLimited)
 
 
 def _name(reference: JSON) -> str:

@@ -19,9 +19,17 @@ from pydantic_core import PydanticCustomError
 CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
 
 
-def integer(text: object) -> object:
-    """The integer that a path's or query's text spells; anything else is left for the type to refuse."""
-    return int(text) if isinstance(text, str) and re.fullmatch(r"-?[0-9]{1,20}", text) else text
+LARGEST_EXACT_FLOAT = 2**53
+
+
+def integer(value: object) -> object:
+    """Return the integer that `value` spells, as text or as `1.0`; anything else is left for the type to reject."""
+    match value:
+        case str() if re.fullmatch(r"-?[0-9]{1,20}", value):
+            return int(value)
+        case float() if value.is_integer() and abs(value) <= LARGEST_EXACT_FLOAT:
+            return int(value)
+    return value
 
 
 def printable[Given: (str, SecretStr)](given: Given) -> Given:
@@ -31,9 +39,9 @@ def printable[Given: (str, SecretStr)](given: Given) -> Given:
 
 
 Long = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
-Port = Annotated[int, Field(ge=1, le=65535)]
 Text = Annotated[str, AfterValidator(printable)]
 Spelled = BeforeValidator(integer)
+Port = Annotated[int, Field(ge=1, le=65535), Spelled]
 
 
 SpelledLong = Annotated[Long, Spelled]

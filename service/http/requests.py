@@ -63,6 +63,12 @@ OWN_RULES: Mapping[str, str] = {
 }
 """The same for what our own validators find (`schemas`)."""
 
+QUERY_RULES: Mapping[str, str] = {
+    "unknown": "is not a query parameter of this operation, which has {known}",
+    "none": "is not a query parameter of this operation, which has none",
+}
+"""The same for the name of a query parameter."""
+
 SECRETS = frozenset({"proxysysPasswd"})
 """Fields whose value is never shown again."""
 
@@ -107,6 +113,32 @@ def query[Model: Parameters](request: Request, model: type[Model]) -> Model:
 
     Empty values count as not given; a parameter that is there twice is its values joined by a comma, as in OCP.
     """
+    try:
+        return model.model_validate(_query_parameters(request))
+    except ValidationError as error:
+        refusal = _refusal(error, model.object_name)
+    raise refusal
+
+
+def reject_unknown_parameters(request: Request, model: type[Parameters] | None) -> None:
+    """Raise InvalidRequest when the query string has parameters that `model` has not; it names them and the known ones.
+
+    A filter that is ignored would return everything.
+    """
+    known = [field.alias or name for name, field in model.model_fields.items()] if model else []
+    unknown = [name for name in _query_parameters(request) if name not in known]
+    if unknown:
+        raise InvalidRequest([_unknown_parameter(name, known) for name in unknown])
+
+
+def _unknown_parameter(name: str, known: Sequence[str]) -> SubError:
+    rule = QUERY_RULES["unknown" if known else "none"]
+    limits = {"known": ", ".join(known)}
+    wording = Wording(sentence="{field} {rule}.", field=_cut(name), rule=rule, limits=limits)
+    return SubError(field=_cut(name), message=wording.say(), object=Parameters.object_name, wording=wording)
+
+
+def _query_parameters(request: Request) -> dict[str, str]:
     parameters: dict[str, str] = {}
     try:
         text = request.scope["query_string"].decode()
@@ -114,12 +146,8 @@ def query[Model: Parameters](request: Request, model: type[Model]) -> Model:
             parameters[name] = f"{parameters[name]},{value}" if name in parameters else value
     except ValueError:
         message = f"The query string must be percent-encoded UTF-8 of at most {MOST_PARAMETERS} parameters."
-        raise InvalidRequest([SubError(field="query", message=message, object=model.object_name)]) from None
-    try:
-        return model.model_validate(parameters)
-    except ValidationError as error:
-        refusal = _refusal(error, model.object_name)
-    raise refusal
+        raise InvalidRequest([SubError(field="query", message=message, object=Parameters.object_name)]) from None
+    return parameters
 
 
 def idempotency_key(request: Request) -> str | None:
@@ -193,9 +221,13 @@ def _shown(value: Any) -> tuple[str, Any]:
             return "an object", None
         case float() if not math.isfinite(value):
             return str(value), None
-        case str() if len(value) > LONGEST_ECHO:
-            value = value[:LONGEST_ECHO] + "…"
+        case str():
+            value = _cut(value)
     return json.dumps(value, ensure_ascii=False), value
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_ECHO else text[:LONGEST_ECHO] + "…"
 
 
 MOST_FIELDS = 5000  # of one form

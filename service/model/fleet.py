@@ -9,6 +9,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
+from service.model.types import BY_ID, Order
+
 
 class ServerStatus(StrEnum):
     """State of an OBProxy server (docs/reference/ocp-api.md 1.4)."""
@@ -148,4 +150,4 @@ class HostFilter:
     keyword: str | None = None  # part of the name, the address or a service's name
     included: Sequence[ServiceType] = ()  # has one of these
     excluded: Sequence[ServiceType] = ()  # has none of these
-    descending: bool = False  # by id
+    order: Order = BY_ID

@@ -9,6 +9,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
+from service.model.types import NEWEST_FIRST, Order
+
 
 class TaskStatus(StrEnum):
     """State of a task instance."""
@@ -131,4 +133,4 @@ class TaskFilter:
     type: str | None = None
     host_id: int | None = None
     superseded: bool | None = None
-    descending: bool = True  # by id
+    order: Order = NEWEST_FIRST

@@ -1,7 +1,7 @@
 """Types that every room uses."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 JSON = dict[str, Any]
 
@@ -12,3 +12,15 @@ class Page:
 
     number: int = 1
     size: int = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """The order of a list."""
+
+    field: Literal["id", "name"] = "id"
+    descending: bool = False
+
+
+BY_ID = Order()
+NEWEST_FIRST = Order(descending=True)

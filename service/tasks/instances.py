@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,11 +10,17 @@ from datetime import datetime
 from service.inventory.records import Cluster
 from service.model.errors import InventoryUnreadable
 from service.model.tasks import BasicSubtask, Subtask, TaskFilter, TaskInstance, TaskStatus
-from service.model.types import JSON, Page
+from service.model.types import JSON, Order, Page
 from service.store.database import Connection, Database, fetch, fetch_as, fetch_unprepared
 from service.tasks.errors import UnknownSubtask, UnknownTask
 from service.tasks.resources import Resources
 
+TASK_QUERIES: Mapping[Order, str] = {
+    Order(field="id"): "task_ids_ascending",
+    Order(field="id", descending=True): "task_ids_descending",
+    Order(field="name"): "task_ids_by_name_ascending",
+    Order(field="name", descending=True): "task_ids_by_name_descending",
+}
 SEPARATOR = re.compile(r"############\{(\w+)\}\{([^}]+)\}############")
 
 
@@ -90,7 +96,7 @@ async def page(database: Database, filter: TaskFilter, page: Page) -> tuple[list
 
 
 async def _page(database: Database, criteria: JSON, filter: TaskFilter, page: Page) -> list[BasicTask]:
-    query = "task_ids_descending" if filter.descending else "task_ids_ascending"
+    query = TASK_QUERIES[filter.order]
     part = {"size": page.size, "offset": (page.number - 1) * page.size}
     async with database.autocommit() as connection:
         # The best index depends on the filter; a generic plan would scan the table.

@@ -95,7 +95,7 @@ HOSTS = {
     ),
     "the same host twice": take_over_of(hosts(host(), host(sql_port=2884)), 400, "twice", fields=("hosts[1].hostId",)),
     "everything wrong": take_over_of(
-        hosts({}, host("1", 0), host(), host(True, 65536), 7, host(), {**host(4), "proxysysPasswd": 1}),
+        hosts({}, host("x", 0), host(), host(True, 65536), 7, host(), {**host(4), "proxysysPasswd": 1}),
         400,
         "hosts[0].hostId is required.",
         fields=(
@@ -103,8 +103,8 @@ HOSTS = {
             *("hosts[3].sqlPort", "hosts[4]", "hosts[5].hostId", "hosts[6].proxysysPasswd"),
         ),
     ),
-    "host id a string": take_over_of(hosts(host("1")), 400, 'it is "1".', fields=("hosts[0].hostId",)),
-    "host id a fraction": take_over_of(hosts(host(1.0)), 400, "it is 1.0.", fields=("hosts[0].hostId",)),
+    "host id a string": take_over_of(hosts(host("one")), 400, 'it is "one".', fields=("hosts[0].hostId",)),
+    "host id a fraction": take_over_of(hosts(host(1.5)), 400, "it is 1.5.", fields=("hosts[0].hostId",)),
     "host id beyond a Long": take_over_of(
         hosts(host(LARGEST + 1)), 400, f"at most {LARGEST}", fields=("hosts[0].hostId",)
     ),
@@ -140,7 +140,21 @@ CLUSTERS = {
 }
 
 QUERIES = {
-    "a sort field": Case(f"{TASKS}?sort=name,asc", 400, "sort must be 'id'", fields=("sort",), method="GET", code=1011),
+    "a sort field": Case(f"{TASKS}?sort=type", 400, "sort must be 'id,asc'", fields=("sort",), method="GET", code=1011),
+    **{
+        f"unknown parameter of {path}": Case(
+            f"{path}?hostName=x&page=0", 400, "hostName is not a query parameter", fields=fields, method=method
+        )
+        for method, path, fields in (
+            ("GET", TASKS, ("hostName",)),
+            ("GET", f"{TASKS}/TASK", ("hostName", "page")),
+            ("GET", f"{TASKS}/TASK/events", ("hostName", "page")),
+            ("GET", "/api/v2/compute/hosts", ("hostName",)),
+            ("GET", "/api/v2/obproxy/clusters", ("hostName",)),
+            ("GET", "/api/v2/info", ("hostName", "page")),
+            ("POST", TAKE_OVER, ("hostName", "page")),
+        )
+    },
     **{
         query: Case(f"{TASKS}?{query}", 400, message, fields=fields, method="GET")
         for query, message, fields in (
@@ -152,7 +166,7 @@ QUERIES = {
             ("hostId=1e3", 'hostId must be an integer; it is "1e3".', ("hostId",)),
             ("status=running", "status[0] must be 'RUNNING', 'FAILED' or 'SUCCESSFUL'", ("status[0]",)),
             ("type=manual", "type must be 'MANUAL'", ("type",)),
-            ("sort=name,asc&page=0", "page must be at least 1", ("page", "sort")),
+            ("sort=type&page=0", "page must be at least 1", ("page", "sort")),
             ("name=%00", "name must not contain control characters", ("name",)),
             ("name=%ff", "The query string must be percent-encoded UTF-8", ("query",)),
             ("name=%ed%a0%80", "The query string must be percent-encoded UTF-8", ("query",)),
@@ -184,7 +198,7 @@ ROUTES = {
         f"path {path}": Case(path, 404, "There is nothing at", 1002)
         for path in (
             *("/api", "/api/v2/", "/nowhere", "/%00", "/%ff", "/%zz", "/..%2f..%2fetc%2fpasswd"),
-            *(TAKE_OVER + "/", TAKE_OVER.upper(), TAKE_OVER.replace("/1/", "//"), TAKE_OVER.replace("/1/", "/1%2F2/")),
+            *(TAKE_OVER + "//", TAKE_OVER.upper(), TAKE_OVER.replace("/1/", "//"), TAKE_OVER.replace("/1/", "/1%2F2/")),
             *(TASKS + "/1/subtasks", "/" + "a" * 10_000),
         )
     },

@@ -134,6 +134,13 @@ async def test_hosts_with_what_is_deployed_on_them(client: httpx.AsyncClient, re
     assert (await client.get(f"{HOSTS}/1")).json()["data"] == taken_over
 
 
+async def test_a_trailing_slash_is_the_same_resource(client: httpx.AsyncClient) -> None:
+    for path in (CLUSTERS, HOSTS, f"{HOSTS}/1", "/api/v2/info", "/clusters", "/api/status"):
+        with_slash, without = await client.get(path + "/"), await client.get(path)
+        assert (with_slash.status_code, without.status_code) == (200, 200), path
+    assert await contents(client, HOSTS + "/") == await contents(client, HOSTS)
+
+
 async def test_hosts_narrowed(client: httpx.AsyncClient, resources: Resources) -> None:
     await take_over(client, 1, 2)
     await change(resources, 1, "RUNNING")
@@ -141,7 +148,9 @@ async def test_hosts_narrowed(client: httpx.AsyncClient, resources: Resources) -
 
     for query, ids in {
         "": [1, 2, 3],
-        "sort=id,desc": [3, 2, 1],
+        "sort=id,DESC": [3, 2, 1],
+        "sort=name,desc": [3, 2, 1],
+        "sort=name&keyword=odp": [1, 2, 3],
         "sort=id&size=2&page=2": [3],
         "status=ONLINE": [1],
         "status=OFFLINE,NEW": [2, 3],
@@ -171,7 +180,7 @@ async def test_hosts_narrowed(client: httpx.AsyncClient, resources: Resources) -
         (f"{HOSTS}/1.0", 400, 0),
         (f"{HOSTS}?status=online", 400, 0),
         (f"{HOSTS}?includedServiceType=PROXY", 400, 0),
-        (f"{HOSTS}?sort=name", 400, 1011),
+        (f"{HOSTS}?sort=status", 400, 1011),
     ],
 )
 async def test_refusals(client: httpx.AsyncClient, path: str, status: int, code: int) -> None:

@@ -20,7 +20,8 @@ PAGE: dict[str, object] = {
 RUN = "6f1ed002-ab5b-4b39-8e0c-2f1d5f5b3f6a"
 EXPIRED: dict[str, object] = {"idents": [RUN], "stamps": [datetime(2026, 11, 29, tzinfo=UTC)]}
 
-LISTS = ("task_ids_descending", "task_ids_ascending", "count_tasks")
+BY_NAME = ("task_ids_by_name_ascending", "task_ids_by_name_descending")
+LISTS = ("task_ids_descending", "task_ids_ascending", *BY_NAME, "count_tasks")
 FILTERS: list[dict[str, object]] = [
     {},
     {"statuses": ["RUNNING"]},

@@ -83,7 +83,12 @@ def refusals() -> set[str]:
     """Every message of an error response, except those that consist of values only."""
     kinds = [kind for module in (model_errors, access_errors, tasks_errors) for kind in vars(module).values()]
     told = [kind.__doc__ or "" for kind in kinds if isinstance(kind, type) and issubclass(kind, TakeoverError)]
-    sentences = {"{field} {rule}.", "{field} {rule}; it is {shown}.", *requests.RULES.values()}
+    sentences = {
+        "{field} {rule}.",
+        "{field} {rule}; it is {shown}.",
+        *requests.RULES.values(),
+        *requests.QUERY_RULES.values(),
+    }
     return (sentences | {*requests.OWN_RULES.values(), *(text.splitlines()[0] for text in told)}) - {
         TakeoverError.__doc__,
         "{first}",

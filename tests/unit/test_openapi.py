@@ -84,7 +84,7 @@ def test_tells_what_the_list_can_be_asked(description: JSON) -> None:
 
     assert set(by_name) == {
         *("name", "status", "type", "hostId", "page", "size", "sort"),
-        *("clusterId", "clusterName", "tenantId", "tenantName"),
+        *("clusterId", "clusterName", "cluterName", "tenantId", "tenantName"),
     }
     assert by_name["size"]["schema"]["maximum"] == 2000
     assert by_name["size"]["schema"]["default"] == 10

@@ -18,17 +18,19 @@ from service.model.errors import (
     BodyTooLarge,
     InvalidRequest,
     MalformedBody,
+    SortNotAllowed,
     SubError,
     TakeoverError,
     UnsupportedMediaType,
 )
 from service.model.tasks import TaskFilter, TaskStatus
-from service.model.types import Page
+from service.model.types import Order, Page
 from service.tasks import errors as tasks_errors
 
 LIMIT = 4096
 SECRET = "S3cret#0"
 LARGEST = 2**63 - 1
+SORT_RULE = "sort must be 'id,asc', 'id,desc', 'name,asc' or 'name,desc';"
 
 
 def request(
@@ -158,9 +160,10 @@ async def test_names_the_field_the_rule_and_the_value(
 @pytest.mark.parametrize(
     ("value", "rule", "shown", "rejected"),
     [
-        ("1", "must be an integer", '"1"', "1"),
+        ("1.0", "must be an integer", '"1.0"', "1.0"),
+        (1.5, "must be an integer", "1.5", 1.5),
+        (1e300, "must be an integer", "1e+300", 1e300),
         (True, "must be an integer", "true", True),
-        (1.0, "must be an integer", "1.0", 1.0),
         (None, "must be an integer", "null", None),
         ([1], "must be an integer", "an array", None),
         ({"a": 1}, "must be an integer", "an object", None),
@@ -178,6 +181,24 @@ async def test_a_long_is_a_json_integer_of_64_bits(value: object, rule: str, sho
     assert error.rejected_value == rejected
 
 
+@pytest.mark.parametrize(
+    ("host_id", "sql_port", "read"),
+    [("1", "2883", (1, 2883)), (1.0, 2883.0, (1, 2883)), (str(LARGEST), "1", (LARGEST, 1)), ("-5", 1, (-5, 1))],
+)
+async def test_takes_integers_as_strings_and_whole_floats(
+    host_id: object, sql_port: object, read: tuple[int, int]
+) -> None:
+    body = await take_over(json.dumps({"hosts": [{"hostId": host_id, "sqlPort": sql_port}]}).encode())
+
+    assert [(host.host_id, host.sql_port) for host in body.hosts] == [read]
+
+
+async def test_the_same_host_in_two_spellings_is_there_twice() -> None:
+    (error,) = await refused({"hosts": [{"hostId": 1, "sqlPort": 1}, {"hostId": "1", "sqlPort": 2}]})
+
+    assert error.message == 'hosts[1].hostId must not be there twice; it is "1".'
+
+
 @pytest.mark.parametrize(("port", "rule"), [(0, "at least 1"), (-1, "at least 1"), (65536, "at most 65535")])
 async def test_a_port_is_in_its_range(port: int, rule: str) -> None:
     (error,) = await refused({"hosts": [{"hostId": 1, "sqlPort": port}]})
@@ -187,7 +208,13 @@ async def test_a_port_is_in_its_range(port: int, rule: str) -> None:
 
 async def test_names_every_bad_field_at_once() -> None:
     errors = await refused(
-        {"hosts": [{"hostId": 1, "sqlPort": 0}, {"hostId": 1, "sqlPort": 2883}, {"sqlPort": "1", "proxysysPasswd": 5}]}
+        {
+            "hosts": [
+                {"hostId": 1, "sqlPort": 0},
+                {"hostId": 1, "sqlPort": 2883},
+                {"sqlPort": "one", "proxysysPasswd": 5},
+            ]
+        }
     )
 
     assert [error.field for error in errors] == [
@@ -297,7 +324,7 @@ def test_reads_the_list_query() -> None:
 
     assert query.page == Page(number=2, size=2000)
     assert query.filter == TaskFilter(
-        name="a b", statuses=[TaskStatus.RUNNING, TaskStatus.FAILED], type="MANUAL", host_id=-3, descending=False
+        name="a b", statuses=[TaskStatus.RUNNING, TaskStatus.FAILED], type="MANUAL", host_id=-3, order=Order()
     )
 
 
@@ -308,7 +335,7 @@ def test_empty_values_are_not_given(text: bytes) -> None:
     assert (query.filter, query.page) == (TaskFilter(), Page())
 
 
-@pytest.mark.parametrize("text", [b"clusterId=1", b"clusterName=a", b"tenantId=1", b"tenantName=a"])
+@pytest.mark.parametrize("text", [b"clusterId=1", b"clusterName=a", b"cluterName=a", b"tenantId=1", b"tenantName=a"])
 def test_nothing_belongs_to_an_oceanbase_cluster(text: bytes) -> None:
     assert requests.query(request(query=text), TaskQuery).filter is None
 
@@ -337,8 +364,8 @@ def test_a_parameter_that_is_there_twice_is_joined_by_a_comma() -> None:
         (b"status=DONE", "status[0]", "status[0] must be 'RUNNING', 'FAILED' or 'SUCCESSFUL'; it is \"DONE\"."),
         (b"status=RUNNING,", "status[1]", "status[1] must be 'RUNNING', 'FAILED' or 'SUCCESSFUL'; it is \"\"."),
         (b"status=" + b"X," * 30_000, "status", "status must have at most 10 elements; it is an array."),
-        (b"sort=name,asc", "sort", "sort must be 'id', 'id,asc' or 'id,desc'; it is \"name,asc\"."),
-        (b"sort=id,up", "sort", "sort must be 'id', 'id,asc' or 'id,desc'; it is \"id,up\"."),
+        (b"sort=type,asc", "sort", SORT_RULE + ' it is "type,asc".'),
+        (b"sort=id,up", "sort", SORT_RULE + ' it is "id,up".'),
         (b"name=%00", "name", 'name must not contain control characters; it is "\\u0000".'),
         (b"tenantName=%0a", "tenantName", 'tenantName must not contain control characters; it is "\\n".'),
         (b"name=%ff", "query", "The query string must be percent-encoded UTF-8 of at most 100 parameters."),
@@ -366,6 +393,50 @@ def test_names_every_bad_parameter_at_once() -> None:
 @pytest.mark.parametrize("text", [b"name=%", b"name=%zz", b"name=%u0041", b"name=100%"])
 def test_a_percent_sign_that_encodes_nothing_is_itself(text: bytes) -> None:
     assert requests.query(request(query=text), TaskQuery).name == text.decode().removeprefix("name=")
+
+
+@pytest.mark.parametrize(
+    ("text", "order"),
+    [
+        (b"", Order(descending=True)),
+        (b"sort=id", Order()),
+        (b"sort=id,DESC", Order(descending=True)),
+        (b"sort=id%2CAsc", Order()),
+        (b"sort=name", Order(field="name")),
+        (b"sort=name,desc", Order(field="name", descending=True)),
+        (b"sort=name&sort=DESC", Order(field="name", descending=True)),
+    ],
+)
+def test_reads_the_order(text: bytes, order: Order) -> None:
+    assert requests.query(request(query=text), TaskQuery).order == order
+
+
+@pytest.mark.parametrize(
+    "text", [b"sort=status", b"sort=ID", b"sort=id,up", b"sort=id,asc,name", b"sort=,", b"sort=,asc"]
+)
+def test_other_orders_are_rejected(text: bytes) -> None:
+    with pytest.raises(SortNotAllowed, match=f"^{SORT_RULE} it is "):
+        requests.query(request(query=text), TaskQuery)
+
+
+def test_names_unknown_query_parameters_and_the_known_ones() -> None:
+    with pytest.raises(InvalidRequest) as error:
+        requests.reject_unknown_parameters(request(query=b"hostName=x&after=1&%s=1" % (b"y" * 200)), LogQuery)
+
+    first, second = error.value.sub_errors
+    assert first == SubError(
+        field="hostName",
+        message="hostName is not a query parameter of this operation, which has after.",
+        object="query",
+    )
+    assert second.field == "y" * 100 + "…"
+    requests.reject_unknown_parameters(request(query=b"after=1"), LogQuery)
+
+
+def test_an_operation_without_parameters_takes_none() -> None:
+    with pytest.raises(InvalidRequest, match=r"^a is not a query parameter of this operation, which has none[.]$"):
+        requests.reject_unknown_parameters(request(query=b"a=1"), None)
+    requests.reject_unknown_parameters(request(), None)
 
 
 def test_after_is_a_long() -> None:

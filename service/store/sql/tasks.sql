@@ -109,6 +109,24 @@ WHERE (%(names)s::text[] IS NULL OR name = ANY(%(names)s))
   AND (%(superseded)s::boolean IS NULL OR (superseded_by IS NOT NULL) = %(superseded)s)
 ORDER BY id LIMIT %(size)s OFFSET %(offset)s;
 
+-- name: task_ids_by_name_ascending
+SELECT id FROM task_instance
+WHERE (%(names)s::text[] IS NULL OR name = ANY(%(names)s))
+  AND (%(statuses)s::task_status[] IS NULL OR status = ANY(%(statuses)s))
+  AND (%(type)s::text IS NULL OR type = %(type)s)
+  AND (%(host_id)s::bigint IS NULL OR host_id = %(host_id)s)
+  AND (%(superseded)s::boolean IS NULL OR (superseded_by IS NOT NULL) = %(superseded)s)
+ORDER BY name, id DESC LIMIT %(size)s OFFSET %(offset)s;
+
+-- name: task_ids_by_name_descending
+SELECT id FROM task_instance
+WHERE (%(names)s::text[] IS NULL OR name = ANY(%(names)s))
+  AND (%(statuses)s::task_status[] IS NULL OR status = ANY(%(statuses)s))
+  AND (%(type)s::text IS NULL OR type = %(type)s)
+  AND (%(host_id)s::bigint IS NULL OR host_id = %(host_id)s)
+  AND (%(superseded)s::boolean IS NULL OR (superseded_by IS NOT NULL) = %(superseded)s)
+ORDER BY name DESC, id LIMIT %(size)s OFFSET %(offset)s;
+
 -- name: count_tasks
 SELECT count(*) AS total FROM task_instance
 WHERE (%(names)s::text[] IS NULL OR name = ANY(%(names)s))
