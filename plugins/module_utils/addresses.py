@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
+from .programs.listeners import DEFAULT_EXPORTER_PORT
+
 Facts = dict[str, Any]
+DEFAULT_SQL_PORT = 2883
 WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, never bound to
 _MAPPED = "::ffff:"
 
@@ -86,7 +89,7 @@ def named_ports(parameters: Facts) -> list[int]:
 
 def exporter(process: Facts | None, parameters: Facts, host: Facts) -> Facts:
     """Return the exporter's port and address, and the holder of the port: `proxy`, `other` or `nobody`."""
-    port = int(parameters.get("prometheus_listen_port") or 2884)
+    port = int(parameters.get("prometheus_listen_port") or DEFAULT_EXPORTER_PORT)
     if process and port in process["ports"]:
         return {"port": port, "held_by": "proxy", "holder": None, "address": address_of(process, port, host)}
     holder = port_holder(port, host)

@@ -10,6 +10,7 @@ from ansible.errors import AnsibleError
 from ansible.playbook.handler import Handler
 from ansible.template import Templar
 
+from .addresses import DEFAULT_SQL_PORT
 from .masking import Hidden, is_secret, masked, masker
 from .task_position import delegate_of, position
 
@@ -106,7 +107,7 @@ class RunRecorder:
             "uuid": str(uuid.uuid4()),
             "clusterId": int(cluster_id),
             "hostId": int(host_id),
-            "sqlPort": int(templar.template(variables.get("obproxy_sql_port", 2883))),
+            "sqlPort": int(templar.template(variables.get("obproxy_sql_port", DEFAULT_SQL_PORT))),
             "hostName": self.host.get_name(),
             "playbook": self.playbook,
             "roles": roles,

@@ -14,6 +14,7 @@ from rich.live import Live
 from service.cli import tables
 from service.cli.client import Client, Document
 from service.cli.connection import read_secret, with_client
+from service.model.fleet import DEFAULT_SQL_PORT
 from service.model.settings import PROJECT
 from service.outcome import failed_rules
 
@@ -30,7 +31,7 @@ tasks = typer.Typer()
 def submit(
     client: Client,
     cluster_id: Annotated[int, typer.Argument(help="Id of the OBProxy cluster that manages the hosts afterwards.")],
-    host: Annotated[list[str], typer.Argument(help="HOST_ID or HOST_ID:SQL_PORT. Default port: 2883.")],
+    host: Annotated[list[str], typer.Argument(help=f"HOST_ID or HOST_ID:SQL_PORT. Default port: {DEFAULT_SQL_PORT}.")],
     proxysys_password_file: Annotated[
         Path | None,
         typer.Option(
@@ -58,12 +59,15 @@ def submit(
     submit 1 3 --allow-restart    restart the OBProxy where a parameter needs it
     """
     with_ports = [entry.partition(":") for entry in host]
-    if not all(host_id.isdigit() and (port or "2883").isdigit() for host_id, _, port in with_ports):
+    if not all(host_id.isdigit() and (not port or port.isdigit()) for host_id, _, port in with_ports):
         raise SystemExit(f"Each host must be HOST_ID or HOST_ID:SQL_PORT, found: {' '.join(host)}")
     password = {}
     if proxysys_password_file:
         password["proxysysPasswd"] = read_secret(proxysys_password_file, "password of root@proxysys")
-    hosts = [{"hostId": int(host_id), "sqlPort": int(port or 2883), **password} for host_id, _, port in with_ports]
+    hosts = [
+        {"hostId": int(host_id), "sqlPort": int(port or DEFAULT_SQL_PORT), **password}
+        for host_id, _, port in with_ports
+    ]
     documents = client.take_over(cluster_id, hosts, idempotency_key, allow_restart=allow_restart)
     if watch_tasks:
         _watch(client, [document["id"] for document in documents], as_json)

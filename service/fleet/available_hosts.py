@@ -5,12 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from service.inventory.records import Host
-from service.model.fleet import ObproxyServer
+from service.model.fleet import DEFAULT_SQL_PORT, ObproxyServer
 from service.model.tasks import Operation, TaskStatus
 from service.store.database import Database, fetch_as
 from service.tasks.resources import Resources
-
-DEFAULT_SQL_PORT = 2883  # OBProxy's default
 
 
 @dataclass(frozen=True, kw_only=True)

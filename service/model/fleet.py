@@ -11,6 +11,9 @@ from typing import Any, Literal
 
 from service.model.types import BY_ID, Order
 
+DEFAULT_SQL_PORT = 2883
+"""OBProxy's default port for clients (`listen_port`, docs/reference/obproxy.md 3)."""
+
 
 class ServerStatus(StrEnum):
     """State of an OBProxy server (docs/reference/ocp-api.md 1.4)."""

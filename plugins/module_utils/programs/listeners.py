@@ -16,6 +16,7 @@ try:
 except ImportError:  # on the host all parts are one text
     pass
 
+DEFAULT_EXPORTER_PORT = 2884
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -171,4 +172,4 @@ def pids() -> "list[int]":
 def exporter_port(cmdline: str) -> int:
     """Return the metrics port of a command line, else the built-in default (docs/reference/obproxy.md 3)."""
     found = re.search(r"(?:prometheus_listen_port[= ]|(?:^|\s)-l\s*)(\d+)", cmdline)
-    return int(found.group(1)) if found else 2884
+    return int(found.group(1)) if found else DEFAULT_EXPORTER_PORT
