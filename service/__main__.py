@@ -1,5 +1,7 @@
-"""`python -m service`, and `obproxy-takeover`. Imports nothing by itself: the processes of runs import it again
-(multiprocessing does that)."""
+"""Entry point of `python -m service` and `obproxy-takeover`.
+
+It imports nothing at module level, because multiprocessing imports it again in the processes of runs.
+"""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The application: a composition of routes, middleware, exception handlers and lifespan, and nothing else."""
+"""The ASGI application: routes, middleware, exception handlers and lifespan, put together."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -8,30 +8,37 @@ from starlette.middleware import Middleware
 
 from service.access import request_signatures
 from service.access.users import ensure_admin
-from service.http.authentication import Authentication, Basic, in_session, signed
-from service.http.envelope import Tracing
-from service.http.guards import Auditing, Faults, RateLimit
-from service.http.metrics import Measuring
-from service.http.security_headers import SecurityHeaders
-from service.http.targets import Targets
+from service.http.audit import AuditMiddleware
+from service.http.authentication import (
+    AuthenticationMiddleware,
+    BasicAuthentication,
+    authenticate_session,
+    authenticate_signature,
+)
+from service.http.envelope import TraceIdMiddleware
+from service.http.error_handlers import UnhandledErrorMiddleware
+from service.http.metrics import MetricsMiddleware
+from service.http.rate_limits import RateLimitMiddleware
+from service.http.security_headers import SecurityHeadersMiddleware
+from service.http.targets import TargetMiddleware
 from service.inventory.reader import InventoryReader
 from service.model.settings import Settings
 from service.observe import tracing
 from service.pages import errors
-from service.routes import OPEN_PATHS, routes
+from service.routes import PUBLIC_PATHS, routes
 from service.store.notifications import listen
 from service.store.start_errors import explaining_start_errors
 from service.tasks.resources import Resources, open_resources
 
-Beside = Callable[[Resources], AbstractAsyncContextManager[None]]
-"""Something that runs as long as the application does, on the same resources: a worker."""
+BackgroundService = Callable[[Resources], AbstractAsyncContextManager[None]]
+"""A service that runs within the lifespan of the application, with the same resources: a worker."""
 
 
 def create_app(
-    settings: Settings, *, inventory: InventoryReader | None = None, beside: Sequence[Beside] = ()
+    settings: Settings, *, inventory: InventoryReader | None = None, background: Sequence[BackgroundService] = ()
 ) -> Starlette:
-    """The service as an ASGI application; its lifespan opens `app.state.resources` and `app.state.notifications`."""
-    basic = Basic()
+    """Return the ASGI application; its lifespan sets `app.state.resources` and `app.state.notifications`."""
+    basic = BasicAuthentication()
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -41,40 +48,40 @@ def create_app(
             with explaining_start_errors(settings):
                 await ensure_admin(resources.database, settings.data_dir)
                 app.state.notifications = await stack.enter_async_context(listen(resources.database.url))
-            for companion in beside:
-                await stack.enter_async_context(companion(resources))
+            for service in background:
+                await stack.enter_async_context(service(resources))
             yield
 
     app = Starlette(
         routes=routes(),
         middleware=[
-            Middleware(Targets),
-            Middleware(Measuring),
-            Middleware(SecurityHeaders),
-            Middleware(Auditing),
-            Middleware(Faults, answer=errors.fault),
+            Middleware(TargetMiddleware),
+            Middleware(MetricsMiddleware),
+            Middleware(SecurityHeadersMiddleware),
+            Middleware(AuditMiddleware),
+            Middleware(UnhandledErrorMiddleware, handler=errors.server_error),
             Middleware(
-                Authentication,
-                schemes={"basic": basic, request_signatures.SCHEME.lower(): signed},
-                open_paths=OPEN_PATHS,
-                session=in_session,
+                AuthenticationMiddleware,
+                schemes={"basic": basic, request_signatures.SCHEME.lower(): authenticate_signature},
+                public_paths=PUBLIC_PATHS,
+                session=authenticate_session,
             ),
-            *([Middleware(RateLimit, limits=settings.rate_limits)] if settings.rate_limits else []),
-            Middleware(Tracing),
-            *_spans(),
+            *([Middleware(RateLimitMiddleware, limits=settings.rate_limits)] if settings.rate_limits else []),
+            Middleware(TraceIdMiddleware),
+            *_tracing_middleware(),
         ],
-        exception_handlers=errors.HANDLERS,
+        exception_handlers=errors.EXCEPTION_HANDLERS,
         lifespan=lifespan,
     )
-    app.state.basic = basic  # the login page checks as HTTP Basic does
-    app.router.redirect_slashes = False  # `Targets` makes it the same path
+    app.state.basic = basic  # the login page uses the same check as HTTP Basic
+    app.router.redirect_slashes = False  # `TargetMiddleware` makes it the same path
     return app
 
 
-def _spans() -> list[Middleware]:
-    """Without traces, what makes them is not even imported."""
+def _tracing_middleware() -> list[Middleware]:
+    """Return the tracing middleware; without tracing, do not import OpenTelemetry, which takes time."""
     if tracing.tracer() is None:
         return []
-    from service.http.tracing import Spans
+    from service.http.tracing import SpanMiddleware
 
-    return [Middleware(Spans)]
+    return [Middleware(SpanMiddleware)]

@@ -1,4 +1,4 @@
-"""Everything that can be asked for, put together: the routes and the API's description are made from these tables."""
+"""The route table of the service, joined from all resources and pages, and the OpenAPI document made from it."""
 
 from functools import cache, wraps
 
@@ -10,8 +10,8 @@ from service import __version__
 from service.access.roles import ANY_USER, PUBLIC, is_read_permission
 from service.api import events, obproxy, service, tasks
 from service.http import requests
-from service.http.authentication import SAFE_METHODS, demand
-from service.http.guards import begin_record
+from service.http.audit import begin_record
+from service.http.authentication import SAFE_METHODS, require_permission
 from service.http.openapi import Endpoint, Operation, describe
 from service.model.types import JSON
 from service.pages import rendering
@@ -19,12 +19,12 @@ from service.pages.routes import PAGES, PageRoute
 
 
 async def openapi(request: Request) -> Response:
-    """GET /openapi.json"""
+    """Return the OpenAPI document: GET /openapi.json."""
     return JSONResponse(_description())
 
 
 async def docs(request: Request) -> Response:
-    """GET /docs"""
+    """Return the page that shows the OpenAPI document: GET /docs."""
     return HTMLResponse(_docs(rendering.theme_of(request)), headers={"Vary": "Cookie"})
 
 
@@ -45,15 +45,18 @@ OPERATIONS = (
     *service.OPERATIONS,
 )
 
-ALL: tuple[Operation | PageRoute, ...] = (*OPERATIONS, *PAGES)
+ALL_ROUTES: tuple[Operation | PageRoute, ...] = (*OPERATIONS, *PAGES)
 
-OPEN_PATHS = [route.path for route in ALL if route.needs == PUBLIC]
+PUBLIC_PATHS = [route.path for route in ALL_ROUTES if route.permission == PUBLIC]
 
 
 def routes() -> list[Route]:
-    """The routes of both tables, each for those who may, and those to the API's description."""
+    """Return all routes with their permission checks, and those of the OpenAPI document."""
     return [
-        *(Route(route.path, _guarded(_endpoint(route), route.needs), methods=[route.method]) for route in ALL),
+        *(
+            Route(route.path, _guarded(_endpoint(route), route.permission), methods=[route.method])
+            for route in ALL_ROUTES
+        ),
         Route("/openapi.json", _guarded(openapi, ANY_USER)),
         Route("/docs", _guarded(docs, ANY_USER)),
     ]
@@ -61,7 +64,7 @@ def routes() -> list[Route]:
 
 def _endpoint(route: Operation | PageRoute) -> Endpoint:
     """Return the endpoint of a route; an operation rejects unknown query parameters, a page and a probe ignore them."""
-    if not isinstance(route, Operation) or route.needs == PUBLIC:
+    if not isinstance(route, Operation) or route.permission == PUBLIC:
         return route.endpoint
 
     @wraps(route.endpoint)
@@ -72,11 +75,13 @@ def _endpoint(route: Operation | PageRoute) -> Endpoint:
     return checked
 
 
-def _guarded(endpoint: Endpoint, needs: str) -> Endpoint:
+def _guarded(endpoint: Endpoint, permission: str) -> Endpoint:
+    """Check the permission, then write the audit event of a change, then call the endpoint."""
+
     @wraps(endpoint)
     async def guarded(request: Request) -> Response:
-        demand(request, needs)
-        if request.method not in SAFE_METHODS and not is_read_permission(needs):
+        require_permission(request, permission)
+        if request.method not in SAFE_METHODS and not is_read_permission(permission):
             await begin_record(request.scope)
         return await endpoint(request)
 

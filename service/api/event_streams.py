@@ -1,8 +1,8 @@
-"""Server-sent events: what is written about task instances, to whoever keeps the connection open.
+"""Server-sent events about task instances.
 
-An event's id is the number of the row that it goes up to, so that a reader who comes back with it loses and repeats
-nothing, in whatever process of the service it comes back to. Rows are read when the reader has taken the ones before:
-somebody slow gets them later, in larger pieces, and holds nothing up.
+The id of an event is the number of the last row in it. A client that reconnects with this id, to any process of the
+service, gets the rows behind it: none is lost or repeated. The next rows are read when the client has received the
+previous ones (backpressure): a slow client gets larger events, and does not delay others.
 """
 
 import asyncio
@@ -21,28 +21,30 @@ from service.store.database_errors import is_lost
 from service.store.notifications import ANY_TASK, Notifications, Subscription
 from service.tasks.errors import UnknownTask
 
-LIFETIME = 900.0  # seconds until the reader has to come back, and to prove again who it is
-KEEP_ALIVE = 15  # seconds between two comments that keep what lies between from closing the connection
-SEND_PATIENCE = 30.0  # seconds in which the reader must take what is sent
-FAREWELL = 5.0  # seconds for a stream to end by itself when the service does
-RETRY = 1000  # milliseconds after which a reader comes back
-PAGE = 500  # rows of a log read together
-BREATH = 0.03  # seconds until one reader's next rows are looked for
-LIST_BREATH = 0.25  # the same of the list, which is counted every time
-PAUSE = 0.3  # seconds until the next try to reach the database
+STREAM_LIFETIME = 900.0  # seconds; then the client reconnects and is authenticated again
+KEEP_ALIVE_INTERVAL = 15  # seconds between two comments, which keep proxies from closing an idle connection
+SEND_TIMEOUT = 30.0  # seconds in which the client must receive an event
+SHUTDOWN_GRACE = 5.0  # seconds for a stream to end by itself when the service stops
+RECONNECT_DELAY = 1000  # milliseconds until a client reconnects
+ROW_LIMIT = 500  # rows of a log per query
+TASK_EVENT_INTERVAL = 0.03  # seconds between two queries for the rows of one stream
+LIST_EVENT_INTERVAL = 0.25  # seconds between two events of the list, each of which counts all RUNNING
+RETRY_DELAY = 0.3  # seconds until the next attempt to reach the database
 
 log = logging.getLogger(__name__)
 
 Document = Callable[[], Awaitable[Mapping[str, object]]]
 
 
-def answer(events: AsyncIterator[JSONServerSentEvent]) -> EventSourceResponse:
-    """The response that sends `events` until they or the service end, or the reader does not take them."""
-    return EventSourceResponse(events, ping=KEEP_ALIVE, send_timeout=SEND_PATIENCE, shutdown_grace_period=FAREWELL)
+def event_stream_response(events: AsyncIterator[JSONServerSentEvent]) -> EventSourceResponse:
+    """Return a response that sends `events` until they or the service end, or the client stops receiving."""
+    return EventSourceResponse(
+        events, ping=KEEP_ALIVE_INTERVAL, send_timeout=SEND_TIMEOUT, shutdown_grace_period=SHUTDOWN_GRACE
+    )
 
 
-async def position(database: Database, task_id: int) -> int:
-    """The number of what was written last about a task instance; raises UnknownTask."""
+async def last_change(database: Database, task_id: int) -> int:
+    """Return the number of the last change of a task instance or its log; raise UnknownTask."""
     async with database.autocommit() as connection:
         rows = await fetch(connection, "last_change_of_task", task_id=task_id)
     if not rows:
@@ -51,42 +53,54 @@ async def position(database: Database, task_id: int) -> int:
     return found
 
 
-async def of_task(
-    database: Database, notifications: Notifications, task_id: int, after: int, document: Document, *, greet: bool
+async def task_events(
+    database: Database,
+    notifications: Notifications,
+    task_id: int,
+    after: int,
+    document: Document,
+    *,
+    send_current: bool,
 ) -> AsyncIterator[JSONServerSentEvent]:
-    """What is written about a task instance behind `after`, in order; `greet` = its document first, as it is.
+    """Yield the changes of a task instance behind the number `after`, in order.
 
-    `task` carries the document when that has changed, `log` lines that one run of one subtask has said.
+    An event `task` has the document, after a change of it; `log` has log lines of one run of one subtask. With
+    `send_current` the first event is the current document.
     """
-    until = time.monotonic() + LIFETIME
-    # UnknownTask: the task instance was deleted; a client that reconnects gets the error.
-    with notifications.subscribe(task_id) as subscription, suppress(UnknownTask):
-        if greet:
-            yield _event("task", after, await _patiently(document))
-        while await _rings(subscription, until):
-            async for subtask_id, run_time, last, lines in _pieces(database, subscription, task_id, after):
+    until = time.monotonic() + STREAM_LIFETIME
+    with (
+        notifications.subscribe(task_id) as subscription,
+        suppress(UnknownTask),
+    ):  # removed meanwhile: a reconnecting client gets 404
+        if send_current:
+            yield _event("task", after, await _retry_while_unavailable(document))
+        while await _wait_for_change(subscription, until):
+            async for subtask_id, run_time, last, lines in _changes(database, subscription, task_id, after):
                 if subtask_id is None:
-                    yield _event("task", last, await _patiently(document))
+                    yield _event("task", last, await _retry_while_unavailable(document))
                 else:
                     yield _event("log", last, {"subtaskId": subtask_id, "runTime": run_time, "lines": lines})
                 after = last
-            await asyncio.sleep(BREATH)
+            await asyncio.sleep(TASK_EVENT_INTERVAL)
 
 
-async def of_list(database: Database, notifications: Notifications) -> AsyncIterator[JSONServerSentEvent]:
-    """How many task instances are RUNNING and which have changed, whenever some have; without names: any may have."""
-    until = time.monotonic() + LIFETIME
+async def list_events(database: Database, notifications: Notifications) -> AsyncIterator[JSONServerSentEvent]:
+    """Yield the number of RUNNING task instances and the changed ids, after each change.
+
+    Without ids any task instance may have changed.
+    """
+    until = time.monotonic() + STREAM_LIFETIME
     with notifications.subscribe(ANY_TASK) as subscription:
-        while await _rings(subscription, until):
+        while await _wait_for_change(subscription, until):
             changed = subscription.take_changes()
-            running = await _patiently(lambda: _running(database))
+            running = await _retry_while_unavailable(lambda: _running(database))
             names = {} if changed is ANY_TASK else {"changed": sorted(changed)}
             yield _event("tasks", None, {"running": running, **names})
-            await asyncio.sleep(LIST_BREATH)
+            await asyncio.sleep(LIST_EVENT_INTERVAL)
 
 
-async def _rings(subscription: Subscription, until: float) -> bool:
-    """Whether there is something to tell: else the stream is over."""
+async def _wait_for_change(subscription: Subscription, until: float) -> bool:
+    """Wait for a change; return False when the stream must end instead."""
     with suppress(TimeoutError):
         async with asyncio.timeout(until - time.monotonic()):
             await subscription.wait()
@@ -100,40 +114,40 @@ async def _running(database: Database) -> int:
     return total
 
 
-async def _pieces(
+async def _changes(
     database: Database, subscription: Subscription, task_id: int, after: int
 ) -> AsyncIterator[tuple[int | None, int | None, int, list[str]]]:
-    """Subtask, which run of it, number of the last row, and lines: of rows that follow each other and belong together.
+    """Yield groups of adjacent rows of one run: subtask id, number of the run, number of the last row, log lines.
 
-    Without a subtask it is the document that has changed.
+    A group without a subtask id is a change of the document.
     """
 
-    async def page() -> list[DictRow]:
+    async def read_rows() -> list[DictRow]:
         async with database.autocommit() as connection:
-            return await fetch(connection, "changes_of_task_after", task_id=task_id, after=after, size=PAGE)
+            return await fetch(connection, "changes_of_task_after", task_id=task_id, after=after, size=ROW_LIMIT)
 
     full = True
     while full and not subscription.closed:
-        rows = await _patiently(page)
+        rows = await _retry_while_unavailable(read_rows)
         for (subtask_id, run_time), group in groupby(rows, key=lambda row: (row["subtask_id"], row["run_time"])):
-            together = list(group)
-            lines = [line for row in together if subtask_id is not None for line in row["content"].split("\n")]
-            after = together[-1]["id"]
+            grouped = list(group)
+            lines = [line for row in grouped if subtask_id is not None for line in row["content"].split("\n")]
+            after = grouped[-1]["id"]
             yield subtask_id, run_time, after, lines
-        full = len(rows) == PAGE
+        full = len(rows) == ROW_LIMIT
 
 
-async def _patiently[Read](read: Callable[[], Awaitable[Read]]) -> Read:
-    """What `read` gives, as soon as the database answers; at the end of the service the response is cut off."""
+async def _retry_while_unavailable[Read](read: Callable[[], Awaitable[Read]]) -> Read:
+    """Return the result of `read`; repeat it while the database is lost. The end of the service cancels it."""
     while True:
         try:
             return await read()
         except psycopg.Error as error:
             if not is_lost(error):
                 raise
-            log.info("A stream waits for the database: %s", error, extra={"action": "stream_waits"})
-            await asyncio.sleep(PAUSE)
+            log.info("An event stream waits for the database: %s", error, extra={"action": "stream_waits"})
+            await asyncio.sleep(RETRY_DELAY)
 
 
 def _event(name: str, number: int | None, data: Mapping[str, object]) -> JSONServerSentEvent:
-    return JSONServerSentEvent(data, event=name, id=None if number is None else str(number), retry=RETRY)
+    return JSONServerSentEvent(data, event=name, id=None if number is None else str(number), retry=RECONNECT_DELAY)

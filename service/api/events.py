@@ -1,4 +1,4 @@
-"""Event streams: parse, open, answer."""
+"""Endpoints of event streams."""
 
 from functools import partial
 
@@ -16,34 +16,38 @@ from service.model.errors import TooManyStreams
 from service.store.notifications import Notifications
 from service.tasks import errors as tasks_errors
 
-MOST_STREAMS = 300  # of one process; the other connections are for those who ask and go
+STREAM_LIMIT = 300  # event streams of one process; the other connections remain for short requests
 
 
 async def follow_task_instance(request: Request) -> Response:
-    """GET /api/v2/tasks/instances/{taskInstanceId}/events"""
+    """Stream one task instance: GET /api/v2/tasks/instances/{taskInstanceId}/events."""
     resources = requests.resources(request)
     task_id = requests.path_id(request, "taskInstanceId")
-    asked = requests.query(request, EventsQuery).after
-    seen = requests.last_event_id(request)
+    after = requests.parse_query(request, EventsQuery).after
+    last_event_id = requests.last_event_id(request)
     notifications = _notifications(request)
-    after = seen if seen is not None else asked
-    now = await event_streams.position(resources.database, task_id)
-    read = partial(detail, resources, task_id)
-    start = now if after is None else after
-    return event_streams.answer(
-        event_streams.of_task(resources.database, notifications, task_id, start, read, greet=after is None)
+    if last_event_id is not None:
+        after = last_event_id
+    newest = await event_streams.last_change(resources.database, task_id)
+    read_document = partial(detail, resources, task_id)
+    start = newest if after is None else after
+    return event_streams.event_stream_response(
+        event_streams.task_events(
+            resources.database, notifications, task_id, start, read_document, send_current=after is None
+        )
     )
 
 
 async def follow_task_instances(request: Request) -> Response:
-    """GET /api/v2/tasks/events"""
-    return event_streams.answer(event_streams.of_list(requests.resources(request).database, _notifications(request)))
+    """Stream changes of all task instances: GET /api/v2/tasks/events."""
+    events = event_streams.list_events(requests.resources(request).database, _notifications(request))
+    return event_streams.event_stream_response(events)
 
 
 def _notifications(request: Request) -> Notifications:
     notifications: Notifications = request.app.state.notifications
-    if len(notifications) >= MOST_STREAMS:
-        raise TooManyStreams(limit=MOST_STREAMS)
+    if len(notifications) >= STREAM_LIMIT:
+        raise TooManyStreams(limit=STREAM_LIMIT)
     return notifications
 
 
@@ -52,10 +56,10 @@ OPERATIONS = (
         method="GET",
         path=TASK + "/events",
         endpoint=follow_task_instance,
-        needs=READ_TASK,
-        summary="Follow a task instance: `task` with its document when that has changed, `log` with the lines of a run",
+        permission=READ_TASK,
+        summary="Stream a task instance: `task` has the document after a change, `log` has new log lines",
         query=request_schemas.EventsQuery,
-        headers={"Last-Event-ID": "The id of the last event that was seen: only what came behind it is sent"},
+        headers={"Last-Event-ID": "Id of the last event received; only later events are sent"},
         media_type=EVENT_STREAM,
         errors=(tasks_errors.UnknownTask, model_errors.TooManyStreams),
     ),
@@ -63,8 +67,8 @@ OPERATIONS = (
         method="GET",
         path="/api/v2/tasks/events",
         endpoint=follow_task_instances,
-        needs=READ_TASK,
-        summary="Follow all: `tasks` with how many are RUNNING and which have changed; without ids, any may have",
+        permission=READ_TASK,
+        summary="Stream all task instances: `tasks` has the number of RUNNING and the ids of changed ones",
         media_type=EVENT_STREAM,
         errors=(model_errors.TooManyStreams,),
     ),

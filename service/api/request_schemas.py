@@ -1,4 +1,4 @@
-"""What callers may send, as types: bodies and query strings. `requests` reads them.
+"""Request models of the API and the pages: bodies and query strings. `http.requests` parses them.
 
 Fields and limits: docs/reference/ocp-api.md 1.1 (takeOver), 1.5 (hosts), 2.2 (list), 6 (validation).
 Unknown fields of a body are ignored, as in OCP; unknown query parameters are rejected.
@@ -19,48 +19,48 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from service.http.request_schema import (
-    MOST_WORDS,
-    Moment,
+from service.http.request_types import (
+    LIST_LIMIT,
+    LongFromText,
+    NonEmptyText,
     PageNumber,
     PageSize,
-    Parameters,
     Port,
-    SpelledLong,
+    RequestModel,
     Text,
-    Word,
-    printable,
+    Time,
+    reject_control_characters,
 )
 from service.model.fleet import HostFilter, HostStatus, ServiceType
 from service.model.tasks import TaskFilter, TaskStatus
 from service.model.types import JSON, Order, Page
 
 
-def _words(text: object) -> object:
+def _split_commas(text: object) -> object:
     return text.split(",") if isinstance(text, str) else text
 
 
 def _sort(text: object) -> object:
-    """Return the way to sort that `text` spells; anything else is left for the type to reject."""
+    """Return the canonical form of a sort; return anything else unchanged, the type then rejects it."""
     if not isinstance(text, str):
         return text
     field, _, direction = text.partition(",")
-    spelled = f"{field},{direction.lower() or 'asc'}"
-    return spelled if spelled in SORTS else text
+    canonical = f"{field},{direction.lower() or 'asc'}"
+    return canonical if canonical in SORTS else text
 
 
-def _few(hosts: object, info: ValidationInfo[JSON]) -> object:
-    """Refuse too many hosts before each of them is looked at."""
+def _check_hosts_limit(hosts: object, info: ValidationInfo[JSON]) -> object:
+    """Reject too many hosts before each one is validated."""
     limit = info.context["hosts_limit"]
     if isinstance(hosts, list) and len(hosts) > limit:
         raise PydanticCustomError("too_many", "must have at most {limit} elements", {"limit": limit})
     return hosts
 
 
-def _first(host_id: int, info: ValidationInfo[JSON]) -> int:
-    """Refuse a host that stood further up already; the context keeps which did."""
+def _reject_duplicate(host_id: int, info: ValidationInfo[JSON]) -> int:
+    """Reject a repeated host; the context holds the host ids so far."""
     if host_id in info.context["seen"]:
-        raise PydanticCustomError("duplicate", "must not be there twice")
+        raise PydanticCustomError("duplicate", "must not occur twice")
     info.context["seen"].add(host_id)
     return host_id
 
@@ -92,114 +92,109 @@ Sort = Annotated[
     Field(description="Field and direction, the direction in any case; without a direction it is `asc`."),
     BeforeValidator(_sort),
 ]
-ServerIds = Annotated[list[SpelledLong], BeforeValidator(_few), AfterValidator(_distinct)]
-# What is later or earlier is no clock that is wrong, and no calendar of ours could write it.
-MOST_EVENTS = 10_000  # of one run on one host
+ServerIds = Annotated[list[LongFromText], BeforeValidator(_check_hosts_limit), AfterValidator(_distinct)]
+EVENT_LIMIT = 10_000  # events of one run on one host
 
 
-class ObproxyTakeOverParam(Parameters):
-    """One proxy to take over. `proxysysPasswd` is what root@proxysys has now."""
+class ObproxyTakeOverParam(RequestModel):
+    """One OBProxy to take over. `proxysysPasswd` is the current password of root@proxysys."""
 
-    host_id: Annotated[SpelledLong, AfterValidator(_first)]
+    host_id: Annotated[LongFromText, AfterValidator(_reject_duplicate)]
     sql_port: Port
-    proxysys_passwd: Annotated[SecretStr, AfterValidator(printable)] | None = None
+    proxysys_passwd: Annotated[SecretStr, AfterValidator(reject_control_characters)] | None = None
 
 
-class TakeOverParam(Parameters):
+class TakeOverParam(RequestModel):
     """The body of takeOver.
 
-    `allowRestart`, which OCP does not have: whether an OBProxy may be restarted where a wished parameter acts only
-    after that. Without it the OBProxy cluster's word counts.
+    `allowRestart`, which OCP does not have, permits a restart when a desired parameter needs one. Without it the
+    setting of the OBProxy cluster applies.
     """
 
     object_name = "obproxyTakeOverParam"
 
-    hosts: Annotated[list[ObproxyTakeOverParam], Field(min_length=1), BeforeValidator(_few)]
+    hosts: Annotated[list[ObproxyTakeOverParam], Field(min_length=1), BeforeValidator(_check_hosts_limit)]
     allow_restart: bool | None = None
 
     @staticmethod
     def context(hosts_limit: int) -> JSON:
-        """What validating one body needs to know."""
+        """Return the pydantic validation context of one body."""
         return {"hosts_limit": hosts_limit, "seen": set()}
 
 
-class ReleaseParam(Parameters):
+class ReleaseParam(RequestModel):
     """The body of release. The hosts of `skipHostOperationServerIds` are gone: their servers are only forgotten."""
 
     object_name = "obproxyReleaseParam"
 
-    obproxy_server_ids: Annotated[
-        list[SpelledLong], Field(min_length=1), BeforeValidator(_few), AfterValidator(_distinct)
-    ]
-    skip_host_operation_server_ids: Annotated[list[SpelledLong], BeforeValidator(_few), AfterValidator(_distinct)] = (
-        Field(default_factory=list)
-    )
+    obproxy_server_ids: Annotated[ServerIds, Field(min_length=1)]
+    skip_host_operation_server_ids: ServerIds = Field(default_factory=list)
 
     @staticmethod
     def context(hosts_limit: int) -> JSON:
-        """What validating one body needs to know."""
+        """Return the pydantic validation context of one body."""
         return {"hosts_limit": hosts_limit}
 
 
-class ExternalEvent(Parameters):
-    """One thing that Ansible said, in the shape of ansible-runner's events; `eventData` is read by `events` alone."""
+class ExternalEvent(RequestModel):
+    """One ansible-runner event of an external run."""
 
-    event: Word
+    event: NonEmptyText
     counter: Annotated[int, Field(ge=1, le=2**31 - 1)]
-    created: Moment
+    created: Time
     stdout: str = ""
     event_data: dict[str, Any] = Field(default_factory=dict)
 
     def as_ansible_runner(self) -> JSON:
-        """The event as ansible-runner would have given it."""
+        """Return the event in the format of ansible-runner."""
         return self.model_dump(exclude={"created"})
 
 
-class ExternalRunParam(Parameters):
-    """The body of externalRuns: a run that somebody started by hand, as far as it concerns one host.
+class ExternalRunParam(RequestModel):
+    """The body of externalRuns: the part of an external run that concerns one host.
 
-    `uuid` is this host's own. `playbook` is its name without the suffix. `hostName` is what the run's inventory calls
-    the host, `roles` those the run was to run, `rc` how ansible-playbook would have ended with this host alone; without
-    it the run was interrupted.
+    `uuid` identifies this part. `playbook` is the file name without suffix, `hostName` the host's name in the inventory
+    of the run, `roles` are the selected roles. `rc` is the exit status of ansible-playbook for this host alone; it is
+    missing after an interruption.
     """
 
     object_name = "externalRunParam"
 
     uuid: UUID
-    cluster_id: SpelledLong
-    host_id: SpelledLong
-    host_name: Word
+    cluster_id: LongFromText
+    host_id: LongFromText
+    host_name: NonEmptyText
     sql_port: Port
-    playbook: Word
-    roles: Annotated[list[Word], Field(min_length=1, max_length=100)]
+    playbook: NonEmptyText
+    roles: Annotated[list[NonEmptyText], Field(min_length=1, max_length=100)]
     rc: Annotated[int, Field(ge=-255, le=255)] | None = None
-    start_time: Moment
-    finish_time: Annotated[Moment, AfterValidator(_not_before_start)]
-    # A program has written them: the first bad one says as much as thousands of them.
-    events: Annotated[list[ExternalEvent], Field(max_length=MOST_EVENTS, fail_fast=True)]
+    start_time: Time
+    finish_time: Annotated[Time, AfterValidator(_not_before_start)]
+    # `fail_fast`: the client is a program, so the first invalid event is enough for an error.
+    events: Annotated[list[ExternalEvent], Field(max_length=EVENT_LIMIT, fail_fast=True)]
 
 
-class LogQuery(Parameters):
-    """The query of a subtask's log. `after`: only what is behind this row."""
+class LogQuery(RequestModel):
+    """The query of a subtask's log. `after`: return only rows behind this number."""
 
-    after: SpelledLong | None = None
-
-
-class EventsQuery(Parameters):
-    """The query of a task instance's events. `after`: what is behind this row, 0 = all; Last-Event-ID goes first."""
-
-    after: Annotated[SpelledLong, Field(ge=0)] | None = None
+    after: LongFromText | None = None
 
 
-class PageQuery(Parameters):
-    """The query of a list that comes in pages."""
+class EventsQuery(RequestModel):
+    """The query of an event stream. `after`: send rows behind this number, 0 = all; Last-Event-ID has precedence."""
+
+    after: Annotated[LongFromText, Field(ge=0)] | None = None
+
+
+class PageQuery(RequestModel):
+    """The query of a paginated list."""
 
     number: PageNumber = 1
     size: PageSize = 10
 
     @property
     def page(self) -> Page:
-        """Which part of the list is wanted."""
+        """The requested page."""
         return Page(number=self.number, size=self.size)
 
 
@@ -210,7 +205,7 @@ class SortedPageQuery(PageQuery):
 
     @property
     def order(self) -> Order:
-        """The order that the list is wanted in."""
+        """Return the order of the list."""
         return SORTS[self.sort]
 
 
@@ -218,46 +213,50 @@ class ClusterQuery(SortedPageQuery):
     """The query of the list of OBProxy clusters."""
 
 
-class DetailQuery(Parameters):
-    """The query of a task instance's page: which way it is shown, which subtask's log, which attempt of it."""
+class DetailQuery(RequestModel):
+    """The query of a task instance's page: view, subtask whose log is shown, and its attempt."""
 
     view: Literal["log", "flow"] = "log"
-    subtask: SpelledLong | None = None
-    attempt: SpelledLong | None = None
+    subtask: LongFromText | None = None
+    attempt: LongFromText | None = None
     done: Literal["takeover", "retry", "rollback", "skip", "cancel"] | None = None
 
 
-class LinesQuery(Parameters):
-    """Which rows of a subtask's log: behind `after`, before `until`."""
+class LinesQuery(RequestModel):
+    """The query of a part of a subtask's log: rows behind `after` and before `until`."""
 
-    after: SpelledLong = 0
-    until: SpelledLong | None = None
+    after: LongFromText = 0
+    until: LongFromText | None = None
 
 
 class AuditQuery(PageQuery):
-    """The query of the record of what was changed."""
+    """The query of the audit log."""
 
     user_name: Text | None = None
 
 
-class ParameterInfoQuery(Parameters):
-    """Which parameters of OBProxy: of this name, of this version (without its build, or the beginning of some)."""
+class ParameterInfoQuery(RequestModel):
+    """The query of parameter descriptions; `version` is an OBProxy version without build, or a prefix of it."""
 
-    name: Word | None = None
-    version: Word | None = None
+    name: NonEmptyText | None = None
+    version: NonEmptyText | None = None
 
 
 class HostQuery(SortedPageQuery):
     """The query of the list of hosts."""
 
-    status: Annotated[list[HostState], Field(max_length=MOST_WORDS), BeforeValidator(_words)] | None = None
+    status: Annotated[list[HostState], Field(max_length=LIST_LIMIT), BeforeValidator(_split_commas)] | None = None
     keyword: Text | None = None
-    included_service_type: Annotated[list[Service], Field(max_length=MOST_WORDS), BeforeValidator(_words)] | None = None
-    excluded_service_type: Annotated[list[Service], Field(max_length=MOST_WORDS), BeforeValidator(_words)] | None = None
+    included_service_type: (
+        Annotated[list[Service], Field(max_length=LIST_LIMIT), BeforeValidator(_split_commas)] | None
+    ) = None
+    excluded_service_type: (
+        Annotated[list[Service], Field(max_length=LIST_LIMIT), BeforeValidator(_split_commas)] | None
+    ) = None
 
     @property
     def filter(self) -> HostFilter:
-        """What the list is narrowed to."""
+        """The filter of the list."""
         return HostFilter(
             statuses=self.status,
             keyword=self.keyword,
@@ -271,23 +270,23 @@ class TaskQuery(SortedPageQuery):
     """The query of the list of task instances."""
 
     name: Text | None = None
-    status: Annotated[list[Status], Field(max_length=MOST_WORDS), BeforeValidator(_words)] | None = None
+    status: Annotated[list[Status], Field(max_length=LIST_LIMIT), BeforeValidator(_split_commas)] | None = None
     type: Literal["MANUAL", "SYS_ONECE", "SCHEDULED", "SYS_SCHEDULED", "EXTERNAL"] | None = None
-    host_id: SpelledLong | None = None
-    cluster_id: SpelledLong | None = None
+    host_id: LongFromText | None = None
+    cluster_id: LongFromText | None = None
     cluster_name: Text | None = None
     cluter_name: (
         Annotated[Text, Field(description="The same as `clusterName`, as OCP's documents spell it.")] | None
     ) = None
-    tenant_id: SpelledLong | None = None
+    tenant_id: LongFromText | None = None
     tenant_name: Text | None = None
     sort: Sort = "id,desc"
 
     @property
     def filter(self) -> TaskFilter | None:
-        """What the list is narrowed to; None when nothing can fit.
+        """The filter of the list; None when no task instance can match.
 
-        OceanBase clusters and tenants have no takeovers: whoever narrows to one of them gets an empty list.
+        Task instances of this service never belong to an OceanBase cluster or tenant.
         """
         clusters = (self.cluster_id, self.cluster_name, self.cluter_name)
         if any(given is not None for given in (*clusters, self.tenant_id, self.tenant_name)):

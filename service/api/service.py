@@ -1,4 +1,4 @@
-"""The service itself: parse, do it, answer. Nothing is decided here."""
+"""Endpoints of the service itself: audit log, version, time, status, health, metrics."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -15,18 +15,17 @@ from service.api import request_schemas
 from service.api.request_schemas import AuditQuery
 from service.fleet import prometheus
 from service.http import envelope_schema, requests
-from service.http.envelope import SERVER, page_of, success
+from service.http.envelope import SERVER_ID, page_data, success_response
 from service.http.openapi import Operation
 from service.model import wire
 from service.observe.metrics import REGISTRY
+from service.store import readiness
 from service.store.database import fetch
 from service.store.readiness import Problem, find_problem
 
-DATABASE_PATIENCE = 3.0  # seconds after which a database that does not answer counts as gone
 
-
-class Info(envelope_schema.Answer):
-    """Name and version of this service."""
+class Info(envelope_schema.ResponseModel):
+    """Name, version and installation id of this service."""
 
     buildVersion: str
     name: str
@@ -34,45 +33,45 @@ class Info(envelope_schema.Answer):
 
 
 async def list_audit_events(request: Request) -> Response:
-    """GET /api/v2/audit/events"""
-    query = requests.query(request, AuditQuery)
+    """List audit events: GET /api/v2/audit/events."""
+    query = requests.parse_query(request, AuditQuery)
     found, total = await audit.events(requests.resources(request).database, query.page, query.user_name)
-    return success(request, page_of([audit.audit_event(event) for event in found], query.page, total))
+    return success_response(request, page_data([audit.audit_event(event) for event in found], query.page, total))
 
 
 async def info(request: Request) -> Response:
-    """GET /api/v2/info: without an envelope, as OCP Express answers it."""
-    return JSONResponse(Info(buildVersion=__version__, name="obproxy-takeover", server=SERVER).model_dump())
+    """Return name and version, without an envelope as in OCP Express: GET /api/v2/info."""
+    return JSONResponse(Info(buildVersion=__version__, name="obproxy-takeover", server=SERVER_ID).model_dump())
 
 
 async def server_time(request: Request) -> Response:
-    """GET /api/v2/time: plain text (docs/reference/ocp-api.md 1.5)."""
+    """Return the time as plain text: GET /api/v2/time (docs/reference/ocp-api.md 1.5)."""
     return PlainTextResponse(wire.timestamp(datetime.now(UTC)))
 
 
 async def status(request: Request) -> Response:
-    """GET /api/status: `okay`, or `bad` with 503 when the database does not answer."""
-    return PlainTextResponse("okay") if await _answers(request) else PlainTextResponse("bad", status_code=503)
+    """Return `okay`, or `bad` with 503 when the database does not answer: GET /api/status."""
+    return PlainTextResponse("okay") if await _database_answers(request) else PlainTextResponse("bad", status_code=503)
 
 
 async def live(request: Request) -> Response:
-    """GET /health/live: as long as the process can answer at all; what it needs from others is not looked at."""
+    """Return `alive` while the process responds, whatever the state of the database: GET /health/live."""
     return PlainTextResponse("alive")
 
 
 async def ready(request: Request) -> Response:
-    """GET /health/ready: whether requests can be answered, which needs a database that can be written.
+    """Return `ready`, or 503 and the problem of the database: GET /health/ready.
 
-    The inventory is not: without it running takeovers can still be watched, and every process would be unready at once.
+    An unreadable inventory does not count: running takeovers can be watched without it, and all processes would become
+    unready at the same time.
     """
     problem = await find_problem(requests.resources(request).database)
     return PlainTextResponse(f"not ready: {problem}", status_code=503) if problem else PlainTextResponse("ready")
 
 
-async def _answers(request: Request) -> bool:
-    """Whether the database does."""
+async def _database_answers(request: Request) -> bool:
     try:
-        async with asyncio.timeout(DATABASE_PATIENCE), requests.resources(request).database.transaction() as connection:
+        async with asyncio.timeout(readiness.TIMEOUT), requests.resources(request).database.transaction() as connection:
             await fetch(connection, "ping")
     except (psycopg.Error, TimeoutError):
         return False
@@ -80,10 +79,10 @@ async def _answers(request: Request) -> bool:
 
 
 async def prometheus_metrics(request: Request) -> Response:
-    """GET /metrics: what this process has counted, and what the database says of all of them."""
+    """Return the metrics of this process, and those of the database shared by all processes: GET /metrics."""
     resources = requests.resources(request)
     try:
-        async with asyncio.timeout(DATABASE_PATIENCE):
+        async with asyncio.timeout(readiness.TIMEOUT):
             rows = await prometheus.read(resources)
     except (psycopg.Error, TimeoutError):
         rows = None
@@ -96,54 +95,54 @@ OPERATIONS = (
         method="GET",
         path="/api/v2/audit/events",
         endpoint=list_audit_events,
-        needs=READ_AUDIT,
-        summary="Who has changed what, or tried to, the newest first",
+        permission=READ_AUDIT,
+        summary="List audit events, the newest first",
         query=request_schemas.AuditQuery,
-        answer=envelope_schema.Success[envelope_schema.PageOf[audit.AuditEvent]],
+        response=envelope_schema.Success[envelope_schema.PageOf[audit.AuditEvent]],
     ),
     Operation(
         method="GET",
         path="/api/v2/info",
         endpoint=info,
-        needs=ANY_USER,
-        summary="What this service is",
-        answer=Info,
+        permission=ANY_USER,
+        summary="Get name and version of the service",
+        response=Info,
     ),
     Operation(
         method="GET",
         path="/api/v2/time",
         endpoint=server_time,
-        needs=PUBLIC,
-        summary="What time it is here",
+        permission=PUBLIC,
+        summary="Get the time of the service",
     ),
     Operation(
         method="GET",
         path="/api/status",
         endpoint=status,
-        needs=PUBLIC,
-        summary="okay, or bad when the database does not answer",
-        texts={503: "bad"},
+        permission=PUBLIC,
+        summary="Check the database: okay, or bad when it does not answer",
+        text_responses={503: "bad"},
     ),
     Operation(
         method="GET",
         path="/health/live",
         endpoint=live,
-        needs=PUBLIC,
-        summary="alive, as long as the process answers",
+        permission=PUBLIC,
+        summary="Check the process: alive",
     ),
     Operation(
         method="GET",
         path="/health/ready",
         endpoint=ready,
-        needs=PUBLIC,
-        summary="ready, or not ready and why: the database does not answer or cannot be written",
-        texts={503: f"not ready: {Problem.LOST}"},
+        permission=PUBLIC,
+        summary="Check readiness: ready, or not ready with the problem of the database",
+        text_responses={503: f"not ready: {Problem.LOST}"},
     ),
     Operation(
         method="GET",
         path="/metrics",
         endpoint=prometheus_metrics,
-        needs=READ_TASK,
-        summary="What Prometheus is to know of the service and of this process",
+        permission=READ_TASK,
+        summary="Get the metrics of the service and of this process, for Prometheus",
     ),
 )

@@ -1,4 +1,4 @@
-"""Task instances: parse, do it, answer. Nothing is decided here."""
+"""Endpoints of task instances and subtasks (docs/reference/ocp-api.md 2)."""
 
 from collections.abc import Awaitable, Callable
 from typing import NotRequired, TypedDict
@@ -10,15 +10,14 @@ from service.access.roles import READ_TASK, UPDATE_TASK
 from service.api import request_schemas
 from service.api.request_schemas import LogQuery, TaskQuery
 from service.http import envelope_schema, requests
-from service.http.envelope import page_of, success
+from service.http.envelope import page_data, success_response
 from service.http.openapi import Operation
+from service.model import errors as model_errors
 from service.model.tasks import Subtask
 from service.tasks import diagnosis, documents, instances, operations
 from service.tasks import errors as tasks_errors
 from service.tasks.documents import WrappedTaskInstance
 from service.tasks.resources import Resources
-
-DATABASE_PATIENCE = 3.0  # seconds after which a database that does not answer counts as gone
 
 
 class SubtaskLog(TypedDict):
@@ -29,52 +28,54 @@ class SubtaskLog(TypedDict):
 
 
 async def list_task_instances(request: Request) -> Response:
-    """GET /api/v2/tasks/instances"""
-    query = requests.query(request, TaskQuery)
+    """List task instances: GET /api/v2/tasks/instances."""
+    query = requests.parse_query(request, TaskQuery)
     if query.filter is None:
-        return success(request, page_of([], query.page, 0))
+        return success_response(request, page_data([], query.page, 0))
     found, total = await instances.page(requests.resources(request).database, query.filter, query.page)
-    return success(request, page_of([documents.basic(*instance) for instance in found], query.page, total))
+    return success_response(request, page_data([documents.basic(*instance) for instance in found], query.page, total))
 
 
 async def get_task_instance(request: Request) -> Response:
-    """GET /api/v2/tasks/instances/{taskInstanceId}"""
-    return success(request, await detail(requests.resources(request), requests.path_id(request, "taskInstanceId")))
+    """Return a task instance: GET /api/v2/tasks/instances/{taskInstanceId}."""
+    return success_response(
+        request, await detail(requests.resources(request), requests.path_id(request, "taskInstanceId"))
+    )
 
 
 async def retry_task(request: Request) -> Response:
-    """POST /api/v2/tasks/instances/{taskInstanceId}/retry"""
+    """Retry a task instance: POST /api/v2/tasks/instances/{taskInstanceId}/retry."""
     return await _control_task(request, operations.retry_task)
 
 
 async def rollback_task(request: Request) -> Response:
-    """POST /api/v2/tasks/instances/{taskInstanceId}/rollback"""
+    """Roll a task instance back: POST /api/v2/tasks/instances/{taskInstanceId}/rollback."""
     return await _control_task(request, operations.rollback_task)
 
 
 async def retry_subtask(request: Request) -> Response:
-    """POST /api/v2/tasks/instances/{taskInstanceId}/subtasks/{subtaskInstanceId}/retry"""
+    """Retry a subtask: POST /api/v2/tasks/instances/{taskInstanceId}/subtasks/{subtaskInstanceId}/retry."""
     changed = await _control_subtask(request, operations.retry_subtask)
-    return success(request, documents.subtask(changed))
+    return success_response(request, documents.subtask(changed))
 
 
 async def skip_subtask(request: Request) -> Response:
-    """POST /api/v2/tasks/instances/{taskInstanceId}/subtasks/{subtaskInstanceId}/skip"""
+    """Skip a subtask: POST /api/v2/tasks/instances/{taskInstanceId}/subtasks/{subtaskInstanceId}/skip."""
     await _control_subtask(request, operations.skip_subtask)
-    return success(request)
+    return success_response(request)
 
 
 async def cancel_subtask(request: Request) -> Response:
-    """POST /api/v2/tasks/instances/{taskInstanceId}/subtasks/{subtaskInstanceId}/cancel"""
+    """Cancel a subtask: POST /api/v2/tasks/instances/{taskInstanceId}/subtasks/{subtaskInstanceId}/cancel."""
     await _control_subtask(request, operations.cancel_subtask)
-    return success(request)
+    return success_response(request)
 
 
 async def _control_task(request: Request, operation: Callable[[Resources, int], Awaitable[None]]) -> Response:
     task_id = requests.path_id(request, "taskInstanceId")
     resources = requests.resources(request)
     await operation(resources, task_id)
-    return success(request, await detail(resources, task_id))
+    return success_response(request, await detail(resources, task_id))
 
 
 async def detail(resources: Resources, task_id: int) -> WrappedTaskInstance:
@@ -92,7 +93,7 @@ async def _control_subtask(request: Request, operation: Callable[[Resources, int
 
 
 async def download_diagnosis(request: Request) -> Response:
-    """POST /api/v2/tasks/instances/{taskInstanceId}/downloadDiagnosis: a zip, without an envelope."""
+    """Return the diagnosis as a zip: POST /api/v2/tasks/instances/{taskInstanceId}/downloadDiagnosis."""
     task_id = requests.path_id(request, "taskInstanceId")
     return Response(
         await diagnosis.build_archive(requests.resources(request).database, task_id),
@@ -102,15 +103,15 @@ async def download_diagnosis(request: Request) -> Response:
 
 
 async def get_subtask_log(request: Request) -> Response:
-    """GET /api/v2/tasks/instances/{taskInstanceId}/subtasks/{subtaskInstanceId}/log"""
+    """Return the log: GET /api/v2/tasks/instances/{taskInstanceId}/subtasks/{subtaskInstanceId}/log."""
     task_id = requests.path_id(request, "taskInstanceId")
     subtask_id = requests.path_id(request, "subtaskInstanceId")
-    after = requests.query(request, LogQuery).after
+    after = requests.parse_query(request, LogQuery).after
     text, last = await instances.log(requests.resources(request).database, task_id, subtask_id, after=after or 0)
-    answer: SubtaskLog = {"log": text}
+    data: SubtaskLog = {"log": text}
     if after is not None:
-        answer["next"] = last
-    return success(request, answer)
+        data["next"] = last
+    return success_response(request, data)
 
 
 TASK = "/api/v2/tasks/instances/{taskInstanceId}"
@@ -122,27 +123,27 @@ OPERATIONS = (
         method="GET",
         path="/api/v2/tasks/instances",
         endpoint=list_task_instances,
-        needs=READ_TASK,
-        summary="List task instances; narrowing to an OceanBase cluster or tenant gives none",
+        permission=READ_TASK,
+        summary="List task instances; a filter by OceanBase cluster or tenant matches none",
         query=request_schemas.TaskQuery,
-        answer=envelope_schema.Success[envelope_schema.PageOf[documents.BasicTaskInstance]],
+        response=envelope_schema.Success[envelope_schema.PageOf[documents.BasicTaskInstance]],
     ),
     Operation(
         method="GET",
         path=TASK,
         endpoint=get_task_instance,
-        needs=READ_TASK,
-        summary="One task instance with its subtasks",
-        answer=envelope_schema.Success[WrappedTaskInstance],
+        permission=READ_TASK,
+        summary="Get a task instance with its subtasks",
+        response=envelope_schema.Success[WrappedTaskInstance],
         errors=(tasks_errors.UnknownTask,),
     ),
     Operation(
         method="POST",
         path=TASK + "/retry",
         endpoint=retry_task,
-        needs=UPDATE_TASK,
-        summary="Go on with a failed task instance at what has failed; a failed rollback goes on rolling back",
-        answer=envelope_schema.Success[WrappedTaskInstance],
+        permission=UPDATE_TASK,
+        summary="Retry the failed subtasks of a task instance; a failed rollback resumes the rollback",
+        response=envelope_schema.Success[WrappedTaskInstance],
         errors=(
             tasks_errors.UnknownTask,
             tasks_errors.OperationNotAllowed,
@@ -156,9 +157,9 @@ OPERATIONS = (
         method="POST",
         path=TASK + "/rollback",
         endpoint=rollback_task,
-        needs=UPDATE_TASK,
-        summary="Undo what a failed task instance has done, the last first",
-        answer=envelope_schema.Success[WrappedTaskInstance],
+        permission=UPDATE_TASK,
+        summary="Roll a failed task instance back, in reverse order",
+        response=envelope_schema.Success[WrappedTaskInstance],
         errors=(
             tasks_errors.UnknownTask,
             tasks_errors.OperationNotAllowed,
@@ -173,20 +174,21 @@ OPERATIONS = (
         method="POST",
         path=TASK + "/downloadDiagnosis",
         endpoint=download_diagnosis,
-        needs=READ_TASK,
-        summary="All that is known of a task instance, as a zip",
+        permission=READ_TASK,
+        summary="Download the diagnosis of a task instance as a zip",
         media_type="application/octet-stream",
         errors=(tasks_errors.UnknownTask,),
     ),
     *(
         Operation(
             method="POST",
-            path=f"{SUBTASK}/{word}",
+            path=f"{SUBTASK}/{verb}",
             endpoint=endpoint,
-            needs=UPDATE_TASK,
+            permission=UPDATE_TASK,
             summary=summary,
-            answer=answer,
+            response=response,
             errors=(
+                model_errors.InvalidRequest,
                 tasks_errors.UnknownTask,
                 tasks_errors.UnknownSubtask,
                 tasks_errors.SubtaskOperationNotAllowed,
@@ -196,25 +198,30 @@ OPERATIONS = (
                 tasks_errors.HostBusy,
             ),
         )
-        for word, endpoint, summary, answer in (
+        for verb, endpoint, summary, response in (
             (
                 "retry",
                 retry_subtask,
-                "Run a failed subtask again, and what is behind it",
+                "Retry a failed subtask, then run the subtasks after it",
                 envelope_schema.Success[documents.SubtaskInstance],
             ),
-            ("skip", skip_subtask, "Take a failed subtask for done, and go on behind it", envelope_schema.Done),
-            ("cancel", cancel_subtask, "End a running subtask and its run", envelope_schema.Done),
+            (
+                "skip",
+                skip_subtask,
+                "Skip a failed subtask, then run the subtasks after it",
+                envelope_schema.SuccessWithoutData,
+            ),
+            ("cancel", cancel_subtask, "Cancel a running subtask and its run", envelope_schema.SuccessWithoutData),
         )
     ),
     Operation(
         method="GET",
         path=SUBTASK + "/log",
         endpoint=get_subtask_log,
-        needs=READ_TASK,
-        summary="What a subtask's runs have said so far",
+        permission=READ_TASK,
+        summary="Get the log of all runs of a subtask",
         query=request_schemas.LogQuery,
-        answer=envelope_schema.Success[SubtaskLog],
+        response=envelope_schema.Success[SubtaskLog],
         errors=(tasks_errors.UnknownTask, tasks_errors.UnknownSubtask),
     ),
 )

@@ -52,10 +52,10 @@ def serve() -> None:
     disable_core_dumps()
     settings = _settings()
     tracing.start(settings.otel_endpoint)
-    beside = [_export_traces, _print_password_file, *([worker.running] if settings.worker else [])]
-    app = create_app(settings, inventory=_inventory(settings), beside=beside)
-    server = uvicorn_server.server(
-        app, settings, lifespan=app.router.lifespan_context(app), ending=lambda: app.state.notifications.close()
+    background = [_export_traces, _print_password_file, *([worker.running] if settings.worker else [])]
+    app = create_app(settings, inventory=_inventory(settings), background=background)
+    server = uvicorn_server.create_server(
+        app, settings, lifespan=app.router.lifespan_context(app), on_shutdown=lambda: app.state.notifications.close()
     )
     server.run()
     if not server.started:

@@ -1,7 +1,7 @@
-"""Who calls: checked before anything else happens (docs/reference/ocp-api.md 5).
+"""Authentication and authorization, before anything else of a request is handled (docs/reference/ocp-api.md 5).
 
-HTTP Basic with a user's name and password, a request signed with an access key, or the cookie of a session. What is
-wrong with any is never said: every refusal is the same. A browser that asks for a page is sent to log in instead.
+The schemes are HTTP Basic, a request signature by an access key, and the cookie of a session. All failures have the
+same response, which prevents user enumeration. A browser that requests a page is redirected to the login page.
 """
 
 import asyncio
@@ -27,42 +27,41 @@ from service.access.request_signatures import SignedRequest, verify
 from service.access.roles import PUBLIC, permitted
 from service.access.users import NAME, User
 from service.http import requests
-from service.http.envelope import failure, wants_page
+from service.http.envelope import error_response, wants_html
 from service.model.errors import TakeoverError
 from service.tasks.resources import Resources
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 ACCESS_KEY = re.compile(r"([A-Za-z0-9]{16}):(\S+)")
-COOKIE = "session"
-FORM_TOKEN = "form_token"  # noqa: S105 - the field of a form that proves it ours
-FORM_HEADER = "X-Form-Token"  # the same for a script's request
+SESSION_COOKIE = "session"
+CSRF_FIELD = "form_token"  # of an HTML form: the CSRF token of the session
+CSRF_HEADER = "X-Form-Token"  # of a request by a script: the same
 LOGIN_PAGE = "/login"
-NOBODY = "?"  # no user's name: what failures are counted for when the name given can be nobody's
+UNKNOWN_USER = "?"  # counts the failures of all names that no user can have
 
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
-    """Who calls, and what is left to read of the request."""
+    """The user of a request, the ASGI `receive` for its body, and the CSRF token of its session, if any."""
 
     user: User
     receive: Receive
-    form_token: str = ""
+    csrf_token: str = ""
 
 
 Scheme = Callable[[Scope, Receive, str], Awaitable[Caller | None]]
-"""From a request and what follows the scheme's word in its Authorization header to the caller; None proves nobody.
-A session's is what its cookie holds.
+"""Authenticates a request by the credentials in the Authorization header, or by the value of the session cookie.
 
-May raise a TakeoverError instead, which is then the answer.
+Returns None when the credentials are wrong. A TakeoverError that it raises becomes the response.
 """
 
 
-class Authentication:
-    """Lets only known users through, as `scope["user"]`; `open_paths` need none.
+class AuthenticationMiddleware:
+    """Rejects requests without a valid user, except on `public_paths`; sets `scope["user"]` and `scope["csrf_token"]`.
 
-    `schemes` maps the first word of the Authorization header, in lower case, to what verifies the rest; `session` is
-    for those who have no such header, but maybe a cookie. It is not Starlette's AuthenticationMiddleware because that
-    lets strangers through for every endpoint to refuse.
+    `schemes` maps the name of an Authorization scheme, in lower case, to its verification; `session` verifies the
+    cookie of a request without that header. Starlette's class of this name is not used: it passes unauthenticated
+    requests on, and each endpoint must reject them.
     """
 
     def __init__(
@@ -70,66 +69,65 @@ class Authentication:
         app: ASGIApp,
         *,
         schemes: Mapping[str, Scheme],
-        open_paths: Collection[str],
+        public_paths: Collection[str],
         session: Scheme | None = None,
     ) -> None:
         self.app = app
         self.schemes = schemes
         self.session = session
-        self.open_paths = frozenset(open_paths)
+        self.public_paths = frozenset(public_paths)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" or scope["path"] in self.open_paths:
+        if scope["type"] == "lifespan" or scope["path"] in self.public_paths:
             await self.app(scope, receive, send)
             return
         try:
             caller = await self._caller(scope, receive)
         except ClientDisconnect:
-            return  # it hung up while its body was read
+            return  # there is no one to respond to
         except TakeoverError as error:
-            # No WWW-Authenticate: OCP sends none (docs/reference/ocp-api.md 5.5), and a browser would ask with its own
-            # dialog.
-            await _refusal(HTTPConnection(scope), error)(scope, receive, send)
+            # No WWW-Authenticate: OCP sends none (docs/reference/ocp-api.md 5.5), and browsers would open a dialog.
+            await _rejection(HTTPConnection(scope), error)(scope, receive, send)
             return
         scope["user"] = caller.user
-        scope[FORM_TOKEN] = caller.form_token
+        scope["csrf_token"] = caller.csrf_token
         await self.app(scope, caller.receive, send)
 
     async def _caller(self, scope: Scope, receive: Receive) -> Caller:
-        word, _, credentials = Headers(scope=scope).get("authorization", "").partition(" ")
-        scheme = self.schemes.get(word.lower())
-        if not word and self.session:
-            scheme, credentials = self.session, HTTPConnection(scope).cookies.get(COOKIE, "")
+        name, _, credentials = Headers(scope=scope).get("authorization", "").partition(" ")
+        scheme = self.schemes.get(name.lower())
+        if not name and self.session:
+            scheme, credentials = self.session, HTTPConnection(scope).cookies.get(SESSION_COOKIE, "")
         caller = await scheme(scope, receive, credentials) if scheme else None
         if caller is None:
             raise Unauthenticated
         return caller
 
 
-class Basic:
-    """A user's name and password. Failures are counted, wait, and block (`logins`)."""
+class BasicAuthentication:
+    """Authenticates by user name and password, with brute-force protection (`login_throttling`)."""
 
     def __init__(self) -> None:
         self.passwords = PasswordVerifier()
 
     async def __call__(self, scope: Scope, receive: Receive, credentials: str) -> Caller | None:
-        given = _name_and_password(credentials)
-        user = await self.login(scope, *given) if given else None
+        decoded = _decode_basic(credentials)
+        user = await self.login(scope, *decoded) if decoded else None
         return Caller(user=user, receive=receive) if user else None
 
     async def login(self, scope: Scope, name: str, password: bytes) -> User | None:
-        """The user of this name with this password, None when that is nobody; raises LoginBlocked."""
-        name = name if NAME.fullmatch(name) else NOBODY
+        """Return the user with this name and password, None when one is wrong; raise LoginBlocked."""
+        name = name if NAME.fullmatch(name) else UNKNOWN_USER
         database = _resources(scope).database
-        user = await users.find(database, name) if name != NOBODY else None
+        user = await users.find(database, name) if name != UNKNOWN_USER else None
         hashed = user.password_hash if user and user.enabled else None
         if hashed and self.passwords.is_cached(password, hashed):
             return user
-        attempt = Attempt(user=name, client=client(scope))
+        attempt = Attempt(user=name, client=client_address(scope))
         async with self.passwords.slots:
             if hashed and self.passwords.is_cached(password, hashed):
-                return user  # another request with it was checked while this one waited
-            # In its turn, so that many attempts at once are not all let through before the first one counts.
+                return user  # verified by another request while this one waited
+            # Inside the semaphore: parallel attempts must not all pass before the first failure is counted.
             await login_throttling.raise_if_blocked(database, attempt)
             if await self.passwords.verify(password, hashed):
                 await login_throttling.record_success(database, attempt)
@@ -139,10 +137,11 @@ class Basic:
         return None
 
 
-async def signed(scope: Scope, receive: Receive, credentials: str) -> Caller | None:
-    """A request signed with an access key; one that changes something only once.
+async def authenticate_signature(scope: Scope, receive: Receive, credentials: str) -> Caller | None:
+    """Authenticate a request signed with an access key; accept an unsafe method only once (replay protection).
 
-    Nothing blocks here: the secrets are not guessable. The body is read for any key, so that its limit tells nothing.
+    Failures are not throttled, because the secrets are random. The body is read before the key is looked up, so the
+    response to a large body does not reveal whether the key exists.
     """
     resources = _resources(scope)
     body = await requests.read_body(Headers(scope=scope), receive, resources.settings.body_limit)
@@ -151,16 +150,18 @@ async def signed(scope: Scope, receive: Receive, credentials: str) -> Caller | N
     if not parts or not found:
         return None
     user, secret = found
-    proof = verify(_covered(scope, body), parts[2], secret.get_secret_value(), datetime.now(UTC))
-    if proof is None:
+    verified = verify(_signed_request(scope, body), parts[2], secret.get_secret_value(), datetime.now(UTC))
+    if verified is None:
         return None
-    if scope["method"] not in SAFE_METHODS and not await access_keys.use_signature(resources.database, parts[1], proof):
+    if scope["method"] not in SAFE_METHODS and not await access_keys.use_signature(
+        resources.database, parts[1], verified
+    ):
         return None
     return Caller(user=user, receive=requests.replay_body(body, receive))
 
 
-async def in_session(scope: Scope, receive: Receive, token: str) -> Caller | None:
-    """A browser that has logged in. What changes something must come from a page of ours, not merely with a cookie."""
+async def authenticate_session(scope: Scope, receive: Receive, token: str) -> Caller | None:
+    """Authenticate a browser by its session; require the CSRF token for unsafe methods, raise CsrfCheckFailed."""
     resources = _resources(scope)
     user = await sessions.find_user(resources.database, token) if token else None
     if user is None:
@@ -169,34 +170,34 @@ async def in_session(scope: Scope, receive: Receive, token: str) -> Caller | Non
     if scope["method"] not in SAFE_METHODS:
         headers = Headers(scope=scope)
         body = await requests.read_body(headers, receive, resources.settings.body_limit)
-        given = headers.get(FORM_HEADER) or requests.form_fields(body).get(FORM_TOKEN, "")
+        given = headers.get(CSRF_HEADER) or requests.form_fields(body).get(CSRF_FIELD, "")
         if not hmac.compare_digest(given.encode(), expected.encode()):
             raise CsrfCheckFailed
         receive = requests.replay_body(body, receive)
-    return Caller(user=user, receive=receive, form_token=expected)
+    return Caller(user=user, receive=receive, csrf_token=expected)
 
 
-def _refusal(request: HTTPConnection, error: TakeoverError) -> Response:
-    if isinstance(error, Unauthenticated) and wants_page(request):
+def _rejection(request: HTTPConnection, error: TakeoverError) -> Response:
+    if isinstance(error, Unauthenticated) and wants_html(request):
         here = f"{request.scope['path']}?{request.scope['query_string'].decode('latin-1')}".rstrip("?")
-        wanted = f"?next={quote(here)}" if request.scope["method"] in SAFE_METHODS else ""
-        return RedirectResponse(LOGIN_PAGE + wanted, 303)
-    return failure(request, error)
+        query = f"?next={quote(here)}" if request.scope["method"] in SAFE_METHODS else ""
+        return RedirectResponse(LOGIN_PAGE + query, 303)
+    return error_response(request, error)
 
 
-def demand(request: HTTPConnection, needed: str) -> None:
-    """Raise Forbidden when the request's user lacks what is needed (see `permissions`)."""
-    if needed != PUBLIC and not permitted(request.user.roles, needed):
+def require_permission(request: HTTPConnection, permission: str) -> None:
+    """Raise Forbidden when the user of the request does not have the permission (`access.roles`)."""
+    if permission != PUBLIC and not permitted(request.user.roles, permission):
         raise Forbidden
 
 
-def client(scope: Scope) -> str:
-    """The address a request comes from; behind a trusted proxy the one that the proxy says."""
+def client_address(scope: Scope) -> str:
+    """Return the address of the client; behind a trusted proxy the one that the proxy reports."""
     peer = scope.get("client")
     return str(peer[0]) if peer else ""
 
 
-def _covered(scope: Scope, body: bytes) -> SignedRequest:
+def _signed_request(scope: Scope, body: bytes) -> SignedRequest:
     return SignedRequest(
         method=scope["method"],
         path=scope["raw_path"],
@@ -206,7 +207,7 @@ def _covered(scope: Scope, body: bytes) -> SignedRequest:
     )
 
 
-def _name_and_password(credentials: str) -> tuple[str, bytes] | None:
+def _decode_basic(credentials: str) -> tuple[str, bytes] | None:
     try:
         given = base64.b64decode(credentials.strip().encode("ascii"), validate=True)
     except (binascii.Error, UnicodeEncodeError):

@@ -1,18 +1,18 @@
-"""OCP's envelope as types, for the OpenAPI document (docs/reference/ocp-api.md 4)."""
+"""OCP's envelope as pydantic models, for the OpenAPI document (docs/reference/ocp-api.md 4)."""
 
 from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
 
 
-class Answer(BaseModel):
-    """Base of what is answered."""
+class ResponseModel(BaseModel):
+    """Base of response models."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class SubError(Answer):
-    """One bad field of a request: `field` is its path, `rejectedValue` what was sent, if it may be shown."""
+class SubError(ResponseModel):
+    """One bad field of a request: its path, and the rejected value if it is not secret."""
 
     field: str
     message: str
@@ -20,16 +20,16 @@ class SubError(Answer):
     rejectedValue: int | float | str | bool | None = None
 
 
-class Error(Answer):
-    """`code` is OCP's, 0 where it has none."""
+class Error(ResponseModel):
+    """Error; `code` is OCP's, or 0 where OCP has none."""
 
     code: int
     message: str
     subErrors: list[SubError] | None = None
 
 
-class Enveloped(Answer):
-    """What every answer carries. `duration` in milliseconds."""
+class Envelope(ResponseModel):
+    """Properties of every response. `duration` is in milliseconds."""
 
     duration: int
     server: str
@@ -39,30 +39,30 @@ class Enveloped(Answer):
     traceId: str
 
 
-class Failure(Enveloped):
-    """The answer to what was refused or has failed."""
+class Failure(Envelope):
+    """Response to a request that was rejected or has failed."""
 
     error: Error
 
 
-class Success[Data](Enveloped):
-    """The answer to what has worked."""
+class Success[Data](Envelope):
+    """Response to a successful request."""
 
     data: Data
 
 
-class Done(Enveloped):
-    """The answer to what has worked and has nothing to say."""
+class SuccessWithoutData(Envelope):
+    """Response to a successful request that returns no data."""
 
 
-class Contents[Element](Answer):
+class Contents[Element](ResponseModel):
     """A list."""
 
     contents: list[Element]
 
 
-class PageNumbers(Answer):
-    """Which part of a list this is; `number` counts from 1."""
+class PageInfo(ResponseModel):
+    """Position of a page in its list; `number` counts from 1."""
 
     number: int
     size: int
@@ -70,8 +70,8 @@ class PageNumbers(Answer):
     totalPages: int
 
 
-class PageOf[Element](Answer):
+class PageOf[Element](ResponseModel):
     """One page of a list."""
 
     contents: list[Element]
-    page: PageNumbers
+    page: PageInfo

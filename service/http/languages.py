@@ -1,4 +1,4 @@
-"""The languages that pages speak: which one a reader wants, and its texts, read from locale/ once."""
+"""Languages of pages and error messages: negotiation, and catalogs, which are read from locale/ once."""
 
 import gettext
 import io
@@ -13,24 +13,24 @@ from babel.messages.pofile import read_po
 LOCALE = Path(__file__).parent / "locale"
 ENGLISH, CHINESE = "en", "zh-CN"
 LANGUAGES = {ENGLISH: "English", CHINESE: "中文"}
-"""Each by its name in itself. English is what the code is written in and has no catalog."""
+"""Language tags with their native names. English is the language of the code and has no catalog."""
 
 CATALOGS = {CHINESE: "zh_CN.po"}
-ERRORS = {CHINESE: "errors_zh_CN.po"}
-"""What refusals say: their sentences have places in braces, and stand in no template."""
+ERROR_CATALOGS = {CHINESE: "errors_zh_CN.po"}
+"""Error messages: they have placeholders in braces and are in no template, so pybabel does not extract them."""
 
 _RANGE = re.compile(r"([A-Za-z]{2,3})(?:-[A-Za-z0-9-]+)?\s*(?:;\s*q=([01](?:\.\d{0,3})?))?")
 
 
-def choose(accepted: str, wanted: str = "") -> str:
-    """The language `wanted`, or the best of an Accept-Language header; English when we speak none of them.
+def choose(accept_language: str, preferred: str = "") -> str:
+    """Return the language `preferred`, else the best one of an Accept-Language header, else English.
 
-    Any Chinese is better answered in simplified Chinese than in English.
+    Every Chinese variant is served in simplified Chinese.
     """
-    if wanted in LANGUAGES:
-        return wanted
+    if preferred in LANGUAGES:
+        return preferred
     primary = {language.partition("-")[0]: language for language in LANGUAGES}
-    ranges = [match for part in accepted.split(",") if (match := _RANGE.fullmatch(part.strip()))]
+    ranges = [match for part in accept_language.split(",") if (match := _RANGE.fullmatch(part.strip()))]
     ranges = [match for match in ranges if float(match[2] or 1) > 0]
     for match in sorted(ranges, key=lambda match: -float(match[2] or 1)):
         if match[1].lower() in primary:
@@ -38,13 +38,13 @@ def choose(accepted: str, wanted: str = "") -> str:
     return ENGLISH
 
 
-def of_errors(language: str) -> Callable[[str], str]:
-    """What puts the sentence of a refusal into one of LANGUAGES."""
-    return _read(ERRORS[language]).gettext if language in ERRORS else str
+def error_translator(language: str) -> Callable[[str], str]:
+    """Return the function that translates error messages into one of LANGUAGES."""
+    return _read(ERROR_CATALOGS[language]).gettext if language in ERROR_CATALOGS else str
 
 
 def translations(language: str) -> gettext.NullTranslations:
-    """The texts of one of LANGUAGES."""
+    """Return the translations of the pages into one of LANGUAGES."""
     return _read(CATALOGS[language]) if language in CATALOGS else gettext.NullTranslations()
 
 

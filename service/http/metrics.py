@@ -1,4 +1,4 @@
-"""Counts every answer, and how long its beginning took, for /metrics."""
+"""Metrics middleware: counts responses and their time to first byte, for /metrics."""
 
 import time
 from collections.abc import Mapping
@@ -8,11 +8,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.observe.metrics import REQUEST_SECONDS, REQUESTS
 
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})  # a caller may invent others
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})  # others are counted as "other"
 
 
-class Measuring:
-    """Stands around everything else, so that refusals are counted as well."""
+class MetricsMiddleware:
+    """Measures every response. It is the outermost middleware, so that rejected requests are counted too."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -26,7 +26,7 @@ class Measuring:
 
         async def send_measured(message: Message) -> None:
             if message["type"] == "http.response.start":
-                # The beginning, since a stream of events has no end that would say anything.
+                # Time to first byte: the duration of an event stream says nothing about the service.
                 self._count(scope, message["status"], time.perf_counter() - started)
             await send(message)
 
@@ -37,7 +37,7 @@ class Measuring:
             routes = (route for route in scope["app"].routes if isinstance(route, Route))
             self._paths = {route.endpoint: route.path for route in routes}
         method = scope["method"] if scope["method"] in METHODS else "other"
-        # Never the path that was asked for: anybody could make as many labels of it as there is memory.
+        # The route, never the path: a caller could create an unlimited number of labels.
         route = self._paths.get(scope.get("endpoint"), "")
         REQUESTS.labels(method, route, str(status)).inc()
         REQUEST_SECONDS.labels(method, route).observe(seconds)

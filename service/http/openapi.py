@@ -1,4 +1,4 @@
-"""The route table as data, and the OpenAPI description made from it: nothing is written twice."""
+"""Operations, the entries of the API's route table, and the OpenAPI document that is generated from them."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,9 +14,9 @@ from starlette.routing import compile_path
 
 from service.access import request_signatures, roles
 from service.access.errors import Forbidden, RateLimited, Unauthenticated
-from service.http.envelope import STATUS, UNEXPECTED
+from service.http.envelope import INTERNAL_SERVER_ERROR, STATUS_CODES
 from service.http.envelope_schema import Failure
-from service.http.request_schema import Parameters
+from service.http.request_types import RequestModel
 from service.model.errors import InvalidRequest, TakeoverError
 from service.model.types import JSON
 
@@ -34,43 +34,44 @@ SECURITY_SCHEMES: JSON = {
     "accessKey": {
         "type": "http",
         "scheme": request_signatures.SCHEME,
-        "description": f"`{request_signatures.SCHEME} ACCESS_KEY:SIGNATURE` by OCP's rules, with a Date not 15 minutes "
-        "off. A request that changes something is let through once.",
+        "description": f"`{request_signatures.SCHEME} ACCESS_KEY:SIGNATURE` by OCP's rules. The Date header may differ "
+        "by 15 minutes. A request with an unsafe method is accepted once per signature.",
     },
 }
 
 
 Endpoint = Callable[[Request], Awaitable[Response]]
-"""What answers a request."""
+"""A Starlette endpoint."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """One thing a caller can do, with everything that is known about it.
+    """A route of the API and its description.
 
-    `answer` is the type of the answer's JSON; None = `media_type`. `headers` are optional request headers with what
-    they do, `needs` the permission, `errors` the refusals beyond authentication, `texts` answers of plain text.
+    `response` is the model of the JSON response; without one the response has `media_type`. `headers` maps optional
+    request headers to their descriptions. `errors` are the possible errors besides those of authentication.
+    `text_responses` maps further statuses to their plain text.
     """
 
     method: str
     path: str
     endpoint: Endpoint
-    needs: str
+    permission: str
     summary: str
-    query: type[Parameters] | None = None
-    body: type[Parameters] | None = None
-    answer: type[BaseModel] | None = None
+    query: type[RequestModel] | None = None
+    body: type[RequestModel] | None = None
+    response: type[BaseModel] | None = None
     media_type: str = "text/plain"
     headers: Mapping[str, str] = field(default_factory=dict)
     errors: Sequence[type[TakeoverError]] = ()
-    texts: Mapping[int, str] = field(default_factory=dict)
+    text_responses: Mapping[int, str] = field(default_factory=dict)
 
 
 class _Schemas(GenerateJsonSchema):
-    """Describes null as the documents use it.
+    """Generates schemas with the null rules of the documents.
 
     A property that may be absent (default None, `NotRequired`) is never null; a property that is always present may be.
-    No document has other properties than the described ones.
+    Documents have no additional properties.
     """
 
     def typed_dict_schema(self, schema: core_schema.TypedDictSchema) -> JsonSchemaValue:
@@ -90,7 +91,7 @@ class _Schemas(GenerateJsonSchema):
 
 
 def describe(operations: Iterable[Operation], version: str) -> JSON:
-    """The OpenAPI 3.1 description of `operations`."""
+    """Return the OpenAPI 3.1 document of `operations`."""
     operations = list(operations)
     references, schemas = _schemas(operations)
     paths: JSON = {}
@@ -98,7 +99,7 @@ def describe(operations: Iterable[Operation], version: str) -> JSON:
         described = _operation(operation, references, schemas)
         paths.setdefault(operation.path, {})[operation.method.lower()] = described
     for query in {operation.query for operation in operations if operation.query}:
-        del schemas[_name(references[query])]  # its properties have become parameters
+        del schemas[_name(references[query])]  # its properties are parameters
     return {
         "openapi": "3.1.0",
         "info": {"title": "OBProxy takeover", "version": version, "description": DESCRIPTION},
@@ -109,12 +110,12 @@ def describe(operations: Iterable[Operation], version: str) -> JSON:
 
 
 def _schemas(operations: Sequence[Operation]) -> tuple[Mapping[object, JSON], JSON]:
-    """How each type is referred to, and the schemas of all."""
+    """Return the reference of each model, and the schemas by name."""
     inputs: list[tuple[type[BaseModel], JsonSchemaMode]] = [
         (model, "validation") for operation in operations for model in (operation.query, operation.body) if model
     ]
     outputs: list[tuple[type[BaseModel], JsonSchemaMode]] = [
-        (operation.answer, "validation") for operation in operations if operation.answer
+        (operation.response, "validation") for operation in operations if operation.response
     ]
     references, schemas = models_json_schema(
         [*inputs, *outputs, (Failure, "validation")], ref_template=COMPONENT, schema_generator=_Schemas
@@ -128,18 +129,18 @@ def _operation(operation: Operation, references: Mapping[object, JSON], schemas:
         "summary": operation.summary,
         "parameters": _parameters(operation, references, schemas),
         "responses": {
-            "200": _answer(operation, references),
+            "200": _success(operation, references),
             **_errors(operation, references[Failure]),
-            **{str(status): _text(text) for status, text in operation.texts.items()},
+            **{str(status): _text(text) for status, text in operation.text_responses.items()},
         },
     }
     if operation.body:
         content = {"application/json": {"schema": references[operation.body]}}
         described["requestBody"] = {"required": True, "content": content}
-    if operation.needs == roles.PUBLIC:
+    if operation.permission == roles.PUBLIC:
         described["security"] = []
-    elif operation.needs != roles.ANY_USER:
-        described["description"] = f"Needs the permission {operation.needs}."
+    elif operation.permission != roles.ANY_USER:
+        described["description"] = f"Requires the permission {operation.permission}."
     return described
 
 
@@ -149,20 +150,20 @@ def _parameters(operation: Operation, references: Mapping[object, JSON], schemas
         {"in": "path", "name": name, "required": True, "schema": {"type": "integer", "format": "int64"}}
         for name in names
     ]
-    for name, does in operation.headers.items():
-        parameters.append({"in": "header", "name": name, "description": does, "schema": {"type": "string"}})
+    for name, description in operation.headers.items():
+        parameters.append({"in": "header", "name": name, "description": description, "schema": {"type": "string"}})
     if operation.query:
         model = schemas[_name(references[operation.query])]
         for name, schema in model["properties"].items():
-            # A list is one value with commas: `explode: false`.
+            # `explode: false`: a list is one value with commas.
             parameters.append({"in": "query", "name": name, "schema": schema, "explode": False})
     return parameters
 
 
-def _answer(operation: Operation, references: Mapping[object, JSON]) -> JSON:
-    if operation.answer is None:
-        return {"description": "Done", "content": {operation.media_type: {"schema": {"type": "string"}}}}
-    return {"description": "Done", "content": {"application/json": {"schema": references[operation.answer]}}}
+def _success(operation: Operation, references: Mapping[object, JSON]) -> JSON:
+    if operation.response is None:
+        return {"description": "Success", "content": {operation.media_type: {"schema": {"type": "string"}}}}
+    return {"description": "Success", "content": {"application/json": {"schema": references[operation.response]}}}
 
 
 def _text(text: str) -> JSON:
@@ -170,10 +171,10 @@ def _text(text: str) -> JSON:
 
 
 def _errors(operation: Operation, failure: JSON) -> JSON:
-    """One response a status, its description the errors that have it."""
+    """Return one response per status; its description lists the errors with that status."""
     errors = [*_common_errors(operation), *operation.errors]
-    texts = [(STATUS[error.kind], f"{error.__name__} (code {error.code})") for error in errors]
-    texts.append((UNEXPECTED, "Unexpected error"))
+    texts = [(STATUS_CODES[error.kind], f"{error.__name__} (code {error.code})") for error in errors]
+    texts.append((INTERNAL_SERVER_ERROR, "Unexpected error"))
     content: Any = {"application/json": {"schema": failure}}
     return {
         str(status): {"description": "; ".join(text for _, text in group), "content": content}
@@ -182,7 +183,7 @@ def _errors(operation: Operation, failure: JSON) -> JSON:
 
 
 def _common_errors(operation: Operation) -> Sequence[type[TakeoverError]]:
-    match operation.needs:
+    match operation.permission:
         case roles.PUBLIC:
             return ()
         case roles.ANY_USER:

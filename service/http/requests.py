@@ -1,6 +1,6 @@
-"""Reading a request: its body, its query string, the ids in its path. A bad one is refused with every bad field named.
+"""Parsing of requests: body, query string, ids in the path, headers. An error names every bad field.
 
-How it is refused: docs/reference/ocp-api.md 4.3. All that can be wrong with bytes ends here, as an error with a name.
+Errors: docs/reference/ocp-api.md 4.3. No invalid byte sequence passes this module.
 """
 
 import json
@@ -16,7 +16,7 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message, Receive
 
-from service.http.request_schema import Parameters, SpelledLong
+from service.http.request_types import LongFromText, RequestModel
 from service.model.errors import (
     BodyTooLarge,
     InvalidRequest,
@@ -29,7 +29,7 @@ from service.model.errors import (
 from service.model.types import JSON
 from service.tasks.resources import Resources
 
-RULES: Mapping[str, str] = {
+PYDANTIC_RULES: Mapping[str, str] = {
     "missing": "is required",
     "int_type": "must be an integer",
     "string_type": "must be a string",
@@ -39,7 +39,7 @@ RULES: Mapping[str, str] = {
     "datetime_type": "must be a time in ISO 8601",
     "datetime_parsing": "must be a time in ISO 8601",
     "datetime_from_date_parsing": "must be a time in ISO 8601",
-    "timezone_aware": "must say its offset from UTC",
+    "timezone_aware": "must have an offset from UTC",
     "uuid_type": "must be a UUID",
     "uuid_parsing": "must be a UUID",
     "dict_type": "must be an object",
@@ -52,76 +52,75 @@ RULES: Mapping[str, str] = {
     "enum": "must be {expected}",
     "literal_error": "must be {expected}",
 }
-"""What a field must be, by pydantic's type of error."""
+"""Rule of a field by pydantic's type of error."""
 
-OWN_RULES: Mapping[str, str] = {
+CUSTOM_RULES: Mapping[str, str] = {
     "control_characters": "must not contain control characters",
     "too_many": "must have at most {limit} elements",
-    "duplicate": "must not be there twice",
+    "duplicate": "must not occur twice",
     "repeated": "must not repeat {ids}",
     "before_start": "must not be before startTime",
 }
-"""The same for what our own validators find (`schemas`)."""
+"""Rule by the type of error of our own validators (`api.request_schemas`, `request_types`)."""
 
 QUERY_RULES: Mapping[str, str] = {
     "unknown": "is not a query parameter of this operation, which has {known}",
     "none": "is not a query parameter of this operation, which has none",
 }
-"""The same for the name of a query parameter."""
+"""Rule for the name of a query parameter."""
 
-SECRETS = frozenset({"proxysysPasswd"})
-"""Fields whose value is never shown again."""
+SECRET_FIELDS = frozenset({"proxysysPasswd"})
+"""Fields whose value is never repeated in an error."""
 
-LONGEST_ECHO = 100  # characters of a refused value that are shown again
-MOST_BRACKETS = 50_000  # of one body: pydantic takes more than 1 kB for each object, be it two characters
-MOST_PARAMETERS = 100  # of one query string
+SHOWN_VALUE_LIMIT = 100  # characters of a rejected value that an error repeats
+BRACKET_LIMIT = 50_000  # of one body: pydantic needs more than 1 kB per object, even an empty one
+PARAMETER_LIMIT = 100  # of one query string
 
 
 def resources(request: Request) -> Resources:
-    """What the service works with."""
+    """Return the resources of the application."""
     found: Resources = request.app.state.resources
     return found
 
 
-async def body[Model: Parameters](request: Request, model: type[Model], *, limit: int, context: JSON) -> Model:
-    """The request's body as a `model`.
+async def parse_body[Model: RequestModel](request: Request, model: type[Model], *, limit: int, context: JSON) -> Model:
+    """Return the body as a `model`.
 
-    Raises UnsupportedMediaType, BodyTooLarge (as soon as more than `limit` bytes have come), MalformedBody,
-    InvalidRequest. The JSON is read by pydantic itself: it refuses what Python's json lets through (lone surrogates,
-    nesting without end) and cannot be made to recurse.
+    Raise UnsupportedMediaType, BodyTooLarge (after `limit` bytes), MalformedBody, InvalidRequest. pydantic parses the
+    JSON: it rejects lone surrogates and deep nesting, which Python's json accepts, and does not recurse.
     """
     content_type = request.headers.get("content-type", "")
     if content_type.partition(";")[0].strip().lower() != "application/json":
         raise UnsupportedMediaType(found=content_type)
-    return parsed(await read_body(request.headers, request.receive, limit), model, context=context)
+    return parse_json(await read_body(request.headers, request.receive, limit), model, context=context)
 
 
-def parsed[Model: Parameters](content: bytes, model: type[Model], *, context: JSON) -> Model:
-    """The JSON `content` as a `model`; raises MalformedBody, InvalidRequest."""
-    if content.count(b"{") + content.count(b"[") > MOST_BRACKETS:
-        message = f"The body must have at most {MOST_BRACKETS} opening brackets."
+def parse_json[Model: RequestModel](content: bytes, model: type[Model], *, context: JSON) -> Model:
+    """Return the JSON `content` as a `model`; raise MalformedBody, InvalidRequest."""
+    if content.count(b"{") + content.count(b"[") > BRACKET_LIMIT:
+        message = f"The body must have at most {BRACKET_LIMIT} opening brackets."
         raise InvalidRequest([SubError(field="body", message=message, object=model.object_name)])
     try:
         return model.model_validate_json(content, context=context)
     except ValidationError as error:
-        refusal = _refusal(error, model.object_name)
-    raise refusal  # here, since what is raised above keeps the error, which holds all that was sent, passwords too
+        invalid = _invalid_request(error, model.object_name)
+    raise invalid  # outside `except`: a chained ValidationError would hold the whole body, passwords included
 
 
-def query[Model: Parameters](request: Request, model: type[Model]) -> Model:
-    """The request's query string as a `model`; raises InvalidRequest.
+def parse_query[Model: RequestModel](request: Request, model: type[Model]) -> Model:
+    """Return the query string as a `model`; raise InvalidRequest.
 
-    Empty values count as not given; a parameter that is there twice is its values joined by a comma, as in OCP.
+    Empty values are ignored. The values of a repeated parameter are joined by commas, as in OCP.
     """
     try:
         return model.model_validate(_query_parameters(request))
     except ValidationError as error:
-        refusal = _refusal(error, model.object_name)
-    raise refusal
+        invalid = _invalid_request(error, model.object_name)
+    raise invalid
 
 
-def reject_unknown_parameters(request: Request, model: type[Parameters] | None) -> None:
-    """Raise InvalidRequest when the query string has parameters that `model` has not; it names them and the known ones.
+def reject_unknown_parameters(request: Request, model: type[RequestModel] | None) -> None:
+    """Raise InvalidRequest if the query string has parameters that `model` lacks; it names them and the known ones.
 
     A filter that is ignored would return everything.
     """
@@ -134,24 +133,24 @@ def reject_unknown_parameters(request: Request, model: type[Parameters] | None) 
 def _unknown_parameter(name: str, known: Sequence[str]) -> SubError:
     rule = QUERY_RULES["unknown" if known else "none"]
     limits = {"known": ", ".join(known)}
-    wording = Wording(sentence="{field} {rule}.", field=_cut(name), rule=rule, limits=limits)
-    return SubError(field=_cut(name), message=wording.say(), object=Parameters.object_name, wording=wording)
+    wording = Wording(sentence="{field} {rule}.", field=_shorten(name), rule=rule, limits=limits)
+    return SubError(field=_shorten(name), message=wording.say(), object=RequestModel.object_name, wording=wording)
 
 
 def _query_parameters(request: Request) -> dict[str, str]:
     parameters: dict[str, str] = {}
     try:
         text = request.scope["query_string"].decode()
-        for name, value in parse_qsl(text, errors="strict", max_num_fields=MOST_PARAMETERS):
+        for name, value in parse_qsl(text, errors="strict", max_num_fields=PARAMETER_LIMIT):
             parameters[name] = f"{parameters[name]},{value}" if name in parameters else value
     except ValueError:
-        message = f"The query string must be percent-encoded UTF-8 of at most {MOST_PARAMETERS} parameters."
-        raise InvalidRequest([SubError(field="query", message=message, object=Parameters.object_name)]) from None
+        message = f"The query string must be percent-encoded UTF-8 with at most {PARAMETER_LIMIT} parameters."
+        raise InvalidRequest([SubError(field="query", message=message, object=RequestModel.object_name)]) from None
     return parameters
 
 
 def idempotency_key(request: Request) -> str | None:
-    """The caller's Idempotency-Key, if there is one; raises InvalidRequest when it is no word."""
+    """Return the Idempotency-Key, if there is one; raise InvalidRequest when it is not printable ASCII."""
     key = request.headers.get("idempotency-key")
     if key is not None and not re.fullmatch(r"[!-~]{1,255}", key):
         message = "Idempotency-Key must be 1 to 255 printable ASCII characters without spaces."
@@ -160,7 +159,7 @@ def idempotency_key(request: Request) -> str | None:
 
 
 def last_event_id(request: Request) -> int | None:
-    """The number of the last event that a reader who comes back has seen; raises InvalidRequest."""
+    """Return the Last-Event-ID of a reconnecting client, if there is one; raise InvalidRequest."""
     given = request.headers.get("last-event-id")
     if not given:
         return None
@@ -171,35 +170,35 @@ def last_event_id(request: Request) -> int | None:
 
 
 def path_id(request: Request, name: str) -> int:
-    """The id that the path carries as `name`; raises InvalidRequest when it is no Long."""
+    """Return the path parameter `name` as an id; raise InvalidRequest when it is no 64-bit integer."""
     try:
         return _LONG.validate_python(request.path_params[name], strict=True)
     except ValidationError as error:
-        refusal = _refusal(error, "path", name)
-    raise refusal
+        invalid = _invalid_request(error, "path", name)
+    raise invalid
 
 
-_LONG: TypeAdapter[int] = TypeAdapter(SpelledLong)
+_LONG: TypeAdapter[int] = TypeAdapter(LongFromText)
 
 
-def _refusal(error: ValidationError, object_name: str, name: str = "body") -> MalformedBody | InvalidRequest:
-    """The error to raise; `name` is what the value as a whole is called."""
+def _invalid_request(error: ValidationError, object_name: str, name: str = "body") -> MalformedBody | InvalidRequest:
+    """Return the error to raise; `name` is the field name of the value as a whole."""
     errors = error.errors(include_url=False)
     if errors[0]["type"] == "json_invalid":
         return MalformedBody(reason=errors[0]["ctx"]["error"])
-    refusal = SortNotAllowed if all(details["loc"] == ("sort",) for details in errors) else InvalidRequest
-    return refusal([_sub_error(details, object_name, name) for details in errors])
+    kind = SortNotAllowed if all(details["loc"] == ("sort",) for details in errors) else InvalidRequest
+    return kind([_sub_error(details, object_name, name) for details in errors])
 
 
 def _sub_error(details: ErrorDetails, object_name: str, name: str) -> SubError:
     field = _path(details["loc"]) or name
     limits = details.get("ctx", {})
     rule = (
-        RULES.get(details["type"])
-        or OWN_RULES.get(details["type"])
+        PYDANTIC_RULES.get(details["type"])
+        or CUSTOM_RULES.get(details["type"])
         or details["msg"].replace("{", "{{").replace("}", "}}")
     )
-    if details["type"] == "missing" or SECRETS.intersection(details["loc"]):
+    if details["type"] == "missing" or SECRET_FIELDS.intersection(details["loc"]):
         wording = Wording(sentence="{field} {rule}.", field=field, rule=rule, limits=limits)
         return SubError(field=field, message=wording.say(), object=object_name, wording=wording)
     shown, rejected = _shown(details["input"])
@@ -208,12 +207,12 @@ def _sub_error(details: ErrorDetails, object_name: str, name: str) -> SubError:
 
 
 def _path(location: Sequence[str | int]) -> str:
-    """`hosts[0].sqlPort`"""
+    """Return a location in the notation `hosts[0].sqlPort`."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).removeprefix(".")
 
 
 def _shown(value: Any) -> tuple[str, Any]:
-    """A refused value for the reader, and for `rejectedValue`: only plain ones, for others may hold a secret."""
+    """Return a rejected value as text, and for `rejectedValue`; not arrays and objects, which may hold a secret."""
     match value:
         case list():
             return "an array", None
@@ -222,24 +221,24 @@ def _shown(value: Any) -> tuple[str, Any]:
         case float() if not math.isfinite(value):
             return str(value), None
         case str():
-            value = _cut(value)
+            value = _shorten(value)
     return json.dumps(value, ensure_ascii=False), value
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST_ECHO else text[:LONGEST_ECHO] + "…"
+def _shorten(text: str) -> str:
+    return text if len(text) <= SHOWN_VALUE_LIMIT else text[:SHOWN_VALUE_LIMIT] + "…"
 
 
-MOST_FIELDS = 5000  # of one form
+FORM_FIELD_LIMIT = 5000  # of one form
 
 
 async def read_body(headers: Headers, receive: Receive, limit: int) -> bytes:
-    """The whole body; raises BodyTooLarge, at best before it comes, and ClientDisconnect.
+    """Return the whole body; raise BodyTooLarge, ClientDisconnect.
 
-    What is announced is only a hint: more than `limit` bytes are given up as soon as they have come.
+    A Content-Length above `limit` is rejected without reading. A wrong Content-Length does not bypass the limit.
     """
-    announced = headers.get("content-length", "")
-    if announced.isdecimal() and int(announced[:20]) > limit:
+    content_length = headers.get("content-length", "")
+    if content_length.isdecimal() and int(content_length[:20]) > limit:
         raise BodyTooLarge(limit=limit)
     content = bytearray()
     more = True
@@ -255,22 +254,24 @@ async def read_body(headers: Headers, receive: Receive, limit: int) -> bytes:
 
 
 def replay_body(content: bytes, receive: Receive) -> Receive:
-    """What gives a body that has been read already once more, and then what the caller does."""
-    given = False
+    """Return an ASGI `receive` that delivers a body that was already read, then continues with `receive`."""
+    replayed = False
 
     async def replay() -> Message:
-        nonlocal given
-        if given:
+        nonlocal replayed
+        if replayed:
             return await receive()
-        given = True
+        replayed = True
         return {"type": "http.request", "body": content, "more_body": False}
 
     return replay
 
 
 def form_fields(content: bytes) -> dict[str, str]:
-    """The fields of an HTML form's body; of a field that is there twice, the last. What is none has no fields."""
+    """Return the fields of an HTML form, the last value of a repeated one; none when the body is no valid form."""
     try:
-        return dict(parse_qsl(content.decode(), keep_blank_values=True, errors="strict", max_num_fields=MOST_FIELDS))
+        return dict(
+            parse_qsl(content.decode(), keep_blank_values=True, errors="strict", max_num_fields=FORM_FIELD_LIMIT)
+        )
     except ValueError:
         return {}

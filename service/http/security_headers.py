@@ -1,11 +1,11 @@
-"""What every answer tells the browser that shows it: nothing of it runs, is framed, guessed at, kept, or passed on."""
+"""Security headers of every response, against XSS, clickjacking, MIME sniffing, caching and referrer leaks."""
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SECURITY_HEADERS = {
     "Cache-Control": "no-store",
-    # Scripts, styles and data only from here, none of them inline: markup that slips into a page does nothing.
+    # Only resources of this origin, nothing inline: injected markup cannot run a script.
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
         "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -16,11 +16,11 @@ SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
-ONLY_TLS = "max-age=31536000"  # said over TLS only, as its specification wants it
+HSTS = "max-age=31536000"  # over TLS only (RFC 6797 7.2)
 
 
-class SecurityHeaders:
-    """Adds them to each answer that does not have them already."""
+class SecurityHeadersMiddleware:
+    """Adds SECURITY_HEADERS to each response that does not have them, and HSTS over TLS."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -32,7 +32,7 @@ class SecurityHeaders:
                 for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
                 if scope["scheme"] == "https":
-                    headers.setdefault("Strict-Transport-Security", ONLY_TLS)
+                    headers.setdefault("Strict-Transport-Security", HSTS)
             await send(message)
 
         await self.app(scope, receive, send_with_headers if scope["type"] == "http" else send)

@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 TRAILING_SLASH = re.compile(r"(?<=[^/])/$")
 
 
-class Targets:
+class TargetMiddleware:
     """Makes a path with a trailing slash the same resource as without.
 
     `raw_path` stays as received, because signatures cover it.

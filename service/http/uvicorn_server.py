@@ -1,4 +1,4 @@
-"""The socket: HTTP or HTTPS by uvicorn, with callers cut off that take too long to ask or to listen."""
+"""HTTP and HTTPS server: uvicorn with slow-client timeouts (slowloris, slow POST, slow read) and size limits."""
 
 import asyncio
 import socket
@@ -12,128 +12,132 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from service.model.errors import SettingsInvalid
 from service.model.settings import Settings
 
-HEAD_PATIENCE = 10.0  # seconds until a request's head must be complete, from the connection or its first byte
-BODY_PATIENCE = 30.0  # seconds until its body must be
-LISTEN_PATIENCE = 30.0  # seconds in which a caller must take LEAST_TAKEN of what waits for it
-LEAST_TAKEN = 64 * 1024  # bytes
-KEEP_ALIVE = 5  # seconds a connection may idle between two requests
-HEAD_LIMIT = 64 * 1024  # bytes
-SLICE = 16 * 1024  # bytes looked at together
-AHEAD_LIMIT = 256 * 1024  # bytes of requests behind one that is not answered yet
-MOST_CONNECTIONS = 500  # beyond which one is answered 503
+HEADER_TIMEOUT = 10.0  # seconds from the connection, or from the first byte, until the headers must be complete
+BODY_TIMEOUT = 30.0  # seconds until the body must be complete
+WRITE_TIMEOUT = 30.0  # seconds in which a client must read WRITE_PROGRESS of a pending response
+WRITE_PROGRESS = 64 * 1024  # bytes
+KEEP_ALIVE = 5  # seconds that a connection may be idle between two requests
+HEADER_LIMIT = 64 * 1024  # bytes
+READ_SIZE = 16 * 1024  # bytes parsed at once
+PIPELINE_LIMIT = 256 * 1024  # bytes of pipelined requests behind one without a response
+CONNECTION_LIMIT = 500  # further connections get 503
 
 Lifespan = AbstractAsyncContextManager[object]
-Awaited = tuple[str, RequestResponseCycle | None]
+Expected = tuple[str, RequestResponseCycle | None]
+"""Which part of a request the client must send now, `headers` or `body`, and the request before or around it."""
 
 
-class PatientProtocol(H11Protocol):
-    """uvicorn's protocol with deadlines. They are for the whole: a byte now and then does not move them."""
+class SlowClientTimeoutProtocol(H11Protocol):
+    """uvicorn's protocol with deadlines for headers, body and response. Single bytes do not extend a deadline."""
 
-    _awaited: Awaited | None = None
-    _deadline: asyncio.TimerHandle | None = None
-    _listening: asyncio.TimerHandle | None = None
+    _expected: Expected | None = None
+    _request_timer: asyncio.TimerHandle | None = None
+    _write_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._watch()
+        self._set_request_timer()
 
     def data_received(self, data: bytes) -> None:
-        # In slices: h11 holds its limit against what is incomplete only, and would take any head that comes at once.
-        for start in range(0, len(data), SLICE):
+        # In parts: h11 checks its limit only for incomplete headers, and accepts larger ones that arrive at once.
+        for start in range(0, len(data), READ_SIZE):
             if self.transport.is_closing():
                 return
-            super().data_received(data[start : start + SLICE])
-        # uvicorn reads on whenever an application asks for more of its request, however much waits behind that.
-        if len(self.conn.trailing_data[0]) > AHEAD_LIMIT:
+            super().data_received(data[start : start + READ_SIZE])
+        # uvicorn resumes reading for each `receive` of the application, whatever is already buffered.
+        if len(self.conn.trailing_data[0]) > PIPELINE_LIMIT:
             self.transport.abort()
-        self._watch()
+        self._set_request_timer()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        self._watch()
+        self._set_request_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        for timer in (self._deadline, self._listening):
+        for timer in (self._request_timer, self._write_timer):
             if timer:
                 timer.cancel()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._watch_listening()
+        self._check_write_progress()
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        if self._listening:
-            self._listening.cancel()
+        if self._write_timer:
+            self._write_timer.cancel()
 
-    def _watch_listening(self, before: int | None = None) -> None:
-        """Look again and again at what waits for the caller; `before` is how much it was the last time, bytes."""
-        waiting = self.transport.get_write_buffer_size()
-        if before is not None and before - waiting < LEAST_TAKEN:
+    def _check_write_progress(self, before: int | None = None) -> None:
+        """Close the connection when the client has read less than WRITE_PROGRESS since the last check.
+
+        `before` is the number of unsent bytes at the last check.
+        """
+        unsent = self.transport.get_write_buffer_size()
+        if before is not None and before - unsent < WRITE_PROGRESS:
             self.transport.abort()
         else:
-            self._listening = self.loop.call_later(LISTEN_PATIENCE, self._watch_listening, waiting)
+            self._write_timer = self.loop.call_later(WRITE_TIMEOUT, self._check_write_progress, unsent)
 
-    def _watch(self) -> None:
-        """Set the deadline for what the caller owes now, unless it is set already."""
-        awaited = self._owed()
-        if awaited == self._awaited:
+    def _set_request_timer(self) -> None:
+        """Start the timer for the part of the request that is expected now, unless it is running."""
+        expected = self._expect()
+        if expected == self._expected:
             return
-        self._awaited = awaited
-        if self._deadline:
-            self._deadline.cancel()
-        if awaited:
-            patience = HEAD_PATIENCE if awaited[0] == "head" else BODY_PATIENCE
-            self._deadline = self.loop.call_later(patience, self.transport.abort)
+        self._expected = expected
+        if self._request_timer:
+            self._request_timer.cancel()
+        if expected:
+            timeout = HEADER_TIMEOUT if expected[0] == "headers" else BODY_TIMEOUT
+            self._request_timer = self.loop.call_later(timeout, self.transport.abort)
 
-    def _owed(self) -> Awaited | None:
+    def _expect(self) -> Expected | None:
         if self.cycle is None or self.cycle.response_complete:
-            # Between two requests uvicorn's own timer runs, until the first byte of the next one.
-            return ("head", self.cycle) if self.timeout_keep_alive_task is None else None
+            # Between two requests uvicorn's keep-alive timer runs, until the first byte of the next one.
+            return ("headers", self.cycle) if self.timeout_keep_alive_task is None else None
         return ("body", self.cycle) if self.cycle.more_body else None
 
 
 class Server(uvicorn.Server):
-    """uvicorn's, which waits at its end for every answer to be over, and says so before to those that have none."""
+    """uvicorn's server, started within a lifespan. `on_shutdown` is called first, to end the event streams."""
 
-    def __init__(self, config: uvicorn.Config, lifespan: Lifespan, ending: Callable[[], None] | None) -> None:
+    def __init__(self, config: uvicorn.Config, lifespan: Lifespan, on_shutdown: Callable[[], None] | None) -> None:
         super().__init__(config)
         self._lifespan = lifespan
-        self._ending = ending
+        self._on_shutdown = on_shutdown
 
     async def _serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve within the lifespan: uvicorn logs an error of its start with a traceback and forgets it."""
+        """Serve within the lifespan, so that an error of the start is raised; uvicorn only logs it with a traceback."""
         async with self._lifespan:
             await super()._serve(sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        if self._ending:
-            self._ending()
+        if self._on_shutdown:
+            self._on_shutdown()
         await super().shutdown(sockets)
 
 
-def server(
-    app: ASGIApp, settings: Settings, *, lifespan: Lifespan | None = None, ending: Callable[[], None] | None = None
+def create_server(
+    app: ASGIApp, settings: Settings, *, lifespan: Lifespan | None = None, on_shutdown: Callable[[], None] | None = None
 ) -> uvicorn.Server:
-    """Return uvicorn for `app`, which serves while `lifespan` is open; `ending` is called when it begins to stop.
+    """Return a server for `app` that serves within `lifespan`; it calls `on_shutdown` when it begins to stop.
 
-    Raises SettingsInvalid when the certificate or its key is none.
+    Raise SettingsInvalid when the TLS certificate or its key cannot be loaded.
     """
     config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
         lifespan="off",
-        http=PatientProtocol,
+        http=SlowClientTimeoutProtocol,
         ws="none",
         ssl_certfile=settings.tls_certificate,
         ssl_keyfile=settings.tls_key,
-        # Without a trusted proxy nobody's word about where a request comes from counts.
+        # Without a trusted proxy, X-Forwarded-For is ignored.
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=settings.trusted_proxies,
-        limit_concurrency=MOST_CONNECTIONS,
-        h11_max_incomplete_event_size=HEAD_LIMIT,
+        limit_concurrency=CONNECTION_LIMIT,
+        h11_max_incomplete_event_size=HEADER_LIMIT,
         timeout_keep_alive=KEEP_ALIVE,
         log_config=None,
         access_log=False,
@@ -143,4 +147,4 @@ def server(
         config.load()
     except OSError as error:  # SSLError is one
         raise SettingsInvalid(reason=f"TAKEOVER_TLS_CERTIFICATE, TAKEOVER_TLS_KEY: {error}") from error
-    return Server(config, lifespan or nullcontext(), ending)
+    return Server(config, lifespan or nullcontext(), on_shutdown)

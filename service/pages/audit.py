@@ -15,7 +15,7 @@ PAGE_SIZES = (10, 50, 100, 500)
 
 async def list_events(request: Request) -> Response:
     """Serve GET /audit."""
-    query = requests.query(request, AuditQuery)
+    query = requests.parse_query(request, AuditQuery)
     found, total = await audit.events(requests.resources(request).database, query.page, query.user_name)
     user_filter = {"userName": query.user_name} if query.user_name else {}
     return render(

@@ -17,7 +17,7 @@ PAGE_SIZES = (10, 50, 100, 500)
 async def list_clusters(request: Request) -> Response:
     """Serve GET /clusters."""
     resources = requests.resources(request)
-    query = requests.query(request, PageQuery)
+    query = requests.parse_query(request, PageQuery)
     found, total = await clusters.page(resources, query.page)
     statuses = {cluster.id: Counter(server.status for server in cluster.servers) for cluster in found}
     return render(

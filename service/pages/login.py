@@ -9,8 +9,8 @@ from service.access import sessions
 from service.access.errors import CsrfCheckFailed, LoginBlocked
 from service.access.roles import ANY_USER, READ_OBPROXY, READ_TASK, permitted
 from service.http import languages, requests
-from service.http.authentication import COOKIE, LOGIN_PAGE, Basic
-from service.http.guards import begin_record
+from service.http.audit import begin_record
+from service.http.authentication import LOGIN_PAGE, SESSION_COOKIE, BasicAuthentication
 from service.pages.rendering import LANGUAGE_COOKIE, THEME_COOKIE, THEMES, render
 
 HOME = "/"
@@ -36,7 +36,7 @@ async def login(request: Request) -> Response:
     if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         raise CsrfCheckFailed  # login CSRF: another site logs its visitor in as another user
     resources = requests.resources(request)
-    basic: Basic = request.app.state.basic
+    basic: BasicAuthentication = request.app.state.basic
     fields = requests.form_fields(await requests.read_body(request.headers, request.receive, FORM_LIMIT))
     name, target = fields.get("name", ""), _local_path(fields.get("next", ""))
     try:
@@ -52,16 +52,16 @@ async def login(request: Request) -> Response:
     response = RedirectResponse(target, 303)
     secure = request.scope["scheme"] == "https"
     # Lax, so that a link from another site opens its page. CSRF tokens protect the requests that change something.
-    response.set_cookie(COOKIE, token, max_age=hours * 3600, secure=secure, httponly=True, samesite="lax")
+    response.set_cookie(SESSION_COOKIE, token, max_age=hours * 3600, secure=secure, httponly=True, samesite="lax")
     return response
 
 
 async def logout(request: Request) -> Response:
     """Serve POST /logout."""
     resources = requests.resources(request)
-    await sessions.end(resources.database, request.cookies.get(COOKIE, ""))
+    await sessions.end(resources.database, request.cookies.get(SESSION_COOKIE, ""))
     response = RedirectResponse(LOGIN_PAGE, 303)
-    response.delete_cookie(COOKIE, httponly=True, samesite="lax")
+    response.delete_cookie(SESSION_COOKIE, httponly=True, samesite="lax")
     return response
 
 

@@ -16,7 +16,6 @@ from starlette.responses import HTMLResponse, Response
 from service.access.roles import permitted
 from service.access.users import User
 from service.http import languages
-from service.http.authentication import FORM_TOKEN
 from service.model.types import JSON
 from service.pages import static_files
 
@@ -28,7 +27,7 @@ LANGUAGE_COOKIE, THEME_COOKIE = "language", "theme"
 def render(request: HTTPConnection, template: str, *, status: int = 200, **values: object) -> Response:
     """Render a page in the language and theme of the browser.
 
-    Besides `values`, templates can use: `user` (None = not logged in), `may(permission)`, `form_token` (CSRF token),
+    Besides `values`, templates can use: `user` (None = not logged in), `may(permission)`, `csrf_token`,
     `path`, `here` (path and query), `language`, `theme`, `now`.
     """
     language = language_of(request)
@@ -40,7 +39,7 @@ def render(request: HTTPConnection, template: str, *, status: int = 200, **value
         .render(
             user=user,
             may=lambda needed: user is not None and permitted(user.roles, needed),
-            form_token=request.scope.get(FORM_TOKEN, ""),
+            csrf_token=request.scope.get("csrf_token", ""),
             path=request.scope["path"],
             here=request.scope["path"] + (f"?{query}" if query else ""),
             language=language,

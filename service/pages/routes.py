@@ -9,11 +9,11 @@ from service.pages import audit, clusters, login, static_files, takeover, task, 
 
 @dataclass(frozen=True, kw_only=True)
 class PageRoute:
-    """A route for browsers; `needs` is the required permission, as in an Operation."""
+    """A route for browsers; `permission` is the required one, as in an Operation."""
 
     path: str
     endpoint: Endpoint
-    needs: str = ANY_USER
+    permission: str = ANY_USER
     method: str = "GET"
 
 
@@ -22,21 +22,21 @@ SUBTASK = TASK + "/subtasks/{subtaskInstanceId}"
 
 PAGES = (
     PageRoute(path="/", endpoint=login.home),
-    PageRoute(path="/login", endpoint=login.login_form, needs=PUBLIC),
-    PageRoute(path="/login", endpoint=login.login, needs=PUBLIC, method="POST"),
+    PageRoute(path="/login", endpoint=login.login_form, permission=PUBLIC),
+    PageRoute(path="/login", endpoint=login.login, permission=PUBLIC, method="POST"),
     PageRoute(path="/logout", endpoint=login.logout, method="POST"),
-    PageRoute(path="/preferences", endpoint=login.preferences, needs=PUBLIC),
-    PageRoute(path="/tasks", endpoint=tasks.list_tasks, needs=READ_TASK),
-    PageRoute(path="/tasks/open", endpoint=tasks.list_open_tasks, needs=READ_TASK),
-    PageRoute(path=TASK, endpoint=task.show_task, needs=READ_TASK),
-    PageRoute(path=TASK + "/{operation}", endpoint=task.execute_operation, needs=UPDATE_TASK, method="POST"),
-    PageRoute(path=SUBTASK + "/{operation}", endpoint=task.execute_operation, needs=UPDATE_TASK, method="POST"),
-    PageRoute(path=SUBTASK + "/lines", endpoint=task.log_lines, needs=READ_TASK),
-    PageRoute(path=SUBTASK + "/log", endpoint=task.download_log, needs=READ_TASK),
-    PageRoute(path="/clusters", endpoint=clusters.list_clusters, needs=READ_OBPROXY),
-    PageRoute(path="/clusters/{id}", endpoint=clusters.show_cluster, needs=READ_OBPROXY),
-    PageRoute(path="/clusters/{id}/takeover", endpoint=takeover.show_form, needs=UPDATE_OBPROXY),
-    PageRoute(path="/clusters/{id}/takeover", endpoint=takeover.take_over, needs=UPDATE_OBPROXY, method="POST"),
-    PageRoute(path="/audit", endpoint=audit.list_events, needs=READ_AUDIT),
-    *(PageRoute(path=path, endpoint=static_files.serve, needs=PUBLIC) for path in static_files.FILES),
+    PageRoute(path="/preferences", endpoint=login.preferences, permission=PUBLIC),
+    PageRoute(path="/tasks", endpoint=tasks.list_tasks, permission=READ_TASK),
+    PageRoute(path="/tasks/open", endpoint=tasks.list_open_tasks, permission=READ_TASK),
+    PageRoute(path=TASK, endpoint=task.show_task, permission=READ_TASK),
+    PageRoute(path=TASK + "/{operation}", endpoint=task.execute_operation, permission=UPDATE_TASK, method="POST"),
+    PageRoute(path=SUBTASK + "/{operation}", endpoint=task.execute_operation, permission=UPDATE_TASK, method="POST"),
+    PageRoute(path=SUBTASK + "/lines", endpoint=task.log_lines, permission=READ_TASK),
+    PageRoute(path=SUBTASK + "/log", endpoint=task.download_log, permission=READ_TASK),
+    PageRoute(path="/clusters", endpoint=clusters.list_clusters, permission=READ_OBPROXY),
+    PageRoute(path="/clusters/{id}", endpoint=clusters.show_cluster, permission=READ_OBPROXY),
+    PageRoute(path="/clusters/{id}/takeover", endpoint=takeover.show_form, permission=UPDATE_OBPROXY),
+    PageRoute(path="/clusters/{id}/takeover", endpoint=takeover.take_over, permission=UPDATE_OBPROXY, method="POST"),
+    PageRoute(path="/audit", endpoint=audit.list_events, permission=READ_AUDIT),
+    *(PageRoute(path=path, endpoint=static_files.serve, permission=PUBLIC) for path in static_files.FILES),
 )

@@ -11,8 +11,8 @@ from service.access.roles import READ_TASK, permitted
 from service.api.request_schemas import TakeOverParam
 from service.fleet import available_hosts
 from service.http import requests
-from service.http.envelope import STATUS, trace_id
-from service.http.languages import of_errors
+from service.http.envelope import STATUS_CODES, trace_id
+from service.http.languages import error_translator
 from service.inventory.records import Cluster
 from service.model.errors import TakeoverError, UnknownCluster
 from service.model.workflow import TAKEOVER
@@ -72,7 +72,7 @@ def _hosts(fields: Mapping[str, str], resources: Resources) -> list[HostRequest]
             value = int(port) if re.fullmatch("[0-9]{1,9}", port) else port
             hosts.append({"hostId": int(match[1]), "sqlPort": value, "proxysysPasswd": password or None})
     context = TakeOverParam.context(resources.settings.hosts_limit)
-    body = requests.parsed(json.dumps({"hosts": hosts}).encode(), TakeOverParam, context=context)
+    body = requests.parse_json(json.dumps({"hosts": hosts}).encode(), TakeOverParam, context=context)
     return [HostRequest(host_id=h.host_id, sql_port=h.sql_port, password=h.proxysys_passwd) for h in body.hosts]
 
 
@@ -95,7 +95,7 @@ async def _render_form(
     return render(
         request,
         "takeover.html",
-        status=STATUS[error.kind] if error else 200,
+        status=STATUS_CODES[error.kind] if error else 200,
         cluster=cluster,
         hosts=found[:HOSTS_LIMIT],
         hosts_not_shown=max(0, len(found) - HOSTS_LIMIT),
@@ -103,6 +103,6 @@ async def _render_form(
         fields=fields,
         allow_restart=ALLOW_RESTART in fields if fields else cluster.allows_restart,
         subtasks=resources.workflows[TAKEOVER].subtasks,
-        error=error.say(of_errors(language_of(request))) if error else "",
+        error=error.say(error_translator(language_of(request))) if error else "",
         submitted=submitted,
     )

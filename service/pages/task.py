@@ -9,8 +9,8 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from service.api.request_schemas import DetailQuery, LinesQuery
 from service.http import requests
-from service.http.envelope import STATUS
-from service.http.languages import of_errors
+from service.http.envelope import STATUS_CODES
+from service.http.languages import error_translator
 from service.model import transitions
 from service.model.errors import NoSuchPath, TakeoverError
 from service.model.tasks import Operation, Subtask, SubtaskStatus, TaskInstance, TaskStatus
@@ -63,14 +63,14 @@ class Failure:
 
 async def show_task(request: Request) -> Response:
     """Serve GET /tasks/{taskInstanceId}."""
-    query = requests.query(request, DetailQuery)
+    query = requests.parse_query(request, DetailQuery)
     return await _render_task(request, query)
 
 
 async def execute_operation(request: Request) -> Response:
     """Serve POST /tasks/{taskInstanceId}/{operation} and …/subtasks/{subtaskInstanceId}/{operation}."""
     task_id, operation = requests.path_id(request, "taskInstanceId"), request.path_params["operation"]
-    view = requests.query(request, DetailQuery).view
+    view = requests.parse_query(request, DetailQuery).view
     subtask = "subtaskInstanceId" in request.path_params
     if operation not in (SUBTASK_OPERATIONS if subtask else TASK_OPERATIONS):
         raise NoSuchPath(path=request.scope["path"])
@@ -89,7 +89,7 @@ async def execute_operation(request: Request) -> Response:
 
 async def log_lines(request: Request) -> Response:
     """Serve GET /tasks/{taskInstanceId}/subtasks/{subtaskInstanceId}/lines: rows of the log, as JSON."""
-    query = requests.query(request, LinesQuery)
+    query = requests.parse_query(request, LinesQuery)
     subtask_id = await _subtask_id(request)
     database = requests.resources(request).database
     rows = await instances.log_rows(database, subtask_id, after=query.after, until=query.until, limit=LINES_LIMIT)
@@ -116,7 +116,7 @@ async def _render_task(request: Request, query: DetailQuery, *, error: TakeoverE
     return render(
         request,
         "task.html",
-        status=STATUS[error.kind] if error else 200,
+        status=STATUS_CODES[error.kind] if error else 200,
         task=task,
         subtasks=_subtask_rows(task, subtasks),
         finished=sum(s.status is SubtaskStatus.SUCCESSFUL for s in subtasks),
@@ -134,7 +134,7 @@ async def _render_task(request: Request, query: DetailQuery, *, error: TakeoverE
         log_grows=selected.status in RUNNING_STATUSES,
         start=min((s.start_time for s in subtasks if s.start_time), default=None),
         end=max((s.finish_time for s in subtasks if s.finish_time), default=None),
-        error=error.say(of_errors(language_of(request))) if error else "",
+        error=error.say(error_translator(language_of(request))) if error else "",
         canonical_address=_task_address(task.id, query.view) if error else "",
         done=query.done,
     )

@@ -37,7 +37,7 @@ class Row:
 async def list_tasks(request: Request) -> Response:
     """Serve GET /tasks."""
     database = requests.resources(request).database
-    query = requests.query(request, TaskQuery)
+    query = requests.parse_query(request, TaskQuery)
     found, total = await instances.page(database, query.filter, query.page) if query.filter else ([], 0)
     return render(
         request,

@@ -17,8 +17,8 @@ DEADLINE = 60.0  # seconds to start or to stop
 def serving(settings: Settings) -> Iterator[str]:
     """Yield the URL of the service with `settings`, without a worker."""
     app = create_app(settings)
-    server = uvicorn_server.server(
-        app, settings, lifespan=app.router.lifespan_context(app), ending=lambda: app.state.notifications.close()
+    server = uvicorn_server.create_server(
+        app, settings, lifespan=app.router.lifespan_context(app), on_shutdown=lambda: app.state.notifications.close()
     )
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()), name="service")
     thread.start()

@@ -139,7 +139,7 @@ async def test_a_superseded_task_instance_names_the_newer_one(command: CommandLi
 async def test_watches_by_events_and_without_them(
     command: CommandLine, app: Starlette, monkeypatch: pytest.MonkeyPatch, streams: int
 ) -> None:
-    monkeypatch.setattr(events, "MOST_STREAMS", streams)
+    monkeypatch.setattr(events, "STREAM_LIMIT", streams)
     resources: Resources = app.state.resources
     (document,) = json.loads((await command("submit", "1", "1", "--json")).output)
     task_id, subtask_id = document["id"], document["subtasks"][0]["id"]

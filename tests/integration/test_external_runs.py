@@ -343,7 +343,7 @@ WRONG: list[tuple[Body, tuple[int, int, str]]] = [
     ({"startTime": "today"}, (400, 0, 'startTime must be a time in ISO 8601; it is "today".')),
     (
         {"startTime": "2026-01-01T00:00:00"},
-        (400, 0, 'startTime must say its offset from UTC; it is "2026-01-01T00:00:00".'),
+        (400, 0, 'startTime must have an offset from UTC; it is "2026-01-01T00:00:00".'),
     ),
     (
         {"finishTime": "2026-01-01T00:00:00Z"},

@@ -89,7 +89,7 @@ async def test_a_fault_is_kept(client: httpx.AsyncClient, monkeypatch: pytest.Mo
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("planted")
 
-    monkeypatch.setattr("service.http.requests.body", broken)
+    monkeypatch.setattr("service.http.requests.parse_body", broken)
 
     assert (await client.post(TAKE_OVER)).status_code == 500
     assert [event["status"] for event in await events(client)] == [500]

@@ -227,7 +227,7 @@ async def test_ends_with_the_service(settings: Settings, resources: Resources) -
     async with asyncio.timeout(DEADLINE):
         assert await rest == [[], []]  # ended as it should, not cut off
     await http.aclose()
-    assert time.monotonic() - began < event_streams.FAREWELL
+    assert time.monotonic() - began < event_streams.SHUTDOWN_GRACE
 
 
 async def collect(stream: AsyncIterator[ServerSentEvent]) -> list[ServerSentEvent]:
@@ -237,7 +237,7 @@ async def collect(stream: AsyncIterator[ServerSentEvent]) -> list[ServerSentEven
 async def test_a_reader_that_does_not_read_is_disconnected_and_delays_no_other(
     https: list[httpx.AsyncClient], resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_streams, "SEND_PATIENCE", 1.0)
+    monkeypatch.setattr(event_streams, "SEND_TIMEOUT", 1.0)
     task_id, (subtask, *_) = await submit(resources)
     writer = recorder(resources, task_id)
     await writer.record([Started(role=subtask.role)])
@@ -289,7 +289,7 @@ async def test_what_is_wrong_is_answered_before_a_stream_begins(
         answer = await https[0].get(asked, headers=headers)
         assert answer.status_code == status
         assert names in assert_failure(answer).error.message
-    monkeypatch.setattr(api_events, "MOST_STREAMS", 0)
+    monkeypatch.setattr(api_events, "STREAM_LIMIT", 0)
     assert (await https[0].get(path)).status_code == 503
 
 
@@ -302,13 +302,13 @@ async def test_says_what_proxies_and_browsers_need_to_know(
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["x-accel-buffering"] == "no"
     (greeting,) = await first(https[0], TASK_EVENTS.format(task_id), 1)
-    assert greeting.retry == event_streams.RETRY
+    assert greeting.retry == event_streams.RECONNECT_DELAY
 
 
 async def test_a_stream_ends_now_and_then_so_that_its_reader_proves_itself_again(
     https: list[httpx.AsyncClient], resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_streams, "LIFETIME", 0.3)
+    monkeypatch.setattr(event_streams, "STREAM_LIFETIME", 0.3)
     task_id, _ = await submit(resources)
     async with asyncio.timeout(DEADLINE):
         assert len(await collect(events(https[0], TASK_EVENTS.format(task_id)))) == 1

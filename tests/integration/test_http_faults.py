@@ -45,7 +45,7 @@ async def away(postgres: str, database_url: str) -> AsyncIterator[None]:
 
 def said(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
     """Return level and action of the log lines about requests."""
-    records = [r for r in caplog.records if r.name in ("service.http.envelope", "uvicorn.error")]
+    records = [r for r in caplog.records if r.name in ("service.http.error_handlers", "uvicorn.error")]
     return [(r.levelname, str(getattr(r, "action", ""))) for r in records]
 
 

@@ -61,7 +61,7 @@ SCHEMES = (b"Basic %s", b"basic %s", b"OCP-ACCESS-KEY-HMACSHA1 %s:%s", b"Bearer 
 @pytest.fixture
 def address(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
     """Yield the address of a service that waits only briefly for the rest of a request."""
-    for name in ("HEAD_PATIENCE", "BODY_PATIENCE"):
+    for name in ("HEADER_TIMEOUT", "BODY_TIMEOUT"):
         monkeypatch.setattr(uvicorn_server, name, 0.2)
     with serving(settings) as url:
         parts = urlsplit(url)

@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.http.uvicorn_server import HEAD_LIMIT
+from service.http.uvicorn_server import HEADER_LIMIT
 from service.model.settings import PROJECT, Settings
 
 DEADLINE = 180.0  # seconds to start, and for each attack
@@ -25,7 +25,7 @@ CONNECTIONS = 60
 OFFERED = 4 * 1024 * 1024  # bytes that each of them would send if it were let
 COPIES = 4  # of a body: as it comes, as a whole, on its way, and read
 NOISE = 48 * 1024 * 1024  # bytes that the process may come to need meanwhile for anything else
-BOUND = CONNECTIONS * (COPIES * BODY_LIMIT + 4 * HEAD_LIMIT) + NOISE
+BOUND = CONNECTIONS * (COPIES * BODY_LIMIT + 4 * HEADER_LIMIT) + NOISE
 PIECE = b"x" * 16_384
 
 STRANGER = b"Authorization: OCP-ACCESS-KEY-HMACSHA1 AAAAAAAAAAAAAAAA:AAAA\r\n"

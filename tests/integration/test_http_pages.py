@@ -262,11 +262,11 @@ async def test_static_files_are_cached_by_version(browser: httpx.AsyncClient) ->
 
 
 async def test_every_page_needs_a_login(browser: httpx.AsyncClient) -> None:
-    open_paths = {route.path for route in PAGES if not route.needs}
+    public_paths = {route.path for route in PAGES if not route.permission}
 
-    assert {path for path in open_paths if not path.startswith("/static/")} == {"/login", "/preferences"}
+    assert {path for path in public_paths if not path.startswith("/static/")} == {"/login", "/preferences"}
     for route in PAGES:
-        if route.path not in open_paths:
+        if route.path not in public_paths:
             answer = await browser.request(route.method, re.sub(r"\{\w+\}", "1", route.path))
             assert (answer.status_code, answer.headers["location"][:6]) == (303, "/login"), route.path
 

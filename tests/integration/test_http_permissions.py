@@ -124,7 +124,7 @@ async def test_every_route_without_credentials(http: httpx.AsyncClient, subtests
         with subtests.test(f"{operation.method} {operation.path}"):
             answer = await http.request(asking(operation.method, operation.path), at(operation.path))
 
-            assert answer.status_code == (200 if operation.needs == PUBLIC else 401)
+            assert answer.status_code == (200 if operation.permission == PUBLIC else 401)
 
 
 async def test_the_description_is_for_every_user(http: httpx.AsyncClient) -> None:
@@ -140,7 +140,7 @@ async def test_head_is_as_get(http: httpx.AsyncClient) -> None:
 
 
 async def test_only_what_oneself_is_and_what_is_open_needs_no_permission() -> None:
-    free = {operation.path for operation in OPERATIONS if operation.needs in (PUBLIC, ANY_USER)}
+    free = {operation.path for operation in OPERATIONS if operation.permission in (PUBLIC, ANY_USER)}
 
     assert free == {"/api/v2/info", "/api/v2/time", "/api/status", "/health/live", "/health/ready"}
 

@@ -31,7 +31,7 @@ def settings(settings: Settings) -> Settings:
 @pytest.fixture
 async def address(app: Starlette, settings: Settings) -> AsyncIterator[Address]:
     """Yield the address of the application."""
-    server = uvicorn_server.server(app, settings)
+    server = uvicorn_server.create_server(app, settings)
     serving = asyncio.create_task(server.serve())
     async with asyncio.timeout(DEADLINE):
         while not server.started:
@@ -122,7 +122,7 @@ async def test_a_caller_who_hangs_up_is_no_fault(
     with caplog.at_level(logging.INFO):
         await exchange(address, post(login, b"Content-Length: 1000"), sent, hang_up=True)
         async with asyncio.timeout(DEADLINE):
-            while not any("hung up" in record.getMessage() for record in caplog.records):
+            while not any("disconnected" in record.getMessage() for record in caplog.records):
                 await asyncio.sleep(0.01)
 
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]

@@ -9,8 +9,8 @@ import pytest
 from starlette.applications import Starlette
 
 from service import __version__
-from service.api.request_schemas import ExternalRunParam, TakeOverParam
-from service.http.envelope import SERVER
+from service.api.request_schemas import ExternalRunParam, ReleaseParam, TakeOverParam
+from service.http.envelope import SERVER_ID
 from service.http.openapi import EVENT_STREAM
 from service.model.tasks import SubtaskStatus
 from service.routes import OPERATIONS
@@ -177,7 +177,7 @@ async def test_what_this_is_and_what_time(client: httpx.AsyncClient) -> None:
     assert (await client.get("/api/v2/info")).json() == {
         "buildVersion": __version__,
         "name": "obproxy-takeover",
-        "server": SERVER,
+        "server": SERVER_ID,
     }
     time = await client.get("/api/v2/time")
     assert time.headers["content-type"].startswith("text/plain")
@@ -213,18 +213,23 @@ async def test_head_is_get_without_a_body(client: httpx.AsyncClient) -> None:
 async def test_every_answer_is_as_described(client: httpx.AsyncClient, resources: Resources) -> None:
     (task,) = await take_over(client, 1)
     subtask_id = task["subtasks"][0]["id"]
-    bodies = {TakeOverParam: take_over_body(2), ExternalRunParam: told(hostId=3)}
+    server_id = int(task["context"]["stringMap"]["obproxy_server_id"])
+    bodies = {
+        TakeOverParam: take_over_body(2),
+        ExternalRunParam: told(hostId=3),
+        ReleaseParam: {"obproxyServerIds": [server_id]},
+    }
     filled = {"id": 1, "hostId": 1, "taskInstanceId": task["id"], "subtaskInstanceId": subtask_id}
 
-    for operation in OPERATIONS:
+    for operation in sorted(OPERATIONS, key=lambda operation: operation.body is ReleaseParam):  # it supersedes `task`
         canceled = operation.endpoint.__name__ == "cancel_subtask"
         await _put(resources, task["id"], subtask_id, "RUNNING" if canceled else "FAILED")
         body: dict[str, Any] = {"json": bodies[operation.body]} if operation.body else {}
         method = "HEAD" if operation.media_type == EVENT_STREAM else operation.method  # a stream has no end
         answer = await client.request(method, operation.path.format(**filled), **body)
         assert answer.status_code == 200, answer.text
-        if operation.answer:
-            operation.answer.model_validate_json(answer.content)
+        if operation.response:
+            operation.response.model_validate_json(answer.content)
         else:
             assert answer.headers["content-type"].startswith(operation.media_type)
 

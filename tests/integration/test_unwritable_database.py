@@ -29,7 +29,7 @@ from service.cli.local_audit import audit_call
 from service.http.authentication import SAFE_METHODS
 from service.model.settings import PROJECT, Settings
 from service.model.types import Page
-from service.routes import ALL
+from service.routes import ALL_ROUTES
 from service.store.database_errors import READ_ONLY_MESSAGE
 from service.store.readiness import Problem
 from service.tasks.resources import Resources
@@ -45,7 +45,9 @@ TABLES = (
     "access_key",
     "procrastinate_jobs",
 )
-CHANGING = [route.path for route in ALL if route.method not in SAFE_METHODS and not is_read_permission(route.needs)]
+CHANGING = [
+    route.path for route in ALL_ROUTES if route.method not in SAFE_METHODS and not is_read_permission(route.permission)
+]
 SIZE = 48  # MiB of the small file system
 DEADLINE = 60.0  # seconds that a command may take
 COMMANDS = (

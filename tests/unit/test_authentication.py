@@ -12,8 +12,8 @@ from starlette.types import Receive, Scope
 from service.access.errors import LoginBlocked
 from service.access.users import User
 from service.http import requests
-from service.http.authentication import Authentication, Caller
-from service.http.envelope import Tracing
+from service.http.authentication import AuthenticationMiddleware, Caller
+from service.http.envelope import TraceIdMiddleware
 from service.model.errors import BodyTooLarge
 
 ANNE = User(id=7, name="anne", roles=())
@@ -45,9 +45,9 @@ async def anybody(request: Request) -> Response:
 
 @pytest.fixture
 def http() -> httpx.AsyncClient:
-    authentication = Middleware(Authentication, schemes={"word": by_word}, open_paths=["/open"])
+    authentication = Middleware(AuthenticationMiddleware, schemes={"word": by_word}, public_paths=["/open"])
     routes = [Route("/", who, methods=["GET", "POST"]), Route("/open", anybody)]
-    app = Starlette(routes=routes, middleware=[authentication, Middleware(Tracing)])
+    app = Starlette(routes=routes, middleware=[authentication, Middleware(TraceIdMiddleware)])
     return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test")
 
 
@@ -83,7 +83,7 @@ async def test_a_scheme_may_refuse_in_its_own_words(http: httpx.AsyncClient, wor
 
 
 @pytest.mark.parametrize("path", ["/nowhere", "/open/", "/open/x", "//open", "/OPEN", "/%2fopen"])
-async def test_only_the_open_paths_are_open(http: httpx.AsyncClient, path: str) -> None:
+async def test_only_the_public_paths_are_open(http: httpx.AsyncClient, path: str) -> None:
     assert (await http.get("/open")).text == "open"
     assert (await http.get(path)).status_code == 401
 

@@ -86,10 +86,10 @@ def refusals() -> set[str]:
     sentences = {
         "{field} {rule}.",
         "{field} {rule}; it is {shown}.",
-        *requests.RULES.values(),
+        *requests.PYDANTIC_RULES.values(),
         *requests.QUERY_RULES.values(),
     }
-    return (sentences | {*requests.OWN_RULES.values(), *(text.splitlines()[0] for text in told)}) - {
+    return (sentences | {*requests.CUSTOM_RULES.values(), *(text.splitlines()[0] for text in told)}) - {
         TakeoverError.__doc__,
         "{first}",
         "{reason}",
@@ -97,9 +97,9 @@ def refusals() -> set[str]:
     }
 
 
-@pytest.mark.parametrize("language", languages.ERRORS)
+@pytest.mark.parametrize("language", languages.ERROR_CATALOGS)
 def test_every_refusal_can_be_said_with_all_that_it_says(language: str) -> None:
-    with (LOCALE / languages.ERRORS[language]).open("rb") as file:
+    with (LOCALE / languages.ERROR_CATALOGS[language]).open("rb") as file:
         known = {message.id: message.string for message in read_po(file) if message.id}
 
     assert set(known) == refusals()
@@ -108,6 +108,6 @@ def test_every_refusal_can_be_said_with_all_that_it_says(language: str) -> None:
 
 
 def test_our_own_rules_are_those_of_the_validators() -> None:
-    schemas = (SERVICE / "http" / "request_schema.py", SERVICE / "api" / "request_schemas.py")
+    schemas = (SERVICE / "http" / "request_types.py", SERVICE / "api" / "request_schemas.py")
     source = "".join(path.read_text(encoding="utf-8") for path in schemas)
-    assert dict(re.findall(r'PydanticCustomError\("(\w+)", "([^"]+)"', source)) == requests.OWN_RULES
+    assert dict(re.findall(r'PydanticCustomError\("(\w+)", "([^"]+)"', source)) == requests.CUSTOM_RULES

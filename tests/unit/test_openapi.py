@@ -8,7 +8,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from service.access.roles import PUBLIC
-from service.http.envelope_schema import Answer
+from service.http.envelope_schema import ResponseModel
 from service.http.openapi import Operation, describe
 from service.model.types import JSON
 from service.pages.routes import PAGES
@@ -109,7 +109,7 @@ def test_tells_that_the_status_may_be_bad(description: JSON) -> None:
 def test_tells_the_permission(description: JSON) -> None:
     by_id = {operation["operationId"]: operation for _, _, operation in described_operations(description)}
 
-    assert by_id["take_over"]["description"] == "Needs the permission OBPROXY:*:UPDATE."
+    assert by_id["take_over"]["description"] == "Requires the permission OBPROXY:*:UPDATE."
     assert "description" not in by_id["info"]
 
 
@@ -124,12 +124,12 @@ def test_only_a_host_and_a_parameter_say_null(description: JSON) -> None:
 
 
 def test_answers_are_closed(description: JSON) -> None:
-    def below(model: type[Answer]) -> Iterator[type[Answer]]:
+    def below(model: type[ResponseModel]) -> Iterator[type[ResponseModel]]:
         yield model
         for inner in model.__subclasses__():
             yield from below(inner)
 
-    assert all(model.model_config["extra"] == "forbid" for model in below(Answer))
+    assert all(model.model_config["extra"] == "forbid" for model in below(ResponseModel))
     for name in ("WrappedTaskInstance", "SubtaskInstance", "ObproxyCluster", "Host", "AuditEvent", "SubtaskLog"):
         assert description["components"]["schemas"][name]["additionalProperties"] is False
 
@@ -142,7 +142,7 @@ def test_optional_properties_of_documents_may_be_absent_and_are_never_null(descr
 
 
 def test_an_operation_without_anything_is_plain_text() -> None:
-    plain = Operation(method="GET", path="/x", endpoint=OPERATIONS[0].endpoint, summary="x", needs=PUBLIC)
+    plain = Operation(method="GET", path="/x", endpoint=OPERATIONS[0].endpoint, summary="x", permission=PUBLIC)
 
     described = describe([plain], "1")["paths"]["/x"]["get"]
 

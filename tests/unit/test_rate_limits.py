@@ -12,8 +12,8 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope
 
 from service.access.users import User
-from service.http.authentication import Authentication, Caller
-from service.http.guards import RateLimit
+from service.http.authentication import AuthenticationMiddleware, Caller
+from service.http.rate_limits import RateLimitMiddleware
 
 USERS = {"anne": User(id=1, name="anne", roles=()), "bob": User(id=2, name="bob", roles=())}
 
@@ -37,8 +37,8 @@ class Clock:
 
 def caller(clock: Clock, limits: Mapping[int, int] = MappingProxyType({10: 3})) -> httpx.AsyncClient:
     middleware = [
-        Middleware(Authentication, schemes={"user": by_name}, open_paths=["/open"]),
-        Middleware(RateLimit, limits=limits, clock=clock),
+        Middleware(AuthenticationMiddleware, schemes={"user": by_name}, public_paths=["/open"]),
+        Middleware(RateLimitMiddleware, limits=limits, clock=clock),
     ]
     app = Starlette(routes=[Route("/", endpoint), Route("/open", endpoint)], middleware=middleware)
     return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test")

@@ -12,7 +12,7 @@ from service.access import errors as access_errors
 from service.api import request_schemas
 from service.api.request_schemas import LogQuery, TakeOverParam, TaskQuery
 from service.http import requests
-from service.http.request_schema import Parameters
+from service.http.request_types import RequestModel
 from service.model import errors as model_errors
 from service.model.errors import (
     BodyTooLarge,
@@ -55,7 +55,9 @@ async def take_over(
     *chunks: bytes, content_type: str | None = "application/json", hosts_limit: int = 3
 ) -> TakeOverParam:
     context = TakeOverParam.context(hosts_limit)
-    return await requests.body(request(*chunks, content_type=content_type), TakeOverParam, limit=LIMIT, context=context)
+    return await requests.parse_body(
+        request(*chunks, content_type=content_type), TakeOverParam, limit=LIMIT, context=context
+    )
 
 
 async def refused(content: object) -> list[SubError]:
@@ -196,7 +198,7 @@ async def test_takes_integers_as_strings_and_whole_floats(
 async def test_the_same_host_in_two_spellings_is_there_twice() -> None:
     (error,) = await refused({"hosts": [{"hostId": 1, "sqlPort": 1}, {"hostId": "1", "sqlPort": 2}]})
 
-    assert error.message == 'hosts[1].hostId must not be there twice; it is "1".'
+    assert error.message == 'hosts[1].hostId must not occur twice; it is "1".'
 
 
 @pytest.mark.parametrize(("port", "rule"), [(0, "at least 1"), (-1, "at least 1"), (65536, "at most 65535")])
@@ -224,7 +226,7 @@ async def test_names_every_bad_field_at_once() -> None:
         "hosts[2].sqlPort",
         "hosts[2].proxysysPasswd",
     ]
-    assert errors[1].message == "hosts[1].hostId must not be there twice; it is 1."
+    assert errors[1].message == "hosts[1].hostId must not occur twice; it is 1."
 
 
 @pytest.mark.parametrize(
@@ -276,7 +278,7 @@ async def test_integers_of_any_length_are_refused_by_value_or_as_json() -> None:
         (error,) = await refused(b'{"hosts": [{"sqlPort": 1, "hostId": %s}]}' % (b"9" * digits))
         assert error.message.startswith(f"hosts[0].hostId must be at most {LARGEST}; it is 99999")
     with pytest.raises(MalformedBody, match="number out of range"):
-        await requests.body(
+        await requests.parse_body(
             request(b"9" * 5000), TakeOverParam, limit=10_000, context=TakeOverParam.context(hosts_limit=1)
         )
 
@@ -286,7 +288,7 @@ async def test_stops_reading_at_the_limit() -> None:
     endless = request(*chunks)
 
     with pytest.raises(BodyTooLarge, match=f"{LIMIT} bytes"):
-        await requests.body(endless, TakeOverParam, limit=LIMIT, context=TakeOverParam.context(hosts_limit=1))
+        await requests.parse_body(endless, TakeOverParam, limit=LIMIT, context=TakeOverParam.context(hosts_limit=1))
 
     left = 0
     while (await endless.receive())["more_body"]:
@@ -301,12 +303,12 @@ async def test_takes_a_body_of_exactly_the_limit() -> None:
 
 
 def test_refuses_more_objects_than_its_memory_is_for() -> None:
-    few, many = (b'{"hosts": [' + b",".join([b"{}"] * count) + b"]}" for count in (1000, requests.MOST_BRACKETS))
+    few, many = (b'{"hosts": [' + b",".join([b"{}"] * count) + b"]}" for count in (1000, requests.BRACKET_LIMIT))
 
     with pytest.raises(InvalidRequest, match="hostId is required"):
-        requests.parsed(few, TakeOverParam, context=TakeOverParam.context(hosts_limit=1000))
+        requests.parse_json(few, TakeOverParam, context=TakeOverParam.context(hosts_limit=1000))
     with pytest.raises(InvalidRequest, match="at most 50000 opening brackets"):
-        requests.parsed(many, TakeOverParam, context=TakeOverParam.context(hosts_limit=10**6))
+        requests.parse_json(many, TakeOverParam, context=TakeOverParam.context(hosts_limit=10**6))
 
 
 async def test_says_when_the_caller_hung_up() -> None:
@@ -315,12 +317,12 @@ async def test_says_when_the_caller_hung_up() -> None:
 
     scope = {"type": "http", "headers": [(b"content-type", b"application/json")]}
     with pytest.raises(ClientDisconnect):
-        await requests.body(Request(scope, receive), TakeOverParam, limit=1, context={})
+        await requests.parse_body(Request(scope, receive), TakeOverParam, limit=1, context={})
 
 
 def test_reads_the_list_query() -> None:
     text = b"name=a%20b&status=RUNNING,FAILED&type=MANUAL&hostId=-3&page=2&size=2000&sort=id,asc&whatever=%00"
-    query = requests.query(request(query=text), TaskQuery)
+    query = requests.parse_query(request(query=text), TaskQuery)
 
     assert query.page == Page(number=2, size=2000)
     assert query.filter == TaskFilter(
@@ -330,18 +332,18 @@ def test_reads_the_list_query() -> None:
 
 @pytest.mark.parametrize("text", [b"", b"name=&status=&page=&sort=&hostId=", b"&&=&a", b"sort=id,desc"])
 def test_empty_values_are_not_given(text: bytes) -> None:
-    query = requests.query(request(query=text), TaskQuery)
+    query = requests.parse_query(request(query=text), TaskQuery)
 
     assert (query.filter, query.page) == (TaskFilter(), Page())
 
 
 @pytest.mark.parametrize("text", [b"clusterId=1", b"clusterName=a", b"cluterName=a", b"tenantId=1", b"tenantName=a"])
 def test_nothing_belongs_to_an_oceanbase_cluster(text: bytes) -> None:
-    assert requests.query(request(query=text), TaskQuery).filter is None
+    assert requests.parse_query(request(query=text), TaskQuery).filter is None
 
 
 def test_a_parameter_that_is_there_twice_is_joined_by_a_comma() -> None:
-    query = requests.query(request(query=b"status=RUNNING&status=FAILED"), TaskQuery)
+    query = requests.parse_query(request(query=b"status=RUNNING&status=FAILED"), TaskQuery)
 
     assert query.status == [TaskStatus.RUNNING, TaskStatus.FAILED]
 
@@ -368,15 +370,15 @@ def test_a_parameter_that_is_there_twice_is_joined_by_a_comma() -> None:
         (b"sort=id,up", "sort", SORT_RULE + ' it is "id,up".'),
         (b"name=%00", "name", 'name must not contain control characters; it is "\\u0000".'),
         (b"tenantName=%0a", "tenantName", 'tenantName must not contain control characters; it is "\\n".'),
-        (b"name=%ff", "query", "The query string must be percent-encoded UTF-8 of at most 100 parameters."),
-        (b"name=%ed%a0%80", "query", "The query string must be percent-encoded UTF-8 of at most 100 parameters."),
-        (b"name=\xff", "query", "The query string must be percent-encoded UTF-8 of at most 100 parameters."),
-        (b"a=1&" * 101, "query", "The query string must be percent-encoded UTF-8 of at most 100 parameters."),
+        (b"name=%ff", "query", "The query string must be percent-encoded UTF-8 with at most 100 parameters."),
+        (b"name=%ed%a0%80", "query", "The query string must be percent-encoded UTF-8 with at most 100 parameters."),
+        (b"name=\xff", "query", "The query string must be percent-encoded UTF-8 with at most 100 parameters."),
+        (b"a=1&" * 101, "query", "The query string must be percent-encoded UTF-8 with at most 100 parameters."),
     ],
 )
 def test_refuses_bad_queries(text: bytes, field: str, message: str) -> None:
     with pytest.raises(InvalidRequest) as error:
-        requests.query(request(query=text), TaskQuery)
+        requests.parse_query(request(query=text), TaskQuery)
 
     (sub_error,) = error.value.sub_errors
     assert (sub_error.field, sub_error.message, sub_error.object) == (field, message, "query")
@@ -384,7 +386,7 @@ def test_refuses_bad_queries(text: bytes, field: str, message: str) -> None:
 
 def test_names_every_bad_parameter_at_once() -> None:
     with pytest.raises(InvalidRequest) as error:
-        requests.query(request(query=b"type=X&size=0&page=a&sort=x&status=A,B"), TaskQuery)
+        requests.parse_query(request(query=b"type=X&size=0&page=a&sort=x&status=A,B"), TaskQuery)
 
     fields = {sub_error.field for sub_error in error.value.sub_errors}
     assert fields == {"type", "size", "page", "sort", "status[0]", "status[1]"}
@@ -392,7 +394,7 @@ def test_names_every_bad_parameter_at_once() -> None:
 
 @pytest.mark.parametrize("text", [b"name=%", b"name=%zz", b"name=%u0041", b"name=100%"])
 def test_a_percent_sign_that_encodes_nothing_is_itself(text: bytes) -> None:
-    assert requests.query(request(query=text), TaskQuery).name == text.decode().removeprefix("name=")
+    assert requests.parse_query(request(query=text), TaskQuery).name == text.decode().removeprefix("name=")
 
 
 @pytest.mark.parametrize(
@@ -408,7 +410,7 @@ def test_a_percent_sign_that_encodes_nothing_is_itself(text: bytes) -> None:
     ],
 )
 def test_reads_the_order(text: bytes, order: Order) -> None:
-    assert requests.query(request(query=text), TaskQuery).order == order
+    assert requests.parse_query(request(query=text), TaskQuery).order == order
 
 
 @pytest.mark.parametrize(
@@ -416,7 +418,7 @@ def test_reads_the_order(text: bytes, order: Order) -> None:
 )
 def test_other_orders_are_rejected(text: bytes) -> None:
     with pytest.raises(SortNotAllowed, match=f"^{SORT_RULE} it is "):
-        requests.query(request(query=text), TaskQuery)
+        requests.parse_query(request(query=text), TaskQuery)
 
 
 def test_names_unknown_query_parameters_and_the_known_ones() -> None:
@@ -440,9 +442,9 @@ def test_an_operation_without_parameters_takes_none() -> None:
 
 
 def test_after_is_a_long() -> None:
-    assert requests.query(request(query=b"after=0"), LogQuery).after == 0
+    assert requests.parse_query(request(query=b"after=0"), LogQuery).after == 0
     with pytest.raises(InvalidRequest, match="after must be an integer"):
-        requests.query(request(query=b"after=x"), LogQuery)
+        requests.parse_query(request(query=b"after=x"), LogQuery)
 
 
 @pytest.mark.parametrize(("text", "value"), [("1", 1), ("007", 7), ("-1", -1), (str(LARGEST), LARGEST)])
@@ -458,13 +460,13 @@ def test_refuses_other_path_ids(text: str) -> None:
 
 def test_every_secret_field_is_on_the_list_of_those_never_shown() -> None:
     models = [
-        model for model in vars(request_schemas).values() if isinstance(model, type) and issubclass(model, Parameters)
+        model for model in vars(request_schemas).values() if isinstance(model, type) and issubclass(model, RequestModel)
     ]
     names = {
         field.alias for model in models for field in model.model_fields.values() if "SecretStr" in str(field.annotation)
     }
 
-    assert names == requests.SECRETS
+    assert names == requests.SECRET_FIELDS
 
 
 def test_every_error_says_something() -> None:

@@ -15,15 +15,16 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from service.http import envelope
-from service.http.envelope import HANDLERS, STATUS, Tracing, page_of, success
+from service.http import envelope, error_handlers
+from service.http.envelope import STATUS_CODES, TraceIdMiddleware, page_data, success_response
+from service.http.error_handlers import EXCEPTION_HANDLERS
 from service.model.errors import InvalidRequest, Kind, SubError, TakeoverError, UnknownHost
 from service.model.types import JSON, Page
 
 
 def client(*routes: Route, traced: bool = True) -> httpx.AsyncClient:
-    middleware = [Middleware(Tracing)] if traced else []
-    app = Starlette(routes=routes, middleware=middleware, exception_handlers=HANDLERS)
+    middleware = [Middleware(TraceIdMiddleware)] if traced else []
+    app = Starlette(routes=routes, middleware=middleware, exception_handlers=EXCEPTION_HANDLERS)
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     return httpx.AsyncClient(transport=transport, base_url="http://test")
 
@@ -37,7 +38,7 @@ def raising(error: Exception) -> Route:
 
 def answering(data: JSON | None) -> Route:
     async def endpoint(request: Request) -> Response:
-        return success(request, data)
+        return success_response(request, data)
 
     return Route("/", endpoint)
 
@@ -66,11 +67,11 @@ async def test_no_data_is_left_out() -> None:
 
 
 def test_the_server_is_the_same_in_every_process_of_a_host() -> None:
-    program = [sys.executable, "-c", "from service.http.envelope import SERVER; print(SERVER)"]
+    program = [sys.executable, "-c", "from service.http.envelope import SERVER_ID; print(SERVER_ID)"]
     other = subprocess.run(program, capture_output=True, text=True, check=True).stdout.strip()
 
-    assert other == envelope.SERVER
-    assert socket.gethostname() not in envelope.SERVER
+    assert other == envelope.SERVER_ID
+    assert socket.gethostname() not in envelope.SERVER_ID
 
 
 @pytest.mark.parametrize(
@@ -143,7 +144,7 @@ async def test_every_kind_has_its_status(kind: Kind) -> None:
     async with client(raising(Refusal())) as http:
         answer = await http.get("/")
 
-    assert answer.status_code == STATUS[kind]
+    assert answer.status_code == STATUS_CODES[kind]
     assert answer.json()["error"] == {"code": 0, "message": "No."}
 
 
@@ -165,7 +166,10 @@ async def test_a_fault_names_its_type_and_logs_the_rest(caplog: pytest.LogCaptur
 
 
 async def test_a_caller_who_hung_up_is_no_fault(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, logger=envelope.log.name), caplog.filtering(logging.Filter(envelope.log.name)):
+    with (
+        caplog.at_level(logging.INFO, logger=error_handlers.log.name),
+        caplog.filtering(logging.Filter(error_handlers.log.name)),
+    ):
         async with client(raising(ClientDisconnect())) as http:
             assert (await http.get("/")).status_code == 400
 
@@ -175,7 +179,7 @@ async def test_a_caller_who_hung_up_is_no_fault(caplog: pytest.LogCaptureFixture
 
 
 async def nothing(request: Request) -> Response:
-    return success(request)
+    return success_response(request)
 
 
 BOTH = (Route("/a/{id}", nothing, methods=["GET"]), Route("/a/{id}", nothing, methods=["DELETE", "PUT"]))
@@ -224,7 +228,7 @@ async def test_a_garbled_host_header_does_no_harm(host: bytes) -> None:
 
 @pytest.mark.parametrize(("total", "pages"), [(0, 0), (1, 1), (10, 1), (11, 2), (100_000, 10_000)])
 def test_counts_pages(total: int, pages: int) -> None:
-    assert page_of([], Page(number=3, size=10), total)["page"] == {
+    assert page_data([], Page(number=3, size=10), total)["page"] == {
         "number": 3,
         "size": 10,
         "totalElements": total,

@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from service.http import uvicorn_server
-from service.http.security_headers import SECURITY_HEADERS, SecurityHeaders
+from service.http.security_headers import SECURITY_HEADERS, SecurityHeadersMiddleware
 from service.model.errors import SettingsInvalid
 from service.model.settings import Settings
 
@@ -42,7 +42,7 @@ async def much(request: Request) -> Response:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the timeouts of the service."""
-    for name in ("HEAD_PATIENCE", "BODY_PATIENCE", "LISTEN_PATIENCE"):
+    for name in ("HEADER_TIMEOUT", "BODY_TIMEOUT", "WRITE_TIMEOUT"):
         monkeypatch.setattr(uvicorn_server, name, PATIENCE)
 
 
@@ -50,8 +50,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 async def serving(settings: Settings) -> AsyncIterator[tuple[str, int]]:
     """Yield the address of a small application."""
     routes = [Route("/", who, methods=["GET", "POST"]), Route("/much", much)]
-    app = SecurityHeaders(Starlette(routes=routes, exception_handlers={ClientDisconnect: _hung_up}))
-    server = uvicorn_server.server(app, settings)
+    app = SecurityHeadersMiddleware(Starlette(routes=routes, exception_handlers={ClientDisconnect: _hung_up}))
+    server = uvicorn_server.create_server(app, settings)
     running = asyncio.create_task(server.serve())
     async with asyncio.timeout(DEADLINE):
         while not server.started:
@@ -129,7 +129,7 @@ async def test_who_does_not_listen_is_cut_off(impatient: None) -> None:
 
 
 async def test_who_is_in_time_is_served_however_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HEAD_PATIENCE", "BODY_PATIENCE", "LISTEN_PATIENCE"):
+    for name in ("HEADER_TIMEOUT", "BODY_TIMEOUT", "WRITE_TIMEOUT"):
         monkeypatch.setattr(uvicorn_server, name, PATIENCE * 5)
     async with serving(PLAIN) as (host, port), httpx.AsyncClient(base_url=f"http://{host}:{port}") as http:
         for _ in range(4):
@@ -141,9 +141,9 @@ async def test_who_is_in_time_is_served_however_often(monkeypatch: pytest.Monkey
 async def test_a_head_that_comes_at_once_has_the_same_limit() -> None:
     async with serving(PLAIN) as address:
         start = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\na: "
-        fits = await cut_off(address, start + b"b" * (uvicorn_server.HEAD_LIMIT - 1000) + b"\r\n\r\n")
+        fits = await cut_off(address, start + b"b" * (uvicorn_server.HEADER_LIMIT - 1000) + b"\r\n\r\n")
         does_not = await cut_off(
-            address, start + b"b" * (uvicorn_server.HEAD_LIMIT + uvicorn_server.SLICE) + b"\r\n\r\n"
+            address, start + b"b" * (uvicorn_server.HEADER_LIMIT + uvicorn_server.READ_SIZE) + b"\r\n\r\n"
         )
 
     assert fits.startswith(b"HTTP/1.1 200")
@@ -152,7 +152,7 @@ async def test_a_head_that_comes_at_once_has_the_same_limit() -> None:
 
 async def test_a_head_without_end_is_refused(caplog: pytest.LogCaptureFixture) -> None:
     async with serving(PLAIN) as address:
-        answer = await cut_off(address, b"GET / HTTP/1.1\r\nHost: x\r\na: " + b"b" * uvicorn_server.HEAD_LIMIT * 2)
+        answer = await cut_off(address, b"GET / HTTP/1.1\r\nHost: x\r\na: " + b"b" * uvicorn_server.HEADER_LIMIT * 2)
 
     assert answer.startswith(b"HTTP/1.1 400") or not answer  # what is still under way may cut the answer off
     assert "Invalid HTTP request received." in caplog.text
@@ -212,7 +212,7 @@ async def test_with_a_certificate_it_is_tls(certificate: Path) -> None:
 
 def test_a_certificate_that_is_none_names_itself(certificate: Path) -> None:
     with pytest.raises(SettingsInvalid, match="TAKEOVER_TLS_CERTIFICATE"):
-        uvicorn_server.server(Starlette(), Settings(tls_certificate=Path(__file__), tls_key=Path(__file__)))
+        uvicorn_server.create_server(Starlette(), Settings(tls_certificate=Path(__file__), tls_key=Path(__file__)))
 
 
 async def test_every_answer_has_the_security_headers() -> None:
