@@ -111,11 +111,20 @@ async def test_who_is_slow_is_cut_off(pieces: list[bytes], impatient: None, monk
         assert next_one.startswith(b"HTTP/1.1 200")
 
 
-async def test_who_does_not_listen_is_cut_off(impatient: None) -> None:
+async def test_who_does_not_listen_is_cut_off(impatient: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = asyncio.Event()
+
+    class Observed(uvicorn_server.SlowClientTimeoutProtocol):
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            lost.set()
+
+    monkeypatch.setattr(uvicorn_server, "SlowClientTimeoutProtocol", Observed)
     async with serving(PLAIN) as address:
         reader, writer = await asyncio.open_connection(*address)
         writer.write(b"GET /much HTTP/1.1\r\nHost: x\r\n\r\n")
-        await asyncio.sleep(PATIENCE * 4)
+        async with asyncio.timeout(DEADLINE):
+            await lost.wait()
         received = 0
         async with asyncio.timeout(DEADLINE):
             try:
