@@ -217,7 +217,7 @@ async def test_every_answer_is_as_described(client: httpx.AsyncClient, resources
     bodies = {
         TakeOverParam: take_over_body(2),
         ExternalRunParam: told(hostId=3),
-        ReleaseParam: {"obproxyServerIds": [server_id]},
+        ReleaseParam: {"obproxyServerIds": [server_id], "skipHostOperationServerIds": [server_id]},
     }
     filled = {"id": 1, "hostId": 1, "taskInstanceId": task["id"], "subtaskInstanceId": subtask_id}
 
