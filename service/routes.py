@@ -7,11 +7,12 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from service import __version__
+from service.access.errors import SignatureUsed
 from service.access.roles import ANY_USER, PUBLIC, is_read_permission
 from service.api import events, obproxy, service, tasks
 from service.http import requests
 from service.http.audit import begin_record
-from service.http.authentication import SAFE_METHODS, require_permission
+from service.http.authentication import SAFE_METHODS, is_repeated, require_permission
 from service.http.openapi import Endpoint, Operation, describe
 from service.model.types import JSON
 from service.pages import rendering
@@ -53,34 +54,36 @@ PUBLIC_PATHS = [route.path for route in ALL_ROUTES if route.permission == PUBLIC
 def routes() -> list[Route]:
     """Return all routes with their permission checks, and those of the OpenAPI document."""
     return [
-        *(
-            Route(route.path, _guarded(_endpoint(route), route.permission), methods=[route.method])
-            for route in ALL_ROUTES
-        ),
+        *(Route(route.path, _routed(route), methods=[route.method]) for route in ALL_ROUTES),
         Route("/openapi.json", _guarded(openapi, ANY_USER)),
         Route("/docs", _guarded(docs, ANY_USER)),
     ]
 
 
-def _endpoint(route: Operation | PageRoute) -> Endpoint:
-    """Return the endpoint of a route; an operation rejects unknown query parameters, a page and a probe ignore them."""
+def _routed(route: Operation | PageRoute) -> Endpoint:
+    """Return the guarded endpoint of a route. Pages and probes ignore unknown query parameters."""
     if not isinstance(route, Operation) or route.permission == PUBLIC:
-        return route.endpoint
+        return _guarded(route.endpoint, route.permission)
 
     @wraps(route.endpoint)
     async def checked(request: Request) -> Response:
         requests.reject_unknown_parameters(request, route.query)
         return await route.endpoint(request)
 
-    return checked
+    return _guarded(checked, route.permission, repeatable=requests.IDEMPOTENCY_KEY in route.headers)
 
 
-def _guarded(endpoint: Endpoint, permission: str) -> Endpoint:
-    """Check the permission, then write the audit event of a change, then call the endpoint."""
+def _guarded(endpoint: Endpoint, permission: str, *, repeatable: bool = False) -> Endpoint:
+    """Check the permission, then write the audit event of a change, then call the endpoint.
+
+    A repeated signature passes only where it can get its stored response (`repeatable`).
+    """
 
     @wraps(endpoint)
     async def guarded(request: Request) -> Response:
         require_permission(request, permission)
+        if is_repeated(request) and not repeatable:
+            raise SignatureUsed
         if request.method not in SAFE_METHODS and not is_read_permission(permission):
             await begin_record(request.scope)
         return await endpoint(request)

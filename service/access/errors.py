@@ -10,6 +10,13 @@ class Unauthenticated(TakeoverError):
     code = 3000
 
 
+class SignatureUsed(TakeoverError):
+    """This signature was used before. Sign the request again with a new date, one second later or more."""
+
+    kind = Kind.UNAUTHENTICATED
+    code = 3099  # ours; OCP has none
+
+
 class LoginBlocked(TakeoverError):
     """Login is blocked after too many failures. Try again later."""
 

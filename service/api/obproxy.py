@@ -17,7 +17,7 @@ from service.api.request_schemas import (
 from service.fleet import clusters, hosts, parameters, prometheus
 from service.fleet import documents as fleet_documents
 from service.http import envelope_schema, requests
-from service.http.authentication import client_address
+from service.http.authentication import client_address, is_repeated
 from service.http.envelope import list_data, page_data, success_response, trace_id
 from service.http.openapi import Operation
 from service.model import errors as model_errors
@@ -53,6 +53,7 @@ async def take_over(request: Request) -> Response:
             trace_id=trace_id(request),
             allow_restart=body.allow_restart,
             idempotency_key=requests.idempotency_key(request),
+            repeat_only=is_repeated(request),
         )
     return success_response(
         request, list_data(tasks_documents.task_instance(task, subtasks) for task, subtasks in submitted)
@@ -80,6 +81,7 @@ async def release(request: Request) -> Response:
             creator=request.user,
             trace_id=trace_id(request),
             idempotency_key=requests.idempotency_key(request),
+            repeat_only=is_repeated(request),
         )
     return success_response(
         request, list_data(tasks_documents.task_instance(task, subtasks) for task, subtasks in submitted)

@@ -20,7 +20,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.access import access_keys, login_throttling, sessions, users
-from service.access.errors import CsrfCheckFailed, Forbidden, Unauthenticated
+from service.access.errors import CsrfCheckFailed, Forbidden, SignatureUsed, Unauthenticated
 from service.access.login_throttling import Attempt
 from service.access.passwords import PasswordVerifier
 from service.access.request_signatures import SignedRequest, verify
@@ -28,7 +28,7 @@ from service.access.roles import PUBLIC, permitted
 from service.access.users import NAME, User
 from service.http import requests
 from service.http.envelope import error_response, wants_html
-from service.model.errors import TakeoverError
+from service.model.errors import Kind, TakeoverError
 from service.tasks.resources import Resources
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -37,6 +37,8 @@ SESSION_COOKIE = "session"
 CSRF_FIELD = "form_token"  # of an HTML form: the CSRF token of the session
 CSRF_HEADER = "X-Form-Token"  # of a request by a script: the same
 LOGIN_PAGE = "/login"
+SIGNATURE_REPEATED = "signature_repeated"  # key in the scope of a request whose signature was used before
+CHALLENGE = 'Basic realm="OBProxy takeover", charset="UTF-8"'
 UNKNOWN_USER = "?"  # counts the failures of all names that no user can have
 
 
@@ -86,7 +88,6 @@ class AuthenticationMiddleware:
         except ClientDisconnect:
             return  # there is no one to respond to
         except TakeoverError as error:
-            # No WWW-Authenticate: OCP sends none (docs/reference/ocp-api.md 5.5), and browsers would open a dialog.
             await _rejection(HTTPConnection(scope), error)(scope, receive, send)
             return
         scope["user"] = caller.user
@@ -140,8 +141,9 @@ class BasicAuthentication:
 async def authenticate_signature(scope: Scope, receive: Receive, credentials: str) -> Caller | None:
     """Authenticate a request signed with an access key; accept an unsafe method only once (replay protection).
 
-    Failures are not throttled, because the secrets are random. The body is read before the key is looked up, so the
-    response to a large body does not reveal whether the key exists.
+    Raise SignatureUsed for a repeated one. With an Idempotency-Key it passes, marked in the scope, because it may get
+    its stored response. Failures are not throttled, because the secrets are random. The body is read before the key is
+    looked up, so the response to a large body does not reveal whether the key exists.
     """
     resources = _resources(scope)
     body = await requests.read_body(Headers(scope=scope), receive, resources.settings.body_limit)
@@ -156,7 +158,9 @@ async def authenticate_signature(scope: Scope, receive: Receive, credentials: st
     if scope["method"] not in SAFE_METHODS and not await access_keys.use_signature(
         resources.database, parts[1], verified
     ):
-        return None
+        if requests.IDEMPOTENCY_KEY not in Headers(scope=scope):
+            raise SignatureUsed
+        scope[SIGNATURE_REPEATED] = True
     return Caller(user=user, receive=requests.replay_body(body, receive))
 
 
@@ -182,7 +186,25 @@ def _rejection(request: HTTPConnection, error: TakeoverError) -> Response:
         here = f"{request.scope['path']}?{request.scope['query_string'].decode('latin-1')}".rstrip("?")
         query = f"?next={quote(here)}" if request.scope["method"] in SAFE_METHODS else ""
         return RedirectResponse(LOGIN_PAGE + query, 303)
-    return error_response(request, error)
+    challenged = error.kind is Kind.UNAUTHENTICATED and not _is_browser(request)
+    return error_response(request, error, {"WWW-Authenticate": CHALLENGE} if challenged else None)
+
+
+def _is_browser(request: HTTPConnection) -> bool:
+    """Return whether a browser sent the request; it would ask for the password with its own dialog.
+
+    Browsers send `Sec-Fetch-*` over TLS and to localhost only; their User-Agent starts with Mozilla.
+    """
+    return (
+        SESSION_COOKIE in request.cookies
+        or any(name.startswith("sec-fetch-") for name in request.headers)
+        or request.headers.get("user-agent", "").startswith("Mozilla/")
+    )
+
+
+def is_repeated(request: HTTPConnection) -> bool:
+    """Return whether the request's signature was used before: then only a stored response may answer it."""
+    return bool(request.scope.get(SIGNATURE_REPEATED))
 
 
 def require_permission(request: HTTPConnection, permission: str) -> None:

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import compile_path
 
 from service.access import request_signatures, roles
-from service.access.errors import Forbidden, RateLimited, Unauthenticated
+from service.access.errors import Forbidden, RateLimited, SignatureUsed, Unauthenticated
 from service.http.envelope import INTERNAL_SERVER_ERROR, STATUS_CODES
 from service.http.envelope_schema import Failure
 from service.http.request_types import RequestModel
@@ -35,7 +35,8 @@ SECURITY_SCHEMES: JSON = {
         "type": "http",
         "scheme": request_signatures.SCHEME,
         "description": f"`{request_signatures.SCHEME} ACCESS_KEY:SIGNATURE` by OCP's rules. The Date header may differ "
-        "by 15 minutes. A request with an unsafe method is accepted once per signature.",
+        "by 15 minutes. A request with an unsafe method is accepted once per signature; the same request with its "
+        "Idempotency-Key gets the stored response.",
     },
 }
 
@@ -183,12 +184,13 @@ def _errors(operation: Operation, failure: JSON) -> JSON:
 
 
 def _common_errors(operation: Operation) -> Sequence[type[TakeoverError]]:
+    once = () if operation.method == "GET" else (SignatureUsed,)
     match operation.permission:
         case roles.PUBLIC:
             return ()
         case roles.ANY_USER:
-            return (InvalidRequest, Unauthenticated, RateLimited)
-    return (InvalidRequest, Unauthenticated, Forbidden, RateLimited)
+            return (InvalidRequest, Unauthenticated, *once, RateLimited)
+    return (InvalidRequest, Unauthenticated, *once, Forbidden, RateLimited)
 
 
 def _name(reference: JSON) -> str:

@@ -72,6 +72,7 @@ QUERY_RULES: Mapping[str, str] = {
 SECRET_FIELDS = frozenset({"proxysysPasswd"})
 """Fields whose value is never repeated in an error."""
 
+IDEMPOTENCY_KEY = "Idempotency-Key"
 SHOWN_VALUE_LIMIT = 100  # characters of a rejected value that an error repeats
 BRACKET_LIMIT = 50_000  # of one body: pydantic needs more than 1 kB per object, even an empty one
 PARAMETER_LIMIT = 100  # of one query string
@@ -151,7 +152,7 @@ def _query_parameters(request: Request) -> dict[str, str]:
 
 def idempotency_key(request: Request) -> str | None:
     """Return the Idempotency-Key, if there is one; raise InvalidRequest when it is not printable ASCII."""
-    key = request.headers.get("idempotency-key")
+    key = request.headers.get(IDEMPOTENCY_KEY)
     if key is not None and not re.fullmatch(r"[!-~]{1,255}", key):
         message = "Idempotency-Key must be 1 to 255 printable ASCII characters without spaces."
         raise InvalidRequest([SubError(field="Idempotency-Key", message=message, object="headers")])

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from psycopg.types.json import Jsonb
 
+from service.access.errors import SignatureUsed
 from service.access.users import User
 from service.model.tasks import Operation, Subtask, SubtaskStatus, TaskInstance, TaskStatus
 from service.model.types import JSON
@@ -27,16 +28,18 @@ class NewTask:
 
 
 async def find_repeated(
-    connection: Connection, resources: Resources, creator: User, key: str | None, request: str
+    connection: Connection, resources: Resources, creator: User, key: str | None, request: str, *, repeat_only: bool
 ) -> list[TaskWithSubtasks] | None:
     """Return the task instances, as they were submitted, of an earlier `request` with this idempotency key.
 
-    None = there was none within 24 hours, and the key is claimed. Raise IdempotencyKeyReused for a different request.
+    None = there was none within 24 hours, and the key is claimed. Raise IdempotencyKeyReused for a different request,
+    and SignatureUsed with `repeat_only` when there was none.
     """
-    if key is None:
-        return None
-    done = await _claim_idempotency_key(connection, creator.name, key, resources.secrets.fingerprints(request))
+    fingerprints = resources.secrets.fingerprints(request)
+    done = await _claim_idempotency_key(connection, creator.name, key, fingerprints) if key is not None else None
     if done is None:
+        if repeat_only:
+            raise SignatureUsed
         return None
     return [_as_submitted(*instance) for instance in await instances.by_ids(connection, done)]
 

@@ -41,10 +41,12 @@ async def submit(
     creator: User,
     trace_id: str,
     idempotency_key: str | None = None,
+    repeat_only: bool = False,
 ) -> list[TaskWithSubtasks]:
     """Start a workflow on managed OBProxy servers: one task instance a server, in the order of the request.
 
-    The servers are in the workflow's `server_status` from now on. The `idempotency_key` is as in `submit.take_over`.
+    The servers are in the workflow's `server_status` from now on. `idempotency_key` and `repeat_only` are as in
+    `submit.take_over`.
 
     Raise UnknownCluster, InvalidRequest, HostBusy or IdempotencyKeyReused; nothing is written then.
     """
@@ -53,7 +55,9 @@ async def submit(
         canonical = json.dumps(
             [workflow.name, request.cluster_id, *map(list, (request.server_ids, request.skip_host_ids))]
         )
-        repeated = await find_repeated(connection, resources, creator, idempotency_key, canonical)
+        repeated = await find_repeated(
+            connection, resources, creator, idempotency_key, canonical, repeat_only=repeat_only
+        )
         if repeated is not None:
             return repeated
         servers = await _lock_servers(connection, inventory, request)

@@ -43,13 +43,15 @@ async def take_over(
     trace_id: str,
     allow_restart: bool | None = None,
     idempotency_key: str | None = None,
+    repeat_only: bool = False,
 ) -> list[TaskWithSubtasks]:
     """Submit a takeover of `hosts` into a cluster: one task instance per host, in the order of the request.
 
     `allow_restart` permits or forbids a restart in these takeovers; None = the setting of the cluster applies.
 
     A repeated request with the same `idempotency_key` and creator within 24 hours returns the same task instances, as
-    they were submitted. Another request with that key raises IdempotencyKeyReused.
+    they were submitted. Another request with that key raises IdempotencyKeyReused. With `repeat_only`, a request that
+    is not a repeated one raises SignatureUsed.
 
     Raises UnknownCluster, UnknownHost, InvalidRequest (several unknown hosts), HostBusy, AlreadyManaged; then
     nothing is written.
@@ -62,7 +64,9 @@ async def take_over(
     known = await inventory.in_cluster(cluster, _find_hosts(inventory, hosts))
     async with resources.database.transaction() as connection:
         request = _canonical_request(cluster_id, hosts, allow_restart)
-        repeated = await find_repeated(connection, resources, creator, idempotency_key, request)
+        repeated = await find_repeated(
+            connection, resources, creator, idempotency_key, request, repeat_only=repeat_only
+        )
         if repeated is not None:
             return repeated
         await _reject_busy_or_managed(connection, hosts)

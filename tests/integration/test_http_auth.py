@@ -99,7 +99,7 @@ async def test_what_is_not_right_is_refused_without_a_hint(http: httpx.AsyncClie
 
     assert answer.status_code == 401
     assert assert_failure(answer).error.model_dump(exclude_none=True) == REFUSED
-    assert "www-authenticate" not in answer.headers
+    assert answer.headers["www-authenticate"].startswith("Basic realm=")
 
 
 async def test_a_disabled_user_and_an_old_password_are_refused_at_once(
@@ -266,12 +266,44 @@ async def test_a_signed_change_is_accepted_once(http: httpx.AsyncClient, signing
     answers = await asyncio.gather(*(http.post(TAKE_OVER, json=take_over_body(1), auth=same) for _ in range(10)))
 
     assert sorted(answer.status_code for answer in answers) == [200] + [401] * 9
+    (error,) = {str(assert_failure(answer).error.model_dump()) for answer in answers if answer.status_code == 401}
+    assert "3099" in error and "This signature was used before. Sign the request again" in error
     again = await http.post(TAKE_OVER, json=take_over_body(1), auth=signing)
     assert again.status_code == 409  # another second, another signature: let through, and then the host is busy
     async with opened.database.transaction() as connection:
         kept = await (await connection.execute("SELECT expires - now() AS left FROM used_signature")).fetchall()
     # As long as its date would be let through: a date ahead of the clock makes that longer than 15 minutes.
     assert max(row["left"] for row in kept) > timedelta(minutes=28)
+
+
+async def test_a_repeated_signature_with_an_idempotency_key_gets_the_stored_response(
+    http: httpx.AsyncClient, signing: Signing
+) -> None:
+    same = Signing(signing.key, signing.secret, date=format_datetime(datetime.now(UTC), usegmt=True))
+    keyed = {"Idempotency-Key": "a-key"}
+
+    async def ask(host_id: int, headers: dict[str, str]) -> httpx.Response:
+        return await http.post(TAKE_OVER, json=take_over_body(host_id), headers=headers, auth=same)
+
+    first = await ask(1, keyed)
+    again = await asyncio.gather(*(ask(1, keyed) for _ in range(5)))
+    assert {answer.status_code for answer in (first, *again)} == {200}
+    assert {str(answer.json()["data"]) for answer in again} == {str(first.json()["data"])}
+
+    # The signature does not cover the header: a captured request must not be done again under another key.
+    assert (await ask(2, {})).status_code == 200
+    for headers in ({}, {"Idempotency-Key": "another"}):
+        repeated = await ask(2, headers)
+        assert (repeated.status_code, assert_failure(repeated).error.code) == (401, 3099)
+
+
+async def test_an_idempotency_key_repeats_no_other_operation(http: httpx.AsyncClient, signing: Signing) -> None:
+    (task,) = (await http.post(TAKE_OVER, json=take_over_body(1), auth=signing)).json()["data"]["contents"]
+    same = Signing(signing.key, signing.secret, date=format_datetime(datetime.now(UTC), usegmt=True))
+    for path in (f"{TASKS}/{task['id']}/downloadDiagnosis", f"/tasks/{task['id']}/retry"):
+        first, second = [await http.post(path, headers={"Idempotency-Key": "k"}, auth=same) for _ in range(2)]
+        assert first.status_code != 401
+        assert (second.status_code, assert_failure(second).error.code) == (401, 3099)
 
 
 async def test_old_signatures_are_forgotten(http: httpx.AsyncClient, signing: Signing, opened: Resources) -> None:

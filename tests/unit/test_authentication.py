@@ -72,6 +72,17 @@ async def test_everybody_else_is_refused(http: httpx.AsyncClient, header: str | 
     assert answer.status_code == body["status"] == 401
     assert body["error"] == {"code": 3000, "message": "Not logged in, or the credentials are wrong."}
     assert (body["duration"], body["traceId"]) == (0, "")
+    assert answer.headers["www-authenticate"] == 'Basic realm="OBProxy takeover", charset="UTF-8"'
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("Cookie", "session=x"), ("Sec-Fetch-Mode", "cors"), ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64)")],
+)
+async def test_a_browser_is_not_made_to_ask_for_the_password(http: httpx.AsyncClient, name: str, value: str) -> None:
+    answer = await http.get("/", headers={name: value})
+
+    assert answer.status_code == 401
     assert "www-authenticate" not in answer.headers
 
 
