@@ -15,8 +15,10 @@ from service.http.authentication import (
     authenticate_session,
     authenticate_signature,
 )
+from service.http.compression import CompressionMiddleware
 from service.http.envelope import TraceIdMiddleware
 from service.http.error_handlers import UnhandledErrorMiddleware
+from service.http.framing import FramingMiddleware
 from service.http.metrics import MetricsMiddleware
 from service.http.rate_limits import RateLimitMiddleware
 from service.http.security_headers import SecurityHeadersMiddleware
@@ -58,6 +60,8 @@ def create_app(
             Middleware(TargetMiddleware),
             Middleware(MetricsMiddleware),
             Middleware(SecurityHeadersMiddleware),
+            Middleware(CompressionMiddleware),
+            Middleware(FramingMiddleware),
             Middleware(AuditMiddleware),
             Middleware(UnhandledErrorMiddleware, handler=errors.server_error),
             Middleware(

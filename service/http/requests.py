@@ -23,6 +23,7 @@ from service.model.errors import (
     MalformedBody,
     SortNotAllowed,
     SubError,
+    UnsupportedContentEncoding,
     UnsupportedMediaType,
     Wording,
 )
@@ -87,12 +88,16 @@ def resources(request: Request) -> Resources:
 async def parse_body[Model: RequestModel](request: Request, model: type[Model], *, limit: int, context: JSON) -> Model:
     """Return the body as a `model`.
 
-    Raise UnsupportedMediaType, BodyTooLarge (after `limit` bytes), MalformedBody, InvalidRequest. pydantic parses the
-    JSON: it rejects lone surrogates and deep nesting, which Python's json accepts, and does not recurse.
+    Raise UnsupportedMediaType, UnsupportedContentEncoding, BodyTooLarge (after `limit` bytes), MalformedBody,
+    InvalidRequest. pydantic parses the JSON: it rejects lone surrogates and deep nesting, which Python's json accepts,
+    and does not recurse.
     """
     content_type = request.headers.get("content-type", "")
     if content_type.partition(";")[0].strip().lower() != "application/json":
         raise UnsupportedMediaType(found=content_type)
+    encoding = ",".join(request.headers.getlist("content-encoding"))
+    if encoding.strip().lower() not in ("", "identity"):
+        raise UnsupportedContentEncoding(found=encoding)
     return parse_json(await read_body(request.headers, request.receive, limit), model, context=context)
 
 
@@ -151,11 +156,15 @@ def _query_parameters(request: Request) -> dict[str, str]:
 
 
 def idempotency_key(request: Request) -> str | None:
-    """Return the Idempotency-Key, if there is one; raise InvalidRequest when it is not printable ASCII."""
-    key = request.headers.get(IDEMPOTENCY_KEY)
+    """Return the Idempotency-Key, if there is one; raise InvalidRequest for several or one not of printable ASCII."""
+    keys = set(request.headers.getlist(IDEMPOTENCY_KEY))
+    if len(keys) > 1:
+        message = f"Idempotency-Key must be one key; there are {len(keys)} different ones."
+        raise InvalidRequest([SubError(field=IDEMPOTENCY_KEY, message=message, object="headers")])
+    key = keys.pop() if keys else None
     if key is not None and not re.fullmatch(r"[!-~]{1,255}", key):
         message = "Idempotency-Key must be 1 to 255 printable ASCII characters without spaces."
-        raise InvalidRequest([SubError(field="Idempotency-Key", message=message, object="headers")])
+        raise InvalidRequest([SubError(field=IDEMPOTENCY_KEY, message=message, object="headers")])
     return key
 
 

@@ -102,6 +102,16 @@ class UnsupportedMediaType(TakeoverError):
     kind = Kind.UNSUPPORTED_MEDIA_TYPE
 
 
+class UnsupportedContentEncoding(TakeoverError):
+    """Content-Encoding {found!r} is not supported; send the body uncompressed."""
+
+    kind = Kind.UNSUPPORTED_MEDIA_TYPE
+
+
+class AmbiguousLength(TakeoverError):
+    """Content-Length and Transfer-Encoding exclude each other; send one of them."""
+
+
 class NoSuchPath(TakeoverError):
     """There is nothing at {path}."""
 

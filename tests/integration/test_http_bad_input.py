@@ -80,6 +80,12 @@ BODIES = {
     "array": take_over_of([], 400, "body must be an object", fields=("body",)),
     "form": take_over_of(RIGHT, 415, "'text/plain'", headers={"Content-Type": "text/plain"}),
     "no type": take_over_of(RIGHT, 415, "Content-Type ''", headers={}),
+    "encoded": take_over_of(
+        b"\x1f\x8b\x08\x00",
+        415,
+        "Content-Encoding 'gzip' is not supported",
+        headers={**JSON_TYPE, "Content-Encoding": "gzip"},
+    ),
     "compressed": take_over_of(b"\x1f\x8b\x08\x00", 400, "The request body is not valid JSON"),
     "one byte too many": take_over_of(RIGHT.ljust(BODY_LIMIT + 1), 413, f"{BODY_LIMIT} bytes"),
     "much too large": take_over_of(b"[" * 5_000_000, 413, f"{BODY_LIMIT} bytes"),

@@ -301,6 +301,7 @@ async def test_says_what_proxies_and_browsers_need_to_know(
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["x-accel-buffering"] == "no"
+    assert "gzip" in answer.request.headers["accept-encoding"] and "content-encoding" not in answer.headers
     (greeting,) = await first(https[0], TASK_EVENTS.format(task_id), 1)
     assert greeting.retry == event_streams.RECONNECT_DELAY
 

@@ -141,7 +141,11 @@ TARGETS = {
     b"/api/v2/tasks/instances#fragment": 404,
     b"/api/../etc/passwd": 404,
     b"*": 404,
-    b"http://elsewhere/api/v2/info": 404,
+    b"http://elsewhere/api/v2/info": 200,
+    b"HTTPS://elsewhere:8443/api/v2/tasks/instances/?size=1": 200,
+    b"http://elsewhere/nowhere": 404,
+    b"http://elsewhere": 303,
+    b"ftp://elsewhere/api/v2/info": 404,
     b"/" + b"a" * 30_000: 404,
     b"/api/v2/info?%": 200,
 }
@@ -155,6 +159,18 @@ async def test_odd_targets(address: Address, login: bytes, subtests: pytest.Subt
             assert status == expected, head
             if status >= 400 and body.startswith(b"{"):
                 assert json.loads(body)["status"] == status
+
+
+async def test_two_lengths_end_the_connection(address: Address, login: bytes, app: Starlette) -> None:
+    smuggled = b"GET /api/status HTTP/1.1\r\nHost: x\r\n\r\n"
+    both = post(login, CHUNKED, b"Content-Length: 4").replace(b"Connection: close\r\n", b"")
+
+    status, head, body = await exchange(address, both + chunk(b"{}") + chunk(b"") + smuggled)
+
+    assert status == 400
+    assert b"connection: close" in head.lower()
+    assert json.loads(body)["error"]["message"].startswith("Content-Length and Transfer-Encoding exclude each other")
+    assert set((await count_rows(resources(app))).values()) == {0}
 
 
 NO_REQUESTS = (

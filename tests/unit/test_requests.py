@@ -441,6 +441,17 @@ def test_an_operation_without_parameters_takes_none() -> None:
     requests.reject_unknown_parameters(request(), None)
 
 
+def keyed(*keys: bytes) -> Request:
+    return Request({"type": "http", "headers": [(b"idempotency-key", key) for key in keys]})
+
+
+def test_several_idempotency_keys_are_one_or_rejected() -> None:
+    assert requests.idempotency_key(keyed()) is None
+    assert requests.idempotency_key(keyed(b"a", b"a")) == "a"
+    with pytest.raises(InvalidRequest, match="must be one key; there are 2 different ones"):
+        requests.idempotency_key(keyed(b"a", b"b"))
+
+
 def test_after_is_a_long() -> None:
     assert requests.parse_query(request(query=b"after=0"), LogQuery).after == 0
     with pytest.raises(InvalidRequest, match="after must be an integer"):
