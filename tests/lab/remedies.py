@@ -35,7 +35,7 @@ def start_again(host: LabHost, message: str) -> None:
 def start_as_admin(host: LabHost, message: str) -> None:
     """Stop what root has started and start it as admin."""
     command(r"As root: (.*?)\. Then as admin")(host, message)
-    command(r"Then as admin: (.*?)\. It takes", user="admin")(host, message)
+    command(r"Then as admin: (.*?)\. Its stored", user="admin")(host, message)
 
 
 def restore_packages(host: LabHost, message: str) -> None:
