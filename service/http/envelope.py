@@ -70,7 +70,7 @@ class TraceIdMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            sent = Headers(scope=scope).get("x-trace-id", "")
+            sent = Headers(scope=scope).get("x-trace-id", "").lower()
             trace_id = sent if TRACE_ID.fullmatch(sent) else secrets.token_hex(8)
             scope["trace"] = Trace(id=trace_id, started=time.perf_counter())
             with log_context(trace_id=trace_id):

@@ -100,3 +100,12 @@ def test_an_ansible_task_that_does_not_exist_is_found() -> None:
 
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= README_LINES
+
+
+def test_git_ignores_what_the_steps_for_callers_write() -> None:
+    text = (ROOT / "docs" / "callers.md").read_text(encoding="utf-8")
+    steps = "".join(re.findall(r"^```sh\n(.*?)^```$", text, re.DOTALL | re.MULTILINE))
+    written = set(re.findall(r" > ([\w-]+)$", steps, re.MULTILINE))
+
+    assert written == {"netrc", "access-key", "to-sign", "secret"}
+    assert {f"/{name}" for name in written} <= set((ROOT / ".gitignore").read_text(encoding="utf-8").split("\n"))

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from typing import Literal
 
 import pytest
 from argon2 import PasswordHasher
@@ -40,8 +41,28 @@ async def test_an_empty_password_is_never_right(hasher: PasswordHasher) -> None:
     assert not checking.is_cached(b"", hashed)
 
 
-async def test_nobodys_password_is_never_right_and_takes_as_long(hasher: PasswordHasher) -> None:
+async def test_nobodys_password_is_never_right(hasher: PasswordHasher) -> None:
     assert not await PasswordVerifier().verify(b"", None)
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_user_and_nobody_cost_one_verification_of_the_same_hash_each(
+    hasher: PasswordHasher, monkeypatch: pytest.MonkeyPatch, known: bool
+) -> None:
+    hashed = await hash_password("right") if known else None
+    passwords._dummy_hash.cache_clear()  # the one of the cheap hasher
+    checked: list[str] = []
+
+    class Recording(PasswordHasher):
+        def verify(self, hash: str | bytes, password: str | bytes) -> Literal[True]:
+            checked.append(str(hash))
+            return hasher.verify(hash, password)
+
+    monkeypatch.setattr(passwords, "HASHER", Recording(time_cost=1, memory_cost=8, parallelism=1))
+    assert not await PasswordVerifier().verify(b"wrong", hashed)
+    passwords._dummy_hash.cache_clear()
+
+    assert [entry.split("$")[1:4] for entry in checked] == [["argon2id", "v=19", "m=8,t=1,p=1"]]
 
 
 async def test_one_that_was_right_is_remembered_for_its_hash_and_a_while(
