@@ -16,7 +16,7 @@ from service.runs.run import Run
 from service.runs.spec import RunSpec
 
 PLAYBOOK = PROJECT / "playbooks" / "leftovers.yml"
-ANSIBLE_TASK = "Look for processes of the run"  # prints one line per orphaned process
+ANSIBLE_TASK = "Find processes of the run"  # prints one line per orphaned process
 TIMEOUT = 5.0  # seconds to wait for the result after the terminated run has ended
 
 NO_LEFTOVERS = "Nothing that this run started is left on the host."
