@@ -170,7 +170,6 @@ async def test_what_each_version_says_about_its_parameters(client: httpx.AsyncCl
         ({"version": "1.9.1"}, 4),
         ({"version": "1.9.1", "name": "app_name"}, 1),
         ({"version": "", "name": ""}, 8),
-        ({"page": "7"}, 8),
     ],
 )
 async def test_narrowed_by_name_and_version(
