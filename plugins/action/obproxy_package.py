@@ -10,6 +10,7 @@ from ansible_collections.obproxy.takeover.plugins.module_utils.rules import Fail
 from ansible_collections.obproxy.takeover.plugins.modules.obproxy_package import DOCUMENTATION
 
 _SECONDS = 1800
+_HOMES_TIMEOUT = 60  # for what an OBProxy has left in its home
 _HOMES = Path("/opt/taobao/install")  # each package has its own directory in it (docs/reference/obproxy.md 0.2)
 
 
@@ -50,8 +51,10 @@ class ActionModule(HostAction):
             )
         if self.is_check_mode:
             return {"changed": True, "msg": f"would install {wanted}"}
-        there = self.execute(f"ls -d {_HOMES.parent} {_HOMES} {_HOMES}/*")["stdout"].split()
-        self.write_progress(installed=True, homes_before=there)
+        found = self.run_program("homes", {"place": str(_HOMES), "seconds": _HOMES_TIMEOUT})
+        if problem := found.get("problem"):
+            raise FailedRule(f"Only root can change {_HOMES}", problem, f"chown root: {_HOMES} {_HOMES.parent}")
+        self.write_progress(installed=True, homes_before=found["there"])
         # The release ends in the distribution's tag, which the wanted version does not name (docs/reference/obproxy.md
         # 1.1).
         command = f"timeout {_SECONDS} {manager} -y -q install {shlex.quote(wanted + '*')}"
@@ -108,10 +111,9 @@ class ActionModule(HostAction):
     def _remove_home(self, home: str, done: dict[str, Any]) -> None:
         """Remove logs and stored configuration from the home. Symbolic links are removed, not followed."""
         made = [str(path) for path in (_HOMES, _HOMES.parent) if str(path) not in done["homes_before"]]
-        rest = f"; rmdir --ignore-fail-on-non-empty {' '.join(made)} 2>/dev/null" if made else ""
-        ended = self.execute(f"rm -rf --one-file-system -- {shlex.quote(home)}{rest}; test ! -e {shlex.quote(home)}")
-        if ended["rc"] != 0:
-            said = (ended["stderr"] or ended["stdout"]).strip()[-500:]
+        owner = self.facts["discovery_arguments"]["user"]
+        asked = {"home": home, "owner": owner, "made": made, "seconds": _HOMES_TIMEOUT}
+        if problem := self.run_program("homes", asked).get("problem"):
             raise FailedRule(
-                "The files of the removed package's OBProxy can be removed", said, f"remove {home} by hand"
+                "The files of the removed package's OBProxy can be removed", problem, f"remove {home} by hand"
             )

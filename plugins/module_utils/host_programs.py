@@ -14,15 +14,17 @@ RESULT_LIMIT = 1024 * 1024
 # Files of `programs` that a program consists of, in the order of their dependencies.
 _FILE_PARTS = ("files", "users")
 _PROCESS_PARTS = ("process_lifetime", "sockets", "processes")
+_SUPERVISION_PARTS = (*_FILE_PARTS, *_PROCESS_PARTS, "crontabs", "supervision")
 _PARTS = {
     "converge": (*_FILE_PARTS, "process_lifetime"),
-    "start": (*_FILE_PARTS, *_PROCESS_PARTS, "supervision", "start_checks", "undo_start"),
-    "undo_start": (*_FILE_PARTS, *_PROCESS_PARTS, "supervision"),
-    "supervision": (*_FILE_PARTS, *_PROCESS_PARTS),
-    "restart": (*_FILE_PARTS, *_PROCESS_PARTS, "supervision", "start_checks", "undo_start", "start"),
+    "homes": _FILE_PARTS,
+    "start": (*_SUPERVISION_PARTS, "start_checks", "undo_start"),
+    "undo_start": _SUPERVISION_PARTS,
+    "supervision": _SUPERVISION_PARTS[:-1],
+    "restart": (*_SUPERVISION_PARTS, "start_checks", "undo_start", "start"),
     "answering_process": _PROCESS_PARTS,
     "drain": ("process_lifetime", "sockets"),
-    "probe": (*_FILE_PARTS, *_PROCESS_PARTS, "supervision", "commands", "listeners"),
+    "probe": (*_SUPERVISION_PARTS, "commands", "listeners"),
 }
 
 

@@ -184,6 +184,14 @@ runuser -u admin -- ./bin/obproxyd.sh -c start -n prod -p 2883 \\
 {_UNTIL_IT_LISTENS}""")
 
 
+def private_mounts(host: LabHost) -> None:
+    """Started again as a unit with PrivateTmp has it: in a mount namespace of its own, with the host's files."""
+    start = f"cd {host.home} && setpriv --reuid admin --regid admin --clear-groups ./bin/obproxy -p 2883 -n test"
+    host.run(_STOP)
+    _from_outside(host, f"unshare -m sh -c '{start}' >/dev/null 2>&1 </dev/null")
+    host.run(_UNTIL_IT_LISTENS)
+
+
 def defunct(host: LabHost) -> None:
     """A second OBProxy has ended, and its parent does not take notice."""
     host.run(f"""cat >/root/parent.py <<'EOS'

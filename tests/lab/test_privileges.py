@@ -8,6 +8,7 @@ from . import Lab
 from .fixtures import StartHost
 from .host import LabHost
 from .test_first_start import BY_LIST, HOME, INSTALL
+from .test_restart import LEGACY, RESTART
 
 AGENT = "/home/admin/ocp_agent"
 CONTROL = f"{AGENT}/bin/ocp_agentctl"
@@ -42,15 +43,17 @@ def root_s_files(host: LabHost) -> str:
 
 
 def test_the_owner_of_a_control_program_is_not_believed(lab: Lab, lab_host: StartHost) -> None:
-    """The program is a link to one of root's, and becomes a script while the file beside it is being read."""
+    """The program is a link to one of root's, and becomes a script when the file beside it is opened, or later."""
     host = lab_host()
     agent(
         host,
         f"rm -f {CONTROL} {FILE}; ln -s /bin/true {CONTROL}; mkfifo {FILE}\n"
-        f"(: >{FILE}; mv {AGENT}/script {CONTROL}; rm -f {FILE}) </dev/null >/dev/null 2>&1 &",
+        f"(: >{FILE}; touch {AGENT}/opened) </dev/null >/dev/null 2>&1 &",
     )
     role, message = play(lab, host).failure(host)
     assert role == "refresh_agent_config" and "no regular file" in message
+    assert "opened" not in host.run(f"ls {AGENT}")
+    as_user(host, f"mv {AGENT}/script {CONTROL}; rm -f {FILE}")
     done = play(lab, host)
     assert done.code == 0, done.text
     assert ran_as(host) == {host.run("id -u admin").strip()} and root_s_files(host) == ""
@@ -91,3 +94,30 @@ def test_the_owner_of_a_program_to_start_is_not_believed(lab: Lab, lab_host: Sta
     role, message = play(lab, host, variables=BY_LIST).failure(host)
     assert role == "start_obproxy" and "is not used" in message and "belongs to the user" in message
     assert ran_as(host) == set()
+
+
+def test_a_program_of_root_s_is_no_watchdog(lab: Lab, lab_host: StartHost) -> None:
+    """A setuid program, which any user starts under any name, would be started again as root with that user's PATH."""
+    host = lab_host("restart-needed", version=LEGACY)
+    old, evil = host.proxy_pid(), "/home/admin/evil"
+    as_user(
+        host,
+        f"mkdir {evil}; printf '{SCRIPT}' >{evil}/obproxyd.sh; chmod 755 {evil}/obproxyd.sh; cd {host.home}\n"
+        f"(sleep 1000 | PATH={evil}:$PATH bash -c 'exec -a obproxyd.sh su -c checkalive ops') >/dev/null 2>&1 &",
+    )
+    host.run("for _ in $(seq 100); do pgrep -fu root '^obproxyd.sh -c checkalive' && exit 0; sleep 0.1; done; exit 1")
+    role, message = play(lab, host, variables=RESTART).failure(host)
+    assert role == "start_obproxy" and "rights of root" in message
+    assert ran_as(host) == set() and host.proxy_pid() == old
+
+
+def test_what_takes_the_program_s_place_before_a_restart_is_started_as_the_user(lab: Lab, lab_host: StartHost) -> None:
+    host = lab_host("restart-needed", version=LEGACY)
+    program = f"{host.home}/bin/obproxy"
+    as_user(host, f"printf '{SCRIPT}' >/home/admin/script; chmod 755 /home/admin/script")
+    swap = f"runuser -u admin -- sh -c 'mv {program} {program}.own; cp -p /home/admin/script {program}'"
+    wait = "until [ -s /var/lib/obproxy-takeover/done-2883.json ]; do sleep 0.005; done"
+    host.run(f'nohup setsid sh -c "{wait}; {swap}" >/dev/null 2>&1 </dev/null &')
+    role, message = play(lab, host, variables=RESTART | {"obproxy_start_seconds": 6}).failure(host)
+    assert role == "start_obproxy" and "neither with them nor with the former values" in message
+    assert ran_as(host) == {host.run("id -u admin").strip()}

@@ -1,6 +1,7 @@
 """Every program on a host reaches files only through `files`, which acts as one user."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -10,43 +11,78 @@ MODULES = sorted(Path(str(programs.__file__)).parent.glob("*.py"))
 REACHING = {"open", "stat", "lstat", "link", "symlink", "rename", "replace", "unlink", "remove", "listdir", "scandir"}
 REACHING |= {"mkdir", "makedirs", "rmdir", "chmod", "chown", "access", "exists", "lexists", "isfile", "isdir", "islink"}
 REACHING |= {"readlink", "realpath", "statvfs", "rmtree", "walk", "chdir", "truncate", "utime", "samefile", "getsize"}
+FOLLOWED = re.compile(r"/(?:(?:exe|cwd|root|fd)\b|\{name\})")  # of a process: they lead to a file anywhere
 # Functions that reach a file otherwise, and why they may.
 ALLOWED = {
-    "files": {"open_directory": "opens the root directory", "names_in": "of a directory that is open"},
-    "listeners": {
-        "read": "of /proc, and /etc/os-release",
-        "link": "of /proc",
-        "process": "of /proc",
-        "socket_inodes": "of /proc",
+    "files": {
+        "walk": "opens the root directory",
+        "names_of": "of a directory that is open",
+        "read_regular": "by a descriptor in /proc, of what has been found to be a regular file",
     },
+    "listeners": {"read": "of /proc, and /etc/os-release", "link": "of /proc", "socket_inodes": "of /proc"},
     "sockets": {"rows": "of /proc", "sockets_of": "of /proc"},
     "probe": {
         "read_as_user": "has become the user",
-        "room": "of directories that are open, by /proc",
+        "room": "of a directory that is open",
+        "home_disk": "finds the directory of a process, which nobody else chooses; nothing is done with it",
         "host": "looks for package managers",
     },
-    "processes": {"become_it": "has become the user", "relaunch": "has become the user"},
+    "processes": {"strings_of": "of /proc", "become_it": "has become the user", "relaunch": "has become the user"},
     "start": {"inspect_homes": "has become the user"},
     "supervision": {
-        "cron_jobs_of": "of root's crontabs",
-        "read_text": "of root's crontabs; for a watchdog's record it has become the user",
-        "shares_host_files": "compares a process's own executable and directory",
+        "shares_host_files": "finds the files of a process, which nobody else chooses; nothing is done with them",
+        "are_at": "has become the user",
+        "recorded_pid": "has become the user",
     },
     "undo_start": {"remove": "has become the user"},
 }
+STARTING = {
+    "subprocess.Popen",
+    "subprocess.call",
+    "subprocess.run",
+    "start_command",
+    "relaunch",
+    "command_output",
+    "run",
+}
+# Functions that execute something, and why they may.
+EXECUTING = {
+    "commands": {
+        "start_command": "as its callers say",
+        "binary_version": "has become the user",
+        "packages_and_commands": "rpm; as the user where the path is the user's; su to the user",
+    },
+    "converge": {"run": "a program that nobody but the acting user can change", "converge": "has become the user"},
+    "homes": {"clear": "has become the user"},
+    "processes": {"relaunch": "has become the user"},
+    "restart": {
+        "cold_restart": "as the user of the process",
+        "restart_by_supervisor": "systemctl",
+        "restore_by_supervisor": "systemctl; the watchdog as its own user, who is no other than the process's",
+        "restart_process": "the watchdog as its own user, who is no other than the process's",
+    },
+    "start_checks": {"supervisor_problems": "systemctl"},
+    "start": {"home_of": "rpm, with a package's name", "launch": "su to the user"},
+    "supervision": {"command_output": "systemctl", "unit_of": "systemctl", "starts_bare": "as the user of the process"},
+    "undo_start": {"remove": "has become the user"},
+}
+
+
+def functions(module: Path) -> list[ast.FunctionDef]:
+    return [node for node in ast.walk(ast.parse(module.read_text())) if isinstance(node, ast.FunctionDef)]
 
 
 def reaching(module: Path) -> set[str]:
     """Return the functions of a module that access a file by its path, outside /proc and open directories."""
     found = set()
-    functions = [node for node in ast.walk(ast.parse(module.read_text())) if isinstance(node, ast.FunctionDef)]
-    for function in functions:
+    for function in functions(module):
         for node in ast.walk(function):
             if isinstance(node, ast.Call):
                 name, text = ast.unparse(node.func), ast.unparse(node)
                 path = ast.unparse(node.args[0]).lstrip("f'\"") if node.args else ""
                 is_call = name == "open" or (name.startswith(("os.", "shutil.")) and name.split(".")[-1] in REACHING)
-                if is_call and "dir_fd=" not in text and not path.startswith("/proc"):
+                is_of_proc = path.startswith("/proc") and (name == "os.readlink" or not FOLLOWED.search(path))
+                if is_call and "dir_fd=" not in text and not is_of_proc:
                     found.add(function.name)
     return found
 
@@ -54,6 +90,30 @@ def reaching(module: Path) -> set[str]:
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: str(module.stem))
 def test_files_are_reached_in_one_way(module: Path) -> None:
     assert reaching(module) == set(ALLOWED.get(module.stem, {}))
+
+
+def executing(module: Path) -> set[str]:
+    """Return the functions of a module that execute a program."""
+    calls = ((function.name, node) for function in functions(module) for node in ast.walk(function))
+    return {name for name, node in calls if isinstance(node, ast.Call) and ast.unparse(node.func) in STARTING}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: str(module.stem))
+def test_programs_are_executed_in_known_places(module: Path) -> None:
+    assert executing(module) == set(EXECUTING.get(module.stem, {}))
+
+
+def test_actions_execute_nothing_else_on_the_host() -> None:
+    """What runs on a host is a program of `programs`, or a package manager with a package's name."""
+    actions = Path(str(programs.__file__)).parents[2] / "action"
+    calls = {
+        (module.stem, function.name)
+        for module in actions.glob("*.py")
+        for function in functions(module)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith((".execute", "._low_level_execute_command"))
+    }
+    assert calls == {("obproxy_package", "_install"), ("obproxy_package", "_remove_package")}
 
 
 def test_programs_share_no_names() -> None:

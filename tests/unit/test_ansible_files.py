@@ -121,7 +121,7 @@ def test_work_as_a_user_is_that_user_s_for_good(home: Path) -> None:
 
 @as_root
 def test_work_as_a_user_has_its_time_and_its_reason() -> None:
-    with pytest.raises(UntrustedPath, match="could not be read within 1 s"):
+    with pytest.raises(UntrustedPath, match="did not end within 1 s"):
         users.run_as(SOMEBODY, time.sleep, 60, seconds=1)
     with pytest.raises(UntrustedPath, match="Permission denied"):
         users.run_as(SOMEBODY, files.text_at, "/root/x")

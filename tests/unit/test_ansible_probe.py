@@ -3,6 +3,7 @@
 import json
 import os
 import pwd
+import signal
 import socket
 import subprocess
 import sys
@@ -36,6 +37,37 @@ _TCP6 = """\
   sl  local_address                         remote_address                        st tx_queue rx_queue
    0: 00000000000000000000000000000000:0B43 00000000000000000000000000000000:0000 0A 0:0 00:0 0 501 0 1004 1 0
 """
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody")
+def test_a_process_is_its_user_s_and_commands_run_as_that_user() -> None:
+    reads, writes = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.setgroups([])
+        os.setgid(SOMEBODY["gid"])
+        os.setuid(SOMEBODY["uid"])
+        os.write(writes, b"x")
+        time.sleep(60)
+        os._exit(0)
+    try:
+        assert os.read(reads, 1) == b"x"
+        comm = Path(f"/proc/{child}/comm").read_text().strip()
+        found = listeners.process(child, [comm])
+        assert found is not None and found["owner"] == pwd.getpwuid(SOMEBODY["uid"]).pw_name
+        user = commands.user_on_host(dict(found, engine=None))
+        assert user is not None and user["uid"] == SOMEBODY["uid"]
+        command = commands.start_command(["id", "-u"], user)
+        assert commands.output(command, time.monotonic() + 20)[1].strip() == str(SOMEBODY["uid"])
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert listeners.process(child, [comm]) is None
+
+
+def test_a_process_of_several_users_is_root_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listeners, "read", lambda _path: "Name:\tsu\nUid:\t1000\t0\t0\t0\n")
+    assert listeners.owner_of(1) == "root"
 
 
 def test_listening_sockets_of_both_families() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.obproxy.takeover.plugins.module_utils.programs import supervision
+from ansible_collections.obproxy.takeover.plugins.module_utils.programs import crontabs, supervision
 from ansible_collections.obproxy.takeover.plugins.module_utils.supervisors import supervisor_of
 
 NOTHING: dict[str, Any] = {"pid": 10, "engine": None, "unit": None, "watchdogs": [], "parents": []}
@@ -59,6 +59,9 @@ def test_crontabs_are_read_whatever_lies_beside_them(tmp_path: Path, monkeypatch
     os.mkfifo(tmp_path / "cron" / "fifo")
     (tmp_path / "cron" / "link").symlink_to("/etc/passwd")
     (users / "admin").write_text("* * * * * /opt/odp/bin/obproxyd.sh -c start\n")
-    monkeypatch.setattr(supervision, "CRONTABS", (str(tmp_path / "cron"), str(users), str(tmp_path / "none")))
-    assert [job["file"] for job in supervision.cron_jobs_of(["/opt/odp"])] == [str(users / "admin")]
+    (tmp_path / "secret").write_text("* * * * * pgrep obproxy --password secret\n")
+    (users / "second-name").hardlink_to(tmp_path / "secret")
+    users.chmod(0o1770)
+    monkeypatch.setattr(crontabs, "CRONTABS", (str(tmp_path / "cron"), str(users), str(tmp_path / "none")))
+    assert [job["file"] for job in crontabs.cron_jobs_of(["/opt/odp"])] == [str(users / "admin")]
     assert supervision.recorded_pid(str(users)) == 0

@@ -10,6 +10,11 @@ import signal
 import subprocess
 import time
 
+try:  # noqa: SIM105
+    from .users import become, user_of
+except ImportError:  # on the host all parts are one text
+    pass
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -17,20 +22,37 @@ if TYPE_CHECKING:
 SHELLS = {"sh", "bash", "dash", "ksh", "zsh"}
 OUTPUT_LIMIT = 64 * 1024  # bytes of one stream
 SHOWN = 500  # characters of an error that a message shows
-NO_PACKAGE = ("is not owned by any package", "No such file or directory")
+NO_PACKAGE = ("is not owned by any package", "No such file or directory", "Permission denied")
 CHECKED = "checked:all"
 
 
-def start_command(arguments: "list[str]") -> "subprocess.Popen[bytes] | OSError":
-    """Start a command and return it, or the error; its output is read later, so that several run at once."""
+def start_command(arguments: "list[str]", user: "dict[str, Any] | None" = None) -> "subprocess.Popen[bytes] | OSError":
+    """Start a command and return it, or the error; its output is read later, so that several run at once.
+
+    With `user` the command runs as that user, without this program's environment.
+    """
+
+    def become_user() -> None:
+        if user is not None:
+            become(user)
+
     none, pipe = subprocess.DEVNULL, subprocess.PIPE
-    environment = dict(os.environ, LC_ALL="C")
+    environment = dict(os.environ if user is None else {"PATH": os.defpath}, LC_ALL="C")
     try:
         return subprocess.Popen(
-            arguments, stdin=none, stdout=pipe, stderr=pipe, cwd="/", start_new_session=True, env=environment
+            arguments,
+            stdin=none,
+            stdout=pipe,
+            stderr=pipe,
+            cwd="/",
+            start_new_session=True,
+            env=environment,
+            preexec_fn=become_user,
         )
     except OSError as error:
         return error
+    except subprocess.SubprocessError:
+        return OSError(f"this program cannot act for the user of {arguments[-1]}")
 
 
 def output(command: "subprocess.Popen[bytes] | OSError", deadline: float) -> "tuple[int | None, str, str]":
@@ -124,10 +146,20 @@ def packages(
     return found
 
 
-def version_probe(found: "dict[str, Any]") -> "subprocess.Popen[bytes] | OSError":
-    """Start `obproxy -V` as the OBProxy's user; it prints to standard error."""
-    script = f"/proc/{found['pid']}/exe -V 2>&1"
-    return start_command(["su", found["owner"], "-s", "/bin/sh", "-c", script])
+def binary_version(found: "dict[str, Any]", user: "dict[str, Any]", deadline: float) -> str:
+    """Return the output of `obproxy -V`, run as the OBProxy's user. It prints to standard error."""
+    status, said, errors = output(start_command([f"/proc/{found['pid']}/exe", "-V"], user), deadline)
+    return (said + errors)[:200] if status is not None else ""
+
+
+def user_on_host(found: "dict[str, Any] | None") -> "dict[str, Any] | None":
+    """Return the user of an OBProxy outside containers; None for root, whose files are not read."""
+    if found is None or not found["exe"] or found["engine"]:
+        return None
+    try:
+        return user_of(found)
+    except OSError:
+        return None
 
 
 def packages_and_commands(wanted: "dict[str, Any]", found: "dict[str, Any] | None") -> "dict[str, Any]":
@@ -135,12 +167,12 @@ def packages_and_commands(wanted: "dict[str, Any]", found: "dict[str, Any] | Non
     deadline = time.monotonic() + wanted["seconds"] * 0.6
     form = "%{NAME}-%{VERSION}-%{RELEASE}.%{ARCH}\\n"
     installed = start_command(["rpm", "-qa", "--qf", form, "obproxy*"])
-    is_hosts = found is not None and found["exe"] and not found["engine"]
-    owning = start_command(["rpm", "-q", "--qf", form, "-f", found["exe"]]) if found and is_hosts else None
-    owner = found["owner"] if found and is_hosts else wanted["owner"]
+    user = user_on_host(found)
+    owning = start_command(["rpm", "-q", "--qf", form, "-f", found["exe"]], user) if found and user else None
+    owner = found["owner"] if found and user else wanted["owner"]
     missing = start_command(commands_probe(owner, wanted["commands"] or ["sh"]))
     answer = packages(installed, owning, deadline)
     answer.update(missing_commands(missing, deadline))
-    version = output(version_probe(found), deadline)[1] if found and is_hosts and not answer["package"] else ""
-    answer["binary_version"] = version[:200]
+    asks = found and user and not answer["package"]
+    answer["binary_version"] = binary_version(found, user, deadline) if asks else ""  # type: ignore[arg-type]
     return answer

@@ -6,7 +6,7 @@ of another user are accessed in a process that has become that user.
 """
 
 # importing pathlib takes a third of a program's time
-# ruff: noqa: PTH115, PTH118, PTH120, PTH208
+# ruff: noqa: PTH115, PTH118, PTH120
 
 import errno
 import os
@@ -15,6 +15,7 @@ import stat
 TEMPORARY = ".obproxy-takeover-"
 TEXT_FILE_LIMIT = 2**20
 LINK_LIMIT = 20
+NAME_LIMIT = 1000  # of a directory
 IS_LINK = "it is a symbolic link"
 NO_FILE = "it is no regular file"
 NOT_FOUND = (errno.ENOENT, errno.ENOTDIR)
@@ -47,17 +48,22 @@ def other_writers(state: "os.stat_result") -> str:
     return ""
 
 
-def is_protected_entry(directory: "os.stat_result", entry: "os.stat_result") -> bool:
-    """Return whether the sticky bit of a shared directory such as /tmp protects a directory in it."""
-    owners = (0, os.geteuid())
-    is_shared = directory.st_mode & stat.S_ISVTX and directory.st_uid in owners
-    return bool(is_shared and stat.S_ISDIR(entry.st_mode) and entry.st_uid in owners)
+def is_shared(directory: "os.stat_result") -> bool:
+    """Return whether the sticky bit protects the entries of a directory, as in /tmp."""
+    return bool(directory.st_mode & stat.S_ISVTX and directory.st_uid in (0, os.geteuid()))
+
+
+def is_own_directory(entry: "os.stat_result") -> bool:
+    """Return whether an entry is a directory of root or of the acting user."""
+    return stat.S_ISDIR(entry.st_mode) and entry.st_uid in (0, os.geteuid())
 
 
 def step(at: int, name: str, path: str, create_mode: "int | None") -> "tuple[int, str]":
     """Return the file descriptor of a directory entry, or the target of a symbolic link."""
     state = os.fstat(at)
     reason = other_writers(state)
+    if reason and not is_shared(state):  # not even the existence of an entry is checked
+        raise UntrustedPath(f"of a directory on its way, {reason}", path)
     try:
         entry = os.stat(name, dir_fd=at, follow_symlinks=False)
     except FileNotFoundError:
@@ -65,7 +71,7 @@ def step(at: int, name: str, path: str, create_mode: "int | None") -> "tuple[int
             raise
         os.mkdir(name, create_mode, dir_fd=at)
         entry = os.stat(name, dir_fd=at, follow_symlinks=False)
-    if reason and not is_protected_entry(state, entry):
+    if reason and not is_own_directory(entry):
         raise UntrustedPath(f"of a directory on its way, {reason}", path)
     if stat.S_ISLNK(entry.st_mode):
         return -1, os.readlink(name, dir_fd=at)
@@ -76,6 +82,19 @@ def open_directory(path: str, create_mode: "int | None" = None) -> int:
     """Return the file descriptor of a directory that only root and the acting user can change; raises OSError.
 
     With `create_mode`, missing directories are created.
+    """
+    at = walk(path, create_mode)
+    reason = other_writers(os.fstat(at))
+    if reason:
+        os.close(at)
+        raise UntrustedPath(reason, path)
+    return at
+
+
+def walk(path: str, create_mode: "int | None" = None) -> int:
+    """Return the file descriptor of a directory whose path only root and the acting user can change; raises OSError.
+
+    Other users may be able to change its entries.
     """
     at, links = os.open("/", DIRECTORY_FLAGS), 0
     rest = path.split("/")[::-1]
@@ -93,9 +112,6 @@ def open_directory(path: str, create_mode: "int | None" = None) -> int:
                 below = os.open("/", DIRECTORY_FLAGS) if target.startswith("/") else os.dup(at)
             os.close(at)
             at = below
-        reason = other_writers(os.fstat(at))
-        if reason:
-            raise UntrustedPath(reason, path)
     except BaseException:
         os.close(at)
         raise
@@ -129,19 +145,10 @@ class ParentDirectory:
     def text(self, limit: int = TEXT_FILE_LIMIT) -> "str | None":
         """Return the text of the file, None when it does not exist; raises OSError when it is not a regular file."""
         try:
-            descriptor = os.open(self.name, os.O_RDONLY | SAFE_FLAGS, dir_fd=self.descriptor)
+            state, text = read_regular(self.descriptor, self.name, limit, self.path)
         except FileNotFoundError:
             return None
-        except OSError as error:
-            if error.errno not in (errno.ELOOP, errno.ENXIO):
-                raise
-            raise UntrustedPath(IS_LINK if error.errno == errno.ELOOP else NO_FILE, self.path) from None
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            os.close(descriptor)
-            raise UntrustedPath(NO_FILE, self.path)
-        with os.fdopen(descriptor, encoding="utf-8", errors="replace", newline="") as file:
-            text = file.read(limit + 1)
-        if len(text) > limit:
+        if state.st_size > limit:
             raise UntrustedPath(f"it is longer than {limit // 1024} KiB", self.path)
         return text
 
@@ -182,6 +189,34 @@ class ParentDirectory:
             pass
 
 
+def read_regular(directory: int, name: str, limit: int, path: "str | None" = None) -> "tuple[os.stat_result, str]":
+    """Return the status and the text of a regular file in a directory, at most `limit` bytes; raises OSError.
+
+    Nothing else is opened, because opening a device can have side effects.
+    """
+    found = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        state = os.fstat(found)
+        if not stat.S_ISREG(state.st_mode):
+            raise UntrustedPath(IS_LINK if stat.S_ISLNK(state.st_mode) else NO_FILE, path)
+        descriptor = os.open(f"/proc/self/fd/{found}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    finally:
+        os.close(found)
+    with os.fdopen(descriptor, "rb") as file:
+        return state, file.read(limit).decode("utf-8", "replace")
+
+
+def names_of(directory: int) -> "list[str]":
+    """Return the names in an open directory, at most NAME_LIMIT of them; raises OSError."""
+    names = []
+    with os.scandir(f"/proc/self/fd/{directory}/.") as entries:
+        for entry in entries:
+            names.append(entry.name)
+            if len(names) == NAME_LIMIT:
+                break
+    return sorted(names)
+
+
 def text_at(path: str, limit: int = TEXT_FILE_LIMIT) -> "str | None":
     """Return a file's text, None when it does not exist; raises OSError."""
     try:
@@ -194,7 +229,7 @@ def text_at(path: str, limit: int = TEXT_FILE_LIMIT) -> "str | None":
 
 
 def names_in(path: str) -> "list[str] | None":
-    """Return the names in a directory, None when it does not exist; raises OSError."""
+    """Return at most NAME_LIMIT names in a directory, None when it does not exist; raises OSError."""
     try:
         directory = open_directory(path)
     except OSError as error:
@@ -202,13 +237,9 @@ def names_in(path: str) -> "list[str] | None":
             return None
         raise
     try:
-        listed = os.open(".", os.O_RDONLY | os.O_DIRECTORY | SAFE_FLAGS, dir_fd=directory)
+        return names_of(directory)
     finally:
         os.close(directory)
-    try:
-        return sorted(os.listdir(listed))
-    finally:
-        os.close(listed)
 
 
 def exists(path: str) -> bool:

@@ -3,7 +3,7 @@
 Data that cannot be read is reported as unreadable, never as absent.
 """
 
-# ruff: noqa: PTH115, PTH116, PTH118, PTH119, PTH123, PTH208
+# ruff: noqa: PTH115, PTH118, PTH119, PTH123, PTH208
 
 import errno
 import os
@@ -60,6 +60,13 @@ def user_name(uid: int) -> str:
         return str(uid)
 
 
+def owner_of(pid: int) -> str:
+    """Return the user whose rights a process has, root when one of its ids is root's; empty when it is gone."""
+    found = re.search(r"^Uid:(.*)$", read(f"/proc/{pid}/status"), re.MULTILINE)
+    uids = [int(word) for word in found.group(1).split()] if found else []
+    return user_name(0 if 0 in uids else uids[1]) if uids else ""
+
+
 def listening_sockets(tables: "list[str]") -> "dict[int, dict[str, tuple[int, str]]]":
     """Return port → {socket inode: (uid, address)} of the listening TCP sockets in texts of /proc/net/tcp and tcp6."""
     ports = {}  # type: dict[int, dict[str, tuple[int, str]]]
@@ -108,11 +115,8 @@ def process(pid: int, keywords: "list[str]") -> "dict[str, Any] | None":
     arguments = read(base + "cmdline").rstrip("\0").split("\0") if exe or comm in keywords else []
     keyword = matching_keyword(comm, exe, arguments, keywords)
     stat = read(base + "stat").rpartition(")")[2].split() if keyword else []
-    try:
-        owner = user_name(os.stat(base).st_uid)
-    except OSError:
-        return None
-    if len(stat) < 20:
+    owner = owner_of(pid) if len(stat) >= 20 else ""
+    if not owner:
         return None
     cwd, cwd_problem = link(base + "cwd")
     environment = read(base + "environ").split("\0")

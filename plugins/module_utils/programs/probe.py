@@ -28,7 +28,7 @@ try:
         user_name,
     )
     from .supervision import engine_of, separate_namespaces, supervision_of
-    from .users import run_as, user_named, user_of
+    from .users import USER_FILES_TIMEOUT, run_as, user_named, user_of
 except ImportError:  # on the host all parts are one text
     pass
 
@@ -59,7 +59,7 @@ def disk(path: str) -> "dict[str, Any]":
     except OSError as error:
         return unreadable_disk(path, error)
     try:
-        return room(f"/proc/self/fd/{directory}/.", path)
+        return room(directory, path)
     finally:
         os.close(directory)
 
@@ -70,10 +70,10 @@ def unreadable_disk(shown: str, error: OSError) -> "dict[str, Any]":
     return dict(found, error=str(error.strerror), told=f"{shown} cannot be read: {error.strerror}")
 
 
-def room(path: str, shown: str) -> "dict[str, Any]":
-    """Return the free space and inodes of an open directory in /proc."""
+def room(directory: int, shown: str) -> "dict[str, Any]":
+    """Return the free space and inodes of an open directory."""
     try:
-        free_room = os.statvfs(path)
+        free_room = os.statvfs(f"/proc/self/fd/{directory}/.")
     except OSError as error:
         return unreadable_disk(shown, error)
     free = free_room.f_bavail * free_room.f_frsize // 2**20
@@ -136,7 +136,7 @@ def files_of_user(wanted: "dict[str, Any]", found: "dict[str, Any] | None") -> "
     """Return the files in directories of the OBProxy's user, read as that user; none without such a user."""
     try:
         user = user_of(found) if found else user_named(wanted["owner"])
-        return dict(run_as(user, read_as_user, wanted["places"], wanted["executables"]))
+        return dict(run_as(user, read_as_user, wanted["places"], wanted["executables"], seconds=USER_FILES_TIMEOUT))
     except OSError:
         return {"absent": [], "executables": []}
 
@@ -212,8 +212,23 @@ def process_at_port(port: int, processes: "list[dict[str, Any]]") -> "dict[str, 
 
 
 def home_disk(found: "dict[str, Any] | None") -> "list[dict[str, Any]]":
-    """Return the disk of an OBProxy's home, also when the home was removed or is in a container."""
-    return [room(f"/proc/{found['pid']}/cwd/.", found["home"])] if found and found["home"] else []
+    """Return the disk of an OBProxy's home, read as its user, also when the home was removed or is in a container.
+
+    Return none for root's OBProxy and for one that has ended.
+    """
+    if not found or not found["home"]:
+        return []
+    try:
+        user = user_of(found)
+        directory = os.open(f"/proc/{found['pid']}/cwd", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return []
+    try:
+        return [run_as(user, room, directory, found["home"], seconds=USER_FILES_TIMEOUT)]
+    except OSError as error:
+        return [unreadable_disk(found["home"], error)]
+    finally:
+        os.close(directory)
 
 
 def foreign_addresses(found: "dict[str, Any] | None", held: "dict[str, tuple[int, str]]") -> "list[str]":

@@ -18,13 +18,19 @@ def start_time(pid: int) -> "int | None":
 
 
 def terminate(pid: int, seconds: int) -> bool:
-    """Send SIGTERM, then SIGKILL after a timeout; return whether the process has ended."""
+    """Send SIGTERM, then SIGKILL after a timeout; return whether the process has ended.
+
+    A later process with the same pid gets no signal.
+    """
+    since = start_time(pid)
     for word in (signal.SIGTERM, signal.SIGKILL):
         deadline = time.monotonic() + seconds / 2
+        if since is None or start_time(pid) != since:
+            return True
         try:
             os.kill(pid, word)
         except ProcessLookupError:
             return True
-        while start_time(pid) is not None and time.monotonic() < deadline:
+        while start_time(pid) == since and time.monotonic() < deadline:
             time.sleep(0.05)
-    return start_time(pid) is None
+    return start_time(pid) != since

@@ -6,8 +6,9 @@ import os
 import resource
 import subprocess
 
-try:  # noqa: SIM105
+try:
     from .process_lifetime import start_time
+    from .users import become, user_of
 except ImportError:  # on the host all parts are one text
     pass
 
@@ -49,29 +50,40 @@ def home_of_process(pid: int) -> str:
 
 
 def identity(pid: int) -> "dict[str, Any]":
-    """Return the properties that a restart must keep: executable, home, namespaces; raises OSError when it is gone."""
+    """Return the properties that a restart must keep: executable, home, user, namespaces.
+
+    Raise OSError when the process has ended.
+    """
     return {
         "executable": os.readlink(f"/proc/{pid}/exe"),
         "home": home_of_process(pid),
+        "user": status_of(pid)["Uid"].split(),
         "namespaces": [os.readlink(f"/proc/{pid}/ns/{name}") for name in NAMESPACES],
     }
 
 
-def launch_state(pid: int) -> "dict[str, Any]":
-    """Return the properties needed to start a process again; raises OSError when it has ended."""
+def status_of(pid: int) -> "dict[str, str]":
+    """Return the fields of /proc/PID/status; raises OSError when the process has ended."""
+    with open(f"/proc/{pid}/status") as file:
+        return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
+
+
+def launch_state(process: "dict[str, Any]") -> "dict[str, Any]":
+    """Return the properties needed to start a process (pid, started) again; raises OSError when it has ended.
+
+    A process with privileges of root or of several users is not started again: its user chooses its program, arguments
+    and environment, and a setuid program can have any name.
+    """
+    pid, user = process["pid"], user_of(process)
     arguments, comm = strings_of(pid, "cmdline"), comm_of(pid)
     if len(arguments) > 1 and comm != os.path.basename(arguments[0]) and comm == os.path.basename(arguments[1])[:15]:
         del arguments[0]  # a script by its first line; through the shell its comm would be the shell's (trap 12)
     items = [item.partition("=") for item in strings_of(pid, "environ") if "=" in item]
-    with open(f"/proc/{pid}/status") as file:
-        status = dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
     return {
         "arguments": arguments,
         "environment": {key: value for key, _, value in items if not key.startswith("OBPROXY_INHERITED")},
         "directory": os.readlink(f"/proc/{pid}/cwd"),
-        "uid": int(status["Uid"].split()[1]),
-        "gid": int(status["Gid"].split()[1]),
-        "groups": [int(group) for group in status["Groups"].split()],
+        "user": user,
         "limits": limits(pid),
     }
 
@@ -98,9 +110,7 @@ def relaunch(process: "dict[str, Any]", arguments: "list[str]") -> "subprocess.P
                 resource.setrlimit(limit, values)
             except (OSError, ValueError):  # root in a container may only lower limits
                 continue
-        os.setgroups(process["groups"])
-        os.setgid(process["gid"])
-        os.setuid(process["uid"])
+        become(process["user"])
         os.chdir(process["directory"])  # as this user, who owns the directory
 
     quiet = subprocess.DEVNULL
@@ -109,7 +119,9 @@ def relaunch(process: "dict[str, Any]", arguments: "list[str]") -> "subprocess.P
             arguments, stdin=quiet, stdout=quiet, stderr=quiet, env=process["environment"], preexec_fn=become_it
         )
     except subprocess.SubprocessError as error:
-        raise OSError(f"{process['directory']}: user {process['uid']} cannot start {arguments[0]} there") from error
+        raise OSError(
+            f"{process['directory']}: user {process['user']['uid']} cannot start {arguments[0]} there"
+        ) from error
 
 
 def proxies_in(home: str) -> "list[int]":

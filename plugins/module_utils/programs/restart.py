@@ -11,12 +11,14 @@ import signal
 import time
 
 try:
+    from .files import ParentDirectory
     from .process_lifetime import start_time, terminate
     from .processes import identity, launch_state, parent_of, proxies_in, relaunch
     from .sockets import answering_process, listens
     from .start import Problem
     from .start_checks import start_problems
     from .supervision import command_output, watchdogs_of
+    from .users import USER_FILES_TIMEOUT, run_as
 except ImportError:  # on the host all parts are one text
     pass
 
@@ -134,17 +136,26 @@ def restore_by_supervisor(process: "dict[str, Any]", wanted: "dict[str, Any]", w
         command_output(["systemctl", "--no-block", "start", unit])
         return wait_until_up(wanted)
     for watchdog, seen in watchdogs:
-        # The watchdog terminates the process in its record, and starts its own.
-        write = relaunch(process, ["/bin/sh", "-c", 'echo "$1" >"$2"', "sh", str(pid), watchdog["record"]])
-        write.wait(timeout=START_GRACE)
-        relaunch(seen, seen["arguments"])
+        try:  # The watchdog terminates the process in its record, and starts its own.
+            run_as(process["user"], record_pid, watchdog["record"], pid, seconds=USER_FILES_TIMEOUT)
+        finally:
+            relaunch(seen, seen["arguments"])
     return wait_until_up(wanted, (pid,))
+
+
+def record_pid(path: str, pid: int) -> None:
+    """Write a pid to the record of a watchdog; raises OSError."""
+    with ParentDirectory(path) as place:
+        place.write(f"{pid}\n", 0o644)
 
 
 def restart_process(wanted: "dict[str, Any]") -> "dict[str, Any]":
     """Restart it with the method in `wanted`; `how` of the result is `cold`, `back` or `down`."""
-    process = launch_state(wanted["process"]["pid"])
-    watchdogs = [(one, launch_state(one["pid"])) for one in watchdogs_of(wanted["homes"], wanted["sql_port"])]
+    process = launch_state(wanted["process"])
+    watchdogs = [(one, launch_state(one)) for one in watchdogs_of(wanted["homes"], wanted["sql_port"])]
+    for one, seen in watchdogs:
+        if seen["user"]["uid"] != process["user"]["uid"]:
+            raise Problem(f"its watchdog with pid {one['pid']} belongs to another user than the OBProxy")
     if wanted["way"] == "supervisor":
         pid = restart_by_supervisor(wanted)
         if pid is not None:

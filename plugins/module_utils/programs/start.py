@@ -101,7 +101,8 @@ def launch(found: "dict[str, Any]", owner: str, arguments: "list[str]", environm
     words = [f"{key}={shlex.quote(value)}" for key, value in sorted(environment.items())]
     line = " ".join([f"cd {shlex.quote(home)} && exec env", *words, *map(shlex.quote, arguments)])
     quiet = subprocess.DEVNULL
-    subprocess.call(["su", "-", owner, "-s", "/bin/sh", "-c", line], stdin=quiet, stdout=quiet, stderr=quiet, cwd="/")
+    login = ["su", "-", owner, "-s", "/bin/sh", "-c", line]
+    subprocess.call(login, stdin=quiet, stdout=quiet, stderr=quiet, cwd="/", start_new_session=True)
 
 
 def plan(wanted: "dict[str, Any]") -> "dict[str, Any]":

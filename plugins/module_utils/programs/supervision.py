@@ -3,19 +3,21 @@
 It changes nothing. `supervisors.py` on the controller evaluates the result. Other programs use its functions.
 """
 
-# ruff: noqa: PTH112, PTH115, PTH116, PTH118, PTH119, PTH120, PTH123, PTH208
+# ruff: noqa: PTH115, PTH116, PTH118, PTH119, PTH120, PTH123, PTH208
 
 import json
 import os
 import re
 import signal
-import stat
 import subprocess
 
 try:
+    from .crontabs import cron_jobs_of
+    from .files import read_regular
     from .process_lifetime import start_time
     from .processes import NAMESPACES, comm_of, home_of_process, identity, launch_state, parent_of, relaunch, strings_of
     from .sockets import ports_of
+    from .users import USER_FILES_TIMEOUT, run_as, user_of
 except ImportError:  # on the host all parts are one text
     pass
 
@@ -27,8 +29,6 @@ MARKER = "OBPROXY-RESULT "
 WATCHDOG = "obproxyd.sh"
 UNIT = re.compile(r"/([^/\n]+\.service)(?:/|$)", re.MULTILINE)
 ENGINE = re.compile(r"docker|libpod|containerd|kubepods|crio|lxc", re.IGNORECASE)
-CRONTABS = ("/etc/crontab", "/etc/cron.d", "/var/spool/cron", "/var/spool/cron/crontabs", "/var/spool/cron/tabs")
-CRON_JOB = re.compile(r"\bobproxyd\.sh\b|\bobproxy[\w-]*\.(?:sh|py|pl)\b|\b(?:pgrep|pidof|ps)\b.*\bobproxy\b")
 COMMAND_TIMEOUT = 10  # seconds for a command that only prints
 
 
@@ -103,9 +103,11 @@ def unit_of(pid: int) -> "dict[str, Any] | None":
         names = UNIT.findall(file.read())
     if not names:
         return None
-    shown = command_output(["systemctl", "show", names[-1], "-p", "MainPID", "-p", "ExecStart"])
+    # A user names the units of that user's own manager; they are not the system's of the same name.
+    name = next((name for name in names if name.startswith("user@")), names[-1])
+    shown = command_output(["systemctl", "show", name, "-p", "MainPID", "-p", "ExecStart"])
     values = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
-    return {"name": names[-1], "main_pid": int(values.get("MainPID") or 0), "starts": values.get("ExecStart", "")}
+    return {"name": name, "main_pid": int(values.get("MainPID") or 0), "starts": values.get("ExecStart", "")}
 
 
 def separate_namespaces(pid: int) -> "list[str]":
@@ -116,13 +118,28 @@ def separate_namespaces(pid: int) -> "list[str]":
 
 
 def shares_host_files(pid: int) -> bool:
-    """Return whether a process's executable and directory are the host's files of that name.
+    """Return whether a process's executable and directory are the host's files of that name; raises OSError.
 
-    A systemd unit with PrivateTmp has a mount namespace of its own and the host's files all the same.
+    A systemd unit with PrivateTmp has a mount namespace of its own and the host's files all the same. The names are
+    looked up as the process's user.
     """
-    for name in ("exe", "cwd"):
+    user = user_of({"pid": pid, "started": start_time(pid)})
+    opened = []  # type: list[int]
+    try:
+        for name in ("exe", "cwd"):
+            opened.append(os.open(f"/proc/{pid}/{name}", os.O_PATH | os.O_CLOEXEC))
+        paths = [os.readlink(f"/proc/{pid}/{name}") for name in ("exe", "cwd")]
+        return bool(run_as(user, are_at, opened, paths, seconds=USER_FILES_TIMEOUT))
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+
+
+def are_at(opened: "list[int]", paths: "list[str]") -> bool:
+    """Return whether files that are open lie at these paths."""
+    for descriptor, path in zip(opened, paths):  # noqa: B905
         try:
-            inside, outside = os.stat(f"/proc/{pid}/{name}"), os.stat(os.readlink(f"/proc/{pid}/{name}"))
+            inside, outside = os.fstat(descriptor), os.stat(path)
         except FileNotFoundError:
             return False
         if (inside.st_dev, inside.st_ino) != (outside.st_dev, outside.st_ino):
@@ -148,32 +165,33 @@ def starts_without_environment(pid: int) -> bool:
 
     A program that needs LD_LIBRARY_PATH does not (docs/reference/obproxy.md 2.6). `-V` only prints the version.
     """
-    process = dict(launch_state(pid), environment={})
+    process = dict(launch_state({"pid": pid, "started": start_time(pid)}), environment={})
     try:
-        return relaunch(process, [process["arguments"][0], "-V"]).wait(timeout=COMMAND_TIMEOUT) == 0
-    except (OSError, subprocess.TimeoutExpired):
+        asked = relaunch(process, [process["arguments"][0], "-V"])
+    except OSError:
+        return False
+    try:
+        return asked.wait(timeout=COMMAND_TIMEOUT) == 0
+    except subprocess.TimeoutExpired:
+        asked.kill()
+        asked.wait()
         return False
 
 
-def read_text(path: str, limit: int = 64 * 1024) -> str:
-    """Return the text of a regular file, empty for anything else; symbolic links are not followed."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return ""
-    try:
-        is_regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
-        return os.read(descriptor, limit).decode("utf-8", "replace") if is_regular else ""
-    except OSError:
-        return ""
-    finally:
-        os.close(descriptor)
-
-
 def recorded_pid(path: str) -> int:
-    """Return the pid in a watchdog's record, 0 when there is none."""
-    text = read_text(path, 32).strip()
-    return int(text) if text.isdigit() else 0
+    """Return the pid in the record of a watchdog, 0 for none. The acting user owns the path."""
+    above, _, name = path.rpartition("/")
+    try:
+        directory = os.open(above, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return 0
+    try:
+        text = read_regular(directory, name, 32)[1].strip()
+    except OSError:
+        return 0
+    finally:
+        os.close(directory)
+    return int(text) if re.match("[0-9]{1,10}$", text) else 0
 
 
 def supervision_of(process: "dict[str, Any]", port: int) -> "dict[str, Any]":
@@ -195,24 +213,6 @@ def read_supervision(pid: int, home: str, homes: "list[str]", port: int) -> "dic
         "engine": engine_of(pid),
         "jobs": cron_jobs_of(homes),
     }
-
-
-def cron_jobs_of(homes: "list[str]") -> "list[dict[str, str]]":
-    """Return the crontab lines that start or check an OBProxy in one of these homes."""
-    found = []
-    for place in CRONTABS:
-        paths = [os.path.join(place, name) for name in sorted(os.listdir(place))] if os.path.isdir(place) else [place]
-        for path in paths:
-            text = read_text(path)
-            if "obproxy" in text or any(home in text for home in homes):
-                lines = [line.strip() for line in text.splitlines() if not line.lstrip().startswith("#")]
-                found += [{"file": path, "line": line[:200]} for line in lines if starts_obproxy(line, homes)]
-    return found[:20]
-
-
-def starts_obproxy(line: str, homes: "list[str]") -> bool:
-    """Return whether a crontab line runs a program in one of the homes, or one named after OBProxy."""
-    return any(home + "/bin/" in line or home + "/obproxyd.sh" in line for home in homes) or bool(CRON_JOB.search(line))
 
 
 def supervision(wanted: "dict[str, Any]") -> "dict[str, Any]":

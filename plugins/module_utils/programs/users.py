@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+USER_FILES_TIMEOUT = 10  # seconds for a few files; a user can make a file system hang
+
+
 class ProgramTimeout(OSError):
     """The program has exceeded its time limit."""
 
@@ -65,8 +68,10 @@ def user_of(process: "dict[str, Any]") -> "dict[str, Any]":
         raise ended
     status = dict(line.split(":", 1) for line in texts["status"].splitlines() if ":" in line)
     uids, gids = ([int(word) for word in status[name].split()] for name in ("Uid", "Gid"))
-    if 0 in uids or len(set(uids)) > 1:
+    if 0 in uids:
         raise UntrustedPath(f"pid {process['pid']} has root privileges; the OBProxy must belong to an ordinary user")
+    if len(set(uids)) > 1 or len(set(gids)) > 1:  # a setuid or setgid program
+        raise UntrustedPath(f"pid {process['pid']} has privileges of several users or groups")
     return {"uid": uids[0], "gid": gids[0], "groups": [int(word) for word in status["Groups"].split()]}
 
 
@@ -111,7 +116,7 @@ def run_as(user: "dict[str, Any]", work: "Callable[..., Any]", *arguments: "Any"
     finally:
         os.waitpid(child, 0)
     if not said:
-        raise UntrustedPath(f"the files of user {user['uid']} could not be read within {seconds} s")
+        raise UntrustedPath(f"the work as user {user['uid']} did not end within {seconds} s, or was ended")
     answer = json.loads(said)
     if "problem" in answer:
         raise UntrustedPath(answer["problem"])

@@ -1,0 +1,62 @@
+"""Part of host programs: reads the crontab lines that start or check an OBProxy."""
+
+# ruff: noqa: PTH118
+
+import os
+import re
+
+try:  # noqa: SIM105
+    from .files import names_of, read_regular, walk
+except ImportError:  # on the host all parts are one text
+    pass
+
+CRONTABS = ("/etc/cron.d", "/var/spool/cron", "/var/spool/cron/crontabs", "/var/spool/cron/tabs")
+CRONTAB_LIMIT = 64 * 1024
+JOB_LIMIT = 20
+CRON_JOB = re.compile(r"\bobproxyd\.sh\b|\bobproxy[\w-]*\.(?:sh|py|pl)\b|\b(?:pgrep|pidof|ps)\b.*\bobproxy\b")
+
+
+def cron_jobs_of(homes: "list[str]") -> "list[dict[str, str]]":
+    """Return the crontab lines that start or check an OBProxy in one of these homes."""
+    found = []
+    for path, text in crontabs():
+        if "obproxy" in text or any(home in text for home in homes):
+            lines = [line.strip() for line in text.splitlines() if not line.lstrip().startswith("#")]
+            found += [{"file": path, "line": line[:200]} for line in lines if starts_obproxy(line, homes)]
+    return found[:JOB_LIMIT]
+
+
+def starts_obproxy(line: str, homes: "list[str]") -> bool:
+    """Return whether a crontab line runs a program in one of the homes, or one named after OBProxy."""
+    return any(home + "/bin/" in line or home + "/obproxyd.sh" in line for home in homes) or bool(CRON_JOB.search(line))
+
+
+def crontabs() -> "list[tuple[str, str]]":
+    """Return the paths and texts of the host's crontabs."""
+    return [*texts_in("/etc", ["crontab"]), *(one for place in CRONTABS for one in texts_in(place))]
+
+
+def texts_in(place: str, names: "list[str] | None" = None) -> "list[tuple[str, str]]":
+    """Return the paths and texts of the crontabs in a directory, or of those with these names.
+
+    As cron does, it reads only regular files without a second hard link: a group may write to such a directory, so an
+    entry can be a link to any file.
+    """
+    try:
+        directory = walk(place)
+    except OSError:
+        return []
+    found = []
+    try:
+        for name in names_of(directory) if names is None else names:
+            try:
+                state, text = read_regular(directory, name, CRONTAB_LIMIT)
+            except OSError:
+                continue
+            if state.st_nlink == 1:
+                found.append((os.path.join(place, name), text))
+    except OSError:
+        return found
+    finally:
+        os.close(directory)
+    return found
