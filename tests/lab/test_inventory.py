@@ -27,6 +27,28 @@ def taken_over(client: Client, host: LabHost) -> Document:
     return document
 
 
+def test_a_host_whose_inventory_forbids_a_restart_is_not_restarted(
+    lab: Lab, lab_host: StartHost, tmp_path: Path
+) -> None:
+    """Its cluster permits it, and so do the other hosts: a host's value is over its group's."""
+    forbids, says_nothing = lab_host("restart-needed"), lab_host("restart-needed")
+    tree: dict[str, Any] = yaml.safe_load((lab.inventory / "hosts.yml").read_text(encoding="utf-8"))
+    cluster = next(group for group in tree["all"]["children"].values() if forbids.name in group["hosts"])
+    cluster["vars"]["obproxy_allow_restart"] = True
+    tree["all"]["hosts"][forbids.name]["obproxy_allow_restart"] = False
+    write(tmp_path / "inventory" / "hosts.yml", tree)
+    before = [host.proxy_pid() for host in (forbids, says_nothing)]
+
+    with running(tmp_path, tmp_path / "inventory") as service, service.client() as client:
+        documents = [taken_over(client, host) for host in (forbids, says_nothing)]
+        failed = next(subtask for subtask in documents[0]["subtasks"] if subtask["status"] == "FAILED")
+        log = client.log(documents[0]["id"], failed["id"])
+
+    assert [document["status"] for document in documents] == ["FAILED", "SUCCESSFUL"], log
+    assert "obproxy_allow_restart is false" in log
+    assert forbids.proxy_pid() == before[0] and says_nothing.proxy_pid() != before[1]
+
+
 def test_a_takeover_connects_as_ansible_resolves_it(lab: Lab, lab_host: StartHost, tmp_path: Path) -> None:
     """The wrong user in a group above, a templated address, a key beside the inventory, and a jump host."""
     bastion, host = lab_host(), lab_host()
