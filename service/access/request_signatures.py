@@ -83,11 +83,12 @@ def _dates(headers: Headers) -> Iterator[tuple[datetime, bytes]]:
         value = _header(headers, name)
         try:
             moment = parsedate_to_datetime(value.decode("ascii"))
-        except ValueError:
+            # A date without a time zone is ambiguous: it is not accepted.
+            utc = moment.astimezone(UTC) if moment.tzinfo is not None else None
+        except (ValueError, OverflowError):  # the first or the last hours of the calendar have no time in UTC
             continue
-        # A date without a time zone is ambiguous: it is not accepted.
-        if moment.tzinfo is not None:
-            yield moment.astimezone(UTC), value
+        if utc is not None:
+            yield utc, value
 
 
 def _header(headers: Headers, name: bytes) -> bytes:

@@ -161,6 +161,8 @@ def test_another_secret_signs_otherwise(secret: str) -> None:
         b"Fri, 99 Sep 2021 08:25:08 GMT",
         b"\xff",
         b"Fri, 03 Sep 99999 08:25:08 GMT",
+        b"Fri, 31 Dec 9999 23:59:59 -0100",
+        b"Mon, 01 Jan 0001 00:00:00 +0100",
     ],
 )
 def test_a_date_that_says_nothing_proves_nothing(date: bytes) -> None:
