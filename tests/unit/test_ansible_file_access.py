@@ -104,7 +104,7 @@ def test_programs_are_executed_in_known_places(module: Path) -> None:
 
 
 def test_actions_execute_nothing_else_on_the_host() -> None:
-    """What runs on a host is a program of `programs`, or a package manager with a package's name."""
+    """A host executes programs of `programs`, or a package manager with the name of a package."""
     actions = Path(str(programs.__file__)).parents[2] / "action"
     calls = {
         (module.stem, function.name)
