@@ -14,7 +14,7 @@ ATTACKS = ("link", "hard link", "pipe", "device", "huge", "endless")
 SECRET, MARK = "/root/secret", "only-root-may-read-this"
 TRAP = "/root/trap"
 WHO = "/var/tmp/who"
-_DRIVER = "/usr/local/lib/attacks.py"
+_DRIVER = "/var/tmp/attacks.py"
 _PROGRAM = """
 import json, os, shutil, stat, subprocess, sys, time
 
