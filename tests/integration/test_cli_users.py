@@ -72,7 +72,10 @@ def test_the_file_with_the_first_password_goes_when_it_is_wrong(command: Command
 @pytest.mark.parametrize(
     ("arguments", "refusal"),
     [
-        (["user", "add", "anne", "--role", "ADMIN"], "the password must have 8 to 128 printable characters."),
+        (
+            ["user", "add", "anne", "--role", "ADMIN"],
+            "Invalid user: the password must have 8 to 128 printable characters.",
+        ),
         (["user", "disable", "nobody"], "User nobody does not exist."),
         (["accesskey", "create", "nobody"], "User nobody does not exist."),
         (["accesskey", "disable", "x"], "Access key x does not exist."),
