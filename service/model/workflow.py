@@ -64,8 +64,10 @@ Workflows = Mapping[str, Workflow]
 
 
 def of_playbook(workflows: Workflows, name: str) -> tuple[Workflow, Operation] | None:
-    """Return the workflow that a playbook, named without its suffix, belongs to, and what the playbook does to a task
-    instance: EXECUTE or ROLLBACK. None = it belongs to none."""
+    """Return the workflow of a playbook, named without its suffix, and the playbook's operation.
+
+    The operation is EXECUTE or ROLLBACK. None = the playbook belongs to no workflow.
+    """
     for workflow in workflows.values():
         for operation, playbook in ((Operation.EXECUTE, workflow.playbook), (Operation.ROLLBACK, workflow.rollback)):
             if playbook is not None and playbook.stem == name:

@@ -31,7 +31,7 @@ WIDTH = 140  # characters of a line where there is no terminal
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit status is 0 also when a goal is missed: a measurement is no test."""
+    """Run the measurements; the exit status is 0 also when a goal is missed, because a measurement is not a test."""
     options = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     accounting.begin()

@@ -43,13 +43,13 @@ def begin() -> None:
 
 
 def cpu_seconds() -> float:
-    """What this process's descendants have used until now, the living and the dead."""
+    """Return the CPU time of this process's descendants until now, the ended ones included."""
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
     return sum(entry.cpu for entry in _below(os.getpid(), skip=("conmon",))) + ended.ru_utime + ended.ru_stime
 
 
 def host_cpu_seconds(first_pid: int) -> float:
-    """What a lab host has used since its start, except by its OBProxy; `first_pid` is its process 1, an sshd."""
+    """Return the CPU time of a lab host since its start, without its OBProxy; `first_pid` is its process 1, an sshd."""
     with_first = [entry for entry in _entries() if entry.pid == first_pid]
     return sum(entry.cpu for entry in [*with_first, *_below(first_pid, skip=_PROXY)])
 
@@ -60,7 +60,7 @@ def descendants() -> set[int]:
 
 
 def living() -> set[int]:
-    """The descendants that run, except PostgreSQL's, which come and go with its pool of connections."""
+    """Return the running descendants, except PostgreSQL's, which come and go with its pool of connections."""
     return {
         entry.pid for entry in _below(os.getpid(), skip=("conmon",)) if not entry.is_zombie and entry.name != "postgres"
     }
@@ -101,7 +101,7 @@ class Peak:
 
 @contextmanager
 def peak_memory(before: set[int], *, interval: float = 0.25) -> Iterator[Peak]:
-    """The most that processes which did not run `before` hold together, shared pages split among their holders."""
+    """Return the largest memory of processes that did not run `before`; their shared pages are split among them."""
     peak, stop = Peak(), threading.Event()
 
     def look() -> None:
@@ -118,7 +118,7 @@ def peak_memory(before: set[int], *, interval: float = 0.25) -> Iterator[Peak]:
 
 
 def _below(root: int, *, skip: tuple[str, ...]) -> Iterator[Entry]:
-    """The descendants of a process, without those named in `skip` and what is below them."""
+    """Return the descendants of a process, without those named in `skip` and their descendants."""
     children = defaultdict(list)
     for entry in _entries():
         children[entry.parent].append(entry)
@@ -164,5 +164,5 @@ def memory(pid: int, kind: str = "Pss") -> int:
 
 
 def named(name: str) -> set[int]:
-    """This process's descendants of that name, but for those of lab hosts."""
+    """Return this process's descendants of that name, except those of lab hosts."""
     return {entry.pid for entry in _below(os.getpid(), skip=("conmon",)) if entry.name == name}

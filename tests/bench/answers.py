@@ -63,7 +63,7 @@ def answers(directory: Path, plan: Plan) -> list[Result]:
 
 
 def _write_inventory(directory: Path) -> None:
-    """A thousand hosts that nobody ever connects to (addresses for benchmarks, RFC 2544)."""
+    """Return a thousand hosts that nothing connects to (addresses for benchmarks, RFC 2544)."""
     entries = [
         inventory.Entry(
             name=f"host-{number}",
@@ -91,7 +91,7 @@ def _take_over(http: httpx.Client, hosts: Iterable[int]) -> tuple[float, list[in
 
 
 def _median(ask: Callable[[], object]) -> float:
-    """The median of `_TIMES` answers, in milliseconds."""
+    """Return the median of `_TIMES` answers, in milliseconds."""
     waited = []
     for _ in range(_TIMES):
         begun = time.perf_counter()

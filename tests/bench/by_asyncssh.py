@@ -86,7 +86,7 @@ async def converge(host: asyncssh.SSHClientConnection, file: JSON, process: JSON
 
 
 def question(port: int) -> JSON:
-    """What the first look asks for: what the playbook's does."""
+    """Return the question of the first discovery, the same as the playbook's."""
     own = [f"{STATE}/{name}-{port}.json" for name in ("before", "pending", "done")]
     return {
         "sql_port": port,
@@ -102,13 +102,13 @@ def question(port: int) -> JSON:
 
 
 def session(local_port: int, *passwords: str) -> Session:
-    """A login as root@proxysys with the first password that works."""
+    """Return a login as root@proxysys with the first password that works."""
     candidates = [(str(number), password) for number, password in enumerate(passwords)]
     return log_in(lambda: socket.create_connection(("127.0.0.1", local_port)), candidates)[2]
 
 
 def read(wanted: JSON, local_port: int) -> tuple[list[JSON], str | None]:
-    """The rows of SHOW PROXYCONFIG, and the version."""
+    """Return the rows of SHOW PROXYCONFIG, and the version."""
     with session(local_port, wanted["current_password"], wanted["sys_password"], "") as sql:
         config = [dict(row) for row in sql.rows("SHOW PROXYCONFIG")]
         version = version_in(sql.binary())
@@ -117,7 +117,7 @@ def read(wanted: JSON, local_port: int) -> tuple[list[JSON], str | None]:
 
 
 def check(wanted: JSON, found: JSON, current: JSON, version: str | None, port: int) -> JSON:
-    """The rules of the first six subtasks; the OBProxy's process."""
+    """Check the rules of the first six subtasks; return the OBProxy's process."""
     cluster = wanted["cluster"]
     proxies = [process for process in found["processes"] if process["comm"] == "obproxy"]
     at_port = [process for process in proxies if port in process["ports"]]
@@ -144,14 +144,14 @@ def check(wanted: JSON, found: JSON, current: JSON, version: str | None, port: i
 
 
 def sealed(password: str, key: str) -> str:
-    """A password as text that tells nobody without the key: as many rounds of PBKDF2 as Ansible Vault takes."""
+    """Encrypt a password with as many rounds of PBKDF2 as Ansible Vault uses."""
     salt = os.urandom(32)
     derived = hashlib.pbkdf2_hmac("sha256", key.encode(), salt, 10_000)
     return salt.hex() + Fernet(base64.urlsafe_b64encode(derived)).encrypt(password.encode()).decode()
 
 
 def text_of(content: JSON) -> str:
-    """The text of a JSON file."""
+    """Return the text of a JSON file."""
     return json.dumps(content, indent=2, sort_keys=True) + "\n"
 
 
@@ -174,7 +174,7 @@ def change(wanted: JSON, config: list[JSON], local_port: int) -> None:
 
 
 def ask_exporter(local_port: int) -> None:
-    """It must answer with 200."""
+    """Check that it answers with 200."""
     connection = http.client.HTTPConnection("127.0.0.1", local_port, timeout=10)
     connection.request("GET", "/metrics")
     answer = connection.getresponse()
@@ -185,7 +185,7 @@ def ask_exporter(local_port: int) -> None:
 
 
 def check_again(wanted: JSON, port: int, local_port: int) -> None:
-    """The last look of the eleventh subtask."""
+    """Check the discovery of the eleventh subtask."""
     with session(local_port, wanted["sys_password"]) as sql:
         sql.ping()
         if sql.parameter("listen_port") != str(port) or not sql.binary():

@@ -71,7 +71,7 @@ def scale(directory: Path, plan: Plan) -> list[Result]:
 
 
 def _memory(ground: Ground, hosts: Sequence[LabHost], plan: Plan) -> Result:
-    """The most memory of one run among many, and alone."""
+    """Return the largest memory of one run among many, and alone."""
     way = contenders.service(ground)
     peaks = []
     for asked in (hosts[:1], hosts):

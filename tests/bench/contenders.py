@@ -70,7 +70,7 @@ def _refuse_failed(ground: Ground, document: Document) -> None:
 
 
 def seconds(timestamp: str) -> float:
-    """A document's timestamp on the clock of `time.time`."""
+    """Return a document's timestamp on the clock of `time.time`."""
     return datetime.fromisoformat(timestamp).timestamp()
 
 
@@ -80,12 +80,12 @@ def bare_playbook(lab: Lab, secrets: Path) -> Contender:
 
 
 def generic_playbook(lab: Lab, secrets: Path) -> Contender:
-    """A playbook of generic modules doing the same, with Ansible's own defaults (generic/takeover.yml)."""
+    """Run a playbook of generic modules with the same work and Ansible's defaults (generic/takeover.yml)."""
     return _playbook(lab, secrets, _HERE / "generic" / "takeover.yml", _HERE / "generic" / "ansible.cfg")
 
 
 def asyncssh_script(lab: Lab) -> Contender:
-    """A script doing the same over one ssh connection a host, without Ansible (by_asyncssh.py)."""
+    """Run a script with the same work over one SSH connection per host, without Ansible (by_asyncssh.py)."""
 
     def take_over(hosts: Sequence[LabHost]) -> float:
         wanted = {
@@ -146,7 +146,7 @@ def _timed(command: Sequence[str], environment: dict[str, str], text: str = "") 
 
 @contextmanager
 def _fresh_connections() -> Iterator[Path]:
-    """A directory for ControlPersist's sockets; the ssh processes behind them end with it, as a service's run's do."""
+    """Yield a directory for ControlPersist's sockets; its ssh processes end with it, as those of a run."""
     with tempfile.TemporaryDirectory(prefix="cp-") as control:
         yield Path(control)
         for process in psutil.Process().children(recursive=True):

@@ -41,7 +41,7 @@ class Cost:
 def rounds(
     ground: Ground, entries: Mapping[str, tuple[Contender, Sequence[LabHost]]], plan: Plan
 ) -> dict[str, list[Cost]]:
-    """The costs of each entry, as often as planned: A B C, B C A, ... so that none always follows the same one.
+    """Return the costs of each entry, as often as planned: A B C, B C A, ... so that none always follows the same one.
 
     One round before them warms up what is cached anywhere, and is not counted.
     """

@@ -50,7 +50,7 @@ def _values(result: Result) -> Iterable[float]:
 
 
 def _goal(result: Result) -> float | None:
-    """The goal as a ratio."""
+    """Return the goal as a ratio."""
     if result.goal is None:
         return None
     return result.goal.at_most if result.goal.of == "ratio" else result.goal.at_most / result.theirs

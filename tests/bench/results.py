@@ -45,7 +45,7 @@ class Result:
 
 
 def compare(name: str, unit: str, ours: Sequence[float], theirs: Sequence[float], goal: Goal | None = None) -> Result:
-    """The result of two series that were measured side by side."""
+    """Return the result of two series that were measured side by side."""
     middle, other = median(ours), median(theirs)
     return Result(
         name=name,
@@ -59,7 +59,7 @@ def compare(name: str, unit: str, ours: Sequence[float], theirs: Sequence[float]
 
 
 def table(results: Sequence[Result]) -> Table:
-    """The results for people."""
+    """Return the results as text for people."""
     drawn = Table("What, against what", "Unit", title="Side by side: medians of interleaved runs")
     for heading in ("ours", "theirs", "ratio", "lowest to highest", "goal"):
         drawn.add_column(heading, justify="right")

@@ -96,7 +96,7 @@ def _samples(ground: Ground, worker: subprocess.Popen[bytes], minutes: float) ->
 
 
 def _sample(ground: Ground, worker: subprocess.Popen[bytes]) -> Sample:
-    """What each part holds: resident memory, PostgreSQL's with shared pages split among its processes; files, rows."""
+    """Return what each part holds: memory (PostgreSQL's with shared pages split among its processes), files, rows."""
     api, work = psutil.Process(ground.service.process.pid), psutil.Process(worker.pid)
     servers = [child for child in work.children() if "forkserver" in " ".join(child.cmdline())]
     postgres = accounting.named("postgres")

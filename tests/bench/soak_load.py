@@ -112,7 +112,7 @@ class Load:
         serve(self._ground, hosts)
 
     def _look(self) -> None:
-        """What somebody asks who polls, by API and by pages."""
+        """Send the requests of a client that polls API and pages."""
         task = f"/api/v2/tasks/instances/{self._newest}"
         with self._http() as http:
             for path in ("/api/v2/tasks/instances?size=20", task, "/metrics", "/tasks", f"/tasks/{self._newest}"):
@@ -133,6 +133,6 @@ class Load:
         asyncio.run(self._retain())
 
     async def _retain(self) -> None:
-        """What the worker does each hour."""
+        """Do the hourly work of the worker."""
         async with open_database(self._ground.database_url) as database, open_queue(database) as queue:
             await queue.app.configure_task("retention", queue=QUEUE).defer_async(timestamp=0)

@@ -27,13 +27,13 @@ class StandIn:
         self.ident = spec.ident
 
     def cancel(self) -> None:
-        """It ends by itself soon enough."""
+        """Do nothing: the run ends by itself soon."""
 
     def renew(self, stamp: float) -> None:
-        """It needs no lease."""
+        """Do nothing: the run needs no lease."""
 
     async def batches(self) -> AsyncGenerator[tuple[list[Event], RunEnd | None]]:
-        """A batch a role, and one with the end."""
+        """Yield one batch per role, and one with the end."""
         events = [
             {**event, "counter": number, "job_id": self._spec.token} for number, event in enumerate(self._events(), 1)
         ]

@@ -12,7 +12,7 @@ DEFAULT_DIRECTORY = Path(__file__).parents[2] / ".lab" / "hosts-by-hand"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one command; 1 and one sentence on stderr if the lab cannot do it."""
+    """Run one command; return 1, with one sentence on stderr, if the lab cannot do it."""
     options = _parser().parse_args(arguments)
     lab = Lab(options.directory)
     try:

@@ -34,7 +34,7 @@ class Collector:
 
 @contextmanager
 def collecting() -> Iterator[Collector]:
-    """A collector, listening."""
+    """Yield a listening collector."""
     collector = Collector()
 
     class Handler(BaseHTTPRequestHandler):

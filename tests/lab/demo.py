@@ -22,7 +22,7 @@ CLUSTER = 1
 
 
 def main() -> int:
-    """The whole demonstration; the exit status says whether every takeover succeeded."""
+    """Run the demonstration; the exit status says whether every takeover succeeded."""
     for ended in (signal.SIGTERM, signal.SIGHUP):  # killed, or its terminal was closed
         signal.signal(ended, lambda number, _: sys.exit(128 + number))
     lab = Lab(DIRECTORY)
@@ -87,7 +87,7 @@ def further(lab: Lab, service: Service, task: int) -> None:
 
 
 def say(what: str) -> None:
-    """A headline."""
+    """Print a headline."""
     bold, plain = ("\033[1m", "\033[0m") if sys.stdout.isatty() else ("", "")
     print(f"\n{bold}==> {what}{plain}", flush=True)
 

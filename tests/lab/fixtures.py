@@ -30,7 +30,7 @@ class StartHost(Protocol):
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
-    """An empty lab. Skips nothing: a machine that cannot run it fails with the sentence that says why."""
+    """Yield an empty lab. It skips nothing: a machine that cannot run it fails with a sentence that says why."""
     try:
         Lab.prepare()
     except LabError as error:
@@ -51,7 +51,7 @@ def _host_ids() -> Iterator[int]:
 
 @pytest.fixture
 def lab_host(lab: Lab, _host_ids: Iterator[int]) -> Iterator[StartHost]:
-    """Starts hosts with names, ids and addresses of their own."""
+    """Start hosts with names, ids and addresses of their own."""
     started: list[LabHost] = []
 
     def start(

@@ -47,18 +47,18 @@ class LabHost:
         return home_of(STATES[self.state], self.version)
 
     def run(self, command: str) -> str:
-        """Runs a shell command as root on the host; its output. Raises LabError if it fails."""
+        """Run a shell command as root on the host and return its output. Raise LabError if it fails."""
         return podman("exec", self.container, "bash", "-c", command)
 
     def proxy_pid(self) -> int | None:
-        """The pid of the obproxy that listens at the SQL port, as seen on the host: the newest, when one hands over."""
+        """Return the pid of the newest obproxy that listens at the SQL port, as seen on the host; None = none does."""
         text = self.run(f"ss -Hltnp 'sport = :{self.sql_port}'; ps -C obproxy -o pid= --sort=-start_time || true")
         holders = {int(pid) for pid in _OWNER.findall(text)}
         newest_first = (int(pid) for pid in _PID.findall(text))
         return next((pid for pid in newest_first if pid in holders), None)
 
     def simulate(self, **switches: object) -> None:
-        """Sets switches of the simulated OBProxy (see simulator/simulation.py); the others go to their defaults."""
+        """Set switches of the simulated OBProxy (see simulator/simulation.py); the others go to their defaults."""
         text = json.dumps({"observer": True} | switches)
         self.run(f"cat > /etc/obproxy-simulation.json <<'END'\n{text}\nEND")
 
@@ -70,20 +70,20 @@ class LabHost:
         podman("unpause", self.container)
 
     def remove(self) -> None:
-        """Removes the host at once; a second call does nothing."""
+        """Remove the host at once; a second call does nothing."""
         podman("rm", "--force", "--ignore", "--time", "0", self.container)
         shutil.rmtree(self.directory, ignore_errors=True)
         self.removed(self)
 
 
 def save(host: LabHost, host_key: str) -> None:
-    """Writes what another process needs to know the host."""
+    """Write the data with which another process finds the host."""
     values = {key: value for key, value in asdict(host).items() if key not in ("directory", "removed")}
     (host.directory / "host.json").write_text(json.dumps(values | {"host_key": host_key}), encoding="utf-8")
 
 
 def load(directory: Path, removed: Callable[[LabHost], None]) -> tuple[LabHost, str]:
-    """The host that save() wrote there, and its host key."""
+    """Return the host that save() wrote, and its host key."""
     values = json.loads((directory / "host.json").read_text(encoding="utf-8"))
     host_key = values.pop("host_key")
     return LabHost(**values, directory=directory, removed=removed), host_key

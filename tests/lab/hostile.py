@@ -114,7 +114,7 @@ _FORGED = [
 
 
 def _event(kind: str, role: str) -> str:
-    """An event as Ansible's callback hands its own to ansible-runner (docs/reference/ansible-runner.md E.12)."""
+    """Return an event as Ansible's callback hands its own to ansible-runner (docs/reference/ansible-runner.md E.12)."""
     data = {"role": role, "host": "forged", "res": {"obproxy_server": {"pid": 4711, "version": "6.6.6.6-666"}}}
     data |= {"processed": {"forged": 1}, "failures": {}, "dark": {}}
     event = {"event": kind, "uuid": str(uuid.uuid4()), "event_data": data, "job_id": 1, "counter": 10**6}

@@ -21,7 +21,7 @@ Step = Callable[[str, list[str]], None]
 
 
 def tag(target: str) -> str:
-    """The image of a target made from the sources as they are now."""
+    """Return the image of a target made from the sources as they are now."""
     return f"{NAME}:{_fingerprint()}-{target}"
 
 
@@ -31,7 +31,7 @@ def is_built() -> bool:
 
 
 def build(step: Step) -> None:
-    """Builds all targets; step(sentence, command line) runs one command. Raises LabError."""
+    """Build all targets; step(sentence, command line) runs one command. Raise LabError."""
     base = os.environ.get("LAB_BASE_IMAGE") or debian(step, SUITE)
     for target in TARGETS:
         arguments = ["--quiet", "--network", "host", "--ignorefile", "/dev/null", "--build-arg", f"BASE={base}"]
@@ -40,7 +40,7 @@ def build(step: Step) -> None:
 
 
 def debian(step: Step, suite: str, *packages: str) -> str:
-    """A minimal Debian with `packages`, by debootstrap from the mirror that apt uses here. Its image's name."""
+    """Build a minimal Debian with `packages`, by debootstrap from the mirror that apt uses; return its image's name."""
     name = f"{NAME}-base:{'-'.join([suite, *packages])}"
     if succeeds("image", "exists", name):
         return name

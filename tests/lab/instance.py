@@ -55,7 +55,7 @@ class Instance:
         self.kill()
 
     def launch(self, *arguments: str, under: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-        """Runs bin/obproxy with just these arguments, under a command if need be; returns when the launcher does."""
+        """Run bin/obproxy with exactly these arguments, under a command if given; return when the launcher ends."""
         command_line = [*under, *self._command_line(arguments)]
         return subprocess.run(
             command_line, cwd=self.home, env=self._environment(), capture_output=True, text=True,
@@ -63,14 +63,14 @@ class Instance:
         )  # fmt: skip
 
     def foreground(self, *arguments: str) -> subprocess.Popen[str]:
-        """Starts it with -N."""
+        """Start it with -N."""
         return subprocess.Popen(
             self._command_line(("-N", *arguments)), cwd=self.home, env=self._environment(),
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True,
         )  # fmt: skip
 
     def first_start(self, *, password: str | None = None, name: str = "testapp", more: str = "") -> None:
-        """A first start with an rs list, and with a password if one is given; waits until it listens."""
+        """Start it for the first time with an rs list, and a password if given; wait until it listens."""
         options = [] if password is None else [f"obproxy_sys_password={sha1_hex(password)}"]
         self.launch(*self.port_arguments, *self.route_arguments(name), "-o", ",".join(filter(None, [*options, more])))
         self.wait_until_listening()
@@ -84,7 +84,7 @@ class Instance:
         return ("-r", RS_LIST, "-c", "test", "-n", name)
 
     def pids(self) -> list[int]:
-        """Processes of the simulator that live in this home."""
+        """Return the processes of the simulator that have this home."""
         found = []
         for entry in Path("/proc").iterdir():
             if not entry.name.isdecimal():

@@ -64,7 +64,7 @@ class Entry:
 
 
 def write(directory: Path, entries: Iterable[Entry], private_key: Path, known_hosts: Path) -> None:
-    """Writes hosts.yml, and known_hosts elsewhere: Ansible takes every file of the directory for an inventory.
+    """Write hosts.yml, and known_hosts elsewhere: Ansible takes every file of the directory for an inventory.
 
     Each is written at one stroke, so that a reader never sees half a file.
     """

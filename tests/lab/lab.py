@@ -52,7 +52,7 @@ class Lab:
 
     @staticmethod
     def prepare() -> None:
-        """Makes sure that podman and the images are there. Raises LabError."""
+        """Check that podman and the images are there. Raise LabError."""
         prepare()
 
     def start(
@@ -65,11 +65,11 @@ class Lab:
         sql_port: int = 2883,
         cluster: str | None = "",
     ) -> LabHost:
-        """Starts one host and waits until it is in its state. Raises LabError."""
+        """Start one host and wait until it is in its state. Raise LabError."""
         return self.start_many([HostSpec(name, host_id, state, version, sql_port, cluster)])[0]
 
     def start_many(self, specs: Iterable[HostSpec]) -> list[LabHost]:
-        """Starts hosts side by side. Raises LabError; then none of them is left."""
+        """Start hosts side by side. Raise LabError; then no host is left."""
         hosts: list[LabHost] = []
         try:
             with self._lock():
@@ -88,7 +88,7 @@ class Lab:
         return hosts
 
     def ssh_command(self, host: LabHost, *command: str) -> list[str]:
-        """The ssh command line that Ansible's connection amounts to."""
+        """Return the ssh command line of Ansible's connection."""
         options = [
             "-i",
             str(self._private_key),
@@ -100,7 +100,7 @@ class Lab:
         return ["ssh", *options, f"ops@{host.address}", *command]
 
     def close(self) -> None:
-        """Removes everything that belongs to this lab, also what a crashed process left; the directory too."""
+        """Remove everything that belongs to this lab, leftovers of crashed processes and the directory included."""
         # On a machine without podman there is nothing to remove.
         with contextlib.suppress(FileNotFoundError):
             containers = podman("ps", "--all", "--quiet", "--filter", f"label={LABEL}={self.key}").split()
@@ -115,7 +115,7 @@ class Lab:
         return ["--label", f"{LABEL}={self.key}", "--label", f"{DIRECTORY_LABEL}={self.directory}"]
 
     def _ensure_ground(self) -> None:
-        """The ssh key and the network."""
+        """Make the SSH key and the network."""
         if not self._private_key.exists():
             _make_key(self._private_key)
         if not (self.directory / "network.json").exists():
@@ -126,7 +126,7 @@ class Lab:
             (self.directory / "network.json").write_text(json.dumps(found["subnets"][0]), encoding="utf-8")
 
     def _register(self, spec: HostSpec) -> LabHost:
-        """Gives the host its name, address and keys, before it exists. Raises LabError."""
+        """Give the host its name, address and keys before it exists. Raise LabError."""
         if spec.state not in states.STATES:
             raise LabError(f"No state {spec.state}; there are {', '.join(states.STATES)}.")
         directory = self._hosts_directory / spec.name

@@ -23,7 +23,7 @@ PAUSE = 0.02  # seconds between two looks at all processes
 
 
 def plant(purpose: str) -> str:
-    """A secret of this test alone; its characters are spelled in several ways, and an OBProxy can take it."""
+    """Return a secret of this test alone, with characters that have several spellings and that an OBProxy accepts."""
     return f"Planted-{purpose}-{secrets.token_hex(6)}é#&1"
 
 
@@ -36,7 +36,7 @@ class Searcher:
         self._pattern = re.compile(b"|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True)))
 
     def find(self, content: bytes) -> set[str]:
-        """The names of the secrets in it."""
+        """Return the names of the secrets in a text."""
         return {self._names[found] for found in self._pattern.findall(content)}
 
     def within(self, *places: Path, leaving_out: Iterable[str] = ()) -> dict[str, set[str]]:
@@ -51,7 +51,7 @@ class Searcher:
         return told
 
     def in_database(self, url: str) -> tuple[dict[str, set[str]], int]:
-        """The same of tables, looked at row by row with all columns as text; and how many rows those were."""
+        """Return the names of the secrets in tables, read row by row, all columns as text, and the number of rows."""
         told: dict[str, set[str]] = {}
         count = 0
         with psycopg.connect(url) as connection:
@@ -64,7 +64,7 @@ class Searcher:
         return told, count
 
     def in_memory(self, pid: int) -> set[str]:
-        """The same of everything that a process of this machine has in its memory, if it has not ended."""
+        """Return the names of the secrets in the memory of a process of this machine, if it has not ended."""
         found: set[str] = set()
         with (
             suppress(ProcessLookupError, FileNotFoundError),
@@ -103,8 +103,10 @@ def _files(places: Sequence[Path], leaving_out: set[str]) -> Iterator[Path]:
 
 
 class Watcher:
-    """Looks at the command line and the environment of every process of this machine, lab hosts' included, all the
-    time. `own` are environments in which somebody has set one on purpose."""
+    """Reads the command line and environment of every process of this machine, lab hosts included, all the time.
+
+    `own`: pids whose environment has a secret on purpose.
+    """
 
     def __init__(self, searcher: Searcher, own: Iterable[int] = ()) -> None:
         self.found: dict[str, set[str]] = {}

@@ -15,7 +15,7 @@ NO_ROOT = (
 
 
 def as_root(*command: str, environment: Mapping[str, str] | None = None) -> list[str]:
-    """The command line that runs a command as root with some more environment. Raises LabError."""
+    """Return the command line that runs a command as root with some more environment. Raises LabError."""
     pairs = [f"{name}={value}" for name, value in (environment or {}).items()]
     prefix = ["env", *pairs] if pairs else []
     if os.geteuid() == 0:
@@ -26,12 +26,12 @@ def as_root(*command: str, environment: Mapping[str, str] | None = None) -> list
 
 
 def command(*arguments: str) -> list[str]:
-    """The command line of a podman call."""
+    """Return the command line of a podman call."""
     return as_root("podman", *arguments, environment={"CONTAINERS_CONF": str(SETTINGS)})
 
 
 def podman(*arguments: str) -> str:
-    """Runs podman and returns its output. Raises LabError with what it said."""
+    """Run podman and return its output. Raise LabError with its error message."""
     done = subprocess.run(command(*arguments), capture_output=True, text=True, check=False)
     if done.returncode:
         raise LabError(f"podman {arguments[0]} failed: {done.stderr.strip() or done.stdout.strip()}")

@@ -34,7 +34,7 @@ _SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
 def prepare() -> None:
-    """Does nothing, quickly, when everything is there. Raises LabError with one sentence otherwise."""
+    """Prepare the lab; do nothing, quickly, when everything is there. Raise LabError with one sentence."""
     lock = Path(tempfile.gettempdir()) / f"obproxy-lab-prepare-{os.getuid()}.lock"
     with lock.open("w") as file:
         # Two at a time would install and build the same things twice; the second waits and finds them.
@@ -94,7 +94,7 @@ def _check_podman() -> None:
 
 
 def _step(sentence: str, command_line: list[str]) -> None:
-    """Runs one command and says how long it took; its output goes to a file that a failure names."""
+    """Run one command and print how long it took; a failure names the file with its output."""
     _say(sentence)
     started = time.monotonic()
     log = Path(tempfile.gettempdir()) / f"obproxy-lab-prepare-{os.getuid()}.log"

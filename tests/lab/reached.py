@@ -86,14 +86,14 @@ def record(host: LabHost) -> None:
 
 
 def reached(host: LabHost) -> list[Reach]:
-    """What programs have reached so far."""
+    """Return the paths that programs have reached so far."""
     lines = host.run(f"cat {_NOTES}").splitlines()
     found = (Reach(int(user), what, path) for user, what, path in (line.split(" ", 2) for line in lines))
     return [one for one in found if not one.path.startswith(_LEFT_OUT)]
 
 
 def changeable(host: LabHost) -> set[str]:
-    """The directories on a host that another user than root can change, by now."""
+    """Return the directories on a host that another user than root can change, by now."""
     return set(host.run(_CHANGEABLE).splitlines())
 
 

@@ -157,7 +157,7 @@ class Replay:
         return found
 
     def _normal(self, row: Iterable[Any]) -> list[Any]:
-        """The row with the instance's ports written as the recorded ones."""
+        """Return the row with the instance's ports written as the recorded ones."""
         back = {actual: recorded for recorded, actual in self._ports.items()}
         return [back.get(value, value) for value in row]
 

@@ -38,7 +38,7 @@ class Service:
         return self.password_file.read_text(encoding="utf-8").strip()
 
     def client(self) -> Client:
-        """A caller with the administrator's password; to be closed."""
+        """Return a client with the administrator's password; the caller closes it."""
         return Client(self.url, self.password)
 
 

@@ -94,7 +94,7 @@ nohup setsid /usr/local/sbin/keeper >/dev/null 2>&1 </dev/null &
 
 
 def supervisord(host: LabHost, threads: int) -> None:
-    """A program of the real supervisord, with options of its own."""
+    """Run a program under the real supervisord, with options of its own."""
     cluster = cluster_for(host.version)
     host.run(f"""{_STOP}
 HASH=$(printf %s '{SYS_PASSWORD}' | sha1sum | cut -d' ' -f1)
@@ -111,7 +111,7 @@ supervisord -c /etc/supervisor/supervisord.conf
 
 
 def cron(host: LabHost, threads: int) -> None:
-    """Started again by cron, once a minute, where no process of it is found."""
+    """Let cron start it again, once a minute, where it finds no process of it."""
     cluster = cluster_for(host.version)
     host.run(f"""{_STOP}
 cd {host.home}
@@ -125,7 +125,7 @@ cron
 
 
 def library_path(host: LabHost, *, needed: bool) -> None:
-    """Started with LD_LIBRARY_PATH, without a watchdog; `needed`: the program does not start without it."""
+    """Start it with LD_LIBRARY_PATH, without a watchdog; `needed`: the program does not start without it."""
     url = cluster_for(host.version).config_server_url
     library = "L=$(ldconfig -p | grep -o '/.*/libpython3.11.so.1.0' | head -n 1)\n"
     hide = library + f"mv $L* {host.home}/lib/ && ldconfig && chown -R admin: {host.home}/lib\n" if needed else ""
@@ -145,12 +145,12 @@ def bound(host: LabHost, *, stranger: bool) -> None:
 
 
 def by_hand(host: LabHost) -> None:
-    """Started without a watchdog in the package's home, whatever ran before."""
+    """Start it without a watchdog in the package's home, whatever ran before."""
     _start_by_hand(host, "enable_proxy_scramble=true")
 
 
 def _start_by_hand(host: LabHost, options: str, *, home: str | None = None) -> None:
-    """Started without a watchdog, in a directory; its program stays the package's."""
+    """Start it without a watchdog, in a directory; its program stays the package's."""
     where, cluster = home or host.home, cluster_for(host.version)
     options += f",obproxy_config_server_url={cluster.config_server_url}"
     host.run(f"""{_STOP}
@@ -163,18 +163,18 @@ for _ in $(seq 100); do ss -Hltn 'sport = :2883' | grep -q . && exit 0; sleep 0.
 
 
 def home_removed(host: LabHost) -> None:
-    """The home was removed under the live process, whose program lies elsewhere."""
+    """Remove the home under the live process, whose program is elsewhere."""
     _start_by_hand(host, "enable_proxy_scramble=true", home="/data/obproxy")
     host.run("rm -rf /data/obproxy")
 
 
 def home_in_gbk(host: LabHost) -> None:
-    """The home has a name that is no UTF-8."""
+    """Give the home a name that is not UTF-8."""
     _start_by_hand(host, "enable_proxy_scramble=true", home="/data/$'\\xca\\xfd\\xbe\\xdd'/obproxy")
 
 
 def other_config_server(host: LabHost) -> None:
-    """It asks the deployer's config server, under another application name."""
+    """Let it use the deployer's config server, under another application name."""
     host.run(f"""{_STOP}
 cd {host.home}
 export OBPROXY_EXTRA_OPT=obproxy_sys_password=$(printf '%s' '{SYS_PASSWORD}' | sha1sum | cut -d' ' -f1)
@@ -185,7 +185,7 @@ runuser -u admin -- ./bin/obproxyd.sh -c start -n prod -p 2883 \\
 
 
 def private_mounts(host: LabHost) -> None:
-    """Started again as a unit with PrivateTmp has it: in a mount namespace of its own, with the host's files."""
+    """Start it as a unit with PrivateTmp: in a mount namespace of its own, with the host's files."""
     start = f"cd {host.home} && setpriv --reuid admin --regid admin --clear-groups ./bin/obproxy -p 2883 -n test"
     host.run(_STOP)
     _from_outside(host, f"unshare -m sh -c '{start}' >/dev/null 2>&1 </dev/null")
@@ -193,7 +193,7 @@ def private_mounts(host: LabHost) -> None:
 
 
 def defunct(host: LabHost) -> None:
-    """A second OBProxy has ended, and its parent does not take notice."""
+    """Leave a second OBProxy as a zombie, whose parent does not wait for it."""
     host.run(f"""cat >/root/parent.py <<'EOS'
 import os, time
 if os.fork() == 0:
@@ -207,7 +207,7 @@ for _ in $(seq 100); do ps -C obproxy -o stat= | grep -q Z && exit 0; sleep 0.1;
 
 
 def without_ptrace(host: LabHost) -> None:
-    """The login's root lacks SYS_PTRACE, as in a container with an engine's defaults: a second sshd at port 2222."""
+    """Start a second sshd at port 2222 whose root lacks SYS_PTRACE, as in a container with an engine's defaults."""
     host.run("setpriv --bounding-set -sys_ptrace --inh-caps -sys_ptrace /usr/sbin/sshd -p 2222")
 
 
@@ -244,49 +244,49 @@ EOS""")
 
 
 def deployed_by_root(host: LabHost) -> None:
-    """The deployer has worked as root: home /root/obproxy, the program in /root/.obd, its own watchdog."""
+    """Deploy it as root: home /root/obproxy, the program in /root/.obd, its own watchdog."""
     obd(host, threads=8, user="root", base="/root")
 
 
 def no_inodes(host: LabHost) -> None:
-    """The takeover's directory is on a file system that has room and no inode left."""
+    """Put the takeover's directory on a file system that has room and no free inode."""
     where = "/var/lib/obproxy-takeover"
     mount = f"mkdir -p {where} && mount -t tmpfs -o size=300m,nr_inodes=20,mode=700 tmpfs {where}"
     _from_outside(host, f"{mount} && for n in $(seq 19); do touch {where}/filler-$n; done")
 
 
 def requires_tty(host: LabHost) -> None:
-    """The sudoers of an older RHEL."""
+    """Install the sudoers file of an older RHEL."""
     host.run("echo 'Defaults requiretty' >/etc/sudoers.d/tty")
 
 
 def password_expired(host: LabHost, user: str = "admin") -> None:
-    """A password policy has expired a user's password."""
+    """Expire a user's password, as a password policy does."""
     host.run(f"echo '{user}:Something#1' | chpasswd; chage -M 90 -d 2020-01-01 {user}")
 
 
 def account_expired(host: LabHost, user: str = "admin") -> None:
-    """A user's account has an end, which has passed."""
+    """Expire a user's account."""
     host.run(f"chage -E 2020-01-01 {user}")
 
 
 def profile_in_gbk(host: LabHost) -> None:
-    """The profile of the OBProxy's user greets in GBK."""
+    """Let the profile of the OBProxy's user print a welcome in GBK."""
     host.run(r"""printf 'echo "*** \xbb\xb6\xd3\xad ***"\n' >>/home/admin/.profile""")
 
 
 def profile_in_background(host: LabHost) -> None:
-    """The profile of the OBProxy's user starts something that keeps the standard output open."""
+    """Let the profile of the OBProxy's user start a process that keeps the standard output open."""
     host.run("echo 'nohup bash -c \"exec -a agent-loop sleep 3000\" 2>/dev/null &' >>/home/admin/.profile")
 
 
 def profile_replaces_shell(host: LabHost) -> None:
-    """The profile of the OBProxy's user goes over to another shell, which gets no command."""
+    """Let the profile of the OBProxy's user start another shell, which gets no command."""
     host.run("echo 'exec bash' >>/home/admin/.profile")
 
 
 def packages_broken(host: LabHost) -> None:
-    """The package database is no database; /root/backup has it as it was."""
+    """Break the package database; /root/backup has a copy of it."""
     host.run(
         "cp -a $(rpm --eval %_dbpath) /root/backup\n"
         "cd $(rpm --eval %_dbpath) && for file in *; do echo broken >$file; done"

@@ -29,7 +29,9 @@ rpm -qa | sort
 
 
 def state_of(lab: Lab, host: LabHost, password: str) -> State:
-    """files, hashes  path, kind, mode, owner of all below the directories that anything of this lives in (not the
+    """Return the state of a host and its OBProxy.
+
+    files, hashes  path, kind, mode, owner of all below the directories that anything of this lives in (not the
                    proxy's log and store: SHOW PROXYCONFIG says what is in that); the hash of each file
     processes      pid, start time and command line of the proxy and its watchdog
     parameters     all that the proxy's admin SQL shows, passwords as hashes; password is root@proxysys's
@@ -41,7 +43,7 @@ def state_of(lab: Lab, host: LabHost, password: str) -> State:
 
 
 def states_of(lab: Lab, hosts: Mapping[str, LabHost], password: str) -> Mapping[str, State]:
-    """The same of several hosts at once."""
+    """Return the states of several hosts at once."""
     with ThreadPoolExecutor(max_workers=4) as pool:
         found = pool.map(lambda host: state_of(lab, host, password), hosts.values())
         return dict(zip(hosts, found, strict=True))
@@ -55,6 +57,6 @@ def parameters_of(lab: Lab, host: LabHost, password: str) -> dict[str, str]:
 
 
 def differing(before: State, after: State) -> str:
-    """What is not the same, for the message of an assertion."""
+    """Return the differences, for the message of an assertion."""
     told = {key: [value, after[key]] for key, value in before.items() if value != after[key]}
     return json.dumps(told, indent=1)

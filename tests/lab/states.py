@@ -40,7 +40,9 @@ simulate() { echo "$1" >/etc/obproxy-simulation.json; }
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """script       what makes the state
+    """Named state in which a lab host starts.
+
+    script       what makes the state
     installed    whether the host has an OBProxy package
     listens      whether a proxy answers at the SQL port, so that the start of the host waits for it
     has_ssh      whether sshd runs
@@ -142,13 +144,13 @@ def home_of(state: State, version: str) -> str:
 
 
 def cluster_for(version: str) -> Cluster:
-    """The OBProxy cluster that a proxy of this version fits into."""
+    """Return the OBProxy cluster that a proxy of this version fits into."""
     wanted = "legacy" if int(version.split(".")[0]) < 4 else "test"
     return next(cluster for cluster in CLUSTERS if cluster.name == wanted)
 
 
 def script(state: State, version: str, sql_port: int) -> str:
-    """The whole script of a host."""
+    """Return the whole script of a host."""
     cluster = cluster_for(version)
     values = {
         "home": home_of(state, version),

@@ -31,7 +31,7 @@ def holds(lab: Lab) -> Iterator[Holds]:
 
 @pytest.fixture(scope="module")
 def ground(lab: Lab, holds: Holds) -> Iterator[Ground]:
-    """The service in parts."""
+    """Yield the service in parts."""
     with Ground(lab.directory / "chaos", holds.inventory) as started:
         yield started
 

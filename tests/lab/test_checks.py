@@ -35,7 +35,7 @@ STALE = (  # what a restart has made untrue
 
 @pytest.fixture
 async def resources(lab: Lab) -> AsyncIterator[Resources]:
-    """A service with a worker that checks all the time."""
+    """Yield a service with a worker that checks all the time."""
     async with AsyncExitStack() as stack:
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="checks-"))
         settings = Settings(
@@ -50,7 +50,7 @@ async def resources(lab: Lab) -> AsyncIterator[Resources]:
 
 
 async def server(resources: Resources) -> ObproxyServer:
-    """The only one there is."""
+    """Return the only server."""
     (found,) = (await clusters.get(resources, 1)).servers
     return found
 
@@ -85,7 +85,7 @@ def start(host: LabHost) -> None:
 
 
 def configured(lab: Lab, host: LabHost, name: str) -> object:
-    """What the proxy itself says."""
+    """Return the proxy's own value."""
     with admin(lab, host, "Proxysys#1") as connection:
         return next(row[1] for row in query(connection, f"show proxyconfig like '{name}'"))
 

@@ -40,7 +40,7 @@ def _step(sentence: str, command: list[str]) -> None:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The image's name. Its packages come through this machine's pip, with whatever index that is told of."""
+    """Build the image and return its name. Its packages come through this machine's pip and its configured index."""
     directory = tmp_path_factory.mktemp("image")
     base = image.debian(_step, SUITE, *PACKAGES)
     _download(directory)
@@ -70,7 +70,7 @@ def _download(directory: Path) -> None:
 
 @contextmanager
 def _container(built: str, lab: Lab, directory: Path) -> Iterator[str]:
-    """The service in a container of its own on the lab's network; its name."""
+    """Yield the name of a container with the service on the lab's network."""
     own = {"ssh-key": 0o400, "known_hosts": 0o444}
     mounts = [f"{lab.inventory}:/inventory:ro"]
     for name, mode in own.items():
@@ -89,7 +89,7 @@ def _container(built: str, lab: Lab, directory: Path) -> Iterator[str]:
 
 
 def _wait_until_okay(name: str) -> str:
-    """The address at which the service in a container answers."""
+    """Return the address of the service in a container."""
     address = podman("inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", name).strip()
     url = f"http://{address}:8080"
     deadline = time.monotonic() + DEADLINE

@@ -24,7 +24,7 @@ HOSTS = [
 
 @pytest.fixture(scope="module")
 def service(lab: Lab) -> Iterator[Service]:
-    """The service of the documents' reader, with the hosts that they name."""
+    """Yield the service of the documents' reader, with the hosts that the documents name."""
     hosts = lab.start_many(HOSTS)
     directory = lab.directory / "reader"
     directory.mkdir()
@@ -37,7 +37,7 @@ def service(lab: Lab) -> Iterator[Service]:
 
 
 def commands(document: str) -> list[str]:
-    """The blocks of commands of a document."""
+    """Return the blocks of commands of a document."""
     text = (PROJECT / "docs" / document).read_text(encoding="utf-8")
     return re.findall(r"^```sh\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
 

@@ -38,14 +38,14 @@ def service(lab: Lab) -> Iterator[Service]:
 
 @pytest.fixture
 def client(service: Service) -> Iterator[Client]:
-    """A caller of it."""
+    """Yield a client of it."""
     with service.client() as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
 def recording(service: Service, lab: Lab) -> Environment:
-    """What turns the plugin on: a user that may take over and nothing else signs."""
+    """Return the settings of the plugin: an access key of a user that may only take over."""
     environment = {**os.environ, "TAKEOVER_DATA_DIR": str(service.data_dir), "TAKEOVER_INVENTORY": str(lab.inventory)}
 
     def manage(*arguments: str, answer: str = "") -> str:
@@ -67,7 +67,7 @@ def recording(service: Service, lab: Lab) -> Environment:
 def start(
     lab: Lab, hosts: Sequence[LabHost], recording: Environment, *arguments: str, playbook: str = "takeover"
 ) -> subprocess.Popen[str]:
-    """A playbook on some hosts, as an operator starts it."""
+    """Start a playbook on some hosts, as an operator does."""
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(lab.directory),
@@ -94,7 +94,7 @@ def play(
 
 
 def read_until(process: subprocess.Popen[str], words: str) -> str:
-    """What a playbook prints until it has printed `words`."""
+    """Return the output of a playbook until it has printed `words`."""
     assert process.stdout is not None
     output = ""
     while words not in output:

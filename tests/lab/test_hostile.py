@@ -73,7 +73,7 @@ class Peak:
 
 
 def failed(client: Client, host: LabHost, document: Document) -> str:
-    """The log of its failed subtask, behind which none was touched."""
+    """Return the log of its failed subtask; no later subtask was touched."""
     subtasks = in_dag_order(document["subtasks"])
     statuses = [subtask["status"] for subtask in subtasks]
     assert document["status"] == "FAILED"

@@ -60,7 +60,7 @@ WORDS = (
 
 
 def usual(path: str) -> str:
-    """A path without what differs from host to host."""
+    """Return a path without the parts that differ from host to host."""
     for pattern, word in WORDS:
         path = pattern.sub(word, path)
     return path
@@ -74,8 +74,10 @@ def give_agent(host: LabHost) -> None:
 
 @pytest.fixture(scope="module")
 def reach(lab: Lab) -> Iterator[list[tuple[Reach, bool]]]:
-    """What a takeover with all permissions and a rollback reach, and whether another user than root decides on it: a
-    first start, a hot restart, a cold one, and one by the deployer's watchdog."""
+    """Return the paths that takeovers and a rollback reach, and whether a user other than root can change them.
+
+    The takeovers are a first start, a hot restart, a cold one, and one by the deployer's watchdog.
+    """
     hosts = lab.start_many(
         [
             HostSpec("reach-start", _FIRST_HOST_ID, "absent"),
@@ -116,7 +118,7 @@ def test_every_path_that_is_reached_is_attacked(reach: list[tuple[Reach, bool]])
 
 
 def questions() -> dict[str, bytes]:
-    """The programs as the roles ask them, by the names that `PATHS` has."""
+    """Run the programs as the roles do, by the names in `PATHS`."""
     directory = f"{AGENT}/conf/module_config"
     file = {"path": FILE, "mode": "0644", "replace": True, "directory_mode": "0755", "keep": True, "signature": ""}
     usual: Json = {"check": False, "as_user": "admin", "process": None, "seconds": 5}
@@ -167,7 +169,7 @@ class Attacked:
 
 
 def root_s(host: LabHost) -> str:
-    """A listing of all that an attack could have changed: a file's state, and the texts below /etc and /root."""
+    """Return a listing of all that an attack could change: file states, and the texts below /etc and /root."""
     return host.run(
         "find /etc /usr /var/spool -xdev -printf '%p %y %m %u %g %n %s %T@ %C@ %l\\n' | sort\n"
         "find /root -printf '%p %y %m %u %g %n %s %T@ %l\\n' | sort; find /home/admin -user root | sort\n"

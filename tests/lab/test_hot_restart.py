@@ -23,7 +23,7 @@ def _of(setup: str) -> list[Entry]:
 
 
 def _wait_for_another_pid(host: LabHost, old: int | None) -> int:
-    """The pid that listens at the SQL port, once it is not the old one's; the port never stops answering meanwhile."""
+    """Return the pid at the SQL port once it is a new one; the port never stops answering meanwhile."""
     deadline = time.monotonic() + _DEADLINE
     while (pid := host.proxy_pid()) in (None, old):
         assert time.monotonic() < deadline

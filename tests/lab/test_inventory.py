@@ -19,7 +19,7 @@ DEADLINE = 120.0  # seconds a takeover may take at the most
 
 
 def taken_over(client: Client, host: LabHost) -> Document:
-    """The final document of a takeover."""
+    """Return the final document of a takeover."""
     (accepted,) = client.take_over(1, [{"hostId": host.host_id, "sqlPort": host.sql_port}])
     deadline = time.monotonic() + DEADLINE
     for (document,) in client.watch([accepted["id"]]):

@@ -1,5 +1,6 @@
-"""Start, stop and files of the simulated OBProxy (docs/reference/obproxy.md 2, docs/reference/obproxy-observed.md
-"Process, files").
+"""Start, stop and files of the simulated OBProxy.
+
+Sources: docs/reference/obproxy.md 2, docs/reference/obproxy-observed.md "Process, files".
 
 observations.LIFECYCLE says which recorded act each test shows; test_hot_restart shows one more.
 """

@@ -33,12 +33,12 @@ def agent(host: LabHost, more: str = "") -> None:
 
 
 def ran_as(host: LabHost) -> set[str]:
-    """The users who have run the attacker's program."""
+    """Return the users who have run the attacker's program."""
     return set(host.run(f"cat {WHO} 2>/dev/null || true").split())
 
 
 def root_s_files(host: LabHost) -> str:
-    """What root owns in the home of the OBProxy's user."""
+    """Return what root owns in the home of the OBProxy's user."""
     return host.run("find /home/admin -user root -newer /etc/hostname; find /home/admin -name '.obproxy-takeover-*'")
 
 

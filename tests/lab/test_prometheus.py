@@ -35,7 +35,7 @@ def service(lab: Lab) -> Iterator[Service]:
 
 @pytest.fixture(scope="module")
 def prometheus(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """A caller of a Prometheus that watches the service as deploy/prometheus says, only more often."""
+    """Yield a client of a Prometheus that watches the service as in deploy/prometheus, but more often."""
     directory = tmp_path_factory.mktemp("prometheus")
     (directory / "takeover-password").write_text(service.password, encoding="utf-8")
     (directory / "takeover.rules.yml").write_bytes((DEPLOY / "takeover.rules.yml").read_bytes())
@@ -77,7 +77,7 @@ def started(directory: Path) -> Iterator[str]:
 
 
 def until[Found](look: Callable[[], Found], what: str) -> Found:
-    """What is looked for, as soon as it is there."""
+    """Return the result as soon as it is there."""
     deadline = time.monotonic() + DEADLINE
     while True:
         try:
@@ -100,7 +100,7 @@ def targets(prometheus: httpx.Client, job: str) -> dict[str, Json]:
 
 
 def values(prometheus: httpx.Client, expression: str) -> list[Json]:
-    """What an expression gives now."""
+    """Return the current value of an expression."""
     result: list[Json] = prometheus.get("/api/v1/query", params={"query": expression}).json()["data"]["result"]
     return result
 

@@ -35,8 +35,11 @@ chown -R admin:admin /home/admin/ocp_agent
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """command: run on the host; mounts: run with the right to mount; switches: of the simulated OBProxy; sql: for its
-    administrator; variables: of the host in the inventory."""
+    """Failure of a takeover.
+
+    command: run on the host; mounts: run with the right to mount; switches: of the simulated OBProxy; sql: for its
+    administrator; variables: of the host in the inventory.
+    """
 
     command: str = "true"
     mounts: str = "true"
@@ -69,7 +72,7 @@ FAULTS = {
 
 
 def variables_of(role: str) -> dict[str, Mapping[str, object]]:
-    """What the inventory says of a host: always, and for the takeover only."""
+    """Return the inventory's variables of the host: always, and for the takeover only."""
     always: dict[str, object] = {"obproxy_accept_managed_by": ["ocp"], **FAULTS[role].variables}
     given = {name: value for name, value in GIVEN.items() if role != FORGOTTEN or "proxyro" not in name}
     return {"always": always, "takeover": always | given}

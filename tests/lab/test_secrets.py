@@ -168,7 +168,7 @@ def scene(lab: Lab, anchor: LabHost) -> Iterator[Scene]:
 
 
 def pids_of(ground: Ground) -> set[int]:
-    """The processes that somebody has given the key of the database to, in their environment."""
+    """Return the processes with the key of the database in their environment on purpose."""
     return {ground.api.pid, *(worker.pid for worker in ground.workers)}
 
 
@@ -252,7 +252,7 @@ def test_a_worker_never_has_what_a_caller_gives_in_its_memory(scene: Scene, clie
 
 
 def runs_of(worker: psutil.Process) -> list[psutil.Process]:
-    """What was forked from the server that the worker has for that: what holds the inventory, and runs."""
+    """Return the processes forked from the worker's fork server: the inventory's, and runs."""
     return [process for server in worker.children() for process in server.children(recursive=True)]
 
 
@@ -262,7 +262,7 @@ def set_password(scene: Scene, host: LabHost) -> None:
 
 
 def bring_about(ending: str, takeover: Takeover, scene: Scene) -> Document:
-    """The document of a takeover that has ended so."""
+    """Return the document of a takeover that has ended so."""
     if ending == "times out":
         limit_subtasks(scene, takeover.host)
     takeover.submit()
@@ -292,7 +292,7 @@ def limit_subtasks(scene: Scene, host: LabHost) -> None:
 
 
 def all_answers(scene: Scene, client: Client, takeover: Takeover, host: LabHost) -> list[str]:
-    """What the API says about it, and to requests with a secret in them that are refused."""
+    """Return the API's answers about it, and those to rejected requests with a secret in them."""
     asked = {"hostId": host.host_id, "sqlPort": host.sql_port, "proxysysPasswd": scene.plants.proxysys}
     instance = f"/api/v2/tasks/instances/{takeover.task_id}"
     path = "/api/v2/obproxy/clusters/1/takeOver"
@@ -367,7 +367,7 @@ def check_everywhere(scene: Scene, host: LabHost) -> None:
 
 
 def on_host(scene: Scene, host: LabHost) -> set[str]:
-    """What is found in the host's files, memory of its processes aside, and in what the takeover keeps there."""
+    """Return what is found in the host's files, except in its processes' memory and the takeover's own files."""
     left_out = "--exclude=/etc/ssh --exclude=lab.service"  # the unit of hosts with systemd names lab-boot
     archive = host.run(f"tar --create --ignore-failed-read {left_out} {' '.join(ON_HOST)} 2>/dev/null | base64")
     content = base64.b64decode(archive)

@@ -51,7 +51,7 @@ def test_the_deployer_s_watchdog_starts_it_and_knows_it(lab: Lab, lab_host: Star
 
 
 def recorded_soon(host: LabHost) -> int:
-    """The pid in the record once it is that of the process at the port."""
+    """Return the pid in the record once it is that of the process at the port."""
     deadline = time.monotonic() + _DEADLINE
     while recorded(host) != host.proxy_pid():
         assert time.monotonic() < deadline

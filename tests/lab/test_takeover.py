@@ -31,7 +31,7 @@ def service(lab: Lab) -> Iterator[Service]:
 
 @pytest.fixture
 def client(service: Service) -> Iterator[Client]:
-    """A caller of it."""
+    """Yield a client of it."""
     with service.client() as opened:
         yield opened
 
@@ -56,7 +56,7 @@ def watch(client: Client, documents: Sequence[Document]) -> list[list[Document]]
 
 
 def take_over(client: Client, host: LabHost, password: str | None = None) -> Document:
-    """The final document of a takeover of one host."""
+    """Return the final document of a takeover of one host."""
     return watch(client, client.take_over(cluster_id(host), [request(host, password)]))[-1][0]
 
 

@@ -1,5 +1,4 @@
-"""The 29 traps of docs/reference/obproxy.md 9: which test holds each, and the tests of those that nothing else
-holds."""
+"""The 29 traps of docs/reference/obproxy.md 9: the test of each, here where no other module has it."""
 
 import ast
 import re
@@ -79,8 +78,11 @@ def test_every_trap_is_accounted_for(trap: int) -> None:
 
 
 def test_what_looks_like_one_is_none(lab: Lab, lab_host: StartHost) -> None:
-    """Programs with obproxy in their arguments (11), and its own watchdog run as `bash obproxyd.sh`, whose comm is not
-    the script's (12). And SHOW PROXYCONFIG LIKE with _ and syslog_level answers something else (6)."""
+    """Traps 6, 11 and 12.
+
+    Programs with obproxy in their arguments (11), its watchdog run as `bash obproxyd.sh`, whose comm is not the
+    script's (12), and SHOW PROXYCONFIG LIKE with _ and syslog_level (6).
+    """
     host = lab_host()
     host.run(
         f"cd {host.home}; ps -C obproxyd.sh -o pid= | xargs kill -9\n"

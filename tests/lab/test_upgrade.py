@@ -25,7 +25,7 @@ HELD_AT = "install_rpm"
 
 @pytest.fixture(scope="module")
 def previous() -> Iterator[Path]:
-    """The tree of the version before."""
+    """Return the tree of the version before."""
     archive = subprocess.run(["git", "-C", str(PROJECT), "archive", PREVIOUS], capture_output=True)
     if archive.returncode:
         pytest.skip(f"this repository does not have the history: {archive.stderr.decode().strip()}")
@@ -43,7 +43,7 @@ def holds(lab: Lab) -> Iterator[Holds]:
 
 @pytest.fixture
 def ground(holds: Holds, previous: Path, tmp_path: Path) -> Iterator[Ground]:
-    """API and worker of the version before."""
+    """Yield API and worker of the version before."""
     with Ground(tmp_path, holds.inventory, project=previous, shutdown_grace="3") as started:
         yield started
 

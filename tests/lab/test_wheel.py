@@ -30,7 +30,7 @@ def _run(*command: str | Path, cwd: Path) -> str:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory of a virtual environment with the wheel, and with what it depends on from this one."""
+    """Return the directory of a virtual environment with the wheel, and with its dependencies from this one."""
     directory = tmp_path_factory.mktemp("wheel")
     _run(
         *(sys.executable, "-m", "pip", "wheel", *OFFLINE, "--no-build-isolation", "--wheel-dir", directory, "."),

@@ -51,7 +51,7 @@ def holds(lab: Lab) -> Iterator[Holds]:
 
 @pytest.fixture
 def ground(lab: Lab, machines: list[Machine], holds: Holds, tmp_path: Path) -> Iterator[Ground]:
-    """A worker for one task instance at a time on every machine, and the API process on this one."""
+    """Yield a worker for one task instance at a time on every machine, and the API process on this one."""
     postgres = Postgres(machines[0].gateway, machines[0].subnet)
     prefixes = [machine.prefix for machine in machines]
     with Ground(
@@ -70,7 +70,7 @@ def client(ground: Ground) -> Iterator[Client]:
 def subjects(
     lab: Lab, ground: Ground, machines: list[Machine], holds: Holds, client: Client
 ) -> Iterator[list[Subject]]:
-    """A task instance for each worker, all of them held in the middle."""
+    """Submit a task instance for each worker; all are held in the middle."""
     numbers = [next(_numbers) for _ in range(WORKERS)]
     hosts = lab.start_many([HostSpec(f"shared-{number}", number) for number in numbers])
     for machine in machines:
@@ -86,7 +86,7 @@ def subjects(
 
 
 def executors(subjects: Sequence[Subject]) -> list[str]:
-    """The address of the worker at which each is."""
+    """Return the address of the worker at which each is."""
     found = []
     for subject in subjects:
         document = subject.client.task(subject.task_id)

@@ -20,7 +20,7 @@ else:
 
 @contextlib.contextmanager
 def admin(lab: Lab, host: LabHost, password: str, *, sql_port: int | None = None) -> Iterator[Connection]:
-    """A connection as root@proxysys. Raises pymysql's errors."""
+    """Open a connection as root@proxysys. Raise pymysql's errors."""
     port = sql_port or host.sql_port
     here, there = socket.socketpair()
     command = lab.ssh_command(host)
@@ -37,7 +37,7 @@ def admin(lab: Lab, host: LabHost, password: str, *, sql_port: int | None = None
 
 
 def query(connection: Connection, statement: str) -> list[tuple[object, ...]]:
-    """The rows of one statement."""
+    """Return the rows of one statement."""
     with connection.cursor() as cursor:
         cursor.execute(statement)
         return list(cursor.fetchall())

@@ -33,22 +33,22 @@ class Play:
         return [(line["role"], line["result"]) for line in self.lines if line.get("host") == host.name]
 
     def result(self, host: LabHost, role: str) -> dict[str, Any]:
-        """The last result of a role."""
+        """Return the last result of a role."""
         return [result for name, result in self.results(host) if name == role][-1]
 
     def failure(self, host: LabHost) -> tuple[str, str]:
-        """The failing role ("" for the discovery) and its message."""
+        """Return the failing role ("" for the discovery) and its message."""
         for line in self.lines[:-1]:
             if line["host"] == host.name and line["outcome"] in ("failed", "unreachable"):
                 return line["role"], line["result"]["msg"]
         raise AssertionError(f"nothing failed on {host.name}:\n{self.text}")
 
     def changed(self, host: LabHost) -> list[str]:
-        """The roles that changed something, in order."""
+        """Return the roles that changed something, in order."""
         return [role for role, result in self.results(host) if result.get("changed")]
 
     def server(self, host: LabHost) -> dict[str, Any]:
-        """What the results told about the OBProxy server, merged as the service does."""
+        """Return the results about the OBProxy server, merged as the service does."""
         merged: dict[str, Any] = {}
         for _, result in self.results(host):
             told = result.get("obproxy_server") or {}

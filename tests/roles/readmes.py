@@ -10,7 +10,7 @@ END = "<!-- end of variables -->"
 
 
 def table(specs: dict[str, Any]) -> str:
-    """The variables of the entry points `main` and `rollback`, in the order of the spec."""
+    """Return the variables of the entry points `main` and `rollback`, in the order of the spec."""
     undone = specs.get("rollback", {}).get("options", {})
     options = specs["main"]["options"] | undone
     if not options:
@@ -38,12 +38,12 @@ def _line(name: str, option: dict[str, Any], undone: bool) -> str:
 
 
 def before_table(text: str) -> str:
-    """The part that people write."""
+    """Return the part that people write."""
     return text.partition(BEGIN)[0]
 
 
 def with_table(text: str, specs: dict[str, Any]) -> str:
-    """A README's text with the table that the specs say, in its place or at the end."""
+    """Return a README's text with the table of the specs, in its place or at the end."""
     head, _, rest = text.partition(BEGIN)
     tail = rest.partition(END)[2].strip()
     parts = [head.strip(), f"{BEGIN}\n{table(specs)}\n{END}", tail]

@@ -23,7 +23,7 @@ CALLS = {
 
 
 def _counting(directory: Path) -> tuple[Path, Path]:
-    """An ssh that writes down when it is called to do what, and where it does."""
+    """Write an ssh that logs its calls, and where it does."""
     program, log = directory / "ssh", directory / "calls"
     program.write_text(f'#!/bin/sh\necho "$(date +%s.%N) $*" >> {log}\nexec ssh "$@"\n')
     program.chmod(0o755)

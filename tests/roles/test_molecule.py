@@ -31,7 +31,7 @@ def _scenario(role: str) -> Path:
 
 
 def _says(role: str) -> dict[str, Any]:
-    """The variables that a scenario sets for its host."""
+    """Return the variables that a scenario sets for its host."""
     (host_vars,) = (
         _load(_scenario(role) / "molecule.yml")
         .get("provisioner", {"inventory": {"host_vars": {"": {}}}})["inventory"]["host_vars"]
@@ -62,7 +62,7 @@ def _molecule(role: str, directory: Path) -> Run:
 
 @pytest.fixture(scope="module")
 def runs(request: pytest.FixtureRequest, lab: Lab) -> Iterator[dict[str, Future[Run]]]:
-    """The runs of all roles that are to be tested, some at a time."""
+    """Run all roles that are to be tested, some at a time."""
     chosen = [item.name.rpartition("[")[2].rstrip("]") for item in request.session.items if item.path == request.path]
     with ThreadPoolExecutor(AT_A_TIME) as pool:
         yield {

@@ -63,7 +63,11 @@ EXECUTING = {
     },
     "start_checks": {"supervisor_problems": "systemctl"},
     "start": {"home_of": "rpm, with a package's name", "launch": "su to the user"},
-    "supervision": {"command_output": "systemctl", "unit_of": "systemctl", "starts_without_environment": "as the user of the process"},
+    "supervision": {
+        "command_output": "systemctl",
+        "unit_of": "systemctl",
+        "starts_without_environment": "as the user of the process",
+    },
     "undo_start": {"remove": "has become the user"},
 }
 

@@ -33,7 +33,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc] # Ansible is untyped
         self._write("playbook")
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
-        """The hosts are known."""
+        """Note that the hosts are known."""
         self._write("play")
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
@@ -42,5 +42,5 @@ class CallbackModule(CallbackBase):  # type: ignore[misc] # Ansible is untyped
         self._write("task", role, task.get_name(include_role_fqcn=False))
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
-        """The last one has ended."""
+        """Note that the last Ansible task has ended."""
         self._write("stats")

@@ -124,7 +124,7 @@ class Ground:
         self._stop()
 
     def part(self, name: str, command: str, *, prefix: Sequence[str] = (), project: Path = PROJECT) -> Part:
-        """A further part, of the version in `project`; not started, and stopped only if it is put among the others."""
+        """Return a further part, of the version in `project`; it is neither started nor stopped."""
         settings = {**self._settings, "port": self._port, "worker": "false"}
         return Part(self.directory, name, command, settings, prefix=prefix, project=project)
 
@@ -142,7 +142,7 @@ class Ground:
         raise LabError(f"The service does not answer:\n{self.api.log.read_text()}")
 
     def client(self) -> Client:
-        """A caller with the administrator's password; to be closed."""
+        """Return a client with the administrator's password; the caller closes it."""
         return Client(self.url, (self.directory / "api" / "admin-password").read_text(encoding="utf-8").strip())
 
     def _stop(self) -> None:

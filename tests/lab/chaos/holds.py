@@ -42,15 +42,15 @@ class Holds:
         (self.inventory / "zz-holds.yml").write_text(text, encoding="utf-8")
 
     def prepare(self, host: LabHost) -> None:
-        """A host needs this before its first run."""
+        """Prepare a host before its first run."""
         host.run(_SCRIPT)
 
     def at(self, host: LabHost, role: str) -> None:
-        """A run of this host stops at the beginning of `role`, on this machine."""
+        """Stop the run of this host, on this machine, at the beginning of `role`."""
         (self._directory / f"{host.name}.{role}").touch()
 
     def in_program(self, host: LabHost) -> None:
-        """The next program that is run on the host stops there."""
+        """Stop the next program that runs on the host."""
         host.run(f"touch {_HELD}")
 
     def release_role(self, host: LabHost, role: str) -> None:

@@ -22,7 +22,7 @@ _DEADLINE = 60.0  # seconds for what follows a task instance's end: its job, its
 
 
 def check(url: str, task_ids: Iterable[int], workers: set[int]) -> None:
-    """Raises AssertionError that names what was lost, doubled or left. `workers`: pids of all there ever were."""
+    """Raise AssertionError that names what was lost, doubled or left. `workers`: pids of all there ever were."""
     deadline = time.monotonic() + _DEADLINE
     while True:
         try:

@@ -58,7 +58,7 @@ class Machine:
         _ip("link", "set", self._link, "up")
 
     def forget_neighbours(self) -> None:
-        """A new host may have the address of one that was removed a moment ago."""
+        """Forget the address of a removed host, because a new host may get it."""
         _ip("-n", self._name, "neigh", "flush", "all")
 
     def _add_route(self) -> None:

@@ -104,7 +104,7 @@ class Subject:
         self.holds.release(self.host)
 
     def thaw(self) -> None:
-        """The host answers again."""
+        """Let the host answer again."""
         if self._paused:
             self.host.resume()
         self._paused = False
@@ -119,7 +119,7 @@ class Subject:
         assert {subtask["status"] for subtask in document["subtasks"]} == {wanted}
 
     def reason(self, document: Document) -> str:
-        """The code that the log of the failed subtask ends with."""
+        """Return the code at the end of the log of the failed subtask."""
         (failed,) = (subtask for subtask in document["subtasks"] if subtask["status"] == "FAILED")
         log = self._answered(lambda: self.client.log(self.task_id, failed["id"]))
         codes = [line.partition(":")[0] for line in log.splitlines() if line.partition(":")[0].isupper()]
@@ -165,7 +165,7 @@ class Subject:
 
     @staticmethod
     def _answered[Answer](ask: Callable[[], Answer]) -> Answer:
-        """An answer of a service that may be on its way back."""
+        """Return an answer of a service that may be restarting."""
         deadline = time.monotonic() + _DEADLINE
         while True:
             try:
@@ -177,7 +177,7 @@ class Subject:
 
 
 def settle(subjects: Sequence[Subject]) -> None:
-    """The ends of all, by themselves or after a retry of what has failed for a reason that its log tells."""
+    """Return the ends of all task instances, by themselves or after a retry when the log gives a reason to."""
     for _ in range(2):
         ends = [(subject, subject.wait_for_end()) for subject in subjects]
         for subject, document in ends:

@@ -13,7 +13,7 @@ def of_run(ident: str) -> list[psutil.Process]:
 
 
 def playbook(ident: str) -> psutil.Process:
-    """The ansible-playbook of a run: of those that carry its ident, workers included, the one whose parent does not.
+    """Return the ansible-playbook of a run: among the processes with its ident, the one whose parent lacks it.
 
     Raises NoSuchProcess when the run has none.
     """
@@ -27,7 +27,7 @@ def playbook(ident: str) -> psutil.Process:
 
 
 def child(ident: str) -> psutil.Process:
-    """The service's own process of a run, ansible-playbook's parent."""
+    """Return the service's own process of a run, ansible-playbook's parent."""
     return psutil.Process(playbook(ident).ppid())
 
 
@@ -44,7 +44,7 @@ def alive(processes: Iterable[psutil.Process]) -> Iterator[psutil.Process]:
 
 
 def _carries(process: psutil.Process, ident: str) -> bool:
-    """A program has the ident in its environment; what was only forked works in the run's directory."""
+    """Return whether a process belongs to the run: by the ident in its environment, or by its working directory."""
     with suppress(psutil.Error):
         if process.environ().get("OBPROXY_TAKEOVER") == ident:
             return True

@@ -24,7 +24,7 @@ _HARMLESS = ("begin", "start transaction", "commit", "rollback", "ping proxy")
 
 
 def command(proxy: Proxy, client: Client, code: int, argument: bytes) -> Answer:
-    """The answer to one command packet, except COM_QUIT."""
+    """Return the answer to one command packet, except COM_QUIT."""
     if code == COM_QUERY:
         return _query(proxy, client, argument)
     if code == COM_PING:

@@ -22,7 +22,7 @@ _LARGEST_V1_ID = 255
 
 
 def alter(proxy: Proxy, statement: str) -> Answer:
-    """Sets, stores and shows the value at once; one that needs a restart acts only after it."""
+    """Set, store and show the value at once; a parameter that needs a restart takes effect only after it."""
     match = _ALTER.fullmatch(statement)
     if not match:
         return answers.BAD_COMMAND
@@ -49,7 +49,7 @@ def alter(proxy: Proxy, statement: str) -> Answer:
 
 
 def _refusal(proxy: Proxy, name: str, value: str) -> answers.Error | None:
-    """The rules of single parameters."""
+    """Check the rules of single parameters."""
     if name == "app_name":
         return answers.NOT_SUPPORTED
     if proxy.simulation.refuses(name):

@@ -59,12 +59,12 @@ def access_denied(user: str, address: str, *, using_password: bool) -> Error:
 
 
 def text_rows(names: Sequence[str], rows: Sequence[Sequence[wire.Value]]) -> Rows:
-    """A result set of VARCHAR columns, as nearly all of OBProxy's are."""
+    """Return a result set of VARCHAR columns, as nearly all of OBProxy's are."""
     return Rows([(name, wire.VARCHAR) for name in names], rows)
 
 
 def encode(answer: Ok | Error | Rows, *, status: int = 0) -> bytes:
-    """The packets of an answer to a command (whose own sequence number is 0)."""
+    """Return the packets of an answer to a command (whose own sequence number is 0)."""
     if isinstance(answer, Error):
         return wire.error(1, answer.code, answer.sqlstate, answer.message)
     if isinstance(answer, Rows):

@@ -23,7 +23,7 @@ def is_successor() -> bool:
 
 
 def inherited_sockets() -> list[socket.socket]:
-    """The predecessor's listening sockets, SQL first; once only."""
+    """Return the predecessor's listening sockets, SQL first; once only."""
     numbers = os.environ.pop(_INHERITED, "")
     return [socket.socket(fileno=int(number)) for number in numbers.split(",") if number]
 

@@ -11,7 +11,7 @@ _NAMES = ("xflush", "digest", "error", "slow", "diagnosis", "stat", "limit", "po
 
 class Log:
     def __init__(self, directory: Path, release: Release) -> None:
-        """Raises OSError when the files cannot be made."""
+        """Open the log files. Raise OSError when they cannot be made."""
         self._directory = directory
         self._release = release
         for name in _NAMES:

@@ -27,7 +27,7 @@ class Loop:
         self.watch(self._wakeup, self._drain)
 
     def watch(self, sock: socket.socket, readable: Callback, writable: Callback | None = None) -> None:
-        """Calls back when the socket can be read, and written if that is asked for. Replaces an earlier watch."""
+        """Call back when the socket can be read, and written if asked for. Replaces an earlier registration."""
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if writable else 0)
         data = (readable, writable)
         try:

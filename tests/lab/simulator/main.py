@@ -33,7 +33,7 @@ class StartError(Exception):
 
 
 def main(arguments: list[str], release: Release | None = None) -> int:
-    """The whole life of the process. Returns the exit status."""
+    """Run the process from start to end. Return the exit status."""
     release = release or _installed_release()
     try:
         options = command_line.parse(arguments[1:])
@@ -147,13 +147,13 @@ def _apply_options(settings: Settings, options: Options) -> None:
 
 
 def _require_route(settings: Settings) -> None:
-    """A start needs to know where the observers are: by a list of ip:sql_port, or by a config server."""
+    """Check that the start knows the observers: by a list of ip:sql_port, or by a config server."""
     if not settings["rootservice_list"] and not settings["obproxy_config_server_url"]:
         raise StartError("neither rootservice_list nor obproxy_config_server_url ret=-4147")
 
 
 def _check(settings: Settings, options: Options) -> None:
-    """What is wrong with the stored configuration, or with the command line's own."""
+    """Return the error in the stored configuration, or in the command line's."""
     if options.parameters.get("rootservice_cluster_name") == "":
         raise StartError("empty cluster name ret=-4002")
     if hot_restart.is_successor() and settings.stored().get("ip_listen_mode") == _BOTH:
@@ -176,7 +176,7 @@ def _has_own_address() -> bool:
 
 
 def _bind(service: Service) -> None:
-    """Opens the ports. Raises StartError when the SQL or the RPC port stays taken."""
+    """Open the ports. Raise StartError when the SQL or the RPC port stays taken."""
     deadline = time.monotonic() + _BIND_PATIENCE
     while True:
         try:
@@ -189,7 +189,7 @@ def _bind(service: Service) -> None:
 
 
 def run() -> None:
-    """What bin/obproxy calls."""
+    """Run the simulator as bin/obproxy does."""
     status = main(sys.argv)
     sys.stdout.flush()
     sys.stderr.flush()

@@ -37,7 +37,7 @@ class Metrics:
         self._transactions[_labels(**labels)] += 1
 
     def scrape(self, constant: Mapping[str, str], sync_interval: float, *, enabled: bool) -> bytes:
-        """The text of /metrics; constant labels are those that every odp_ series carries."""
+        """Return the text of /metrics; every odp_ series has the constant labels."""
         now = time.monotonic()
         if enabled and self._served and now - self._published_at >= sync_interval:
             self._published, self._published_at = self._odp_lines(constant), now

@@ -15,7 +15,7 @@ _LONGEST_SLEEP = 3600.0
 
 
 def command(proxy: Proxy, client: Client, code: int, argument: bytes) -> tuple[Answer, float]:
-    """The answer and after how many seconds it comes. Counts the request in the metrics."""
+    """Return the answer, and the seconds until it comes. Counts the request in the metrics."""
     if code in (COM_PING, COM_INIT_DB):
         return answers.Ok(), 0.0
     if code != COM_QUERY:

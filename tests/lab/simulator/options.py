@@ -66,7 +66,7 @@ class Options:
 
 
 def parse(arguments: list[str]) -> Options:
-    """Raises BadOption."""
+    """Parse the options. Raise BadOption."""
     long = [f"{name}=" if short in _WITH_ARGUMENT else name for name, short in _LONG.items()]
     try:
         pairs, _ = getopt.gnu_getopt(arguments, "hp:l:s:o:n:r:c:NVRdeu:t", long)

@@ -46,7 +46,7 @@ class Definition:
         return self.visible_level == "virtual"
 
     def check(self, value: str) -> str:
-        """The value in the form in which it is kept. Raises InvalidValue."""
+        """Return the value in its stored form. Raise InvalidValue."""
         if self.kind == "bool":
             return _boolean(value)
         if self.kind == "level":
@@ -69,7 +69,7 @@ def _boolean(value: str) -> str:
 
 
 def _number(kind: str, text: str) -> int:
-    """A number in its smallest unit: microseconds, bytes, or just the number."""
+    """Return a number in its smallest unit: microseconds, bytes, or just the number."""
     match = _NUMBER.fullmatch(text)
     if not match:
         raise InvalidValue(text)
@@ -133,7 +133,7 @@ class Settings:
         return name in self.definitions and not self.definitions[name].is_virtual
 
     def put(self, name: str, value: str) -> None:
-        """Sets a checked value. Raises InvalidValue; the name must be known."""
+        """Set a checked value. Raise InvalidValue; the name must be known."""
         self._values[name] = self.definitions[name].check(value)
 
     def put_unchecked(self, name: str, value: str) -> None:
@@ -146,7 +146,7 @@ class Settings:
         return _number("time", self._values[name]) / 1_000_000
 
     def stored(self) -> dict[str, str]:
-        """What belongs into the configuration store, in the order that SHOW PROXYCONFIG ALL shows afterwards."""
+        """Return the content of the configuration store, in the order of SHOW PROXYCONFIG ALL."""
         values = {d.name: value for d, value in self if not d.is_virtual}
         backwards = [name for name in reversed(values) if name not in _STORED_LAST]
         return {name: values[name] for name in (*backwards, *_STORED_LAST) if name in values}

@@ -13,7 +13,7 @@ _BACKLOG = 1024
 
 
 def listen(address: str, port: int) -> socket.socket:
-    """A listening socket with SO_REUSEADDR only, so that a taken port is an OSError (docs/reference/obproxy.md 2.6)."""
+    """Return a listening socket with SO_REUSEADDR only: a taken port is an OSError (docs/reference/obproxy.md 2.6)."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -44,7 +44,7 @@ class Listener:
         self._loop.watch(self.socket, self._accept)
 
     def close(self) -> None:
-        """Stops accepting and closes the socket."""
+        """Stop accepting and close the socket."""
         self.pause()
         self.socket.close()
 
@@ -82,7 +82,7 @@ class Stream:
         raise NotImplementedError
 
     def ended(self) -> None:
-        """The connection is closed, by whichever side."""
+        """Handle the end of the connection, by either side."""
 
     def _read(self) -> None:
         try:

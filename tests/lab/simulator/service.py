@@ -32,7 +32,7 @@ class Service:
             on_signal(number, self._terminate)
 
     def bind(self) -> None:
-        """Opens the ports. Raises OSError if the SQL or the RPC port is taken; a taken exporter port is only logged."""
+        """Open the ports. Raise OSError if the SQL or the RPC port is taken; a taken exporter port is only logged."""
         sockets = hot_restart.inherited_sockets() or self._open_sockets()
         accept = functools.partial(SqlConnection, self._loop, proxy=self._proxy, open_connections=self._connections)
         self._listeners.append(Listener(self._loop, sockets[0], accept))
@@ -61,7 +61,7 @@ class Service:
         self._exporter = Listener(self._loop, sock, accept)
 
     def run(self) -> bool:
-        """Serves until the end. Whether a signal ended it."""
+        """Serve until the end. Return whether a signal ended it."""
         self._watch_local_command()
         if seconds := self._proxy.simulation.seconds("die_after"):
             self._loop.call_later(seconds, self._loop.stop)
@@ -127,7 +127,7 @@ class Service:
             self._loop.stop()
 
     def _ignore(self, sock: socket.socket) -> Stream:
-        """The RPC port accepts and says nothing."""
+        """Accept connections at the RPC port and send nothing."""
         return _Silent(self._loop, sock)
 
 

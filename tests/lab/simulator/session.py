@@ -37,7 +37,7 @@ class Session:
         return wire.greeting(self._id, self._proxy.settings["mysql_version"], self._salt)
 
     def receive(self, data: bytes) -> Reply | None:
-        """Takes what arrived and answers the first whole packet; call again with b"" for further ones."""
+        """Take received bytes and answer the first whole packet; call again with b"" for further ones."""
         self._buffer += data
         try:
             taken = wire.take_packet(self._buffer)
@@ -50,11 +50,11 @@ class Session:
             return Reply(data=answers.encode(answers.BAD_COMMAND), close=True)
 
     def keep(self, data: bytes) -> None:
-        """Takes what arrived while an answer is still due."""
+        """Take bytes that arrive while an answer is still due."""
         self._buffer += data
 
     def closed(self) -> None:
-        """The connection is gone."""
+        """Handle the end of the connection."""
         if self._client:
             self._proxy.clients.pop(self._id, None)
             if not self._is_administrator:

@@ -62,7 +62,7 @@ _catalog: dict[str, list[tuple[str, int]]] = {}
 
 
 def show(proxy: Proxy, client: Client, statement: str) -> Answer:
-    """The answer to a statement that begins with SHOW."""
+    """Return the answer to a statement that begins with SHOW."""
     words = statement.split(None, 2)
     kind = words[1].lower() if len(words) > 1 else ""
     rest = words[2] if len(words) > 2 else ""
@@ -200,7 +200,7 @@ def _empty(name: str) -> Callable[[Proxy, Client, str], Answer]:
 
 
 def _table(name: str, rows: Sequence[Sequence[wire.Value]] = ()) -> answers.Rows:
-    """A result set with the recorded columns of data/catalog.json."""
+    """Return a result set with the recorded columns of data/catalog.json."""
     if not _catalog:
         path = Path(__file__).parent / "data" / "catalog.json"
         _catalog.update(json.loads(path.read_text(encoding="utf-8")))

@@ -13,7 +13,9 @@ DEFAULT_PATH = "/etc/obproxy-simulation.json"
 
 
 class Simulation:
-    """observer      bool: OB clusters can be reached, so ordinary clients are served
+    """Switches of the simulated OBProxy.
+
+    observer      bool: OB clusters can be reached, so ordinary clients are served
     cluster       str: the OB cluster that the config server names ("obcluster")
     start_delay   seconds between the start and listening
     answer_delay  seconds before each answer to a statement

@@ -33,7 +33,7 @@ class Store:
             raise StoreError(str(error)) from error
 
     def begin_exclusive(self) -> None:
-        """Takes the lock under which a start reads and merges; given up after ten tries.
+        """Take the lock under which a start reads and merges; given up after ten tries.
 
         See docs/reference/obproxy.md 2.6.
         """

@@ -10,7 +10,7 @@ VALUE_LIMIT = 512  # seen: 600 is too long, 100 is not
 
 
 def statement(sql: str) -> str:
-    """The statement without leading comments, surrounding blanks and one trailing semicolon."""
+    """Return the statement without leading comments, surrounding blanks and one trailing semicolon."""
     while match := _COMMENT.match(sql):
         sql = sql[match.end() :]
     return sql.strip().removesuffix(";").strip()
@@ -22,7 +22,7 @@ def is_several(sql: str) -> bool:
 
 
 def like_pattern(rest: str) -> str:
-    """The pattern of a trailing LIKE, unquoted; '' = everything."""
+    """Return the pattern of a trailing LIKE, unquoted; '' = everything."""
     match = _LIKE.search(rest)
     return unquote(match[1]) if match else ""
 
@@ -32,7 +32,7 @@ def unquote(text: str) -> str:
 
 
 def matches(pattern: str, name: str) -> bool:
-    """SQL LIKE with % and _, case-sensitive."""
+    """Match SQL LIKE with % and _, case-sensitively."""
     if pattern in ("", "%"):
         return True
     if "%" not in pattern and "_" not in pattern:

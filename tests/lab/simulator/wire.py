@@ -102,7 +102,7 @@ def scramble_matches(stage1_hex: str, scramble: bytes, salt: bytes) -> bool:
 
 
 def sha1_hex(password: str) -> str:
-    """The form in which passwords are stored: sha1 in hex, empty for an empty password.
+    """Return the stored form of a password: sha1 in hex, empty for an empty password.
 
     See docs/reference/obproxy.md 4.3.
     """

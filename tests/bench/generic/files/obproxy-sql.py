@@ -64,7 +64,7 @@ class Connection:
 
 
 def texts(packet: bytes) -> "list[str]":
-    """The length-encoded strings that a packet begins with; NULL is an empty one."""
+    """Return the length-encoded strings that a packet begins with; NULL is an empty one."""
     found, at = [], 0
     while at < len(packet):
         length, at = packet[at], at + 1

@@ -1,5 +1,6 @@
-"""Callback of the scenarios: a line of JSON for every change and for the end of every run, so that playbooks can judge
-a run by what it did and by its statistics instead of by its text.
+"""Callback of the scenarios: writes a line of JSON for every change and for the end of every run.
+
+Playbooks judge a run by these lines instead of by its text.
 
 Written to runs.jsonl in the scenario's own directory: {"run", "check", "play", "host", "changed": name of the Ansible
 task}, and at the end {"run", "check", "stats": {host: {"changed": 0, ...}}}. A run is a playbook's file name.
