@@ -14,9 +14,9 @@ CASES = cases()
 POSSIBLE = [name for name, case in CASES.items() if "impossible" not in case]
 
 
-def cut_inside_step() -> list[Event]:
-    """Return the plain stream until an Ansible task of the role step runs."""
-    events = load("plain").events
+def cut_inside_step(name: str = "plain") -> list[Event]:
+    """Return a recorded stream until an Ansible task of the role step runs."""
+    events = load(name).events
     inside = next(n for n, event in enumerate(events) if event["event_data"].get("role") == "step")
     return events[: inside + 2]
 
@@ -41,6 +41,10 @@ BUILT: dict[str, Callable[[], tuple[list[Event], RunEnd]]] = {
         RunEnd(rc=254, status="timeout", timed_out=True, limit=300, elapsed=300.4, last_lines="ops@h1's password: "),
     ),
     "64": lambda: (without("playbook_on_stats"), RunEnd(rc=0, status="successful")),
+    "import-later-role-timeout": lambda: (
+        cut_inside_step("import-later-role"),
+        RunEnd(rc=254, status="timeout", timed_out=True, limit=300, elapsed=300.4),
+    ),
 }
 
 
