@@ -23,8 +23,8 @@ FILE, CONTROL = f"{AGENT}/conf/module_config/obproxy.yaml", f"{AGENT}/bin/ocp_ag
 Json = dict[str, Any]
 LIMIT = 25.0  # seconds in which a program ends, whatever a path is
 _FIRST_HOST_ID = 7600
-# What a takeover, a start, a restart and a rollback reach below directories of an ordinary user, and the program that
-# is run below while the path is attacked. H is the home of an OBProxy, PID a process, ADDRESS the host's.
+# What a takeover, a start, a restart, a rollback and a release reach below directories of an ordinary user, and the
+# program that is run below while the path is attacked. H is the home of an OBProxy, PID a process, ADDRESS the host's.
 PATHS = {
     AGENT: "agent",
     f"{AGENT}/bin": "agent",
@@ -74,9 +74,9 @@ def give_agent(host: LabHost) -> None:
 
 @pytest.fixture(scope="module")
 def reach(lab: Lab) -> Iterator[list[tuple[Reach, bool]]]:
-    """Return the paths that takeovers and a rollback reach, and whether a user other than root can change them.
+    """Return the paths that takeovers, a rollback and a release reach, and whether others than root can change them.
 
-    The takeovers are a first start, a hot restart, a cold one, and one by the deployer's watchdog.
+    The takeovers are a first start, a hot restart, a cold one, one by the deployer's watchdog, and an adoption.
     """
     hosts = lab.start_many(
         [
@@ -84,6 +84,7 @@ def reach(lab: Lab) -> Iterator[list[tuple[Reach, bool]]]:
             HostSpec("reach-hot", _FIRST_HOST_ID + 1, "restart-needed"),
             HostSpec("reach-cold", _FIRST_HOST_ID + 2, "restart-needed", LEGACY),
             HostSpec("reach-obd", _FIRST_HOST_ID + 3),
+            HostSpec("reach-release", _FIRST_HOST_ID + 4),
         ]
     )
     try:
@@ -96,8 +97,10 @@ def reach(lab: Lab) -> Iterator[list[tuple[Reach, bool]]]:
         done = play(lab, *hosts, host_variables=variables)
         assert done.code == 0, done.text
         directories = {host.name: changeable(host) for host in hosts}
-        undone = play(lab, *hosts, playbook="rollback")
+        undone = play(lab, *hosts[:-1], playbook="rollback")
         assert undone.code == 0, undone.text
+        released = play(lab, hosts[-1], playbook="release")
+        assert released.code == 0, released.text
         for host in hosts:
             directories[host.name] |= changeable(host)
         yield [(one, is_below(one.path, directories[host.name])) for host in hosts for one in reached(host)]
