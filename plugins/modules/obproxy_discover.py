@@ -2,39 +2,39 @@
 
 DOCUMENTATION = r"""
 module: obproxy_discover
-short_description: Read everything that a takeover needs to know about a host and its OBProxy
+short_description: Read the facts about a host and its OBProxy that a takeover needs
 author: the OBProxy takeover
 version_added: "0.1.0"
 description:
   - Runs one program on the host that follows the listening socket of the SQL port to the process, its home, owner,
     package and watchdog, and logs in to the OBProxy's admin SQL through the SSH connection.
-  - Changes nothing. A refused login is a fact (C(login)), not a failure.
+  - Changes nothing. A rejected login is a fact (C(login)), not a failure.
 notes:
-  - Check mode and diff mode are honoured by the action plugin.
-  - Passwords are read from the variables C(obproxy_sys_password), C(obproxy_proxyro_password) and what the takeover
-    replaces, C(obproxy_current_sys_password) and C(obproxy_current_proxyro_password), never from arguments, which
-    callbacks may record.
+  - The action plugin supports check mode and diff mode.
+  - The desired passwords are in the variables C(obproxy_sys_password) and C(obproxy_proxyro_password), the current
+    ones in C(obproxy_current_sys_password) and C(obproxy_current_proxyro_password). They are never arguments, because
+    callbacks can record arguments.
 options:
   sql_port:
-    description: The port at which clients reach the OBProxy.
+    description: SQL port of the OBProxy, for clients.
     type: int
     default: 2883
   package_name:
-    description: The package that the cluster wants; only to tell drift.
+    description: Desired package of the cluster, to detect drift.
     type: str
   package_version:
-    description: The VERSION-BUILD that the cluster wants; only to tell drift.
+    description: Desired version of the cluster as VERSION-BUILD, to detect drift.
     type: str
   app_name:
-    description: The application name of the cluster's OBProxies; only to tell drift.
+    description: Application name of the cluster's OBProxies, to detect drift.
     type: str
   process_keywords:
-    description: Names of processes to look for.
+    description: Names of processes to search for.
     type: list
     elements: str
     default: [obproxy, obproxyd.sh]
   commands:
-    description: Commands to look for in the login shell of the OBProxy's user.
+    description: Commands to search for in the login shell of the OBProxy's user.
     type: list
     elements: str
     default: [nc]
@@ -43,27 +43,29 @@ options:
     type: str
     default: admin
   agent_home:
-    description: Where the monitoring agent is installed.
+    description: Directory of the monitoring agent.
     type: path
     default: /home/admin/ocp_agent
   agent_control:
-    description: The agent's control program.
+    description: Control program of the agent.
     type: path
     default: /home/admin/ocp_agent/bin/ocp_agentctl
   agent_file:
-    description: The file that tells the agent about the OBProxy; only to know which directories it lacks.
+    description: Configuration file of the agent for the OBProxy, to find missing directories.
     type: path
     default: /home/admin/ocp_agent/conf/module_config/obproxy.yaml
   state_directory:
-    description: Where a takeover keeps its record on the host.
+    description: Directory of the takeover's record on the host.
     type: path
     default: /var/lib/obproxy-takeover
   record:
-    description: Tell the record of the state before the takeover whole, for a rollback, not without its parameters.
+    description:
+      - Return the complete record of the state before the takeover, as a rollback needs it. Otherwise the parameters
+        are left out.
     type: bool
     default: false
   fact_file:
-    description: Where a manager signs the host.
+    description: Local fact file that names the manager of the host's OBProxies.
     type: path
     default: /etc/ansible/facts.d/obproxy.fact
 """

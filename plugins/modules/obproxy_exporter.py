@@ -2,15 +2,15 @@
 
 DOCUMENTATION = r"""
 module: obproxy_exporter
-short_description: Ask the OBProxy's metrics exporter
+short_description: Check the OBProxy's metrics exporter
 author: the OBProxy takeover
 version_added: "0.1.0"
 description:
-  - The port must be held by the OBProxy and answer with HTTP 200. Lines are not demanded, since an
-    OBProxy without traffic has none.
+  - The OBProxy must listen at the port and respond with HTTP 200. The response may be empty, because an OBProxy
+    without traffic has no metrics.
   - Changes nothing.
 notes:
-  - Check mode and diff mode are honoured by the action plugin.
+  - The action plugin supports check mode and diff mode.
 options: {}
 """
 

@@ -2,54 +2,56 @@
 
 DOCUMENTATION = r"""
 module: obproxy_host_file
-short_description: Bring one small file on the host to its wanted text
+short_description: Write or remove one small file on the host
 author: the OBProxy takeover
 version_added: "0.1.0"
 description:
-  - Like M(ansible.builtin.copy) with C(content), in one light round trip.
-  - Writes atomically; when a command afterwards fails the former text comes back.
+  - Works like M(ansible.builtin.copy) with C(content), in one round trip.
+  - Writes atomically. When a later command fails, the former text is restored.
 notes:
-  - Check mode and diff mode are honoured by the action plugin.
+  - The action plugin supports check mode and diff mode.
 options:
   path:
-    description: The file.
+    description: Path of the file.
     type: path
     required: true
   content:
-    description: Its text.
+    description: Text of the file.
     type: str
   state:
-    description: Whether it shall be there.
+    description: Desired state of the file.
     type: str
     choices: [present, absent]
     default: present
   mode:
-    description: Its mode, octal.
+    description: Mode of the file, octal.
     type: str
     default: "0644"
   directory_mode:
-    description: The mode of directories that have to be made.
+    description: Mode of created directories, octal.
     type: str
     default: "0755"
   replace:
-    description: Whether a file that is there may be replaced.
+    description: Replace an existing file. Otherwise it is kept.
     type: bool
     default: true
   keep:
-    description: Put a former file aside at the first write, and back at a removal.
+    description: Back a former file up at the first write, and restore it at a removal.
     type: bool
     default: false
   signature:
-    description: What only the takeover's own file holds; one without it is not removed, and put aside if I(keep).
+    description:
+      - Text that only the takeover's own file has. A file without it is not removed. With O(keep) it is backed up.
     type: str
     default: ""
   prune:
-    description: Directories to remove when they are empty afterwards.
+    description: Directories to remove if they are empty afterwards.
     type: list
     elements: path
     default: []
   as_obproxy_user:
-    description: Act as the user of the discovered OBProxy's process instead of root; as obproxy_user when none runs.
+    description:
+      - Act as the user of the discovered OBProxy process instead of root. When none runs, act as C(obproxy_user).
     type: bool
     default: false
   commands:
@@ -58,11 +60,11 @@ options:
     elements: list
     default: []
   rule:
-    description: The rule that a failure is told with.
+    description: Rule that a failure names.
     type: str
     default: The file can be brought to its wanted state
   obproxy_server:
-    description: Goes into the result as it is, for the service.
+    description: Facts about the OBProxy server. They go into the result unchanged, for the service.
     type: dict
 """
 

@@ -2,30 +2,30 @@
 
 DOCUMENTATION = r"""
 module: obproxy_package
-short_description: Judge the OBProxy's package, or install one where there is none
+short_description: Check the OBProxy's package, or install it where none is installed
 author: the OBProxy takeover
 version_added: "0.1.0"
 description:
-  - An OBProxy of another package or version than wanted is adopted as it is and told as drift.
+  - An OBProxy of another package or version than the desired one is adopted unchanged and reported as drift.
   - Never installs over a live OBProxy or over an installed package.
 notes:
-  - Check mode and diff mode are honoured by the action plugin.
+  - The action plugin supports check mode and diff mode.
 options:
   name:
-    description: The wanted package.
+    description: Name of the desired package.
     type: str
     required: true
   version:
-    description: The wanted VERSION-BUILD.
+    description: Desired version as VERSION-BUILD.
     type: str
     default: ""
   state:
-    description: C(absent) is for the rollback of an install.
+    description: C(absent) rolls an installation back.
     type: str
     choices: [present, absent]
     default: present
   allow:
-    description: The consent to install.
+    description: Permission to install the package.
     type: bool
     default: false
 """

@@ -2,29 +2,29 @@
 
 DOCUMENTATION = r"""
 module: obproxy_parameters
-short_description: Bring an OBProxy's parameters to the wished values
+short_description: Set an OBProxy's parameters to the desired values
 author: the OBProxy takeover
 version_added: "0.1.0"
 description:
-  - Compares by meaning (units, booleans, case), sets one by one with ALTER PROXYCONFIG, reads each back.
-  - On the first refused value this run's former values are put back.
-  - Parameters that are per server or secret are never set.
+  - Compares values by their meaning (units, booleans, case), sets each with ALTER PROXYCONFIG and reads it back.
+  - When the OBProxy rejects a value, the former values of this run are restored.
+  - Never sets secret parameters and parameters of single servers.
 notes:
-  - Check mode and diff mode are honoured by the action plugin.
-  - Passwords are read from the variables C(obproxy_sys_password), C(obproxy_proxyro_password) and what the takeover
-    replaces, C(obproxy_current_sys_password) and C(obproxy_current_proxyro_password), never from arguments, which
-    callbacks may record.
+  - The action plugin supports check mode and diff mode.
+  - The desired passwords are in the variables C(obproxy_sys_password) and C(obproxy_proxyro_password), the current
+    ones in C(obproxy_current_sys_password) and C(obproxy_current_proxyro_password). They are never arguments, because
+    callbacks can record arguments.
 options:
   desired:
-    description: Values by name.
+    description: Desired values by parameter name.
     type: dict
     required: true
   allow_restart:
-    description: Set parameters that act only after a restart too, and remember them as pending.
+    description: Also set parameters that take effect only after a restart, and record them as pending.
     type: bool
     default: false
   target:
-    description: C(desired), or C(former) to put back what was recorded before the takeover set it.
+    description: C(desired) sets the desired values. C(former) restores the values recorded before the takeover.
     type: str
     choices: [desired, former]
     default: desired

@@ -2,21 +2,21 @@
 
 DOCUMENTATION = r"""
 module: obproxy_passwords
-short_description: Bring the passwords of proxyro and root@proxysys to the wished ones
+short_description: Set the passwords of proxyro and root@proxysys to the desired ones
 author: the OBProxy takeover
 version_added: "0.1.0"
 description:
-  - Sets only what differs, root@proxysys last, and proves it by a new login while the old connection stays open;
-    when the login fails the former password is put back.
-  - OBProxy before 3.2.0 cannot be told proxyro's password; that is reported.
+  - Sets only passwords that differ, root@proxysys last. A new login checks each while the old connection stays open.
+    When that login fails, the former password is restored.
+  - OBProxy before 3.2.0 has no parameter for proxyro's password. The result reports that.
 notes:
-  - Check mode and diff mode are honoured by the action plugin.
-  - Passwords are read from the variables C(obproxy_sys_password), C(obproxy_proxyro_password) and what the takeover
-    replaces, C(obproxy_current_sys_password) and C(obproxy_current_proxyro_password), never from arguments, which
-    callbacks may record.
+  - The action plugin supports check mode and diff mode.
+  - The desired passwords are in the variables C(obproxy_sys_password) and C(obproxy_proxyro_password), the current
+    ones in C(obproxy_current_sys_password) and C(obproxy_current_proxyro_password). They are never arguments, because
+    callbacks can record arguments.
 options:
   target:
-    description: C(desired) as the cluster wants; C(former) as they were before, where that is recorded or given.
+    description: C(desired) sets the cluster's passwords. C(former) restores the recorded or given former ones.
     type: str
     choices: [desired, former]
     default: desired

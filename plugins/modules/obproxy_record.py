@@ -2,31 +2,31 @@
 
 DOCUMENTATION = r"""
 module: obproxy_record
-short_description: Keep the state before a takeover on the host, for a rollback
+short_description: Record the state before a takeover on the host, for a rollback
 author: the OBProxy takeover
 version_added: "0.1.0"
 description:
-  - Writes the facts that a rollback needs to C(before-PORT.json), for root only. A record that is there stays, since a
-    later run finds an OBProxy that was changed already.
-  - Former passwords that the run knows and that are about to be replaced are in it encrypted by Ansible Vault, with the
-    cluster's C(obproxy_sys_password) as the vault's password, until the takeover has finished.
+  - Writes the facts that a rollback needs to C(before-PORT.json), for root only. An existing record stays, because a
+    later run finds an OBProxy that was already changed.
+  - Until the takeover finishes, the record has the former passwords that the run knows and replaces. Ansible Vault
+    encrypts them with the cluster's C(obproxy_sys_password).
 notes:
-  - Check mode and diff mode are honoured by the action plugin.
+  - The action plugin supports check mode and diff mode.
 options:
   state:
     description:
-      - C(present) writes the record, C(finished) takes the passwords out of it and removes temporary files that a
-        killed run has left, C(absent) removes everything that the takeover kept on the host.
-      - C(released) is C(absent), and removes the note of who manages the OBProxy too, with the copy of a former note.
+      - C(present) writes the record. C(finished) removes its passwords, and temporary files of a killed run. C(absent)
+        removes all files of the takeover on the host.
+      - C(released) also removes the note that names the manager of the OBProxy, and the backup of a former note.
     type: str
     choices: [present, finished, absent, released]
     default: present
   desired:
-    description: The parameters that the takeover is about to set.
+    description: Parameters that the takeover sets, by name.
     type: dict
     default: {}
   managed_by:
-    description: The manager whose note C(released) removes. The note of another one stays.
+    description: Manager whose note C(released) removes. The note of another manager stays.
     type: str
     default: obproxy-takeover
 """

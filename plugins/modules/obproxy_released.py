@@ -6,14 +6,14 @@ short_description: Check that an OBProxy was released
 author: the OBProxy takeover
 version_added: "0.1.0"
 description:
-  - Looks at the host once more. Nothing of the takeover may be left there, and the OBProxy must be the process with
-    which the run began.
-  - Changes nothing. In check mode it does not look, since nothing was removed.
+  - Runs the discovery again. The host must have no files of the takeover, and the OBProxy must be the same process as
+    at the start of the run.
+  - Changes nothing. Does nothing in check mode, in which nothing was removed.
 notes:
-  - Check mode and diff mode are honoured by the action plugin.
+  - The action plugin supports check mode and diff mode.
 options:
   managed_by:
-    description: The manager that has released the OBProxy.
+    description: Manager that has released the OBProxy.
     type: str
     default: obproxy-takeover
 """

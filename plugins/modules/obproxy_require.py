@@ -10,7 +10,7 @@ description:
   - Templates the texts of a rule only when the rule fails.
   - "Reports each failed rule as C(Rule: …. Found: …. Fix: ….)"
 notes:
-  - Check mode and diff mode are honoured by the action plugin.
+  - The action plugin supports check mode and diff mode.
 options:
   rules:
     description: The rules. All are checked, and all failed rules are reported.

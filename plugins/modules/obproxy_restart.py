@@ -2,40 +2,41 @@
 
 DOCUMENTATION = r"""
 module: obproxy_restart
-short_description: Make parameters act that need a restart
+short_description: Restart an OBProxy so that pending parameters take effect
 author: the OBProxy takeover
 version_added: "0.1.0"
 description:
-  - Sets the wished parameters that act only after a restart, and restarts the OBProxy when there are such, or when
-    earlier ones still wait. Otherwise, and without consent, it changes nothing.
-  - From version 4.0 on by a hot restart, which refuses no connection and drains the open ones. It has succeeded when
-    the new process answers with the new values; the old one serves its connections for as long as
-    C(hot_upgrade_exit_timeout) says. When the new process dies, the old one goes on with its former values.
-  - Before 4.0, and where the program does not start without LD_LIBRARY_PATH, which a hot restart loses, by stopping
-    its watchdog, then itself, and starting both as they were. When the new process does not come up, the OBProxy is
-    started with the former values. The task fails in both cases.
-  - One under the deployer's (obd) watchdog or a systemd unit is started by that. Any other supervisor (supervisord,
-    cron, a loop, a container) is named, and the restart is refused.
+  - Sets the desired parameters that take effect only after a restart. Restarts the OBProxy if there are any, or if
+    earlier ones are pending. Without permission it changes nothing.
+  - From version 4.0 on it does a hot restart, which rejects no connection and drains the open ones. It has succeeded
+    when the new process responds with the new values. The old process serves its connections until
+    C(hot_upgrade_exit_timeout). When the new process dies, the old one continues with its former values.
+  - Before 4.0 it does a cold restart, which stops the watchdog and the OBProxy and starts both again. A program that
+    needs LD_LIBRARY_PATH, which a hot restart loses, gets a cold restart too. When the new process does not start,
+    the OBProxy is started with the former values. The Ansible task fails in both cases.
+  - The deployer's (obd) watchdog or a systemd unit starts its OBProxy itself. Under any other supervisor (supervisord,
+    cron, a loop, a container) the restart is rejected, and the message names the supervisor.
 notes:
-  - Check mode and diff mode are honoured by the action plugin.
-  - Passwords are read from the variables C(obproxy_sys_password), C(obproxy_proxyro_password) and what the takeover
-    replaces, C(obproxy_current_sys_password) and C(obproxy_current_proxyro_password), never from arguments, which
-    callbacks may record.
+  - The action plugin supports check mode and diff mode.
+  - The desired passwords are in the variables C(obproxy_sys_password) and C(obproxy_proxyro_password), the current
+    ones in C(obproxy_current_sys_password) and C(obproxy_current_proxyro_password). They are never arguments, because
+    callbacks can record arguments.
 options:
   desired:
-    description: Values by name; those that act at once are left to M(obproxy_parameters).
+    description: Desired values by parameter name. M(obproxy_parameters) sets those that take effect at once.
     type: dict
     default: {}
   allow:
-    description: The consent.
+    description: Permission to restart.
     type: bool
     default: false
   seconds:
-    description: How long a started one may take until it listens.
+    description: Seconds until a started OBProxy must listen.
     type: int
     default: 60
   drain_seconds:
-    description: How long to wait at the most for the connections of the old process; what is left then is told.
+    description:
+      - Longest time in seconds to wait for the connections of the old process. The result has the number of open ones.
     type: int
     default: 60
 """

@@ -2,40 +2,41 @@
 
 DOCUMENTATION = r"""
 module: obproxy_start
-short_description: See that the OBProxy runs and answers
+short_description: Check that the OBProxy runs, or start it
 author: the OBProxy takeover
 version_added: "0.1.0"
 description:
-  - A running one is only looked at. With consent one that does not run is started in its home as its files' owner,
-    through its watchdog script where there is one, and judged by its socket and a login.
-  - A second instance is never started.
+  - A running OBProxy is only checked. With permission, a stopped one is started in its home as its user, by its
+    watchdog script if there is one. Its socket and a login are checked.
+  - Never starts a second instance.
 notes:
-  - Check mode and diff mode are honoured by the action plugin.
-  - Passwords are read from the variables C(obproxy_sys_password), C(obproxy_proxyro_password) and what the takeover
-    replaces, C(obproxy_current_sys_password) and C(obproxy_current_proxyro_password), never from arguments, which
-    callbacks may record.
+  - The action plugin supports check mode and diff mode.
+  - The desired passwords are in the variables C(obproxy_sys_password) and C(obproxy_proxyro_password), the current
+    ones in C(obproxy_current_sys_password) and C(obproxy_current_proxyro_password). They are never arguments, because
+    callbacks can record arguments.
 options:
   state:
     description:
-      - C(stopped) is for the rollback of a start. It ends the watchdog and the OBProxy that the takeover has started,
-        also one that has never listened, and removes what its first start has made in its home.
+      - C(stopped) rolls a start back. It stops the watchdog and the OBProxy that the takeover has started, also one
+        that
+        has never listened, and removes the files of its first start from its home.
     type: str
     choices: [started, stopped]
     default: started
   allow:
-    description: The consent.
+    description: Permission to start.
     type: bool
     default: false
   app_name:
-    description: The application name to start it with.
+    description: Application name to start it with.
     type: str
     default: ""
   config_server_url:
-    description: Told to an OBProxy that has no stored configuration.
+    description: URL of the config server, for an OBProxy without stored configuration.
     type: str
     default: ""
   rs_list:
-    description: The same, for start mode rs_list.
+    description: List of root servers, for an OBProxy without stored configuration in start mode rs_list.
     type: str
     default: ""
   rs_cluster_name:
@@ -43,7 +44,7 @@ options:
     type: str
     default: ""
   seconds:
-    description: How long it may take until it listens.
+    description: Seconds until it must listen.
     type: int
     default: 60
 """

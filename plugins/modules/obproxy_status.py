@@ -2,32 +2,32 @@
 
 DOCUMENTATION = r"""
 module: obproxy_status
-short_description: Check the OBProxy once more and sign the host
+short_description: Check the OBProxy again and record its manager on the host
 author: the OBProxy takeover
 version_added: "0.1.0"
 description:
-  - Logs in anew, asks for health, version and port, and sees that the process is still the one that was taken over.
-  - Then writes the local fact that says who manages the OBProxy.
+  - Logs in again, reads health, version and port, and checks that the process is still the one that was taken over.
+  - Then writes the local fact that names the manager of the OBProxy.
 notes:
-  - Check mode and diff mode are honoured by the action plugin.
-  - Passwords are read from the variables C(obproxy_sys_password), C(obproxy_proxyro_password) and what the takeover
-    replaces, C(obproxy_current_sys_password) and C(obproxy_current_proxyro_password), never from arguments, which
-    callbacks may record.
+  - The action plugin supports check mode and diff mode.
+  - The desired passwords are in the variables C(obproxy_sys_password) and C(obproxy_proxyro_password), the current
+    ones in C(obproxy_current_sys_password) and C(obproxy_current_proxyro_password). They are never arguments, because
+    callbacks can record arguments.
 options:
   fact_file:
-    description: The local fact.
+    description: Path of the local fact.
     type: path
     default: /etc/ansible/facts.d/obproxy.fact
   managed_by:
-    description: The manager's name.
+    description: Name of the manager.
     type: str
     required: true
   cluster_id:
-    description: The OBProxy cluster's id.
+    description: Id of the OBProxy cluster.
     type: int
     required: true
   cluster_name:
-    description: The OBProxy cluster's name.
+    description: Name of the OBProxy cluster.
     type: str
     required: true
 """
