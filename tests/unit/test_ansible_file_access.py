@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -121,10 +122,20 @@ def test_actions_execute_nothing_else_on_the_host() -> None:
 
 
 def test_programs_share_no_names() -> None:
-    """Check that no name is defined twice: on the host all parts of a program share one namespace."""
-    seen: dict[str, str] = {}
+    """Check that no name is defined twice: on the host all parts of a program share one namespace.
+
+    Constants with the same value may be: the last definition changes nothing.
+    """
+    seen: dict[str, tuple[str, str]] = {}
     for module in MODULES:
-        for node in ast.parse(module.read_text()).body:
-            if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name not in ("main", "Problem"):
-                assert node.name not in seen, f"{node.name} is in {seen.get(node.name)} and {module.stem}"
-                seen[node.name] = module.stem
+        for name, definition in definitions(module):
+            assert seen.setdefault(name, (module.stem, definition))[1] == definition, (name, seen[name][0], module.stem)
+
+
+def definitions(module: Path) -> Iterator[tuple[str, str]]:
+    """Yield each name that a part of a program defines, with what distinguishes two definitions of it."""
+    for node in ast.parse(module.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name not in ("main", "Problem"):
+            yield node.name, module.stem
+        if isinstance(node, ast.Assign):
+            yield from ((ast.unparse(target), ast.unparse(node.value)) for target in node.targets)

@@ -16,7 +16,7 @@ try:
     from .processes import identity, launch_state, parent_of, proxies_in, relaunch
     from .sockets import answering_process, listens
     from .start import Problem
-    from .start_checks import start_problems
+    from .start_checks import POLL_INTERVAL, start_problems
     from .supervision import command_output, watchdogs_of
     from .users import USER_FILES_TIMEOUT, run_as
 except ImportError:  # on the host all parts are one text
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 MARKER = "OBPROXY-RESULT "
 START_GRACE = 3.0  # seconds until a started process must be visible
-POLL_INTERVAL = 0.05
 
 
 def is_unchanged(process: "dict[str, Any]") -> bool:

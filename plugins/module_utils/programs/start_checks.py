@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 WATCHDOG_INTERVAL = 2.5  # seconds, longer than the check interval of a watchdog
-POLL_INTERVAL = 0.1
+POLL_INTERVAL = 0.05  # seconds
 
 
 def start_problems(pid: int, wanted: "dict[str, Any]", draining: "list[int]") -> "list[str]":
