@@ -107,7 +107,7 @@ def test_a_program_of_root_s_is_no_watchdog(lab: Lab, lab_host: StartHost) -> No
     )
     host.run("for _ in $(seq 100); do pgrep -fu root '^obproxyd.sh -c checkalive' && exit 0; sleep 0.1; done; exit 1")
     role, message = play(lab, host, variables=RESTART).failure(host)
-    assert role == "start_obproxy" and "rights of root" in message
+    assert role == "start_obproxy" and "root privileges" in message
     assert ran_as(host) == set() and host.proxy_pid() == old
 
 
