@@ -45,7 +45,7 @@ def test_a_host_whose_inventory_forbids_a_restart_is_not_restarted(
         log = client.log(documents[0]["id"], failed["id"])
 
     assert [document["status"] for document in documents] == ["FAILED", "SUCCESSFUL"], log
-    assert "work_thread_num is '4', wished is '8'" in log, log
+    assert "work_thread_num is '4', desired is '8'" in log, log
     assert forbids.proxy_pid() == before[0] and says_nothing.proxy_pid() != before[1]
 
 
