@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 import psutil
@@ -146,8 +147,12 @@ def test_a_run_by_hand_is_shown_like_one_of_the_service(
     assert (document["creator"]["name"], document["executor"]) == ("operator", "127.0.0.1")
     assert statuses(document) == ["SUCCESSFUL"] * TWELVE
     assert {subtask["operation"] for subtask in document["subtasks"]} == {"EXECUTE"}
-    times = [(subtask["startTime"], subtask["finishTime"]) for subtask in in_dag_order(document["subtasks"])]
-    assert document["startTime"] == times[0][0] and times == sorted(times) and len(set(times)) > TWELVE / 2
+    times = [
+        (datetime.fromisoformat(subtask["startTime"]), datetime.fromisoformat(subtask["finishTime"]))
+        for subtask in in_dag_order(document["subtasks"])
+    ]
+    assert datetime.fromisoformat(document["startTime"]) == times[0][0]
+    assert times == sorted(times) and len(set(times)) > TWELVE / 2
     said = logs(client, document)
     assert "TASK [sync_obproxy_parameter" in said[6] and f"changed: [{host.name}]" in said[6]
     assert not [secret for secret in SECRETS if secret in "".join(said)]

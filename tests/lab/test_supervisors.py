@@ -18,7 +18,8 @@ _DEADLINE = 60.0
 
 
 def recorded(host: LabHost) -> int:
-    return int(host.run(f"cat {situations.OBD_HOME}/run/obproxy-*.pid"))
+    """Return the pid in the watchdog's record, 0 while the watchdog is writing it."""
+    return int(host.run(f"cat {situations.OBD_HOME}/run/obproxy-*.pid").strip() or 0)
 
 
 def watchdogs(host: LabHost) -> list[str]:
@@ -53,10 +54,10 @@ def test_the_deployer_s_watchdog_starts_it_and_knows_it(lab: Lab, lab_host: Star
 def recorded_soon(host: LabHost) -> int:
     """Return the pid in the record once it is that of the process at the port."""
     deadline = time.monotonic() + _DEADLINE
-    while recorded(host) != host.proxy_pid():
+    while (pid := recorded(host)) != host.proxy_pid():
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    return recorded(host)
+    return pid
 
 
 def test_under_the_deployer_s_watchdog_what_does_not_come_up_goes_back(lab: Lab, lab_host: StartHost) -> None:

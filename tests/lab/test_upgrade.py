@@ -83,7 +83,7 @@ def test_versions_side_by_side(
     pids.add(new.pid)
     succeed(finishing)  # by the old worker, on the new schema
     old.stop()
-    assert "The worker is stopping" in succeed(handed_over)
+    assert "The worker is being stopped" in succeed(handed_over)  # the words of the old version
 
     ground.api.stop()
     ground.api = ground.part("api", "serve")
