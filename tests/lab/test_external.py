@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +20,8 @@ from service.cli.tables import in_dag_order
 from . import Lab
 from .fixtures import StartHost
 from .host import LabHost
-from .service import Service, running
+from .service import Service
+from .task_documents import statuses
 
 ROOT = Path(__file__).parents[2]
 DEADLINE = 120.0  # seconds that a run may take
@@ -28,20 +29,6 @@ SECRETS = ("Proxysys#1", "Proxyro#1", "Adopted#0")
 TWELVE = 12
 
 Environment = dict[str, str]
-
-
-@pytest.fixture(scope="module")
-def service(lab: Lab) -> Iterator[Service]:
-    """One service for the tests of this module."""
-    with running(lab.directory, lab.inventory) as started:
-        yield started
-
-
-@pytest.fixture
-def client(service: Service) -> Iterator[Client]:
-    """Yield a client of it."""
-    with service.client() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -121,10 +108,6 @@ def documents(client: Client, host: LabHost) -> list[Document]:
     """All that is known of a host, the oldest first."""
     listed = client.tasks(hostId=host.host_id, sort="id,asc", size=100)
     return [client.task(task["id"]) for task in listed]
-
-
-def statuses(document: Document) -> list[str]:
-    return [subtask["status"] for subtask in in_dag_order(document["subtasks"])]
 
 
 def logs(client: Client, document: Document) -> list[str]:

@@ -40,12 +40,6 @@ def service(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serv
         yield started
 
 
-@pytest.fixture
-def client(service: Service) -> Iterator[Client]:
-    with service.client() as opened:
-        yield opened
-
-
 class Peak:
     """The most memory that a process and all below it have had at a time, bytes; looked at ten times a second."""
 

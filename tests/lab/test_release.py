@@ -1,42 +1,19 @@
 """Test that a released OBProxy runs on unchanged, without leftovers, and can be taken over again."""
 
 import time
-from collections.abc import Iterator
-
-import pytest
 
 from service.cli.client import Client, Document
-from service.cli.tables import in_dag_order
 
 from . import Lab
 from .fixtures import StartHost
 from .host import LabHost
 from .inventory import SYS_PASSWORD
-from .service import Service, running
+from .task_documents import ended, statuses
 from .traffic import held
 from .tunnel import admin, query
 
 DEADLINE = 120.0
 LEFT = "ls -A /var/lib/obproxy-takeover /etc/ansible 2>/dev/null; find / -xdev -name '*before-takeover*'"
-
-
-@pytest.fixture(scope="module")
-def service(lab: Lab) -> Iterator[Service]:
-    with running(lab.directory, lab.inventory) as started:
-        yield started
-
-
-@pytest.fixture
-def client(service: Service) -> Iterator[Client]:
-    with service.client() as opened:
-        yield opened
-
-
-def ended(client: Client, task_id: int) -> Document:
-    deadline = time.monotonic() + DEADLINE
-    for (document,) in client.watch([task_id]):
-        assert time.monotonic() < deadline, document
-    return document
 
 
 def take_over(client: Client, host: LabHost, cluster_id: int = 1) -> int:
@@ -49,10 +26,6 @@ def take_over(client: Client, host: LabHost, cluster_id: int = 1) -> int:
 def release(client: Client, server_id: int, *skipped: int) -> Document:
     (document,) = client.release(1, [server_id], skipped)
     return ended(client, document["id"])
-
-
-def statuses(document: Document) -> list[str]:
-    return [subtask["status"] for subtask in in_dag_order(document["subtasks"])]
 
 
 def servers(client: Client, cluster_id: int = 1) -> set[int]:

@@ -1,48 +1,21 @@
 """Control of a real takeover: rolled back, retried once the reason is gone, canceled."""
 
 import time
-from collections.abc import Iterator
-
-import pytest
 
 from service.cli.client import Client, Document
-from service.cli.tables import in_dag_order
 
 from . import Lab
 from .fixtures import StartHost
 from .host import LabHost
-from .service import Service, running
+from .task_documents import ended, statuses
 from .tunnel import admin
 
 DEADLINE = 120.0
 
 
-@pytest.fixture(scope="module")
-def service(lab: Lab) -> Iterator[Service]:
-    with running(lab.directory, lab.inventory) as started:
-        yield started
-
-
-@pytest.fixture
-def client(service: Service) -> Iterator[Client]:
-    with service.client() as opened:
-        yield opened
-
-
-def ended(client: Client, task_id: int) -> Document:
-    deadline = time.monotonic() + DEADLINE
-    for (document,) in client.watch([task_id]):
-        assert time.monotonic() < deadline, document
-    return document
-
-
 def take_over(client: Client, host: LabHost) -> Document:
     (document,) = client.take_over(1, [{"hostId": host.host_id, "sqlPort": host.sql_port}])
     return ended(client, document["id"])
-
-
-def statuses(document: Document) -> list[str]:
-    return [subtask["status"] for subtask in in_dag_order(document["subtasks"])]
 
 
 def failed(document: Document) -> Document:

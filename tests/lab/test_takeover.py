@@ -1,7 +1,7 @@
 """The main job: a request over HTTP, twelve roles on a real host over SSH, a document that is right."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import httpx
 import pytest
@@ -10,30 +10,16 @@ from ansible_collections.obproxy.takeover.plugins.module_utils.masking import st
 from service.cli.client import Client, ClientError, Document
 from service.cli.tables import in_dag_order
 
-from . import Lab
 from .fixtures import StartHost
 from .host import LabHost
 from .inventory import CLUSTERS
-from .service import Service, running
+from .service import Service
+from .task_documents import statuses
 from .traffic import held
 
 DEADLINE = 120.0  # seconds a takeover may take at the most, several beside each other on a slow machine included
 TERMINAL = ("SUCCESSFUL", "FAILED")
 RANK = {"PENDING": 0, "READY": 1, "RUNNING": 2, "SUCCESSFUL": 3, "FAILED": 3}
-
-
-@pytest.fixture(scope="module")
-def service(lab: Lab) -> Iterator[Service]:
-    """One service for the tests of this module."""
-    with running(lab.directory, lab.inventory) as started:
-        yield started
-
-
-@pytest.fixture
-def client(service: Service) -> Iterator[Client]:
-    """Yield a client of it."""
-    with service.client() as opened:
-        yield opened
 
 
 def request(host: LabHost, password: str | None = None) -> dict[str, object]:
@@ -58,10 +44,6 @@ def watch(client: Client, documents: Sequence[Document]) -> list[list[Document]]
 def take_over(client: Client, host: LabHost, password: str | None = None) -> Document:
     """Return the final document of a takeover of one host."""
     return watch(client, client.take_over(cluster_id(host), [request(host, password)]))[-1][0]
-
-
-def statuses(document: Document) -> list[str]:
-    return [subtask["status"] for subtask in in_dag_order(document["subtasks"])]
 
 
 @pytest.mark.parametrize("version", ["4.3.1.0-1", "1.9.1.1-1919579"])

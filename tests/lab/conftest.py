@@ -1,0 +1,24 @@
+"""Fixtures of tests that call a service about lab hosts. A module can override `service` with other settings."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from service.cli.client import Client
+
+from . import Lab
+from .service import Service, running
+
+
+@pytest.fixture(scope="module")
+def service(lab: Lab) -> Iterator[Service]:
+    """Yield a service on the lab's inventory, one per test module."""
+    with running(lab.directory, lab.inventory) as started:
+        yield started
+
+
+@pytest.fixture
+def client(service: Service) -> Iterator[Client]:
+    """Yield a client of the service, with the administrator's password."""
+    with service.client() as opened:
+        yield opened
