@@ -1,4 +1,4 @@
-"""Action plugin obproxy_released: checks that nothing of the takeover is left, and that the OBProxy still runs."""
+"""Action plugin obproxy_released: checks that the takeover's files are removed and the OBProxy is unchanged."""
 
 from typing import Any
 
@@ -13,17 +13,17 @@ class ActionModule(HostAction):
 
     def act(self, arguments: dict[str, Any]) -> Result:
         if self.is_check_mode:
-            return {"changed": False, "msg": "the host is looked at once more when the release is done"}
+            return {"changed": False, "msg": "a real run discovers the host again here"}
         found = self.rediscover()["ansible_facts"]["obproxy"]
         self._require_clean(found, arguments["managed_by"])
         before, after = _identity(self.facts), _identity(found)
         if before != after:
             raise FailedRule(
-                "The OBProxy is the process with which the release began",
-                f"it was {_said(before)}, it is {_said(after)}",
-                "something has started or ended it meanwhile: look at what keeps it alive, then retry",
+                "The OBProxy is the same process as at the start of the release",
+                f"{_description(before)} at the start, {_description(after)} now",
+                "find out what has started or ended it, such as a supervisor, then retry",
             )
-        return {"changed": False, "msg": f"{_said(after)}; nothing of the takeover is left on the host"}
+        return {"changed": False, "msg": f"{_description(after)}; the host has no files of the takeover"}
 
     def _require_clean(self, found: dict[str, Any], managed_by: str) -> None:
         note = found["local_fact"] or {}
@@ -31,9 +31,9 @@ class ActionModule(HostAction):
         left += [self.state_file("before")] if found["recorded"] is not None else []
         if left := [*left, *found["leftovers"]]:
             raise FailedRule(
-                "Nothing of the takeover is left on the host",
+                "The host has no files of the takeover",
                 f"{', '.join(left)} exists",
-                "another takeover may have run at the same time: retry, or remove the files",
+                "retry, because another takeover may have run at the same time, or remove the files",
             )
 
 
@@ -43,5 +43,5 @@ def _identity(facts: dict[str, Any]) -> tuple[int, int] | None:
     return (process["pid"], process["started"]) if process else None
 
 
-def _said(identity: tuple[int, int] | None) -> str:
+def _description(identity: tuple[int, int] | None) -> str:
     return f"OBProxy with pid {identity[0]}" if identity else "no running OBProxy"

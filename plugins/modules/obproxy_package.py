@@ -31,7 +31,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Judge the package
+- name: Check the package
   obproxy.takeover.obproxy_package:
     name: obproxy
     version: 4.3.1.0-1

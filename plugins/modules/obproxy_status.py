@@ -33,7 +33,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Check once more and sign
+- name: Check the OBProxy and record its manager
   obproxy.takeover.obproxy_status:
     managed_by: obproxy-takeover
     cluster_id: 1

@@ -1,5 +1,7 @@
 """Endpoints of OBProxy clusters, servers, parameters and hosts (docs/reference/ocp-api.md 1)."""
 
+from collections.abc import Sequence
+
 from pydantic import RootModel
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -27,6 +29,7 @@ from service.tasks import documents as tasks_documents
 from service.tasks import errors as tasks_errors
 from service.tasks import external_runs, managed_servers, submit
 from service.tasks.external_runs import ExternalRun
+from service.tasks.instances import TaskWithSubtasks
 from service.tasks.managed_servers import ServersRequest
 from service.tasks.submit import HostRequest
 
@@ -55,9 +58,7 @@ async def take_over(request: Request) -> Response:
             idempotency_key=requests.idempotency_key(request),
             repeat_only=is_repeated(request),
         )
-    return success_response(
-        request, list_data(tasks_documents.task_instance(task, subtasks) for task, subtasks in submitted)
-    )
+    return _submitted_response(request, submitted)
 
 
 async def release(request: Request) -> Response:
@@ -83,6 +84,10 @@ async def release(request: Request) -> Response:
             idempotency_key=requests.idempotency_key(request),
             repeat_only=is_repeated(request),
         )
+    return _submitted_response(request, submitted)
+
+
+def _submitted_response(request: Request, submitted: Sequence[TaskWithSubtasks]) -> Response:
     return success_response(
         request, list_data(tasks_documents.task_instance(task, subtasks) for task, subtasks in submitted)
     )
@@ -182,7 +187,7 @@ OPERATIONS = (
         path="/api/v2/obproxy/clusters/{id}/servers/release",
         endpoint=release,
         permission=UPDATE_OBPROXY,
-        summary="Give managed OBProxy servers back and forget them; the processes run on. One task instance a server",
+        summary="Release managed OBProxy servers, whose processes keep running; one task instance per server",
         body=request_schemas.ReleaseParam,
         headers={"Idempotency-Key": "For 24 hours, the same request with the same key gets the same response"},
         response=envelope_schema.Success[envelope_schema.Contents[tasks_documents.TaskInstance]],

@@ -66,7 +66,7 @@ def _reject_duplicate(host_id: int, info: ValidationInfo[JSON]) -> int:
 
 
 def _distinct(ids: list[int]) -> list[int]:
-    """Refuse a list with repeated ids."""
+    """Reject a list with repeated ids."""
     if repeated := [str(number) for number, times in Counter(ids).items() if times > 1]:
         raise PydanticCustomError("repeated", "must not repeat {ids}", {"ids": ", ".join(repeated)})
     return ids

@@ -21,6 +21,10 @@ from service.outcome import failed_rules
 TaskId = Annotated[int, typer.Argument(help="Id of the task instance.")]
 SubtaskId = Annotated[int, typer.Argument(help="Id of a subtask.")]
 OptionalSubtaskId = Annotated[int | None, typer.Argument(help="Id of a subtask. Default: the task instance.")]
+IdempotencyKey = Annotated[
+    str | None, typer.Option(help="Idempotency key. Requests with the same key are executed once.")
+]
+WatchTasks = Annotated[bool, typer.Option("--watch", "-w", help="Watch until all task instances have ended.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 tasks = typer.Typer()
@@ -42,12 +46,8 @@ def submit(
         bool | None,
         typer.Option(help="Allow or forbid a restart where a parameter needs it. Default: the setting of the cluster."),
     ] = None,
-    idempotency_key: Annotated[
-        str | None, typer.Option(help="Idempotency key. Requests with the same key are executed once.")
-    ] = None,
-    watch_tasks: Annotated[
-        bool, typer.Option("--watch", "-w", help="Watch until all task instances have ended.")
-    ] = False,
+    idempotency_key: IdempotencyKey = None,
+    watch_tasks: WatchTasks = False,
     as_json: AsJson = False,
 ) -> None:
     """Submit a takeover, and print the ids of its task instances.
@@ -69,12 +69,7 @@ def submit(
         for host_id, _, port in with_ports
     ]
     documents = client.take_over(cluster_id, hosts, idempotency_key, allow_restart=allow_restart)
-    if watch_tasks:
-        _watch(client, [document["id"] for document in documents], as_json)
-    elif as_json:
-        _print_json(documents)
-    else:
-        print(*(document["id"] for document in documents), sep="\n")
+    _print_submitted(client, documents, watch_tasks, as_json)
 
 
 @tasks.command()
@@ -85,29 +80,20 @@ def release(
     server_id: Annotated[list[int], typer.Argument(help="Ids of the OBProxy servers.")],
     skip_host: Annotated[
         list[int] | None,
-        typer.Option(help="Id of a server whose host is gone: nothing is done on the host. Can be repeated."),
+        typer.Option(help="Id of a server whose host is gone. Nothing runs on the host. Can be repeated."),
     ] = None,
-    idempotency_key: Annotated[
-        str | None, typer.Option(help="Idempotency key. Requests with the same key are executed once.")
-    ] = None,
-    watch_tasks: Annotated[
-        bool, typer.Option("--watch", "-w", help="Watch until all task instances have ended.")
-    ] = False,
+    idempotency_key: IdempotencyKey = None,
+    watch_tasks: WatchTasks = False,
     as_json: AsJson = False,
 ) -> None:
-    """Release OBProxy servers, and print the ids of the task instances. The processes run on.
+    """Release OBProxy servers, and print the ids of the task instances. The processes keep running.
 
-    release 1 7 8                   give the servers 7 and 8 of OBProxy cluster 1 back
+    release 1 7 8                   release the servers 7 and 8 of OBProxy cluster 1
 
     release 1 9 --skip-host 9       forget server 9, whose host is gone
     """
     documents = client.release(cluster_id, server_id, skip_host or (), idempotency_key)
-    if watch_tasks:
-        _watch(client, [document["id"] for document in documents], as_json)
-    elif as_json:
-        _print_json(documents)
-    else:
-        print(*(document["id"] for document in documents), sep="\n")
+    _print_submitted(client, documents, watch_tasks, as_json)
 
 
 @tasks.command()
@@ -256,6 +242,15 @@ def discover(
     os.environ["ANSIBLE_CONFIG"] = str(PROJECT / "ansible.cfg")
     command = [str(playbook), "-i", str(inventory), *limit, str(PROJECT / "playbooks" / "discover.yml")]
     os.execv(playbook, command)  # noqa: S606 - replaces this process, without a shell
+
+
+def _print_submitted(client: Client, documents: Sequence[Document], watch_tasks: bool, as_json: bool) -> None:
+    if watch_tasks:
+        _watch(client, [document["id"] for document in documents], as_json)
+    elif as_json:
+        _print_json(documents)
+    else:
+        print(*(document["id"] for document in documents), sep="\n")
 
 
 def _watch(client: Client, task_ids: Sequence[int], as_json: bool) -> None:

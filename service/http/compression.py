@@ -1,4 +1,4 @@
-"""Compresses responses of the API that a program reads as a whole."""
+"""Compresses responses of the API."""
 
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -9,10 +9,10 @@ SKIPPED = ("application/octet-stream", "text/event-stream")  # a zip; a stream t
 
 
 class CompressionMiddleware:
-    """Compresses below `/api/` and the description.
+    """Compresses responses below `/api/` and the OpenAPI document.
 
-    Pages stay uncompressed: the compressed size would reveal their form token, which stands beside text of the caller
-    (BREACH).
+    Pages stay uncompressed (BREACH): they contain a CSRF token beside text of the client, and the compressed size would
+    reveal it.
     """
 
     def __init__(self, app: ASGIApp) -> None:

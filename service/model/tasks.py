@@ -81,12 +81,12 @@ class TaskInstance:
 
     @property
     def skips_host(self) -> bool:
-        """Whether its request leaves the host out."""
+        """True if the request skips the work on the host."""
         return bool(self.context["stringMap"].get(SKIP_HOST) == "true")
 
     @property
     def allow_restart(self) -> bool | None:
-        """Whether the request permits a restart of the OBProxy; None = the inventory decides."""
+        """The permission of the request to restart the OBProxy; None = the inventory decides."""
         value = self.context["stringMap"].get(ALLOW_RESTART)
         return None if value is None else value == "true"
 

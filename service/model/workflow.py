@@ -21,7 +21,7 @@ _IMPORT = "ansible.builtin.import_role"
 
 @dataclass(frozen=True, kw_only=True)
 class SubtaskTemplate:
-    """What every subtask made from one role has in common. `timeout` in seconds, 0 = no limit."""
+    """Properties of all subtasks of one role. `timeout` in seconds, 0 = no limit."""
 
     role: str
     name: str
@@ -33,12 +33,12 @@ class SubtaskTemplate:
 
 @dataclass(frozen=True, kw_only=True)
 class Workflow:
-    """What task instances are made from; its subtasks are in DAG order: each one's upstream is the one before it."""
+    """Playbooks and subtasks of a kind of task instance. The upstream of each subtask is the one before it."""
 
     name: str
     task_name: str  # of its task instances
     playbook: Path
-    rollback: Path | None  # the playbook that undoes its subtasks, in reverse order; None = there is none
+    rollback: Path | None  # undoes its subtasks in reverse order; None = it cannot be undone
     subtasks: Sequence[SubtaskTemplate]
     server_status: ServerStatus  # of the OBProxy server until the task instance has succeeded
 
@@ -48,15 +48,15 @@ class Workflow:
         return [subtask.role for subtask in self.subtasks]
 
     def playbook_for(self, operation: Operation) -> Path:
-        """Return the playbook that does what is being done to a task instance."""
+        """Return the playbook of an operation on a task instance."""
         if operation is not Operation.ROLLBACK:
             return self.playbook
-        assert self.rollback is not None, "a task instance that cannot be rolled back is not being rolled back"
+        assert self.rollback is not None, "only a task instance with a rollback playbook is rolled back"
         return self.rollback
 
     @property
     def prohibits_rollback(self) -> bool:
-        """Whether its task instances cannot be undone once they are through."""
+        """True if a successful task instance cannot be rolled back."""
         return self.rollback is None or any(subtask.prohibit_rollback for subtask in self.subtasks)
 
 

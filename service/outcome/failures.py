@@ -80,7 +80,7 @@ class Failures:
 
     @property
     def are_final(self) -> bool:
-        """Whether a failure is not being rescued: only `always` sections and handlers can still run."""
+        """True if a failure is not being rescued: only `always` sections and handlers can still run."""
         return any(not failure.rescue or not self._is_rescued(failure) for failure in self.pending)
 
     def _is_rescued(self, failure: Failure) -> bool:

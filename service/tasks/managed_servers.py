@@ -43,9 +43,9 @@ async def submit(
     idempotency_key: str | None = None,
     repeat_only: bool = False,
 ) -> list[TaskWithSubtasks]:
-    """Start a workflow on managed OBProxy servers: one task instance a server, in the order of the request.
+    """Start a workflow on managed OBProxy servers: one task instance per server, in the order of the request.
 
-    The servers are in the workflow's `server_status` from now on. `idempotency_key` and `repeat_only` are as in
+    The servers get the workflow's `server_status`. `idempotency_key` and `repeat_only` are as in
     `submit.take_over`.
 
     Raise UnknownCluster, InvalidRequest, HostBusy or IdempotencyKeyReused; nothing is written then.
@@ -92,7 +92,7 @@ async def _lock_servers(connection: Connection, inventory: Inventory, request: S
 def _server_errors(
     inventory: Inventory, request: ServersRequest, known: Mapping[int, ObproxyServer]
 ) -> list[tuple[str, int, str]]:
-    """Return field, id and sentence of each server that cannot be worked on."""
+    """Return field, server id and message of each invalid server."""
     errors: list[tuple[str, int, str]] = []
     first_of_host: dict[int, int] = {}
     for index, server_id in enumerate(request.server_ids):
@@ -102,7 +102,7 @@ def _server_errors(
         else:
             first = first_of_host.setdefault(server.host_id, server_id)
             message = (
-                f"OBProxy server {server_id} is on the same host as OBProxy server {first}; ask for one at a time."
+                f"OBProxy server {server_id} is on the same host as OBProxy server {first}; send one request for each."
             )
             if first == server_id:
                 message = "" if server_id in request.skip_host_ids else _obstacle(inventory, server)
@@ -112,7 +112,7 @@ def _server_errors(
 
 
 def _obstacle(inventory: Inventory, server: ObproxyServer) -> str:
-    """Say why nothing can be done on the host of a server; empty = it can."""
+    """Return why the workflow cannot run on the host of a server; empty = it can."""
     if server.status is ServerStatus.TAKINGOVER:
         return f"OBProxy server {server.id} is not managed: its takeover has not succeeded. Retry it or roll it back."
     if server.host_id not in inventory.hosts:

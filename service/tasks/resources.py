@@ -62,8 +62,8 @@ def _database_url(settings: Settings) -> Iterator[str]:
         yield settings.database_url.get_secret_value()
     else:
         with embedded.running(settings.data_dir / "postgres") as url:
-            # Started by root, PostgreSQL runs as an account of its own and has the directories above it opened for
-            # everybody. It need pass through this one, nobody need read it.
+            # Started by root, PostgreSQL runs as an account of its own. It must be able to enter this directory; no
+            # other user may list it.
             settings.data_dir.chmod(0o711 if os.geteuid() == 0 else 0o700)
             yield url
 
