@@ -10,6 +10,7 @@ from service import __version__
 from service.access.errors import SignatureUsed
 from service.access.roles import ANY_USER, PUBLIC, is_read_permission
 from service.api import events, obproxy, service, tasks
+from service.api import requests as request_api
 from service.http import requests
 from service.http.audit import begin_record
 from service.http.authentication import SAFE_METHODS, is_repeated, require_permission
@@ -41,6 +42,7 @@ def _docs(theme: str) -> str:
 
 OPERATIONS = (
     *obproxy.OPERATIONS,
+    *request_api.OPERATIONS,
     *tasks.OPERATIONS,
     *events.OPERATIONS,
     *service.OPERATIONS,

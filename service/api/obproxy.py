@@ -16,6 +16,7 @@ from service.api.request_schemas import (
     ReleaseParam,
     TakeOverParam,
 )
+from service.api.requests import REQUESTS
 from service.fleet import clusters, hosts, parameters, prometheus
 from service.fleet import documents as fleet_documents
 from service.http import envelope_schema, requests
@@ -88,9 +89,10 @@ async def release(request: Request) -> Response:
 
 
 def _submitted_response(request: Request, submitted: Sequence[TaskWithSubtasks]) -> Response:
-    return success_response(
-        request, list_data(tasks_documents.task_instance(task, subtasks) for task, subtasks in submitted)
-    )
+    """Return the task instances as OCP does. The header Location has the path of their request."""
+    contents = list_data(tasks_documents.task_instance(task, subtasks) for task, subtasks in submitted)
+    request_ids = [task.request_id for task, _ in submitted if task.request_id is not None]
+    return success_response(request, contents, {"Location": f"{REQUESTS}/{request_ids[0]}"} if request_ids else None)
 
 
 async def record_external_run(request: Request) -> Response:

@@ -92,6 +92,11 @@ Sort = Annotated[
     Field(description="Field and direction, the direction in any case; without a direction it is `asc`."),
     BeforeValidator(_sort),
 ]
+RequestSort = Annotated[
+    Literal["id,asc", "id,desc"],
+    Field(description="`id` and direction, the direction in any case; without a direction it is `asc`."),
+    BeforeValidator(_sort),
+]
 ServerIds = Annotated[list[LongFromText], BeforeValidator(_check_hosts_limit), AfterValidator(_distinct)]
 EVENT_LIMIT = 10_000  # events of one run on one host
 
@@ -211,6 +216,17 @@ class SortedPageQuery(PageQuery):
 
 class ClusterQuery(SortedPageQuery):
     """The query of the list of OBProxy clusters."""
+
+
+class RequestQuery(PageQuery):
+    """The query of the list of requests."""
+
+    sort: RequestSort = "id,desc"
+
+    @property
+    def order(self) -> Order:
+        """Return the order of the list."""
+        return SORTS[self.sort]
 
 
 class DetailQuery(RequestModel):

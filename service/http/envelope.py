@@ -91,9 +91,11 @@ def wants_html(connection: HTTPConnection) -> bool:
     return "text/html" in accepted and not connection.scope["path"].startswith("/api/")
 
 
-def success_response(request: Request, data: Mapping[str, object] | None = None) -> Response:
+def success_response(
+    request: Request, data: Mapping[str, object] | None = None, headers: Mapping[str, str] | None = None
+) -> Response:
     """Return 200 with `data`; without `data`, the envelope has no such property."""
-    return JSONResponse(_envelope(request, 200, **({} if data is None else {"data": data})))
+    return JSONResponse(_envelope(request, 200, **({} if data is None else {"data": data})), headers=headers)
 
 
 def list_data(elements: Iterable[Mapping[str, object]]) -> JSON:

@@ -78,6 +78,8 @@ class TaskInstance:
     start_time: datetime
     finish_time: datetime | None
     superseded_by: int | None = None  # the next task instance of the same OBProxy server
+    request_id: int | None = None  # None for a run by hand
+    held_by: str | None = None  # why its job is held, see `model.requests.Held`
 
     @property
     def skips_host(self) -> bool:

@@ -84,7 +84,8 @@ class WrappedTaskInstance(TypedDict):
     """A task instance in detail: `creator` is an object, there is no `context`, and subtasks carry their times.
 
     Beyond OCP: `hostName` is the host's name. `operations` lists the operations that are allowed now, of the task
-    instance and of each subtask. `waitsFor` lists the task instances that must end before a worker takes this one.
+    instance and of each subtask. `requestId` is the request that it belongs to; task instances of the same call share
+    it. `waitsFor` lists the task instances that must end before a worker takes this one.
     `supersededBy` is the next task instance of the same OBProxy server; then this one allows no operation.
     """
 
@@ -98,6 +99,7 @@ class WrappedTaskInstance(TypedDict):
     operation: Operation
     operations: list[Operation]
     prohibitRollback: bool
+    requestId: NotRequired[int | None]
     startTime: Timestamp
     status: TaskStatus
     subtasks: list[SubtaskInstance]
@@ -118,13 +120,14 @@ class BasicSubtask(TypedDict):
 
 
 class BasicTaskInstance(TypedDict):
-    """A task instance in the list. Beyond OCP: `hostName` and `supersededBy`."""
+    """A task instance in the list. Beyond OCP: `hostName`, `requestId` and `supersededBy`."""
 
     creator: Creator
     finishTime: NotRequired[Timestamp | None]
     hostName: str
     id: int
     name: str
+    requestId: NotRequired[int | None]
     startTime: Timestamp
     status: TaskStatus
     subtasks: list[BasicSubtask]
@@ -169,6 +172,7 @@ def wrapped(
         "operation": task.operation,
         "operations": transitions.legal_for_task(task, subtasks),
         "prohibitRollback": task.prohibit_rollback,
+        "requestId": task.request_id,
         "startTime": timestamp(task.start_time),
         "status": task.status,
         "subtasks": [subtask(s, read_only=transitions.read_only(task)) for s in subtasks],
@@ -188,6 +192,7 @@ def basic(task: rows.TaskInstance, subtasks: Collection[rows.BasicSubtask]) -> B
         "hostName": task.host_name,
         "id": task.id,
         "name": task.name,
+        "requestId": task.request_id,
         "startTime": timestamp(task.start_time),
         "status": task.status,
         "subtasks": [

@@ -17,6 +17,13 @@ class UnknownSubtask(TakeoverError):
     code = 4001
 
 
+class UnknownRequest(TakeoverError):
+    """Request {request_id} does not exist."""
+
+    kind = Kind.NOT_FOUND
+    code = 4001
+
+
 class HostBusy(TakeoverError):
     """Host {host_id} already has a running task instance: {task_id}."""
 

@@ -186,7 +186,8 @@ async def _insert_task(
     )
     run, workflow = play.run, play.workflow
     new = new_task(workflow, cluster, host, row)
-    task_id = (await insert_tasks(connection, resources, workflow, [new], creator, trace_id))[host.id]
+    tasks = await insert_tasks(connection, resources, workflow, [new], creator, trace_id, request=None)
+    task_id = tasks[host.id]
     await execute(
         connection, "mark_task_external", task_id=task_id, operation=play.operation, start_time=run.start_time
     )

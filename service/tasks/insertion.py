@@ -27,6 +27,14 @@ class NewTask:
     context: JSON
 
 
+@dataclass(frozen=True, kw_only=True)
+class NewRequest:
+    """A new request: its OBProxy cluster."""
+
+    cluster_id: int
+    cluster_name: str
+
+
 async def find_repeated(
     connection: Connection, resources: Resources, creator: User, key: str | None, request: str, *, repeat_only: bool
 ) -> list[TaskWithSubtasks] | None:
@@ -79,8 +87,14 @@ async def insert_tasks(
     new: Sequence[NewTask],
     creator: User,
     trace_id: str,
+    *,
+    request: NewRequest | None,
 ) -> dict[int, int]:
-    """Insert task instances with their subtasks; return their ids by host id. Raise HostBusy."""
+    """Insert task instances with their subtasks; return their ids by host id. Raise HostBusy.
+
+    They belong to a new `request`; None = they record a run by hand.
+    """
+    request_id = None if request is None else await _insert_request(connection, workflow, creator, request)
     rows = await fetch(
         connection,
         "insert_tasks",
@@ -95,6 +109,7 @@ async def insert_tasks(
         host_names=[task.host_name for task in new],
         server_ids=[task.server_id for task in new],
         contexts=[Jsonb(task.context) for task in new],
+        request_id=request_id,
     )
     tasks = {row["host_id"]: row["id"] for row in rows}
     for host_id in (task.host_id for task in new):
@@ -106,6 +121,21 @@ async def insert_tasks(
     await execute(connection, "notify_task_changes", task_ids=changed, changed=True)
     await _insert_subtasks(connection, workflow, list(tasks.values()))
     return tasks
+
+
+async def _insert_request(connection: Connection, workflow: Workflow, creator: User, request: NewRequest) -> int:
+    (row,) = await fetch(
+        connection,
+        "insert_request",
+        workflow=workflow.name,
+        cluster_id=request.cluster_id,
+        cluster_name=request.cluster_name,
+        creator=creator.name,
+        creator_id=creator.id,
+        rollout=None,
+    )
+    request_id: int = row["id"]
+    return request_id
 
 
 def context(

@@ -14,7 +14,7 @@ from service.store.database import Connection, execute, fetch, fetch_as
 from service.store.database_errors import retry_contention
 from service.tasks import instances
 from service.tasks.errors import HostBusy
-from service.tasks.insertion import NewTask, context, find_repeated, insert_tasks, keep_key
+from service.tasks.insertion import NewRequest, NewTask, context, find_repeated, insert_tasks, keep_key
 from service.tasks.instances import TaskWithSubtasks
 from service.tasks.resources import Resources
 
@@ -65,7 +65,15 @@ async def submit(
         server_ids = [server.id for server in servers]
         await execute(connection, "mark_servers_operating", server_ids=server_ids, status=workflow.server_status)
         new = [await _new_task(inventory, workflow, request, server) for server in servers]
-        tasks = await insert_tasks(connection, resources, workflow, new, creator, trace_id)
+        tasks = await insert_tasks(
+            connection,
+            resources,
+            workflow,
+            new,
+            creator,
+            trace_id,
+            request=NewRequest(cluster_id=request.cluster_id, cluster_name=servers[0].cluster_name),
+        )
         skipped = [tasks[server.host_id] for server in servers if server.id in request.skip_host_ids]
         await execute(connection, "skip_subtasks_of_tasks", task_ids=skipped)
         await resources.queue.defer(connection, {task: host for host, task in tasks.items()})

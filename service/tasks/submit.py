@@ -17,7 +17,7 @@ from service.store.database import Connection, execute, fetch
 from service.store.database_errors import retry_contention
 from service.tasks import instances
 from service.tasks.errors import AlreadyManaged, HostBusy
-from service.tasks.insertion import NewTask, context, find_repeated, insert_tasks, keep_key
+from service.tasks.insertion import NewRequest, NewTask, context, find_repeated, insert_tasks, keep_key
 from service.tasks.instances import TaskWithSubtasks
 from service.tasks.resources import Resources
 
@@ -63,16 +63,17 @@ async def take_over(
         raise UnknownCluster(cluster_id=cluster_id)
     known = await inventory.in_cluster(cluster, _find_hosts(inventory, hosts))
     async with resources.database.transaction() as connection:
-        request = _canonical_request(cluster_id, hosts, allow_restart)
+        canonical = _canonical_request(cluster_id, hosts, allow_restart)
         repeated = await find_repeated(
-            connection, resources, creator, idempotency_key, request, repeat_only=repeat_only
+            connection, resources, creator, idempotency_key, canonical, repeat_only=repeat_only
         )
         if repeated is not None:
             return repeated
         await _reject_busy_or_managed(connection, hosts)
         servers = await _insert_servers(connection, cluster, known, hosts)
         new = [new_task(workflow, cluster, host, servers[host.id], allow_restart) for host in known]
-        tasks = await insert_tasks(connection, resources, workflow, new, creator, trace_id)
+        request = NewRequest(cluster_id=cluster.id, cluster_name=cluster.name)
+        tasks = await insert_tasks(connection, resources, workflow, new, creator, trace_id, request=request)
         await _insert_secrets(connection, resources, tasks, hosts)
         await resources.queue.defer(connection, {task: host for host, task in tasks.items()})
         task_ids = [tasks[host.host_id] for host in hosts]

@@ -14,6 +14,7 @@ async def apply(resources: Resources) -> None:
             await execute(connection, "delete_old_logs", days=settings.retention_days_logs)
         if settings.retention_days_tasks:
             await execute(connection, "delete_old_tasks", days=settings.retention_days_tasks)
+            await execute(connection, "delete_empty_requests")
         if settings.retention_days_audit:
             await execute(connection, "delete_old_audit_events", days=settings.retention_days_audit)
         await execute(connection, "delete_old_idempotency_keys")

@@ -16,12 +16,16 @@ _SERVERS = """
 INSERT INTO obproxy_server (cluster_id, cluster_name, host_id, host_name, ip, sql_port, status, operate_status)
 SELECT 1, 'test', h, 'host-' || h, '192.0.2.1', 2883, 'RUNNING', 'NORMAL' FROM generate_series(1, %(hosts)s) h
 """
+_REQUESTS = """
+INSERT INTO request (workflow, cluster_id, cluster_name, creator, creator_id)
+SELECT 'takeover', 1, 'test', 'admin', 100 FROM generate_series(1, %(count)s)
+"""
 _TASKS = """
 INSERT INTO task_instance (name, status, creator, creator_id, executor, host_id, host_name, obproxy_server_id, context,
-                           trace_id, create_time, start_time, finish_time)
+                           trace_id, create_time, start_time, finish_time, request_id, position)
 SELECT 'Install obproxy', CASE WHEN n %% 50 = 0 THEN 'FAILED' ELSE 'SUCCESSFUL' END::task_status, 'admin', 100,
        '192.0.2.2', 1 + n %% %(hosts)s, 'host-' || (1 + n %% %(hosts)s), s.id, %(context)s, '0123456789abcdef',
-       moment, moment, moment + interval '4 s'
+       moment, moment, moment + interval '4 s', n, 1
 FROM generate_series(1, %(count)s) n
 CROSS JOIN LATERAL (SELECT now() - (%(count)s - n) * interval '30 s' AS moment) AS times
 JOIN obproxy_server s ON s.host_id = 1 + n %% %(hosts)s
@@ -77,6 +81,6 @@ def fill(url: str, count: int, *, hosts: int, log: bool = True) -> None:
         "length": LOG[1],
     }
     with psycopg.connect(url, autocommit=True) as connection:
-        for statement in (_SERVERS, _TASKS, _SUBTASKS, _DEPENDENCIES, *([_LOG] if log else []), _RUNS):
+        for statement in (_SERVERS, _REQUESTS, _TASKS, _SUBTASKS, _DEPENDENCIES, *([_LOG] if log else []), _RUNS):
             connection.execute(statement.encode(), values)
         connection.execute("VACUUM ANALYZE")

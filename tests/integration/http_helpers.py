@@ -12,6 +12,7 @@ from service.tasks.resources import Resources
 
 TABLES = (
     "obproxy_server",
+    "request",
     "task_instance",
     "subtask_instance",
     "subtask_dependency",

@@ -183,6 +183,13 @@ QUERIES = {
 }
 
 READS = {
+    "unknown request": Case("/api/v2/obproxy/requests/4711", 404, "Request 4711 does not exist.", 4001, method="GET"),
+    "request no number": Case(
+        "/api/v2/obproxy/requests/new", 400, "must be an integer", fields=("requestId",), method="GET"
+    ),
+    "requests by name": Case(
+        "/api/v2/obproxy/requests?sort=name", 400, "sort must be 'id,asc' or", 1011, fields=("sort",), method="GET"
+    ),
     "unknown task": Case(f"{TASKS}/4711", 404, "Task instance 4711 does not exist.", 4001, method="GET"),
     "negative task": Case(f"{TASKS}/-1", 404, "Task instance -1 does not exist.", 4001, method="GET"),
     "task no Long": Case(f"{TASKS}/{LARGEST + 1}", 400, "must be at most", fields=("taskInstanceId",), method="GET"),

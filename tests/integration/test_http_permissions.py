@@ -21,6 +21,8 @@ OBPROXY_READERS = OBPROXY_WORKERS | {Role.OBPROXY_VIEWER}
 HOST_READERS = frozenset({Role.ADMIN, Role.OBPROXY_MANAGER, Role.OBPROXY_VIEWER, Role.HOST_MANAGER, Role.HOST_VIEWER})
 TASK = "/api/v2/tasks/instances/{taskInstanceId}"
 SUBTASK = TASK + "/subtasks/{subtaskInstanceId}"
+REQUESTS = "/api/v2/obproxy/requests"
+REQUEST = REQUESTS + "/{requestId}"
 
 MAY = {
     ("POST", "/api/v2/obproxy/clusters/{id}/takeOver"): OBPROXY_WORKERS,
@@ -47,6 +49,8 @@ MAY = {
     ("GET", SUBTASK + "/log"): TASK_READERS,
     ("GET", TASK + "/events"): TASK_READERS,
     ("GET", "/api/v2/tasks/events"): TASK_READERS,
+    ("GET", REQUESTS): TASK_READERS,
+    ("GET", REQUEST): TASK_READERS,
     ("GET", "/api/v2/audit/events"): frozenset({Role.ADMIN}),
     ("GET", "/api/v2/info"): EVERYBODY,
     ("GET", "/api/v2/time"): EVERYBODY,
@@ -152,6 +156,6 @@ def asking(method: str, path: str) -> str:
 
 def at(path: str) -> str:
     """Return the path with ids that do not exist."""
-    for name in ("id", "hostId", "taskInstanceId", "subtaskInstanceId"):
+    for name in ("id", "hostId", "taskInstanceId", "subtaskInstanceId", "requestId"):
         path = path.replace("{" + name + "}", "999")
     return path.replace("{operation}", "retry")

@@ -12,7 +12,7 @@ from service.store.sql import queries
 from tests.bench import history
 
 TASKS, HOSTS = 4000, 400
-LARGE = ("task_instance", "subtask_instance", "subtask_dependency", "subtask_log", "run", "obproxy_server")
+LARGE = ("request", "task_instance", "subtask_instance", "subtask_dependency", "subtask_log", "run", "obproxy_server")
 PAGE: dict[str, object] = {
     **{"names": None, "statuses": None, "type": None, "host_id": None, "superseded": None},
     **{"size": 10, "offset": 0},
@@ -65,6 +65,12 @@ LOOKED_FOR: list[tuple[str, dict[str, object]]] = [
     ("subtask_counts_of_running_tasks", {}),
     ("run_statistics", {}),
     ("server_for_discovery", {"server_id": 7}),
+    ("requests_by_id", {"request_ids": [7, 8]}),
+    ("request_ids_descending", {"size": 10, "offset": 0}),
+    ("request_ids_ascending", {"size": 10, "offset": 0}),
+    ("host_counts_of_requests", {"request_ids": [7, 8]}),
+    ("hosts_of_request", {"request_id": 7, "task_ids": None}),
+    ("hosts_of_request", {"request_id": 7, "task_ids": [7]}),
 ]
 
 

@@ -16,6 +16,13 @@ DELETE FROM task_instance WHERE id IN (
     ORDER BY t.id FOR UPDATE SKIP LOCKED
 );
 
+-- name: delete_empty_requests
+-- Requests whose task instances were all deleted.
+DELETE FROM request WHERE id IN (
+    SELECT q.id FROM request q WHERE NOT EXISTS (SELECT FROM task_instance t WHERE t.request_id = q.id)
+    FOR UPDATE SKIP LOCKED
+);
+
 -- name: delete_old_idempotency_keys
 DELETE FROM idempotency_key WHERE (creator, key) IN (
     SELECT creator, key FROM idempotency_key WHERE create_time < now() - interval '24 hours'

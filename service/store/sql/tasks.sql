@@ -14,10 +14,11 @@ WITH numbered AS MATERIALIZED (
 )
 INSERT INTO task_instance
     (id, workflow, name, prohibit_rollback, creator, creator_id, executor, host_id, host_name, obproxy_server_id,
-     context, trace_id)
+     context, trace_id, request_id, position)
 OVERRIDING SYSTEM VALUE
 SELECT id, %(workflow)s, %(name)s, %(prohibit_rollback)s, %(creator)s, %(creator_id)s, %(executor)s, host_id, host_name,
-       server_id, context, %(trace_id)s
+       server_id, context, %(trace_id)s, %(request_id)s::bigint,
+       CASE WHEN %(request_id)s::bigint IS NOT NULL THEN position END
 FROM numbered
 ORDER BY host_id
 ON CONFLICT (host_id) WHERE status = 'RUNNING' DO NOTHING

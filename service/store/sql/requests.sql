@@ -1,0 +1,51 @@
+-- name: insert_request
+INSERT INTO request (workflow, cluster_id, cluster_name, creator, creator_id, rollout)
+VALUES (%(workflow)s, %(cluster_id)s, %(cluster_name)s, %(creator)s, %(creator_id)s, %(rollout)s)
+RETURNING id;
+
+-- name: requests_by_id
+SELECT * FROM request WHERE id = ANY(%(request_ids)s);
+
+-- name: request_ids_descending
+SELECT id FROM request ORDER BY id DESC LIMIT %(size)s OFFSET %(offset)s;
+
+-- name: request_ids_ascending
+SELECT id FROM request ORDER BY id LIMIT %(size)s OFFSET %(offset)s;
+
+-- name: count_requests
+SELECT count(*) AS total FROM request;
+
+-- name: host_counts_of_requests
+-- The task instances of requests, by the facts that decide the state of a host.
+SELECT t.request_id, t.status, t.operation, t.held_by, t.superseded_by IS NOT NULL AS superseded,
+       r.ident IS NOT NULL AS has_run, count(*) AS total, max(t.finish_time) AS last_end
+FROM task_instance t LEFT JOIN run r ON r.task_instance_id = t.id AND r.finish_time IS NULL
+WHERE t.request_id = ANY(%(request_ids)s)
+GROUP BY 1, 2, 3, 4, 5, 6;
+
+-- name: hosts_of_request
+-- The task instances of a request in its order, with their running or failed subtask and its error message. With
+-- `task_ids`, only these.
+SELECT t.id AS task_id, t.host_id, t.host_name, t.status, t.operation, t.held_by,
+       t.superseded_by IS NOT NULL AS superseded, n.start_time, t.finish_time,
+       EXISTS (SELECT FROM run r WHERE r.task_instance_id = t.id AND r.finish_time IS NULL) AS has_run,
+       n.done, n.subtasks, current.name AS subtask, failure.content AS reason
+FROM task_instance t
+CROSS JOIN LATERAL (
+    SELECT count(*) FILTER (WHERE s.status = 'SUCCESSFUL') AS done, count(*) AS subtasks,
+           min(s.start_time) AS start_time
+    FROM subtask_instance s WHERE s.task_instance_id = t.id
+) AS n
+LEFT JOIN LATERAL (
+    SELECT s.id, s.name, s.status FROM subtask_instance s
+    WHERE s.task_instance_id = t.id AND s.status IN ('RUNNING', 'CANCELING', 'FAILED')
+    ORDER BY s.id LIMIT 1
+) AS current ON true
+LEFT JOIN LATERAL (
+    SELECT l.content FROM subtask_log l
+    WHERE l.subtask_id = current.id AND current.status = 'FAILED'
+      AND NOT starts_with(l.content, 'Set state for subtask: ')
+    ORDER BY l.id DESC LIMIT 1
+) AS failure ON true
+WHERE t.request_id = %(request_id)s AND (%(task_ids)s::bigint[] IS NULL OR t.id = ANY(%(task_ids)s))
+ORDER BY t.position;

@@ -1,0 +1,130 @@
+"""JSON objects of requests, which OCP does not have. Conventions are those of `tasks.documents`."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import NotRequired, TypedDict
+
+from service.model import requests as rows
+from service.model.requests import HostState, RequestStatus
+from service.model.tasks import Operation
+from service.model.wire import Timestamp, in_order, present, timestamp, timestamp_or_none
+from service.tasks.documents import Creator
+
+
+class HostCounts(TypedDict):
+    """Numbers of the hosts of a request by state.
+
+    WAITING: its batch has not started. NOT_STARTED: it does not start because too many hosts have failed. QUEUED: it
+    waits for a worker. SUPERSEDED: it failed, and a later task instance of its OBProxy server exists.
+    """
+
+    FAILED: int
+    NOT_STARTED: int
+    QUEUED: int
+    ROLLED_BACK: int
+    RUNNING: int
+    SUCCESSFUL: int
+    SUPERSEDED: int
+    WAITING: int
+
+
+class RequestHost(TypedDict):
+    """A host of a request, with its task instance.
+
+    `subtask` is the name of the running or failed subtask, `reason` the error message of a failed one. `startTime` is
+    the start of the first subtask.
+    """
+
+    finishTime: NotRequired[Timestamp | None]
+    finishedSubtasks: int
+    hostId: int
+    hostName: str
+    operation: Operation
+    reason: NotRequired[str | None]
+    startTime: NotRequired[Timestamp | None]
+    state: HostState
+    subtask: NotRequired[str | None]
+    subtaskCount: int
+    taskId: int
+
+
+class BasicRequest(TypedDict):
+    """A request in the list: the task instances of one call. `duration` is in seconds, until now while it is RUNNING.
+
+    STOPPED: nothing runs, and hosts do not start because too many have failed. ROLLED_BACK: no host has failed, and at
+    least one was rolled back.
+    """
+
+    clusterId: int
+    clusterName: str
+    counts: HostCounts
+    createTime: Timestamp
+    creator: Creator
+    duration: float
+    finishTime: NotRequired[Timestamp | None]
+    hostCount: int
+    id: int
+    status: RequestStatus
+    workflow: str
+
+
+class Request(BasicRequest):
+    """A request with its hosts, in the order of the call."""
+
+    hosts: list[RequestHost]
+
+
+def basic(request: rows.Request) -> BasicRequest:
+    """Return the document of a request for the list."""
+    end = request.finish_time or datetime.now(UTC)
+    document: BasicRequest = {
+        "clusterId": request.cluster_id,
+        "clusterName": request.cluster_name,
+        "counts": _counts(request),
+        "createTime": timestamp(request.create_time),
+        "creator": {"id": request.creator_id, "name": request.creator},
+        "duration": round((end - request.create_time).total_seconds(), 3),
+        "finishTime": timestamp_or_none(request.finish_time),
+        "hostCount": request.hosts,
+        "id": request.id,
+        "status": request.status,
+        "workflow": request.workflow,
+    }
+    return present(document)
+
+
+def detail(request: rows.Request, hosts: Iterable[rows.RequestHost]) -> Request:
+    """Return the document of a request with `hosts`."""
+    document: Request = {**basic(request), "hosts": [_host(host) for host in hosts]}
+    return in_order(document)
+
+
+def _counts(request: rows.Request) -> HostCounts:
+    counts = request.counts
+    return {
+        "FAILED": counts[HostState.FAILED],
+        "NOT_STARTED": counts[HostState.NOT_STARTED],
+        "QUEUED": counts[HostState.QUEUED],
+        "ROLLED_BACK": counts[HostState.ROLLED_BACK],
+        "RUNNING": counts[HostState.RUNNING],
+        "SUCCESSFUL": counts[HostState.SUCCESSFUL],
+        "SUPERSEDED": counts[HostState.SUPERSEDED],
+        "WAITING": counts[HostState.WAITING],
+    }
+
+
+def _host(host: rows.RequestHost) -> RequestHost:
+    document: RequestHost = {
+        "finishTime": timestamp_or_none(host.finish_time),
+        "finishedSubtasks": host.done,
+        "hostId": host.host_id,
+        "hostName": host.host_name,
+        "operation": host.operation,
+        "reason": host.reason or None,
+        "startTime": timestamp_or_none(host.start_time),
+        "state": host.state,
+        "subtask": host.subtask or None,
+        "subtaskCount": host.subtasks,
+        "taskId": host.task_id,
+    }
+    return present(document)
