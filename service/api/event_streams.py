@@ -1,4 +1,4 @@
-"""Server-sent events about task instances.
+"""Server-sent events about task instances and requests.
 
 The id of an event is the number of the last row in it. A client that reconnects with this id, to any process of the
 service, gets the rows behind it: none is lost or repeated. The next rows are read when the client has received the
@@ -8,8 +8,9 @@ previous ones (backpressure): a slow client gets larger events, and does not del
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import groupby
 
 import psycopg
@@ -19,7 +20,7 @@ from sse_starlette import EventSourceResponse, JSONServerSentEvent
 from service.store.database import Database, fetch
 from service.store.database_errors import is_lost
 from service.store.notifications import ANY_TASK, Notifications, Subscription
-from service.tasks.errors import UnknownTask
+from service.tasks.errors import UnknownRequest, UnknownTask
 
 STREAM_LIFETIME = 900.0  # seconds; then the client reconnects and is authenticated again
 KEEP_ALIVE_INTERVAL = 15  # seconds between two comments, which keep proxies from closing an idle connection
@@ -28,12 +29,15 @@ SHUTDOWN_GRACE = 5.0  # seconds for a stream to end by itself when the service s
 RECONNECT_DELAY = 1000  # milliseconds until a client reconnects
 ROW_LIMIT = 500  # rows of a log per query
 TASK_EVENT_INTERVAL = 0.03  # seconds between two queries for the rows of one stream
+REQUEST_EVENT_INTERVAL = 0.25  # seconds between two events of a request
 LIST_EVENT_INTERVAL = 0.25  # seconds between two events of the list, each of which counts all RUNNING
 RETRY_DELAY = 0.3  # seconds until the next attempt to reach the database
 
 log = logging.getLogger(__name__)
 
 Document = Callable[[], Awaitable[Mapping[str, object]]]
+ChangedDocument = Callable[[Sequence[int] | None], Awaitable[Mapping[str, object]]]
+"""Returns the document of a request with the hosts of some task instances; None = all."""
 
 
 def event_stream_response(events: AsyncIterator[JSONServerSentEvent]) -> EventSourceResponse:
@@ -97,6 +101,34 @@ async def list_events(database: Database, notifications: Notifications) -> Async
             names = {} if changed is ANY_TASK else {"changed": sorted(changed)}
             yield _event("tasks", None, {"running": running, **names})
             await asyncio.sleep(LIST_EVENT_INTERVAL)
+
+
+async def request_events(
+    database: Database, notifications: Notifications, request_id: int, document: ChangedDocument
+) -> AsyncIterator[JSONServerSentEvent]:
+    """Yield the document of a request, with all hosts at first, then with those that have changed.
+
+    The events have no id: a client that reconnects gets all hosts again. A number cannot say what it has seen, since
+    task instances change at the same time.
+    """
+    until = time.monotonic() + STREAM_LIFETIME
+    numbers: Mapping[int, int] = {}
+
+    async def read_numbers() -> Mapping[int, int]:
+        async with database.autocommit() as connection:
+            rows = await fetch(connection, "change_numbers_of_request", request_id=request_id)
+        return {row["id"]: row["number"] for row in rows}
+
+    with notifications.subscribe(ANY_TASK) as subscription, suppress(UnknownRequest):
+        while await _wait_for_change(subscription, until):
+            notified = subscription.take_changes()
+            if not numbers or notified is ANY_TASK or not notified.isdisjoint(numbers):
+                seen, numbers = numbers, await _retry_while_unavailable(read_numbers)
+                changed = [task_id for task_id, number in numbers.items() if seen.get(task_id) != number]
+                if changed:
+                    task_ids = changed if seen else None
+                    yield _event("request", None, await _retry_while_unavailable(partial(document, task_ids)))
+            await asyncio.sleep(REQUEST_EVENT_INTERVAL)
 
 
 async def _wait_for_change(subscription: Subscription, until: float) -> bool:

@@ -8,6 +8,8 @@ from starlette.responses import Response
 from service.access.roles import READ_TASK
 from service.api import event_streams, request_schemas
 from service.api.request_schemas import EventsQuery
+from service.api.requests import REQUEST
+from service.api.requests import detail as request_detail
 from service.api.tasks import TASK, detail
 from service.http import requests
 from service.http.openapi import EVENT_STREAM, Operation
@@ -15,6 +17,7 @@ from service.model import errors as model_errors
 from service.model.errors import TooManyStreams
 from service.store.notifications import Notifications
 from service.tasks import errors as tasks_errors
+from service.tasks import requests as tasks_requests
 
 STREAM_LIMIT = 300  # event streams of one process; the other connections remain for short requests
 
@@ -41,6 +44,18 @@ async def follow_task_instance(request: Request) -> Response:
 async def follow_task_instances(request: Request) -> Response:
     """Stream changes of all task instances: GET /api/v2/tasks/events."""
     events = event_streams.list_events(requests.resources(request).database, _notifications(request))
+    return event_streams.event_stream_response(events)
+
+
+async def follow_request(request: Request) -> Response:
+    """Stream one request: GET /api/v2/obproxy/requests/{requestId}/events."""
+    resources = requests.resources(request)
+    request_id = requests.path_id(request, "requestId")
+    notifications = _notifications(request)
+    await tasks_requests.get(resources.database, request_id)
+    events = event_streams.request_events(
+        resources.database, notifications, request_id, partial(request_detail, resources, request_id)
+    )
     return event_streams.event_stream_response(events)
 
 
@@ -71,5 +86,14 @@ OPERATIONS = (
         summary="Stream all task instances: `tasks` has the number of RUNNING and the ids of changed ones",
         media_type=EVENT_STREAM,
         errors=(model_errors.TooManyStreams,),
+    ),
+    Operation(
+        method="GET",
+        path=REQUEST + "/events",
+        endpoint=follow_request,
+        permission=READ_TASK,
+        summary="Stream a request: `request` has the document, first with all hosts, then with changed ones",
+        media_type=EVENT_STREAM,
+        errors=(tasks_errors.UnknownRequest, model_errors.TooManyStreams),
     ),
 )

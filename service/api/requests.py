@@ -1,18 +1,21 @@
 """Endpoints of requests: the task instances of one call."""
 
+from collections.abc import Awaitable, Callable, Collection, Sequence
+
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.access.roles import READ_TASK
+from service.access.roles import READ_TASK, UPDATE_TASK
 from service.api import request_schemas
 from service.api.request_schemas import RequestQuery
-from service.http import envelope_schema
+from service.http import envelope_schema, languages
 from service.http import requests as http_requests
 from service.http.envelope import page_data, success_response
 from service.http.openapi import Operation
 from service.tasks import errors as tasks_errors
-from service.tasks import request_documents, requests
-from service.tasks.request_documents import BasicRequest
+from service.tasks import request_documents, request_operations, requests
+from service.tasks.request_documents import BasicRequest, RequestOperation
+from service.tasks.request_operations import Outcome
 from service.tasks.resources import Resources
 
 REQUESTS = "/api/v2/obproxy/requests"
@@ -32,10 +35,34 @@ async def get_request(request: Request) -> Response:
     return success_response(request, await detail(http_requests.resources(request), request_id))
 
 
-async def detail(resources: Resources, request_id: int) -> request_documents.Request:
-    """Return the document of a request; raise UnknownRequest."""
+async def detail(
+    resources: Resources, request_id: int, task_ids: Collection[int] | None = None
+) -> request_documents.Request:
+    """Return the document of a request; with `task_ids`, only their hosts. Raise UnknownRequest."""
     found = await requests.get(resources.database, request_id)
-    return request_documents.detail(found, await requests.hosts(resources.database, request_id))
+    return request_documents.detail(found, await requests.hosts(resources.database, request_id, task_ids))
+
+
+async def retry_request(request: Request) -> Response:
+    """Retry the failed hosts: POST /api/v2/obproxy/requests/{requestId}/retry."""
+    return await _control(request, request_operations.retry)
+
+
+async def rollback_request(request: Request) -> Response:
+    """Roll the failed hosts back: POST /api/v2/obproxy/requests/{requestId}/rollback."""
+    return await _control(request, request_operations.rollback)
+
+
+async def cancel_request(request: Request) -> Response:
+    """Cancel the running hosts: POST /api/v2/obproxy/requests/{requestId}/cancel."""
+    return await _control(request, request_operations.cancel)
+
+
+async def _control(request: Request, operation: Callable[[Resources, int], Awaitable[Sequence[Outcome]]]) -> Response:
+    request_id = http_requests.path_id(request, "requestId")
+    outcomes = await operation(http_requests.resources(request), request_id)
+    translate = languages.error_translator(languages.choose(request.headers.get("accept-language", "")))
+    return success_response(request, request_documents.operation(request_id, outcomes, translate))
 
 
 OPERATIONS = (
@@ -56,5 +83,25 @@ OPERATIONS = (
         summary="Get a request with its hosts",
         response=envelope_schema.Success[request_documents.Request],
         errors=(tasks_errors.UnknownRequest,),
+    ),
+    *(
+        Operation(
+            method="POST",
+            path=f"{REQUEST}/{verb}",
+            endpoint=endpoint,
+            permission=UPDATE_TASK,
+            summary=summary,
+            response=envelope_schema.Success[RequestOperation],
+            errors=(tasks_errors.UnknownRequest,),
+        )
+        for verb, endpoint, summary in (
+            (
+                "retry",
+                retry_request,
+                "Retry the failed hosts of a request; the response names those that do not allow it",
+            ),
+            ("rollback", rollback_request, "Roll the failed hosts of a request back; the response names the others"),
+            ("cancel", cancel_request, "Cancel the running and waiting hosts of a request"),
+        )
     ),
 )

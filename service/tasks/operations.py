@@ -79,6 +79,27 @@ async def cancel_subtask(resources: Resources, task_id: int, subtask_id: int) ->
         subtask = _require_subtask(locked, subtask_id, Operation.CANCEL, SubtaskStatus.RUNNING, SubtaskStatus.CANCELING)
         if subtask.status is SubtaskStatus.RUNNING:
             await locked.transition(subtask_id, Trigger.CANCEL)
+    await _abort_job(resources, task_id)
+
+
+@retry_contention
+async def cancel_task(resources: Resources, task_id: int) -> None:
+    """Cancel the RUNNING subtasks of a task instance. Raise SubtaskOperationNotAllowed when none is RUNNING."""
+    async with _locked_task(resources, task_id) as locked:
+        if locked.task.status is not TaskStatus.RUNNING:
+            raise _not_allowed(locked, Operation.CANCEL, TaskStatus.RUNNING)
+        statuses = {subtask.id: subtask.status for subtask in locked.subtasks.values()}
+        running = [subtask_id for subtask_id, status in statuses.items() if status is SubtaskStatus.RUNNING]
+        if not running and SubtaskStatus.CANCELING not in statuses.values():
+            ready = next(subtask_id for subtask_id, status in statuses.items() if status is SubtaskStatus.READY)
+            _require_subtask(locked, ready, Operation.CANCEL, SubtaskStatus.RUNNING, SubtaskStatus.CANCELING)
+        for subtask_id in running:
+            await locked.transition(subtask_id, Trigger.CANCEL)
+    await _abort_job(resources, task_id)
+
+
+async def _abort_job(resources: Resources, task_id: int) -> None:
+    """End the run of a task instance, whose subtask is CANCELING."""
     async with resources.database.transaction() as connection:
         jobs = [row["id"] for row in await fetch(connection, "running_job_of_task", task_id=task_id)]
     await resources.queue.abort_jobs(jobs)
@@ -129,9 +150,11 @@ def _failed(locked: LockedTask) -> list[Subtask]:
 
 def _require_failed(locked: LockedTask, operation: Operation) -> None:
     if locked.task.status is not TaskStatus.FAILED:
-        raise OperationNotAllowed(
-            task_id=locked.task.id, found=locked.task.status, operation=operation, expected=TaskStatus.FAILED
-        )
+        raise _not_allowed(locked, operation, TaskStatus.FAILED)
+
+
+def _not_allowed(locked: LockedTask, operation: Operation, expected: TaskStatus) -> OperationNotAllowed:
+    return OperationNotAllowed(task_id=locked.task.id, found=locked.task.status, operation=operation, expected=expected)
 
 
 def _require_subtask(locked: LockedTask, subtask_id: int, operation: Operation, *expected: SubtaskStatus) -> Subtask:

@@ -1,14 +1,15 @@
 """JSON objects of requests, which OCP does not have. Conventions are those of `tasks.documents`."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import NotRequired, TypedDict
+from typing import NotRequired, TypedDict, cast
 
 from service.model import requests as rows
 from service.model.requests import HostState, RequestStatus
 from service.model.tasks import Operation
 from service.model.wire import Timestamp, in_order, present, timestamp, timestamp_or_none
 from service.tasks.documents import Creator
+from service.tasks.request_operations import Outcome
 
 
 class HostCounts(TypedDict):
@@ -72,6 +73,47 @@ class Request(BasicRequest):
     """A request with its hosts, in the order of the call."""
 
     hosts: list[RequestHost]
+
+
+class OperatedHost(TypedDict):
+    """A host of a request that allows an operation."""
+
+    hostId: int
+    hostName: str
+    taskId: int
+
+
+class RejectedHost(OperatedHost):
+    """A host of a request that does not allow an operation: `code` and `message` as in an error response."""
+
+    code: int
+    message: str
+
+
+class RequestOperation(TypedDict):
+    """The result of an operation on a request: the hosts that allow it, and the others with the reason."""
+
+    accepted: list[OperatedHost]
+    rejected: list[RejectedHost]
+    requestId: int
+
+
+def operation(request_id: int, outcomes: Sequence[Outcome], translate: Callable[[str], str] = str) -> RequestOperation:
+    """Return the result of an operation on a request, with messages translated by `translate`."""
+    rejected: list[RejectedHost] = []
+    for outcome in outcomes:
+        if outcome.error is not None:
+            message = {"code": outcome.error.code, "message": outcome.error.say(translate)}
+            rejected.append(in_order(cast(RejectedHost, {**_operated(outcome), **message})))
+    return {
+        "accepted": [_operated(outcome) for outcome in outcomes if outcome.error is None],
+        "rejected": rejected,
+        "requestId": request_id,
+    }
+
+
+def _operated(outcome: Outcome) -> OperatedHost:
+    return {"hostId": outcome.host.host_id, "hostName": outcome.host.host_name, "taskId": outcome.host.task_id}
 
 
 def basic(request: rows.Request) -> BasicRequest:

@@ -15,7 +15,7 @@ from service.model.workflow import TAKEOVER
 from service.store import database_errors
 from service.store.database import Connection, fetch
 from service.store.database_errors import retry_contention
-from service.tasks import operations, submit
+from service.tasks import operations, request_operations, submit
 from service.tasks.errors import HostBusy
 from service.tasks.resources import Resources
 from service.tasks.submit import HostRequest
@@ -83,6 +83,27 @@ async def test_a_takeover_operations_and_reports_of_the_same_servers_never_deadl
         )
         errors_of_database = [error for error in results if database_errors.database_error(as_error(error)) is not None]
         assert not errors_of_database
+        await finish_all(resources)
+    assert await deadlocks(resources) == before
+
+
+async def test_operations_on_a_request_and_reports_of_its_hosts_never_deadlock(resources: Resources) -> None:
+    role = resources.workflows[TAKEOVER].roles[0]
+    before = await deadlocks(resources)
+    wanted = [HostRequest(host_id=host, sql_port=2883) for host in HOSTS]
+    for _ in range(ROUNDS // 3):
+        submitted = await submit.take_over(resources, 1, wanted, creator=ADMIN, trace_id="t")
+        request_id = submitted[0][0].request_id
+        assert request_id is not None
+        results = await asyncio.gather(
+            *(advance(resources, task.id, [], role, "broken") for task, _ in submitted[1:]),
+            request_operations.cancel(resources, request_id),
+            request_operations.retry(resources, request_id),
+            request_operations.rollback(resources, request_id),
+            take_over(resources, wanted[::-1]),
+            return_exceptions=True,
+        )
+        assert not [error for error in results if database_errors.database_error(as_error(error)) is not None]
         await finish_all(resources)
     assert await deadlocks(resources) == before
 

@@ -329,3 +329,32 @@ async def test_a_task_instance_that_is_removed_ends_its_stream(
         assert await collect(stream) == []
     answer = await https[0].get(TASK_EVENTS.format(task_id), headers={"Last-Event-ID": greeting.id})
     assert answer.status_code == 404
+
+
+async def test_a_request_begins_with_all_hosts_and_goes_on_with_changed_ones(
+    https: list[httpx.AsyncClient], resources: Resources
+) -> None:
+    hosts = [HostRequest(host_id=host_id, sql_port=2883) for host_id in (1, 2)]
+    submitted = await take_over(resources, 1, hosts, creator=ADMIN, trace_id="t")
+    (_, subtasks), (second, _) = submitted
+    other, (role, *_) = await submit(resources, 3)
+    path = f"/api/v2/obproxy/requests/{second.request_id}"
+
+    async with asyncio.timeout(DEADLINE), aclosing(events(https[1], f"{path}/events")) as stream:
+        whole = await anext(stream)
+        assert (whole.event, whole.id) == ("request", "")
+        document = (await https[1].get(path)).json()["data"]
+        assert json.loads(whole.data)["hosts"] == document["hosts"] and len(document["hosts"]) == 2
+        await recorder(resources, other).record([Started(role=role.role)])
+        await recorder(resources, second.id).record([Logged(role=role.role, text="no change of the document")])
+        await recorder(resources, second.id).record([Started(role=role.role)])
+        changed = json.loads((await anext(stream)).data)
+
+    assert [(host["hostId"], host["subtask"]) for host in changed["hosts"]] == [(2, subtasks[0].name)]
+    assert changed["counts"] == document["counts"] and changed["hostCount"] == 2
+
+
+async def test_the_stream_of_an_unknown_request_is_refused(https: list[httpx.AsyncClient]) -> None:
+    answer = await https[0].get("/api/v2/obproxy/requests/4711/events")
+
+    assert (answer.status_code, assert_failure(answer).error.code) == (404, 4001)

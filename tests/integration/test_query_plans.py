@@ -71,6 +71,8 @@ LOOKED_FOR: list[tuple[str, dict[str, object]]] = [
     ("host_counts_of_requests", {"request_ids": [7, 8]}),
     ("hosts_of_request", {"request_id": 7, "task_ids": None}),
     ("hosts_of_request", {"request_id": 7, "task_ids": [7]}),
+    ("remove_waiting_jobs_of_request", {"request_id": 7}),
+    ("change_numbers_of_request", {"request_id": 7}),
 ]
 
 
