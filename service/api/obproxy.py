@@ -56,6 +56,7 @@ async def take_over(request: Request) -> Response:
             creator=request.user,
             trace_id=trace_id(request),
             allow_restart=body.allow_restart,
+            rollout=body.policy,
             idempotency_key=requests.idempotency_key(request),
             repeat_only=is_repeated(request),
         )

@@ -13,14 +13,17 @@ from uuid import UUID
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    ConfigDict,
     Field,
     SecretStr,
     ValidationInfo,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
 from service.http.request_types import (
     LIST_LIMIT,
+    FromText,
     LongFromText,
     NonEmptyText,
     PageNumber,
@@ -32,6 +35,7 @@ from service.http.request_types import (
     reject_control_characters,
 )
 from service.model.fleet import HostFilter, HostStatus, ServiceType
+from service.model.rollout import Rollout
 from service.model.tasks import TaskFilter, TaskStatus
 from service.model.types import JSON, Order, Page
 
@@ -109,11 +113,48 @@ class ObproxyTakeOverParam(RequestModel):
     proxysys_passwd: Annotated[SecretStr, AfterValidator(reject_control_characters)] | None = None
 
 
-class TakeOverParam(RequestModel):
+class RolloutParam(RequestModel):
+    """The policy of a request: which hosts start when. Unknown fields are rejected, since hosts would start at once.
+
+    The first `canary` hosts start alone, then batches of `batchSize` hosts; without `batchSize`, all others are one
+    batch. A batch starts when all hosts of the one before have ended. When more than `maxFailures` hosts have failed,
+    no further host starts.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    canary: Annotated[int, Field(ge=0, le=2**31 - 1), FromText] = 0
+    batch_size: Annotated[int, Field(ge=1, le=2**31 - 1), FromText] | None = None
+    max_failures: Annotated[int, Field(ge=0, le=2**31 - 1), FromText] = 0
+
+    @model_validator(mode="after")
+    def _has_batches(self) -> "RolloutParam":
+        if not self.canary and self.batch_size is None:
+            raise PydanticCustomError("no_batches", "must have canary or batchSize")
+        return self
+
+    @property
+    def policy(self) -> Rollout:
+        """The policy."""
+        return Rollout(canary=self.canary, batch_size=self.batch_size, max_failures=self.max_failures)
+
+
+class RolloutBody(RequestModel):
+    """The part of a body that has a policy; without `rollout`, all hosts start at once, as in OCP."""
+
+    rollout: RolloutParam | None = None
+
+    @property
+    def policy(self) -> Rollout | None:
+        """The policy; None = all hosts start at once."""
+        return None if self.rollout is None else self.rollout.policy
+
+
+class TakeOverParam(RolloutBody):
     """The body of takeOver.
 
     `allowRestart`, which OCP does not have, permits a restart when a desired parameter needs one. Without it the
-    setting of the OBProxy cluster applies.
+    setting of the OBProxy cluster applies. With `rollout`, which OCP does not have either, hosts start in batches.
     """
 
     object_name = "obproxyTakeOverParam"

@@ -11,6 +11,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from service.model.fleet import ObproxyServer, ServerStatus
+from service.model.requests import Held
 from service.model.tasks import SubtaskStatus, TaskStatus
 from service.model.types import JSON
 from service.store.database import Database, fetch, fetch_as
@@ -22,6 +23,7 @@ Rows = Mapping[str, list[JSON]]
 QUERIES = (
     "queue_statistics",
     "open_task_counts",
+    "held_task_counts",
     "subtask_counts_of_running_tasks",
     "run_statistics",
     "worker_statistics",
@@ -71,9 +73,15 @@ def _row_metrics(rows: Rows) -> Iterator[Metric]:
     yield _gauge("queue_oldest_seconds", "Age of the oldest queued task instance, in seconds", {(): queue["oldest"]})
     yield _gauge(
         "task_instances",
-        "Open task instances (running, or failed and not superseded), by status",
+        "Open task instances (running and not held, or failed and not superseded), by status",
         _by_status(rows["open_task_counts"], UNFINISHED),
         "status",
+    )
+    yield _gauge(
+        "task_instances_held",
+        "Task instances that do not start yet, by reason: their batch has not started, or too many hosts have failed",
+        {(held,): 0 for held in Held} | {(row["held_by"],): row["total"] for row in rows["held_task_counts"]},
+        "reason",
     )
     yield _gauge(
         "subtasks",

@@ -52,6 +52,7 @@ PYDANTIC_RULES: Mapping[str, str] = {
     "too_long": "must have at most {max_length} elements",
     "enum": "must be {expected}",
     "literal_error": "must be {expected}",
+    "extra_forbidden": "is not a known field",
 }
 """Rule of a field by pydantic's type of error."""
 
@@ -61,6 +62,7 @@ CUSTOM_RULES: Mapping[str, str] = {
     "duplicate": "must not occur twice",
     "repeated": "must not repeat {ids}",
     "before_start": "must not be before startTime",
+    "no_batches": "must have canary or batchSize",
 }
 """Rule by the type of error of our own validators (`api.request_schemas`, `request_types`)."""
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
+from service.model.rollout import Rollout
 from service.model.tasks import Operation, TaskStatus
 
 
@@ -50,7 +50,7 @@ class Request:
     cluster_name: str
     creator: str
     creator_id: int
-    rollout: Mapping[str, Any] | None
+    rollout: Rollout | None
     create_time: datetime
     counts: Mapping[HostState, int]
     last_end: datetime | None  # of a task instance

@@ -16,6 +16,7 @@ from service.store.database_errors import is_contention, is_lost
 from service.store.sql import queries
 
 QUEUE = "takeover"
+HELD_QUEUE = "held"  # jobs of task instances that may not start yet; no worker fetches from it
 RUN_ARGUMENT = "task_instance_id"
 RUN = "run_task_instance"  # Procrastinate task; its only argument is the id of a task instance
 DISCOVERY = "look_at_server"  # Procrastinate task, by the name in existing queues; argument: id of an OBProxy server
@@ -35,8 +36,18 @@ class Queue:
 
         Jobs of one host share a queue lock, so that they run one after the other, across all workers.
         """
+        await self._defer(connection, hosts, QUEUE)
+
+    async def hold(self, connection: Connection, hosts: Mapping[int, int]) -> None:
+        """Put a job for each task instance (id → host id) on the queue of held jobs.
+
+        A worker of the previous version finds that these task instances have a job, and starts none of its own.
+        """
+        await self._defer(connection, hosts, HELD_QUEUE)
+
+    async def _defer(self, connection: Connection, hosts: Mapping[int, int], queue: str) -> None:
         jobs = [
-            Job(queue=QUEUE, lock=f"host-{host}", queueing_lock=None, task_name=RUN, task_kwargs={RUN_ARGUMENT: task})
+            Job(queue=queue, lock=f"host-{host}", queueing_lock=None, task_name=RUN, task_kwargs={RUN_ARGUMENT: task})
             for task, host in hosts.items()
         ]
         await self.app.job_manager.batch_defer_jobs_async(jobs=jobs, connection=connection)

@@ -9,6 +9,7 @@ from typing import Literal, NotRequired, TypedDict
 
 from service.model import tasks as rows
 from service.model import transitions
+from service.model.requests import Held
 from service.model.tasks import Operation, SubtaskStatus, TaskStatus
 from service.model.wire import Timestamp, in_order, present, timestamp, timestamp_or_none
 
@@ -83,16 +84,18 @@ class Creator(TypedDict):
 class WrappedTaskInstance(TypedDict):
     """A task instance in detail: `creator` is an object, there is no `context`, and subtasks carry their times.
 
-    Beyond OCP: `hostName` is the host's name. `operations` lists the operations that are allowed now, of the task
-    instance and of each subtask. `requestId` is the request that it belongs to; task instances of the same call share
-    it. `waitsFor` lists the task instances that must end before a worker takes this one.
-    `supersededBy` is the next task instance of the same OBProxy server; then this one allows no operation.
+    Beyond OCP: `heldBy` is why it does not start yet: ROLLOUT (its batch has not started) or MAX_FAILURES (too many
+    hosts of its request have failed; retry the request to resume it). `hostName` is the host's name. `operations` lists
+    the operations that are allowed now, of the task instance and of each subtask. `requestId` is the request that it
+    belongs to; task instances of the same call share it. `waitsFor` lists the task instances that must end before this
+    one starts. `supersededBy` is the next task instance of the same OBProxy server; then this one allows no operation.
     """
 
     createTime: Timestamp
     creator: Creator
     executor: str
     finishTime: NotRequired[Timestamp | None]
+    heldBy: NotRequired[Held | None]
     hostName: str
     id: int
     name: str
@@ -120,10 +123,11 @@ class BasicSubtask(TypedDict):
 
 
 class BasicTaskInstance(TypedDict):
-    """A task instance in the list. Beyond OCP: `hostName`, `requestId` and `supersededBy`."""
+    """A task instance in the list. Beyond OCP: `heldBy`, `hostName`, `requestId` and `supersededBy`."""
 
     creator: Creator
     finishTime: NotRequired[Timestamp | None]
+    heldBy: NotRequired[Held | None]
     hostName: str
     id: int
     name: str
@@ -166,6 +170,7 @@ def wrapped(
         "creator": {"id": task.creator_id, "name": task.creator},
         "executor": task.executor,
         "finishTime": timestamp_or_none(task.finish_time),
+        "heldBy": None if task.held_by is None else Held(task.held_by),
         "hostName": task.host_name,
         "id": task.id,
         "name": task.name,
@@ -189,6 +194,7 @@ def basic(task: rows.TaskInstance, subtasks: Collection[rows.BasicSubtask]) -> B
     document: BasicTaskInstance = {
         "creator": {"id": task.creator_id, "name": task.creator},
         "finishTime": timestamp_or_none(task.finish_time),
+        "heldBy": None if task.held_by is None else Held(task.held_by),
         "hostName": task.host_name,
         "id": task.id,
         "name": task.name,

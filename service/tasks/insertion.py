@@ -1,12 +1,14 @@
 """Inserts new task instances: the rows of a workflow on some hosts, once per idempotency key."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from psycopg.types.json import Jsonb
 
 from service.access.errors import SignatureUsed
 from service.access.users import User
+from service.model.requests import Held
+from service.model.rollout import Rollout
 from service.model.tasks import Operation, Subtask, SubtaskStatus, TaskInstance, TaskStatus
 from service.model.types import JSON
 from service.model.workflow import Workflow
@@ -29,10 +31,11 @@ class NewTask:
 
 @dataclass(frozen=True, kw_only=True)
 class NewRequest:
-    """A new request: its OBProxy cluster."""
+    """A new request: its OBProxy cluster and its policy; None = all hosts start at once."""
 
     cluster_id: int
     cluster_name: str
+    rollout: Rollout | None = None
 
 
 async def find_repeated(
@@ -110,6 +113,7 @@ async def insert_tasks(
         server_ids=[task.server_id for task in new],
         contexts=[Jsonb(task.context) for task in new],
         request_id=request_id,
+        held_by=None if request is None or request.rollout is None else Held.ROLLOUT,
     )
     tasks = {row["host_id"]: row["id"] for row in rows}
     for host_id in (task.host_id for task in new):
@@ -132,7 +136,7 @@ async def _insert_request(connection: Connection, workflow: Workflow, creator: U
         cluster_name=request.cluster_name,
         creator=creator.name,
         creator_id=creator.id,
-        rollout=None,
+        rollout=None if request.rollout is None else Jsonb(asdict(request.rollout)),
     )
     request_id: int = row["id"]
     return request_id

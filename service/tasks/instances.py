@@ -9,6 +9,7 @@ from datetime import datetime
 
 from service.inventory.records import Cluster
 from service.model.errors import InventoryUnreadable
+from service.model.requests import Held
 from service.model.tasks import BasicSubtask, Subtask, TaskFilter, TaskInstance, TaskStatus
 from service.model.types import JSON, Order, Page
 from service.store.database import Connection, Database, fetch, fetch_as, fetch_unprepared
@@ -48,9 +49,16 @@ async def get(database: Database, task_id: int) -> TaskWithSubtasks:
 
 
 async def blocking_tasks(resources: Resources, task: TaskInstance) -> list[int]:
-    """Return the ids of the task instances that a queued `task` waits for: of its host, and of its full cluster."""
-    if task.status is not TaskStatus.RUNNING:
+    """Return the ids of the task instances that a queued `task` waits for: of its host, and of its full cluster.
+
+    A task instance whose batch has not started waits for those of its request that have started.
+    """
+    if task.status is not TaskStatus.RUNNING or task.held_by == Held.MAX_FAILURES:
         return []
+    if task.held_by is not None:
+        async with resources.database.autocommit() as connection:
+            started = await fetch(connection, "running_tasks_of_request", request_id=task.request_id)
+        return [row["id"] for row in started]
     cluster_id = task.context["stringMap"]["obproxy_cluster_id"]
     async with resources.database.autocommit() as connection:
         rows = await fetch(connection, "blocking_tasks", task_id=task.id, cluster_id=cluster_id)

@@ -10,6 +10,7 @@ from service.model.tasks import Operation, Subtask, TaskInstance, TaskStatus
 from service.model.transitions import READY, SKIPPED, TRANSITIONS, Trigger
 from service.outcome.run_progress import Change, Ended, Logged, ServerFacts, Started, Verdict
 from service.store.database import Connection, execute, fetch, fetch_as
+from service.tasks import rollouts
 from service.tasks.errors import IllegalTransition
 from service.tasks.server_facts import record_server_facts
 
@@ -31,6 +32,7 @@ class LockedTask:
     log: list[tuple[int, int, str]] = field(default_factory=list)  # subtask id, run time, text
     ended: TaskStatus | None = None  # final status, if the task instance has ended in this transaction
     changed: bool = False  # the document has changed in this transaction
+    advances_rollout: bool = True  # its end may start the next hosts of its request
 
     async def apply_change(self, change: Change) -> None:
         """Apply a change from a run's redacted events."""
@@ -122,6 +124,8 @@ class LockedTask:
             await self._settle_server()
             await execute(self.connection, "delete_task_secrets", task_id=self.task.id)
         await execute(self.connection, "notify_task_changes", task_ids=[self.task.id], changed=self.changed)
+        if self.ended is not None and self.task.request_id is not None and self.advances_rollout:
+            await rollouts.advance(self.connection, self.task.request_id)
 
     async def _settle_server(self) -> None:
         """Delete the OBProxy server when a takeover was rolled back or its deletion has succeeded; else it is managed.

@@ -2,17 +2,18 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from service.access.users import User
 from service.inventory.reader import Inventory
 from service.model.errors import InvalidRequest, SubError, UnknownCluster
 from service.model.fleet import ObproxyServer, ServerStatus
+from service.model.rollout import Rollout
 from service.model.tasks import SKIP_HOST
 from service.model.workflow import Workflow
 from service.store.database import Connection, execute, fetch, fetch_as
 from service.store.database_errors import retry_contention
-from service.tasks import instances
+from service.tasks import instances, rollouts
 from service.tasks.errors import HostBusy
 from service.tasks.insertion import NewRequest, NewTask, context, find_repeated, insert_tasks, keep_key
 from service.tasks.instances import TaskWithSubtasks
@@ -30,6 +31,7 @@ class ServersRequest:
     cluster_id: int
     server_ids: Sequence[int]
     skip_host_ids: Sequence[int] = ()
+    rollout: Rollout | None = None  # None = all hosts start at once
 
 
 @retry_contention
@@ -52,9 +54,7 @@ async def submit(
     """
     inventory = await resources.inventory.current()
     async with resources.database.transaction() as connection:
-        canonical = json.dumps(
-            [workflow.name, request.cluster_id, *map(list, (request.server_ids, request.skip_host_ids))]
-        )
+        canonical = _canonical_request(workflow, request)
         repeated = await find_repeated(
             connection, resources, creator, idempotency_key, canonical, repeat_only=repeat_only
         )
@@ -72,14 +72,24 @@ async def submit(
             new,
             creator,
             trace_id,
-            request=NewRequest(cluster_id=request.cluster_id, cluster_name=servers[0].cluster_name),
+            request=NewRequest(
+                cluster_id=request.cluster_id, cluster_name=servers[0].cluster_name, rollout=request.rollout
+            ),
         )
         skipped = [tasks[server.host_id] for server in servers if server.id in request.skip_host_ids]
         await execute(connection, "skip_subtasks_of_tasks", task_ids=skipped)
-        await resources.queue.defer(connection, {task: host for host, task in tasks.items()})
+        hosts = {task: host for host, task in tasks.items()}
+        await rollouts.defer(connection, resources.queue, hosts, request.rollout)
         task_ids = [tasks[server.host_id] for server in servers]
         await keep_key(connection, creator, idempotency_key, task_ids)
         return await instances.by_ids(connection, task_ids)
+
+
+def _canonical_request(workflow: Workflow, request: ServersRequest) -> str:
+    """Return the request in one canonical form, for its fingerprint."""
+    policy = [] if request.rollout is None else [asdict(request.rollout)]
+    lists = (list(request.server_ids), list(request.skip_host_ids))
+    return json.dumps([workflow.name, request.cluster_id, *lists, *policy])
 
 
 async def _lock_servers(connection: Connection, inventory: Inventory, request: ServersRequest) -> list[ObproxyServer]:

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import psycopg
 
 from service.model import transitions
+from service.model.requests import Held
 from service.model.tasks import Operation, Subtask, SubtaskStatus, TaskInstance, TaskStatus
 from service.model.transitions import Trigger
 from service.store.database import execute, fetch
@@ -30,13 +31,16 @@ from service.tasks.resources import Resources
 
 
 @retry_contention
-async def retry_task(resources: Resources, task_id: int) -> None:
-    """Retry a task instance (U2): resume it at its FAILED subtasks. A failed rollback resumes the rollback."""
+async def retry_task(resources: Resources, task_id: int, *, held_by: Held | None = None) -> None:
+    """Retry a task instance (U2): resume it at its FAILED subtasks. A failed rollback resumes the rollback.
+
+    With `held_by`, its job is held until the rollout of its request starts it.
+    """
     async with _locked_task(resources, task_id) as locked:
         _require_failed(locked, Operation.RETRY)
         for subtask in _failed(locked):
             await locked.transition(subtask.id, _retry_trigger(locked), runs=1)
-        await _resume(resources, locked, Operation.RETRY)
+        await _resume(resources, locked, Operation.RETRY, held_by)
 
 
 @retry_contention
@@ -125,19 +129,20 @@ def _require_open(task: TaskInstance) -> None:
         raise ServerGone(task_id=task.id)
 
 
-async def _resume(resources: Resources, locked: LockedTask, operation: Operation) -> None:
-    """Resume a task instance, and put a job on the queue; a rollback stays a rollback."""
+async def _resume(resources: Resources, locked: LockedTask, operation: Operation, held_by: Held | None = None) -> None:
+    """Resume a task instance, and put a job on the queue, held or not; a rollback stays a rollback."""
     task = locked.task
     kept = Operation.ROLLBACK if task.operation is Operation.ROLLBACK else operation
     if task.status is TaskStatus.RUNNING:
         return  # its job still exists: a chain has one READY subtask at a time
     try:
         async with locked.connection.transaction():
-            await execute(locked.connection, "resume_task", task_id=task.id, operation=kept)
+            await execute(locked.connection, "resume_task", task_id=task.id, operation=kept, held_by=held_by)
     except psycopg.errors.UniqueViolation:
         busy = await fetch(locked.connection, "running_tasks", host_ids=[task.host_id])
         raise HostBusy(host_id=task.host_id, task_id=busy[0]["id"] if busy else None) from None
-    await resources.queue.defer(locked.connection, {task.id: task.host_id})
+    put = resources.queue.defer if held_by is None else resources.queue.hold
+    await put(locked.connection, {task.id: task.host_id})
 
 
 def _retry_trigger(locked: LockedTask) -> Trigger:

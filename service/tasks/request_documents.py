@@ -49,6 +49,14 @@ class RequestHost(TypedDict):
     taskId: int
 
 
+class Rollout(TypedDict):
+    """The policy of a request; without `batchSize`, all hosts after the canary ones are one batch."""
+
+    batchSize: NotRequired[int | None]
+    canary: int
+    maxFailures: int
+
+
 class BasicRequest(TypedDict):
     """A request in the list: the task instances of one call. `duration` is in seconds, until now while it is RUNNING.
 
@@ -65,6 +73,7 @@ class BasicRequest(TypedDict):
     finishTime: NotRequired[Timestamp | None]
     hostCount: int
     id: int
+    rollout: NotRequired[Rollout | None]
     status: RequestStatus
     workflow: str
 
@@ -129,6 +138,7 @@ def basic(request: rows.Request) -> BasicRequest:
         "finishTime": timestamp_or_none(request.finish_time),
         "hostCount": request.hosts,
         "id": request.id,
+        "rollout": _rollout(request),
         "status": request.status,
         "workflow": request.workflow,
     }
@@ -139,6 +149,18 @@ def detail(request: rows.Request, hosts: Iterable[rows.RequestHost]) -> Request:
     """Return the document of a request with `hosts`."""
     document: Request = {**basic(request), "hosts": [_host(host) for host in hosts]}
     return in_order(document)
+
+
+def _rollout(request: rows.Request) -> Rollout | None:
+    policy = request.rollout
+    if policy is None:
+        return None
+    document: Rollout = {
+        "batchSize": policy.batch_size,
+        "canary": policy.canary,
+        "maxFailures": policy.max_failures,
+    }
+    return present(document)
 
 
 def _counts(request: rows.Request) -> HostCounts:

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 
 from service.model import transitions
 from service.model.errors import TakeoverError
-from service.model.requests import HostState, RequestHost
+from service.model.requests import Held, HostState, RequestHost
 from service.model.tasks import Operation, TaskStatus
 from service.observe.metrics import TASKS_ENDED
 from service.outcome.run_progress import Ended, Verdict
 from service.store.database import fetch
 from service.store.database_errors import retry_contention
-from service.tasks import operations, requests
+from service.tasks import operations, requests, rollouts
 from service.tasks.errors import OperationNotAllowed, SubtaskOperationNotAllowed
-from service.tasks.locked_task import LockedTask, lock_task
+from service.tasks.locked_task import lock_task
 from service.tasks.resources import Resources
 
 CANCELED_MESSAGE = "The request was canceled before a worker took this task instance. Nothing ran on the host."
@@ -43,8 +43,22 @@ OneTask = Callable[[Resources, int], Awaitable[None]]
 
 
 async def retry(resources: Resources, request_id: int) -> list[Outcome]:
-    """Retry all FAILED task instances of a request. Raise UnknownRequest."""
-    return await _operate(resources, request_id, Operation.RETRY, operations.retry_task)
+    """Retry all FAILED task instances of a request. Raise UnknownRequest.
+
+    A rollout resumes: the failed hosts start again in its batches, and so do those that were not to start. Its limit
+    does not count the failures until now.
+    """
+    request = await requests.get(resources.database, request_id)
+    if request.rollout is None:
+        return await _operate(resources, request_id, Operation.RETRY, operations.retry_task)
+    hosts = await requests.hosts(resources.database, request_id)
+    outcomes = await _each(
+        [(host, Operation.RETRY, host.state in RETRYABLE) for host in hosts],
+        lambda host: operations.retry_task(resources, host.task_id, held_by=Held.ROLLOUT),
+        done=[host.task_id for host in hosts if host.state is HostState.NOT_STARTED],
+    )
+    await rollouts.resume(resources.database, request_id)
+    return outcomes
 
 
 async def rollback(resources: Resources, request_id: int) -> list[Outcome]:
@@ -55,14 +69,16 @@ async def rollback(resources: Resources, request_id: int) -> list[Outcome]:
 async def cancel(resources: Resources, request_id: int) -> list[Outcome]:
     """Cancel all RUNNING task instances of a request: those that wait for a worker, then those with a run.
 
-    Raise UnknownRequest.
+    In this order, since each canceled run makes room for a job that waits. Raise UnknownRequest.
     """
     hosts = await _hosts(resources, request_id)
-    canceled = await _cancel_waiting(resources, request_id)
+    await rollouts.stop(resources.database, request_id)
+    unfinished = [host.task_id for host in hosts if host.state in UNFINISHED]
+    waiting = await _gather(lambda task_id: _cancel_waiting(resources, task_id), unfinished)
     return await _each(
         [(host, Operation.CANCEL, host.state in UNFINISHED) for host in hosts],
         lambda host: _cancel_started(resources, host.task_id),
-        done=canceled,
+        done=[task_id for task_id, ended in zip(unfinished, waiting, strict=True) if ended],
     )
 
 
@@ -85,21 +101,33 @@ async def _each(
     done: Collection[int] = (),
 ) -> list[Outcome]:
     """Apply `function` to the hosts whose state allows it, some at the same time; task instances in `done` have it."""
-    slots = asyncio.Semaphore(CONCURRENCY)
 
-    async def one(host: RequestHost, operation: Operation, allowed: bool) -> Outcome:
+    async def one(asked: tuple[RequestHost, Operation, bool]) -> Outcome:
+        host, operation, allowed = asked
         if host.task_id in done:
             return Outcome(host=host, error=None)
         if not allowed:
             return Outcome(host=host, error=_not_allowed(host, operation))
         try:
-            async with slots:
-                await function(host)
+            await function(host)
         except TakeoverError as error:
             return Outcome(host=host, error=error)
         return Outcome(host=host, error=None)
 
-    return list(await asyncio.gather(*(one(*host) for host in hosts)))
+    return await _gather(one, hosts)
+
+
+async def _gather[Subject, Result](
+    function: Callable[[Subject], Awaitable[Result]], subjects: Sequence[Subject]
+) -> list[Result]:
+    """Return the results of `function` for all subjects; CONCURRENCY of them are worked on at the same time."""
+    slots = asyncio.Semaphore(CONCURRENCY)
+
+    async def one(subject: Subject) -> Result:
+        async with slots:
+            return await function(subject)
+
+    return list(await asyncio.gather(*map(one, subjects)))
 
 
 def _not_allowed(host: RequestHost, operation: Operation) -> OperationNotAllowed:
@@ -108,22 +136,22 @@ def _not_allowed(host: RequestHost, operation: Operation) -> OperationNotAllowed
 
 
 @retry_contention
-async def _cancel_waiting(resources: Resources, request_id: int) -> set[int]:
-    """End the task instances whose jobs no worker has taken; return their ids."""
-    ended: list[LockedTask] = []
+async def _cancel_waiting(resources: Resources, task_id: int) -> bool:
+    """End a task instance whose job waits, or is held; return False when a worker has taken the job."""
     async with resources.database.transaction() as connection:
-        for row in await fetch(connection, "remove_waiting_jobs_of_request", request_id=request_id):
-            locked = await lock_task(connection, row["id"], resources.executor)
-            if locked is None or locked.task.status is not TaskStatus.RUNNING:
-                continue
-            first = transitions.remaining(locked.task.operation, list(locked.subtasks.values()))[0]
-            change = Ended(role=first.role, verdict=Verdict.FAILED, code="CANCELED", message=CANCELED_MESSAGE)
-            await locked.apply_change(change)
-            await locked.save()
-            ended.append(locked)
-    for locked in ended:
-        TASKS_ENDED.labels(locked.task.operation, TaskStatus.FAILED).inc()
-    return {locked.task.id for locked in ended}
+        locked = await lock_task(connection, task_id, resources.executor)
+        if locked is None or not await fetch(connection, "remove_waiting_job", task_id=task_id):
+            return False
+        if locked.task.status is not TaskStatus.RUNNING:
+            return False
+        locked.advances_rollout = False  # it is stopped, and the transaction must not lock the request
+        first = transitions.remaining(locked.task.operation, list(locked.subtasks.values()))[0]
+        await locked.apply_change(
+            Ended(role=first.role, verdict=Verdict.FAILED, code="CANCELED", message=CANCELED_MESSAGE)
+        )
+        await locked.save()
+    TASKS_ENDED.labels(locked.task.operation, TaskStatus.FAILED).inc()
+    return True
 
 
 async def _cancel_started(resources: Resources, task_id: int) -> None:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 
 from service.model.requests import HostState, Request, RequestHost, host_state
+from service.model.rollout import Rollout
 from service.model.types import JSON, Order, Page
 from service.store.database import Connection, Database, fetch
 from service.tasks.errors import UnknownRequest
@@ -55,7 +56,7 @@ def _request(row: JSON, groups: Sequence[JSON]) -> Request:
         cluster_name=row["cluster_name"],
         creator=row["creator"],
         creator_id=row["creator_id"],
-        rollout=row["rollout"],
+        rollout=None if row["rollout"] is None else Rollout(**row["rollout"]),
         create_time=row["create_time"],
         counts=counts,
         last_end=max((group["last_end"] for group in groups if group["last_end"]), default=None),

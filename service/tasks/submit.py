@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from pydantic import SecretStr
 
@@ -10,12 +10,13 @@ from service.access.users import User
 from service.inventory.reader import Inventory
 from service.inventory.records import Cluster, Host
 from service.model.errors import InvalidRequest, SubError, UnknownCluster, UnknownHost
+from service.model.rollout import Rollout
 from service.model.tasks import ALLOW_RESTART
 from service.model.types import JSON
 from service.model.workflow import TAKEOVER, Workflow
 from service.store.database import Connection, execute, fetch
 from service.store.database_errors import retry_contention
-from service.tasks import instances
+from service.tasks import instances, rollouts
 from service.tasks.errors import AlreadyManaged, HostBusy
 from service.tasks.insertion import NewRequest, NewTask, context, find_repeated, insert_tasks, keep_key
 from service.tasks.instances import TaskWithSubtasks
@@ -42,12 +43,14 @@ async def take_over(
     creator: User,
     trace_id: str,
     allow_restart: bool | None = None,
+    rollout: Rollout | None = None,
     idempotency_key: str | None = None,
     repeat_only: bool = False,
 ) -> list[TaskWithSubtasks]:
     """Submit a takeover of `hosts` into a cluster: one task instance per host, in the order of the request.
 
-    `allow_restart` permits or forbids a restart in these takeovers; None = the setting of the cluster applies.
+    `allow_restart` permits or forbids a restart in these takeovers; None = the setting of the cluster applies. With a
+    `rollout`, hosts start in batches; None = all hosts start at once.
 
     A repeated request with the same `idempotency_key` and creator within 24 hours returns the same task instances, as
     they were submitted. Another request with that key raises IdempotencyKeyReused. With `repeat_only`, a request that
@@ -63,7 +66,7 @@ async def take_over(
         raise UnknownCluster(cluster_id=cluster_id)
     known = await inventory.in_cluster(cluster, _find_hosts(inventory, hosts))
     async with resources.database.transaction() as connection:
-        canonical = _canonical_request(cluster_id, hosts, allow_restart)
+        canonical = _canonical_request(cluster_id, hosts, allow_restart, rollout)
         repeated = await find_repeated(
             connection, resources, creator, idempotency_key, canonical, repeat_only=repeat_only
         )
@@ -72,19 +75,22 @@ async def take_over(
         await _reject_busy_or_managed(connection, hosts)
         servers = await _insert_servers(connection, cluster, known, hosts)
         new = [new_task(workflow, cluster, host, servers[host.id], allow_restart) for host in known]
-        request = NewRequest(cluster_id=cluster.id, cluster_name=cluster.name)
+        request = NewRequest(cluster_id=cluster.id, cluster_name=cluster.name, rollout=rollout)
         tasks = await insert_tasks(connection, resources, workflow, new, creator, trace_id, request=request)
         await _insert_secrets(connection, resources, tasks, hosts)
-        await resources.queue.defer(connection, {task: host for host, task in tasks.items()})
+        await rollouts.defer(connection, resources.queue, {task: host for host, task in tasks.items()}, rollout)
         task_ids = [tasks[host.host_id] for host in hosts]
         await keep_key(connection, creator, idempotency_key, task_ids)
         return await instances.by_ids(connection, task_ids)
 
 
-def _canonical_request(cluster_id: int, hosts: Sequence[HostRequest], allow_restart: bool | None) -> str:
+def _canonical_request(
+    cluster_id: int, hosts: Sequence[HostRequest], allow_restart: bool | None, rollout: Rollout | None
+) -> str:
     """Return the request in one canonical form, for its fingerprint."""
     asked = [[h.host_id, h.sql_port, h.password.get_secret_value() if h.password else None] for h in hosts]
-    return json.dumps([cluster_id, asked, *([] if allow_restart is None else [allow_restart])])
+    policy = [] if rollout is None else [asdict(rollout)]
+    return json.dumps([cluster_id, asked, *([] if allow_restart is None else [allow_restart]), *policy])
 
 
 def _find_hosts(inventory: Inventory, hosts: Sequence[HostRequest]) -> list[Host]:

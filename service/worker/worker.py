@@ -13,6 +13,7 @@ from procrastinate.jobs import Job
 from service.runs import directories, run
 from service.store.database import execute, fetch
 from service.store.queue import DISCOVERY, QUEUE, RUN, open_queue
+from service.tasks import rollouts
 from service.tasks.resources import Resources
 from service.worker import discovery, health_checks, retention
 from service.worker.expiry import Expiry
@@ -117,8 +118,11 @@ async def _recover_forever(resources: Resources, expiry: Expiry) -> None:
             await asyncio.to_thread(run.remove_orphaned_runs)
             await expiry.observe()
             await requeue_stalled_jobs(resources, expiry)
+            await rollouts.advance_all(resources.database)
         except Exception as error:  # the loop must survive an unavailable database
-            log.warning("Requeuing stalled jobs failed: %s", error, extra={"action": "recovery_failed"})
+            log.warning(
+                "Requeuing stalled jobs or advancing rollouts failed: %s", error, extra={"action": "recovery_failed"}
+            )
         await asyncio.sleep(RECOVERY_INTERVAL)
 
 

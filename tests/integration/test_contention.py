@@ -10,12 +10,13 @@ import pytest
 from procrastinate.exceptions import ConnectorException
 from psycopg import errors
 
+from service.model.rollout import Rollout
 from service.model.types import JSON
 from service.model.workflow import TAKEOVER
 from service.store import database_errors
 from service.store.database import Connection, fetch
 from service.store.database_errors import retry_contention
-from service.tasks import operations, request_operations, submit
+from service.tasks import operations, request_operations, rollouts, submit
 from service.tasks.errors import HostBusy
 from service.tasks.resources import Resources
 from service.tasks.submit import HostRequest
@@ -24,7 +25,14 @@ from tests.integration.users import ADMIN
 
 HOSTS = (1, 2, 3)
 ROUNDS = 60
-FINISH = "UPDATE task_instance SET status = 'FAILED', finish_time = now() WHERE status = 'RUNNING' RETURNING id"
+FETCH = (
+    "UPDATE procrastinate_jobs SET status = 'doing' "
+    "WHERE queue_name = 'takeover' AND (args ->> 'task_instance_id')::bigint = ANY(%s)"
+)
+FINISH = (
+    "UPDATE task_instance SET status = 'FAILED', finish_time = now(), held_by = NULL WHERE status = 'RUNNING' "
+    "RETURNING id"
+)
 
 
 async def finish_all(resources: Resources) -> list[int]:
@@ -87,17 +95,25 @@ async def test_a_takeover_operations_and_reports_of_the_same_servers_never_deadl
     assert await deadlocks(resources) == before
 
 
-async def test_operations_on_a_request_and_reports_of_its_hosts_never_deadlock(resources: Resources) -> None:
+@pytest.mark.parametrize("rollout", [None, Rollout(batch_size=2, max_failures=1)], ids=["at once", "in batches"])
+async def test_operations_on_a_request_and_reports_of_its_hosts_never_deadlock(
+    resources: Resources, rollout: Rollout | None
+) -> None:
     role = resources.workflows[TAKEOVER].roles[0]
     before = await deadlocks(resources)
     wanted = [HostRequest(host_id=host, sql_port=2883) for host in HOSTS]
     for _ in range(ROUNDS // 3):
-        submitted = await submit.take_over(resources, 1, wanted, creator=ADMIN, trace_id="t")
+        submitted = await submit.take_over(resources, 1, wanted, creator=ADMIN, trace_id="t", rollout=rollout)
         request_id = submitted[0][0].request_id
         assert request_id is not None
+        async with resources.database.transaction() as connection:  # a worker has them
+            ids = [task.id for task, _ in submitted[:2]]
+            await connection.execute(FETCH.encode(), (ids,))
         results = await asyncio.gather(
-            *(advance(resources, task.id, [], role, "broken") for task, _ in submitted[1:]),
+            *(advance(resources, task.id, [], role, "broken") for task, _ in submitted[:2]),
+            rollouts.advance_all(resources.database),
             request_operations.cancel(resources, request_id),
+            request_operations.retry(resources, request_id),
             request_operations.retry(resources, request_id),
             request_operations.rollback(resources, request_id),
             take_over(resources, wanted[::-1]),

@@ -71,8 +71,16 @@ LOOKED_FOR: list[tuple[str, dict[str, object]]] = [
     ("host_counts_of_requests", {"request_ids": [7, 8]}),
     ("hosts_of_request", {"request_id": 7, "task_ids": None}),
     ("hosts_of_request", {"request_id": 7, "task_ids": [7]}),
-    ("remove_waiting_jobs_of_request", {"request_id": 7}),
+    ("remove_waiting_job", {"task_id": 7}),
     ("change_numbers_of_request", {"request_id": 7}),
+    ("lock_rollout", {"request_id": 7}),
+    ("rollout_progress", {"request_id": 7, "canary": 1}),
+    ("start_held_tasks", {"request_id": 7, "number": 3}),
+    ("hold_tasks_of_request", {"request_id": 7, "before": "ROLLOUT", "after": "MAX_FAILURES"}),
+    ("accept_failures_of_request", {"request_id": 7}),
+    ("requests_with_held_tasks", {}),
+    ("running_tasks_of_request", {"request_id": 7}),
+    ("held_task_counts", {}),
 ]
 
 

@@ -137,7 +137,9 @@ def test_answers_are_closed(description: JSON) -> None:
 def test_optional_properties_of_documents_may_be_absent_and_are_never_null(description: JSON) -> None:
     task = description["components"]["schemas"]["WrappedTaskInstance"]
 
-    assert set(task["properties"]) - set(task["required"]) == {*("finishTime", "requestId", "supersededBy", "waitsFor")}
+    assert set(task["properties"]) - set(task["required"]) == {
+        *("finishTime", "heldBy", "requestId", "supersededBy", "waitsFor")
+    }
     assert task["properties"]["finishTime"] == {"format": "date-time", "title": "Finishtime", "type": "string"}
 
 

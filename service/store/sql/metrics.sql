@@ -4,14 +4,17 @@ FROM procrastinate_jobs j LEFT JOIN procrastinate_events e ON e.job_id = j.id AN
 WHERE j.status = 'todo' AND j.queue_name = %(queue)s AND j.task_name = %(task_name)s;
 
 -- name: open_task_counts
--- Open work: superseded task instances are not counted.
+-- Open work: superseded and held task instances are not counted.
 SELECT status, count(*) AS total FROM task_instance
-WHERE status IN ('RUNNING', 'FAILED') AND superseded_by IS NULL GROUP BY status;
+WHERE status IN ('RUNNING', 'FAILED') AND superseded_by IS NULL AND held_by IS NULL GROUP BY status;
+
+-- name: held_task_counts
+SELECT held_by, count(*) AS total FROM task_instance WHERE held_by IS NOT NULL GROUP BY held_by;
 
 -- name: subtask_counts_of_running_tasks
 SELECT s.status, count(*) AS total
 FROM subtask_instance s JOIN task_instance t ON t.id = s.task_instance_id
-WHERE t.status = 'RUNNING' GROUP BY s.status;
+WHERE t.status = 'RUNNING' AND t.held_by IS NULL GROUP BY s.status;
 
 -- name: run_statistics
 SELECT count(*) AS alive, coalesce(extract(epoch FROM now() - min(renewed)), 0) AS oldest

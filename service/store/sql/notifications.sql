@@ -37,7 +37,7 @@ SELECT * FROM (
 ORDER BY id LIMIT %(size)s;
 
 -- name: count_running_tasks
-SELECT count(*) AS total FROM task_instance WHERE status = 'RUNNING';
+SELECT count(*) AS total FROM task_instance WHERE status = 'RUNNING' AND held_by IS NULL;
 
 -- name: ping
 SELECT 1 AS alive;

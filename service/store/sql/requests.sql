@@ -50,18 +50,13 @@ LEFT JOIN LATERAL (
 WHERE t.request_id = %(request_id)s AND (%(task_ids)s::bigint[] IS NULL OR t.id = ANY(%(task_ids)s))
 ORDER BY t.position;
 
--- name: remove_waiting_jobs_of_request
--- Delete the jobs of a request's task instances that no worker has taken, unless a run of a worker that is gone may be
--- alive. Return the task instances in the order in which every transaction locks OBProxy servers.
-WITH removed AS (
-    DELETE FROM procrastinate_jobs j
-    USING task_instance t
-    WHERE t.request_id = %(request_id)s AND t.status = 'RUNNING' AND j.status = 'todo'
-      AND (j.args ->> 'task_instance_id')::bigint = t.id
-      AND NOT EXISTS (SELECT FROM run r WHERE r.task_instance_id = t.id AND r.finish_time IS NULL)
-    RETURNING t.id, t.host_id
-)
-SELECT id FROM removed ORDER BY host_id;
+-- name: remove_waiting_job
+-- Delete the job of a task instance that no worker has taken, held or not, unless a run of a worker that is gone may be
+-- alive.
+DELETE FROM procrastinate_jobs
+WHERE status = 'todo' AND (args ->> 'task_instance_id')::bigint = %(task_id)s
+  AND NOT EXISTS (SELECT FROM run WHERE task_instance_id = %(task_id)s AND finish_time IS NULL)
+RETURNING id;
 
 -- name: change_numbers_of_request
 -- The number of the last change of each document of a request's task instances.

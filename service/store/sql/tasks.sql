@@ -14,11 +14,11 @@ WITH numbered AS MATERIALIZED (
 )
 INSERT INTO task_instance
     (id, workflow, name, prohibit_rollback, creator, creator_id, executor, host_id, host_name, obproxy_server_id,
-     context, trace_id, request_id, position)
+     context, trace_id, request_id, position, held_by)
 OVERRIDING SYSTEM VALUE
 SELECT id, %(workflow)s, %(name)s, %(prohibit_rollback)s, %(creator)s, %(creator_id)s, %(executor)s, host_id, host_name,
        server_id, context, %(trace_id)s, %(request_id)s::bigint,
-       CASE WHEN %(request_id)s::bigint IS NOT NULL THEN position END
+       CASE WHEN %(request_id)s::bigint IS NOT NULL THEN position END, %(held_by)s
 FROM numbered
 ORDER BY host_id
 ON CONFLICT (host_id) WHERE status = 'RUNNING' DO NOTHING
@@ -168,8 +168,11 @@ WHERE id = %(subtask_id)s AND status = %(from_status)s AND operation = %(from_op
 RETURNING id;
 
 -- name: resume_task
--- Violates a unique index when the host has another running task instance.
-UPDATE task_instance SET status = 'RUNNING', operation = %(operation)s, finish_time = NULL
+-- Violates a unique index when the host has another running task instance. With `held_by`, the task instance is held, and
+-- the limit of the rollout does not count its failure.
+UPDATE task_instance
+SET status = 'RUNNING', operation = %(operation)s, finish_time = NULL, held_by = %(held_by)s::text,
+    failure_accepted = CASE WHEN %(held_by)s::text IS NULL THEN failure_accepted ELSE true END
 WHERE id = %(task_id)s AND status = 'FAILED';
 
 -- name: running_job_of_task
@@ -177,7 +180,7 @@ SELECT id FROM procrastinate_jobs
 WHERE status = 'doing' AND (args ->> 'task_instance_id')::bigint = %(task_id)s;
 
 -- name: finish_task
-UPDATE task_instance SET status = %(status)s, finish_time = coalesce(%(moment)s, now())
+UPDATE task_instance SET status = %(status)s, finish_time = coalesce(%(moment)s, now()), held_by = NULL
 WHERE id = %(task_id)s AND status = 'RUNNING';
 
 -- name: insert_subtask_logs
@@ -211,7 +214,7 @@ ORDER BY l.subtask_id, l.run_time, l.id;
 -- Whether the request of a running takeover of an OBProxy cluster permits a restart.
 SELECT EXISTS (
     SELECT FROM task_instance
-    WHERE status = 'RUNNING' AND context -> 'stringMap' ->> 'obproxy_allow_restart' = 'true'
+    WHERE status = 'RUNNING' AND held_by IS NULL AND context -> 'stringMap' ->> 'obproxy_allow_restart' = 'true'
       AND context -> 'stringMap' ->> 'obproxy_cluster_id' = %(cluster_id)s::text
 ) AS requested;
 

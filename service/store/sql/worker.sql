@@ -2,9 +2,9 @@
 SELECT name, ciphertext FROM task_secret WHERE task_instance_id = %(task_id)s;
 
 -- name: running_tasks_without_job
--- Running task instances without a job in the queue: the worker died, and its job was removed.
+-- Running task instances without a job in the queue: the worker died, and its job was removed. Held ones are left out.
 SELECT t.id, t.host_id FROM task_instance t
-WHERE t.status = 'RUNNING'
+WHERE t.status = 'RUNNING' AND t.held_by IS NULL
   AND NOT EXISTS (
       SELECT FROM procrastinate_jobs j
       WHERE j.status IN ('todo', 'doing') AND (j.args ->> 'task_instance_id')::bigint = t.id

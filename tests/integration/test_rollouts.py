@@ -1,0 +1,303 @@
+"""Rollouts: hosts start in batches, stop at the limit of failures, and resume with a retry of the request."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+
+from service.model.workflow import TAKEOVER
+from service.store.queue import HELD_QUEUE, QUEUE
+from service.tasks import operations, rollouts
+from service.tasks.request_operations import CANCELED_MESSAGE
+from service.tasks.resources import Resources
+from tests.integration.http_helpers import assert_envelope, assert_failure, count_rows, take_over_body
+from tests.integration.sample_tasks import advance
+
+TAKE_OVER = "/api/v2/obproxy/clusters/1/takeOver"
+REQUEST = "/api/v2/obproxy/requests/1"
+TASKS = "/api/v2/tasks/instances"
+HOSTS = range(1, 8)
+Body = dict[str, Any]
+
+
+@pytest.fixture(autouse=True)
+def inventory(inventory_file: Any) -> None:
+    """Seven hosts that may be taken over."""
+    hosts = "".join(f"    odp-{n}: {{ansible_host: 192.0.2.{n}, ocp_host_id: {n}}}\n" for n in HOSTS)
+    inventory_file.write_text(f"all:\n  vars: {{obproxy_cluster_id: 1, obproxy_cluster_name: test}}\n  hosts:\n{hosts}")
+
+
+async def submit(client: httpx.AsyncClient, **rollout: int) -> dict[int, int]:
+    """Take all hosts over by a policy; return the ids of the task instances by host."""
+    answer = await client.post(TAKE_OVER, json=take_over_body(*HOSTS) | {"rollout": rollout})
+    assert answer.status_code == 200, answer.text
+    return {task["hostId"]: task["id"] for task in answer.json()["data"]["contents"]}
+
+
+async def read(client: httpx.AsyncClient) -> Body:
+    data: Body = assert_envelope(await client.get(REQUEST))["data"]
+    return data
+
+
+async def states(client: httpx.AsyncClient) -> str:
+    """Return the first letter of the state of each host."""
+    return "".join(host["state"][0] for host in (await read(client))["hosts"])
+
+
+async def jobs(resources: Resources, queue: str) -> list[int]:
+    """Return the task instances whose jobs wait in a queue, in the order in which they are fetched."""
+    async with resources.database.autocommit() as connection:
+        query = "SELECT args FROM procrastinate_jobs WHERE status = 'todo' AND queue_name = %s ORDER BY id"
+        rows = await (await connection.execute(query.encode(), (queue,))).fetchall()
+    return [row["args"]["task_instance_id"] for row in rows]
+
+
+async def succeed(resources: Resources, *task_ids: int) -> None:
+    for task_id in task_ids:
+        await advance(resources, task_id, resources.workflows[TAKEOVER].roles)
+
+
+async def fail(resources: Resources, *task_ids: int) -> None:
+    for task_id in task_ids:
+        await advance(resources, task_id, [], resources.workflows[TAKEOVER].roles[0], "It does not answer.")
+
+
+async def test_the_canary_then_batches_start(client: httpx.AsyncClient, resources: Resources) -> None:
+    tasks = await submit(client, canary=1, batchSize=4)
+    found = [await states(client)]
+    await succeed(resources, tasks[1])
+    found.append(await states(client))
+    await succeed(resources, tasks[3], tasks[2], tasks[5])
+    found.append(await states(client))
+    await succeed(resources, tasks[4])
+    found.append(await states(client))
+    await succeed(resources, tasks[6], tasks[7])
+    request = await read(client)
+
+    assert found == ["QWWWWWW", "SQQQQWW", "SSSQSWW", "SSSSSQQ"]
+    assert (request["status"], request["counts"]["SUCCESSFUL"]) == ("SUCCESSFUL", 7)
+    assert request["rollout"] == {"batchSize": 4, "canary": 1, "maxFailures": 0}
+    assert await jobs(resources, HELD_QUEUE) == []
+
+
+async def test_the_jobs_of_hosts_that_wait_are_held(client: httpx.AsyncClient, resources: Resources) -> None:
+    tasks = await submit(client, canary=1, batchSize=4)
+
+    assert await jobs(resources, QUEUE) == [tasks[1]]
+    assert set(await jobs(resources, HELD_QUEUE)) == {tasks[host] for host in HOSTS[1:]}
+    await succeed(resources, tasks[1])
+    assert await jobs(resources, QUEUE) == [tasks[host] for host in (1, 2, 3, 4, 5)], "in the order of the request"
+
+
+async def test_a_host_that_waits_says_for_what(client: httpx.AsyncClient, resources: Resources) -> None:
+    tasks = await submit(client, batchSize=2)
+    waiting = (await client.get(f"{TASKS}/{tasks[7]}")).json()["data"]
+    started = (await client.get(f"{TASKS}/{tasks[1]}")).json()["data"]
+    listed = {task["id"]: task.get("heldBy") for task in (await client.get(TASKS)).json()["data"]["contents"]}
+
+    assert (waiting["status"], waiting["subtasks"][0]["status"]) == ("RUNNING", "READY")
+    assert (waiting["heldBy"], waiting["waitsFor"]) == ("ROLLOUT", [tasks[1], tasks[2]])
+    assert waiting["operations"] == [] and "heldBy" not in started
+    assert listed == {task: None if host <= 2 else "ROLLOUT" for host, task in tasks.items()}
+
+
+async def test_the_first_failure_stops_without_a_limit(client: httpx.AsyncClient, resources: Resources) -> None:
+    tasks = await submit(client, batchSize=3)
+    await fail(resources, tasks[2])
+    stopped = (await states(client), (await read(client))["status"])
+    await succeed(resources, tasks[1], tasks[3])
+    held = (await client.get(f"{TASKS}/{tasks[7]}")).json()["data"]
+    request = await read(client)
+
+    assert stopped == ("QFQNNNN", "RUNNING"), "hosts that have started continue"
+    assert (await states(client), request["status"], "finishTime" in request) == ("SFSNNNN", "STOPPED", True)
+    assert (held["status"], held["heldBy"], "waitsFor" in held) == ("RUNNING", "MAX_FAILURES", False)
+    assert await jobs(resources, QUEUE) == [tasks[1], tasks[2], tasks[3]]
+
+
+async def test_as_many_failures_as_the_limit_do_not_stop(client: httpx.AsyncClient, resources: Resources) -> None:
+    tasks = await submit(client, batchSize=3, maxFailures=2)
+    await fail(resources, tasks[1], tasks[2])
+    await succeed(resources, tasks[3])
+    second = await states(client)
+    await fail(resources, tasks[5])
+
+    assert (second, await states(client)) == ("FFSQQQW", "FFSQFQN")
+
+
+async def test_a_retry_of_the_request_resumes_in_batches_and_accepts_the_failures(
+    client: httpx.AsyncClient, resources: Resources
+) -> None:
+    tasks = await submit(client, batchSize=2)
+    await fail(resources, tasks[1], tasks[2])
+
+    answer = await client.post(f"{REQUEST}/retry")
+    result = answer.json()["data"]
+    resumed = await states(client)
+    await fail(resources, tasks[1])
+    await succeed(resources, tasks[2])
+    next_batch = await states(client)
+    await fail(resources, tasks[3])
+
+    assert ([host["hostId"] for host in result["accepted"]], result["rejected"]) == ([*HOSTS], [])
+    assert resumed == "QQWWWWW"
+    assert next_batch == "FSQQWWW", "the host that fails again was accepted"
+    assert await states(client) == "FSFQNNN", "a new failure is not"
+
+
+async def test_a_retry_with_nothing_to_retry_goes_on(client: httpx.AsyncClient, resources: Resources) -> None:
+    tasks = await submit(client, batchSize=1)
+    await fail(resources, tasks[1])
+    await operations.rollback_task(resources, tasks[1])
+    await advance(resources, tasks[1], [resources.workflows[TAKEOVER].roles[0]])
+    stopped = await states(client)
+
+    result = (await client.post(f"{REQUEST}/retry")).json()["data"]
+
+    assert (stopped, await states(client)) == ("RNNNNNN", "RQWWWWW")
+    assert [host["hostId"] for host in result["rejected"]] == [1]
+
+
+async def test_a_retry_of_one_host_does_not_resume_the_others(client: httpx.AsyncClient, resources: Resources) -> None:
+    tasks = await submit(client, canary=1)
+    await fail(resources, tasks[1])
+
+    assert (await client.post(f"{TASKS}/{tasks[1]}/retry")).status_code == 200
+    await succeed(resources, tasks[1])
+
+    assert (await states(client), (await read(client))["status"]) == ("SNNNNNN", "STOPPED")
+
+
+async def test_a_failure_during_a_retry_counts(client: httpx.AsyncClient, resources: Resources) -> None:
+    tasks = await submit(client, batchSize=2)
+    await fail(resources, tasks[1])
+    await client.post(f"{TASKS}/{tasks[1]}/retry")
+    await fail(resources, tasks[1])
+    await succeed(resources, tasks[2])
+
+    assert await states(client) == "FSNNNNN"
+
+
+async def test_cancel_ends_the_hosts_that_wait_and_a_retry_starts_them_in_batches(
+    client: httpx.AsyncClient, resources: Resources
+) -> None:
+    tasks = await submit(client, batchSize=2)
+    await succeed(resources, tasks[1])
+
+    result = (await client.post(f"{REQUEST}/cancel")).json()["data"]
+    canceled = (await states(client), (await read(client))["status"])
+    left = await jobs(resources, HELD_QUEUE)
+    log = await client.get(f"{REQUEST}")
+    await client.post(f"{REQUEST}/retry")
+
+    assert [host["hostId"] for host in result["accepted"]] == [*HOSTS[1:]]
+    assert (canceled, left) == (("SFFFFFF", "FAILED"), [])
+    assert log.json()["data"]["hosts"][6]["reason"] == f"CANCELED: {CANCELED_MESSAGE}"
+    assert await states(client) == "SQQWWWW"
+
+
+async def test_cancel_frees_the_hosts_of_a_stopped_rollout(client: httpx.AsyncClient, resources: Resources) -> None:
+    tasks = await submit(client, canary=1)
+    await fail(resources, tasks[1])
+    refused = await client.post(TAKE_OVER, json=take_over_body(7))
+    await client.post(f"{REQUEST}/cancel")
+    again = await client.post(TAKE_OVER, json=take_over_body(7))
+
+    assert (refused.status_code, again.status_code) == (409, 200)
+    assert await states(client) == "FFFFFFS"
+
+
+async def test_hosts_that_end_at_the_same_time_start_the_next_batch_once(
+    client: httpx.AsyncClient, resources: Resources
+) -> None:
+    tasks = await submit(client, batchSize=3)
+
+    await asyncio.gather(*(succeed(resources, tasks[host]) for host in (1, 2, 3)))
+
+    assert await states(client) == "SSSQQQW"
+    assert sorted(await jobs(resources, QUEUE)) == [tasks[host] for host in range(1, 7)]
+
+
+async def test_an_end_that_advanced_nothing_is_found(client: httpx.AsyncClient, resources: Resources) -> None:
+    """A worker of the previous version ends task instances and knows no rollouts."""
+    tasks = await submit(client, batchSize=2)
+    async with resources.database.transaction() as connection:
+        await connection.execute(
+            "UPDATE task_instance SET status = 'SUCCESSFUL', finish_time = now() WHERE id = ANY(%s)",
+            ([tasks[1], tasks[2]],),
+        )
+    before = await states(client)
+
+    await rollouts.advance_all(resources.database)
+    once = await states(client)
+    await rollouts.advance_all(resources.database)
+
+    assert (before, once, await states(client)) == ("SSWWWWW", "SSQQWWW", "SSQQWWW")
+
+
+async def test_an_end_that_is_rolled_back_starts_nothing(client: httpx.AsyncClient, resources: Resources) -> None:
+    """The end of a host and the start of the next ones are one transaction."""
+    tasks = await submit(client, canary=1)
+    async with resources.database.transaction() as connection:
+        await connection.execute("ALTER TABLE procrastinate_jobs ADD CHECK (queue_name = 'held') NOT VALID")
+    with pytest.raises(Exception, match="violates check constraint"):
+        await succeed(resources, tasks[1])
+
+    assert await states(client) == "QWWWWWW"
+
+
+async def test_a_policy_does_not_change_how_a_repeated_call_is_answered(client: httpx.AsyncClient) -> None:
+    body, key = take_over_body(1, 2) | {"rollout": {"canary": 1}}, {"Idempotency-Key": "once"}
+    first, again = [await client.post(TAKE_OVER, json=body, headers=key) for _ in range(2)]
+    other = await client.post(TAKE_OVER, json=take_over_body(1, 2), headers=key)
+
+    assert first.json()["data"] == again.json()["data"]
+    assert other.status_code == 409
+
+
+async def test_hosts_that_wait_are_not_counted_as_running(client: httpx.AsyncClient, resources: Resources) -> None:
+    tasks = await submit(client, batchSize=2)
+    first = (await client.get("/metrics")).text
+    await fail(resources, tasks[1])
+    second = (await client.get("/metrics")).text
+
+    assert 'takeover_task_instances{status="RUNNING"} 2.0' in first
+    assert 'takeover_task_instances_held{reason="ROLLOUT"} 5.0' in first
+    assert 'takeover_task_instances_held{reason="MAX_FAILURES"} 5.0' in second
+    assert 'takeover_task_instances{status="RUNNING"} 1.0' in second
+
+
+@pytest.mark.parametrize(
+    ("rollout", "field", "message"),
+    [
+        ({}, "rollout", "rollout must have canary or batchSize; it is an object."),
+        ({"maxFailures": 3}, "rollout", "rollout must have canary or batchSize; it is an object."),
+        ({"batchSize": 0}, "rollout.batchSize", "rollout.batchSize must be at least 1; it is 0."),
+        ({"canary": -1}, "rollout.canary", "rollout.canary must be at least 0; it is -1."),
+        ({"canary": 1, "maxFailures": -1}, "rollout.maxFailures", "rollout.maxFailures must be at least 0; it is -1."),
+        ({"canary": "one"}, "rollout.canary", 'rollout.canary must be an integer; it is "one".'),
+        ({"canary": 1, "batchsize": 2}, "rollout.batchsize", "rollout.batchsize is not a known field; it is 2."),
+        ([], "rollout", "rollout must be an object; it is an array."),
+    ],
+)
+async def test_an_invalid_policy_is_rejected(
+    client: httpx.AsyncClient, resources: Resources, rollout: object, field: str, message: str
+) -> None:
+    before = await count_rows(resources)
+
+    answer = await client.post(TAKE_OVER, json=take_over_body(1, 2) | {"rollout": rollout})
+
+    failure = assert_failure(answer)
+    assert (answer.status_code, failure.error.message) == (400, message)
+    assert [error.field for error in failure.error.subErrors or ()] == [field]
+    assert await count_rows(resources) == before
+
+
+async def test_numbers_as_text_and_a_null_are_accepted(client: httpx.AsyncClient) -> None:
+    first = await client.post(TAKE_OVER, json=take_over_body(1, 2) | {"rollout": {"batchSize": "1"}})
+    second = await client.post(TAKE_OVER, json=take_over_body(3, 4) | {"rollout": None})
+
+    assert (first.status_code, second.status_code) == (200, 200)
+    assert (await read(client))["counts"]["WAITING"] == 1
+    assert "rollout" not in (await client.get("/api/v2/obproxy/requests/2")).json()["data"]
