@@ -57,7 +57,7 @@ async def record(database: Database, call: AuditCall, event_id: int | None = Non
     values = _values(call)
     log.info(
         "%s %s by %s from %s: %s (trace id %s)",
-        *(call.method, values["path"], call.user_name or "nobody", call.client, call.status, call.trace_id or "none"),
+        *(call.method, values["path"], call.user_name or "none", call.client, call.status, call.trace_id or "none"),
         extra={"action": "audit", **values},
     )
     await _write(database, values, event_id)

@@ -8,7 +8,7 @@ from pathlib import Path
 from service.access.errors import UnknownUser, UserExists, UserInvalid
 from service.access.passwords import PasswordVerifier, hash_password
 from service.access.roles import Role
-from service.model.errors import StartRefused
+from service.model.errors import StartFailed
 from service.model.types import JSON
 from service.store.database import Connection, Database, execute, fetch
 from service.store.database_errors import retry_contention
@@ -91,7 +91,7 @@ async def set_enabled(database: Database, name: str, *, enabled: bool) -> None:
 async def ensure_admin(database: Database, directory: Path) -> None:
     """Create the administrator if it is missing, with a random password in `directory`/admin-password (mode 0600).
 
-    Raise StartRefused when that file exists without a valid password.
+    Raise StartFailed when that file exists without a valid password.
     """
     if await find(database, ADMIN_NAME):
         return
@@ -99,7 +99,7 @@ async def ensure_admin(database: Database, directory: Path) -> None:
     if not _is_valid(password):
         fix = "Remove the file; the service writes a new one."
         reason = f"{file} must have a password of {_LENGTHS} printable characters. {fix}"
-        raise StartRefused(reason=reason)
+        raise StartFailed(reason=reason)
     hashed = await hash_password(password)
     async with database.transaction() as connection:
         values = {"id": ADMIN_ID, "name": ADMIN_NAME, "password_hash": hashed, "roles": [Role.ADMIN]}

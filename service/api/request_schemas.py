@@ -271,7 +271,7 @@ class RequestQuery(PageQuery):
 
 
 class DetailQuery(RequestModel):
-    """The query of a task instance's page: view, subtask whose log is shown, and its attempt."""
+    """The query of a task instance's page: view, subtask whose log is shown, and its execution (`attempt`)."""
 
     view: Literal["log", "flow"] = "log"
     subtask: LongFromText | None = None

@@ -289,7 +289,7 @@ def _print_failures(client: Client, document: Document) -> None:
             log = client.log(document["id"], subtask["id"])
             print(f"\n{subtask['name']} failed:\n{log}", file=sys.stderr)
             failures = [failure for line in log.splitlines() if (failure := failed_rules.parse(line))]
-            for failure in failures[-1:]:  # earlier ones belong to earlier attempts
+            for failure in failures[-1:]:  # earlier ones belong to earlier executions
                 Console(stderr=True).print(tables.failed_rules(failure))
 
 

@@ -26,7 +26,7 @@ class MetricsMiddleware:
 
         async def send_measured(message: Message) -> None:
             if message["type"] == "http.response.start":
-                # Time to first byte: the duration of an event stream says nothing about the service.
+                # Time to first byte: the duration of an event stream depends on its client.
                 self._count(scope, message["status"], time.perf_counter() - started)
             await send(message)
 

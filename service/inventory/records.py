@@ -48,7 +48,7 @@ class Host:
 
     @property
     def allows_restart(self) -> bool:
-        """Whether a takeover of this host may restart an OBProxy."""
+        """A takeover of this host may restart an OBProxy."""
         return _is_true(self.variables.get(ALLOW_RESTART))
 
     def is_in(self, cluster: "Cluster") -> bool:
@@ -68,7 +68,7 @@ class Cluster:
 
     @property
     def allows_restart(self) -> bool:
-        """Whether takeovers into this OBProxy cluster may restart an OBProxy; booleans as Ansible parses them."""
+        """Takeovers into this OBProxy cluster may restart an OBProxy; booleans as Ansible parses them."""
         return self.hosts_allow_restart or _is_true(self.variables.get(ALLOW_RESTART))
 
 

@@ -113,7 +113,7 @@ class AmbiguousLength(TakeoverError):
 
 
 class NoSuchPath(TakeoverError):
-    """There is nothing at {path}."""
+    """Path {path} does not exist."""
 
     kind = Kind.NOT_FOUND
     code = 1002
@@ -147,13 +147,13 @@ class InventoryUnreadable(TakeoverError):
 
 
 class DatabaseLost(TakeoverError):
-    """The database does not answer; ask again in a moment."""
+    """The database does not answer. Try again later."""
 
     kind = Kind.UNAVAILABLE
 
 
 class DatabaseNotWritable(TakeoverError):
-    """The database cannot be written: {reason}. The request was not done; send it again when that is corrected."""
+    """The database cannot be written: {reason}. The request was not executed; correct the cause and send it again."""
 
     kind = Kind.UNAVAILABLE
 
@@ -165,7 +165,7 @@ class WorkflowInvalid(TakeoverError):
 
 
 class TooManyStreams(TakeoverError):
-    """This process has {limit} event streams open already; ask again later, or for what you need without a stream."""
+    """This process already has {limit} open event streams. Try again later, or poll instead."""
 
     kind = Kind.UNAVAILABLE
 
@@ -174,14 +174,14 @@ class SettingsInvalid(TakeoverError):
     """{reason}"""
 
 
-class StartRefused(TakeoverError):
+class StartFailed(TakeoverError):
     """{reason}"""
 
     kind = Kind.UNAVAILABLE
 
 
 class LeaseExpired(TakeoverError):
-    """Its worker stood still for more than {seconds:.0f} s before it started the run; another one may be at work."""
+    """The worker paused for more than {seconds:.0f} s before it started the run. Another worker may execute it now."""
 
     kind = Kind.CONFLICT
 

@@ -1,7 +1,7 @@
 """Lists the processes of this machine, and signals them safely.
 
 A process id alone is reused, and `psutil.Process.create_time` moves with the wall clock. A process is identified by
-its id and its start time in clock ticks since boot, which the kernel never changes; signals go through a process file
+its id and its start time in clock ticks since boot, which the kernel never changes. Signals go through a process file
 descriptor, which refers to one process only.
 """
 

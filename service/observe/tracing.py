@@ -91,7 +91,7 @@ def span(name: str, trace_id: str = "", **attributes: Attribute) -> Iterator[Non
 
 
 def start_span(name: str, **attributes: Attribute) -> Callable[[bool], None]:
-    """Start a child span; return a function that ends it, whose argument tells whether it succeeded."""
+    """Start a child span; return a function that ends it, whose argument is whether it succeeded."""
     if _Traces.tracer is None:
         return lambda successful: None
     from opentelemetry.trace import StatusCode

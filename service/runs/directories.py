@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from service.model.errors import StartRefused
+from service.model.errors import StartFailed
 from service.store import owned_directories
 from service.store.owned_directories import release
 
@@ -26,7 +26,7 @@ def make() -> Path:
 
 
 def check_tmpfs() -> None:
-    """Raise StartRefused unless the tmpfs is usable for the directories of runs and for Ansible's semaphores."""
+    """Raise StartFailed unless the tmpfs is usable for the directories of runs and for Ansible's semaphores."""
     try:
         directory = make()
         try:
@@ -36,7 +36,7 @@ def check_tmpfs() -> None:
             shutil.rmtree(directory, ignore_errors=True)
             release(directory)
     except OSError as error:
-        raise StartRefused(reason=_UNUSABLE.format(path=TMPFS, error=error.strerror or error)) from None
+        raise StartFailed(reason=_UNUSABLE.format(path=TMPFS, error=error.strerror or error)) from None
 
 
 def abandoned() -> Iterator[Path]:

@@ -1,7 +1,7 @@
 """Classifies database errors (connection lost, contention, not writable), and retries after contention.
 
-psycopg raises OperationalError for a lost connection, a deadlock, a full disk and a canceled query alike. The SQLSTATE
-tells them apart.
+psycopg raises OperationalError for a lost connection, a deadlock, a full disk and a canceled query alike. They
+differ in their SQLSTATE.
 """
 
 import asyncio

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from service.model.errors import StartRefused
+from service.model.errors import StartFailed
 from service.store.postgres_server import PostgresServer, private_file
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ CHECK_INTERVAL = 0.5  # seconds between two checks that it runs
 def running(directory: Path) -> Iterator[str]:
     """Start or share the PostgreSQL of a data directory; yield its connection string.
 
-    A thread restarts the server when it dies. Raise StartRefused when the server does not start.
+    A thread restarts the server when it dies. Raise StartFailed when the server does not start.
     """
     directory = directory.resolve()
     server = PostgresServer(directory)
@@ -90,7 +90,7 @@ def _restart_when_dead(server: PostgresServer, stopped: threading.Event) -> None
             log.warning("The embedded PostgreSQL has died; starting it again", extra={"action": "postgres_died"})
             try:
                 server.start()
-            except (StartRefused, OSError) as error:
+            except (StartFailed, OSError) as error:
                 log.warning(
                     "The embedded PostgreSQL did not start: %s", error, extra={"action": "postgres_not_started"}
                 )

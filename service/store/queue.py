@@ -69,7 +69,7 @@ class Queue:
             await self.app.job_manager.batch_defer_jobs_async(jobs=jobs, connection=connection)
 
     async def abort_jobs(self, jobs: Sequence[int]) -> None:
-        """Request cancellation of running jobs; NOTIFY tells their workers."""
+        """Request cancellation of running jobs; NOTIFY reaches their workers."""
         for job in jobs:
             await self.app.job_manager.cancel_job_by_id_async(job, abort=True)
 

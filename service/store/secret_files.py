@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from service.model.errors import StartRefused
+from service.model.errors import StartFailed
 
 
 def write_new(path: Path, text: str) -> bool:
-    """Write a new file; return False when it exists. Raise StartRefused when it cannot be written."""
+    """Write a new file; return False when it exists. Raise StartFailed when it cannot be written."""
     with _temporary(path, text) as temporary:
         try:
             os.link(temporary, path, follow_symlinks=False)
@@ -21,22 +21,22 @@ def write_new(path: Path, text: str) -> bool:
 
 
 def replace(path: Path, text: str) -> None:
-    """Replace a file. Raise StartRefused when it cannot be written."""
+    """Replace a file. Raise StartFailed when it cannot be written."""
     with _temporary(path, text) as temporary:
         temporary.replace(path)
         _sync(path.parent)
 
 
 def read(path: Path) -> str:
-    """Return the text of a file, stripped. Raise StartRefused when it cannot be read."""
+    """Return the text of a file, stripped. Raise StartFailed when it cannot be read."""
     try:
         return path.read_text(encoding="utf-8").strip()
     except UnicodeDecodeError:
-        raise StartRefused(reason=f"{path} is not text. Restore the file from a backup.") from None
+        raise StartFailed(reason=f"{path} is not text. Restore the file from a backup.") from None
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise StartRefused(reason=f"{path} cannot be read: {error.strerror}. Let this user read the file.") from None
+        raise StartFailed(reason=f"{path} cannot be read: {error.strerror}. Let this user read the file.") from None
 
 
 @contextmanager
@@ -53,7 +53,7 @@ def _temporary(path: Path, text: str) -> Iterator[Path]:
         reason = (
             f"{path} cannot be written: {error.strerror}. Make room for it in a directory that this user can change."
         )
-        raise StartRefused(reason=reason) from None
+        raise StartFailed(reason=reason) from None
     finally:
         with suppress(OSError):
             temporary.unlink()

@@ -9,7 +9,7 @@ import psycopg
 from procrastinate.exceptions import ConnectorException
 from psycopg.conninfo import conninfo_to_dict
 
-from service.model.errors import StartRefused
+from service.model.errors import StartFailed
 from service.model.settings import Settings
 from service.store.database_errors import database_error, explain, is_unwritable
 
@@ -19,19 +19,19 @@ _QUOTED = re.compile("[\"'].*[\"']", re.DOTALL)  # to the last quote: the value 
 
 @contextmanager
 def explaining_start_errors(settings: Settings) -> Iterator[None]:
-    """Turn an error of the database or the data directory into StartRefused."""
+    """Turn an error of the database or the data directory into StartFailed."""
     try:
         yield
     except (psycopg.Error, ConnectorException) as error:
         if is_unwritable(error):
-            raise StartRefused(reason=explain(error)) from None
+            raise StartFailed(reason=explain(error)) from None
         said = " ".join(str(database_error(error) or error).split())
         url = settings.database_url.get_secret_value()
         reason = without_password(said, url) if url else f"The embedded PostgreSQL: {said}"
-        raise StartRefused(reason=reason) from None
+        raise StartFailed(reason=reason) from None
     except OSError as error:
         where = error.filename or settings.data_dir
-        raise StartRefused(reason=f"TAKEOVER_DATA_DIR: {where}: {error.strerror or error}") from None
+        raise StartFailed(reason=f"TAKEOVER_DATA_DIR: {where}: {error.strerror or error}") from None
 
 
 def without_password(said: str, url: str) -> str:

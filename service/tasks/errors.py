@@ -46,7 +46,7 @@ class IdempotencyKeyReused(TakeoverError):
 
 
 class RunAlreadyRecorded(TakeoverError):
-    """Run {run} is recorded already, as something else: task instance {task_id} of host {host_id}."""
+    """Run {run} is already recorded with other data: task instance {task_id} of host {host_id}."""
 
     kind = Kind.CONFLICT
     code = 1005
@@ -65,25 +65,25 @@ class SubtaskOperationNotAllowed(TakeoverError):
 
 
 class ReadOnly(TakeoverError):
-    """Task instance {task_id} records a run that was started by hand: only who started it can go on with it."""
+    """Task instance {task_id} records an external run. Run its playbook again to continue it."""
 
     code = 4007
 
 
 class ServerGone(TakeoverError):
-    """Task instance {task_id} cannot go on: another rollback has removed its OBProxy server. Take it over anew."""
+    """Another rollback has removed the OBProxy server of task instance {task_id}. Submit a new takeover."""
 
     code = 4007
 
 
 class Superseded(TakeoverError):
-    """Task instance {task_id} is superseded by task instance {newer} of the same OBProxy server; use that one."""
+    """Task instance {task_id} is superseded: use task instance {newer} of the same OBProxy server."""
 
     code = 4007
 
 
 class RollbackProhibited(TakeoverError):
-    """Task instance {task_id} must not be rolled back: a subtask that was begun prohibits it."""
+    """Task instance {task_id} cannot be rolled back: a subtask that has started prohibits rollback."""
 
     code = 4009
 

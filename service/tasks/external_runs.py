@@ -51,7 +51,7 @@ class ExternalRun:
     start_time: datetime
     finish_time: datetime
     events: Sequence[tuple[datetime, Mapping[str, Any]]]  # when, and what: an event in ansible-runner's shape
-    executor: str  # the address that tells of it
+    executor: str  # the address that reports it
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,7 +35,7 @@ class Resources:
 async def open_resources(settings: Settings, inventory: InventoryReader | None = None) -> AsyncIterator[Resources]:
     """Open the data directory, the database (embedded unless one is set), queue, keys, inventory and workflows.
 
-    The database is migrated. Raise StartRefused for an error of the environment.
+    The database is migrated. Raise StartFailed for an error of the environment.
     """
     inventory = inventory or of_settings(settings)  # before the embedded database removes PG* variables
     async with AsyncExitStack() as stack:

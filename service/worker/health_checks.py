@@ -89,7 +89,8 @@ async def _record_answered(resources: Resources, answered: list[JSON], silent: l
 async def _update_status(connection: Connection, answered: list[JSON], silent: list[JSON]) -> list[int]:
     """Set servers that answer to RUNNING; return those that were not, and give them priority for a discovery.
 
-    They may have another version now. A server that never answered may be behind a firewall: only a discovery can tell.
+    They may have another version now. A server that never answered may be behind a firewall: only a discovery can
+    determine its state.
     """
     ids = [server["id"] for server in answered]
     rows = await fetch(connection, "mark_servers_answering", server_ids=ids, min_age=LAST_ACTIVE_RESOLUTION)

@@ -24,7 +24,7 @@ LEASE_LOST = (
 
 
 class StopReason(StrEnum):
-    """Why the worker ends a run."""
+    """A reason for which the worker ends a run."""
 
     CANCELED = "canceled by a user"
     TIMED_OUT = "a subtask has exceeded its time limit"

@@ -132,7 +132,7 @@ async def test_a_superseded_task_instance_names_the_newer_one(command: CommandLi
     assert sum("SUPERSEDED" in line for line in listed) == 1
     refused = await command("rollback", str(older))
     assert refused.status == 1
-    assert f"Task instance {older} is superseded by task instance {newer}" in refused.errors
+    assert f"Task instance {older} is superseded: use task instance {newer} " in refused.errors
 
 
 @pytest.mark.parametrize("streams", [300, 0])

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from service.inventory.reader import InventoryReader
-from service.model.errors import StartRefused
+from service.model.errors import StartFailed
 from service.model.settings import PROJECT, Settings
 from service.observe import process_table
 from service.store import embedded, postgres_server
@@ -281,7 +281,7 @@ def test_another_major_version_is_refused_with_a_sentence(directory: Path, versi
     directory.mkdir()
     (directory / "PG_VERSION").write_text(f"{version}\n")
 
-    with pytest.raises(StartRefused, match=says), embedded.running(directory):
+    with pytest.raises(StartFailed, match=says), embedded.running(directory):
         pass
 
     assert [path.name for path in directory.iterdir()] == ["PG_VERSION"]
@@ -308,7 +308,7 @@ def test_what_is_no_data_directory_is_refused_and_stays(directory: Path) -> None
     (directory / "holiday.jpg").touch()
 
     with (
-        pytest.raises(StartRefused, match="is not empty, and no data directory of PostgreSQL"),
+        pytest.raises(StartFailed, match="is not empty, and no data directory of PostgreSQL"),
         embedded.running(directory),
     ):
         pass
@@ -322,7 +322,7 @@ def test_what_postgres_says_is_in_the_sentence(directory: Path) -> None:
     (directory / "postgresql.conf").write_text("nonsense = 1\n")
 
     with (
-        pytest.raises(StartRefused, match=r"does not start: configuration file .* contains errors.*pg\.log"),
+        pytest.raises(StartFailed, match=r"does not start: configuration file .* contains errors.*pg\.log"),
         embedded.running(directory),
     ):
         pass
@@ -335,7 +335,7 @@ def test_a_refused_start_leaves_no_process_and_no_file_open(directory: Path) -> 
     (path / "postgresql.conf").write_text("nonsense = 1\n")
     opened = set(os.listdir("/proc/self/fd"))  # noqa: PTH208
 
-    with pytest.raises(StartRefused), embedded.running(path):
+    with pytest.raises(StartFailed), embedded.running(path):
         pass
 
     assert set(os.listdir("/proc/self/fd")) == opened  # noqa: PTH208

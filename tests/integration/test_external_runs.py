@@ -271,7 +271,7 @@ async def test_nothing_may_be_asked_of_it(client: httpx.AsyncClient, roles: list
         answer = await client.post(f"{task}/{path}")
         error = assert_failure(answer).error
         assert (answer.status_code, error.code) == (400, 4007), path
-        assert error.message.startswith(f"Task instance {document['id']} records a run that was started by hand")
+        assert error.message.startswith(f"Task instance {document['id']} records an external run.")
     assert (await client.get(task)).json()["data"] == document
 
 
@@ -290,7 +290,7 @@ async def test_a_rollback_by_hand_ends_what_could_be_asked_of_an_earlier_failure
         answer = await client.post(f"{TASKS}/{task['id']}/{path}")
         error = assert_failure(answer).error
         assert (answer.status_code, error.code) == (400, 4007)
-        assert "is superseded by task instance" in error.message
+        assert "is superseded: use task instance" in error.message
     assert len(await take_over(client, 1)) == 1
 
 

@@ -208,7 +208,7 @@ READS = {
 ROUTES = {
     "a post to the page": Case("/", 405, "POST is not supported at /", 1008),
     **{
-        f"path {path}": Case(path, 404, "There is nothing at", 1002)
+        f"path {path}": Case(path, 404, "does not exist.", 1002)
         for path in (
             *("/api", "/api/v2/", "/nowhere", "/%00", "/%ff", "/%zz", "/..%2f..%2fetc%2fpasswd"),
             *(TAKE_OVER + "//", TAKE_OVER.upper(), TAKE_OVER.replace("/1/", "//"), TAKE_OVER.replace("/1/", "/1%2F2/")),

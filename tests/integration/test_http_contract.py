@@ -24,7 +24,7 @@ Operation = APIOperation[Any, Any, Any, Any]
 
 EXAMPLES = 20  # of each operation and mode
 PATIENCE = 30.0  # seconds an answer may take; the first takeOver starts Ansible to read the inventory
-# Hypothesis tries words that stand in this project. Of these headers uvicorn refuses a wrong value before we see it.
+# Hypothesis tries strings of this project. uvicorn rejects a wrong value of these headers before the service sees it.
 FRAMING = {"connection", "content-length", "expect", "host", "transfer-encoding", "upgrade"}
 load_all_checks()
 # Not "negative_data_rejection": an empty query value counts as not given here, which it takes for wrong and accepted.

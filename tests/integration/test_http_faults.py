@@ -61,7 +61,7 @@ async def test_without_its_database_it_says_so_and_goes_on_when_it_is_back(
 
     for answer in (read, asked):
         assert answer.status_code == 503
-        assert answer.json()["error"] == {"code": 0, "message": "The database does not answer; ask again in a moment."}
+        assert answer.json()["error"] == {"code": 0, "message": "The database does not answer. Try again later."}
         assert (answer.json()["successful"], answer.json()["status"]) == (False, 503)
         assert int(answer.headers["Retry-After"]) > 0
         assert "X-Content-Type-Options" in answer.headers

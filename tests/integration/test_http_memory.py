@@ -152,7 +152,7 @@ async def test_many_at_once_cost_no_more_than_their_limits(
     for kind in ATTACKS:
         with subtests.test(kind.__name__):
             before = service.memory("VmRSS")
-            Path(f"/proc/{service.pid}/clear_refs").write_text("5", encoding="utf-8")  # VmHWM begins anew
+            Path(f"/proc/{service.pid}/clear_refs").write_text("5", encoding="utf-8")  # resets VmHWM
             async with asyncio.timeout(DEADLINE):
                 await asyncio.gather(*(attack(service, kind(head)) for _ in range(CONNECTIONS)))
             grown = service.memory("VmHWM") - before

@@ -104,7 +104,7 @@ async def test_every_route_with_every_role(http: httpx.AsyncClient, subtests: py
             with subtests.test(f"{method} {path} {role}"):
                 answer = await http.request(asking(method, path), at(path), auth=(f"user_{role}", "password"))
 
-                # Nothing is there and no body was sent: who may gets another refusal, or an answer.
+                # Nothing is there and no body was sent: with the permission, the response is another one.
                 assert answer.status_code in ((200, 404, 415) if role in may else (403,))
                 if role not in may and answer.request.method != "HEAD":
                     assert assert_failure(answer).error.model_dump(exclude_none=True) == FORBIDDEN

@@ -88,7 +88,7 @@ async def test_a_reading_that_began_earlier_never_replaces_a_later_one(
     monkeypatch.setattr(reader, "MAX_AGE", 0.0)
     monkeypatch.setattr(reader, "MAX_TIME_SHARE", 1e9)
     monkeypatch.setattr(reader, "read", held_up)
-    await known.current()  # begins a reading that nobody waits for
+    await known.current()  # begins a reading without a caller
     background = known._background_read
     assert background is not None
     await asyncio.sleep(0)

@@ -78,7 +78,7 @@ async def test_a_session_of_the_version_before_is_cut_and_one_that_is_about_to_m
             applied = await asyncio.gather(*(migrate(empty_database_url) for _ in range(5)))
 
         assert sorted(applied) == [[]] * 4 + [["9999_next.sql"]]
-        with pytest.raises(psycopg.OperationalError):  # not for ever "cached plan must not change result type"
+        with pytest.raises(psycopg.OperationalError):  # only once: "cached plan must not change result type"
             await session.execute("SELECT * FROM task_instance", prepare=True)
 
 

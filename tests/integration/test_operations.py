@@ -101,7 +101,7 @@ async def test_a_running_subtask_is_canceling_until_its_run_has_ended(
     task, subtasks = submitted
     await Recorder(resources.database, task.id, "x").record([Started(role=subtasks[0].role)])
 
-    for _ in range(2):  # the second time is the same wish
+    for _ in range(2):  # the second request changes nothing
         await operations.cancel_subtask(resources, task.id, subtasks[0].id)
 
     assert (await positions(resources, task))[0] == (SubtaskStatus.CANCELING, Operation.EXECUTE)

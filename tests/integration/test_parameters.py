@@ -71,7 +71,7 @@ async def test_each_parameter_with_each_value_and_who_has_it(client: httpx.Async
 
 async def test_what_a_run_sets_is_laid_over_what_it_has_read(client: httpx.AsyncClient, resources: Resources) -> None:
     (task,) = await take_over(client, 1)
-    await learn(resources, task, parameters={"lonely": "1"})  # of a server whose parameters nobody has read
+    await learn(resources, task, parameters={"lonely": "1"})  # of a server whose parameters were never read
     assert await contents(client, OF_CLUSTER.format(1)) == []
     await learn(resources, task, parameters=SETTINGS, parameter_definitions=DEFINITIONS)
     await learn(resources, task, parameters={"work_thread_num": "8"}, pending_restart=["work_thread_num"])

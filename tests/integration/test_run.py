@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from service.inventory.snapshot import InventorySnapshot
-from service.model.errors import StartRefused
+from service.model.errors import StartFailed
 from service.model.settings import PROJECT, RunStart
 from service.outcome.masking import MASK
 from service.outcome.run_progress import Ended, RunEnd, begin, finish
@@ -335,7 +335,7 @@ def test_no_server_is_started_where_no_run_could_work(tmp_path: Path, monkeypatc
     directories.check_tmpfs()
     monkeypatch.setattr(directories, "TMPFS", tmp_path / "none")
 
-    with pytest.raises(StartRefused, match="/none cannot be used by this user: No such file or directory"):
+    with pytest.raises(StartFailed, match="/none cannot be used by this user: No such file or directory"):
         directories.check_tmpfs()
 
 

@@ -56,7 +56,7 @@ async def assert_superseded(resources: Resources, older: int, newer: int) -> Non
         operations.skip_subtask(resources, older, subtask),
         operations.cancel_subtask(resources, older, subtask),
     ):
-        with pytest.raises(Superseded, match=f"Task instance {older} is superseded by task instance {newer} "):
+        with pytest.raises(Superseded, match=f"Task instance {older} is superseded: use task instance {newer} "):
             await attempt
     assert await instances.get(resources.database, older) == before
 
@@ -159,7 +159,7 @@ async def test_documents_and_counters_say_so(client: httpx.AsyncClient, resource
     assert [task.get("supersededBy") for task in listed] == [None, newer]
     assert "supersededBy" not in (await client.get(f"{TASKS}/{newer}")).json()["data"]
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, 4007)
-    assert f"superseded by task instance {newer}" in answer.json()["error"]["message"]
+    assert f"superseded: use task instance {newer}" in answer.json()["error"]["message"]
     assert await instances.count_open(resources.database) == {TaskStatus.RUNNING: 0, TaskStatus.FAILED: 0}
     assert 'takeover_task_instances{status="FAILED"} 0.0' in metrics
 

@@ -13,7 +13,7 @@ from service.access import access_keys, users
 from service.access.errors import TooManyAccessKeys, UnknownAccessKey, UnknownUser, UserExists, UserInvalid
 from service.access.passwords import PasswordVerifier
 from service.access.roles import Role
-from service.model.errors import StartRefused
+from service.model.errors import StartFailed
 from service.store.database import Database, fetch, open_database
 from service.tasks.resources import Resources
 
@@ -103,7 +103,7 @@ async def test_a_first_password_that_is_none_stops_the_start(
     file = tmp_path / "admin-password"
     file.write_text(content)
 
-    with pytest.raises(StartRefused) as rejected:
+    with pytest.raises(StartFailed) as rejected:
         await users.ensure_admin(resources.database, tmp_path)
 
     assert str(rejected.value) == (

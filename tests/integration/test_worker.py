@@ -506,7 +506,7 @@ async def test_every_run_keeps_to_what_the_request_says_about_a_restart(
     ((task, _),) = await take_over(local, 1, hosts, creator=ADMIN, trace_id="t", allow_restart=requests)
     impatient = replace(local, settings=local.settings.model_copy(update={"shutdown_grace": 0}))
     async with worker.running(impatient):
-        await running_role(local, task, "two")  # then it is handed back
+        await running_role(local, task, "two")  # then it is requeued
     inventory_file.write_text(inventory.format(command="ls /nonexistent"))
     async with worker.running(local):
         task, subtasks = await ended(local, task)

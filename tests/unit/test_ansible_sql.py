@@ -62,7 +62,7 @@ def test_a_value_that_does_not_read_back_is_a_refusal() -> None:
 
 
 def test_what_cannot_be_put_back_is_named() -> None:
-    proxy = _Proxy(refuses="c", stops_after=3)  # a, b and the refused c; then nothing more
+    proxy = _Proxy(refuses="c", stops_after=3)  # a, b and the rejected c; then nothing more
     with pytest.raises(SqlError, match="not restored: b, a"):
         _apply(proxy)
 

@@ -63,7 +63,7 @@ def test_a_process_whose_id_another_one_has_now_gets_no_signal(
     found.send(signal.SIGKILL)
 
     assert sleeper.wait(DEADLINE) == -signal.SIGKILL
-    found.send(signal.SIGKILL)  # nobody
+    found.send(signal.SIGKILL)  # no process is left
 
 
 def test_a_zombie_is_not_alive(sleeper: subprocess.Popen[bytes]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from service.model.errors import StartRefused
+from service.model.errors import StartFailed
 from service.model.settings import PROJECT
 from service.runs import directories, run
 from service.runs.directories import PREFIX
@@ -156,7 +156,7 @@ def test_memory_that_holds_nothing_is_refused_with_a_sentence(monkeypatch: pytes
     directories.check_tmpfs()
     monkeypatch.setattr(directories, "TMPFS", tmp_path / "none")
 
-    with pytest.raises(StartRefused, match=r"/none cannot be used by this user: No such file .*Mount a tmpfs there"):
+    with pytest.raises(StartFailed, match=r"/none cannot be used by this user: No such file .*Mount a tmpfs there"):
         directories.check_tmpfs()
 
 
@@ -180,6 +180,6 @@ def test_semaphores_are_tried_as_well(monkeypatch: pytest.MonkeyPatch, memory: P
 
     monkeypatch.setattr("multiprocessing.synchronize.SemLock.__init__", refused)
 
-    with pytest.raises(StartRefused, match="Permission denied"):
+    with pytest.raises(StartFailed, match="Permission denied"):
         directories.check_tmpfs()
     assert not list(memory.iterdir())

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from service.cli.client import ClientError
 from service.cli.connection import read_secret
-from service.model.errors import StartRefused
+from service.model.errors import StartFailed
 from service.store import keyring, secret_files
 
 ROUNDS = 40
@@ -84,7 +84,7 @@ def test_a_first_start_on_a_full_disk_leaves_no_file(full: Path, name: str) -> N
     def start() -> object:
         return keyring.load(SecretStr(""), full) if name == keyring.KEY_FILE else keyring.admin_password(full)
 
-    with pytest.raises(StartRefused, match=f"{full / name} cannot be written: .+ Make room"):
+    with pytest.raises(StartFailed, match=f"{full / name} cannot be written: .+ Make room"):
         start()
 
     assert {path.name for path in full.iterdir()} <= {"filler"}
@@ -95,7 +95,7 @@ def test_an_exchange_on_a_full_disk_keeps_the_former_keys(tmp_path: Path) -> Non
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
     try:
-        with pytest.raises(StartRefused, match="secret-key cannot be written"):
+        with pytest.raises(StartFailed, match="secret-key cannot be written"):
             keyring.add_key(tmp_path / keyring.KEY_FILE)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -110,7 +110,7 @@ def test_a_key_file_without_keys_is_rejected_and_stays_as_it_is(tmp_path: Path, 
     file = tmp_path / keyring.KEY_FILE
     file.write_bytes(content)
 
-    with pytest.raises(StartRefused) as rejected:
+    with pytest.raises(StartFailed) as rejected:
         start(file)
 
     assert str(file) in str(rejected.value) and "Restore the file from a backup" in str(rejected.value)
@@ -121,7 +121,7 @@ def test_a_key_file_without_keys_is_rejected_and_stays_as_it_is(tmp_path: Path, 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / keyring.KEY_FILE).mkdir()
 
-    with pytest.raises(StartRefused, match="secret-key cannot be read: Is a directory"):
+    with pytest.raises(StartFailed, match="secret-key cannot be read: Is a directory"):
         keyring.load(SecretStr(""), tmp_path)
 
 

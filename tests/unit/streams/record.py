@@ -25,7 +25,7 @@ ROOT = STREAMS.parents[2]
 JOB_ID = 2**61 + 60  # of all recordings; a real run has a secret one
 
 _DEBUG = "- name: Say\n  ansible.builtin.debug: {msg: hello}\n"
-# What varies, is the same in every event, or is said twice.
+# Values that vary, that are the same in every event, or that occur twice.
 _DROPPED_OF_EVENTS = {"pid", "created", "runner_ident", "start_line", "end_line", "parent_uuid"}
 _DROPPED_OF_DATA = {
     *{"pid", "start", "end", "duration", "remote_addr", "uuid"},
