@@ -43,7 +43,7 @@ class ActionModule(HostAction):
         holder = exporter["holder"]
         raise FailedRule(
             "The exporter's port is the OBProxy's own",
-            f"port {port} is held by {holder['description'] if holder else 'nobody'}",
+            f"port {port} is held by {holder['description'] if holder else 'no process'}",
             "free the port or change prometheus_listen_port, then start the OBProxy again: it opens the port at its "
             "start, and runs without metrics if the port is in use",
         )

@@ -88,9 +88,9 @@ def named_ports(parameters: Facts) -> list[int]:
 
 
 def exporter(process: Facts | None, parameters: Facts, host: Facts) -> Facts:
-    """Return the exporter's port and address, and the holder of the port: `proxy`, `other` or `nobody`."""
+    """Return the exporter's port and address, and the holder of the port: `proxy`, `other` or `none`."""
     port = int(parameters.get("prometheus_listen_port") or DEFAULT_EXPORTER_PORT)
     if process and port in process["ports"]:
         return {"port": port, "held_by": "proxy", "holder": None, "address": address_of(process, port, host)}
     holder = port_holder(port, host)
-    return {"port": port, "held_by": "other" if holder else "nobody", "holder": holder, "address": None}
+    return {"port": port, "held_by": "other" if holder else "none", "holder": holder, "address": None}

@@ -17,12 +17,17 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str, list[str]]] = {
     "unreachable": ({"state": "unreachable"}, {}, "", ["reachable over SSH", "Connection refused", "known_hosts"]),
     "no sudo": ({"state": "no-sudo"}, {}, "", ["login user becomes root", "sudoers"]),
     "no python": ({}, {"ansible_python_interpreter": "/none"}, "", ["Python 3.6 or newer", "/none", "install"]),
-    "stopped": ({"state": "stopped"}, {}, "prepare_obproxy_install", ["port 2883 is held by nobody", "allow_start"]),
+    "stopped": (
+        {"state": "stopped"},
+        {},
+        "prepare_obproxy_install",
+        ["port 2883 is held by no process", "allow_start"],
+    ),
     "absent": (
         {"state": "absent"},
         {},
         "prepare_obproxy_install",
-        ["port 2883 is held by nobody", "obproxy_sql_port"],
+        ["port 2883 is held by no process", "obproxy_sql_port"],
     ),
     "wrong port": ({}, {"obproxy_sql_port": 22}, "prepare_obproxy_install", ["port 22 is held by sshd", "pid"]),
     "two proxies": (

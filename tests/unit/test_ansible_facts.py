@@ -258,7 +258,7 @@ def test_an_unsupervised_proxy_drifts() -> None:
 @pytest.mark.parametrize(
     ("host", "held_by"),
     [
-        ({}, "nobody"),
+        ({}, "none"),
         ({"listeners": {"4884": "prom"}}, "other"),
         (
             {
@@ -272,7 +272,7 @@ def test_an_unsupervised_proxy_drifts() -> None:
 def test_who_holds_the_exporter_s_port(host: Facts, held_by: str) -> None:
     exporter = build_facts(_host(_process(), **host), _sql(prometheus_listen_port="4884"), _wanted())["exporter"]
     assert (exporter["port"], exporter["held_by"]) == (4884, held_by)
-    assert (exporter["holder"] is None) == (held_by == "nobody")
+    assert (exporter["holder"] is None) == (held_by == "none")
     assert exporter["holder"] is None or "owner prom" in exporter["holder"]["description"]
 
 
