@@ -199,7 +199,7 @@ def obproxy_server(row: rows.ObproxyServer, idc_name: str | None = None) -> Obpr
         "lastActiveTime": timestamp_or_none(row.last_active_time),
         "operateStatus": row.operate_status,
         "parameterVersion": row.parameter_version,
-        "pendingRestart": row.learned.get("pending_restart"),
+        "pendingRestart": row.pending_restart,
         "sqlPort": row.sql_port,
         "status": row.status,
         "version": row.version,

@@ -50,6 +50,11 @@ class ObproxyServer:
     create_time: datetime
     update_time: datetime
 
+    @property
+    def pending_restart(self) -> list[str] | None:
+        """The names of parameters that take effect at the next restart; None before the first discovery."""
+        return self.learned.get("pending_restart")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ObproxyCluster:
