@@ -1,20 +1,21 @@
-"""Checks the English of Markdown files and of Python docstrings: `python -m scripts.prose [FILE …]`.
+"""Checks the English of Markdown files and of Python docstrings and comments: `python -m scripts.prose [FILE …]`.
 
 CONTRIBUTING.md, section English, has the rules and the table of terms; this module reads the table there. Code, the
-targets of links and generated tables are not read. Without arguments, the check covers all Markdown files and the
-Python files below `DOCSTRINGS`. Add a directory there when its docstrings keep the rules.
+targets of links and generated tables are not read. Without arguments, the check covers the files that match `FILES`.
 """
 
 import ast
+import io
 import re
 import subprocess
 import sys
+import tokenize
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+FILES = ("*.md", "plugins/*.py", "scripts/*.py", "service/*.py", "tests/unit/*.py", "tests/integration/*.py")
 LONGEST_SENTENCE = 30  # words; the aim is 25
-DOCSTRINGS = ("scripts", "tests/unit", "tests/integration")
 
 _NOT_PROSE = re.compile(
     r"^[ \t]*```.*?^[ \t]*```|<!-- variables.*?<!-- end[^>]*>|<!--.*?-->|`[^`]*`|(?<=\])\([^)]*\)|<https?:[^>]*>",
@@ -23,6 +24,7 @@ _NOT_PROSE = re.compile(
 _OPENING = re.compile(r"(?:What|Who|Whom|Whose|Whoever|Whatever|Which|Whether|Those|How|Why|Where|That)\b")
 _CLAUSE = re.compile(r"(?:What|Who|Whose|Whoever|Whatever|(?:That|Those|He|She|The one) (?:which|who|that))\b[^?]*$")
 _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+_DIRECTIVE = re.compile(r"#(?:!| noqa\b| type:|:)")
 _TERM_ROW = re.compile(r"^\| ((?:`[^`]+`(?:, )?)+) \| (.+?) \|$", re.MULTILINE)
 _SENTENCE_END = re.compile(r"(?<=[.!?:;])\s+(?=[A-Z0-9`(*\[])")
 
@@ -66,6 +68,29 @@ def docstring_problems(source: str, avoided: Mapping[str, str]) -> Iterator[tupl
                 yield first + line - 1, problem
 
 
+def comment_problems(source: str, avoided: Mapping[str, str]) -> Iterator[tuple[int, str]]:
+    """Yield line number and description of each place in the comments of a Python module that breaks a rule.
+
+    Consecutive lines of comment are one text; a comment behind code is a text of its own.
+    """
+    texts: dict[int, list[str]] = {}
+    first = last = -1
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type != tokenize.COMMENT or _DIRECTIVE.match(token.string):
+            continue
+        line, own_line = token.start[0], token.line.lstrip().startswith("#")
+        first = first if own_line and line == last + 1 else line
+        last = line if own_line else -1
+        texts.setdefault(first, []).append(token.string.removeprefix("#"))
+    for start, lines in texts.items():
+        yield from ((start + line - 1, problem) for line, problem in problems("\n".join(lines), avoided))
+
+
+def _python_problems(source: str, avoided: Mapping[str, str]) -> Iterator[tuple[int, str]]:
+    yield from docstring_problems(source, avoided)
+    yield from comment_problems(source, avoided)
+
+
 def _blocks(prose: str) -> Iterator[tuple[int, str]]:
     """Yield headings, paragraphs, list items and cells of tables as one line each, with their line numbers."""
     block: list[str] = []
@@ -91,8 +116,7 @@ def _short(sentence: str) -> str:
 
 
 def _files() -> list[str]:
-    patterns = ["*.md", *(f"{directory}/*.py" for directory in DOCSTRINGS)]
-    listed = subprocess.run(["git", "ls-files", *patterns], cwd=ROOT, capture_output=True, text=True, check=True)
+    listed = subprocess.run(["git", "ls-files", *FILES], cwd=ROOT, capture_output=True, text=True, check=True)
     return listed.stdout.split()
 
 
@@ -101,7 +125,7 @@ def main(names: list[str]) -> int:
     avoided = terms((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
     found = []
     for name in names or _files():
-        check = docstring_problems if name.endswith(".py") else problems
+        check = _python_problems if name.endswith(".py") else problems
         if (ROOT / name).exists():  # else removed, and not committed yet
             text = (ROOT / name).read_text(encoding="utf-8")
             found += [f"{name}:{line}: {problem}" for line, problem in sorted(check(text, avoided))]

@@ -58,8 +58,8 @@ class ActionModule(HostAction):
     def _start(self, facts: dict[str, Any], arguments: dict[str, Any]) -> Result:
         """Start the OBProxy and return the progress note; a first start gets all options.
 
-        The note is written before the start. It says that the takeover starts the OBProxy, and whether the first start
-        is incomplete: a corrected retry is then a first start again.
+        The note is written before the start. It records that the takeover starts the OBProxy, and whether the first
+        start is incomplete: a corrected retry is then a first start again.
         """
         package = facts["packages"][0] if facts["packages"] else ""
         home, seconds = (facts["local_fact"] or {}).get("home"), arguments["seconds"]

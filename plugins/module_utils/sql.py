@@ -165,7 +165,7 @@ def _ignore_errors() -> Any:
 
 
 def log_in(open_channel: Opener, login_candidates: Sequence[tuple[str, str]]) -> tuple[str, str, Session]:
-    """Try (name, password) candidates in order, each over a new connection.
+    """Try pairs of name and password in order, each over a new connection.
 
     Return the valid name and password, and the session. Raise Denied when none is valid, SqlError when the port does
     not speak the protocol.

@@ -101,7 +101,7 @@ class Tunnels:
     def use_relay(self) -> bool:
         """Switch to the relay if sshd rejected forwarding; return whether another attempt makes sense.
 
-        Through a ControlMaster, ssh reports rejected forwarding and a refused connection alike.
+        Through a ControlMaster, ssh reports rejected forwarding and a rejected connection alike.
         """
         rejections = ("administratively prohibited", "Session open refused by peer")
         if self._uses_relay or self._ssh is None or not any(words in self.ssh_error() for words in rejections):

@@ -34,7 +34,7 @@ class RequestStatus(StrEnum):
 
 
 class Held(StrEnum):
-    """Why a task instance is held: its batch has not started, or too many hosts of its request have failed."""
+    """The reason for a held task instance: its batch has not started, or too many hosts of its request have failed."""
 
     ROLLOUT = "ROLLOUT"
     MAX_FAILURES = "MAX_FAILURES"

@@ -33,7 +33,7 @@ UNFINISHED = frozenset({HostState.WAITING, HostState.NOT_STARTED, HostState.QUEU
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """Whether an operation was accepted for a host; `error` is the reason if it was not."""
+    """The outcome of an operation for one host; `error` is the reason if it was not accepted."""
 
     host: RequestHost
     error: TakeoverError | None

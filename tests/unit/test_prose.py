@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.prose import DOCSTRINGS, LONGEST_SENTENCE, ROOT, docstring_problems, main, problems, terms
+from scripts.prose import FILES, LONGEST_SENTENCE, ROOT, comment_problems, docstring_problems, main, problems, terms
 
 TERMS = {"greeting": "SQL handshake probe", "dead worker": "worker considered dead"}
 
@@ -14,7 +14,7 @@ def found(text: str) -> list[tuple[int, str]]:
     return list(problems(text, TERMS))
 
 
-def test_markdown_files_and_docstrings_keep_to_the_rules(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_files_of_the_repository_keep_to_the_rules(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0, capsys.readouterr().out
 
 
@@ -86,11 +86,33 @@ def test_a_broken_rule_in_a_docstring_is_found(source: str, line: int, words: st
     assert re.search(words, problem)
 
 
-def test_comments_strings_and_good_docstrings_pass() -> None:
+@pytest.mark.parametrize(
+    ("source", "line", "words"),
+    [
+        ("a = 1\n\n# The\n# greeting.\n", 4, "write SQL handshake probe"),
+        ("# Good.\na = 1  # a greeting\n", 2, "write SQL handshake probe"),
+        ("if a:\n    # What others have written stays.\n    b()\n", 2, "relative clause"),
+        ("# " + "long " * LONGEST_SENTENCE + "indeed.\n", 1, f"sentence of {LONGEST_SENTENCE + 1} words"),
+    ],
+)
+def test_a_broken_rule_in_a_comment_is_found(source: str, line: int, words: str) -> None:
+    ((at, problem),) = comment_problems(source, TERMS)
+    assert at == line
+    assert re.search(words, problem)
+
+
+def test_comments_of_consecutive_lines_of_code_are_separate() -> None:
+    long = "long " * (LONGEST_SENTENCE - 2)
+    source = f"#!/usr/bin/env greeting\na = 1  # {long}\nb = 1  # {long}\n# {long}\nc = 'greeting'  # noqa: greeting\n"
+    assert list(comment_problems(source, TERMS)) == []
+
+
+def test_strings_and_good_docstrings_pass() -> None:
     source = (
         '"""Greets callers."""\n# the greeting\nTEXT = "the greeting"\n\n\ndef a() -> None:\n    """Return it."""\n'
     )
     assert list(docstring_problems(source, TERMS)) == []
+    assert [line for line, _ in comment_problems(source, TERMS)] == [2]
 
 
 def test_a_python_file_is_checked_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,5 +122,5 @@ def test_a_python_file_is_checked_by_name(tmp_path: Path, capsys: pytest.Capture
     assert 'starts with "Whether"' in capsys.readouterr().out
 
 
-def test_each_directory_with_checked_docstrings_exists() -> None:
-    assert [name for name in DOCSTRINGS if not list((ROOT / name).glob("*.py"))] == []
+def test_each_pattern_of_checked_files_matches() -> None:
+    assert [pattern for pattern in FILES if not any(ROOT.rglob(pattern.rpartition("/")[2]))] == []

@@ -178,8 +178,12 @@ def undo(changes: "list[Change]") -> str:
 def converge(wanted: "dict[str, Any]") -> "dict[str, Any]":
     """Write and remove files, run the commands, and return the changes.
 
-    `wanted`: files [{path, text or None, mode, replace, directory_mode, keep, signature}], prune (directories to remove
-    when they are empty), check, as_user (a user's name, or None for root's files), commands, process, seconds.
+    `wanted` has these keys:
+
+    - files: a list of {path, text or None, mode, replace, directory_mode, keep, signature}
+    - prune: directories to remove when they are empty
+    - as_user: a user's name, or None for root's files
+    - check, commands, process, seconds
 
     Raises Problem and OSError after the former files are restored; `half_done` of the Problem has those that could not.
     """

@@ -39,7 +39,7 @@ def crontabs() -> "list[tuple[str, str]]":
 def texts_in(place: str, names: "list[str] | None" = None) -> "list[tuple[str, str]]":
     """Return the paths and texts of the crontabs in a directory, or of those with these names.
 
-    As cron does, it reads only regular files without a second hard link: a group may write to such a directory, so an
+    As cron does, it reads only regular files without a second hard link. A group may write to such a directory, so an
     entry can be a link to any file.
     """
     try:

@@ -44,7 +44,7 @@ def parent_of(pid: int) -> int:
 
 
 def home_of_process(pid: int) -> str:
-    """Return an OBProxy's home: its working directory, or what OBPROXY_ROOT says; raises OSError when it is gone."""
+    """Return an OBProxy's home: its working directory, or OBPROXY_ROOT if set; raise OSError when it is gone."""
     root = next((item[13:] for item in strings_of(pid, "environ") if item.startswith("OBPROXY_ROOT=/")), "")
     return root or os.readlink(f"/proc/{pid}/cwd")
 

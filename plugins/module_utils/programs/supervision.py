@@ -35,8 +35,8 @@ COMMAND_TIMEOUT = 10  # seconds for a command that only prints
 def watchdog(pid: int, homes: "list[str]", port: int) -> "dict[str, Any] | None":
     """Return the data of a watchdog of the OBProxy with this home and port, None for others; raises OSError.
 
-    The platform's script has `-c checkalive` and lies in the home's bin; the deployer's (obd) gets home, address and
-    port as arguments and keeps the pid that it watches in the home's run.
+    OCP's script has the argument `-c checkalive` and lies in `bin` of the home. The script of the deployer (obd) gets
+    home, address and port as arguments, and keeps the pid that it watches in `run` of the home.
     """
     words = strings_of(pid, "cmdline")
     at = next((at for at, word in enumerate(words[:2]) if os.path.basename(word) == WATCHDOG), None)
