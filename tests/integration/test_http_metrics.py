@@ -216,4 +216,4 @@ def test_promtool_takes_the_rules_and_the_configuration(tmp_path: Path) -> None:
     )
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "12 rules found" in done.stdout
+    assert "13 rules found" in done.stdout
