@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction, Result
+from ansible_collections.obproxy.takeover.plugins.module_utils.changes import PRESENT, change
 from ansible_collections.obproxy.takeover.plugins.module_utils.documentation import argument_spec
 from ansible_collections.obproxy.takeover.plugins.module_utils.rules import FailedRule, fix_for_root
 from ansible_collections.obproxy.takeover.plugins.modules.obproxy_package import DOCUMENTATION
@@ -38,9 +39,9 @@ class ActionModule(HostAction):
                 f"no OBProxy package is installed, the cluster's package is {wanted}",
                 "install it, or permit the takeover to install it with obproxy_allow_start",
             )
-        return self._install(wanted)
+        return self._install(arguments, wanted)
 
-    def _install(self, wanted: str) -> Result:
+    def _install(self, arguments: dict[str, Any], wanted: str) -> Result:
         """Install the package. No OBProxy may run: the package's scripts delete its stored configuration."""
         manager = self.facts["host"]["package_manager"]
         if manager not in ("dnf", "yum"):
@@ -50,6 +51,7 @@ class ActionModule(HostAction):
                 f"install {wanted} by hand",
             )
         if self.is_check_mode:
+            self.changes.append(change("package", arguments["name"], None, arguments["version"]))
             return {"changed": True, "msg": f"would install {wanted}"}
         found = self.run_program("homes", {"place": str(_HOMES), "seconds": _HOMES_TIMEOUT})
         if problem := found.get("problem"):
@@ -66,6 +68,7 @@ class ActionModule(HostAction):
                 f"{manager} ended with {ended['rc']}: {said}",
                 fix_for_root(said, "check the host's package repositories", self.facts["host"]),
             )
+        self.changes.append(change("package", arguments["name"], None, arguments["version"]))
         return {"changed": True, "msg": f"installed {wanted}", "ansible_facts": self.rediscover()["ansible_facts"]}
 
     def _remove(self, facts: dict[str, Any]) -> Result:
@@ -74,14 +77,21 @@ class ActionModule(HostAction):
         if not package and not home:
             return {"changed": False, "msg": "no OBProxy package is installed"}
         if self.is_check_mode:
+            self._report_removal(package, home)
             return {"changed": True, "msg": f"would remove {package or home}"}
         if package:
             home = self._remove_package(facts, str(package))
+            self._report_removal(package, None)
         removed = [found for found in (package, home) if found]
         if home:
             self._remove_home(str(home), facts["done"])
+            self._report_removal(None, home)
             self.write_progress(removing=None)
         return {"changed": True, "msg": f"removed {', '.join(removed)}"}
+
+    def _report_removal(self, package: str | None, home: str | None) -> None:
+        self.changes += [change("package", str(package), PRESENT, None)] if package else []
+        self.changes += [change("directory", str(home), PRESENT, None)] if home else []
 
     def _remove_package(self, facts: dict[str, Any], package: str) -> str | None:
         """Remove the package and return the home to remove after it.

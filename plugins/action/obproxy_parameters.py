@@ -3,6 +3,7 @@
 from typing import Any
 
 from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction, Result
+from ansible_collections.obproxy.takeover.plugins.module_utils.changes import parameter_change
 from ansible_collections.obproxy.takeover.plugins.module_utils.documentation import argument_spec
 from ansible_collections.obproxy.takeover.plugins.module_utils.parameter_values import (
     Difference,
@@ -42,6 +43,7 @@ class ActionModule(HostAction):
             },
         }
         if not todo or self.is_check_mode:
+            self.changes += map(parameter_change, todo)
             return result
         restart = {one.name for one in todo if one.needs_restart}
         # A process that was not restarted still runs with the former values, so nothing waits for a restart.
@@ -50,6 +52,7 @@ class ActionModule(HostAction):
             set(facts["pending_restart"]) - restart if not_restarted else {*facts["pending_restart"], *restart}
         )
         result["obproxy_server"] = {"parameters": self.set_parameters(todo, pending)}
+        self.changes += map(parameter_change, todo)
         if pending != facts["pending_restart"]:
             result["ansible_facts"] = {"obproxy": facts | {"pending_restart": pending}}
             result["obproxy_server"] |= {"pending_restart": pending}

@@ -3,6 +3,7 @@
 from typing import Any
 
 from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction, Result
+from ansible_collections.obproxy.takeover.plugins.module_utils.changes import password_change
 from ansible_collections.obproxy.takeover.plugins.module_utils.documentation import argument_spec
 from ansible_collections.obproxy.takeover.plugins.module_utils.masking import stage_one
 from ansible_collections.obproxy.takeover.plugins.module_utils.parameter_values import why_not_settable
@@ -31,7 +32,9 @@ class ActionModule(HostAction):
                     f"the one for {name} {why}",
                     "choose a password without quotes and backslashes",
                 )
-        if wanted and not self.is_check_mode:
+        if self.is_check_mode:
+            self.changes += map(password_change, wanted)
+        elif wanted:
             with self.tunnels() as tunnels:
                 self._set(tunnels, wanted)
         names = "".join(f"{name}\n" for name in wanted)
@@ -77,6 +80,7 @@ class ActionModule(HostAction):
                     session.alter(PROXYRO, wanted[PROXYRO])
                     if session.parameter(PROXYRO) != stage_one(wanted[PROXYRO]):
                         raise SqlError(0, "the stored value is not the sha1 of the new password")
+                    self.changes.append(password_change(PROXYRO))
                 if SYS in wanted:
                     session.alter(SYS, wanted[SYS])
             except SqlError as error:
@@ -87,6 +91,7 @@ class ActionModule(HostAction):
                 ) from error
             if SYS in wanted:
                 self._verify_login(tunnels, session, wanted[SYS], former)
+                self.changes.append(password_change(SYS))
 
     def _verify_login(self, tunnels: Tunnels, session: Session, password: str, former: str) -> None:
         """Log in with the new password; if that fails, restore the former one through the open session."""

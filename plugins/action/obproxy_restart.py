@@ -5,6 +5,10 @@ from typing import Any
 
 from ansible_collections.obproxy.takeover.plugins.module_utils import draining
 from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction, Result
+from ansible_collections.obproxy.takeover.plugins.module_utils.changes import (
+    parameter_change,
+    process_change,
+)
 from ansible_collections.obproxy.takeover.plugins.module_utils.documentation import argument_spec
 from ansible_collections.obproxy.takeover.plugins.module_utils.parameter_values import (
     Difference,
@@ -58,7 +62,12 @@ class ActionModule(HostAction):
                 "after": "".join(f"{one.name}={one.after}\n" for one in todo),
             },
         }
-        return result if self.is_check_mode else result | self._restart(todo, names, arguments)
+        if self.is_check_mode:
+            self.changes += [*map(parameter_change, todo), process_change(facts["process"], None)]
+            # Later Ansible tasks see the parameters as after the restart.
+            parameters = facts["parameters"] | {one.name: one.after for one in todo}
+            return result | {"ansible_facts": {"obproxy": facts | {"parameters": parameters, "pending_restart": []}}}
+        return result | self._restart(todo, names, arguments)
 
     def _require_reversible(self, todo: list[Difference]) -> None:
         problems = [f"{one.name} {why}" for one in todo if (why := why_not_settable(one.after))]
@@ -123,6 +132,7 @@ class ActionModule(HostAction):
             left = self._wait_until_drained(facts["process"], arguments["drain_seconds"])
         found = self.rediscover()
         self._require_effect(answer, found["ansible_facts"]["obproxy"], expected)
+        self.changes += [*map(parameter_change, todo), process_change(facts["process"], answer["pid"])]
         done = f"{how} restart, pid {facts['process']['pid']} is now {answer['pid']}: {', '.join(names)}"
         return {
             "msg": "; ".join(filter(None, [done, left])),

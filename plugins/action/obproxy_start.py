@@ -4,6 +4,7 @@ from typing import Any
 
 from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction, Result
 from ansible_collections.obproxy.takeover.plugins.module_utils.addresses import named_ports
+from ansible_collections.obproxy.takeover.plugins.module_utils.changes import PRESENT, change, process_change
 from ansible_collections.obproxy.takeover.plugins.module_utils.documentation import argument_spec
 from ansible_collections.obproxy.takeover.plugins.module_utils.masking import stage_one
 from ansible_collections.obproxy.takeover.plugins.module_utils.rules import FailedRule, fix_for_root
@@ -28,10 +29,13 @@ class ActionModule(HostAction):
                 "start it, or permit the takeover to start it with obproxy_allow_start",
             )
         if self.is_check_mode:
+            self.changes.append(process_change(None, None))
             return {"changed": True, "msg": "would start the OBProxy"}
         note = self._start(facts, arguments)
         found = self.rediscover()
         self._require_ports(found["ansible_facts"]["obproxy"], note, arguments["seconds"])
+        process = found["ansible_facts"]["obproxy"]["process"]
+        self.changes.append(process_change(None, process and process["pid"]))
         return self._check_health(found["ansible_facts"]["obproxy"]) | {
             "changed": True,
             "ansible_facts": found["ansible_facts"],
@@ -135,6 +139,8 @@ class ActionModule(HostAction):
         if problem := answer.get("problem"):
             raise FailedRule("The OBProxy that the takeover started stops", problem, "stop it by hand")
         ended, removed = answer["ended"], answer["removed"]
+        self.changes += [change("process", "obproxy", f"pid {pid}", None) for pid in ended]
+        self.changes += [change("file", path, PRESENT, None) for path in removed]
         messages = [f"stopped pid {', '.join(map(str, ended))}"] if ended else ["nothing runs"]
         messages += [f"removed {', '.join(removed)}"] if removed else []
         return {"changed": bool(ended or removed), "msg": "; ".join(messages)}

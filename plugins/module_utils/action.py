@@ -14,6 +14,7 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 
 from . import addresses
+from .changes import Change, file_change
 from .host_errors import become_failure, connection_failure, program_failure
 from .host_programs import NoResult, parse_result, program_text
 from .masking import Hidden, masked, masker
@@ -42,14 +43,19 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
         """Validate the arguments by `OPTIONS`, call `act`, and report a failed rule without secrets."""
         super().run(tmp, task_vars)
         self.task_vars = task_vars or {}
+        self.changes: list[Change] = []  # what `act` has changed so far, also if it fails, or would change
         _, arguments = self.validate_argument_spec(self.OPTIONS)
         try:
-            return self.act(arguments)
+            result = self.act(arguments)
         except FailedRule as failed:
             ending = "unreachable" if isinstance(failed, Unreachable) else "failed"
             result = {ending: True, "msg": str(failed), "failed_rules": [failed.as_data()]}
-            secrets = {name: Hidden(secret) for name, secret in self.secrets().items() if secret}
-            return dict(masked(result, masker([secrets])))
+            return self._masked(result | {"changes": self.changes})
+        return result | self._masked({"changes": self.changes}) if self.changes else result
+
+    def _masked(self, result: Result) -> Result:
+        secrets = {name: Hidden(secret) for name, secret in self.secrets().items() if secret}
+        return dict(masked(result, masker([secrets])))
 
     def act(self, arguments: dict[str, Any]) -> Result:
         """Return the plugin's result, or raise FailedRule."""
@@ -85,7 +91,7 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
         """Write a step to the progress file before it runs. A rollback undoes only these steps."""
         done = json.dumps(self.facts["done"] | what, sort_keys=True) + "\n"
         file = {"path": self.state_file("done"), "text": done, "mode": "0600", "directory_mode": "0700"}
-        self.converge("The progress of the takeover can be written on the host", [file])
+        self._write_files("The progress of the takeover can be written on the host", [file])
 
     @property
     def is_check_mode(self) -> bool:
@@ -280,10 +286,26 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
         note = {"started": self.facts["process"]["started"], "parameters": pending}
         text = json.dumps(note) + "\n" if pending else None
         file = {"path": self.state_file("pending"), "text": text, "mode": "0600", "directory_mode": "0700"}
-        self.converge("The parameters that wait for a restart can be written on the host", [file])
+        self._write_files("The parameters that wait for a restart can be written on the host", [file])
 
     def converge(self, rule: str, files: list[dict[str, Any]], **options: Any) -> Result:
         """Write or remove files on the host (`programs.converge`); the result has `changed` and `diff`."""
+        changed = self._write_files(rule, files, **options)
+        paths, state_directory = {file["path"] for file in files}, self.facts["discovery_arguments"]["state_directory"]
+        self.changes += [file_change(one, state_directory, is_directory=one["path"] not in paths) for one in changed]
+        diffs = [
+            {
+                "before_header": change["path"],
+                "after_header": change["path"],
+                "before": change["before"] or "",
+                "after": change["after"] or "",
+            }
+            for change in changed
+        ]
+        return {"changed": bool(diffs)} | ({"diff": diffs} if self._task.diff else {})
+
+    def _write_files(self, rule: str, files: list[dict[str, Any]], **options: Any) -> list[dict[str, Any]]:
+        """Write or remove files on the host; return what changed. Notes of the takeover itself are not reported."""
         wanted: Result = {"check": self.is_check_mode, "as_user": None, "commands": [], "process": None, "seconds": 60}
         wanted["prune"] = []
         usual = {"mode": "0644", "replace": True, "directory_mode": "0755", "keep": False, "signature": ""}
@@ -294,13 +316,4 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
                 or "remove the cause, then run the takeover again; all files have their former content"
             )
             raise FailedRule(rule, answer["problem"], fix_for_root(answer["problem"], otherwise, self.facts["host"]))
-        diffs = [
-            {
-                "before_header": change["path"],
-                "after_header": change["path"],
-                "before": change["before"] or "",
-                "after": change["after"] or "",
-            }
-            for change in answer["changed"]
-        ]
-        return {"changed": bool(diffs)} | ({"diff": diffs} if self._task.diff else {})
+        return list(answer["changed"])

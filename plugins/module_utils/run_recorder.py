@@ -15,8 +15,8 @@ from .masking import Hidden, is_secret, masked, masker
 from .task_position import delegate_of, position
 
 RESULT_KEYS = (  # keys of a result that are reported
-    *("msg", "rc", "changed", "finished", "ansible_job_id", "censored", "obproxy_server", "_ansible_item_label"),
-    *("module_stderr", "stderr", "module_stdout"),
+    *("msg", "rc", "changed", "finished", "ansible_job_id", "censored", "obproxy_server", "changes"),
+    *("_ansible_item_label", "module_stderr", "stderr", "module_stdout"),
 )
 OUTPUT_FORMATS = {
     "ok": "ok: [{host}]",

@@ -77,6 +77,13 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+changes:
+  description: >-
+    What has changed on the host, or would change in check mode. Each has C(what), C(name), C(before), C(after) and
+    C(needs_restart). A password has no value.
+  returned: when something changes
+  type: list
+  elements: dict
 failed_rules:
   description: The failed rules, each with C(rule), C(found) and C(fix). C(msg) has the same as text.
   returned: failure

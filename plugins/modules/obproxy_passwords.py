@@ -29,6 +29,13 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+changes:
+  description: >-
+    What has changed on the host, or would change in check mode. Each has C(what), C(name), C(before), C(after) and
+    C(needs_restart). A password has no value.
+  returned: when something changes
+  type: list
+  elements: dict
 stays:
   description: What could not be put back, by name and with the reason.
   returned: success

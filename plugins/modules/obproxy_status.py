@@ -41,6 +41,13 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+changes:
+  description: >-
+    What has changed on the host, or would change in check mode. Each has C(what), C(name), C(before), C(after) and
+    C(needs_restart). A password has no value.
+  returned: when something changes
+  type: list
+  elements: dict
 obproxy_server:
   description: What the service is to know about the OBProxy server.
   returned: success

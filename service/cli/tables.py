@@ -81,6 +81,18 @@ def legal_operations(document: Document) -> Iterable[str]:
             yield f"    {operation.lower()} {document['id']} {subtask['id']}    # {subtask['name']}"
 
 
+def changes(document: Document) -> Table | None:
+    """Return a table with the changes on the host of a task instance, by subtask; None when there are none."""
+    shown = Table("Subtask", "What", "Name", "Before", "After", "Restart", title="Changes on the host")
+    for subtask in in_dag_order(document["subtasks"]):
+        for change in subtask.get("changes", ()):
+            name = f"{subtask['name']} ({change['operation']})"
+            values = (Text(change.get(side, "-")) for side in ("before", "after"))
+            restart = "needed" if change["needsRestart"] else ""
+            shown.add_row(name, change["what"], Text(change["name"]), *values, restart)
+    return shown if shown.row_count else None
+
+
 def failed_rules(failure: RuleFailure) -> Table:
     """Return the failed rules of a subtask as a list with the labels Rule, Found and Fix."""
     shown = Table.grid("", "", padding=(0, 2, 0, 0))

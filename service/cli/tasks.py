@@ -159,6 +159,8 @@ def show(client: Client, task_id: TaskId, as_json: AsJson = False) -> None:
         _print_json(document)
     else:
         Console().print(tables.subtasks_by_host([document]))
+        if changed := tables.changes(document):
+            Console().print(changed)
         for line in tables.legal_operations(document):
             print(line)
 

@@ -124,6 +124,7 @@ class Subtask(BasicSubtask):
     upstreams: Sequence[int]  # ids of the subtasks that must be SUCCESSFUL before this one is READY
     downstreams: Sequence[int]
     spent: float = 0.0  # seconds of its time limit that requeued runs have used
+    changes: Sequence[Mapping[str, Any]] | None = None  # on the host, of all executions: fields of RecordedChange
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from service.outcome import ansible_results
+from service.outcome import ansible_results, host_changes
 from service.outcome.failures import BLOCK_LIMIT, MAX_BLOCKS
 from service.outcome.masking import Mask
 
@@ -56,6 +56,9 @@ def _result(res: Mapping[str, Any], mask: Mask) -> dict[str, Any]:
         redacted["obproxy_server"] = _server_facts(ansible_results.mapping(res["obproxy_server"]), mask)
     if ansible_results.is_hidden(res):
         return redacted | {"censored": True}
+    if isinstance(res.get("changes"), list):
+        # One more than what is kept, so that the service notices that some are left out.
+        redacted["changes"] = [_change(each, mask) for each in res["changes"][: host_changes.MAX_CHANGES + 1]]
     for name in {"msg", "stdout"} & res.keys():
         lines = res[name] if isinstance(res[name], list) else [res[name]]
         redacted[name] = "\n".join(filter(None, (text(line, 2 * ansible_results.MESSAGE_LIMIT) for line in lines)))
@@ -73,6 +76,22 @@ def _result(res: Mapping[str, Any], mask: Mask) -> dict[str, Any]:
 def _server_facts(facts: Mapping[str, Any], mask: Mask) -> dict[str, Any]:
     """Return masked server facts. Control characters stay, so that their validation fails later."""
     return {name: value if name in _IDENTITIES else _masked_fact(value, mask) for name, value in facts.items()}
+
+
+def _change(value: object, mask: Mask) -> dict[str, object]:
+    """Return a change with masked text; a value of another type than text stays invalid."""
+    found, limit = ansible_results.mapping(value), host_changes.VALUE_LIMIT
+    what, values = found.get("what"), {key: found.get(key) for key in ("before", "after")}
+    masked: dict[str, object] = {
+        key: _masked_text(mask, of, limit) if isinstance(of, str) else None if of is None else {}
+        for key, of in values.items()
+    }
+    return {
+        "what": what[:NAME_LIMIT] if isinstance(what, str) else "",
+        "name": _masked_text(mask, found.get("name"), host_changes.NAME_LIMIT),
+        "needs_restart": found.get("needs_restart") is True,
+        **masked,
+    }
 
 
 def _masked_fact(value: object, mask: Mask, depth: int = MAX_DEPTH) -> object:

@@ -16,11 +16,12 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from service.outcome import ansible_results, server_facts
+from service.model.changes import HostChange
+from service.outcome import ansible_results, host_changes, server_facts
 from service.outcome.failures import NO_FAILURES, Failure, FailureCode, Failures, parse_blocks
 from service.outcome.verdict import QUOTE_LIMIT, Code, Evidence, RunEnd, Stats, cause
 
-__all__ = ["Change", "Code", "Ended", "Logged", "Progress", "RunEnd", "ServerFacts", "Started", "Verdict"]
+__all__ = ["Change", "Changed", "Code", "Ended", "Logged", "Progress", "RunEnd", "ServerFacts", "Started", "Verdict"]
 __all__ += ["advance", "begin", "finish"]
 
 EVENT_LIMIT = 16_384  # characters that one event may write into a log
@@ -69,7 +70,15 @@ class ServerFacts:
     values: Mapping[str, Any]
 
 
-Change = Started | Ended | Logged | ServerFacts
+@dataclass(frozen=True, kw_only=True)
+class Changed:
+    """Changes that `role` has made on the host, or would make in check mode."""
+
+    role: str
+    changes: Sequence[HostChange]
+
+
+Change = Started | Ended | Logged | ServerFacts | Changed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +98,7 @@ class Progress:
     handlers: frozenset[str] = frozenset()  # uuids of handlers that ran: their events do not start roles
     items: tuple[str, ...] = ()  # messages of the failed items of the running loop
     logged: int = 0  # characters, for the running role
+    changed: int = 0  # changes on the host, by the running role
     early: str = ""  # text printed before the playbook started
     tail: str = ""  # the last printed text
     stats: Stats | None = None
@@ -132,9 +142,9 @@ def advance(progress: Progress, event: Mapping[str, Any]) -> tuple[Progress, tup
     progress, moves = _move(progress, event)
     progress = _take(progress, event)
     facts, invalid = _server_facts(progress, event)
-    notes += invalid
-    progress, lines = _log(progress, event, notes)
-    return progress, (*moves, *lines, *facts)
+    progress, made, left_out = _changes(progress, event)
+    progress, lines = _log(progress, event, [*notes, *invalid, *left_out])
+    return progress, (*moves, *lines, *facts, *made)
 
 
 def finish(progress: Progress, end: RunEnd) -> tuple[Change, ...]:
@@ -253,7 +263,7 @@ def _enter(progress: Progress, index: int, moves: list[Change]) -> Progress:
     logged = len(progress.early)
     failures = replace(progress.failures, last=None)
     progress = replace(progress, index=index, reached=False, tally=ansible_results.EMPTY_TALLY, failures=failures)
-    return replace(progress, logged=logged, early="")
+    return replace(progress, logged=logged, changed=0, early="")
 
 
 def _take(progress: Progress, event: Mapping[str, Any]) -> Progress:
@@ -314,6 +324,16 @@ def _server_facts(progress: Progress, event: Mapping[str, Any]) -> tuple[list[Se
     values, invalid = server_facts.validated(event)
     notes = [f"[obproxy_server: {', '.join(invalid[:20])} ignored: unknown or invalid]"] if invalid else []
     return [ServerFacts(role=progress.role, values=values)] if values else [], notes
+
+
+def _changes(progress: Progress, event: Mapping[str, Any]) -> tuple[Progress, list[Changed], list[str]]:
+    if _data(event).get("host") != progress.host or progress.role is None:
+        return progress, [], []
+    made, left_out = host_changes.validated(event, host_changes.MAX_CHANGES - progress.changed)
+    if not made:
+        return progress, [], left_out
+    progress = replace(progress, changed=progress.changed + len(made))
+    return progress, [Changed(role=progress.roles[progress.index], changes=made)], left_out
 
 
 def _log(progress: Progress, event: Mapping[str, Any], notes: Sequence[str]) -> tuple[Progress, list[Logged]]:

@@ -12,6 +12,7 @@ from service.http import requests
 from service.http.envelope import STATUS_CODES
 from service.http.languages import error_translator
 from service.model import transitions
+from service.model.changes import changes_of
 from service.model.errors import NoSuchPath, TakeoverError
 from service.model.tasks import Operation, Subtask, SubtaskStatus, TaskInstance, TaskStatus
 from service.outcome import failed_rules
@@ -127,6 +128,7 @@ async def _render_task(request: Request, query: DetailQuery, *, error: TakeoverE
         selected=selected,
         selected_legal=_legal(task, selected),
         executions=executions,
+        changes=changes_of(selected),
         execution=_execution(executions, query.attempt),
         drawings=[dag_drawing.draw(subtasks, columns) for columns in COLUMNS] if query.view == "flow" else [],
         view=query.view,

@@ -9,6 +9,7 @@ from typing import Literal, NotRequired, TypedDict
 
 from service.model import tasks as rows
 from service.model import transitions
+from service.model.changes import RecordedChange, changes_of
 from service.model.requests import Held
 from service.model.tasks import Operation, SubtaskStatus, TaskStatus
 from service.model.wire import Timestamp, in_order, present, timestamp, timestamp_or_none
@@ -47,9 +48,26 @@ class SubmittedSubtask(Submitted):
     className: str
 
 
-class SubtaskInstance(Submitted):
-    """A subtask in the responses of the task API."""
+class Change(TypedDict):
+    """A change on the host by one execution of a subtask. Beyond OCP.
 
+    `what` is parameter, password, file, directory, record, package, process or a role's own kind. `before` or `after`
+    is missing when it does not exist; a secret value is `***`. With `needsRestart`, it acts only after a restart.
+    """
+
+    after: NotRequired[str | None]
+    before: NotRequired[str | None]
+    name: str
+    needsRestart: bool
+    operation: Operation
+    runTime: int
+    what: str
+
+
+class SubtaskInstance(Submitted):
+    """A subtask in the responses of the task API. Beyond OCP: `changes` of all its executions, in their order."""
+
+    changes: list[Change]
     createTime: Timestamp
     executor: NotRequired[str | None]
     finishTime: NotRequired[Timestamp | None]
@@ -219,6 +237,7 @@ def basic(task: rows.TaskInstance, subtasks: Collection[rows.BasicSubtask]) -> B
 def subtask(row: rows.Subtask, *, read_only: bool = False) -> SubtaskInstance:
     """Return the document of a subtask; with `read_only`, it allows no operation."""
     document: SubtaskInstance = {
+        "changes": [_change(change) for change in changes_of(row)],
         "createTime": timestamp(row.create_time.replace(microsecond=0)),
         "executor": row.executor,
         "finishTime": timestamp_or_none(row.finish_time),
@@ -227,6 +246,19 @@ def subtask(row: rows.Subtask, *, read_only: bool = False) -> SubtaskInstance:
         **_submitted(row),
     }
     return in_order(present(document))
+
+
+def _change(change: RecordedChange) -> Change:
+    document: Change = {
+        "after": change.after,
+        "before": change.before,
+        "name": change.name,
+        "needsRestart": change.needs_restart,
+        "operation": change.operation,
+        "runTime": change.run_time,
+        "what": change.what,
+    }
+    return present(document)
 
 
 def _submitted(row: rows.Subtask) -> Submitted:

@@ -1,20 +1,24 @@
 """Changes one task instance, whose rows are locked, in one transaction and by the transition table."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 
+from psycopg.types.json import Jsonb
+
 from service.model import transitions, wire
+from service.model.changes import HostChange
 from service.model.fleet import ServerStatus
 from service.model.tasks import Operation, Subtask, TaskInstance, TaskStatus
 from service.model.transitions import READY, SKIPPED, TRANSITIONS, Trigger
-from service.outcome.run_progress import Change, Ended, Logged, ServerFacts, Started, Verdict
+from service.outcome.run_progress import Change, Changed, Ended, Logged, ServerFacts, Started, Verdict
 from service.store.database import Connection, execute, fetch, fetch_as
 from service.tasks import rollouts
 from service.tasks.errors import IllegalTransition
 from service.tasks.server_facts import record_server_facts
 
 CANCELED = ("CANCELED", "CANCEL_INCOMPLETE")
+CHANGES_LIMIT = 2_000  # changes of one subtask, of all its executions; further ones are left out
 
 
 @dataclass(kw_only=True)
@@ -44,6 +48,8 @@ class LockedTask:
                 self.append_log(subtask_id, text)
             case ServerFacts(values=values):
                 await record_server_facts(self.connection, "update_server_facts", self.task.obproxy_server_id, values)
+            case Changed(changes=changes):
+                await self._append_changes(subtask_id, changes)
             case Ended(code=code, message=message):
                 if message:
                     self.append_log(subtask_id, f"{code}: {message}" if code else message)
@@ -88,6 +94,16 @@ class LockedTask:
     def append_log(self, subtask_id: int, text: str) -> None:
         """Append a text to the log of a subtask."""
         self.log.append((subtask_id, self.subtasks[subtask_id].run_time, text))
+
+    async def _append_changes(self, subtask_id: int, changes: Sequence[HostChange]) -> None:
+        """Append what the current execution of a subtask has changed on the host."""
+        subtask = self.subtasks[subtask_id]
+        execution = {"operation": subtask.operation, "run_time": subtask.run_time}
+        new = [asdict(change) | execution for change in changes]
+        await execute(
+            self.connection, "append_subtask_changes", subtask_id=subtask_id, new=Jsonb(new), limit=CHANGES_LIMIT
+        )
+        self.changed = True
 
     async def start_subtask(self, subtask_id: int) -> None:
         """Set a subtask to RUNNING, and append the separator to its log."""

@@ -10,6 +10,7 @@ from service.model.workflow import TAKEOVER, load
 
 ROLES = load(PROJECT)[TAKEOVER].roles
 START = datetime(2026, 11, 23, 8, 0, 0, tzinfo=UTC)
+CHANGE = {"what": "parameter", "name": "a_level", "before": "Proxysys#1", "after": "b", "needs_restart": True}
 SERVER = {"pid": 7, "version": "4.3.1.0-1", "architecture": "x86_64", "exporter_port": 2884}
 
 Body = dict[str, Any]
@@ -49,7 +50,13 @@ def told(
             res = {"msg": "nc is missing; the password is Proxysys#1"}
             tell("runner_on_failed", f"fatal: [{host}]: FAILED!", host=host, res=res, ignore_errors=False, **task)
             break
-        tell("runner_on_ok", f"ok: [{host}]", host=host, res={"changed": True, "obproxy_server": server}, **task)
+        tell(
+            "runner_on_ok",
+            f"ok: [{host}]",
+            host=host,
+            res={"changed": True, "obproxy_server": server, "changes": [CHANGE]},
+            **task,
+        )
     counts: Body = {"processed": {host: 1}, "failures": {host: 1} if failing else {}, "dark": {}}
     tell("playbook_on_stats", **counts)
     body = {

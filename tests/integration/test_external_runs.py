@@ -70,6 +70,8 @@ async def test_a_takeover_by_hand_is_a_document_like_any_other(client: httpx.Asy
     assert document["executor"] == "127.0.0.1"
     assert each(document, "status") == ["SUCCESSFUL"] * TWELVE
     assert each(document, "operation") == ["EXECUTE"] * TWELVE
+    change = {"what": "parameter", "name": "a_level", "before": "***", "after": "b", "needsRestart": True}
+    assert each(document, "changes") == [[change | {"operation": "EXECUTE", "runTime": 1}]] * TWELVE
     (ours,) = await take_over(client, 2)
     assert [s["name"] for s in ours["subtasks"]] == each(document, "name")
     row = await server(resources)

@@ -1,6 +1,7 @@
 """Task control over HTTP: paths, responses, codes and statuses of docs/reference/ocp-api.md 2.1, 2.6."""
 
 import io
+import json
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,7 @@ async def test_diagnosis_is_a_zip_with_an_overview_and_a_log_for_each_execution(
         overview = packed.read("task_info.txt").decode().splitlines()
         first = failed[1][0]
         log = packed.read(f"subtask_{first.id}_1.log").decode()
+        assert json.loads(packed.read("changes.json")) == {}
     assert len(overview) == 12
     assert overview[0].startswith(f"{first.id} FAILED - ")
     assert overview[1].startswith(f"{failed[1][1].id} PENDING {first.id} ")

@@ -9,9 +9,12 @@ from starlette.applications import Starlette
 
 from service.access import users
 from service.access.roles import Role
+from service.model.changes import HostChange
 from service.model.tasks import SubtaskStatus, TaskStatus
 from service.model.workflow import TAKEOVER
+from service.outcome.run_progress import Changed, Started
 from service.tasks import instances, operations
+from service.tasks.recorder import Recorder
 from service.tasks.resources import Resources
 from tests.integration import sample_tasks
 from tests.integration.test_http_pages import PAGE, form_token, log_in
@@ -248,3 +251,25 @@ async def test_markup_from_a_host_is_escaped(browser: httpx.AsyncClient, resourc
     for page in pages:
         assert page.status_code == 200
         assert "alert(1)" in page.text and "<script>alert" not in page.text
+
+
+async def test_the_changes_on_the_host_are_beside_the_log(browser: httpx.AsyncClient, resources: Resources) -> None:
+    task_id = await sample_tasks.take_over(resources, 1)
+    role = resources.workflows[TAKEOVER].roles[0]
+    changes = [
+        HostChange(what="parameter", name="work_thread_num", before="4", after="8", needs_restart=True),
+        HostChange(what="file", name="/etc/a", before=None, after=MARKUP),
+    ]
+    recorder = Recorder(resources.database, task_id, resources.executor)
+    await recorder.record([Started(role=role), Changed(role=role, changes=changes)])
+
+    english = (await browser.get(f"/tasks/{task_id}")).text
+    chinese = (await browser.get(f"/tasks/{task_id}", headers={"Accept-Language": "zh-CN"})).text
+
+    table = english[english.index('id="changes"') : english.index('id="log"')]
+    cells = [re.sub("<.*?>", "", cell).strip() for cell in re.findall("<td.*?>(.*?)</td>", table)]
+    assert cells[:5] == ["Parameter", "work_thread_num", "4", "8", "Yes"]
+    assert cells[5:7] == ["File", "/etc/a"] and MARKUP not in english
+    assert "主机上的变更" in chinese and "需要重启" in chinese
+    others = (await sample_tasks.subtask_ids(resources, task_id))[1]
+    assert "work_thread_num" not in (await browser.get(f"/tasks/{task_id}?subtask={others}")).text

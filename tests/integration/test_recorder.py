@@ -4,16 +4,20 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import asdict
 from datetime import datetime
 
 import psycopg
 import pytest
 
-from service.model.tasks import Subtask, SubtaskStatus, TaskInstance, TaskStatus
-from service.outcome.run_progress import Change, Ended, Logged, RunEnd, ServerFacts, Started, Verdict
+from service.model.changes import HostChange, RecordedChange, changes_of
+from service.model.tasks import Operation, Subtask, SubtaskStatus, TaskInstance, TaskStatus
+from service.outcome.host_changes import MAX_CHANGES
+from service.outcome.run_progress import Change, Changed, Ended, Logged, RunEnd, ServerFacts, Started, Verdict
 from service.store.database import Connection, execute, fetch
-from service.tasks import instances
+from service.tasks import instances, operations
 from service.tasks.errors import IllegalTransition
+from service.tasks.locked_task import CHANGES_LIMIT
 from service.tasks.recorder import LeaseLost, Recorder
 from service.tasks.resources import Resources
 from service.tasks.submit import HostRequest, take_over
@@ -259,3 +263,39 @@ async def test_a_subtask_that_runs_without_a_run_has_failed(
     assert await recorder.expire({})
 
     assert (await state(resources, task))[1][0] is SubtaskStatus.FAILED
+
+
+async def test_changes_on_the_host_belong_to_an_execution(
+    resources: Resources, submitted: tuple[TaskInstance, list[Subtask]], recorder: Recorder
+) -> None:
+    """They are written with the result, and a retry and a rollback add theirs."""
+    task, subtasks = submitted
+    role = subtasks[0].role
+    change = HostChange(what="parameter", name="a", before="1", after="2", needs_restart=True)
+    back = HostChange(what="parameter", name="a", before="2", after="1")
+
+    await recorder.record([Started(role=role), Changed(role=role, changes=[change]), failed(role)])
+    await operations.retry_task(resources, task.id)
+    await recorder.record([Started(role=role), Changed(role=role, changes=[change, change]), failed(role)])
+    await operations.rollback_task(resources, task.id)
+    await recorder.record([Started(role=role), Changed(role=role, changes=[back]), succeeded(role)])
+
+    _, found = await instances.get(resources.database, task.id)
+    expected = [(change, Operation.EXECUTE, 1), *[(change, Operation.RETRY, 2)] * 2, (back, Operation.ROLLBACK, 2)]
+    assert changes_of(found[0]) == [
+        RecordedChange(**asdict(each), operation=operation, run_time=run_time) for each, operation, run_time in expected
+    ]
+    assert not changes_of(found[1])
+
+
+async def test_the_changes_of_a_subtask_are_limited(
+    resources: Resources, submitted: tuple[TaskInstance, list[Subtask]], recorder: Recorder
+) -> None:
+    task, subtasks = submitted
+    many = [HostChange(what="parameter", name="a", before="1", after="2")] * MAX_CHANGES
+    await recorder.record([Started(role=subtasks[0].role)])
+    for _ in range(CHANGES_LIMIT // MAX_CHANGES + 2):
+        await recorder.record([Changed(role=subtasks[0].role, changes=many)])
+
+    _, found = await instances.get(resources.database, task.id)
+    assert len(changes_of(found[0])) == CHANGES_LIMIT

@@ -67,3 +67,12 @@ def test_failed_rules_are_a_list_with_labels() -> None:
         ]
         * 2
     )
+
+
+def test_changes_on_the_host_are_a_table(documents: list[Document]) -> None:
+    document = documents[0]
+    assert tables.changes(document) is None
+    change = {"what": "file", "name": "/etc/[a]", "after": "new", "needsRestart": True, "operation": "RETRY"}
+    document["subtasks"][0]["changes"] = [change]
+    shown = tables.changes(document)
+    assert shown and ["Check", "(RETRY)", "file", "/etc/[a]", "-", "new", "needed"] in text(shown)

@@ -9,6 +9,7 @@ import pytest
 
 from service.outcome.run_progress import (
     Change,
+    Changed,
     Ended,
     Logged,
     RunEnd,
@@ -80,6 +81,9 @@ JUNK: list[Callable[[random.Random], Any]] = [
     lambda _: [{"failed": True, "msg": None}, 3, None],
     lambda _: {"msg": ["a", b"b", None], 1: 2, None: {}},
     lambda _: {"obproxy_server": {"pid": -1, 5: 6, "drift": [[]], "home": "\x00", "\ud800": 1, "owner": "admin"}},
+    lambda _: {
+        "changes": [{"what": "file", "name": "\ud800a", "before": None, "after": "\x1b[0m\ud800"}, 1, {"what": []}]
+    },
     lambda _: 10**5000,
     lambda _: float("nan"),
     lambda _: True,
@@ -132,7 +136,7 @@ def test_rubbish_is_not_all_dropped() -> None:
         changes = replay(Stream(roles=ROLES, host="h1", events=events, end=RunEnd(rc=seed % 3, status=None)))
         seen |= {type(change) for change in changes}
         codes |= {change.code for change in changes if isinstance(change, Ended)}
-    assert seen == {Started, Ended, Logged, ServerFacts}
+    assert seen == {Started, Ended, Logged, ServerFacts, Changed}
     assert {"", "TASK_FAILED", "ABORTED", "INCONSISTENT", "HOST_MISSING"} <= codes
 
 

@@ -39,6 +39,7 @@ class Change:
         """Read the current file; raises OSError."""
         self.item, self.path, self.has_commands = item, item["path"], has_commands
         self.before, self.mode, self.commands_pending, self.has_backup = None, 0, False, False
+        self.after = item["text"]
         try:
             with ParentDirectory(self.path) as place:
                 self.before = place.text()
@@ -46,6 +47,9 @@ class Change:
                 self.mode = stat.S_IMODE(state.st_mode) if state else 0
                 self.commands_pending = place.state(PENDING_COMMANDS) is not None
                 self.has_backup = place.state(BACKUP) is not None
+            if item["text"] is None and item["keep"] and self.has_backup:
+                with ParentDirectory(self.path + BACKUP) as place:
+                    self.after = place.text()
         except OSError as error:
             if error.errno not in NOT_FOUND:
                 raise
@@ -209,7 +213,7 @@ def converge(wanted: "dict[str, Any]") -> "dict[str, Any]":
     for change in [] if wanted["check"] else todo + owed:
         change.clear_pending_commands()
     changed = [
-        {"path": change.path, "before": change.before, "after": change.item["text"]}
+        {"path": change.path, "before": change.before, "after": change.after}
         for change in todo + [change for change in owed if change not in todo]
     ]
     empty = empty_directories(wanted["prune"], {change.path for change in todo if change.item["text"] is None})

@@ -167,6 +167,11 @@ SET status      = %(status)s,
 WHERE id = %(subtask_id)s AND status = %(from_status)s AND operation = %(from_operation)s
 RETURNING id;
 
+-- name: append_subtask_changes
+-- Appends changes on the host, up to `limit` changes of all executions.
+UPDATE subtask_instance SET changes = coalesce(changes, '[]') || %(new)s
+WHERE id = %(subtask_id)s AND jsonb_array_length(coalesce(changes, '[]')) < %(limit)s;
+
 -- name: resume_task
 -- Violates a unique index when the host has another running task instance. With `held_by`, the task instance is held, and
 -- the limit of the rollout does not count its failure.

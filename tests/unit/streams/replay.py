@@ -8,6 +8,7 @@ from typing import Any
 
 from service.outcome.run_progress import (
     Change,
+    Changed,
     Ended,
     Logged,
     RunEnd,
@@ -78,6 +79,11 @@ def assert_truthful(changes: Iterable[Change], roles: Sequence[str]) -> None:
             case ServerFacts(role=role, values=values):
                 assert role == running
                 assert values
+            case Changed(role=role, changes=made):
+                assert role == running
+                assert made
+                for text in (text for one in made for text in (one.name, one.before, one.after) if text):
+                    text.encode("utf-8")
     assert running is None
     assert failed or not waiting
 
