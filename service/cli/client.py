@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Self
 
@@ -45,17 +45,25 @@ class Client:
         self._http.close()
 
     def take_over(
-        self, cluster_id: int, hosts: Sequence[JSON], key: str | None = None, *, allow_restart: bool | None = None
+        self,
+        cluster_id: int,
+        hosts: Sequence[JSON],
+        key: str | None = None,
+        *,
+        allow_restart: bool | None = None,
+        rollout: JSON | None = None,
     ) -> list[Document]:
         """Submit a takeover and return its task instances, one per host.
 
         `key` is the idempotency key: the service executes requests with the same key once. `allow_restart` allows or
-        forbids a restart; None = the setting of the OBProxy cluster applies.
+        forbids a restart; None = the setting of the OBProxy cluster applies. `rollout` is the policy by which hosts
+        start; None = all at once.
         """
         headers = {} if key is None else {"Idempotency-Key": key}
         path = f"/api/v2/obproxy/clusters/{cluster_id}/takeOver"
         permission = {} if allow_restart is None else {"allowRestart": allow_restart}
-        data = self._request("POST", path, {"hosts": list(hosts), **permission}, headers=headers)
+        policy = {} if rollout is None else {"rollout": rollout}
+        data = self._request("POST", path, {"hosts": list(hosts), **permission, **policy}, headers=headers)
         contents: list[Document] = data["contents"]
         return contents
 
@@ -93,6 +101,19 @@ class Client:
         """Execute an operation (retry, rollback, skip, cancel) on a task instance or on one of its subtasks."""
         subtask = "" if subtask_id is None else f"/subtasks/{subtask_id}"
         self._request("POST", f"/api/v2/tasks/instances/{task_id}{subtask}/{operation}")
+
+    def requests(self, **query: str | int) -> list[Document]:
+        """Return one page of the list of requests; `query` holds the query parameters of the API."""
+        contents: list[Document] = self._request("GET", "/api/v2/obproxy/requests", query=query)["contents"]
+        return contents
+
+    def request(self, request_id: int) -> Document:
+        """Return the document of a request, with its hosts."""
+        return self._request("GET", f"/api/v2/obproxy/requests/{request_id}")
+
+    def control_request(self, operation: str, request_id: int) -> Document:
+        """Execute an operation (retry, rollback, cancel) on all hosts of a request that allow it; return the result."""
+        return self._request("POST", f"/api/v2/obproxy/requests/{request_id}/{operation}")
 
     def hosts(self) -> list[Document]:
         """Return the hosts of the inventory, with the OBProxy clusters that each serves."""
@@ -136,16 +157,23 @@ class Client:
             if all(document["status"] != "RUNNING" for document in documents.values()):
                 return
 
+    def watch_request(self, request_id: int) -> Iterator[Document]:
+        """Yield the document of a request now and after each change, until it is not RUNNING."""
+        document = self.request(request_id)
+        yield document
+        for event in self._events(f"/api/v2/obproxy/requests/{request_id}/events") if _is_running(document) else ():
+            if event:
+                known = {host["taskId"]: host for host in document["hosts"]}
+                changed = {host["taskId"]: host for host in event["hosts"]}
+                document = {**event, "hosts": list((known | changed).values())}
+            else:
+                document = _when_reachable(lambda: self.request(request_id))
+            yield document
+            if not _is_running(document):
+                return
+
     def _task_when_reachable(self, task_id: int) -> Document:
-        """Return the document; repeat the request while the service is unreachable, up to RECONNECT_TIMEOUT."""
-        deadline = time.monotonic() + RECONNECT_TIMEOUT
-        while True:
-            try:
-                return self.task(task_id)
-            except ServiceUnreachable:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(POLL_INTERVAL)
+        return _when_reachable(lambda: self.task(task_id))
 
     def _events(self, path: str) -> Iterator[Document]:
         """Yield the data of an event stream without end; without a stream, yield {} so that the caller polls."""
@@ -173,3 +201,19 @@ class Client:
             raise ClientError(envelope["error"]["message"])
         data: Document = envelope.get("data", {})
         return data
+
+
+def _is_running(document: Document) -> bool:
+    return bool(document["status"] == "RUNNING")
+
+
+def _when_reachable(read: Callable[[], Document]) -> Document:
+    """Return the document; repeat the request while the service is unreachable, up to RECONNECT_TIMEOUT."""
+    deadline = time.monotonic() + RECONNECT_TIMEOUT
+    while True:
+        try:
+            return read()
+        except ServiceUnreachable:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(POLL_INTERVAL)

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import typer
 
 from service.app import create_app
-from service.cli import keys, tasks, users
+from service.cli import keys, requests, tasks, users
 from service.cli.client import ClientError
 from service.http import uvicorn_server
 from service.inventory.reader import InventoryReader, of_settings
@@ -31,6 +31,8 @@ tasks --status FAILED          list failed task instances
 
 log 7 78 -f                    follow the log of subtask 78 of task instance 7
 
+request watch 12               watch all hosts of request 12
+
 retry 7                        retry the failed subtasks of task instance 7
 """
 
@@ -41,6 +43,8 @@ main = typer.Typer(
     epilog=EXAMPLES,
 )
 main.add_typer(tasks.tasks)
+main.add_typer(requests.requests)
+main.add_typer(requests.request, name="request")
 main.add_typer(users.user, name="user")
 main.add_typer(users.access_key, name="accesskey")
 main.add_typer(keys.key, name="key")

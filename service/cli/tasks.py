@@ -14,8 +14,10 @@ from rich.live import Live
 from service.cli import tables
 from service.cli.client import Client, Document
 from service.cli.connection import read_secret, with_client
+from service.cli.requests import watch_request
 from service.model.fleet import DEFAULT_SQL_PORT
 from service.model.settings import PROJECT
+from service.model.types import JSON
 from service.outcome import failed_rules
 
 TaskId = Annotated[int, typer.Argument(help="Id of the task instance.")]
@@ -46,17 +48,29 @@ def submit(
         bool | None,
         typer.Option(help="Allow or forbid a restart where a parameter needs it. Default: the setting of the cluster."),
     ] = None,
+    canary: Annotated[int, typer.Option(min=0, help="Number of hosts that start before all others.")] = 0,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Hosts that start together. Default: all hosts after the canary.")
+    ] = None,
+    max_failures: Annotated[
+        int | None,
+        typer.Option(min=0, help="No further host starts when more hosts than this have failed. Default: 0."),
+    ] = None,
     idempotency_key: IdempotencyKey = None,
     watch_tasks: WatchTasks = False,
     as_json: AsJson = False,
 ) -> None:
     """Submit a takeover, and print the ids of its task instances.
 
+    With --canary or --batch-size, hosts start in batches, in their order.
+
     submit 1 1:2883 2:2883        take over two hosts into OBProxy cluster 1
 
     submit 1 3 --watch            take over host 3 at port 2883, and watch
 
     submit 1 3 --allow-restart    restart the OBProxy where a parameter needs it
+
+    submit 1 1 2 3 4 5 --canary 1 --batch-size 2
     """
     with_ports = [entry.partition(":") for entry in host]
     if not all(host_id.isdigit() and (not port or port.isdigit()) for host_id, _, port in with_ports):
@@ -68,7 +82,8 @@ def submit(
         {"hostId": int(host_id), "sqlPort": int(port or DEFAULT_SQL_PORT), **password}
         for host_id, _, port in with_ports
     ]
-    documents = client.take_over(cluster_id, hosts, idempotency_key, allow_restart=allow_restart)
+    rollout = _rollout(canary, batch_size, max_failures)
+    documents = client.take_over(cluster_id, hosts, idempotency_key, allow_restart=allow_restart, rollout=rollout)
     _print_submitted(client, documents, watch_tasks, as_json)
 
 
@@ -246,8 +261,20 @@ def discover(
     os.execv(playbook, command)  # noqa: S606 - replaces this process, without a shell
 
 
+def _rollout(canary: int, batch_size: int | None, max_failures: int | None) -> JSON | None:
+    """Return the policy by which hosts start; None = all at once. Exit when a limit has no batches."""
+    if not canary and batch_size is None:
+        if max_failures is not None:
+            raise SystemExit("--max-failures needs --canary or --batch-size: otherwise all hosts start at once.")
+        return None
+    policy: JSON = {"canary": canary, "maxFailures": max_failures or 0}
+    return policy if batch_size is None else {**policy, "batchSize": batch_size}
+
+
 def _print_submitted(client: Client, documents: Sequence[Document], watch_tasks: bool, as_json: bool) -> None:
-    if watch_tasks:
+    if watch_tasks and len(documents) > 1 and not as_json:
+        watch_request(client, client.task(documents[0]["id"])["requestId"], as_json)
+    elif watch_tasks:
         _watch(client, [document["id"] for document in documents], as_json)
     elif as_json:
         _print_json(documents)

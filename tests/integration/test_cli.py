@@ -16,11 +16,14 @@ from starlette.applications import Starlette
 from service.access import access_keys
 from service.api import events
 from service.model.settings import PROJECT, Settings
+from service.model.types import BY_ID, Page
+from service.model.workflow import TAKEOVER
 from service.outcome.run_progress import Change, Ended, Logged, Started, Verdict
 from service.store.database import fetch
-from service.tasks import instances
+from service.tasks import instances, requests
 from service.tasks.recorder import Recorder
 from service.tasks.resources import Resources
+from tests.integration.sample_tasks import advance
 
 DEADLINE = 60.0
 
@@ -158,6 +161,67 @@ async def test_watches_by_events_and_without_them(
     assert followed.status == 0
     log, _ = await instances.log(resources.database, task_id, subtask_id)
     assert followed.output == log + "\n"
+
+
+async def test_a_request_from_submit_to_control(command: CommandLine, app: Starlette) -> None:
+    resources: Resources = app.state.resources
+    words = ("submit", "1", "1", "2", "3", "--canary", "1", "--max-failures", "0")
+    submitted = await command(*words)
+    first, *_ = tasks = [int(line) for line in submitted.output.split()]
+    assert len(tasks) == 3
+
+    watching = asyncio.create_task(command("request", "watch", "1"))
+    async with asyncio.timeout(DEADLINE):
+        while len(app.state.notifications) < 1:
+            await asyncio.sleep(0.01)
+    await fail_first(resources, first)
+    watched = await watching
+
+    assert watched.status == 1, watched.errors
+    states = [line for line in watched.output.splitlines() if line.startswith("odp-")]
+    assert states[0] == f"odp-1 {first} QUEUED"
+    assert f"odp-1 {first} FAILED at Prepare obproxy install" in states
+    assert f"odp-3 {tasks[2]} NOT_STARTED" in states
+    assert "Hosts: 1 FAILED, 2 NOT_STARTED." in watched.output and "it broke" in watched.output
+
+    listed = (await command("requests")).output.splitlines()
+    assert listed[1].split()[:3] == ["1", "takeover", "test"] and "‖ STOPPED" in listed[1]
+    assert [request["status"] for request in json.loads((await command("requests", "--json")).output)] == ["STOPPED"]
+    assert "✗ FAILED" in (await command("request", "show", "1")).output
+    assert (await command("request", "retry", "1")).output.splitlines()[0] == "3 accepted, 0 rejected"
+    document = json.loads((await command("request", "show", "1", "--json")).output)
+    assert [host["state"] for host in document["hosts"]] == ["QUEUED", "WAITING", "WAITING"]
+    assert (await command("request", "cancel", "1")).output.splitlines()[0] == "3 accepted, 0 rejected"
+    rolled_back = (await command("request", "rollback", "1")).output.splitlines()
+    assert rolled_back[0] == "3 accepted, 0 rejected"
+    assert "Request 99 does not exist." in (await command("request", "show", "99")).errors
+
+
+@pytest.mark.parametrize("streams", [300, 0])
+async def test_submit_of_several_hosts_watches_the_request(
+    command: CommandLine, app: Starlette, monkeypatch: pytest.MonkeyPatch, streams: int
+) -> None:
+    monkeypatch.setattr(events, "STREAM_LIMIT", streams)
+    resources: Resources = app.state.resources
+    watching = asyncio.create_task(command("submit", "1", "1", "2", "--watch"))
+    async with asyncio.timeout(DEADLINE):
+        while (await requests.page(resources.database, BY_ID, Page()))[1] == 0:
+            await asyncio.sleep(0.01)
+    hosts = await requests.hosts(resources.database, 1)
+    await advance(resources, hosts[0].task_id, resources.workflows[TAKEOVER].roles)
+    await fail_first(resources, hosts[1].task_id)
+    watched = await watching
+
+    assert watched.status == 1
+    assert f"odp-1 {hosts[0].task_id} SUCCESSFUL" in watched.output.splitlines()
+    assert "Hosts: 1 FAILED, 1 SUCCESSFUL." in watched.output
+    assert "1 host failed at Prepare obproxy install: odp-2\n    TASK_FAILED: it broke\n" in watched.output
+
+
+async def test_a_limit_without_batches_is_named(command: CommandLine) -> None:
+    refused = await command("submit", "1", "1", "--max-failures", "2")
+
+    assert refused.status == 1 and "--max-failures needs --canary or --batch-size" in refused.errors
 
 
 async def test_signs_with_an_access_key(command: CommandLine, app: Starlette, tmp_path: Path) -> None:
