@@ -1,10 +1,11 @@
 # Main targets: `make demo` and `make test`. Both install what is missing.
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
+OPENAPI := .config/openapi/node_modules/.bin
 # One more than the processors: tests wait for hosts about half of their time.
 TESTERS ?= $(shell echo $$(( $$(nproc) + 1 )))
 
-.PHONY: help environment lab demo test unit lint bench chaos container lock pictures messages lab-up lab-down clean molecule
+.PHONY: help environment lab demo test unit lint bench chaos container lock openapi pictures messages lab-up lab-down clean molecule
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -24,15 +25,19 @@ test: lab lint  ## Run the linters and all tests
 unit: environment  ## Run the unit tests, which need only Python
 	@$(PYTHON) -m pytest tests/unit $(ARGS)
 
-lint: environment .config/javascript/node_modules  ## Run every linter and type checker
+lint: environment .config/javascript/node_modules .config/openapi/node_modules  ## Run every linter and type checker
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports
 	@$(PYTHON) -m scripts.prose
 	@.venv/bin/deptry .
 	@.venv/bin/oxlint --config .config/javascript/oxlintrc.json service/pages/static
 	@PATH=$(CURDIR)/.venv/bin:$$PATH .config/javascript/node_modules/.bin/tsc --project .config/javascript
+	@.venv/bin/openapi-spec-validator docs/openapi.json
+	@REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true PATH=$(CURDIR)/.venv/bin:$$PATH $(OPENAPI)/redocly lint docs/openapi.json --config .config/openapi/redocly.yaml
+	@PATH=$(CURDIR)/.venv/bin:$$PATH $(OPENAPI)/spectral lint docs/openapi.json \
+	    --ruleset .config/openapi/spectral.yaml --fail-severity hint --quiet
 	@.venv/bin/yamllint --strict . && PATH=$(CURDIR)/.venv/bin:$$PATH .venv/bin/ansible-lint --strict
 
-.config/javascript/node_modules: .config/javascript/package-lock.json | environment
+.config/%/node_modules: .config/%/package-lock.json | environment
 	@PATH=$(CURDIR)/.venv/bin:$$PATH npm --prefix $(@D) ci --silent --no-audit --no-fund
 	@touch $@
 
@@ -55,6 +60,9 @@ lock: environment  ## Pin the newest versions that pyproject.toml allows
 pictures: lab  ## Save screenshots of every page to pictures/, in both themes and languages and three widths
 	@$(PYTHON) -m tests.browser.pictures pictures
 
+openapi: environment  ## Write the OpenAPI document to docs/openapi.json
+	@$(PYTHON) -m scripts.openapi
+
 messages: environment  ## Update the message catalogs of the pages
 	@.venv/bin/pybabel -q extract -F service/http/locale/babel.cfg --no-location --sort-output -o .cache/messages.pot service
 	@.venv/bin/pybabel -q update -i .cache/messages.pot -o service/http/locale/zh_CN.po -l zh_CN --no-fuzzy-matching \
@@ -67,4 +75,4 @@ lab-down:  ## Remove the lab hosts of make lab-up
 	@$(PYTHON) -m tests.lab down
 
 clean:  ## Remove the files that the other targets create in this directory
-	@rm -rf .config/javascript/node_modules .venv .cache .lab data pictures bench-results.json bench-results.html
+	@rm -rf .config/*/node_modules .venv .cache .lab data pictures bench-results.json bench-results.html

@@ -1,6 +1,7 @@
 """The route table of the service, joined from all resources and pages, and the OpenAPI document made from it."""
 
 from functools import cache, wraps
+from itertools import chain
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
@@ -14,7 +15,7 @@ from service.api import requests as request_api
 from service.http import requests
 from service.http.audit import begin_record
 from service.http.authentication import SAFE_METHODS, is_repeated, require_permission
-from service.http.openapi import Endpoint, Operation, describe
+from service.http.openapi import Endpoint, Operation, Resource, describe
 from service.model.types import JSON
 from service.pages import rendering
 from service.pages.routes import PAGES, PageRoute
@@ -32,7 +33,7 @@ async def docs(request: Request) -> Response:
 
 @cache
 def _description() -> JSON:
-    return describe(OPERATIONS, __version__)
+    return describe(RESOURCES, __version__)
 
 
 @cache
@@ -40,13 +41,15 @@ def _docs(theme: str) -> str:
     return rendering.render_openapi(_description(), theme)
 
 
-OPERATIONS = (
-    *obproxy.OPERATIONS,
-    *request_api.OPERATIONS,
-    *tasks.OPERATIONS,
-    *events.OPERATIONS,
-    *service.OPERATIONS,
+RESOURCES = (
+    Resource("obproxy", "OBProxy clusters, servers, parameters and hosts", obproxy.OPERATIONS),
+    Resource("requests", "Task instances that were submitted together", request_api.OPERATIONS),
+    Resource("tasks", "Task instances and subtasks", tasks.OPERATIONS),
+    Resource("events", "Streams of server-sent events", events.OPERATIONS),
+    Resource("service", "Health, metrics, version and audit log of the service", service.OPERATIONS),
 )
+
+OPERATIONS = tuple(chain.from_iterable(resource.operations for resource in RESOURCES))
 
 ALL_ROUTES: tuple[Operation | PageRoute, ...] = (*OPERATIONS, *PAGES)
 

@@ -74,7 +74,7 @@ OPERATIONS = (
         permission=READ_TASK,
         summary="Stream a task instance: `task` has the document after a change, `log` has new log lines",
         query=request_schemas.EventsQuery,
-        headers={"Last-Event-ID": "Id of the last event received; only later events are sent"},
+        headers=[requests.LAST_EVENT_ID],
         media_type=EVENT_STREAM,
         errors=(tasks_errors.UnknownTask, model_errors.TooManyStreams),
     ),

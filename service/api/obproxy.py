@@ -170,7 +170,7 @@ OPERATIONS = (
         permission=UPDATE_OBPROXY,
         summary="Take running OBProxy processes over into an OBProxy cluster; one task instance per host",
         body=request_schemas.TakeOverParam,
-        headers={"Idempotency-Key": "For 24 hours, the same request with the same key gets the same response"},
+        headers=[requests.IDEMPOTENCY_KEY],
         response=envelope_schema.Success[envelope_schema.Contents[tasks_documents.TaskInstance]],
         errors=(
             model_errors.MalformedBody,
@@ -192,7 +192,7 @@ OPERATIONS = (
         permission=UPDATE_OBPROXY,
         summary="Release managed OBProxy servers, whose processes keep running; one task instance per server",
         body=request_schemas.ReleaseParam,
-        headers={"Idempotency-Key": "For 24 hours, the same request with the same key gets the same response"},
+        headers=[requests.IDEMPOTENCY_KEY],
         response=envelope_schema.Success[envelope_schema.Contents[tasks_documents.TaskInstance]],
         errors=(
             model_errors.MalformedBody,

@@ -30,6 +30,7 @@ from service.http.request_types import (
     PageSize,
     Port,
     RequestModel,
+    RowNumber,
     Text,
     Time,
     reject_control_characters,
@@ -229,7 +230,7 @@ class LogQuery(RequestModel):
 class EventsQuery(RequestModel):
     """The query of an event stream. `after`: send rows behind this number, 0 = all; Last-Event-ID has precedence."""
 
-    after: Annotated[LongFromText, Field(ge=0)] | None = None
+    after: RowNumber | None = None
 
 
 class PageQuery(RequestModel):

@@ -158,7 +158,7 @@ async def authenticate_signature(scope: Scope, receive: Receive, credentials: st
     if scope["method"] not in SAFE_METHODS and not await access_keys.use_signature(
         resources.database, parts[1], verified
     ):
-        if requests.IDEMPOTENCY_KEY not in Headers(scope=scope):
+        if requests.IDEMPOTENCY_KEY.name not in Headers(scope=scope):
             raise SignatureUsed
         scope[SIGNATURE_REPEATED] = True
     return Caller(user=user, receive=requests.replay_body(body, receive))

@@ -1,8 +1,8 @@
 """Operations, the entries of the API's route table, and the OpenAPI document that is generated from them."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any
 
 from pydantic import BaseModel
@@ -16,11 +16,12 @@ from service.access import request_signatures, roles
 from service.access.errors import Forbidden, RateLimited, SignatureUsed, Unauthenticated
 from service.http.envelope import INTERNAL_SERVER_ERROR, STATUS_CODES
 from service.http.envelope_schema import Failure
-from service.http.request_types import RequestModel
-from service.model.errors import InvalidRequest, TakeoverError
+from service.http.request_types import Header, RequestModel
+from service.model.errors import DatabaseLost, DatabaseNotWritable, InvalidRequest, TakeoverError
 from service.model.types import JSON
 
 EVENT_STREAM = "text/event-stream"
+BINARY = {"type": "string", "format": "binary"}
 
 COMPONENT = "#/components/schemas/{model}"
 
@@ -28,6 +29,9 @@ DESCRIPTION = (
     "Unknown query parameters are rejected with 400; unknown fields of a body are ignored. "
     "Integers of a body may be strings. A path with a trailing slash is the same resource."
 )
+
+CONTACT = {"name": "The administrators of this service"}
+SERVERS = [{"url": "/", "description": "The service that returned this document"}]
 
 SECURITY_SCHEMES: JSON = {
     "basic": {"type": "http", "scheme": "basic", "description": "A user's name and password."},
@@ -49,9 +53,9 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 class Operation:
     """A route of the API and its description.
 
-    `response` is the model of the JSON response; without one the response has `media_type`. `headers` maps optional
-    request headers to their descriptions. `errors` are the possible errors besides those of authentication.
-    `text_responses` maps further statuses to their plain text.
+    `response` is the model of the JSON response; without one the response has `media_type`. `headers` are optional
+    request headers. `errors` are the possible errors besides those of authentication and of a
+    database that does not answer. `text_responses` maps further statuses to their plain text.
     """
 
     method: str
@@ -63,9 +67,18 @@ class Operation:
     body: type[RequestModel] | None = None
     response: type[BaseModel] | None = None
     media_type: str = "text/plain"
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Sequence[Header] = ()
     errors: Sequence[type[TakeoverError]] = ()
     text_responses: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Resource:
+    """The operations with one tag, and the description of the tag."""
+
+    tag: str
+    description: str
+    operations: Sequence[Operation]
 
 
 class _Schemas(GenerateJsonSchema):
@@ -74,6 +87,12 @@ class _Schemas(GenerateJsonSchema):
     A property that may be absent (default None, `NotRequired`) is never null; a property that is always present may be.
     Documents have no additional properties.
     """
+
+    def int_schema(self, schema: core_schema.IntSchema) -> JsonSchemaValue:
+        """Name the size of integers, from which generators choose the type."""
+        limits = schema.get("ge", -(2**63)), schema.get("le", 2**63 - 1)
+        size = "int32" if all(-(2**31) <= limit < 2**31 for limit in limits) else "int64"
+        return {**super().int_schema(schema), "format": size}
 
     def typed_dict_schema(self, schema: core_schema.TypedDictSchema) -> JsonSchemaValue:
         return {**super().typed_dict_schema(schema), "additionalProperties": False}
@@ -91,19 +110,27 @@ class _Schemas(GenerateJsonSchema):
         return self.generate_inner(inner["schema"] if inner["type"] == "nullable" else inner)
 
 
-def describe(operations: Iterable[Operation], version: str) -> JSON:
-    """Return the OpenAPI 3.1 document of `operations`."""
-    operations = list(operations)
+def describe(resources: Sequence[Resource], version: str) -> JSON:
+    """Return the OpenAPI 3.1 document of the operations of `resources`."""
+    operations = list(chain.from_iterable(resource.operations for resource in resources))
     references, schemas = _schemas(operations)
     paths: JSON = {}
-    for operation in operations:
-        described = _operation(operation, references, schemas)
-        paths.setdefault(operation.path, {})[operation.method.lower()] = described
+    for resource in resources:
+        for operation in resource.operations:
+            described = {"tags": [resource.tag], **_operation(operation, references, schemas)}
+            paths.setdefault(operation.path, {})[operation.method.lower()] = described
     for query in {operation.query for operation in operations if operation.query}:
         del schemas[_name(references[query])]  # its properties are parameters
     return {
         "openapi": "3.1.0",
-        "info": {"title": "OBProxy takeover", "version": version, "description": DESCRIPTION},
+        "info": {
+            "title": "OBProxy takeover",
+            "version": version,
+            "description": DESCRIPTION,
+            "contact": CONTACT,
+        },
+        "servers": SERVERS,
+        "tags": [{"name": resource.tag, "description": resource.description} for resource in resources],
         "paths": paths,
         "components": {"schemas": schemas, "securitySchemes": SECURITY_SCHEMES},
         "security": [{name: []} for name in SECURITY_SCHEMES],
@@ -128,6 +155,7 @@ def _operation(operation: Operation, references: Mapping[object, JSON], schemas:
     described: JSON = {
         "operationId": operation.endpoint.__name__,
         "summary": operation.summary,
+        "description": _permission(operation),
         "parameters": _parameters(operation, references, schemas),
         "responses": {
             "200": _success(operation, references),
@@ -140,9 +168,16 @@ def _operation(operation: Operation, references: Mapping[object, JSON], schemas:
         described["requestBody"] = {"required": True, "content": content}
     if operation.permission == roles.PUBLIC:
         described["security"] = []
-    elif operation.permission != roles.ANY_USER:
-        described["description"] = f"Requires the permission {operation.permission}."
     return described
+
+
+def _permission(operation: Operation) -> str:
+    match operation.permission:
+        case roles.PUBLIC:
+            return "Requires no user."
+        case roles.ANY_USER:
+            return "Requires a user."
+    return f"Requires the permission {operation.permission}."
 
 
 def _parameters(operation: Operation, references: Mapping[object, JSON], schemas: JSON) -> list[JSON]:
@@ -151,8 +186,9 @@ def _parameters(operation: Operation, references: Mapping[object, JSON], schemas
         {"in": "path", "name": name, "required": True, "schema": {"type": "integer", "format": "int64"}}
         for name in names
     ]
-    for name, description in operation.headers.items():
-        parameters.append({"in": "header", "name": name, "description": description, "schema": {"type": "string"}})
+    for header in operation.headers:
+        schema = {"type": "string", "pattern": header.pattern}
+        parameters.append({"in": "header", "name": header.name, "description": header.description, "schema": schema})
     if operation.query:
         model = schemas[_name(references[operation.query])]
         for name, schema in model["properties"].items():
@@ -163,7 +199,8 @@ def _parameters(operation: Operation, references: Mapping[object, JSON], schemas
 
 def _success(operation: Operation, references: Mapping[object, JSON]) -> JSON:
     if operation.response is None:
-        return {"description": "Success", "content": {operation.media_type: {"schema": {"type": "string"}}}}
+        schema = {"type": "string"} if operation.media_type.startswith("text/") else BINARY
+        return {"description": "Success", "content": {operation.media_type: {"schema": schema}}}
     return {"description": "Success", "content": {"application/json": {"schema": references[operation.response]}}}
 
 
@@ -184,13 +221,13 @@ def _errors(operation: Operation, failure: JSON) -> JSON:
 
 
 def _common_errors(operation: Operation) -> Sequence[type[TakeoverError]]:
-    once = () if operation.method == "GET" else (SignatureUsed,)
+    changes = () if operation.method == "GET" else (SignatureUsed, DatabaseNotWritable)
     match operation.permission:
         case roles.PUBLIC:
             return ()
         case roles.ANY_USER:
-            return (InvalidRequest, Unauthenticated, *once, RateLimited)
-    return (InvalidRequest, Unauthenticated, *once, Forbidden, RateLimited)
+            return (InvalidRequest, Unauthenticated, *changes, RateLimited, DatabaseLost)
+    return (InvalidRequest, Unauthenticated, *changes, Forbidden, RateLimited, DatabaseLost)
 
 
 def _name(reference: JSON) -> str:

@@ -1,6 +1,7 @@
 """Base class of request models, and the types of their fields."""
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, ClassVar
 
@@ -43,11 +44,22 @@ Text = Annotated[str, AfterValidator(reject_control_characters)]
 FromText = BeforeValidator(parse_integer)
 Port = Annotated[int, Field(ge=1, le=65535), FromText]
 LongFromText = Annotated[Long, FromText]
+RowNumber = Annotated[int, Field(ge=0, le=2**63 - 1), FromText]
+"""Number of an event; 0 is before the first."""
 PageNumber = Annotated[int, Field(alias="page", ge=1, le=2**31 - 1), FromText]
 PageSize = Annotated[int, Field(ge=1, le=2000), FromText]
 LIST_LIMIT = 10  # elements of a comma-separated list
 NonEmptyText = Annotated[Text, Field(min_length=1, max_length=255)]
 Time = Annotated[AwareDatetime, Field(ge=datetime(2000, 1, 1, tzinfo=UTC), le=datetime(2200, 1, 1, tzinfo=UTC))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """An optional request header; `pattern` is the regular expression of its values."""
+
+    name: str
+    description: str
+    pattern: str
 
 
 class RequestModel(BaseModel):

@@ -16,7 +16,7 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message, Receive
 
-from service.http.request_types import LongFromText, RequestModel
+from service.http.request_types import Header, LongFromText, RequestModel
 from service.model.errors import (
     BodyTooLarge,
     InvalidRequest,
@@ -75,7 +75,16 @@ QUERY_RULES: Mapping[str, str] = {
 SECRET_FIELDS = frozenset({"proxysysPasswd"})
 """Fields whose value is never repeated in an error."""
 
-IDEMPOTENCY_KEY = "Idempotency-Key"
+IDEMPOTENCY_KEY = Header(
+    name="Idempotency-Key",
+    description="For 24 hours, the same request with the same key gets the same response",
+    pattern="^[!-~]{1,255}$",
+)
+LAST_EVENT_ID = Header(
+    name="Last-Event-ID",
+    description="Id of the last event received; only later events are sent",
+    pattern="^([0-9]{1,18})?$",
+)
 SHOWN_VALUE_LIMIT = 100  # characters of a rejected value that an error repeats
 BRACKET_LIMIT = 50_000  # of one body: pydantic needs more than 1 kB per object, even an empty one
 PARAMETER_LIMIT = 100  # of one query string
@@ -159,25 +168,25 @@ def _query_parameters(request: Request) -> dict[str, str]:
 
 def idempotency_key(request: Request) -> str | None:
     """Return the Idempotency-Key, if there is one; raise InvalidRequest for several or one not of printable ASCII."""
-    keys = set(request.headers.getlist(IDEMPOTENCY_KEY))
+    keys = set(request.headers.getlist(IDEMPOTENCY_KEY.name))
     if len(keys) > 1:
         message = f"Idempotency-Key must be one key; there are {len(keys)} different ones."
-        raise InvalidRequest([SubError(field=IDEMPOTENCY_KEY, message=message, object="headers")])
+        raise InvalidRequest([SubError(field=IDEMPOTENCY_KEY.name, message=message, object="headers")])
     key = keys.pop() if keys else None
-    if key is not None and not re.fullmatch(r"[!-~]{1,255}", key):
+    if key is not None and not re.fullmatch(IDEMPOTENCY_KEY.pattern, key):
         message = "Idempotency-Key must be 1 to 255 printable ASCII characters without spaces."
-        raise InvalidRequest([SubError(field=IDEMPOTENCY_KEY, message=message, object="headers")])
+        raise InvalidRequest([SubError(field=IDEMPOTENCY_KEY.name, message=message, object="headers")])
     return key
 
 
 def last_event_id(request: Request) -> int | None:
     """Return the Last-Event-ID of a reconnecting client, if there is one; raise InvalidRequest."""
-    given = request.headers.get("last-event-id")
+    given = request.headers.get(LAST_EVENT_ID.name)
     if not given:
         return None
-    if not re.fullmatch(r"[0-9]{1,18}", given):
+    if not re.fullmatch(LAST_EVENT_ID.pattern, given):
         message = "Last-Event-ID must be the id of an event, a number of at most 18 digits."
-        raise InvalidRequest([SubError(field="Last-Event-ID", message=message, object="headers")])
+        raise InvalidRequest([SubError(field=LAST_EVENT_ID.name, message=message, object="headers")])
     return int(given)
 
 

@@ -8,7 +8,7 @@ import pytest
 from service.http.openapi import describe
 from service.model.types import JSON
 from service.pages import rendering, static_files
-from service.routes import OPERATIONS
+from service.routes import OPERATIONS, RESOURCES
 
 
 class PageContent(HTMLParser):
@@ -34,7 +34,7 @@ class PageContent(HTMLParser):
 
 @pytest.fixture(scope="module")
 def description() -> JSON:
-    return describe(OPERATIONS, "1.2.3")
+    return describe(RESOURCES, "1.2.3")
 
 
 @pytest.fixture(scope="module")

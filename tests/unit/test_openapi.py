@@ -7,17 +7,19 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from scripts import openapi
 from service.access.roles import PUBLIC
+from service.http import requests
 from service.http.envelope_schema import ResponseModel
-from service.http.openapi import Operation, describe
+from service.http.openapi import Operation, Resource, describe
 from service.model.types import JSON
 from service.pages.routes import PAGES
-from service.routes import OPERATIONS, routes
+from service.routes import OPERATIONS, RESOURCES, routes
 
 
 @pytest.fixture(scope="module")
 def description() -> JSON:
-    return describe(OPERATIONS, "1.2.3")
+    return describe(RESOURCES, "1.2.3")
 
 
 def described_operations(description: JSON) -> Iterator[tuple[str, str, JSON]]:
@@ -72,6 +74,59 @@ def test_only_what_needs_no_user_is_without_security(description: JSON) -> None:
     assert unprotected == {"/api/v2/time", "/api/status", "/health/live", "/health/ready"}
 
 
+def test_integers_have_the_size_that_their_limits_need(description: JSON) -> None:
+    def integers(value: Any) -> Iterator[JSON]:
+        match value:
+            case {"type": "integer"}:
+                yield value
+            case dict():
+                for inner in value.values():
+                    yield from integers(inner)
+            case list():
+                for inner in value:
+                    yield from integers(inner)
+
+    found = list(integers(description))
+    assert {schema["format"] for schema in found} == {"int32", "int64"}
+    for schema in found:
+        small = "maximum" in schema and schema["maximum"] < 2**31 and schema["minimum"] >= -(2**31)
+        assert schema["format"] == ("int32" if small else "int64"), schema
+
+
+def test_the_first_event_number_is_zero(description: JSON) -> None:
+    parameters = description["paths"]["/api/v2/tasks/instances/{taskInstanceId}/events"]["get"]["parameters"]
+    (after,) = (parameter["schema"] for parameter in parameters if parameter["name"] == "after")
+
+    assert (after["minimum"], after["maximum"]) == (0, 2**63 - 1)
+    assert "ge" not in after
+
+
+def test_headers_have_the_pattern_that_a_request_is_checked_with(description: JSON) -> None:
+    parameters = description["paths"]["/api/v2/obproxy/clusters/{id}/takeOver"]["post"]["parameters"]
+    (key,) = (parameter for parameter in parameters if parameter["in"] == "header")
+
+    assert key["name"] == "Idempotency-Key"
+    assert key["schema"]["pattern"] == requests.IDEMPOTENCY_KEY.pattern == "^[!-~]{1,255}$"
+
+
+def test_every_operation_that_needs_the_database_may_be_unavailable(description: JSON) -> None:
+    for _, path, operation in described_operations(description):
+        needs_database = path not in {"/api/v2/time", "/health/live"}
+        assert ("503" in operation["responses"]) is needs_database, path
+        assert ("401" in operation["responses"]) is (operation.get("security") != []), path
+
+
+def test_a_download_is_binary(description: JSON) -> None:
+    path = "/api/v2/tasks/instances/{taskInstanceId}/downloadDiagnosis"
+    content = description["paths"][path]["post"]["responses"]["200"]["content"]
+
+    assert content == {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+
+
+def test_the_document_in_the_repository_is_the_one_of_the_service() -> None:
+    assert openapi.DOCUMENT.read_text(encoding="utf-8") == openapi.text(), "run `make openapi`"
+
+
 def test_operation_ids_are_unique(description: JSON) -> None:
     ids = [operation["operationId"] for _, _, operation in described_operations(description)]
 
@@ -110,7 +165,8 @@ def test_tells_the_permission(description: JSON) -> None:
     by_id = {operation["operationId"]: operation for _, _, operation in described_operations(description)}
 
     assert by_id["take_over"]["description"] == "Requires the permission OBPROXY:*:UPDATE."
-    assert "description" not in by_id["info"]
+    assert by_id["info"]["description"] == "Requires a user."
+    assert by_id["live"]["description"] == "Requires no user."
 
 
 def test_only_a_host_and_a_parameter_say_null(description: JSON) -> None:
@@ -146,7 +202,7 @@ def test_optional_properties_of_documents_may_be_absent_and_are_never_null(descr
 def test_an_operation_without_anything_is_plain_text() -> None:
     plain = Operation(method="GET", path="/x", endpoint=OPERATIONS[0].endpoint, summary="x", permission=PUBLIC)
 
-    described = describe([plain], "1")["paths"]["/x"]["get"]
+    described = describe([Resource("x", "X", [plain])], "1")["paths"]["/x"]["get"]
 
     assert described["responses"]["200"]["content"] == {"text/plain": {"schema": {"type": "string"}}}
     assert described["parameters"] == []
