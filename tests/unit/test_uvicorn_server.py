@@ -3,9 +3,11 @@
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, ClassVar
 
 import httpx
 import pytest
@@ -24,38 +26,107 @@ from service.model.errors import SettingsInvalid
 from service.model.settings import Settings
 
 DEADLINE = 60.0  # seconds any exchange may take
-PATIENCE = 0.3  # seconds a slow caller is given in these tests
+LARGE = 50_000_000  # bytes of a response
+CLOSE = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
-Serve = Callable[[Settings], AbstractAsyncContextManager[tuple[str, int]]]
+
+@dataclass(kw_only=True)
+class Timer:
+    """A timer of a connection, which fires when the test calls `fire`."""
+
+    delay: float
+    callback: Callable[..., object]
+    arguments: tuple[object, ...]
+    is_pending: bool = True
+
+    def cancel(self) -> None:
+        self.is_pending = False
+
+    def fire(self) -> None:
+        self.cancel()
+        self.callback(*self.arguments)
 
 
-async def who(request: Request) -> Response:
+class ManualLoop:
+    """The event loop of a connection, with timers that the test fires."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self.timers: list[Timer] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+    def call_later(self, delay: float, callback: Callable[..., object], *arguments: object) -> Timer:
+        self.timers.append(Timer(delay=delay, callback=callback, arguments=arguments))
+        return self.timers[-1]
+
+    @property
+    def delays(self) -> list[float]:
+        """The delays of all timers so far, in the order of their starts."""
+        return [timer.delay for timer in self.timers]
+
+    @property
+    def pending(self) -> list[Timer]:
+        """The timers that were neither canceled nor fired."""
+        return [timer for timer in self.timers if timer.is_pending]
+
+
+class Observed(uvicorn_server.SlowClientTimeoutProtocol):
+    """A connection with manual timers. `made` are all of a test."""
+
+    made: ClassVar[list["Observed"]] = []
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self.received, self.is_lost = 0, False
+        self.manual = ManualLoop(self.loop)
+        self.loop = self.manual  # type: ignore[assignment]
+        self.made.append(self)
+        super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self.received += len(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.is_lost = True
+
+
+@pytest.fixture
+def connections(monkeypatch: pytest.MonkeyPatch) -> list[Observed]:
+    """Let the server make connections with manual timers; return those that it makes."""
+    monkeypatch.setattr(uvicorn_server, "SlowClientTimeoutProtocol", Observed)
+    monkeypatch.setattr(uvicorn_server, "WRITE_TIMEOUT", WRITE)
+    monkeypatch.setattr(Observed, "made", [])
+    return Observed.made
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait until `condition` holds."""
+    async with asyncio.timeout(DEADLINE):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def client_address(request: Request) -> Response:
     body = await request.body()
     assert request.client
     return JSONResponse({"client": request.client.host, "scheme": request.url.scheme, "n": len(body)})
 
 
-async def much(request: Request) -> Response:
-    return PlainTextResponse("x" * 50_000_000)
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shorten the timeouts of the service."""
-    for name in ("HEADER_TIMEOUT", "BODY_TIMEOUT", "WRITE_TIMEOUT"):
-        monkeypatch.setattr(uvicorn_server, name, PATIENCE)
+async def large(request: Request) -> Response:
+    return PlainTextResponse("x" * LARGE)
 
 
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[tuple[str, int]]:
     """Yield the address of a small application."""
-    routes = [Route("/", who, methods=["GET", "POST"]), Route("/much", much)]
+    routes = [Route("/", client_address, methods=["GET", "POST"]), Route("/large", large)]
     app = SecurityHeadersMiddleware(Starlette(routes=routes, exception_handlers={ClientDisconnect: _hung_up}))
     server = uvicorn_server.create_server(app, settings)
     running = asyncio.create_task(server.serve())
-    async with asyncio.timeout(DEADLINE):
-        while not server.started:
-            await asyncio.sleep(0.01)
+    await until(lambda: server.started)
     try:
         yield server.servers[0].sockets[0].getsockname()
     finally:
@@ -71,87 +142,132 @@ async def _hung_up(request: Request, error: Exception) -> Response:
 PLAIN = Settings(port=0)
 
 
-async def cut_off(address: tuple[str, int], *pieces: bytes, every: float = 0.0) -> bytes:
-    """Send `pieces` with pauses, and return the response until the connection ends."""
-    async with asyncio.timeout(DEADLINE):
-        reader, writer = await asyncio.open_connection(*address)
+@asynccontextmanager
+async def connecting(address: tuple[str, int]) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Open a connection, and abort it at the end."""
+    reader, writer = await asyncio.open_connection(*address)
+    try:
+        yield reader, writer
+    finally:
+        writer.transport.abort()
+
+
+async def exchange(address: tuple[str, int], request: bytes) -> bytes:
+    """Send `request`, and return the response until the connection ends."""
+    async with asyncio.timeout(DEADLINE), connecting(address) as (reader, writer):
         try:
-            for piece in pieces:
-                writer.write(piece)
-                await writer.drain()
-                await asyncio.sleep(every)
+            writer.write(request)
+            await writer.drain()
             return await reader.read()
         except ConnectionError:
             return b""
-        finally:
-            writer.close()
 
 
-HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n"
-SLOW = {
-    "says nothing": [],
-    "begins a head": [b"GET / HTTP/1.1\r\nHost:"],
-    "sends a head byte by byte": [b"GET / HTTP/1.1\r\n", *([b"a: b\r\n"] * 20)],
-    "begins a body": [HEAD, b"x"],
-    "sends a body byte by byte": [HEAD, *([b"x"] * 20)],
-    "begins a second head": [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"GET"],
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n"
+HEADERS, BODY, IDLE = uvicorn_server.HEADER_TIMEOUT, uvicorn_server.BODY_TIMEOUT, uvicorn_server.KEEP_ALIVE
+WRITE = uvicorn_server.WRITE_TIMEOUT + 1  # seconds; another number than that of the body
+SLOW = {  # pieces that a client sends, and the timers that the server starts
+    "nothing": ([], [HEADERS]),
+    "incomplete headers": ([b"GET / HTTP/1.1\r\nHost:"], [HEADERS]),
+    "headers in small pieces": ([b"GET / HTTP/1.1\r\n", *([b"a: b\r\n"] * 20)], [HEADERS]),
+    "incomplete body": ([POST, b"x"], [HEADERS, BODY]),
+    "body in small pieces": ([POST, *([b"x"] * 20)], [HEADERS, BODY]),
+    "incomplete second headers": ([GET, b"GET"], [HEADERS, IDLE, HEADERS]),
+    "incomplete body after a response": ([GET, POST, b"x"], [HEADERS, IDLE, BODY]),
+    "idle after a response": ([GET], [HEADERS, IDLE]),
 }
 
 
-@pytest.mark.parametrize("pieces", SLOW.values(), ids=SLOW)
-async def test_who_is_slow_is_cut_off(pieces: list[bytes], impatient: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with serving(PLAIN) as address:
-        started = asyncio.get_running_loop().time()
-        answer = await cut_off(address, *pieces, every=PATIENCE / 5)
-
-        assert PATIENCE * 0.9 < asyncio.get_running_loop().time() - started < DEADLINE
-        assert answer.count(b"HTTP/1.1 200") == (1 if pieces[1:] == [b"GET"] else 0)
-        monkeypatch.undo()  # the next one may be slow itself, on a busy machine
-        next_one = await cut_off(address, b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        assert next_one.startswith(b"HTTP/1.1 200")
+async def send(connection: Observed, writer: asyncio.StreamWriter, piece: bytes) -> None:
+    """Send `piece`, and wait until the service has read it and answered a complete request."""
+    end = connection.received + len(piece)
+    writer.write(piece)
+    await until(lambda: connection.received == end)
+    if piece == GET:
+        await until(lambda: connection.timeout_keep_alive_task)
 
 
-async def test_who_does_not_listen_is_cut_off(impatient: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    lost = asyncio.Event()
+@pytest.mark.parametrize(("pieces", "delays"), SLOW.values(), ids=SLOW)
+async def test_a_slow_client_is_disconnected_at_its_deadline(
+    pieces: list[bytes], delays: list[float], connections: list[Observed]
+) -> None:
+    async with serving(PLAIN) as address, connecting(address) as (reader, writer):
+        await until(lambda: connections)
+        (connection,) = connections
+        for piece in pieces:
+            await send(connection, writer, piece)
 
-    class Observed(uvicorn_server.SlowClientTimeoutProtocol):
-        def connection_lost(self, exc: Exception | None) -> None:
-            super().connection_lost(exc)
-            lost.set()
-
-    monkeypatch.setattr(uvicorn_server, "SlowClientTimeoutProtocol", Observed)
-    async with serving(PLAIN) as address:
-        reader, writer = await asyncio.open_connection(*address)
-        writer.write(b"GET /much HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert connection.manual.delays == delays
+        (timer,) = connection.manual.pending
+        timer.fire()
         async with asyncio.timeout(DEADLINE):
-            await lost.wait()
+            response = await reader.read()
+
+        assert response.count(b"HTTP/1.1 200") == pieces.count(GET)
+        assert (await exchange(address, CLOSE)).startswith(b"HTTP/1.1 200")
+
+
+async def test_a_client_that_reads_nothing_is_disconnected(connections: list[Observed]) -> None:
+    async with serving(PLAIN) as address, connecting(address) as (reader, writer):
+        writer.write(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        await until(lambda: connections and WRITE in connections[0].manual.delays)
+        (connection,) = connections
+
+        def fire() -> bool:  # repeatedly: buffers of the kernel take some of it
+            for timer in connection.manual.pending:
+                if timer.delay == WRITE:
+                    timer.fire()
+            return connection.is_lost
+
+        await until(fire)
         received = 0
         async with asyncio.timeout(DEADLINE):
-            try:
+            with suppress(ConnectionError):
                 while piece := await reader.read(1_000_000):
                     received += len(piece)
-            except ConnectionError:
-                pass
-        writer.close()
 
-        assert 0 < received < 50_000_000
+        assert 0 < received < LARGE
 
 
-async def test_who_is_in_time_is_served_however_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HEADER_TIMEOUT", "BODY_TIMEOUT", "WRITE_TIMEOUT"):
-        monkeypatch.setattr(uvicorn_server, name, PATIENCE * 5)
+async def test_a_client_that_reads_slowly_gets_the_whole_response(connections: list[Observed]) -> None:
+    async with serving(PLAIN) as address, connecting(address) as (reader, writer):
+        writer.write(b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        received = fired = 0
+        async with asyncio.timeout(DEADLINE):
+            while piece := await reader.read(1_000_000):
+                received += len(piece)
+                for timer in connections[0].manual.pending:
+                    unsent = connections[0].transport.get_write_buffer_size()
+                    if timer.delay == WRITE and has_read_enough(timer, unsent):
+                        timer.fire()
+                        fired += 1
+
+        assert fired > 10
+        assert received > LARGE
+
+
+def has_read_enough(timer: Timer, unsent: int) -> bool:
+    """Return whether the client has read enough since the timer was started, which knows what was unsent then."""
+    (before,) = timer.arguments
+    assert isinstance(before, int)
+    return before - unsent >= uvicorn_server.WRITE_PROGRESS
+
+
+async def test_a_fast_client_gets_no_deadline_between_requests(connections: list[Observed]) -> None:
     async with serving(PLAIN) as (host, port), httpx.AsyncClient(base_url=f"http://{host}:{port}") as http:
         for _ in range(4):
             assert (await http.post("/", content=b"x" * 200_000)).json()["n"] == 200_000
-            await asyncio.sleep(PATIENCE * 2)
-        assert len((await http.get("/much")).content) == 50_000_000
+            (connection,) = connections
+            await until(lambda: connections[0].timeout_keep_alive_task)
+            assert [timer.delay for timer in connection.manual.pending] == [IDLE]
 
 
 async def test_a_head_that_comes_at_once_has_the_same_limit() -> None:
     async with serving(PLAIN) as address:
         start = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\na: "
-        fits = await cut_off(address, start + b"b" * (uvicorn_server.HEADER_LIMIT - 1000) + b"\r\n\r\n")
-        does_not = await cut_off(
+        fits = await exchange(address, start + b"b" * (uvicorn_server.HEADER_LIMIT - 1000) + b"\r\n\r\n")
+        does_not = await exchange(
             address, start + b"b" * (uvicorn_server.HEADER_LIMIT + uvicorn_server.READ_SIZE) + b"\r\n\r\n"
         )
 
@@ -161,7 +277,7 @@ async def test_a_head_that_comes_at_once_has_the_same_limit() -> None:
 
 async def test_a_head_without_end_is_refused(caplog: pytest.LogCaptureFixture) -> None:
     async with serving(PLAIN) as address:
-        answer = await cut_off(address, b"GET / HTTP/1.1\r\nHost: x\r\na: " + b"b" * uvicorn_server.HEADER_LIMIT * 2)
+        answer = await exchange(address, b"GET / HTTP/1.1\r\nHost: x\r\na: " + b"b" * uvicorn_server.HEADER_LIMIT * 2)
 
     assert answer.startswith(b"HTTP/1.1 400") or not answer  # the rest of the request may reset the connection
     assert "Invalid HTTP request received." in caplog.text
