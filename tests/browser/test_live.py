@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import statistics
 from collections.abc import Iterator
 
 import pytest
@@ -18,24 +17,23 @@ from tests.browser.visitor import CONNECTION_ERROR, Visitor, visiting
 from tests.integration import sample_tasks
 from tests.lab.service import Service, running
 
-FRAME_LIMIT = 34  # milliseconds: two frames at 60 per second, the median while a long log scrolls
-FRAME_FACTOR = 2  # on a busy machine the limit is this multiple of the median with a short log
+SHORT, LONG = 20, 1000  # blocks of 100 lines
 MARKUP = "<img src=/nowhere onerror=alert(1)><script>alert(2)</script>&amp;"
 
-# Scrolls the log by 120 pixels per frame and returns the duration of each frame.
-MEASURE_FRAMES = """
+# Scrolls the log by 120 pixels per frame and returns the largest number of blocks that were laid out in a frame.
+COUNT_BLOCKS = """
 async () => {
   const log = document.getElementById("log");
-  const times = [];
+  const isLaidOut = (line) => line.checkVisibility({ contentVisibilityAuto: true });
   log.scrollTop = log.scrollHeight / 2;
-  let before = await new Promise(requestAnimationFrame);
+  let largest = 0;
   for (let notch = 0; notch < 120; notch += 1) {
+    await new Promise(requestAnimationFrame);
+    const blocks = [...log.querySelectorAll(".chunk > :first-child")].filter(isLaidOut);
+    largest = Math.max(largest, blocks.length);
     log.scrollTop += 120;
-    const now = await new Promise(requestAnimationFrame);
-    times.push(now - before);
-    before = now;
   }
-  return times;
+  return largest;
 }
 """
 
@@ -156,14 +154,15 @@ def test_a_log_of_100000_lines_scrolls_and_follows_only_at_its_end(
 ) -> None:
     write_many_lines(stage, task_id, "short ", 2_000)
     page = visitor.open(f"/tasks/{task_id}")
-    visitor.until(lambda: page.locator("#log .chunk").count() >= 20)
-    short = statistics.median(page.evaluate(MEASURE_FRAMES))
+    visitor.until(lambda: page.locator("#log .chunk").count() >= SHORT)
+    short = page.evaluate(COUNT_BLOCKS)
     page.locator("#log").press("End")
     write_many_lines(stage, task_id, "long ", 98_000)
-    visitor.until(lambda: page.locator("#log .chunk").count() >= 1000, seconds=180)
+    visitor.until(lambda: page.locator("#log .chunk").count() >= LONG, seconds=180)
     visitor.until(lambda: is_at_end(page))
 
-    long = statistics.median(page.evaluate(MEASURE_FRAMES))
+    long = page.evaluate(COUNT_BLOCKS)
+    print(f"blocks laid out: {short} of {SHORT}, {long} of {LONG}")
     page.evaluate("document.getElementById('log').scrollTop = 5000")
     page.wait_for_timeout(100)
     before = page.evaluate("document.getElementById('log').scrollTop")
@@ -175,7 +174,8 @@ def test_a_log_of_100000_lines_scrolls_and_follows_only_at_its_end(
     write_lines(stage, task_id, ["later 2"])
     visitor.until(lambda: lines_with(page, "later 2"))
 
-    assert long <= max(FRAME_LIMIT, FRAME_FACTOR * short)
+    assert 0 < short < SHORT
+    assert 0 < long <= 2 * short
     assert stayed == before
     visitor.until(lambda: is_at_end(page))
 
