@@ -280,6 +280,12 @@ class DetailQuery(RequestModel):
     done: Literal["takeover", "retry", "rollback", "skip", "cancel"] | None = None
 
 
+class RequestPageQuery(RequestModel):
+    """The query of a request's page: the operation that was executed just now."""
+
+    done: Literal["takeover", "retry", "rollback", "cancel"] | None = None
+
+
 class LinesQuery(RequestModel):
     """The query of a part of a subtask's log: rows behind `after` and before `until`."""
 

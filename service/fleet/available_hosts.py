@@ -20,6 +20,8 @@ class LatestTask:
     status: TaskStatus
     operation: Operation
     start_time: datetime
+    superseded_by: int | None
+    held_by: str | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,8 @@
 """Records of what a run has changed on a host."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from service.model.tasks import Operation, Subtask
 
@@ -27,5 +28,9 @@ class RecordedChange(HostChange):
 
 def changes_of(subtask: Subtask) -> Sequence[RecordedChange]:
     """Return the changes of all executions of a subtask, in the order in which they were made."""
-    rows = subtask.changes or ()
+    return recorded(subtask.changes or ())
+
+
+def recorded(rows: Sequence[Mapping[str, Any]]) -> list[RecordedChange]:
+    """Return changes from their stored form."""
     return [RecordedChange(**{**row, "operation": Operation(row["operation"])}) for row in rows]

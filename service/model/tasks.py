@@ -136,4 +136,5 @@ class TaskFilter:
     type: str | None = None
     host_id: int | None = None
     superseded: bool | None = None
+    held: bool | None = None
     order: Order = NEWEST_FIRST

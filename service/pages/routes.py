@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from service.access.roles import ANY_USER, PUBLIC, READ_AUDIT, READ_OBPROXY, READ_TASK, UPDATE_OBPROXY, UPDATE_TASK
 from service.http.openapi import Endpoint
-from service.pages import audit, clusters, login, static_files, takeover, task, tasks
+from service.pages import audit, clusters, login, requests, static_files, takeover, task, tasks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +18,7 @@ class PageRoute:
 
 
 TASK = "/tasks/{taskInstanceId}"
+REQUEST = "/requests/{requestId}"
 SUBTASK = TASK + "/subtasks/{subtaskInstanceId}"
 
 PAGES = (
@@ -33,6 +34,11 @@ PAGES = (
     PageRoute(path=SUBTASK + "/{operation}", endpoint=task.execute_operation, permission=UPDATE_TASK, method="POST"),
     PageRoute(path=SUBTASK + "/lines", endpoint=task.log_lines, permission=READ_TASK),
     PageRoute(path=SUBTASK + "/log", endpoint=task.download_log, permission=READ_TASK),
+    PageRoute(path="/requests", endpoint=requests.list_requests, permission=READ_TASK),
+    PageRoute(path=REQUEST, endpoint=requests.show_request, permission=READ_TASK),
+    PageRoute(
+        path=REQUEST + "/{operation}", endpoint=requests.execute_operation, permission=UPDATE_TASK, method="POST"
+    ),
     PageRoute(path="/clusters", endpoint=clusters.list_clusters, permission=READ_OBPROXY),
     PageRoute(path="/clusters/{id}", endpoint=clusters.show_cluster, permission=READ_OBPROXY),
     PageRoute(path="/clusters/{id}/takeover", endpoint=takeover.show_form, permission=UPDATE_OBPROXY),

@@ -22,6 +22,7 @@ from service.tasks.resources import Resources
 from service.tasks.submit import HostRequest
 
 ALLOW_RESTART = "allow-restart"  # name of the checkbox
+ROLLOUT_FIELDS = {"canary": "canary", "batch-size": "batchSize", "max-failures": "maxFailures"}
 HOST_FIELD = re.compile(r"host-([0-9]{1,18})")
 HOSTS_LIMIT = 500  # hosts in one form; users with more hosts search
 
@@ -39,19 +40,22 @@ async def take_over(request: Request) -> Response:
     content = await requests.read_body(request.headers, request.receive, resources.settings.body_limit)
     fields = requests.form_fields(content)
     try:
+        body = _body(fields, resources)
         submitted = await submit.take_over(
             resources,
             cluster.id,
-            _hosts(fields, resources),
+            [HostRequest(host_id=h.host_id, sql_port=h.sql_port, password=h.proxysys_passwd) for h in body.hosts],
             creator=request.user,
             trace_id=trace_id(request),
             allow_restart=_restart_permission(fields, cluster),
+            rollout=body.policy,
         )
     except TakeoverError as error:
         return await _render_form(request, cluster, fields, error)
     ids = [task.id for task, _ in submitted]
-    if len(ids) == 1 and permitted(request.user.roles, READ_TASK):
-        return RedirectResponse(f"/tasks/{ids[0]}?done=takeover", 303)
+    if permitted(request.user.roles, READ_TASK):
+        page = f"/tasks/{ids[0]}" if len(ids) == 1 else f"/requests/{submitted[0][0].request_id}"
+        return RedirectResponse(f"{page}?done=takeover", 303)
     return RedirectResponse(f"/clusters/{cluster.id}/takeover?submitted={','.join(map(str, ids))}", 303)
 
 
@@ -63,17 +67,17 @@ async def _cluster(resources: Resources, request: Request) -> Cluster:
     return inventory.clusters[cluster_id]
 
 
-def _hosts(fields: Mapping[str, str], resources: Resources) -> list[HostRequest]:
-    """Return the selected hosts, validated like a request of the API. Raise InvalidRequest."""
+def _body(fields: Mapping[str, str], resources: Resources) -> TakeOverParam:
+    """Return the selected hosts and the policy, validated like a request of the API. Raise InvalidRequest."""
     hosts = []
     for name in fields:
         if match := HOST_FIELD.fullmatch(name):
             port, password = fields.get(f"port-{match[1]}", ""), fields.get(f"password-{match[1]}", "")
             value = int(port) if re.fullmatch("[0-9]{1,9}", port) else port
             hosts.append({"hostId": int(match[1]), "sqlPort": value, "proxysysPasswd": password or None})
-    context = TakeOverParam.context(resources.settings.hosts_limit)
-    body = requests.parse_json(json.dumps({"hosts": hosts}).encode(), TakeOverParam, context=context)
-    return [HostRequest(host_id=h.host_id, sql_port=h.sql_port, password=h.proxysys_passwd) for h in body.hosts]
+    rollout = {name: fields[field] for field, name in ROLLOUT_FIELDS.items() if fields.get(field)}
+    content = json.dumps({"hosts": hosts, "rollout": rollout or None}).encode()
+    return requests.parse_json(content, TakeOverParam, context=TakeOverParam.context(resources.settings.hosts_limit))
 
 
 def _restart_permission(fields: Mapping[str, str], cluster: Cluster) -> bool | None:

@@ -55,7 +55,7 @@ async def list_open_tasks(request: Request) -> Response:
     """Serve GET /tasks/open: the panel of running and failed task instances."""
     database = requests.resources(request).database
     page = Page(size=OPEN_TASKS_LIMIT)
-    found, _ = await instances.page(database, TaskFilter(statuses=OPEN_STATUSES, superseded=False), page)
+    found, _ = await instances.page(database, TaskFilter(statuses=OPEN_STATUSES, superseded=False, held=False), page)
     return render(request, "open_tasks.html", rows=_rows(found), counts=await instances.count_open(database))
 
 

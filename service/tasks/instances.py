@@ -95,6 +95,7 @@ async def page(database: Database, filter: TaskFilter, page: Page) -> tuple[list
         "type": filter.type,
         "host_id": filter.host_id,
         "superseded": filter.superseded,
+        "held": filter.held,
     }
     if filter.name is not None:
         async with database.autocommit() as connection:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Sequence
 
+from service.model.changes import RecordedChange, recorded
 from service.model.requests import HostState, Request, RequestHost, host_state
 from service.model.rollout import Rollout
 from service.model.types import JSON, Order, Page
@@ -34,6 +35,16 @@ async def hosts(database: Database, request_id: int, task_ids: Collection[int] |
     async with database.autocommit() as connection:
         rows = await fetch(connection, "hosts_of_request", request_id=request_id, task_ids=only)
     return [_host(row) for row in rows]
+
+
+async def changes(database: Database, request_id: int) -> list[list[RecordedChange]]:
+    """Return what each host of a request was changed by, from all its subtasks; hosts without changes are left out."""
+    async with database.autocommit() as connection:
+        rows = await fetch(connection, "changes_of_request", request_id=request_id)
+    by_task: dict[int, list[RecordedChange]] = {}
+    for row in rows:
+        by_task.setdefault(row["task_instance_id"], []).extend(recorded(row["changes"]))
+    return list(by_task.values())
 
 
 async def _by_ids(connection: Connection, request_ids: Sequence[int]) -> list[Request]:

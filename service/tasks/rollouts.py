@@ -41,7 +41,7 @@ async def advance(connection: Connection, request_id: int) -> None:
     step = next_step(policy, Progress(**row))
     if step.stop:
         log.warning(
-            "The rollout of request %s stops: %s hosts have failed, maxFailures is %s",
+            "The rollout of request %s stops: number of failed hosts %s, maxFailures %s",
             *(request_id, row["failed"], policy.max_failures),
             extra={"action": "rollout_stopped", "request_id": request_id},
         )

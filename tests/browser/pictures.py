@@ -30,6 +30,8 @@ all:
 {}
 """
 HOST = "        odp-{n}: {{ansible_host: 192.0.2.{n}, ocp_host_id: {n}}}"
+REQUESTED = range(101, 167)
+"""Ids of the hosts of the requests of `sample_tasks.fill_requests`."""
 PAGES = {
     "login": "/login",
     "tasks": "/tasks",
@@ -41,6 +43,9 @@ PAGES = {
     "task-canceling": "/tasks/{canceling}",
     "flow-running": "/tasks/{running}?view=flow",
     "flow-rolling-back": "/tasks/{rolling_back}?view=flow",
+    "requests": "/requests",
+    "request-running": "/requests/{running_request}",
+    "request-stopped": "/requests/{stopped_request}",
     "clusters": "/clusters",
     "cluster": "/clusters/1",
     "takeover": "/clusters/1/takeover",
@@ -48,7 +53,7 @@ PAGES = {
     "missing": "/tasks/999",
     "api": "/docs",
 }
-"""Address of each page by the name of its screenshots; the ids are those of `sample_tasks.fill`."""
+"""Address of each page by the name of its screenshots; the ids are those of `sample_tasks`."""
 # The browser skips the layout of log lines out of view, but a screenshot of the whole page contains them.
 SHOW_ALL_LINES = "document.querySelectorAll('.chunk').forEach((chunk) => (chunk.style.contentVisibility = 'visible'))"
 OVERLAYS = {
@@ -67,14 +72,14 @@ def main(directory: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="pictures-") as name, embedded.running(Path(name) / "pg") as url:
         inventory = Path(name) / "inventory"
         inventory.mkdir()
-        hosts = "\n".join(HOST.format(n=n) for n in range(1, 9))
+        hosts = "\n".join(HOST.format(n=n) for n in (*range(1, 9), *REQUESTED))
         (inventory / "hosts.yml").write_text(INVENTORY.format(hosts), encoding="utf-8")
         stage = Stage(database_url=url, directory=Path(name), inventory=inventory)
         with (
             running(stage.directory, inventory, database_url=url, worker="false") as service,
             sync_playwright() as playwright,
         ):
-            ids = stage.do(sample_tasks.fill)
+            ids = stage.do(sample_tasks.fill) | stage.do(lambda found: sample_tasks.fill_requests(found, REQUESTED))
             chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
             for theme, width, language in itertools.product(THEMES, WIDTHS, LANGUAGES):
                 take_screenshots(chromium, service, directory, ids, theme, width, language)

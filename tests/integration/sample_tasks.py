@@ -1,10 +1,13 @@
 """Task instances in every state, made by functions of the service; no host is needed."""
 
 from collections.abc import Sequence
+from uuid import uuid4
 
 from service.access import users
+from service.model.rollout import Rollout
 from service.model.workflow import TAKEOVER
 from service.outcome.run_progress import Change, Ended, Logged, Started, Verdict
+from service.store.database import execute
 from service.tasks import instances, operations, submit
 from service.tasks.recorder import Recorder
 from service.tasks.resources import Resources
@@ -52,13 +55,45 @@ async def fill(resources: Resources) -> dict[str, int]:
     return ids
 
 
-async def take_over(resources: Resources, host_id: int) -> int:
-    """Submit the takeover of a host into OBProxy cluster 1, and return the id of the task instance."""
+async def submit_request(resources: Resources, host_ids: Sequence[int], rollout: Rollout | None = None) -> list[int]:
+    """Submit one request that takes hosts over, and return the ids of its task instances."""
     admin = await users.find(resources.database, users.ADMIN_NAME)
     assert admin
-    wanted = [HostRequest(host_id=host_id, sql_port=2883)]
-    submitted = await submit.take_over(resources, 1, wanted, creator=admin, trace_id="")
-    return submitted[0][0].id
+    wanted = [HostRequest(host_id=host_id, sql_port=2883) for host_id in host_ids]
+    submitted = await submit.take_over(resources, 1, wanted, creator=admin, trace_id="", rollout=rollout)
+    return [task.id for task, _ in submitted]
+
+
+async def fill_requests(resources: Resources, host_ids: Sequence[int]) -> dict[str, int]:
+    """Make a large request that is running, and a small one that was stopped; return their ids by state."""
+    roles = resources.workflows[TAKEOVER].roles
+    small, large = host_ids[:6], host_ids[6:]
+    stopped = await submit_request(resources, small, Rollout(canary=1, batch_size=2))
+    await advance(resources, stopped[0], roles)
+    await advance(resources, stopped[1], roles[:6], roles[6], FAILED_RULES)
+    await advance(resources, stopped[2], roles)
+    running = await submit_request(resources, large, Rollout(batch_size=len(large) // 3, max_failures=5))
+    first, second = running[: len(large) // 3], running[len(large) // 3 : 2 * len(large) // 3]
+    for number, task_id in enumerate(first):
+        if number % 6 == 5:
+            await advance(resources, task_id, roles[:6], roles[6], FAILURE if number % 12 == 5 else FAILED_RULES)
+        else:
+            await advance(resources, task_id, roles)
+    for task_id in second[: len(second) // 2]:
+        await advance(resources, task_id, roles[:4], running=roles[4])
+        async with resources.database.transaction() as connection:
+            await execute(connection, "insert_run", ident=uuid4(), task_id=task_id, executor=resources.executor)
+    (stopped_task, _), (running_task, _) = [
+        await instances.get(resources.database, tasks[0]) for tasks in (stopped, running)
+    ]
+    assert stopped_task.request_id and running_task.request_id
+    return {"stopped_request": stopped_task.request_id, "running_request": running_task.request_id}
+
+
+async def take_over(resources: Resources, host_id: int) -> int:
+    """Submit the takeover of a host into OBProxy cluster 1, and return the id of the task instance."""
+    (task_id,) = await submit_request(resources, [host_id])
+    return task_id
 
 
 async def advance(

@@ -113,12 +113,14 @@ async def test_a_rejected_form_keeps_its_checkbox(browser: httpx.AsyncClient) ->
         assert ('name="allow-restart" checked' in page) == bool(checked_box)
 
 
-async def test_a_takeover_of_several_hosts_lists_their_tasks(browser: httpx.AsyncClient) -> None:
+async def test_who_may_not_read_tasks_sees_their_ids(browser: httpx.AsyncClient, app: Starlette) -> None:
+    await users.add(app.state.resources.database, "ben", "long enough", [Role.OBPROXY_MANAGER])
+    await browser.post("/login", data={"name": "ben", "password": "long enough"})
     fields = {f"{name}-{host}": value for host in (1, 2) for name, value in (("host", "on"), ("port", "2883"))}
     answer = await send(browser, **fields)
     page = text((await browser.get(answer.headers["location"])).text)
 
-    assert "2 takeovers submitted: #1 , #2" in page
+    assert "2 takeovers submitted: #1, #2" in page
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from tests.bench import history
 TASKS, HOSTS = 4000, 400
 LARGE = ("request", "task_instance", "subtask_instance", "subtask_dependency", "subtask_log", "run", "obproxy_server")
 PAGE: dict[str, object] = {
-    **{"names": None, "statuses": None, "type": None, "host_id": None, "superseded": None},
+    **{"names": None, "statuses": None, "type": None, "host_id": None, "superseded": None, "held": None},
     **{"size": 10, "offset": 0},
 }
 RUN = "6f1ed002-ab5b-4b39-8e0c-2f1d5f5b3f6a"
@@ -27,7 +27,7 @@ FILTERS: list[dict[str, object]] = [
     {"statuses": ["RUNNING"]},
     {"statuses": ["RUNNING", "FAILED"]},
     {"host_id": 7},
-    {"statuses": ["RUNNING", "FAILED"], "superseded": False},
+    {"statuses": ["RUNNING", "FAILED"], "superseded": False, "held": False},
     {"names": ["Install obproxy"]},
     {"names": []},
     {"offset": TASKS - 10},
@@ -73,6 +73,7 @@ LOOKED_FOR: list[tuple[str, dict[str, object]]] = [
     ("hosts_of_request", {"request_id": 7, "task_ids": [7]}),
     ("remove_waiting_job", {"task_id": 7}),
     ("change_numbers_of_request", {"request_id": 7}),
+    ("changes_of_request", {"request_id": 7}),
     ("lock_rollout", {"request_id": 7}),
     ("rollout_progress", {"request_id": 7, "canary": 1}),
     ("start_held_tasks", {"request_id": 7, "number": 3}),

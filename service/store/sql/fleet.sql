@@ -67,12 +67,12 @@ SELECT * FROM obproxy_server WHERE cluster_id = ANY(%(cluster_ids)s) ORDER BY cl
 SELECT * FROM obproxy_server WHERE host_id = ANY(%(host_ids)s) ORDER BY host_id, sql_port;
 
 -- name: latest_tasks_of_hosts
-SELECT t.id, h.id AS subject_id, t.status, t.operation, t.start_time
+SELECT t.id, h.id AS subject_id, t.status, t.operation, t.start_time, t.superseded_by, t.held_by
 FROM unnest(%(host_ids)s::bigint[]) AS h (id)
 CROSS JOIN LATERAL (SELECT * FROM task_instance WHERE host_id = h.id ORDER BY id DESC LIMIT 1) AS t;
 
 -- name: latest_tasks_of_servers
-SELECT t.id, s.id AS subject_id, t.status, t.operation, t.start_time
+SELECT t.id, s.id AS subject_id, t.status, t.operation, t.start_time, t.superseded_by, t.held_by
 FROM unnest(%(server_ids)s::bigint[]) AS s (id)
 CROSS JOIN LATERAL (SELECT * FROM task_instance WHERE obproxy_server_id = s.id ORDER BY id DESC LIMIT 1) AS t;
 

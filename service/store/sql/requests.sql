@@ -63,3 +63,10 @@ RETURNING id;
 SELECT t.id, coalesce(c.number, 0) AS number
 FROM task_instance t LEFT JOIN task_change c ON c.task_instance_id = t.id
 WHERE t.request_id = %(request_id)s;
+
+-- name: changes_of_request
+-- The changes on the hosts of a request, in the order of their subtasks.
+SELECT s.task_instance_id, s.changes
+FROM task_instance t JOIN subtask_instance s ON s.task_instance_id = t.id
+WHERE t.request_id = %(request_id)s AND s.changes IS NOT NULL
+ORDER BY s.id;

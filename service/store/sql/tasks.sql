@@ -99,6 +99,7 @@ WHERE (%(names)s::text[] IS NULL OR name = ANY(%(names)s))
   AND (%(type)s::text IS NULL OR type = %(type)s)
   AND (%(host_id)s::bigint IS NULL OR host_id = %(host_id)s)
   AND (%(superseded)s::boolean IS NULL OR (superseded_by IS NOT NULL) = %(superseded)s)
+  AND (%(held)s::boolean IS NULL OR (held_by IS NOT NULL) = %(held)s)
 ORDER BY id DESC LIMIT %(size)s OFFSET %(offset)s;
 
 -- name: task_ids_ascending
@@ -108,6 +109,7 @@ WHERE (%(names)s::text[] IS NULL OR name = ANY(%(names)s))
   AND (%(type)s::text IS NULL OR type = %(type)s)
   AND (%(host_id)s::bigint IS NULL OR host_id = %(host_id)s)
   AND (%(superseded)s::boolean IS NULL OR (superseded_by IS NOT NULL) = %(superseded)s)
+  AND (%(held)s::boolean IS NULL OR (held_by IS NOT NULL) = %(held)s)
 ORDER BY id LIMIT %(size)s OFFSET %(offset)s;
 
 -- name: task_ids_by_name_ascending
@@ -117,6 +119,7 @@ WHERE (%(names)s::text[] IS NULL OR name = ANY(%(names)s))
   AND (%(type)s::text IS NULL OR type = %(type)s)
   AND (%(host_id)s::bigint IS NULL OR host_id = %(host_id)s)
   AND (%(superseded)s::boolean IS NULL OR (superseded_by IS NOT NULL) = %(superseded)s)
+  AND (%(held)s::boolean IS NULL OR (held_by IS NOT NULL) = %(held)s)
 ORDER BY name, id DESC LIMIT %(size)s OFFSET %(offset)s;
 
 -- name: task_ids_by_name_descending
@@ -126,6 +129,7 @@ WHERE (%(names)s::text[] IS NULL OR name = ANY(%(names)s))
   AND (%(type)s::text IS NULL OR type = %(type)s)
   AND (%(host_id)s::bigint IS NULL OR host_id = %(host_id)s)
   AND (%(superseded)s::boolean IS NULL OR (superseded_by IS NOT NULL) = %(superseded)s)
+  AND (%(held)s::boolean IS NULL OR (held_by IS NOT NULL) = %(held)s)
 ORDER BY name DESC, id LIMIT %(size)s OFFSET %(offset)s;
 
 -- name: count_tasks
@@ -134,7 +138,8 @@ WHERE (%(names)s::text[] IS NULL OR name = ANY(%(names)s))
   AND (%(statuses)s::task_status[] IS NULL OR status = ANY(%(statuses)s))
   AND (%(type)s::text IS NULL OR type = %(type)s)
   AND (%(host_id)s::bigint IS NULL OR host_id = %(host_id)s)
-  AND (%(superseded)s::boolean IS NULL OR (superseded_by IS NOT NULL) = %(superseded)s);
+  AND (%(superseded)s::boolean IS NULL OR (superseded_by IS NOT NULL) = %(superseded)s)
+  AND (%(held)s::boolean IS NULL OR (held_by IS NOT NULL) = %(held)s);
 
 -- name: subtask_in_task
 SELECT id FROM subtask_instance WHERE id = %(subtask_id)s AND task_instance_id = %(task_id)s;

@@ -1,0 +1,89 @@
+"""Page of a request in a browser: live updates of its hosts, operations on all of them, narrow screens."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, StorageState, expect
+
+from service.model.rollout import Rollout
+from service.model.workflow import TAKEOVER
+from service.tasks.resources import Resources
+from tests.browser.staging import Stage
+from tests.browser.visitor import Visitor, visiting
+from tests.integration import sample_tasks
+from tests.lab.service import Service
+
+INVENTORY = "all:\n  vars: {{obproxy_cluster_id: 1, obproxy_cluster_name: test}}\n  hosts:\n{}"
+HOST = "    odp-{n}: {{ansible_host: 192.0.2.{n}, ocp_host_id: {n}}}\n"
+HOSTS = range(1, 67)
+LIVE = range(101, 104)
+
+
+@pytest.fixture(scope="module")
+def service(stage: Stage) -> Iterator[Service]:
+    """Start a service on the database of the stage, without a worker."""
+    hosts = "".join(HOST.format(n=n) for n in (*HOSTS, *LIVE))
+    (stage.inventory / "hosts.yml").write_text(INVENTORY.format(hosts), encoding="utf-8")
+    with stage.served() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def ids(stage: Stage, service: Service) -> dict[str, int]:
+    """Make a large request that is running and a small one that was stopped."""
+    return stage.do(lambda resources: sample_tasks.fill_requests(resources, HOSTS))
+
+
+def test_a_page_follows_its_hosts_and_cancels_and_retries_all(visitor: Visitor, stage: Stage) -> None:
+    async def submit(resources: Resources) -> list[int]:
+        return await sample_tasks.submit_request(resources, LIVE, Rollout(canary=1))
+
+    canary, second, _ = stage.do(submit)
+    with_request = visitor.open(f"/tasks/{canary}")
+    with_request.click("#request")
+    page = visitor.page
+    tile = page.locator(f"#host-{second}")
+    expect(tile).to_have_class("status-WAITING")
+
+    async def fail(resources: Resources) -> None:
+        role = resources.workflows[TAKEOVER].roles[0]
+        await sample_tasks.advance(resources, canary, [], role, "It does not answer.")
+
+    stage.do(fail)
+    expect(tile).to_have_class("status-NOT_STARTED")
+    expect(page.locator("#request-header .badge")).to_have_text("Stopped")
+    expect(page.locator("#failures h3")).to_contain_text("1 host failed at “Prepare obproxy install”")
+    visitor.assert_accessible()
+
+    visitor.confirm("#request-retry")
+    expect(page.locator(".toast")).to_contain_text("Retry submitted.")
+    expect(tile).to_have_class("status-WAITING")
+    expect(page.locator("#failures h3")).to_have_count(0)
+    visitor.confirm("#request-cancel")
+    expect(tile).to_have_class("status-FAILED")
+    expect(page.locator("#request-header .badge")).to_have_text("Failed")
+    tile.click()
+    expect(page).to_have_url(f"{visitor.url}/tasks/{second}")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "language"), [(360, "zh-CN"), (1280, "en")])
+def test_pages_fit_and_are_accessible(
+    chromium: Browser,
+    service: Service,
+    logged_in: StorageState,
+    ids: dict[str, int],
+    scheme: str,
+    width: int,
+    language: str,
+) -> None:
+    options = {"viewport": {"width": width, "height": 800}, "color_scheme": scheme, "locale": language}
+    with visiting(chromium, service.url, storage_state=logged_in, **options) as visitor:
+        paths = ("/requests", *(f"/requests/{request_id}" for request_id in ids.values()), "/clusters/1/takeover")
+        for path in paths:
+            page = visitor.open(path)
+            if path.endswith("/takeover"):
+                page.locator(".rollout summary").click()
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+            expect(page.locator("html")).to_have_attribute("lang", language)
+            visitor.assert_accessible()
