@@ -1,5 +1,6 @@
 """The settings, read once from environment variables with the prefix TAKEOVER_."""
 
+import base64
 import difflib
 import os
 import re
@@ -7,6 +8,7 @@ from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from annotated_types import Ge, Gt, Le
 from pydantic import AfterValidator, Field, FilePath, SecretStr, ValidationError, ValidationInfo
@@ -15,6 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from service.model.errors import SettingsInvalid
 
 PREFIX = "TAKEOVER_"
+WEBHOOK_KEY_PREFIX = "whsec_"
 RUNS_OWN = frozenset(
     (
         *("JOB_ID", "OBPROXY_TAKEOVER", "TMPDIR"),
@@ -39,6 +42,30 @@ def _networks(text: str) -> str:
     for network in text.split(",") if text else ():
         ip_network(network.strip())
     return text
+
+
+def _http_url(url: SecretStr) -> SecretStr:
+    text = url.get_secret_value()
+    try:
+        valid = not text or (urlsplit(text).scheme in ("http", "https") and urlsplit(text).hostname)
+    except ValueError:
+        valid = False
+    if not valid:
+        raise ValueError("it must be a URL with http or https and a host")
+    return url
+
+
+def _webhook_secret(secret: SecretStr, info: ValidationInfo) -> SecretStr:
+    text = secret.get_secret_value()
+    if bool(text) != bool(info.data.get("notify_url", secret).get_secret_value()):
+        raise ValueError("it and TAKEOVER_NOTIFY_URL must be set together")
+    try:
+        key = base64.b64decode(text.removeprefix(WEBHOOK_KEY_PREFIX), validate=True)
+    except ValueError:
+        key = b""
+    if text and not (text.startswith(WEBHOOK_KEY_PREFIX) and 24 <= len(key) <= 64):
+        raise ValueError(f"it must be {WEBHOOK_KEY_PREFIX} and the base64 of 24 to 64 bytes")
+    return secret
 
 
 def _existing(path: Path) -> Path:
@@ -158,6 +185,12 @@ class Settings(BaseSettings):
 
     rate_limit_day: Annotated[int, Ge(0)] = 7_200_000
     """Maximum within a day."""
+
+    notify_url: Annotated[SecretStr, AfterValidator(_http_url)] = SecretStr("")
+    """URL that gets a webhook at the end of each task instance and request; empty = none."""
+
+    notify_secret: Annotated[SecretStr, AfterValidator(_webhook_secret), Field(validate_default=True)] = SecretStr("")
+    """Secret that signs the webhooks, by the Standard Webhooks scheme: whsec_ and the base64 of 24 to 64 bytes."""
 
     otel_endpoint: str = ""
     """URL of the OTLP collector for traces (http://host:4318); empty = no traces."""

@@ -1,4 +1,7 @@
-"""The job queue (Procrastinate): a job per task instance that is to run, and a job per discovery of a server."""
+"""The job queue (Procrastinate).
+
+A job runs a task instance, discovers a server, sends a webhook, or announces the end of a request.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -11,25 +14,36 @@ from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Job, Status
 from procrastinate.manager import JobManager
 
+from service.model.types import JSON
 from service.store.database import Connection, Database
 from service.store.database_errors import is_contention, is_lost
 from service.store.sql import queries
 
 QUEUE = "takeover"
+WEBHOOK_QUEUE = "webhooks"  # workers of the previous version do not fetch from it
 HELD_QUEUE = "held"  # jobs of task instances that may not start yet; no worker fetches from it
 RUN_ARGUMENT = "task_instance_id"
 RUN = "run_task_instance"  # Procrastinate task; its only argument is the id of a task instance
 DISCOVERY = "look_at_server"  # Procrastinate task, by the name in existing queues; argument: id of an OBProxy server
 DISCOVERY_ARGUMENT = "server_id"
 DISCOVERY_PRIORITY = -10  # a discovery waits while a takeover is queued
+WEBHOOK = "send_webhook"  # Procrastinate task; argument: a CloudEvent
+WEBHOOK_ARGUMENT = "event"
+REQUEST_END = "announce_request_end"  # Procrastinate task; argument: id of a request that may have ended
+REQUEST_END_ARGUMENT = "request_id"
+WEBHOOK_PRIORITY = 10  # a webhook does not wait for the takeovers that are queued
 MAX_ATTEMPTS, RETRY_DELAY = 5, 0.3  # of a statement after a lost connection; seconds
 
 
 class Queue:
-    """Puts jobs on the queue and cancels them; a worker executes the jobs of `app`."""
+    """Puts jobs on the queue and cancels them; a worker executes the jobs of `app`.
 
-    def __init__(self, app: App) -> None:
+    `sends_webhooks`: the end of a task instance is announced.
+    """
+
+    def __init__(self, app: App, *, sends_webhooks: bool = False) -> None:
         self.app = app
+        self.sends_webhooks = sends_webhooks
 
     async def defer(self, connection: Connection, hosts: Mapping[int, int]) -> None:
         """Put a job for each task instance (id → host id) on the queue, in the caller's transaction.
@@ -67,6 +81,25 @@ class Queue:
         ]
         if jobs:
             await self.app.job_manager.batch_defer_jobs_async(jobs=jobs, connection=connection)
+
+    async def defer_webhook(self, connection: Connection, event: JSON) -> None:
+        """Put the sending of a CloudEvent on the queue, in the caller's transaction."""
+        await self._defer_webhook_job(connection, WEBHOOK, {WEBHOOK_ARGUMENT: event})
+
+    async def defer_request_end(self, connection: Connection, request_id: int) -> None:
+        """Put a job on the queue that announces the end of a request if it has ended, in the caller's transaction."""
+        await self._defer_webhook_job(connection, REQUEST_END, {REQUEST_END_ARGUMENT: request_id})
+
+    async def _defer_webhook_job(self, connection: Connection, task: str, arguments: JSON) -> None:
+        job = Job(
+            queue=WEBHOOK_QUEUE,
+            lock=None,
+            queueing_lock=None,
+            priority=WEBHOOK_PRIORITY,
+            task_name=task,
+            task_kwargs=arguments,
+        )
+        await self.app.job_manager.batch_defer_jobs_async(jobs=[job], connection=connection)
 
     async def abort_jobs(self, jobs: Sequence[int]) -> None:
         """Request cancellation of running jobs; NOTIFY reaches their workers."""
@@ -128,9 +161,9 @@ def job_ownership(job: Job) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def open_queue(database: Database) -> AsyncIterator[Queue]:
+async def open_queue(database: Database, *, sends_webhooks: bool = False) -> AsyncIterator[Queue]:
     """Open the queue in `database`, on the same pool."""
     app = App(connector=RetryingConnector())
     app.job_manager = OwnedJobManager(app.connector)
     async with app.open_async(database.pool):
-        yield Queue(app)
+        yield Queue(app, sends_webhooks=sends_webhooks)

@@ -22,6 +22,7 @@ from service.outcome.redaction import redact
 from service.outcome.run_progress import Change, Ended, RunEnd, Verdict
 from service.store.database import Connection, execute, fetch, fetch_as
 from service.store.database_errors import retry_contention
+from service.store.queue import Queue
 from service.tasks import instances
 from service.tasks.errors import AlreadyManaged, RunAlreadyRecorded
 from service.tasks.insertion import insert_tasks
@@ -105,7 +106,7 @@ async def record(resources: Resources, run: ExternalRun, *, creator: User, trace
             server = await _lock_server(connection, play, cluster, host)
             remote_resources = replace(resources, executor=run.executor)
             task_id = await _insert_task(connection, remote_resources, play, cluster, host, server, creator, trace_id)
-            await _replay_events(connection, play, task_id, mask)
+            await _replay_events(connection, resources.queue, play, task_id, mask)
         (recorded,) = await instances.by_ids(connection, [task_id])
         assert recorded[0].status is not TaskStatus.RUNNING, "the end of a run ends its task instance"
     return recorded
@@ -227,10 +228,10 @@ def _initial_positions(play: _Play) -> dict[str, SubtaskState]:
     return {first: (READY, Operation.ROLLBACK), **begun, **left_out}
 
 
-async def _replay_events(connection: Connection, play: _Play, task_id: int, mask: Mask) -> None:
+async def _replay_events(connection: Connection, queue: Queue, play: _Play, task_id: int, mask: Mask) -> None:
     """Apply the run's events to the task instance, from its state before the run to its end."""
     run = play.run
-    locked = await lock_task(connection, task_id, run.executor)
+    locked = await lock_task(connection, queue, task_id, run.executor)
     assert locked is not None, "it was made in this transaction"
     locked.moment = run.start_time
     for subtask in locked.subtasks.values():

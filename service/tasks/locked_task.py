@@ -13,7 +13,8 @@ from service.model.tasks import Operation, Subtask, TaskInstance, TaskStatus
 from service.model.transitions import READY, SKIPPED, TRANSITIONS, Trigger
 from service.outcome.run_progress import Change, Changed, Ended, Logged, ServerFacts, Started, Verdict
 from service.store.database import Connection, execute, fetch, fetch_as
-from service.tasks import rollouts
+from service.store.queue import Queue
+from service.tasks import rollouts, webhook_events
 from service.tasks.errors import IllegalTransition
 from service.tasks.server_facts import record_server_facts
 
@@ -32,6 +33,7 @@ class LockedTask:
     task: TaskInstance
     subtasks: dict[int, Subtask]
     executor: str
+    queue: Queue
     moment: datetime | None = None
     log: list[tuple[int, int, str]] = field(default_factory=list)  # subtask id, run time, text
     ended: TaskStatus | None = None  # final status, if the task instance has ended in this transaction
@@ -142,6 +144,8 @@ class LockedTask:
         await execute(self.connection, "notify_task_changes", task_ids=[self.task.id], changed=self.changed)
         if self.ended is not None and self.task.request_id is not None and self.advances_rollout:
             await rollouts.advance(self.connection, self.task.request_id)
+        if self.ended is not None and self.queue.sends_webhooks:
+            await webhook_events.announce_task_end(self.connection, self.queue, self.task.id)
 
     async def _settle_server(self) -> None:
         """Delete the OBProxy server when a takeover was rolled back or its deletion has succeeded; else it is managed.
@@ -155,14 +159,18 @@ class LockedTask:
         await execute(self.connection, "mark_server_managed", server_id=server_id, only_operating=backward)
 
 
-async def lock_task(connection: Connection, task_id: int, executor: str) -> LockedTask | None:
+async def lock_task(connection: Connection, queue: Queue, task_id: int, executor: str) -> LockedTask | None:
     """Lock a task instance and its server until the transaction ends; return None when it does not exist."""
     tasks = await fetch_as(connection, TaskInstance, "lock_task", task_id=task_id)
     if not tasks:
         return None
     subtasks = await fetch_as(connection, Subtask, "subtasks_of_tasks", task_ids=[task_id])
     return LockedTask(
-        connection=connection, task=tasks[0], subtasks={subtask.id: subtask for subtask in subtasks}, executor=executor
+        connection=connection,
+        task=tasks[0],
+        subtasks={subtask.id: subtask for subtask in subtasks},
+        executor=executor,
+        queue=queue,
     )
 
 

@@ -112,7 +112,7 @@ async def _abort_job(resources: Resources, task_id: int) -> None:
 @asynccontextmanager
 async def _locked_task(resources: Resources, task_id: int) -> AsyncIterator[LockedTask]:
     async with resources.database.transaction() as connection:
-        locked = await lock_task(connection, task_id, resources.executor)
+        locked = await lock_task(connection, resources.queue, task_id, resources.executor)
         if locked is None:
             raise UnknownTask(task_id=task_id)
         _require_open(locked.task)

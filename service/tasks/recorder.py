@@ -13,9 +13,10 @@ from service.model.tasks import Subtask, SubtaskStatus, TaskInstance, TaskStatus
 from service.model.transitions import Trigger
 from service.observe.metrics import TASKS_ENDED
 from service.outcome.run_progress import Change, Code, Ended, RunEnd, Verdict
-from service.store.database import Connection, Database, fetch
+from service.store.database import Connection, fetch
 from service.store.database_errors import is_contention, is_transient, retry_contention
 from service.tasks.locked_task import LockedTask, lock_task
+from service.tasks.resources import Resources
 
 INTERRUPTED_MESSAGE = (
     "The worker that ran it has died. Changes that the run made on the host remain. A retry starts with a discovery."
@@ -41,10 +42,10 @@ class Recorder:
     while the database is unavailable. LeaseLost is raised when another worker has finished the run.
     """
 
-    def __init__(self, database: Database, task_id: int, executor: str, *, run: str | None = None) -> None:
-        self._database = database
+    def __init__(self, resources: Resources, task_id: int, *, run: str | None = None) -> None:
+        self._resources = resources
+        self._database = resources.database
         self._task_id = task_id
-        self._executor = executor
         self._run = run
         self._batch = 0
 
@@ -141,6 +142,6 @@ class Recorder:
         return False
 
     async def _open(self, connection: Connection) -> LockedTask:
-        locked = await lock_task(connection, self._task_id, self._executor)
+        locked = await lock_task(connection, self._resources.queue, self._task_id, self._resources.executor)
         assert locked is not None, "a task instance is not removed while a job of it exists"
         return locked

@@ -139,7 +139,7 @@ def _not_allowed(host: RequestHost, operation: Operation) -> OperationNotAllowed
 async def _cancel_waiting(resources: Resources, task_id: int) -> bool:
     """End a task instance whose job waits, or is held; return False when a worker has taken the job."""
     async with resources.database.transaction() as connection:
-        locked = await lock_task(connection, task_id, resources.executor)
+        locked = await lock_task(connection, resources.queue, task_id, resources.executor)
         if locked is None or not await fetch(connection, "remove_waiting_job", task_id=task_id):
             return False
         if locked.task.status is not TaskStatus.RUNNING:

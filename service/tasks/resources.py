@@ -43,7 +43,8 @@ async def open_resources(settings: Settings, inventory: InventoryReader | None =
             settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             url = await asyncio.to_thread(stack.enter_context, _database_url(settings))
             database = await stack.enter_async_context(open_database(url))
-            queue = await stack.enter_async_context(open_queue(database))
+            sends_webhooks = bool(settings.notify_url.get_secret_value())
+            queue = await stack.enter_async_context(open_queue(database, sends_webhooks=sends_webhooks))
             secrets = load(settings.secret_key, settings.data_dir)
         yield Resources(
             settings=settings,

@@ -66,7 +66,7 @@ async def perform(
 async def _perform(
     resources: Resources, task_id: int, job: Job, leases: Leases, is_canceled: Callable[[], bool]
 ) -> None:
-    recorder = Recorder(resources.database, task_id, resources.executor)
+    recorder = Recorder(resources, task_id)
     if not await recorder.expire(leases.expiry.expired_runs()):
         raise JobPostponed(f"Task instance {task_id} has a run with a valid lease")
     await recorder.complete_skipped()
@@ -97,7 +97,7 @@ async def _run(
     leases: Leases,
     is_canceled: Callable[[], bool],
 ) -> None:
-    recorder = Recorder(resources.database, task.id, resources.executor, run=spec.ident)
+    recorder = Recorder(resources, task.id, run=spec.ident)
     supervisor = Supervisor(
         lambda: run.start(spec, snapshot),
         recorder,

@@ -10,18 +10,20 @@ from procrastinate.exceptions import ProcrastinateException
 from procrastinate.job_context import AbortReason
 from procrastinate.jobs import Job
 
+from service.model.types import JSON
 from service.runs import directories, run
 from service.store.database import execute, fetch
-from service.store.queue import DISCOVERY, QUEUE, RUN, open_queue
+from service.store.queue import DISCOVERY, QUEUE, REQUEST_END, RUN, WEBHOOK, WEBHOOK_QUEUE, open_queue
 from service.tasks import rollouts
 from service.tasks.resources import Resources
-from service.worker import discovery, health_checks, retention
+from service.worker import discovery, health_checks, retention, webhooks
 from service.worker.expiry import Expiry
 from service.worker.job import JobPostponed, perform
 from service.worker.leases import Leases
 
 log = logging.getLogger(__name__)
 
+QUEUES = [QUEUE, WEBHOOK_QUEUE]
 RECOVERY_INTERVAL = 3.0  # seconds between two observations of leases and searches for stalled jobs
 STALLED_WORKER_TIMEOUT = 86400.0  # seconds; Procrastinate's own check uses the database's clock, ours comes earlier
 REQUEUE_DELAY = 2  # seconds until a postponed job is fetched again
@@ -76,6 +78,14 @@ async def _start(resources: Resources, app: App) -> list[asyncio.Task[None]]:
     async def discover_server(server_id: int) -> None:
         await discovery.perform(resources, server_id)
 
+    @app.task(name=WEBHOOK, queue=WEBHOOK_QUEUE, retry=webhooks.RetryStrategy())
+    async def send_webhook(event: JSON) -> None:
+        await webhooks.send(resources.settings, event)
+
+    @app.task(name=REQUEST_END, queue=WEBHOOK_QUEUE, retry=webhooks.RetryStrategy())
+    async def announce_request_end(request_id: int) -> None:
+        await webhooks.announce_request_end(resources, request_id)
+
     await asyncio.to_thread(run.remove_orphaned_runs)
     await asyncio.to_thread(directories.check_tmpfs)
     return [
@@ -96,7 +106,7 @@ async def _work_forever(resources: Resources, app: App) -> None:
     while task is None or not task.cancelling():
         try:
             await app.run_worker_async(
-                queues=[QUEUE],
+                queues=QUEUES,
                 name=resources.executor,
                 concurrency=resources.settings.worker_concurrency,
                 fetch_job_polling_interval=POLL_INTERVAL,
@@ -135,7 +145,7 @@ async def requeue_stalled_jobs(resources: Resources, expiry: Expiry) -> None:
             return
         expired = expiry.expired_workers()
         workers = {"workers": [*expired], "stamps": [*expired.values()]}
-        for job in map(Job.from_row, await fetch(connection, "stalled_jobs", queue=QUEUE, **workers)):
+        for job in map(Job.from_row, await fetch(connection, "stalled_jobs", queues=QUEUES, **workers)):
             log.warning("Job %s lost its worker and is requeued", job.id, extra={"action": "job_requeued"})
             try:
                 await manager.retry_job(job)

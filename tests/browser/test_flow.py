@@ -49,7 +49,7 @@ async def fail(resources: Resources, task_id: int) -> None:
     """Let the first subtask fail."""
     role = resources.workflows[TAKEOVER].roles[0]
     ended = Ended(role=role, verdict=Verdict.FAILED, code="TASK_FAILED", message="It does not answer.")
-    await Recorder(resources.database, task_id, resources.executor).record([ended])
+    await Recorder(resources, task_id).record([ended])
 
 
 def subtasks(stage: Stage, task_id: int) -> list[int]:

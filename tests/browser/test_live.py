@@ -56,7 +56,7 @@ def write_lines(stage: Stage, task_id: int, lines: list[str], pause: float = 0.0
 
     async def write(resources: Resources) -> dict[str, float]:
         role = resources.workflows[TAKEOVER].roles[0]
-        recorder = Recorder(resources.database, task_id, resources.executor)
+        recorder = Recorder(resources, task_id)
         for line in lines:
             await recorder.record([Logged(role=role, text=line)])
             await asyncio.sleep(pause)

@@ -109,7 +109,7 @@ async def advance(
         changes.append(Ended(role=failed, verdict=Verdict.FAILED, code="TASK_FAILED", message=message))
     if running:
         changes += [Started(role=running), Logged(role=running, text=f"TASK [{running} : Wait until it answers]")]
-    await Recorder(resources.database, task_id, resources.executor).record(changes)
+    await Recorder(resources, task_id).record(changes)
 
 
 def _log_of(role: str) -> str:

@@ -86,7 +86,7 @@ async def fail_first(resources: Resources, task_id: int) -> int:
         Logged(role=role, text="what it did"),
         Ended(role=role, verdict=Verdict.FAILED, code="TASK_FAILED", message="it broke"),
     ]
-    await Recorder(resources.database, task_id, "x").record(changes)
+    await Recorder(resources, task_id).record(changes)
     return subtasks[0].id
 
 

@@ -282,7 +282,7 @@ async def test_a_rollback_by_hand_ends_what_could_be_asked_of_an_earlier_failure
 ) -> None:
     (task,) = await take_over(client, 1)
     broken = Ended(role=ROLES[0], verdict=Verdict.FAILED, code="TASK_FAILED", message="broken")
-    await Recorder(resources.database, task["id"], "x").record([Started(role=ROLES[0]), broken])
+    await Recorder(resources, task["id"]).record([Started(role=ROLES[0]), broken])
     await recorded(client, told(playbook="rollback"))
 
     detail = (await client.get(f"{TASKS}/{task['id']}")).json()["data"]

@@ -30,7 +30,7 @@ async def failed(client: httpx.AsyncClient, resources: Resources) -> tuple[int, 
     task_id = (await submit(client)).json()["data"]["contents"][0]["id"]
     _, subtasks = await instances.get(resources.database, task_id)
     role = subtasks[0].role
-    await Recorder(resources.database, task_id, "x").record(
+    await Recorder(resources, task_id).record(
         [
             Started(role=role),
             Logged(role=role, text="what it did"),
@@ -110,7 +110,7 @@ async def test_the_same_key_and_request_is_answered_the_same(client: httpx.Async
     first = (await submit(client, key="k-1", proxysysPasswd="p")).json()["data"]
     task_id = first["contents"][0]["id"]
     role = (await instances.get(resources.database, task_id))[1][0].role
-    await Recorder(resources.database, task_id, "x").record([Started(role=role)])
+    await Recorder(resources, task_id).record([Started(role=role)])
 
     assert (await submit(client, key="k-1", proxysysPasswd="p")).json()["data"] == first
 

@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, aclosing, suppress
+from dataclasses import replace
 from statistics import median, quantiles
 
 import httpx
@@ -63,7 +64,7 @@ async def submit(resources: Resources, host_id: int = 1) -> tuple[int, list[Subt
 
 
 def recorder(resources: Resources, task_id: int) -> Recorder:
-    return Recorder(resources.database, task_id, "192.0.2.1")
+    return Recorder(replace(resources, executor="192.0.2.1"), task_id)
 
 
 async def test_begins_with_the_document_and_goes_on_with_what_comes(

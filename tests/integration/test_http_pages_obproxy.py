@@ -63,7 +63,7 @@ async def manage(resources: Resources, task_id: int) -> None:
         )
         changes += [Started(role=subtask.role), learned]
         changes.append(Ended(role=subtask.role, verdict=Verdict.SUCCESSFUL, code="", message=""))
-    await Recorder(resources.database, task_id, "x").record(changes)
+    await Recorder(resources, task_id).record(changes)
 
 
 async def test_a_takeover_of_one_host_redirects_to_its_task(browser: httpx.AsyncClient, app: Starlette) -> None:

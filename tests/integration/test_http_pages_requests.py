@@ -126,7 +126,7 @@ async def test_the_changes_of_all_hosts_are_summed_up(browser: httpx.AsyncClient
         await advance(resources, task_id, [], running=role)
         names = ("proxy_mem_limited", "work_thread_num")[: number + 1]
         changes = [HostChange(what="parameter", name=name, before="1", after="2") for name in names]
-        await Recorder(resources.database, task_id, "x").record([Changed(role=role, changes=changes)])
+        await Recorder(resources, task_id).record([Changed(role=role, changes=changes)])
 
     page = text((await browser.get("/requests/1")).text)
 

@@ -260,7 +260,7 @@ async def test_the_changes_on_the_host_are_beside_the_log(browser: httpx.AsyncCl
         HostChange(what="parameter", name="work_thread_num", before="4", after="8", needs_restart=True),
         HostChange(what="file", name="/etc/a", before=None, after=MARKUP),
     ]
-    recorder = Recorder(resources.database, task_id, resources.executor)
+    recorder = Recorder(resources, task_id)
     await recorder.record([Started(role=role), Changed(role=role, changes=changes)])
 
     english = (await browser.get(f"/tasks/{task_id}")).text

@@ -1,12 +1,12 @@
 """Lease expiry when a clock is stepped: a lease expires when its stamp does not change, by any clock."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
 from service.model.tasks import SubtaskStatus, TaskInstance, TaskStatus
 from service.store.database import execute, fetch
-from service.store.queue import QUEUE
+from service.store.queue import QUEUE, WEBHOOK_QUEUE
 from service.tasks import instances
 from service.tasks.recorder import Recorder
 from service.tasks.resources import Resources
@@ -64,13 +64,13 @@ async def step(resources: Resources, interval: str) -> None:
 
 
 async def bury(resources: Resources, task: TaskInstance, expiry: Expiry) -> bool:
-    return await Recorder(resources.database, task.id, "other").expire(expiry.expired_runs())
+    return await Recorder(replace(resources, executor="other"), task.id).expire(expiry.expired_runs())
 
 
 async def stalled(resources: Resources, expiry: Expiry) -> list[int]:
     dead = expiry.expired_workers()
     async with resources.database.transaction() as connection:
-        rows = await fetch(connection, "stalled_jobs", queue=QUEUE, workers=[*dead], stamps=[*dead.values()])
+        rows = await fetch(connection, "stalled_jobs", queues=[QUEUE], workers=[*dead], stamps=[*dead.values()])
     return [row["id"] for row in rows]
 
 
@@ -140,10 +140,13 @@ async def test_a_process_that_stood_still_expires_nothing_that_was_renewed_meanw
     assert not expiry.expired_runs()
 
 
+@pytest.mark.parametrize("queue", [QUEUE, WEBHOOK_QUEUE])
 async def test_a_worker_puts_the_job_of_a_dead_one_back(
-    resources: Resources, task: TaskInstance, expiry: Expiry, clock: Clock
+    resources: Resources, task: TaskInstance, expiry: Expiry, clock: Clock, queue: str
 ) -> None:
-    held = await claimed(resources)
+    async with resources.database.transaction() as connection:
+        await resources.queue.defer_webhook(connection, {"id": "1"})
+    held = await claimed(resources, queue)
     assert held.id
     await expiry.observe()
     await worker.requeue_stalled_jobs(resources, expiry)

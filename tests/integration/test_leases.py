@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, cast
 
@@ -115,7 +116,7 @@ async def test_a_run_that_another_worker_has_answered_for_is_stopped_and_not_ren
 ) -> None:
     leases, (taken, own) = held
     (before, _) = await renewed(resources)
-    assert await Recorder(resources.database, tasks[0].id, "other").expire({IDENTS[0]: before})
+    assert await Recorder(replace(resources, executor="other"), tasks[0].id).expire({IDENTS[0]: before})
     await leases.renew()
     assert (taken.stops, taken.renewals, own.stops) == ([StopReason.LEASE_LOST], [], []) and len(own.renewals) == 1
 
@@ -144,7 +145,7 @@ async def test_a_report_confirms_the_lease_to_the_run(
     run, started = RunDouble(), time.monotonic()
     supervisor = Supervisor(
         lambda: cast(Run, run),
-        Recorder(resources.database, tasks[0].id, "x", run=IDENTS[0]),
+        Recorder(resources, tasks[0].id, run=IDENTS[0]),
         run_progress.begin(roles, "odp-1"),
         {role: TimeLimit(0, 0.0) for role in roles},
         cast(LeftoverCheck, run),

@@ -34,7 +34,7 @@ async def submitted(resources: Resources) -> tuple[TaskInstance, list[Subtask]]:
 async def failed(resources: Resources, submitted: tuple[TaskInstance, list[Subtask]]) -> TaskInstance:
     """Return a task instance whose third subtask has failed, and whose job is gone."""
     task, subtasks = submitted
-    recorder = Recorder(resources.database, task.id, "x")
+    recorder = Recorder(resources, task.id)
     for subtask in subtasks[:3]:
         await recorder.record([Started(role=subtask.role)])
         verdict = Verdict.FAILED if subtask is subtasks[2] else Verdict.SUCCESSFUL
@@ -99,7 +99,7 @@ async def test_a_running_subtask_is_canceling_until_its_run_has_ended(
     resources: Resources, submitted: tuple[TaskInstance, list[Subtask]]
 ) -> None:
     task, subtasks = submitted
-    await Recorder(resources.database, task.id, "x").record([Started(role=subtasks[0].role)])
+    await Recorder(resources, task.id).record([Started(role=subtasks[0].role)])
 
     for _ in range(2):  # the second request changes nothing
         await operations.cancel_subtask(resources, task.id, subtasks[0].id)

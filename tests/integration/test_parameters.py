@@ -35,7 +35,7 @@ def resources(app: Starlette) -> Resources:
 async def learn(resources: Resources, task: dict[str, Any], **values: Any) -> None:
     """Record server facts as a run of this task instance does."""
     _, subtasks = await instances.get(resources.database, task["id"])
-    recorder = Recorder(resources.database, task["id"], "x")
+    recorder = Recorder(resources, task["id"])
     await recorder.record([ServerFacts(role=subtasks[0].role, values=values)])
 
 

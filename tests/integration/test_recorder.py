@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 
 import psycopg
@@ -41,7 +41,7 @@ async def submitted(resources: Resources) -> tuple[TaskInstance, list[Subtask]]:
 
 @pytest.fixture
 def recorder(resources: Resources, submitted: tuple[TaskInstance, list[Subtask]]) -> Recorder:
-    return Recorder(resources.database, submitted[0].id, "192.0.2.1")
+    return Recorder(replace(resources, executor="192.0.2.1"), submitted[0].id)
 
 
 async def state(resources: Resources, task: TaskInstance) -> tuple[TaskInstance, list[SubtaskStatus]]:
@@ -174,7 +174,7 @@ async def reporter(resources: Resources, submitted: tuple[TaskInstance, list[Sub
     """Insert a run; return its recorder."""
     async with resources.database.transaction() as connection:
         await execute(connection, "insert_run", ident=IDENT, task_id=submitted[0].id, executor="x")
-    return Recorder(resources.database, submitted[0].id, "x", run=IDENT)
+    return Recorder(resources, submitted[0].id, run=IDENT)
 
 
 async def test_a_report_whose_answer_got_lost_is_written_once(
@@ -219,7 +219,7 @@ async def test_a_report_renews_the_lease_also_when_the_clock_was_set_back(
     await reporter.record([Started(role=subtasks[0].role)])
 
     assert await stamps(resources) != expired
-    assert not await Recorder(resources.database, submitted[0].id, "other").expire(expired)
+    assert not await Recorder(replace(resources, executor="other"), submitted[0].id).expire(expired)
 
 
 async def test_a_run_with_an_expired_lease_writes_nothing(
@@ -228,7 +228,7 @@ async def test_a_run_with_an_expired_lease_writes_nothing(
     task, subtasks = submitted
     first = subtasks[0]
     await reporter.record([Started(role=first.role)])
-    other = Recorder(resources.database, task.id, "other")
+    other = Recorder(replace(resources, executor="other"), task.id)
     expired = await stamps(resources)
     await reporter.record([Logged(role=first.role, text="it lives")])
     assert not await other.expire(expired), "it is renewed"

@@ -9,6 +9,8 @@ from pydantic import SecretStr
 from service.model import settings
 from service.model.errors import SettingsInvalid
 
+WEBHOOK_KEY = settings.WEBHOOK_KEY_PREFIX + "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0"
+
 
 def test_defaults_need_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TAKEOVER_PORT", raising=False)
@@ -80,3 +82,37 @@ def test_the_document_has_every_variable_of_commands_and_plugins() -> None:
     variable = re.compile(r"\bOBPROXY_TAKEOVER_[A-Z_]+\b")
     used = {name for path in sources for name in variable.findall(path.read_text(encoding="utf-8"))}
     assert used and used == set(re.findall(r"^\| `(OBPROXY_TAKEOVER_\w+)`", document, re.MULTILINE))
+
+
+@pytest.mark.parametrize(
+    ("url", "secret", "problem"),
+    [
+        ("ftp://example.test/", WEBHOOK_KEY, "TAKEOVER_NOTIFY_URL: Value error, it must be a URL with http or https"),
+        ("https:///hook", WEBHOOK_KEY, "TAKEOVER_NOTIFY_URL: Value error, it must be a URL with http or https"),
+        ("https://example.test/", "", "it and TAKEOVER_NOTIFY_URL must be set together"),
+        ("", WEBHOOK_KEY, "it and TAKEOVER_NOTIFY_URL must be set together"),
+        ("https://example.test/", "whsec_c2hvcnQ=", "it must be whsec_ and the base64 of 24 to 64 bytes"),
+        ("https://example.test/", "hush" * 10, "it must be whsec_ and the base64 of 24 to 64 bytes"),
+    ],
+)
+def test_a_webhook_needs_a_url_and_a_secret(
+    monkeypatch: pytest.MonkeyPatch, url: str, secret: str, problem: str
+) -> None:
+    monkeypatch.setenv("TAKEOVER_NOTIFY_URL", url)
+    monkeypatch.setenv("TAKEOVER_NOTIFY_SECRET", secret)
+
+    with pytest.raises(SettingsInvalid) as error:
+        settings.load()
+
+    assert problem in str(error.value)
+    assert not secret or secret not in str(error.value)
+
+
+def test_the_url_and_the_secret_of_webhooks_are_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAKEOVER_NOTIFY_URL", "https://key:hush@example.test/")
+    monkeypatch.setenv("TAKEOVER_NOTIFY_SECRET", WEBHOOK_KEY)
+
+    taken = settings.take()
+
+    assert "hush" not in str(taken) and WEBHOOK_KEY not in str(taken)
+    assert not {"TAKEOVER_NOTIFY_URL", "TAKEOVER_NOTIFY_SECRET"} & set(os.environ)

@@ -70,3 +70,9 @@ SELECT s.task_instance_id, s.changes
 FROM task_instance t JOIN subtask_instance s ON s.task_instance_id = t.id
 WHERE t.request_id = %(request_id)s AND s.changes IS NOT NULL
 ORDER BY s.id;
+
+-- name: claim_request_announcement
+-- A row once for each end of a request.
+UPDATE request SET announced_end = %(end)s
+WHERE id = %(request_id)s AND announced_end IS DISTINCT FROM %(end)s
+RETURNING id;

@@ -19,7 +19,7 @@ SELECT id, last_heartbeat FROM procrastinate_workers;
 SELECT j.id, j.status, j.task_name, j.priority, j.lock, j.queueing_lock, j.args, j.scheduled_at, j.queue_name,
        j.attempts, j.worker_id
 FROM procrastinate_jobs j LEFT JOIN procrastinate_workers w ON w.id = j.worker_id
-WHERE j.status = 'doing' AND j.queue_name = %(queue)s
+WHERE j.status = 'doing' AND j.queue_name = ANY(%(queues)s)
   AND (w.id IS NULL OR EXISTS (
       SELECT FROM unnest(%(workers)s::bigint[], %(stamps)s::timestamptz[]) AS expired (id, last_heartbeat)
       WHERE expired.id = w.id AND expired.last_heartbeat = w.last_heartbeat
