@@ -68,7 +68,7 @@ def test_a_process_name_may_hold_parentheses() -> None:
     assert entry.cpu == pytest.approx((11 + 12 + 13 + 14) / os.sysconf("SC_CLK_TCK"))
 
 
-def test_what_a_finished_child_has_used_is_known(tmp_path: Path) -> None:
+def test_the_usage_of_a_finished_child_is_counted(tmp_path: Path) -> None:
     before = accounting.cpu_seconds()
 
     burn = "import time\nend = time.process_time() + 0.3\nwhile time.process_time() < end: pass"

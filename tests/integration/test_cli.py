@@ -254,7 +254,7 @@ async def test_submits_once_with_a_key_and_with_a_password_of_the_proxy(
 @pytest.mark.parametrize(
     ("words", "said"), [([], None), (["--allow-restart"], "true"), (["--no-allow-restart"], "false")]
 )
-async def test_submits_with_a_word_on_restarts(command: CommandLine, words: list[str], said: str | None) -> None:
+async def test_submits_with_a_restart_permission(command: CommandLine, words: list[str], said: str | None) -> None:
     (document,) = json.loads((await command("submit", "1", "1", "--json", *words)).output)
     assert document["context"]["stringMap"].get("obproxy_allow_restart") == said
 
@@ -301,7 +301,7 @@ async def test_completes_in_a_shell() -> None:
         (["show", "1", "--url", "http://127.0.0.1:1"], "No response from http://127.0.0.1:1"),
     ],
 )
-async def test_a_refusal_is_one_sentence(command: CommandLine, words: list[str], sentence: str) -> None:
+async def test_an_error_response_is_one_sentence(command: CommandLine, words: list[str], sentence: str) -> None:
     done = await command(*words)
     assert done.status == 1
     assert sentence in done.errors and "Traceback" not in done.errors

@@ -81,7 +81,7 @@ def test_the_file_with_the_first_password_goes_when_it_is_wrong(command: Command
         (["accesskey", "disable", "x"], "Access key x does not exist."),
     ],
 )
-def test_a_refusal_is_a_sentence(command: Commands, arguments: list[str], refusal: str) -> None:
+def test_an_error_response_is_a_sentence(command: Commands, arguments: list[str], refusal: str) -> None:
     assert str(command.run(*arguments).exception) == refusal
 
 

@@ -33,7 +33,7 @@ def directory() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("name", ["pg", "p" * 100], ids=["within its directory", "elsewhere"])
-def test_nobody_else_of_the_machine_may_connect(directory: Path, name: str) -> None:
+def test_other_users_of_the_machine_cannot_connect(directory: Path, name: str) -> None:
     with embedded.running(directory.parent / name) as url:
         killed = postmaster(directory.parent / name)
         assert_closed(url)
@@ -131,7 +131,7 @@ def test_a_user_that_was_killed_does_not_keep_it_running(directory: Path) -> Non
     assert is_gone(running)
 
 
-def test_it_goes_with_its_last_user_only(directory: Path) -> None:
+def test_it_stops_with_its_last_user_only(directory: Path) -> None:
     with embedded.running(directory) as url:
         running = postmaster(directory)
         with another_user(directory) as (process, _):
@@ -173,7 +173,7 @@ def stranger() -> Iterator[subprocess.Popen[bytes]]:
 
 
 @pytest.mark.parametrize("left", ["{pid}\n{directory}\n1\n5432\n{directory}\n\n1 2\nready\n", "{pid}", "", "\0", "x\n"])
-def test_no_foreign_process_is_signalled_for_what_a_crash_has_left(
+def test_a_stale_pid_file_signals_no_foreign_process(
     directory: Path, stranger: subprocess.Popen[bytes], left: str
 ) -> None:
     """The process id of a server that a power loss has ended is another process's by now; or the file is damaged."""
@@ -238,7 +238,7 @@ def test_no_foreign_setting_reaches_its_connections(directory: Path, monkeypatch
     assert os.environ["PGPORT"] == "1"
 
 
-async def test_an_inventory_still_sees_the_variables_that_are_passed_on(
+async def test_an_inventory_gets_the_variables_that_are_passed_on(
     directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PGHOST", "192.0.2.1")
@@ -277,7 +277,7 @@ def test_it_starts_in_a_directory_of_any_name(directory: Path, name: str) -> Non
         ("", r"was made by PostgreSQL of an unknown version; this service has 18\."),
     ],
 )
-def test_another_major_version_is_refused_with_a_sentence(directory: Path, version: str, says: str) -> None:
+def test_another_major_version_is_rejected_with_a_sentence(directory: Path, version: str, says: str) -> None:
     directory.mkdir()
     (directory / "PG_VERSION").write_text(f"{version}\n")
 
@@ -292,7 +292,7 @@ def test_the_binaries_are_of_the_version_that_is_checked() -> None:
     assert said.stdout.startswith(f"postgres (PostgreSQL) {postgres_server.MAJOR}.")
 
 
-def test_a_data_directory_that_was_half_made_is_made_again(directory: Path) -> None:
+def test_an_incomplete_data_directory_is_created_again(directory: Path) -> None:
     left = directory.with_name(f".{directory.name}.new-x")
     left.mkdir()
     (left / "PG_VERSION").write_text("18\n")
@@ -303,7 +303,7 @@ def test_a_data_directory_that_was_half_made_is_made_again(directory: Path) -> N
     assert not left.exists()
 
 
-def test_what_is_no_data_directory_is_refused_and_stays(directory: Path) -> None:
+def test_a_directory_with_other_files_is_rejected_and_unchanged(directory: Path) -> None:
     directory.mkdir()
     (directory / "holiday.jpg").touch()
 
@@ -316,7 +316,7 @@ def test_what_is_no_data_directory_is_refused_and_stays(directory: Path) -> None
     assert (directory / "holiday.jpg").exists()
 
 
-def test_what_postgres_says_is_in_the_sentence(directory: Path) -> None:
+def test_the_error_contains_the_message_of_postgres(directory: Path) -> None:
     with embedded.running(directory):
         pass
     (directory / "postgresql.conf").write_text("nonsense = 1\n")
@@ -328,7 +328,7 @@ def test_what_postgres_says_is_in_the_sentence(directory: Path) -> None:
         pass
 
 
-def test_a_refused_start_leaves_no_process_and_no_file_open(directory: Path) -> None:
+def test_a_failed_start_leaves_no_process_and_no_open_file(directory: Path) -> None:
     path = directory.parent / ("p" * 100)
     with embedded.running(path):
         pass

@@ -61,7 +61,7 @@ async def status_of_server(resources: Resources) -> str | None:
     return row["status"] if row else None
 
 
-async def test_a_takeover_by_hand_is_a_document_like_any_other(client: httpx.AsyncClient, resources: Resources) -> None:
+async def test_a_takeover_by_hand_is_an_ordinary_document(client: httpx.AsyncClient, resources: Resources) -> None:
     document = await recorded(client, told())
 
     assert_sorted(document)
@@ -118,7 +118,7 @@ async def test_a_failure_is_at_its_subtask_with_its_reason_and_without_secrets(
     assert await status_of_server(resources) == "TAKINGOVER"
 
 
-async def test_an_interrupted_run_says_so(client: httpx.AsyncClient) -> None:
+async def test_an_interrupted_run_is_reported(client: httpx.AsyncClient) -> None:
     body = told(rc=None)
     del body["events"][6:]
 
@@ -136,7 +136,7 @@ async def test_a_run_without_any_event_fails_at_its_first_subtask(client: httpx.
 
 
 @pytest.mark.parametrize("role", [ROLES[0], ROLES[6], ROLES[-1]])
-async def test_what_tags_left_out_is_skipped_and_makes_nothing_managed(
+async def test_roles_excluded_by_tags_are_skipped_and_make_nothing_managed(
     client: httpx.AsyncClient, resources: Resources, role: str
 ) -> None:
     document = await recorded(client, told([role]))
@@ -161,7 +161,9 @@ async def test_some_roles_do_not_finish_the_takeover_that_another_run_began(
     assert await status_of_server(resources) == "RUNNING"
 
 
-async def test_a_managed_server_stays_managed_and_learns(client: httpx.AsyncClient, resources: Resources) -> None:
+async def test_a_managed_server_stays_managed_and_gets_new_facts(
+    client: httpx.AsyncClient, resources: Resources
+) -> None:
     await recorded(client, told())
     before = await server(resources)
 
@@ -221,9 +223,7 @@ async def test_a_rollback_of_some_roles_is_of_those_alone(client: httpx.AsyncCli
     assert await status_of_server(resources) == "RUNNING"
 
 
-async def test_a_rollback_of_what_was_never_managed_is_recorded_too(
-    client: httpx.AsyncClient, resources: Resources
-) -> None:
+async def test_a_rollback_of_an_unmanaged_server_is_recorded(client: httpx.AsyncClient, resources: Resources) -> None:
     document = await recorded(client, told(playbook="rollback"))
 
     assert document["status"] == "SUCCESSFUL"
@@ -263,7 +263,7 @@ async def test_the_run_of_another_host_is_not_this_one(client: httpx.AsyncClient
 
 
 @pytest.mark.parametrize(("roles", "failing"), [(ROLES, None), (ROLES, "check_command"), (ROLES[3:5], "check_command")])
-async def test_nothing_may_be_asked_of_it(client: httpx.AsyncClient, roles: list[str], failing: str | None) -> None:
+async def test_it_has_no_legal_operations(client: httpx.AsyncClient, roles: list[str], failing: str | None) -> None:
     document = await recorded(client, told(roles, failing=failing))
 
     assert document["operations"] == []
@@ -277,7 +277,7 @@ async def test_nothing_may_be_asked_of_it(client: httpx.AsyncClient, roles: list
     assert (await client.get(task)).json()["data"] == document
 
 
-async def test_a_rollback_by_hand_ends_what_could_be_asked_of_an_earlier_failure(
+async def test_a_rollback_by_hand_ends_the_operations_of_an_earlier_failure(
     client: httpx.AsyncClient, resources: Resources
 ) -> None:
     (task,) = await take_over(client, 1)
@@ -313,7 +313,7 @@ async def refusal(client: httpx.AsyncClient, resources: Resources, body: Body) -
     return answer.status_code, error.code, error.message
 
 
-async def test_a_host_with_a_running_task_instance_is_refused(client: httpx.AsyncClient, resources: Resources) -> None:
+async def test_a_host_with_a_running_task_instance_is_rejected(client: httpx.AsyncClient, resources: Resources) -> None:
     (running,) = await take_over(client, 1)
 
     expected = (409, 1005, f"Host 1 already has a running task instance: {running['id']}.")
@@ -321,7 +321,7 @@ async def test_a_host_with_a_running_task_instance_is_refused(client: httpx.Asyn
     assert await refusal(client, resources, told(["check_command"])) == expected
 
 
-async def test_a_server_of_another_cluster_is_refused(client: httpx.AsyncClient, resources: Resources) -> None:
+async def test_a_server_of_another_cluster_is_rejected(client: httpx.AsyncClient, resources: Resources) -> None:
     await recorded(client, told())
 
     status, code, message = await refusal(client, resources, told(clusterId=7))
@@ -356,7 +356,7 @@ WRONG: list[tuple[Body, tuple[int, int, str]]] = [
 ]
 
 
-async def test_what_is_wrong_is_named(
+async def test_invalid_fields_are_named(
     client: httpx.AsyncClient, resources: Resources, subtests: pytest.Subtests
 ) -> None:
     for changed, expected in WRONG:
@@ -365,7 +365,7 @@ async def test_what_is_wrong_is_named(
             assert await refusal(client, resources, body) == expected
 
 
-async def test_years_that_no_clock_shows_are_refused(client: httpx.AsyncClient, resources: Resources) -> None:
+async def test_years_out_of_range_are_rejected(client: httpx.AsyncClient, resources: Resources) -> None:
     for year in ("0001", "1999", "2300", "9999"):
         body = told(startTime=f"{year}-01-01T00:00:00Z", finishTime=f"{year}-01-01T00:00:00Z")
         assert (await refusal(client, resources, body))[0] == 400

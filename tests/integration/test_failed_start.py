@@ -65,7 +65,7 @@ def test_serve_names_an_address_that_is_in_use(tmp_path: Path) -> None:
     assert not (tmp_path / "data" / "postgres" / "postmaster.pid").exists()
 
 
-def test_serve_names_what_a_database_user_may_not(postgres: str, tmp_path: Path) -> None:
+def test_serve_names_the_missing_privilege_of_a_database_user(postgres: str, tmp_path: Path) -> None:
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute("DROP DATABASE IF EXISTS not_ours WITH (FORCE)")
         connection.execute("DROP ROLE IF EXISTS stranger")
@@ -90,7 +90,7 @@ def test_serve_names_what_a_database_user_may_not(postgres: str, tmp_path: Path)
         (f"host=x password='{PASSWORD}", "unterminated quoted string"),
     ],
 )
-def test_no_connection_string_is_named_without_its_words(url: str, problem: str) -> None:
+def test_an_invalid_connection_string_is_reported_without_its_text(url: str, problem: str) -> None:
     with pytest.raises(psycopg.Error) as caught:
         psycopg.connect(url)
 

@@ -60,7 +60,7 @@ def outcome(res: Mapping[str, Any]) -> list[Any]:
 OWN = ("ANSIBLE_LOCAL_TEMP=", "ANSIBLE_SSH_CONTROL_PATH_DIR=", "AWX_ISOLATED_DATA_DIR=", "JOB_ID=", "PWD=", "OLDPWD=")
 
 
-async def test_both_starts_tell_the_same(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_both_starts_report_the_same_events(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     prepared = prepare(tmp_path, "look")
     prepared.spec.playbook.write_text(ASKED_OF_A_PROCESS, encoding="utf-8")
 

@@ -132,7 +132,7 @@ async def test_one_that_is_being_taken_over_is_left_alone(checked: Resources) ->
     assert await status(checked, server) == "TAKINGOVER"
 
 
-async def test_silence_of_one_that_has_never_answered_says_nothing_but_its_host_is_asked(checked: Resources) -> None:
+async def test_an_unreachable_port_is_checked_by_a_discovery(checked: Resources) -> None:
     (port,) = free_ports(1)
     (server,) = await insert(checked, [("127.0.0.1", port)])
 
@@ -142,7 +142,7 @@ async def test_silence_of_one_that_has_never_answered_says_nothing_but_its_host_
         assert await looks(checked) == [server], "once"
 
 
-async def test_a_look_counts_more_than_a_round_that_began_before_it(
+async def test_a_discovery_overrides_an_earlier_health_check(
     checked: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (port,) = free_ports(1)
@@ -171,7 +171,7 @@ async def test_of_several_workers_one_makes_the_round(resources: Resources) -> N
     assert await health_checks.check_round(workers[0])
 
 
-async def test_looks_are_spread_over_their_interval(checked: Resources) -> None:
+async def test_discoveries_are_spread_over_their_interval(checked: Resources) -> None:
     settings = checked.settings.model_copy(update={"server_check_interval": 60.0, "server_look_interval": 600.0})
     spread = replace(checked, settings=settings)
     servers = await insert(checked, [("127.0.0.1", port) for port in free_ports(20)])
@@ -186,7 +186,7 @@ async def test_looks_are_spread_over_their_interval(checked: Resources) -> None:
     assert sorted(server for part in seen for server in part) == servers
 
 
-async def test_when_all_are_back_at_once_they_are_looked_at_little_by_little(checked: Resources) -> None:
+async def test_discoveries_after_an_outage_are_spread(checked: Resources) -> None:
     (port,) = free_ports(1)
     servers = await insert(checked, [(f"127.1.2.{number}", port) for number in range(1, 51)])
     seen = []
@@ -201,7 +201,7 @@ async def test_when_all_are_back_at_once_they_are_looked_at_little_by_little(che
     assert sorted(await looks(checked)) == servers
 
 
-async def test_no_looks_when_they_are_off(checked: Resources) -> None:
+async def test_no_discoveries_when_they_are_off(checked: Resources) -> None:
     await insert(checked, [("127.0.0.1", port) for port in free_ports(2)])
     await rows(checked, LOOKED_AT.format("1 year"))
 

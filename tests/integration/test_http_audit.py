@@ -22,7 +22,7 @@ async def events(client: httpx.AsyncClient, **query: str | int) -> list[dict[str
     return found
 
 
-async def test_who_did_what_from_where_and_what_came_of_it(client: httpx.AsyncClient) -> None:
+async def test_an_event_has_user_operation_address_and_outcome(client: httpx.AsyncClient) -> None:
     answer = await client.post(TAKE_OVER, json=take_over_body(1))
 
     [event] = await events(client)
@@ -42,7 +42,7 @@ async def test_who_did_what_from_where_and_what_came_of_it(client: httpx.AsyncCl
     )
 
 
-async def test_what_was_refused_is_kept_as_well(client: httpx.AsyncClient, app: Starlette) -> None:
+async def test_rejected_calls_are_recorded(client: httpx.AsyncClient, app: Starlette) -> None:
     await users.add(app.state.resources.database, "anne", "password", [Role.TASK_VIEWER])
     anne = ("anne", "password")
     await take_over(client, 1)

@@ -94,7 +94,7 @@ WRONG = (
 
 
 @pytest.mark.parametrize("header", WRONG, ids=range(len(WRONG)))
-async def test_what_is_not_right_is_refused_without_a_hint(http: httpx.AsyncClient, header: str) -> None:
+async def test_invalid_credentials_are_rejected_without_a_hint(http: httpx.AsyncClient, header: str) -> None:
     answer = await http.get(INFO, headers=[(b"Authorization", header.encode("latin-1"))])
 
     assert answer.status_code == 401
@@ -102,7 +102,7 @@ async def test_what_is_not_right_is_refused_without_a_hint(http: httpx.AsyncClie
     assert answer.headers["www-authenticate"].startswith("Basic realm=")
 
 
-async def test_a_disabled_user_and_an_old_password_are_refused_at_once(
+async def test_a_disabled_user_and_an_old_password_are_rejected_at_once(
     http: httpx.AsyncClient, opened: Resources, at_once: None
 ) -> None:
     assert (await http.get(INFO, headers=RIGHT)).status_code == 200
@@ -164,7 +164,7 @@ async def test_an_address_is_unblocked_before_a_user(http: httpx.AsyncClient, op
     assert (await http.get(INFO, headers=RIGHT)).status_code == 200
 
 
-async def test_a_known_password_works_while_its_user_is_blocked(http: httpx.AsyncClient, at_once: None) -> None:
+async def test_a_verified_password_works_while_its_user_is_blocked(http: httpx.AsyncClient, at_once: None) -> None:
     assert (await http.get(INFO, headers=RIGHT)).status_code == 200
     for _ in range(CLIENT_LIMIT.failures):
         await http.get(INFO, headers=basic(b"anne:wrong"))
@@ -172,7 +172,7 @@ async def test_a_known_password_works_while_its_user_is_blocked(http: httpx.Asyn
     assert (await http.get(INFO, headers=RIGHT)).status_code == 200
 
 
-async def test_a_success_forgets_the_users_failures_but_not_the_addresss(
+async def test_a_success_resets_the_failures_of_the_user_but_not_of_the_address(
     http: httpx.AsyncClient, opened: Resources, at_once: None
 ) -> None:
     for _ in range(USER_LIMIT.failures - 1):
@@ -239,7 +239,7 @@ def too_early(signing: Signing) -> Signing:
 
 
 @pytest.mark.parametrize("change", [other_secret, other_key, no_key, two_spaces, too_old, too_early])
-async def test_a_request_signed_wrong_is_refused_without_a_hint(
+async def test_a_wrong_signature_is_rejected_without_a_hint(
     http: httpx.AsyncClient, signing: Signing, change: object
 ) -> None:
     assert callable(change)
@@ -250,7 +250,7 @@ async def test_a_request_signed_wrong_is_refused_without_a_hint(
         assert assert_failure(answer).error.model_dump(exclude_none=True) == REFUSED
 
 
-async def test_a_changed_body_is_refused(http: httpx.AsyncClient, signing: Signing) -> None:
+async def test_a_changed_body_is_rejected(http: httpx.AsyncClient, signing: Signing) -> None:
     request = http.build_request("POST", TAKE_OVER, json=take_over_body(1))
     signed = next(signing.auth_flow(request))
     changed = http.build_request("POST", TAKE_OVER, json=take_over_body(2), headers=signed.headers)
@@ -306,7 +306,7 @@ async def test_an_idempotency_key_repeats_no_other_operation(http: httpx.AsyncCl
         assert (second.status_code, assert_failure(second).error.code) == (401, 3099)
 
 
-async def test_old_signatures_are_forgotten(http: httpx.AsyncClient, signing: Signing, opened: Resources) -> None:
+async def test_old_signatures_are_deleted(http: httpx.AsyncClient, signing: Signing, opened: Resources) -> None:
     await http.post(TASKS, auth=signing)
     async with opened.database.transaction() as connection:
         await connection.execute("UPDATE used_signature SET expires = now() - interval '2 minutes'")
@@ -316,7 +316,7 @@ async def test_old_signatures_are_forgotten(http: httpx.AsyncClient, signing: Si
         assert len(await (await connection.execute("SELECT FROM used_signature")).fetchall()) == 1
 
 
-async def test_a_body_beyond_the_limit_is_refused_before_anybody_is_known(http: httpx.AsyncClient) -> None:
+async def test_a_too_large_body_is_rejected_before_authentication(http: httpx.AsyncClient) -> None:
     stranger = Signing("0" * 16, "0" * 32)
 
     answer = await http.post(TAKE_OVER, content=b" " * (1024 * 1024 + 1), auth=stranger)

@@ -266,7 +266,7 @@ async def there(client: httpx.AsyncClient, app: Starlette) -> AsyncIterator[Ther
     yield There(task=busy["id"], foreign_subtask=managed["subtasks"][0]["id"])
 
 
-async def test_bad_input_is_refused_by_name_and_changes_nothing(
+async def test_bad_input_is_rejected_by_name_and_changes_nothing(
     client: httpx.AsyncClient, app: Starlette, there: There, subtests: pytest.Subtests
 ) -> None:
     resources: Resources = app.state.resources
@@ -289,14 +289,12 @@ async def test_bad_input_is_refused_by_name_and_changes_nothing(
             assert await count_rows(resources) == before
 
 
-async def test_what_was_refused_is_accepted_once_it_is_right(client: httpx.AsyncClient, there: There) -> None:
+async def test_corrected_input_is_accepted(client: httpx.AsyncClient, there: There) -> None:
     """The table's requests would be accepted but for what each has wrong."""
     assert [task["hostId"] for task in await take_over(client, FREE)] == [FREE]
 
 
-async def test_what_a_request_says_beyond_its_fields_goes_nowhere(
-    client: httpx.AsyncClient, resources: Resources
-) -> None:
+async def test_unknown_fields_of_a_request_are_ignored(client: httpx.AsyncClient, resources: Resources) -> None:
     """Least of all into options of ssh or Ansible."""
     more = {"ansible_ssh_common_args": "-oProxyCommand=needle", "extraVars": {"a": "needle"}, "tags": "needle"}
     body = {"hosts": [{"hostId": FREE, "sqlPort": 2883, **more}], **more}
@@ -329,7 +327,7 @@ async def test_an_inventory_that_was_never_readable_is_named(client: httpx.Async
     assert "hosts.yml" in failure.error.message
 
 
-async def test_a_refusal_is_said_in_the_callers_language(client: httpx.AsyncClient) -> None:
+async def test_an_error_response_is_in_the_callers_language(client: httpx.AsyncClient) -> None:
     path, wrong = "/api/v2/obproxy/clusters/1/takeOver", {"hosts": [{"hostId": 1, "sqlPort": 70000}]}
     chinese = await client.post(path, json=wrong, headers={"Accept-Language": "zh-CN,zh;q=0.9"})
     german = await client.post(path, json=wrong, headers={"Accept-Language": "de"})

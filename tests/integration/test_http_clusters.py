@@ -118,7 +118,7 @@ async def test_clusters_in_pages_by_id(client: httpx.AsyncClient, resources: Res
     assert (await client.get(f"{CLUSTERS}/5")).json()["data"]["name"] == "test"
 
 
-async def test_hosts_with_what_is_deployed_on_them(client: httpx.AsyncClient, resources: Resources) -> None:
+async def test_hosts_list_their_deployed_services(client: httpx.AsyncClient, resources: Resources) -> None:
     await take_over(client, 1, 2)
     await change(resources, 1, "RUNNING")
 

@@ -16,7 +16,7 @@ def content(body: dict[str, Any]) -> Any:
     return body.get("data", body)
 
 
-async def test_larger_json_is_compressed_for_who_accepts_it(client: httpx.AsyncClient) -> None:
+async def test_large_json_is_compressed_if_the_caller_accepts_it(client: httpx.AsyncClient) -> None:
     (task,) = await take_over(client, 1)
     for path in (f"{TASKS}/{task['id']}", "/openapi.json"):
         compressed = await client.get(path, headers=GZIP)

@@ -40,7 +40,7 @@ async def failed(client: httpx.AsyncClient, resources: Resources) -> tuple[int, 
     return task_id, subtasks
 
 
-async def test_detail_says_what_may_be_asked(client: httpx.AsyncClient, failed: tuple[int, list[Subtask]]) -> None:
+async def test_detail_lists_the_legal_operations(client: httpx.AsyncClient, failed: tuple[int, list[Subtask]]) -> None:
     detail = (await client.get(f"{TASKS}/{failed[0]}")).json()["data"]
     assert detail["operations"] == ["RETRY", "ROLLBACK"]
     assert [s["operations"] for s in detail["subtasks"][:2]] == [["RETRY", "SKIP"], []]
@@ -72,7 +72,7 @@ async def test_skip_answers_nothing(client: httpx.AsyncClient, failed: tuple[int
 
 
 @pytest.mark.parametrize("word", ["retry", "skip", "cancel"])
-async def test_subtask_operations_refuse_what_is_not_in_their_state(
+async def test_subtask_operations_reject_subtasks_in_other_states(
     client: httpx.AsyncClient, failed: tuple[int, list[Subtask]], word: str
 ) -> None:
     answer = await client.post(f"{TASKS}/{failed[0]}/subtasks/{failed[1][1].id}/{word}")
@@ -131,20 +131,20 @@ async def test_a_key_is_free_again_after_a_day(client: httpx.AsyncClient, resour
     assert (await submit(client, host_id=2, key="k-1")).status_code == 200
 
 
-async def test_a_request_that_was_refused_does_not_use_up_its_key(client: httpx.AsyncClient) -> None:
+async def test_a_rejected_request_does_not_use_its_key(client: httpx.AsyncClient) -> None:
     assert (await submit(client, host_id=99, key="k-1")).status_code == 404
     assert (await submit(client, host_id=1, key="k-1")).status_code == 200
 
 
 @pytest.mark.parametrize("key", ["with space", "x" * 256, ""])
-async def test_a_key_must_be_a_word(client: httpx.AsyncClient, key: str) -> None:
+async def test_a_key_must_be_text_without_spaces(client: httpx.AsyncClient, key: str) -> None:
     body = {"hosts": [{"hostId": 1, "sqlPort": 2883}]}
     answer = await client.post("/api/v2/obproxy/clusters/1/takeOver", json=body, headers={"Idempotency-Key": key})
     assert answer.status_code == 400
     assert answer.json()["error"]["subErrors"][0]["field"] == "Idempotency-Key"
 
 
-async def test_detail_says_who_is_waited_for(client: httpx.AsyncClient, resources: Resources) -> None:
+async def test_detail_shows_the_blocking_task(client: httpx.AsyncClient, resources: Resources) -> None:
     first = (await submit(client, host_id=1)).json()["data"]["contents"][0]["id"]
     second = (await submit(client, host_id=2)).json()["data"]["contents"][0]["id"]
     async with resources.database.transaction() as connection:
@@ -158,7 +158,7 @@ async def test_detail_says_who_is_waited_for(client: httpx.AsyncClient, resource
     assert "waitsFor" not in (await client.get(f"{TASKS}/{first}")).json()["data"]
 
 
-async def test_detail_says_who_fills_the_cluster(
+async def test_detail_shows_the_tasks_that_fill_the_cluster(
     client: httpx.AsyncClient, resources: Resources, inventory_file: Path
 ) -> None:
     first = (await submit(client, host_id=1)).json()["data"]["contents"][0]["id"]

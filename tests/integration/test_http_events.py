@@ -67,9 +67,7 @@ def recorder(resources: Resources, task_id: int) -> Recorder:
     return Recorder(replace(resources, executor="192.0.2.1"), task_id)
 
 
-async def test_begins_with_the_document_and_goes_on_with_what_comes(
-    https: list[httpx.AsyncClient], resources: Resources
-) -> None:
+async def test_sends_the_document_and_then_changes(https: list[httpx.AsyncClient], resources: Resources) -> None:
     task_id, (subtask, *_) = await submit(resources)
     await recorder(resources, task_id).record([Started(role=subtask.role), Logged(role=subtask.role, text="before")])
 
@@ -195,7 +193,9 @@ async def test_the_way_from_the_commit_to_the_reader_is_short(
     assert quantiles(lags, n=100)[98] <= GOAL, f"median {median(lags):.4f} s, worst {max(lags):.4f} s"
 
 
-async def test_goes_on_after_the_database_was_away(https: list[httpx.AsyncClient], resources: Resources) -> None:
+async def test_continues_after_the_database_was_unreachable(
+    https: list[httpx.AsyncClient], resources: Resources
+) -> None:
     task_id, (subtask, *_) = await submit(resources)
     async with asyncio.timeout(DEADLINE), aclosing(events(https[0], TASK_EVENTS.format(task_id))) as stream:
         await anext(stream)
@@ -260,7 +260,7 @@ async def test_a_reader_that_does_not_read_is_disconnected_and_delays_no_other(
     writing.close()
 
 
-async def test_the_list_tells_which_have_changed(https: list[httpx.AsyncClient], resources: Resources) -> None:
+async def test_the_list_stream_names_changed_tasks(https: list[httpx.AsyncClient], resources: Resources) -> None:
     async with asyncio.timeout(DEADLINE), aclosing(events(https[1], LIST_EVENTS)) as stream:
         assert json.loads((await anext(stream)).data) == {"running": 0}
         one, _ = await submit(resources, 1)
@@ -277,7 +277,7 @@ async def test_the_list_tells_which_have_changed(https: list[httpx.AsyncClient],
     assert changed == {two}
 
 
-async def test_what_is_wrong_is_answered_before_a_stream_begins(
+async def test_errors_are_sent_before_a_stream_begins(
     https: list[httpx.AsyncClient], resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task_id, _ = await submit(resources)
@@ -294,9 +294,7 @@ async def test_what_is_wrong_is_answered_before_a_stream_begins(
     assert (await https[0].get(path)).status_code == 503
 
 
-async def test_says_what_proxies_and_browsers_need_to_know(
-    https: list[httpx.AsyncClient], resources: Resources
-) -> None:
+async def test_sends_headers_for_proxies_and_browsers(https: list[httpx.AsyncClient], resources: Resources) -> None:
     task_id, _ = await submit(resources)
     answer = await https[0].head(TASK_EVENTS.format(task_id))
     assert answer.headers["content-type"].startswith("text/event-stream")
@@ -307,7 +305,7 @@ async def test_says_what_proxies_and_browsers_need_to_know(
     assert greeting.retry == event_streams.RECONNECT_DELAY
 
 
-async def test_a_stream_ends_now_and_then_so_that_its_reader_proves_itself_again(
+async def test_a_stream_ends_regularly_so_that_its_reader_authenticates_again(
     https: list[httpx.AsyncClient], resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(event_streams, "STREAM_LIFETIME", 0.3)
@@ -332,7 +330,7 @@ async def test_a_task_instance_that_is_removed_ends_its_stream(
     assert answer.status_code == 404
 
 
-async def test_a_request_begins_with_all_hosts_and_goes_on_with_changed_ones(
+async def test_a_request_stream_sends_all_hosts_and_then_changed_ones(
     https: list[httpx.AsyncClient], resources: Resources
 ) -> None:
     hosts = [HostRequest(host_id=host_id, sql_port=2883) for host_id in (1, 2)]
@@ -355,7 +353,7 @@ async def test_a_request_begins_with_all_hosts_and_goes_on_with_changed_ones(
     assert changed["counts"] == document["counts"] and changed["hostCount"] == 2
 
 
-async def test_the_stream_of_an_unknown_request_is_refused(https: list[httpx.AsyncClient]) -> None:
+async def test_the_stream_of_an_unknown_request_is_rejected(https: list[httpx.AsyncClient]) -> None:
     answer = await https[0].get("/api/v2/obproxy/requests/4711/events")
 
     assert (answer.status_code, assert_failure(answer).error.code) == (404, 4001)

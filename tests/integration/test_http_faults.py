@@ -49,7 +49,7 @@ def said(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
     return [(r.levelname, str(getattr(r, "action", ""))) for r in records]
 
 
-async def test_without_its_database_it_says_so_and_goes_on_when_it_is_back(
+async def test_a_lost_database_is_reported_until_it_returns(
     client: httpx.AsyncClient, app: Starlette, postgres: str, database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert (await client.get(TASKS)).status_code == 200
@@ -86,7 +86,7 @@ async def test_connections_that_the_database_has_ended_are_not_used(
     assert (await client.get(TASKS)).status_code == 200
 
 
-async def test_a_database_that_goes_away_in_the_middle_is_told_the_same_way(
+async def test_a_database_lost_during_a_request_is_reported_alike(
     client: httpx.AsyncClient, app: Starlette, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def lost(*_: object, **__: object) -> None:

@@ -144,7 +144,7 @@ async def until_okay(service: Service) -> None:
             await asyncio.sleep(0.1)
 
 
-def test_none_of_it_is_left_on_a_disk_by_a_crash(service: Service) -> None:
+def test_a_crash_writes_no_core_file(service: Service) -> None:
     limits = Path(f"/proc/{service.pid}/limits").read_text(encoding="utf-8")
 
     assert re.search(r"^Max core file size +0 +0 ", limits, re.MULTILINE)

@@ -76,7 +76,7 @@ async def test_requests_are_counted_by_route_never_by_path(client: httpx.AsyncCl
     assert (await value(client, "takeover_http_request_duration_seconds_bucket", **bucket) or 0) >= 3
 
 
-async def test_the_database_tells_of_all_processes(client: httpx.AsyncClient, resources: Resources) -> None:
+async def test_metrics_from_the_database_cover_all_processes(client: httpx.AsyncClient, resources: Resources) -> None:
     await take_over(client, 1, 2, 3)
     await managed(resources, 1, "RUNNING")
     await managed(resources, 2, "UNAVAILABLE")
@@ -102,7 +102,7 @@ async def test_the_database_tells_of_all_processes(client: httpx.AsyncClient, re
     assert oldest is not None and 0 < oldest < 60
 
 
-async def test_without_a_database_it_says_so(client: httpx.AsyncClient, resources: Resources) -> None:
+async def test_a_lost_database_is_reported(client: httpx.AsyncClient, resources: Resources) -> None:
     await client.get("/metrics")  # the password is remembered from here on, but the user is looked up
     text = (await client.get("/health/live")).text
     assert text == "alive"
@@ -114,7 +114,7 @@ async def test_without_a_database_it_says_so(client: httpx.AsyncClient, resource
     assert (await client.get("/health/live")).status_code == 200
 
 
-async def test_exporters_of_what_has_been_taken_over(client: httpx.AsyncClient, resources: Resources) -> None:
+async def test_exporters_of_managed_servers_are_targets(client: httpx.AsyncClient, resources: Resources) -> None:
     await take_over(client, 1, 2, 3)
     assert (await client.get(EXPORTERS)).json() == []
     await managed(resources, 1, "RUNNING")
@@ -164,7 +164,7 @@ def test_a_worker_answers_at_its_own_port_and_leaves_it() -> None:
         pass
 
 
-def test_what_a_managed_host_makes_up_is_no_lag() -> None:
+def test_invented_times_of_a_managed_host_are_not_lag() -> None:
     before = metrics.EVENT_LAG_SECONDS._sum.get()
 
     for created in (None, 17, "yesterday", "2021-09-03"):

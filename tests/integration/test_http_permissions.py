@@ -150,7 +150,7 @@ async def test_head_is_as_get(http: httpx.AsyncClient) -> None:
     assert (await http.head("/api/v2/tasks/instances", auth=("user_HOST_VIEWER", "password"))).status_code == 403
 
 
-async def test_only_what_oneself_is_and_what_is_open_needs_no_permission() -> None:
+async def test_only_open_routes_and_the_own_user_need_no_permission() -> None:
     free = {operation.path for operation in OPERATIONS if operation.permission in (PUBLIC, ANY_USER)}
 
     assert free == {"/api/v2/info", "/api/v2/time", "/api/status", "/health/live", "/health/ready"}

@@ -101,7 +101,7 @@ async def test_a_chunked_body_beyond_the_limit_ends_early(address: Address, logi
     assert set((await count_rows(resources(app))).values()) == {0}
 
 
-async def test_a_body_announced_beyond_the_limit_is_refused_before_it_comes(address: Address, login: bytes) -> None:
+async def test_a_too_large_content_length_is_rejected_before_the_body(address: Address, login: bytes) -> None:
     for length in (LIMIT + 1, 10**19):
         status, _, body = await exchange(address, post(login, b"Content-Length: %d" % length))
         assert status == json.loads(body)["status"] == 413
@@ -116,7 +116,7 @@ async def test_expect_is_answered_before_the_body(address: Address, login: bytes
 
 
 @pytest.mark.parametrize("sent", [b"", b'{"hosts":'])
-async def test_a_caller_who_hangs_up_is_no_fault(
+async def test_a_caller_that_disconnects_is_not_an_error(
     address: Address, login: bytes, sent: bytes, app: Starlette, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO):
@@ -185,7 +185,7 @@ NO_REQUESTS = (
 )
 
 
-async def test_what_is_no_request_is_refused_and_the_next_one_served(
+async def test_an_invalid_request_is_rejected_and_the_next_one_served(
     address: Address, login: bytes, caplog: pytest.LogCaptureFixture, subtests: pytest.Subtests
 ) -> None:
     for sent in NO_REQUESTS:
@@ -197,7 +197,7 @@ async def test_what_is_no_request_is_refused_and_the_next_one_served(
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-async def test_garbage_instead_of_a_chunk_is_refused(address: Address, login: bytes) -> None:
+async def test_an_invalid_chunk_is_rejected(address: Address, login: bytes) -> None:
     # uvicorn answers this itself while the application still reads, and logs that the application then cannot.
     status, _, _ = await exchange(address, post(login, CHUNKED) + b"Z\r\n")
 

@@ -198,7 +198,7 @@ async def test_the_flow_is_drawn_for_every_width(browser: httpx.AsyncClient, res
     assert page.count('selected"') == 3
 
 
-async def test_attempts_are_listed_separately_newest_first(browser: httpx.AsyncClient, resources: Resources) -> None:
+async def test_executions_are_listed_separately_newest_first(browser: httpx.AsyncClient, resources: Resources) -> None:
     task_id = await failed_at(resources, 2, "first")
     subtask = (await sample_tasks.subtask_ids(resources, task_id))[2]
     roles = resources.workflows[TAKEOVER].roles

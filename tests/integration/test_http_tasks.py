@@ -50,7 +50,7 @@ async def test_take_over_answers_one_task_instance_a_host_in_order(client: httpx
     assert len({subtask["id"] for task in tasks for subtask in task["subtasks"]}) == 3 * len(tasks[0]["subtasks"])
 
 
-async def test_take_over_keeps_the_trace_id_and_never_tells_the_password(
+async def test_take_over_keeps_the_trace_id_and_never_shows_the_password(
     client: httpx.AsyncClient, resources: Resources
 ) -> None:
     answer = await client.post(
@@ -173,7 +173,7 @@ async def test_a_log_whole_and_from_a_row_on(client: httpx.AsyncClient, resource
     assert later["next"] > first["next"]
 
 
-async def test_what_this_is_and_what_time(client: httpx.AsyncClient) -> None:
+async def test_info_and_time(client: httpx.AsyncClient) -> None:
     assert (await client.get("/api/v2/info")).json() == {
         "buildVersion": __version__,
         "name": "obproxy-takeover",
@@ -186,16 +186,16 @@ async def test_what_this_is_and_what_time(client: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize("path", ["/api/v2/time", "/api/status", "/health/live", "/health/ready"])
-async def test_anybody_may_ask_for_the_time_and_the_status(client: httpx.AsyncClient, path: str) -> None:
+async def test_time_and_status_need_no_authentication(client: httpx.AsyncClient, path: str) -> None:
     assert (await client.get(path, auth=None)).status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/api/v2/info", "/openapi.json", TASKS, "/nowhere"])
-async def test_nobody_else_may_ask_for_the_rest(client: httpx.AsyncClient, path: str) -> None:
+async def test_other_routes_need_authentication(client: httpx.AsyncClient, path: str) -> None:
     assert (await client.get(path, auth=None)).status_code == 401
 
 
-async def test_the_status_tells_of_the_database(client: httpx.AsyncClient, resources: Resources) -> None:
+async def test_the_status_depends_on_the_database(client: httpx.AsyncClient, resources: Resources) -> None:
     answer = await client.get("/api/status")
     assert (answer.status_code, answer.text) == (200, "okay")
 

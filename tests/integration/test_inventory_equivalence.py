@@ -13,7 +13,9 @@ from tests.integration.sample_inventories import SampleInventory
 
 
 @pytest.mark.parametrize("kind", sample_inventories.SAMPLES)
-async def test_a_run_sees_what_a_direct_run_sees(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_run_gets_the_same_inventory_as_a_direct_run(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SQL_SERVER", "the-server")
     sample = sample_inventories.SAMPLES[kind](tmp_path / "inventory")
 
@@ -23,7 +25,7 @@ async def test_a_run_sees_what_a_direct_run_sees(kind: str, tmp_path: Path, monk
     assert ours == direct
 
 
-async def test_a_run_that_is_not_forked_sees_the_same(tmp_path: Path) -> None:
+async def test_a_run_that_is_not_forked_gets_the_same_inventory(tmp_path: Path) -> None:
     sample = sample_inventories.priorities(tmp_path / "inventory")
     direct = probe.directly(sample, tmp_path / "direct")
     assert await probe.by_service(sample, tmp_path / "ours", start="plain") == direct

@@ -120,7 +120,7 @@ async def test_without_a_service_the_sample_is_empty_and_silent() -> None:
 
 
 @pytest.mark.parametrize(("secret", "expected"), [("Planted#1", "Not logged in"), ("Planted#2", "Connection refused")])
-async def test_a_problem_is_told_in_one_sentence_without_the_secret(url: str, secret: str, expected: str) -> None:
+async def test_an_error_is_one_sentence_without_the_secret(url: str, secret: str, expected: str) -> None:
     asked = url if secret == "Planted#1" else "http://127.0.0.1:9"
     variables = {"OBPROXY_TAKEOVER_URL": asked, "OBPROXY_TAKEOVER_ACCESS_KEY": "x", LIMIT: "5"}
     listed, errors = await _listed(SAMPLE, OBPROXY_TAKEOVER_ACCESS_KEY_SECRET=secret, **variables)

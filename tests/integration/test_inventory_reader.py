@@ -26,7 +26,7 @@ def hosts(**variables: object) -> dict[str, object]:
     return {"all": {"hosts": {"b": {"ocp_host_id": 2, **variables}}, "children": {"test": test}}}
 
 
-async def test_what_is_shown_of_a_host_is_resolved(tmp_path: Path) -> None:
+async def test_public_variables_of_a_host_are_resolved(tmp_path: Path) -> None:
     sample = sample_inventories.templated_address(tmp_path)
     found = await read(sample.source)
     assert [host.address for host in found.hosts.values()] == ["10.89.4.10", "10.89.4.11", "10.89.4.12"]
@@ -40,7 +40,7 @@ async def test_a_cluster_is_shown_as_a_host_in_its_group_would_see_it(tmp_path: 
     assert found.clusters[1].variables["obproxy_config_server_url"] == "http://192.0.2.9/services"
 
 
-async def test_what_cannot_be_resolved_is_a_warning_with_host_variable_and_reason(tmp_path: Path) -> None:
+async def test_an_unresolvable_variable_is_a_warning_with_host_and_reason(tmp_path: Path) -> None:
     source = tmp_path / "hosts.yml"
     write(source, hosts(ansible_host="{{ net }}.10"))
     found = await read(source)
@@ -62,7 +62,7 @@ def host_vars_behind_a_link(directory: Path) -> tuple[Path, Path]:
 
 
 @pytest.mark.parametrize("make", [group_vars_beside_a_file, host_vars_behind_a_link], ids=lambda f: f.__name__)
-async def test_an_edit_acts_on_whoever_asks_next(make: Callable[[Path], tuple[Path, Path]], tmp_path: Path) -> None:
+async def test_an_edit_is_visible_to_the_next_caller(make: Callable[[Path], tuple[Path, Path]], tmp_path: Path) -> None:
     source, edited = make(tmp_path)
     known = InventoryReader(source)
     for port in (2883, 3306, 3307):
@@ -127,7 +127,7 @@ async def test_the_error_mentions_no_last_good_reading_when_there_is_none(
     assert "last good" not in caplog.text and "there is none to use instead" in caplog.text
 
 
-async def test_a_reading_whose_process_was_killed_is_made_again(tmp_path: Path) -> None:
+async def test_a_killed_reading_is_repeated(tmp_path: Path) -> None:
     source = tmp_path / "hosts.yml"
     write(source, hosts())
     known = InventoryReader(source)
@@ -138,7 +138,7 @@ async def test_a_reading_whose_process_was_killed_is_made_again(tmp_path: Path) 
     assert after == before and after.snapshot is not before.snapshot
 
 
-async def test_a_reading_that_nobody_has_any_more_ends(tmp_path: Path) -> None:
+async def test_an_unused_reading_ends(tmp_path: Path) -> None:
     source = tmp_path / "hosts.yml"
     write(source, hosts())
     found = await read(source)
@@ -168,7 +168,7 @@ echo ' "_meta": {"hostvars": {"b": {"ocp_host_id": 2, "ocp_idc_name": "'$SQL_SER
 """
 
 
-async def test_scripts_see_the_variables_that_the_setting_names_and_their_words_are_the_reason(
+async def test_scripts_get_the_named_variables_and_their_output_is_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = tmp_path / "script.sh"
@@ -180,7 +180,7 @@ async def test_scripts_see_the_variables_that_the_setting_names_and_their_words_
     assert (await read(source, passed_on=environment.selected(["SQL_SERVER", "NOT_SET"]))).hosts[2].idc_name == "db-1"
 
 
-async def test_words_of_a_vault_password_program_are_part_of_the_reason(tmp_path: Path) -> None:
+async def test_output_of_a_vault_password_program_is_part_of_the_reason(tmp_path: Path) -> None:
     program = tmp_path / "password.sh"
     program.write_text("#!/bin/sh\necho the key server is down >&2\nexit 1\n", encoding="utf-8")
     program.chmod(0o700)

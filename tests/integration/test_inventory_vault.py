@@ -80,7 +80,7 @@ async def test_opens_single_values_and_whole_files(
     assert hide("Inline#1, File#1, Other#1 and the rest") == f"{MASK}, {MASK}, {MASK} and the rest"
 
 
-async def test_the_service_itself_is_told_no_secret(source: Path, password_file: Path) -> None:
+async def test_the_service_process_gets_no_secret(source: Path, password_file: Path) -> None:
     """Nothing of what it knows of hosts and clusters, and nothing that it hands to a run, holds one."""
     found = await read(source, password_file)
 
@@ -91,7 +91,7 @@ async def test_the_service_itself_is_told_no_secret(source: Path, password_file:
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["a file", "a value"])
-async def test_without_the_password_it_says_what_to_set(source: Path, whole: bool) -> None:
+async def test_a_missing_password_names_the_setting(source: Path, whole: bool) -> None:
     (source / "group_vars" / "test" / ("main.yml" if whole else "vault.yml")).unlink()
 
     with pytest.raises(InventoryUnreadable, match="no vault secrets found; set TAKEOVER_VAULT_PASSWORD_FILE"):
@@ -99,7 +99,7 @@ async def test_without_the_password_it_says_what_to_set(source: Path, whole: boo
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["a file", "a value"])
-async def test_a_wrong_password_is_told_without_showing_it(source: Path, tmp_path: Path, whole: bool) -> None:
+async def test_a_wrong_password_is_reported_but_not_shown(source: Path, tmp_path: Path, whole: bool) -> None:
     (source / "group_vars" / "test" / ("main.yml" if whole else "vault.yml")).unlink()
     wrong = tmp_path / "wrong"
     wrong.write_text("another password")
@@ -110,7 +110,7 @@ async def test_a_wrong_password_is_told_without_showing_it(source: Path, tmp_pat
     assert "another password" not in str(refusal.value)
 
 
-async def test_a_new_password_is_seen_like_a_new_inventory(source: Path, tmp_path: Path) -> None:
+async def test_a_new_password_causes_a_new_reading(source: Path, tmp_path: Path) -> None:
     file = tmp_path / "password"
     file.write_text("not yet")
     reader = InventoryReader(source, file)

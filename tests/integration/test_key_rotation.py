@@ -39,7 +39,7 @@ async def planted(resources: Resources) -> tuple[str, SecretStr]:
     return await access_keys.create(resources.database, resources.secrets, "anne")
 
 
-async def test_rotating_encrypts_everything_anew_and_retiring_forgets_the_former_key(resources: Resources) -> None:
+async def test_rotating_encrypts_everything_again_and_retiring_deletes_the_former_key(resources: Resources) -> None:
     key, secret = await planted(resources)
     file = resources.settings.data_dir / "secret-key"
     former, before = file.read_text().strip(), await ciphertexts(resources)
@@ -59,7 +59,7 @@ async def test_rotating_encrypts_everything_anew_and_retiring_forgets_the_former
     assert file.read_text().split() == [new]
 
 
-async def test_what_a_process_with_the_former_key_writes_is_read_and_renewed_when_that_is_retired(
+async def test_values_of_the_former_key_are_readable_and_renewed_when_it_is_retired(
     resources: Resources,
 ) -> None:
     await planted(resources)
@@ -93,7 +93,7 @@ async def test_a_secret_that_no_key_opens_stops_it_before_anything_changes(
     assert (resources.settings.data_dir / "secret-key").read_text() == keys
 
 
-async def test_a_request_is_known_again_after_the_key_was_exchanged(resources: Resources) -> None:
+async def test_an_idempotent_request_is_recognised_after_a_key_rotation(resources: Resources) -> None:
     await planted(resources)
     await key_rotation.rotate(resources.database, resources.secrets)
 
@@ -103,7 +103,7 @@ async def test_a_request_is_known_again_after_the_key_was_exchanged(resources: R
     assert len(again) == 1
 
 
-async def test_the_commands_say_how_much_was_done_and_no_key(
+async def test_the_commands_print_counts_and_no_key(
     resources: Resources, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     await planted(resources)

@@ -95,7 +95,7 @@ async def test_a_step_of_the_clock_expires_no_live_run(
 
 
 @pytest.mark.parametrize("interval", STEPS)
-async def test_a_step_of_the_clock_keeps_no_dead_run(
+async def test_a_step_of_the_clock_keeps_no_expired_run(
     resources: Resources, task: TaskInstance, expiry: Expiry, clock: Clock, interval: str
 ) -> None:
     held = await claimed(resources)
@@ -128,7 +128,7 @@ async def test_a_renewal_after_the_last_observation_keeps_a_run(
     assert await stalled(resources, expiry) == []
 
 
-async def test_a_process_that_stood_still_expires_nothing_that_was_renewed_meanwhile(
+async def test_a_paused_process_expires_no_renewed_lease(
     resources: Resources, task: TaskInstance, expiry: Expiry, clock: Clock
 ) -> None:
     await expiry.observe()
@@ -141,7 +141,7 @@ async def test_a_process_that_stood_still_expires_nothing_that_was_renewed_meanw
 
 
 @pytest.mark.parametrize("queue", [QUEUE, WEBHOOK_QUEUE])
-async def test_a_worker_puts_the_job_of_a_dead_one_back(
+async def test_a_worker_requeues_the_job_of_a_dead_worker(
     resources: Resources, task: TaskInstance, expiry: Expiry, clock: Clock, queue: str
 ) -> None:
     async with resources.database.transaction() as connection:

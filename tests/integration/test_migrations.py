@@ -57,7 +57,7 @@ async def test_a_queue_that_is_one_version_behind_gets_the_missing_file(
     assert ("procrastinate_next", "id") in [row[:2] for row in await columns(empty_database_url)]
 
 
-async def test_a_session_of_the_version_before_is_cut_and_one_that_is_about_to_migrate_is_not(
+async def test_sessions_of_the_previous_version_are_ended_but_not_those_of_migrations(
     empty_database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     await migrate(empty_database_url)

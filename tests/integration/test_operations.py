@@ -52,7 +52,7 @@ async def jobs(resources: Resources) -> int:
     return len(list(await resources.queue.app.job_manager.list_jobs_async()))
 
 
-async def test_retry_of_the_task_readies_what_has_failed_and_counts(resources: Resources, failed: TaskInstance) -> None:
+async def test_retry_of_the_task_readies_failed_subtasks_and_counts(resources: Resources, failed: TaskInstance) -> None:
     await operations.retry_task(resources, failed.id)
 
     task, subtasks = await instances.get(resources.database, failed.id)
@@ -80,9 +80,7 @@ async def test_retry_of_a_subtask_does_not_count(resources: Resources, failed: T
     assert await jobs(resources) == 1
 
 
-async def test_rollback_marks_what_was_begun_and_readies_the_last_of_it(
-    resources: Resources, failed: TaskInstance
-) -> None:
+async def test_rollback_marks_started_subtasks_and_readies_the_last(resources: Resources, failed: TaskInstance) -> None:
     await operations.rollback_task(resources, failed.id)
 
     task, _ = await instances.get(resources.database, failed.id)
@@ -112,7 +110,7 @@ OPERATIONS_ON_SUBTASK = [operations.retry_subtask, operations.skip_subtask, oper
 
 
 @pytest.mark.parametrize("operation", OPERATIONS_ON_TASK)
-async def test_a_running_task_refuses_and_says_what_it_needs(
+async def test_a_running_task_rejects_and_names_the_needed_state(
     resources: Resources,
     submitted: tuple[TaskInstance, list[Subtask]],
     operation: Callable[[Resources, int], Awaitable[None]],
@@ -137,7 +135,7 @@ async def test_a_running_task_refuses_and_says_what_it_needs(
         (operations.cancel_subtask, 3, "is PENDING; CANCEL needs it to be RUNNING"),
     ],
 )
-async def test_a_subtask_in_another_state_refuses_and_says_what_it_needs(
+async def test_a_subtask_in_another_state_rejects_and_names_the_needed_state(
     resources: Resources,
     failed: TaskInstance,
     operation: Callable[[Resources, int, int], Awaitable[None]],
@@ -173,7 +171,7 @@ async def test_both_ids_count(
         await operation(resources, 404, other[1][0].id)
 
 
-async def test_what_prohibits_rollback_is_honoured(resources: Resources, failed: TaskInstance) -> None:
+async def test_prohibit_rollback_is_honoured(resources: Resources, failed: TaskInstance) -> None:
     async with resources.database.transaction() as connection:
         await connection.execute(
             "UPDATE subtask_instance SET prohibit_rollback = true WHERE role = 'prepare_obproxy_install'"
@@ -183,7 +181,7 @@ async def test_what_prohibits_rollback_is_honoured(resources: Resources, failed:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS_ON_TASK)
-async def test_a_host_that_is_taken_over_anew_meanwhile_is_busy(
+async def test_a_host_that_is_taken_over_again_meanwhile_is_busy(
     resources: Resources, failed: TaskInstance, operation: Callable[[Resources, int], Awaitable[None]]
 ) -> None:
     other = [HostRequest(host_id=1, sql_port=3306)]

@@ -47,7 +47,7 @@ async def contents(client: httpx.AsyncClient, path: str) -> list[dict[str, Any]]
     return found
 
 
-async def test_each_parameter_with_each_value_and_who_has_it(client: httpx.AsyncClient, resources: Resources) -> None:
+async def test_each_parameter_has_its_values_and_their_servers(client: httpx.AsyncClient, resources: Resources) -> None:
     tasks = await take_over(client, 1, 2, 3)
     for task, memory in zip(tasks, ("2G", "3G", "2G"), strict=True):
         settings = {**SETTINGS, "proxy_mem_limited": memory}
@@ -69,7 +69,7 @@ async def test_each_parameter_with_each_value_and_who_has_it(client: httpx.Async
     assert (found[3]["needReboot"], found[3]["valueString"], len(found[3]["values"])) == (True, "4", 1)
 
 
-async def test_what_a_run_sets_is_laid_over_what_it_has_read(client: httpx.AsyncClient, resources: Resources) -> None:
+async def test_changed_parameters_override_the_read_ones(client: httpx.AsyncClient, resources: Resources) -> None:
     (task,) = await take_over(client, 1)
     await learn(resources, task, parameters={"lonely": "1"})  # of a server whose parameters were never read
     assert await contents(client, OF_CLUSTER.format(1)) == []
@@ -83,7 +83,7 @@ async def test_what_a_run_sets_is_laid_over_what_it_has_read(client: httpx.Async
     assert [parameter["name"] for parameter in await contents(client, OF_CLUSTER.format(1))] == ["work_thread_num"]
 
 
-async def test_what_is_large_stands_apart_and_is_written_when_it_changes(
+async def test_large_facts_are_stored_separately_and_written_when_they_change(
     client: httpx.AsyncClient, resources: Resources
 ) -> None:
     (task,) = await take_over(client, 1)
@@ -108,7 +108,7 @@ async def test_what_is_large_stands_apart_and_is_written_when_it_changes(
     assert await contents(client, OF_CLUSTER.format(1)) == []
 
 
-async def test_a_cluster_without_servers_has_no_parameters_and_an_unknown_one_is_refused(
+async def test_a_cluster_without_servers_has_no_parameters_and_an_unknown_one_is_rejected(
     client: httpx.AsyncClient,
 ) -> None:
     assert await contents(client, OF_CLUSTER.format(7)) == []
@@ -117,7 +117,7 @@ async def test_a_cluster_without_servers_has_no_parameters_and_an_unknown_one_is
         assert (answer.status_code, assert_failure(answer).error.code) == (status, code)
 
 
-async def test_what_each_version_says_about_its_parameters(client: httpx.AsyncClient, resources: Resources) -> None:
+async def test_parameter_definitions_of_each_version(client: httpx.AsyncClient, resources: Resources) -> None:
     older = {"work_thread_num": ["thread num", True, "", False]}
     for task, version, definitions in zip(
         await take_over(client, 1, 2, 3),

@@ -71,7 +71,7 @@ async def test_a_run_fills_the_document(
     assert closing == f"Set state for subtask: {first.id}, operation: EXECUTE, state: SUCCESSFUL"
 
 
-async def test_success_of_all_makes_the_server_managed_and_forgets_the_secrets(
+async def test_success_of_all_makes_the_server_managed_and_deletes_the_secrets(
     resources: Resources, submitted: tuple[TaskInstance, list[Subtask]], recorder: Recorder
 ) -> None:
     task, subtasks = submitted
@@ -123,7 +123,7 @@ async def test_a_run_that_never_reached_its_first_role_fails_it(
         lambda roles: [Started(role=roles[0]), failed(roles[0]), succeeded(roles[0])],
     ],
 )
-async def test_what_the_table_does_not_list_changes_nothing(
+async def test_illegal_transitions_change_nothing(
     resources: Resources,
     submitted: tuple[TaskInstance, list[Subtask]],
     recorder: Recorder,
@@ -155,7 +155,7 @@ async def test_listeners_are_notified_of_every_batch_after_its_commit(
     assert (await state(resources, task))[1][0] is SubtaskStatus.RUNNING
 
 
-async def test_the_schema_itself_refuses_two_live_runs_of_one_task(
+async def test_the_schema_rejects_two_live_runs_of_one_task(
     resources: Resources, submitted: tuple[TaskInstance, list[Subtask]]
 ) -> None:
     task, _ = submitted
@@ -177,7 +177,7 @@ async def reporter(resources: Resources, submitted: tuple[TaskInstance, list[Sub
     return Recorder(resources, submitted[0].id, run=IDENT)
 
 
-async def test_a_report_whose_answer_got_lost_is_written_once(
+async def test_a_report_with_a_lost_response_is_written_once(
     resources: Resources, submitted: tuple[TaskInstance, list[Subtask]], reporter: Recorder
 ) -> None:
     task, subtasks = submitted

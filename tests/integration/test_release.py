@@ -55,7 +55,7 @@ async def test_a_release_is_a_task_instance_a_server(client: httpx.AsyncClient, 
     assert await statuses(resources) == {first: "DELETING", second: "DELETING"}
 
 
-async def test_the_server_is_forgotten_at_the_end_alone(client: httpx.AsyncClient, resources: Resources) -> None:
+async def test_the_server_is_deleted_only_at_the_end(client: httpx.AsyncClient, resources: Resources) -> None:
     (server,) = await managed(client, resources, 1)
     (document,) = await release(client, server)
     roles = resources.workflows[RELEASE].roles
@@ -96,9 +96,7 @@ async def test_a_host_that_is_gone_is_not_needed(
     )
 
 
-async def test_a_takeover_that_failed_on_a_host_that_is_gone_is_forgotten(
-    client: httpx.AsyncClient, resources: Resources
-) -> None:
+async def test_a_failed_takeover_of_a_removed_host_is_deleted(client: httpx.AsyncClient, resources: Resources) -> None:
     (task,) = await take_over(client, 1)
     await advance(resources, task["id"], [], resources.workflows[TAKEOVER].roles[0], "It does not answer.")
     server = int(task["context"]["stringMap"]["obproxy_server_id"])

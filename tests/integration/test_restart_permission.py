@@ -29,7 +29,7 @@ async def test_the_permission_is_in_the_context_of_each_task_instance(
         assert document["context"]["stringMap"].get("obproxy_allow_restart") == kept
 
 
-async def test_a_bad_word_is_refused_with_everything_else_that_is_wrong(
+async def test_a_bad_permission_is_rejected_with_all_other_errors(
     client: httpx.AsyncClient, resources: Resources
 ) -> None:
     body = {"hosts": [{"hostId": 1}], "allowRestart": "yes"}
@@ -64,7 +64,7 @@ async def test_the_permission_is_part_of_the_idempotent_request(
 
 
 @pytest.mark.parametrize("consenting", [1, 2])
-async def test_who_waits_for_whom_is_shown_as_in_a_cluster_that_allows_restarts(
+async def test_waiting_tasks_are_shown_as_in_a_cluster_that_allows_restarts(
     client: httpx.AsyncClient, resources: Resources, consenting: int
 ) -> None:
     """Also for takeovers without the permission, while one with it runs or waits."""

@@ -90,7 +90,7 @@ async def test_the_jobs_of_hosts_that_wait_are_held(client: httpx.AsyncClient, r
     assert await jobs(resources, QUEUE) == [tasks[host] for host in (1, 2, 3, 4, 5)], "in the order of the request"
 
 
-async def test_a_host_that_waits_says_for_what(client: httpx.AsyncClient, resources: Resources) -> None:
+async def test_a_waiting_host_shows_its_reason(client: httpx.AsyncClient, resources: Resources) -> None:
     tasks = await submit(client, batchSize=2)
     waiting = (await client.get(f"{TASKS}/{tasks[7]}")).json()["data"]
     started = (await client.get(f"{TASKS}/{tasks[1]}")).json()["data"]
@@ -146,7 +146,7 @@ async def test_a_retry_of_the_request_resumes_in_batches_and_accepts_the_failure
     assert await states(client) == "FSFQNNN", "a new failure is not"
 
 
-async def test_a_retry_with_nothing_to_retry_goes_on(client: httpx.AsyncClient, resources: Resources) -> None:
+async def test_a_retry_without_failed_hosts_continues(client: httpx.AsyncClient, resources: Resources) -> None:
     tasks = await submit(client, batchSize=1)
     await fail(resources, tasks[1])
     await operations.rollback_task(resources, tasks[1])

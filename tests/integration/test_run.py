@@ -217,7 +217,7 @@ async def test_the_environment_is_scrubbed(tmp_path: Path, monkeypatch: pytest.M
     assert "planted-secret" not in environment
 
 
-async def test_the_private_directory_is_private_and_goes_away(tmp_path: Path) -> None:
+async def test_the_private_directory_is_private_and_removed(tmp_path: Path) -> None:
     prepared = prepare(tmp_path, "find")
     directory = directories.make()
     assert directory.stat().st_mode & 0o777 == 0o700
@@ -230,7 +230,7 @@ async def test_the_private_directory_is_private_and_goes_away(tmp_path: Path) ->
     assert not directory.exists()
 
 
-async def test_what_a_caller_gives_is_one_value_and_no_option(tmp_path: Path) -> None:
+async def test_a_value_of_the_caller_is_one_value_and_no_option(tmp_path: Path) -> None:
     attack = "x\"\nansible_ssh_common_args: -oProxyCommand=x\n---\n{{ lookup('pipe', 'x') }} '"
     prepared = prepare(tmp_path, "compare")
     prepared.spec.playbook.write_text(COMPARE_ONE, encoding="utf-8")
@@ -242,7 +242,7 @@ async def test_what_a_caller_gives_is_one_value_and_no_option(tmp_path: Path) ->
     assert end.rc == 0, end.last_lines
 
 
-async def test_the_worker_is_told_no_secret(tmp_path: Path) -> None:
+async def test_the_worker_gets_no_secret(tmp_path: Path) -> None:
     """In no part of the run: its output, results, names, and the error of a run that did not begin."""
     plain = prepare(tmp_path, "tell").changed(start="plain")
     prepared = plain.with_variables(x_secret="needle-in-inventory", x_pin_password=7654321)
@@ -313,7 +313,7 @@ async def test_a_run_ends_when_its_lease_expires(tmp_path: Path) -> None:
     assert not left_behind("sleep 987")
 
 
-async def test_a_run_whose_worker_stood_still_before_its_start_does_nothing(tmp_path: Path) -> None:
+async def test_a_run_with_an_expired_lease_does_nothing(tmp_path: Path) -> None:
     late = prepare(tmp_path, "say").changed(renewed=time.monotonic() - LEASE_DURATION)
 
     events, end = await follow(late.start())
@@ -321,7 +321,7 @@ async def test_a_run_whose_worker_stood_still_before_its_start_does_nothing(tmp_
     assert not events and "for more than 20 s" in end.start_error
 
 
-def test_no_server_is_started_where_no_run_could_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_start_without_a_tmpfs_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     directories.check_tmpfs()
     monkeypatch.setattr(directories, "TMPFS", tmp_path / "none")
 
@@ -362,7 +362,7 @@ def test_a_run_leaves_nothing_in_the_temporary_directory(tmp_path: Path, start: 
     assert not left
 
 
-async def test_a_worker_that_lives_keeps_its_runs_whatever_the_clock_does(
+async def test_a_step_of_the_clock_orphans_no_run_of_a_running_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepared = prepare(tmp_path, "say")
@@ -375,7 +375,7 @@ async def test_a_worker_that_lives_keeps_its_runs_whatever_the_clock_does(
     assert end.rc == 0
 
 
-async def test_text_that_breaks_the_parser_is_an_end_too(tmp_path: Path) -> None:
+async def test_text_that_breaks_the_parser_ends_the_run(tmp_path: Path) -> None:
     prepared = prepare(tmp_path, "attack")
     forged = "\x1b[K" + base64.b64encode(b"[1]").decode() + "\x1b[4D\x1b[K"
     prepared.spec.playbook.write_text(ATTACK, encoding="utf-8")

@@ -179,9 +179,7 @@ async def test_nothing_runs_twice_wherever_a_worker_stands_still(
     assert bool(retries) == retried
 
 
-async def test_a_worker_whose_job_is_anothers_neither_ends_nor_requeues_it(
-    resources: Resources, other: Resources
-) -> None:
+async def test_a_worker_neither_ends_nor_requeues_the_job_of_another(resources: Resources, other: Resources) -> None:
     task, held = await submitted(resources)
     manager = resources.queue.app.job_manager
     await manager.retry_job(held)
@@ -201,7 +199,7 @@ async def status_of(resources: Resources, job: Job) -> str:
     return (await resources.queue.app.job_manager.get_job_status_async(job.id)).value
 
 
-async def test_a_host_that_is_gone_when_the_worker_goes_on_fails_nothing_of_anothers(
+async def test_a_removed_host_fails_only_the_task_of_its_worker(
     resources: Resources, other: Resources, started: list[RunSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task, held = await submitted(resources)

@@ -68,7 +68,7 @@ async def test_jobs_of_one_host_share_a_lock(resources: Resources) -> None:
     assert job.task_kwargs == {"task_instance_id": task.id}
 
 
-async def test_reads_back_what_was_submitted(resources: Resources) -> None:
+async def test_reads_back_the_submitted_takeover(resources: Resources) -> None:
     submitted = await take_over(resources, 1, [host(1)], creator=ADMIN, trace_id="t")
 
     assert await instances.get(resources.database, submitted[0][0].id) == submitted[0]
@@ -82,7 +82,7 @@ async def test_reads_back_what_was_submitted(resources: Resources) -> None:
         (1, [1, 98, 99], InvalidRequest),
     ],
 )
-async def test_refuses_what_the_inventory_does_not_know(
+async def test_rejects_unknown_clusters_and_hosts(
     resources: Resources, cluster_id: int, host_ids: list[int], error: type[TakeoverError]
 ) -> None:
     with pytest.raises(error) as refused:
@@ -92,7 +92,7 @@ async def test_refuses_what_the_inventory_does_not_know(
     assert set((await count_rows(resources)).values()) == {0}
 
 
-async def test_refuses_a_host_with_a_running_task_and_names_it(resources: Resources) -> None:
+async def test_rejects_a_host_with_a_running_task_and_names_it(resources: Resources) -> None:
     (first,) = await submit(resources, host(1))
     before = await count_rows(resources)
 
@@ -102,7 +102,7 @@ async def test_refuses_a_host_with_a_running_task_and_names_it(resources: Resour
     assert await count_rows(resources) == before
 
 
-async def test_refuses_a_managed_proxy_and_names_it(resources: Resources) -> None:
+async def test_rejects_a_managed_proxy_and_names_it(resources: Resources) -> None:
     (task,) = await submit(resources, host(1))
     await finish(resources, task, managed=True)
 
@@ -110,7 +110,7 @@ async def test_refuses_a_managed_proxy_and_names_it(resources: Resources) -> Non
         await submit(resources, host(1))
 
 
-async def test_takes_over_again_what_a_failed_takeover_left_behind(resources: Resources) -> None:
+async def test_takes_over_again_after_a_failed_takeover(resources: Resources) -> None:
     (first,) = await submit(resources, host(1))
     await finish(resources, first, managed=False)
 

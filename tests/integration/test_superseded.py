@@ -114,7 +114,7 @@ async def test_a_whole_run_by_hand_supersedes_and_some_roles_do_not(
     await assert_superseded(resources, older, answer.json()["data"]["id"])
 
 
-async def test_the_database_refuses_it_too(resources: Resources) -> None:
+async def test_the_database_rejects_it_too(resources: Resources) -> None:
     older = await submit_failed(resources)
     await succeed(resources, await submit(resources))
 
@@ -144,7 +144,7 @@ async def test_of_a_newer_takeover_and_an_operation_racing_one_wins(
         await fail(resources, running["id"])
 
 
-async def test_documents_and_counters_say_so(client: httpx.AsyncClient, resources: Resources) -> None:
+async def test_documents_and_counters_show_it(client: httpx.AsyncClient, resources: Resources) -> None:
     older = await submit_failed(resources)
     newer = await submit(resources)
     await succeed(resources, newer)
@@ -164,7 +164,7 @@ async def test_documents_and_counters_say_so(client: httpx.AsyncClient, resource
     assert 'takeover_task_instances{status="FAILED"} 0.0' in metrics
 
 
-async def test_pages_say_so(client: httpx.AsyncClient, resources: Resources) -> None:
+async def test_pages_show_it(client: httpx.AsyncClient, resources: Resources) -> None:
     older = await submit_failed(resources)
     newer = await submit_failed(resources)
 

@@ -131,13 +131,13 @@ async def test_no_call_changes_a_read_only_database(
     assert await count_rows(app.state.resources) == before
 
 
-async def test_reading_goes_on_while_the_database_is_read_only(client: httpx.AsyncClient, read_only: None) -> None:
+async def test_reading_works_while_the_database_is_read_only(client: httpx.AsyncClient, read_only: None) -> None:
     for path in ("/api/v2/tasks/instances", "/api/v2/tasks/instances/1", "/api/v2/obproxy/clusters", "/tasks"):
         assert (await client.get(path)).status_code == 200
     assert (await client.post("/api/v2/tasks/instances/1/downloadDiagnosis")).status_code == 200
 
 
-async def test_a_page_says_why(client: httpx.AsyncClient, read_only: None) -> None:
+async def test_a_page_shows_the_reason(client: httpx.AsyncClient, read_only: None) -> None:
     answer = await client.post("/tasks/1/rollback", headers={"Accept": "text/html"})
 
     assert answer.status_code == 503
@@ -173,7 +173,7 @@ async def test_commands_change_nothing_without_a_record(resources: Resources, po
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-async def test_a_command_on_a_read_only_database_says_what_to_do(
+async def test_a_command_on_a_read_only_database_prints_the_fix(
     postgres: str, database_url: str, settings: Settings, command: str
 ) -> None:
     await set_read_only(postgres, database_url, "on")
@@ -266,7 +266,7 @@ def filled(disk: Path) -> Iterator[None]:
         filler.unlink()
 
 
-async def test_a_full_disk_changes_nothing_and_is_seen_until_it_has_space(
+async def test_a_full_disk_changes_nothing_and_is_reported_until_it_has_space(
     on_small_disk: str, small_disk: Path, settings: Settings
 ) -> None:
     app = create_app(settings.model_copy(update={"database_url": SecretStr(on_small_disk)}))

@@ -113,7 +113,7 @@ async def test_a_first_password_that_is_none_stops_the_start(
     assert file.read_text() == content
 
 
-async def test_an_administrator_who_is_there_gets_no_new_password(resources: Resources, tmp_path: Path) -> None:
+async def test_an_existing_administrator_gets_no_new_password(resources: Resources, tmp_path: Path) -> None:
     await users.ensure_admin(resources.database, tmp_path)
     (tmp_path / "admin-password").unlink()
 
@@ -151,7 +151,7 @@ async def test_passwords_that_are_none(resources: Resources, password: str) -> N
     assert not password or password not in str(refusal.value)
 
 
-async def test_what_is_there_or_not_there_is_refused(resources: Resources) -> None:
+async def test_existing_and_missing_users_are_rejected(resources: Resources) -> None:
     await users.add(resources.database, "anne", "long enough", VIEWER)
 
     with pytest.raises(UserExists, match="User anne already exists"):
@@ -197,7 +197,7 @@ async def test_its_secret_is_encrypted_and_not_listed(resources: Resources) -> N
     assert secret.get_secret_value() not in repr(await access_keys.list_all(resources.database)) + repr(secret)
 
 
-async def test_a_user_has_five_at_most_whoever_makes_them_at_once(resources: Resources) -> None:
+async def test_a_user_has_at_most_five_keys_under_concurrency(resources: Resources) -> None:
     await users.add(resources.database, "anne", "long enough", VIEWER)
 
     made = await asyncio.gather(

@@ -112,7 +112,7 @@ async def test_a_job_becomes_a_successful_document(local: Resources) -> None:
     assert "the port is 2883" in log and "needle-in-haystack" not in log
 
 
-async def test_what_is_logged_of_a_run_says_which(local: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_log_lines_of_a_run_name_it(local: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
     about: list[dict[str, object]] = []
 
     class Noting(logging.Handler):
@@ -146,7 +146,7 @@ async def test_what_is_logged_of_a_run_says_which(local: Resources, monkeypatch:
     }
 
 
-async def test_a_failure_says_why_and_leaves_the_rest_pending(local: Resources, inventory_file: Path) -> None:
+async def test_a_failure_has_its_reason_and_leaves_the_rest_pending(local: Resources, inventory_file: Path) -> None:
     inventory_file.write_text(INVENTORY.format(command="ls /nonexistent/needle"))
     async with worker.running(local):
         task, subtasks = await ended(local, await submit(local))
@@ -167,7 +167,7 @@ async def test_a_host_that_has_left_the_inventory_fails_by_name(local: Resources
     assert task.status is TaskStatus.FAILED and "Host 1 does not exist in the inventory" in log
 
 
-async def test_a_stopping_worker_hands_its_runs_back_and_the_next_one_finishes_them(
+async def test_a_stopping_worker_requeues_its_runs_and_the_next_one_finishes_them(
     local: Resources, inventory_file: Path
 ) -> None:
     hasty = replace(local, settings=local.settings.model_copy(update={"shutdown_grace": 0.1}))
@@ -187,7 +187,7 @@ async def test_a_stopping_worker_hands_its_runs_back_and_the_next_one_finishes_t
     assert "The worker is stopping" in log and log.count("############{EXECUTE}") == 2
 
 
-async def test_a_worker_that_was_considered_dead_registers_again(local: Resources) -> None:
+async def test_an_expired_worker_registers_again(local: Resources) -> None:
     async with worker.running(local):
         first = await submit(local)
         await ended(local, first)
@@ -225,9 +225,7 @@ async def test_a_task_that_has_ended_is_not_run_again(local: Resources) -> None:
     assert await instances.get(local.database, task.id) == (task, subtasks)
 
 
-async def test_retry_goes_on_at_the_failed_subtask_with_a_log_of_its_own(
-    local: Resources, inventory_file: Path
-) -> None:
+async def test_retry_resumes_at_the_failed_subtask_with_a_separate_log(local: Resources, inventory_file: Path) -> None:
     inventory_file.write_text(INVENTORY.format(command="ls /nonexistent"))
     async with worker.running(local):
         task, before = await ended(local, await submit(local))
@@ -242,7 +240,7 @@ async def test_retry_goes_on_at_the_failed_subtask_with_a_log_of_its_own(
     assert [line[12:].split("}")[0] for line in log.splitlines() if line.startswith("####")] == ["{EXECUTE", "{RETRY"]
 
 
-async def test_skip_counts_as_done_and_goes_on_behind_it(local: Resources, inventory_file: Path) -> None:
+async def test_skip_counts_as_done_and_resumes_after_it(local: Resources, inventory_file: Path) -> None:
     inventory_file.write_text(INVENTORY.format(command="ls /nonexistent"))
     async with worker.running(local):
         task, subtasks = await ended(local, await submit(local))
@@ -359,7 +357,7 @@ async def test_rollback_undoes_in_reverse_order_and_leaves_no_server(local: Reso
     assert (await submit(local)).id != task.id  # the host is free again
 
 
-async def test_a_failed_rollback_can_be_retried_and_goes_on_rolling_back(
+async def test_a_failed_rollback_can_be_retried_and_resumes(
     local: Resources, project: Path, inventory_file: Path
 ) -> None:
     inventory_file.write_text(INVENTORY.format(command="ls /nonexistent"))
@@ -498,7 +496,7 @@ async def test_where_a_request_allows_a_restart_one_takeover_runs_at_a_time(
 @pytest.mark.parametrize(
     ("clusters", "requests", "heard"), [("false", True, "True"), ("true", False, "False"), ("true", None, "True")]
 )
-async def test_every_run_keeps_to_what_the_request_says_about_a_restart(
+async def test_every_run_keeps_to_the_restart_permission_of_the_request(
     local: Resources, inventory_file: Path, clusters: str, requests: bool | None, heard: str
 ) -> None:
     inventory = INVENTORY.replace("obproxy_cluster_id: 1", f"obproxy_cluster_id: 1, obproxy_allow_restart: {clusters}")
@@ -522,7 +520,7 @@ async def test_every_run_keeps_to_what_the_request_says_about_a_restart(
 
 
 @pytest.mark.parametrize("exception", [ValueError(), TakeoverError()])
-def test_only_what_was_cancelled_or_postponed_goes_back_on_the_queue(exception: Exception) -> None:
+def test_only_canceled_or_postponed_jobs_are_requeued(exception: Exception) -> None:
     queued = Job(queue="q", lock=None, queueing_lock=None, task_name="t")
     strategy = worker.RequeueStrategy()
     assert strategy.get_retry_decision(exception=exception, job=queued) is None
@@ -530,7 +528,7 @@ def test_only_what_was_cancelled_or_postponed_goes_back_on_the_queue(exception: 
     assert strategy.get_retry_decision(exception=job.JobPostponed(), job=queued)
 
 
-async def test_a_task_whose_run_a_worker_holds_is_left_to_it(local: Resources) -> None:
+async def test_a_task_with_a_live_run_is_left_to_its_worker(local: Resources) -> None:
     task = await submit(local)
     async with local.database.transaction() as connection:
         ident = "00000000-0000-0000-0000-000000000001"
@@ -564,7 +562,7 @@ async def test_a_lost_cancel_notification_is_noticed_at_the_lease_renewal(
     assert "Nothing that this run started is left on the host." in log
 
 
-async def test_a_worker_goes_on_when_every_connection_was_cut(local: Resources, inventory_file: Path) -> None:
+async def test_a_worker_continues_after_all_connections_were_terminated(local: Resources, inventory_file: Path) -> None:
     inventory_file.write_text(INVENTORY.format(command="sleep 2"))
     async with worker.running(local):
         task = await submit(local)

@@ -80,7 +80,7 @@ def test_cancel_is_quick_and_leaves_nothing(
     assert statistics.median(took) < BOUND
 
 
-def test_what_still_runs_on_the_host_is_named(
+def test_processes_left_on_the_host_are_named(
     ground: Ground, holds: Holds, client: Client, lab_host: StartHost
 ) -> None:
     subject = Subject(host=lab_host(), moment=HELD_AT, ground=ground, holds=holds, client=client)

@@ -32,7 +32,7 @@ def take_over(client: Client, host: LabHost) -> Document:
     return ended(client, document["id"])
 
 
-def test_a_takeover_reports_what_it_changed(lab: Lab, client: Client, lab_host: StartHost) -> None:
+def test_a_takeover_reports_its_changes(lab: Lab, client: Client, lab_host: StartHost) -> None:
     host = lab_host()
     before = parameters_of(lab, host, SYS_PASSWORD)
 
@@ -51,7 +51,7 @@ def test_a_takeover_reports_what_it_changed(lab: Lab, client: Client, lab_host: 
     assert "Proxyro#1" not in str(document) and stage_one("Proxyro#1") not in str(document)
 
 
-def test_a_rollback_reports_what_it_restored(lab: Lab, client: Client, lab_host: StartHost) -> None:
+def test_a_rollback_reports_its_restored_values(lab: Lab, client: Client, lab_host: StartHost) -> None:
     host = lab_host()
     host.run("ln -s /proc/none /etc/ansible")  # the last but one role cannot write the local fact
     document = take_over(client, host)

@@ -90,7 +90,9 @@ def configured(lab: Lab, host: LabHost, name: str) -> object:
         return next(row[1] for row in query(connection, f"show proxyconfig like '{name}'"))
 
 
-async def test_a_proxy_that_dies_and_comes_back(lab: Lab, resources: Resources, lab_host: StartHost) -> None:
+async def test_a_killed_proxy_is_unavailable_until_it_restarts(
+    lab: Lab, resources: Resources, lab_host: StartHost
+) -> None:
     host = lab_host()
     taken_over = await managed(resources, host)
     assert taken_over.status is RUNNING
@@ -111,7 +113,7 @@ async def test_a_proxy_that_dies_and_comes_back(lab: Lab, resources: Resources, 
     assert values["work_thread_num"] == await asyncio.to_thread(configured, lab, host, "work_thread_num")
 
 
-async def test_where_the_port_cannot_be_reached_the_host_is_asked(resources: Resources, lab_host: StartHost) -> None:
+async def test_an_unreachable_port_causes_a_discovery(resources: Resources, lab_host: StartHost) -> None:
     host = lab_host()
     identifier = (await managed(resources, host)).id
     silent = "UPDATE obproxy_server SET ip = '127.9.9.9'"  # only the check uses it; nobody listens there

@@ -64,7 +64,7 @@ def test_statements_sent_during_a_delayed_answer_wait_for_it(instance: Instance)
         assert connection._result.rows == ((7,),)  # type: ignore[attr-defined]
 
 
-def test_metrics_tell_of_clients_only(instance: Instance) -> None:
+def test_metrics_count_clients_only(instance: Instance) -> None:
     with pymysql.connect(
         host="127.0.0.1", port=instance.sql_port, user="root@proxysys", password=PASSWORD
     ) as connection:

@@ -83,7 +83,7 @@ def test_a_fresh_instance(instance: Instance) -> None:
     assert Replay("127.0.0.1", _ports(instance), PASSWORD).differences(_of("A")) == []
 
 
-def test_the_alter_sequence_and_what_survives_a_kill(instance: Instance) -> None:
+def test_the_alter_sequence_and_values_that_survive_a_kill(instance: Instance) -> None:
     instance.first_start(password=PASSWORD, more="syslog_level=INFO,enable_cluster_checkout=false")
     ports = _ports(instance)
     assert Replay("127.0.0.1", ports, PASSWORD).differences(_of("B")) == []

@@ -116,7 +116,7 @@ def test_a_hot_restart_that_fails_leaves_process_and_clients_alone(
     assert done.code == 0 and done.server(host)["pending_restart"] == [], done.text
 
 
-def test_what_belongs_to_one_server_needs_no_restart(lab: Lab, lab_host: StartHost) -> None:
+def test_per_server_parameters_need_no_restart(lab: Lab, lab_host: StartHost) -> None:
     """ip_listen_mode=3 would let each hot restart fail."""
     host = lab_host()
     old = host.proxy_pid()

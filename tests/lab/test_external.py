@@ -163,7 +163,9 @@ def test_each_host_has_its_own_end(lab: Lab, lab_host: StartHost, client: Client
         assert words in logs(client, document)[place - 1]
 
 
-def test_what_tags_leave_out_is_skipped(lab: Lab, lab_host: StartHost, client: Client, recording: Environment) -> None:
+def test_roles_excluded_by_tags_are_skipped(
+    lab: Lab, lab_host: StartHost, client: Client, recording: Environment
+) -> None:
     host = lab_host()
 
     rc, output = play(lab, [host], recording, "--tags", "check_process_not_exist,check_command")
@@ -216,7 +218,7 @@ def test_check_mode_is_not_recorded(lab: Lab, lab_host: StartHost, client: Clien
     assert documents(client, host) == []
 
 
-def test_an_interrupted_run_says_so(lab: Lab, lab_host: StartHost, client: Client, recording: Environment) -> None:
+def test_an_interrupted_run_is_reported(lab: Lab, lab_host: StartHost, client: Client, recording: Environment) -> None:
     host = lab_host("slow")
     process = start(lab, [host], recording)
     output = read_until(process, "TASK [prepare_create_obproxy")
@@ -231,7 +233,9 @@ def test_an_interrupted_run_says_so(lab: Lab, lab_host: StartHost, client: Clien
     assert "INTERRUPTED" in "".join(logs(client, document))
 
 
-def test_a_refusal_is_one_warning(lab: Lab, lab_host: StartHost, client: Client, recording: Environment) -> None:
+def test_an_error_response_is_one_warning(
+    lab: Lab, lab_host: StartHost, client: Client, recording: Environment
+) -> None:
     host = lab_host()
     assert play(lab, [host], recording)[0] == 0
     wrong = {**recording, "OBPROXY_TAKEOVER_ACCESS_KEY": "0" * 16}
@@ -273,7 +277,7 @@ def test_a_service_that_never_answers_costs_some_seconds(lab: Lab, lab_host: Sta
 
 
 @pytest.mark.parametrize("without", ["URL", "ACCESS_KEY", "ACCESS_KEY_SECRET_FILE"])
-def test_it_is_off_unless_it_knows_all(
+def test_it_is_off_unless_all_settings_are_given(
     lab: Lab, lab_host: StartHost, client: Client, recording: Environment, without: str
 ) -> None:
     host = lab_host()

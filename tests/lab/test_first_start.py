@@ -54,7 +54,7 @@ def test_a_list_of_root_servers_needs_the_name_of_their_cluster(lab: Lab, lab_ho
 
 
 @pytest.mark.parametrize("script", [True, False])
-def test_one_that_failed_can_be_corrected_and_tried_again(lab: Lab, lab_host: StartHost, script: bool) -> None:
+def test_a_failed_first_start_can_be_corrected_and_retried(lab: Lab, lab_host: StartHost, script: bool) -> None:
     """The list and the password of the second try are the ones that count."""
     host = lab_host("absent")
     host.run(INSTALL)

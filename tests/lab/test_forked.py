@@ -21,7 +21,7 @@ from .states import ADOPTED_PASSWORD
 DEADLINE = 120.0  # seconds a takeover may take at the most
 
 
-async def test_a_forked_takeover_tells_what_a_started_one_tells(lab: Lab, lab_host: StartHost) -> None:
+async def test_a_forked_takeover_reports_the_same_as_a_started_one(lab: Lab, lab_host: StartHost) -> None:
     hosts = {start: lab_host(state="other-password") for start in ("forked", "plain")}
 
     forked, end = await taken_over(lab, hosts["forked"], "forked")

@@ -91,7 +91,7 @@ def check_untouched(client: Client, service: Service, document: Document, log: s
 
 
 @pytest.mark.parametrize("attack", ["texts", "titles", "kinds", "keys", "words", "deep"])
-def test_what_it_says_is_text_and_no_more(
+def test_its_output_is_only_text(
     client: Client, service: Service, lab_host: StartHost, tmp_path: Path, attack: str
 ) -> None:
     host, proof = lab_host(), tmp_path / "proof"
@@ -106,7 +106,7 @@ def test_what_it_says_is_text_and_no_more(
 
 
 @pytest.mark.parametrize("attack", ["huge", "loud", "endless"])
-def test_however_much_it_says(client: Client, service: Service, lab_host: StartHost, attack: str) -> None:
+def test_unlimited_output_is_cut(client: Client, service: Service, lab_host: StartHost, attack: str) -> None:
     host = lab_host()
     take_control(host, attack, "")
     begun = time.monotonic()
@@ -157,7 +157,7 @@ def test_a_banner_is_no_event(client: Client, service: Service, lab_host: StartH
         assert "taken as text only" not in client.log(document["id"], subtask["id"])
 
 
-def test_it_is_told_no_password(client: Client, lab_host: StartHost) -> None:
+def test_it_gets_no_password(client: Client, lab_host: StartHost) -> None:
     """One in the hands of somebody else learns none through its Python, its own cluster's included."""
     hostile, honest = lab_host(), lab_host()
     take_control(hostile, "texts", "x")

@@ -207,7 +207,7 @@ def attacked(lab: Lab) -> Iterator[Attacked]:
 
 
 @pytest.mark.parametrize("name", [*ATTACKS, "race"])
-def test_it_ends_in_time_with_a_clear_message_or_goes_on(attacked: Attacked, name: str) -> None:
+def test_it_ends_in_time_with_a_clear_message_or_continues(attacked: Attacked, name: str) -> None:
     outcomes = [one for one in attacked.outcomes if one.attack == name and one.program != "racer"]
     assert len(outcomes) > len(PATHS) / 2
     for one in outcomes:

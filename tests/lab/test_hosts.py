@@ -57,7 +57,7 @@ def test_a_running_host_is_reached_by_ssh_and_runs_its_proxy_as_admin(
     assert (name, str(info).splitlines()[0]) == ("binary info", f"ObProxy-OceanBase {version}.el7")
 
 
-def test_the_administrator_of_4_is_refused_from_elsewhere_and_the_one_of_1_is_not(lab_host: StartHost) -> None:
+def test_the_administrator_of_4_is_rejected_from_elsewhere_and_the_one_of_1_is_not(lab_host: StartHost) -> None:
     new, old = lab_host(), lab_host(version="1.9.1.1-1919579")
     with pytest.raises(pymysql.err.OperationalError, match=r"1045.*Access denied for user 'root@proxysys'@'10\."):
         _direct(new)
@@ -83,7 +83,7 @@ def test_password_states(lab: Lab, lab_host: StartHost, state: str) -> None:
         ("no-nc", 1, 0, 1),
     ],
 )
-def test_what_runs(lab_host: StartHost, state: str, proxies: int, watchdogs: int, packages: int) -> None:
+def test_running_processes(lab_host: StartHost, state: str, proxies: int, watchdogs: int, packages: int) -> None:
     host = lab_host(state=state)
     assert (_count(host, "obproxy"), _count(host, "obproxyd.sh")) == (proxies, watchdogs)
     assert host.run("rpm -qa 'obproxy*'").count("obproxy-4.3.1.0-1") == packages
@@ -114,7 +114,7 @@ def test_unreachable(lab: Lab, lab_host: StartHost) -> None:
     assert (done.returncode, "Connection refused" in done.stderr) == (255, True)
 
 
-def test_restart_needed_differs_from_running_in_what_the_cluster_wishes(lab: Lab, lab_host: StartHost) -> None:
+def test_restart_needed_differs_from_running_in_the_desired_parameters(lab: Lab, lab_host: StartHost) -> None:
     desired = inventory.CLUSTERS[0].parameters["work_thread_num"]
     assert _value(lab, lab_host(), "work_thread_num") == desired
     assert _value(lab, lab_host(state="restart-needed"), "work_thread_num") != desired
@@ -196,7 +196,7 @@ def test_a_frozen_host_keeps_its_connections(lab: Lab, lab_host: StartHost) -> N
         connection.ping(reconnect=False)
 
 
-def test_a_state_that_cannot_be_made_says_why(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_state_that_cannot_be_made_reports_the_reason(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = states.State(script="echo this went wrong; false\n")
     monkeypatch.setitem(states.STATES, "broken", broken)
     with pytest.raises(LabError, match=r"(?s)nothing answers at port 22.*this went wrong"):

@@ -75,9 +75,7 @@ def _listening(host: LabHost) -> set[str]:
 
 
 @pytest.mark.parametrize("broken", [{"rootservice_list": "garbage"}, {"ip_listen_mode": "3"}])
-def test_a_successor_that_dies_leaves_everything_as_it_was(
-    lab: Lab, lab_host: StartHost, broken: dict[str, str]
-) -> None:
+def test_a_killed_successor_changes_nothing(lab: Lab, lab_host: StartHost, broken: dict[str, str]) -> None:
     host = lab_host()
     pid, ports = host.proxy_pid(), _listening(host)
     with held(host) as traffic:

@@ -140,7 +140,7 @@ def test_unwritable_home(instance: Instance) -> None:
     assert not (instance.home / "log").exists()
 
 
-def test_a_refused_start_stores_nothing(instance: Instance) -> None:
+def test_a_rejected_start_stores_nothing(instance: Instance) -> None:
     """But it leaves the file, so that its being there says nothing about an earlier start."""
     instance.switches.write_text('{"fatal": {"syslog_level": "WDIAG"}}')
     routed = ("-p", str(instance.sql_port), "-r", RS_LIST)
@@ -267,7 +267,7 @@ def test_need_reboot(instance: Instance) -> None:
     assert not instance.listens(new_port)
 
 
-def test_without_a_port_it_listens_where_nobody_expects_it(tmp_path: Path) -> None:
+def test_without_a_port_it_listens_at_an_unexpected_one(tmp_path: Path) -> None:
     with Instance(tmp_path / "home") as instance:
         instance.launch(*instance.port_arguments[2:], *instance.route_arguments())
         instance.wait_until_listening(6688)
@@ -283,7 +283,7 @@ def test_kill_statement(instance: Instance) -> None:
         other.ping(reconnect=False)
 
 
-def test_a_slow_start_a_refused_parameter_and_a_sudden_end(instance: Instance) -> None:
+def test_a_slow_start_a_rejected_parameter_and_a_sudden_end(instance: Instance) -> None:
     instance.switches.write_text('{"start_delay": 1, "refuse": ["proxy_mem_limited"]}')
     started = time.monotonic()
     instance.first_start(password=PASSWORD)

@@ -50,6 +50,6 @@ def test_a_font_for_the_chinese_pages_is_missed_where_there_is_none(
     assert prepare._missing_packages() == [prepare.FONT]
 
 
-def test_a_second_time_does_nothing_and_says_nothing(lab: object) -> None:
+def test_a_second_run_does_and_prints_nothing(lab: object) -> None:
     done = _prepare(os.environ["PATH"])
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

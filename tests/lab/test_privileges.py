@@ -42,7 +42,7 @@ def root_s_files(host: LabHost) -> str:
     return host.run("find /home/admin -user root -newer /etc/hostname; find /home/admin -name '.obproxy-takeover-*'")
 
 
-def test_the_owner_of_a_control_program_is_not_believed(lab: Lab, lab_host: StartHost) -> None:
+def test_the_owner_of_a_control_program_is_not_trusted(lab: Lab, lab_host: StartHost) -> None:
     """The program is a link to one of root's, and becomes a script when the file beside it is opened, or later."""
     host = lab_host()
     agent(
@@ -85,7 +85,7 @@ def test_an_agent_file_that_is_none(lab: Lab, lab_host: StartHost, attack: str, 
     assert after == before and root_s_files(host) == "" and "0" not in ran_as(host)
 
 
-def test_the_owner_of_a_program_to_start_is_not_believed(lab: Lab, lab_host: StartHost) -> None:
+def test_the_owner_of_a_program_to_start_is_not_trusted(lab: Lab, lab_host: StartHost) -> None:
     """The program is a link to a file of Ansible's login user, who has sudo."""
     host = lab_host("absent")
     host.run(INSTALL)
@@ -111,7 +111,7 @@ def test_a_program_of_root_s_is_no_watchdog(lab: Lab, lab_host: StartHost) -> No
     assert ran_as(host) == set() and host.proxy_pid() == old
 
 
-def test_what_takes_the_program_s_place_before_a_restart_is_started_as_the_user(lab: Lab, lab_host: StartHost) -> None:
+def test_a_program_replaced_before_a_restart_is_started_as_the_user(lab: Lab, lab_host: StartHost) -> None:
     host = lab_host("restart-needed", version=LEGACY)
     program = f"{host.home}/bin/obproxy"
     as_user(host, f"printf '{SCRIPT}' >/home/admin/script; chmod 755 /home/admin/script")

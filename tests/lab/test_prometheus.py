@@ -141,7 +141,7 @@ def test_prometheus_finds_proxies_reads_them_and_loses_those_that_are_removed(
     until(lambda: not targets(prometheus, "obproxy"), "the target is gone")
 
 
-def test_an_alert_fires_when_a_proxy_dies(lab_host: StartHost, service: Service, prometheus: httpx.Client) -> None:
+def test_an_alert_fires_when_a_proxy_is_killed(lab_host: StartHost, service: Service, prometheus: httpx.Client) -> None:
     host = lab_host()
     with service.client() as client:
         (task,) = client.take_over(1, [{"hostId": host.host_id, "sqlPort": host.sql_port}])

@@ -57,7 +57,7 @@ def test_one_that_has_lost_its_parameters_breaks_no_rollback(lab: Lab, lab_host:
     assert "the record of the former values is incomplete" in undone.text
 
 
-def test_a_refusal_is_told_with_its_code_once(lab: Lab, lab_host: StartHost) -> None:
+def test_an_error_response_is_reported_once_with_its_code(lab: Lab, lab_host: StartHost) -> None:
     host = lab_host()
     _, message = play(lab, host, variables=BAD).failure(host)
     assert message.count("(code 4147)") == 1

@@ -58,7 +58,7 @@ def watched(hosts: Sequence[LabHost]) -> Iterator[list[set[str]]]:
         thread.join()
 
 
-def test_a_hot_restart_refuses_nobody_and_is_undone(lab: Lab, lab_host: StartHost) -> None:
+def test_a_hot_restart_rejects_no_connection_and_is_undone(lab: Lab, lab_host: StartHost) -> None:
     host = lab_host("restart-needed")
     pid, supervisors = host.proxy_pid(), watchdogs(host)
     checked = play(lab, host, arguments=("--check", "--diff", "-e", "obproxy_allow_restart=true"))
@@ -106,7 +106,7 @@ def test_an_old_version_is_stopped_and_started_one_host_at_a_time(lab: Lab, lab_
         assert host.run(f"readlink /proc/{host.proxy_pid()}/cwd").strip() == host.home
 
 
-def test_what_does_not_come_up_goes_back(lab: Lab, lab_host: StartHost) -> None:
+def test_a_failed_restart_is_undone(lab: Lab, lab_host: StartHost) -> None:
     hosts = [lab_host("restart-needed"), lab_host("restart-needed", version=LEGACY)]
     supervisors = [watchdogs(host) for host in hosts]
     for host in hosts:
@@ -120,7 +120,7 @@ def test_what_does_not_come_up_goes_back(lab: Lab, lab_host: StartHost) -> None:
     assert play(lab, *hosts, playbook="rollback").code == 0
 
 
-def test_without_consent_nothing_is_restarted(lab: Lab, lab_host: StartHost) -> None:
+def test_without_permission_nothing_is_restarted(lab: Lab, lab_host: StartHost) -> None:
     """Also of what has been set already and waits, and of what a later run of one role sets."""
     host = lab_host("restart-needed")
     pid = host.proxy_pid()

@@ -137,7 +137,7 @@ def test_rolled_back_twice_is_once(restored: Restored, role: str) -> None:
     assert restored.again.stats(host)["changed"] == restored.again.stats(host)["failures"] == 0
 
 
-def test_what_nobody_knows_is_told_by_name(restored: Restored) -> None:
+def test_unknown_former_values_are_named(restored: Restored) -> None:
     host = restored.hosts[FORGOTTEN]
     assert restored.rollback.stats(host)["failures"] == 0
     # The last result of the role is that of the debug, which an operator sees.
@@ -150,7 +150,7 @@ def test_what_nobody_knows_is_told_by_name(restored: Restored) -> None:
 
 
 @pytest.mark.parametrize("role", list(FAULTS)[:6])
-def test_what_changed_nothing_undoes_nothing(restored: Restored, role: str) -> None:
+def test_a_takeover_without_changes_undoes_nothing(restored: Restored, role: str) -> None:
     """Up to starting the OBProxy, all that an adoption leaves on the host is its own record."""
     changed = restored.rollback.changed(restored.hosts[role])
     assert changed in ([], ["prepare_create_obproxy"])

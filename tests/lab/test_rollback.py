@@ -48,7 +48,7 @@ def test_a_failed_takeover_rolls_back_to_where_it_began(lab: Lab, client: Client
     assert host.proxy_pid() == pid
 
 
-def test_retry_goes_on_once_the_reason_is_gone(client: Client, lab_host: StartHost) -> None:
+def test_retry_resumes_after_the_fix(client: Client, lab_host: StartHost) -> None:
     host = lab_host(state="no-nc")
     document = take_over(client, host)
     assert failed(document)["name"] == "Check if command exists"

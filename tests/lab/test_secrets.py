@@ -217,7 +217,7 @@ def test_none_is_found_when_a_takeover(ending: str, scene: Scene, client: Client
         host.remove()
 
 
-def test_a_worker_never_has_what_a_caller_gives_in_its_memory(scene: Scene, client: Client) -> None:
+def test_a_worker_never_has_a_secret_of_the_caller_in_its_memory(scene: Scene, client: Client) -> None:
     """Nor has the server that runs are forked from; the run has."""
     number = next(_numbers)
     (host,) = scene.lab.start_many([HostSpec(f"planted-{number}", number)])
@@ -375,7 +375,7 @@ def on_host(scene: Scene, host: LabHost) -> set[str]:
     return scene.searcher.find(content)
 
 
-def test_what_is_not_hidden_would_be_found(scene: Scene, anchor: LabHost, tmp_path: Path) -> None:
+def test_a_planted_secret_is_found(scene: Scene, anchor: LabHost, tmp_path: Path) -> None:
     """Or else finding nothing would mean nothing."""
     secret = plant("control")
     searcher = Searcher(control=secret)

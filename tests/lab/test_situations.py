@@ -225,7 +225,7 @@ def test_the_discovery_reports(outcome: Outcome, case: str) -> None:
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if CASES[case].role is None])
-def test_it_is_adopted_and_no_client_is_cut(outcome: Outcome, case: str) -> None:
+def test_it_is_adopted_and_no_client_is_disconnected(outcome: Outcome, case: str) -> None:
     host, traffic = outcome.hosts[case], outcome.traffic[case]
     assert outcome.takeover.stats(host)["failures"] == 0, outcome.takeover.failure(host)
     assert not traffic.problems and all(traffic.answers)
@@ -250,7 +250,7 @@ def test_the_remedy_makes_it_a_host_that_is_adopted(outcome: Outcome, case: str)
     assert outcome.again.server(host)["pid"] == host.proxy_pid()
 
 
-def test_nothing_is_said_to_a_stranger(outcome: Outcome) -> None:
+def test_no_password_is_sent_to_an_unknown_process(outcome: Outcome) -> None:
     assert outcome.hosts["stranger at loopback"].run("cat /var/tmp/stranger") == ""
 
 

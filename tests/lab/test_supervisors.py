@@ -36,7 +36,7 @@ def wait_for_another(host: LabHost, old: int | None) -> int:
 
 
 @pytest.mark.parametrize("version", ["4.3.1.0-1", LEGACY])
-def test_the_deployer_s_watchdog_starts_it_and_knows_it(lab: Lab, lab_host: StartHost, version: str) -> None:
+def test_the_deployer_s_watchdog_starts_it_and_watches_it(lab: Lab, lab_host: StartHost, version: str) -> None:
     host = lab_host(version=version)
     situations.obd(host, threads=4)
     old, keepers, ports = host.proxy_pid(), watchdogs(host), listening(host)
@@ -60,7 +60,7 @@ def recorded_soon(host: LabHost) -> int:
     return pid
 
 
-def test_under_the_deployer_s_watchdog_what_does_not_come_up_goes_back(lab: Lab, lab_host: StartHost) -> None:
+def test_under_the_deployer_s_watchdog_a_failed_restart_is_undone(lab: Lab, lab_host: StartHost) -> None:
     host = lab_host()
     situations.obd(host, threads=4)
     host.simulate(fatal={"work_thread_num": "8"})
@@ -72,7 +72,7 @@ def test_under_the_deployer_s_watchdog_what_does_not_come_up_goes_back(lab: Lab,
 
 
 @pytest.mark.parametrize("version", ["4.3.1.0-1", LEGACY])
-def test_a_keeper_that_is_nobody_s_is_named_and_its_proxy_not_restarted(
+def test_an_unknown_supervisor_is_named_and_its_proxy_not_restarted(
     lab: Lab, lab_host: StartHost, version: str
 ) -> None:
     host = lab_host(version=version)

@@ -78,9 +78,7 @@ def assert_truthful(seen: Sequence[Document]) -> None:
     assert any("RUNNING" in statuses(document) for document in seen)
 
 
-def test_what_a_proxy_says_of_its_parameters_can_be_asked_for(
-    client: Client, service: Service, lab_host: StartHost
-) -> None:
+def test_parameter_definitions_of_a_proxy_can_be_queried(client: Client, service: Service, lab_host: StartHost) -> None:
     """As it is after the takeover, and nothing by which anybody could log in."""
     host = lab_host()
     assert take_over(client, host)["status"] == "SUCCESSFUL"
@@ -151,7 +149,7 @@ FAILURES = [
 
 
 @pytest.mark.parametrize(("state", "place", "words"), FAILURES, ids=[state for state, _, _ in FAILURES])
-def test_what_stands_in_the_way_fails_at_its_subtask_and_says_so(
+def test_an_obstacle_fails_its_subtask_with_a_message(
     client: Client, lab_host: StartHost, state: str, place: int, words: list[str]
 ) -> None:
     host = lab_host(state=state)
@@ -168,7 +166,7 @@ def test_what_stands_in_the_way_fails_at_its_subtask_and_says_so(
         assert host.proxy_pid() == pid
 
 
-def test_a_request_with_consent_restarts_what_needs_it_one_host_at_a_time(client: Client, lab_host: StartHost) -> None:
+def test_a_request_with_permission_restarts_one_host_at_a_time(client: Client, lab_host: StartHost) -> None:
     """Hosts of a cluster that allows no restart: without the request's word each fails, as it would with its no."""
     hosts = [lab_host(state="restart-needed") for _ in range(2)]
     pids = [host.proxy_pid() for host in hosts]
@@ -204,7 +202,7 @@ def test_versions_below_and_from_4_do_not_mix(client: Client, lab_host: StartHos
     assert failed["name"] == "Prepare obproxy install" and "1.9.1.1" in log and "4.0" in log
 
 
-def test_a_managed_proxy_is_refused_by_name(client: Client, lab_host: StartHost) -> None:
+def test_a_managed_proxy_is_rejected_by_name(client: Client, lab_host: StartHost) -> None:
     host = lab_host()
     assert take_over(client, host)["status"] == "SUCCESSFUL"
 
@@ -212,7 +210,7 @@ def test_a_managed_proxy_is_refused_by_name(client: Client, lab_host: StartHost)
         take_over(client, host)
 
 
-def test_a_host_with_a_running_task_is_refused_by_name(client: Client, lab_host: StartHost) -> None:
+def test_a_host_with_a_running_task_is_rejected_by_name(client: Client, lab_host: StartHost) -> None:
     host = lab_host()
     (running_task,) = client.take_over(1, [request(host)])
 

@@ -15,30 +15,33 @@ ROOT = Path(__file__).parents[2]
 CONTRIBUTING = "CONTRIBUTING.md"  # says why the trap cannot occur
 # Trap: the tests as file::function or file::text of a case, below tests/.
 HELD = {
-    1: ["lab/test_lifecycle.py::test_start_that_fails", "lab/test_restart.py::test_what_does_not_come_up_goes_back"],
+    1: ["lab/test_lifecycle.py::test_start_that_fails", "lab/test_restart.py::test_a_failed_restart_is_undone"],
     2: [
-        "lab/test_lifecycle.py::test_without_a_port_it_listens_where_nobody_expects_it",
+        "lab/test_lifecycle.py::test_without_a_port_it_listens_at_an_unexpected_one",
         "roles/test_consent.py::test_a_missing_package_is_installed_and_started",
     ],
     3: [
-        "lab/test_hosts.py::test_the_administrator_of_4_is_refused_from_elsewhere_and_the_one_of_1_is_not",
-        "roles/test_takeover.py::test_forwarding_refused_by_sshd_is_got_round",
+        "lab/test_hosts.py::test_the_administrator_of_4_is_rejected_from_elsewhere_and_the_one_of_1_is_not",
+        "roles/test_takeover.py::test_rejected_forwarding_of_sshd_is_bypassed",
     ],
     4: ["roles/test_consent.py::test_a_stopped_proxy_is_started_once", "unit/test_ansible_text.py::test_stage_one_is"],
     5: ['roles/test_failures.py::"wrong password"', "roles/test_takeover.py::test_an_empty_password_is_replaced"],
     6: ["roles/test_takeover.py::test_a_takeover_and_a_second_one", "lab/test_traps.py::test_what_looks_like_one"],
     7: ["roles/test_takeover.py::test_a_takeover_and_a_second_one", "lab/test_conformance.py::test_"],
     8: [
-        "unit/test_ansible_parameter_values.py::test_what_the_grammar_cannot_carry_is_refused",
+        "unit/test_ansible_parameter_values.py::test_values_outside_the_grammar_are_rejected",
         'roles/test_failures.py::"quote"',
     ],
-    9: ["lab/test_restart.py::test_without_consent_nothing_is_restarted"],
+    9: ["lab/test_restart.py::test_without_permission_nothing_is_restarted"],
     10: ["roles/test_takeover.py::test_a_takeover_and_a_second_one"],
     11: [
-        "lab/test_traps.py::test_what_looks_like_one_is_none",
+        "lab/test_traps.py::test_a_similar_process_is_no_obproxy",
         "unit/test_ansible_probe.py::test_keywords_match_names",
     ],
-    12: ["lab/test_traps.py::test_what_looks_like_one_is_none", "roles/test_takeover.py::test_a_takeover_and_a_second"],
+    12: [
+        "lab/test_traps.py::test_a_similar_process_is_no_obproxy",
+        "roles/test_takeover.py::test_a_takeover_and_a_second",
+    ],
     13: ['roles/test_failures.py::"two proxies"'],
     14: ["lab/test_restart.py::test_an_old_version_is_stopped_and_started_one_host_at_a_time"],
     15: ["lab/test_restart.py::test_an_old_version_is_stopped_and_started_one_host_at_a_time"],
@@ -49,13 +52,16 @@ HELD = {
     20: ["roles/test_failures.py::test_another_process_on_the_exporter_s_port"],
     21: ["roles/test_failures.py::test_a_full_disk_is_found_before_anything_changes"],
     22: ['roles/test_failures.py::"owner root"'],
-    23: ["roles/test_takeover.py::test_no_secret_is_ever_told", "unit/test_ansible_text.py::test_command_lines_lose"],
+    23: [
+        "roles/test_takeover.py::test_no_secret_is_ever_printed",
+        "unit/test_ansible_text.py::test_command_lines_lose",
+    ],
     24: [CONTRIBUTING],
     25: ["lab/test_traps.py::test_one_that_reaches_no_cluster_is_adopted"],
     26: [CONTRIBUTING],
     27: ["lab/test_restart.py::test_an_old_version_is_stopped_and_started_one_host_at_a_time"],
     28: ["roles/test_consent.py::test_a_stopped_proxy_is_started_once"],
-    29: ["unit/test_ansible_parameter_values.py::test_what_is_per_server_or_secret_is_never_set", CONTRIBUTING],
+    29: ["unit/test_ansible_parameter_values.py::test_per_server_and_secret_parameters_are_never_set", CONTRIBUTING],
 }
 
 
@@ -77,7 +83,7 @@ def test_every_trap_is_accounted_for(trap: int) -> None:
             assert f"{what}:" in path.read_text(), place
 
 
-def test_what_looks_like_one_is_none(lab: Lab, lab_host: StartHost) -> None:
+def test_a_similar_process_is_no_obproxy(lab: Lab, lab_host: StartHost) -> None:
     """Traps 6, 11 and 12.
 
     Programs with obproxy in their arguments (11), its watchdog run as `bash obproxyd.sh`, whose comm is not the

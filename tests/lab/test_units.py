@@ -32,7 +32,7 @@ def until_active(host: LabHost) -> None:
         time.sleep(0.1)
 
 
-def test_under_systemd_it_is_adopted_and_nobody_is_cut(lab: Lab, lab_host: StartHost) -> None:
+def test_under_systemd_it_is_adopted_and_no_client_is_disconnected(lab: Lab, lab_host: StartHost) -> None:
     host = lab_host("systemd")
     old, before = host.proxy_pid(), state_of(host)
     with held(host) as traffic:
@@ -60,7 +60,7 @@ def test_a_unit_restarts_it_with_the_new_values(lab: Lab, lab_host: StartHost) -
     assert value(lab, host, "work_thread_num") == "8"
 
 
-def test_a_unit_that_wishes_another_value_is_named(lab: Lab, lab_host: StartHost) -> None:
+def test_a_unit_with_another_value_is_named(lab: Lab, lab_host: StartHost) -> None:
     host = lab_host("systemd")
     unit = f"/etc/systemd/system/{UNIT}"
     host.run(f"sed -i s/-o\\ /\\&work_thread_num=4,/ {unit} && systemctl daemon-reload && systemctl restart {UNIT}")
@@ -71,7 +71,7 @@ def test_a_unit_that_wishes_another_value_is_named(lab: Lab, lab_host: StartHost
     assert proxies(host) == {main_pid(host)} and value(lab, host, "work_thread_num") == "4"
 
 
-def test_under_a_unit_what_does_not_come_up_goes_back(lab: Lab, lab_host: StartHost) -> None:
+def test_under_a_unit_a_failed_restart_is_undone(lab: Lab, lab_host: StartHost) -> None:
     host = lab_host("systemd")
     host.simulate(fatal={"work_thread_num": "8"})
     role, message = play(lab, host, variables=RESTART | {"obproxy_start_seconds": 15}).failure(host)

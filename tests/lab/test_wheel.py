@@ -58,7 +58,7 @@ def _subtasks(project: Path) -> dict[str, Sequence[SubtaskTemplate]]:
     return {name: known.subtasks for name, known in workflow.load(project).items()}
 
 
-def test_it_carries_what_the_service_needs(installed: Path, tmp_path: Path) -> None:
+def test_it_contains_the_files_of_the_service(installed: Path, tmp_path: Path) -> None:
     told = _run(
         installed / "bin" / "python", "-c", "from service.model.settings import PROJECT; print(PROJECT)", cwd=tmp_path
     )

@@ -103,7 +103,7 @@ def running_subtask(document: Document) -> int:
     return int(running)
 
 
-def test_workers_share_the_work_and_hear_of_a_cancel_wherever_they_are(
+def test_workers_share_the_work_and_each_gets_a_cancellation(
     ground: Ground, machines: list[Machine], subjects: list[Subject], client: Client
 ) -> None:
     assert sorted(executors(subjects)) == sorted(machine.address for machine in machines)
@@ -126,7 +126,7 @@ def test_workers_share_the_work_and_hear_of_a_cancel_wherever_they_are(
     invariants.check(ground.postgres.url, [subject.task_id for subject in subjects], {w.pid for w in ground.workers})
 
 
-def test_one_worker_stands_in_for_one_killed_one_cut_off_and_one_frozen(
+def test_one_worker_takes_over_from_a_killed_a_partitioned_and_a_frozen_one(
     ground: Ground, machines: list[Machine], subjects: list[Subject], record_property: Callable[[str, object], None]
 ) -> None:
     by_address = dict(zip(executors(subjects), subjects, strict=True))
@@ -161,7 +161,7 @@ def test_one_worker_stands_in_for_one_killed_one_cut_off_and_one_frozen(
     invariants.check(ground.postgres.url, [s.task_id for s in subjects], pids | {w.pid for w in ground.workers})
 
 
-def test_a_worker_that_is_asked_to_stop_finishes_or_hands_back(
+def test_a_stopping_worker_finishes_or_requeues(
     ground: Ground, machines: list[Machine], subjects: list[Subject]
 ) -> None:
     by_address = dict(zip(executors(subjects), subjects, strict=True))

@@ -34,7 +34,7 @@ def test_a_missing_package_is_installed_and_started(lab: Lab, lab_host: StartHos
     assert play(lab, host).stats(host)["changed"] == 0
 
 
-def test_what_waits_for_a_restart_is_remembered_until_then(lab: Lab, lab_host: StartHost) -> None:
+def test_pending_restart_parameters_are_stored_until_the_restart(lab: Lab, lab_host: StartHost) -> None:
     host = lab_host("restart-needed")
     pid = host.proxy_pid()
     first = play(lab, host, variables=RESTART, arguments=("--tags", "sync_obproxy_parameter"))
@@ -70,7 +70,7 @@ def test_a_rollback_leaves_the_host_as_it_was(lab: Lab, lab_host: StartHost) -> 
     assert play(lab, host, variables=GIVEN).stats(host)["changed"] == 5
 
 
-def test_a_rollback_stops_and_removes_only_what_the_takeover_brought(lab: Lab, lab_host: StartHost) -> None:
+def test_a_rollback_stops_and_removes_only_additions_of_the_takeover(lab: Lab, lab_host: StartHost) -> None:
     host = lab_host("absent")
     before = host.run(EVERYTHING_OF_PACKAGES)
     assert play(lab, host, variables=START).code == 0
@@ -106,7 +106,7 @@ chown -R admin:admin /home/admin/ocp_agent
 CONFIGURATION = "/home/admin/ocp_agent/conf/module_config/obproxy.yaml"
 
 
-def test_the_agent_is_told_as_its_owner(lab: Lab, lab_host: StartHost) -> None:
+def test_the_agent_is_called_as_its_owner(lab: Lab, lab_host: StartHost) -> None:
     host = lab_host()
     host.run(AGENT)
     first = play(lab, host, variables={"obproxy_agent_required": True})
@@ -119,7 +119,7 @@ def test_the_agent_is_told_as_its_owner(lab: Lab, lab_host: StartHost) -> None:
     assert host.run("cat /home/admin/ocp_agent/calls").splitlines() == calls, "a second run has reloaded the agent"
 
 
-def test_an_agent_that_refuses_keeps_its_former_configuration(lab: Lab, lab_host: StartHost) -> None:
+def test_an_agent_that_rejects_a_change_keeps_its_former_configuration(lab: Lab, lab_host: StartHost) -> None:
     host = lab_host()
     host.run(
         AGENT + f"\necho theirs > {CONFIGURATION}; chown admin {CONFIGURATION}; touch /home/admin/ocp_agent/refuses"

@@ -165,7 +165,7 @@ def test_another_process_on_the_exporter_s_port(lab: Lab, lab_host: StartHost) -
     assert role == "register_obproxy_exporter" and "port 2884 is held by nc" in message
 
 
-def test_another_manager_s_host_is_refused_unless_accepted(lab: Lab, lab_host: StartHost) -> None:
+def test_another_manager_s_host_is_rejected_unless_accepted(lab: Lab, lab_host: StartHost) -> None:
     host = lab_host()
     fact = "/etc/ansible/facts.d/obproxy.fact"
     host.run(f"""mkdir -p /etc/ansible/facts.d && echo '{{"managed_by": "ocp", "cluster_name": "x"}}' > {fact}""")

@@ -91,7 +91,7 @@ def test_the_readme_shows_the_spec(role: Path) -> None:
     assert paragraphs[0] == f"# {role.name}" and len(paragraphs) == 4, "a title and three paragraphs"
 
 
-def test_a_table_that_is_out_of_date_is_seen() -> None:
+def test_an_outdated_table_is_detected() -> None:
     spec = {"main": {"options": {"obproxy_x": {"type": "int", "default": 1, "description": "A | B."}}}}
     text = readmes.with_table("# role\n\nText.\n", spec)
     assert "| `obproxy_x` | int | `1` | A \\| B. |" in text
@@ -121,7 +121,7 @@ def _conditions(tasks: Any) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: str(role.name))
-def test_a_condition_takes_a_variable_that_was_given_by_e_for_what_it_is(role: Path) -> None:
+def test_a_condition_keeps_the_type_of_an_extra_variable(role: Path) -> None:
     """`-e obproxy_allow_restart=true` is a text, whatever the argument spec has validated."""
     kinds = {name: option["type"] for name, option in _whole().items() if option["type"] in ("bool", "int")}
     for path in [*role.glob("tasks/*.yml"), *role.glob("rules/*.yml")]:

@@ -73,7 +73,7 @@ def test_a_takeover_and_a_second_one(lab: Lab, lab_host: StartHost, version: str
     assert second.server(host) == first.server(host)
 
 
-def test_check_mode_changes_nothing_and_says_what_would(lab: Lab, lab_host: StartHost) -> None:
+def test_check_mode_changes_nothing_and_reports_changes(lab: Lab, lab_host: StartHost) -> None:
     host = lab_host()
     before = files_of(host)
     checked = play(lab, host, arguments=("--check", "--diff"))
@@ -145,7 +145,7 @@ def test_an_empty_password_is_replaced(lab: Lab, lab_host: StartHost) -> None:
 
 
 @pytest.mark.parametrize("arguments", [(), ("--check", "--diff"), ("-vvv",)])
-def test_no_secret_is_ever_told(lab: Lab, lab_host: StartHost, arguments: tuple[str, ...]) -> None:
+def test_no_secret_is_ever_printed(lab: Lab, lab_host: StartHost, arguments: tuple[str, ...]) -> None:
     host = lab_host("other-password")
     told = play(lab, host, arguments=arguments, variables=GIVEN)
     assert told.code == 0
@@ -176,7 +176,7 @@ def test_another_version_is_adopted_with_drift(lab: Lab, lab_host: StartHost) ->
     assert done.server(host)["drift"] == ["version 4.3.1.0-1 runs, the cluster's is 4.3.2.0-7"]
 
 
-def test_forwarding_refused_by_sshd_is_got_round(lab: Lab, lab_host: StartHost) -> None:
+def test_rejected_forwarding_of_sshd_is_bypassed(lab: Lab, lab_host: StartHost) -> None:
     host = lab_host()
     host.run("echo 'AllowTcpForwarding no' >> /etc/ssh/sshd_config && pkill -HUP -o -x sshd")
     assert play(lab, host).code == 0

@@ -114,7 +114,7 @@ def test_an_invalid_response_is_not_from_the_service(body: bytes) -> None:
         service(url).record({})
 
 
-def test_a_refused_connection_is_reported() -> None:
+def test_a_rejected_connection_is_reported() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         with pytest.raises(ServiceUnreachable, match="refused"):

@@ -42,7 +42,7 @@ def test_every_role_is_in_the_playbook_once_with_its_own_tag() -> None:
 
 
 @pytest.mark.parametrize("role", ALL_ROLES)
-def test_every_role_says_what_its_subtask_is(role: str) -> None:
+def test_every_role_defines_its_subtask(role: str) -> None:
     subtask = _load(ROLES / role / "meta" / "subtask.yml")
     assert subtask.keys() == {"name", "class_name", "series_id", "timeout", "prohibit_rollback"}
     assert (ROLES / role / "README.md").is_file()
@@ -91,7 +91,7 @@ def test_every_variable_is_typed_and_every_typed_one_is_used() -> None:
     assert used | by_plugins == _options().keys()
 
 
-def test_a_release_types_what_it_reads_as_the_takeover_does() -> None:
+def test_a_release_has_the_same_types_as_the_takeover() -> None:
     options = _load(PLAYBOOKS / "release.meta.yml")["argument_specs"]["release"]["options"]
     files = [PLAYBOOKS / "release.yml", PLAYBOOKS / "tasks" / "discover.yml"]
     files += [path for role in _roles("release") for path in (ROLES / role).glob("*/main.yml")]
@@ -107,7 +107,7 @@ def test_secrets_are_marked() -> None:
     assert secrets == {name for name in _options() if name.endswith("password")}
 
 
-def test_defaults_say_the_same_everywhere() -> None:
+def test_defaults_are_the_same_everywhere() -> None:
     for path in sorted(ROLES.glob("*/defaults/main.yml")):
         for name, value in _load(path).items():
             documented = _options()[name].get("default")

@@ -43,14 +43,14 @@ def test_a_wrong_mode_counts(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
-def test_what_must_not_be_replaced_stays(tmp_path: Path) -> None:
+def test_protected_files_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("first")
     assert converge(_wanted(path, "second", replace=False))["changed"] == []
     assert path.read_text() == "first"
 
 
-def test_check_mode_only_tells(tmp_path: Path) -> None:
+def test_check_mode_only_reports(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "file"
     assert len(converge(_wanted(path, "a", check=True))["changed"]) == 1
     assert _names(tmp_path) == []
@@ -82,7 +82,7 @@ def test_a_kept_file_comes_back(tmp_path: Path) -> None:
     assert path.read_text() == "theirs" and _names(tmp_path) == ["agent.yaml"]
 
 
-def test_without_the_signature_it_is_somebody_else_s(tmp_path: Path) -> None:
+def test_a_file_without_the_signature_is_foreign(tmp_path: Path) -> None:
     path, signed = tmp_path / "agent.yaml", {"keep": True, "signature": "# ours"}
     path.write_text("theirs")
     assert converge(_wanted(path, None, **signed))["changed"] == []
@@ -93,7 +93,7 @@ def test_without_the_signature_it_is_somebody_else_s(tmp_path: Path) -> None:
     assert _names(tmp_path) == []
 
 
-def test_a_refused_change_leaves_the_former_file_itself(tmp_path: Path) -> None:
+def test_a_rejected_change_keeps_the_former_file(tmp_path: Path) -> None:
     path = tmp_path / "agent.yaml"
     path.write_text("theirs")
     path.chmod(0o600)
@@ -104,7 +104,7 @@ def test_a_refused_change_leaves_the_former_file_itself(tmp_path: Path) -> None:
     assert _names(tmp_path) == ["agent.yaml"]
 
 
-def test_check_mode_tells_which_directories_would_go(tmp_path: Path) -> None:
+def test_check_mode_reports_directories_to_remove(tmp_path: Path) -> None:
     path = tmp_path / "own" / "deep" / "file"
     converge(_wanted(path, "a"))
     prune = [str(tmp_path / "own"), str(path.parent)]
@@ -114,7 +114,7 @@ def test_check_mode_tells_which_directories_would_go(tmp_path: Path) -> None:
     assert _names(tmp_path) == []
 
 
-def test_a_link_is_refused(tmp_path: Path) -> None:
+def test_a_link_is_rejected(tmp_path: Path) -> None:
     (tmp_path / "target").write_text("secret")
     (tmp_path / "file").symlink_to(tmp_path / "target")
     with pytest.raises(UntrustedPath):
@@ -144,7 +144,7 @@ def test_commands_that_a_killed_run_owes(tmp_path: Path, wanted: str | None) -> 
     assert log.read_text() == "x\n" and not (tmp_path / f"file{PENDING_COMMANDS}").exists()
 
 
-def test_commands_that_fail_are_owed_by_nobody_but_a_killed_run(tmp_path: Path) -> None:
+def test_only_a_killed_run_owes_its_commands(tmp_path: Path) -> None:
     path = tmp_path / "file"
     with pytest.raises(Problem):
         converge(_wanted(path, "ours", commands=[["false"]]))

@@ -121,7 +121,7 @@ def test_one_supervised_proxy_as_the_cluster_wants_it() -> None:
     }
 
 
-def test_what_is_said_about_parameters_beside_their_values() -> None:
+def test_parameter_definitions_are_read() -> None:
     usual: Facts = {"info": "how many", "need_reboot": "false", "range": "[1,2]", "visible_level": "USER"}
     rows: list[Facts] = [
         usual | {"name": "work_thread_num", "value": "4", "need_reboot": "true"},
@@ -161,7 +161,7 @@ def test_a_second_proxy_and_its_watchdog_are_others() -> None:
         _watchdog(pid=82, ppid=8, exe="/usr/bin/nc", script="", cmdline="nc -w 2 127.0.0.1 2883"),  # and become nc
     ],
 )
-def test_a_watchdog_that_asks_the_port_is_one(copy: Facts) -> None:
+def test_a_watchdog_that_checks_the_port_is_found(copy: Facts) -> None:
     facts = build_facts(_host(_process(), _watchdog(), copy), _sql(), _wanted())
     assert (facts["watchdogs"], facts["foreign_processes"]) == ([8], [])
     second = _process(pid=9, ppid=8, home="/home/x", ports=[])
@@ -189,7 +189,7 @@ def test_a_watchdog_counts_wherever_it_was_started() -> None:
     assert (facts["watchdogs"], facts["foreign_processes"], facts["supervisor"]["kind"]) == ([8], [], "obproxyd.sh")
 
 
-def test_what_could_not_be_read_is_not_absent() -> None:
+def test_unreadable_files_are_not_absent() -> None:
     blind = _process(exe="", home="", ports=[], unreadable="Permission denied")
     holder: Facts = {"pid": None, "comm": "", "exe": "", "owner": "admin", "unreadable": "Permission denied"}
     files = [
@@ -246,7 +246,7 @@ def test_where_the_version_is_read(binary: str, host: Facts, version: str, sourc
         ({"exe_deleted": True}, {}, {}, "replaced or removed since"),
     ],
 )
-def test_drift_is_told(process: Facts, host: Facts, wanted: Facts, sentence: str) -> None:
+def test_drift_is_reported(process: Facts, host: Facts, wanted: Facts, sentence: str) -> None:
     facts = build_facts(_host(_process(**process), _watchdog(), **host), _sql(), _wanted(**wanted))
     assert len(facts["drift"]) == 1 and sentence in facts["drift"][0]
 
@@ -269,7 +269,7 @@ def test_an_unsupervised_proxy_drifts() -> None:
         ),
     ],
 )
-def test_who_holds_the_exporter_s_port(host: Facts, held_by: str) -> None:
+def test_the_holder_of_the_exporter_s_port(host: Facts, held_by: str) -> None:
     exporter = build_facts(_host(_process(), **host), _sql(prometheus_listen_port="4884"), _wanted())["exporter"]
     assert (exporter["port"], exporter["held_by"]) == (4884, held_by)
     assert (exporter["holder"] is None) == (held_by == "none")
@@ -312,5 +312,5 @@ def test_a_reading_hides_secrets_and_compares_them() -> None:
     assert stage_one("Right#1") not in str(found) and "plain" not in str(found)
 
 
-def test_no_wish_for_a_password_is_no_difference() -> None:
+def test_an_unset_desired_password_is_no_difference() -> None:
     assert sql_facts([], "", [], "empty", {"obproxy_sys_password": None})["passwords_as_desired"] == {}

@@ -104,7 +104,7 @@ def executing(module: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: str(module.stem))
-def test_programs_are_executed_in_known_places(module: Path) -> None:
+def test_programs_are_executed_in_listed_functions(module: Path) -> None:
     assert executing(module) == set(EXECUTING.get(module.stem, {}))
 
 

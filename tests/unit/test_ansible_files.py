@@ -75,7 +75,7 @@ def test_in_a_shared_directory_only_root_s_own_directories_are_passed(tmp_path: 
         files.text_at(str(shared / "mine" / "file"))
 
 
-def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
+def test_other_than_regular_files_are_rejected_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("/etc/shadow")
     (tmp_path / "directory").mkdir()
@@ -87,7 +87,7 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
     assert time.monotonic() - begun < 5
 
 
-def test_a_huge_file_is_refused(tmp_path: Path) -> None:
+def test_a_huge_file_is_rejected(tmp_path: Path) -> None:
     with (tmp_path / "huge").open("wb") as file:
         file.truncate(2**33)
     with pytest.raises(UntrustedPath, match="longer than 1024 KiB"):
@@ -127,7 +127,7 @@ def test_work_as_a_user_has_its_time_and_its_reason() -> None:
         users.run_as(SOMEBODY, files.text_at, "/root/x")
 
 
-def test_nobody_acts_as_root_for_a_user() -> None:
+def test_root_never_acts_for_a_user() -> None:
     ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
     with pytest.raises(UntrustedPath, match="is root"):
         users.user_named("root")
@@ -154,7 +154,7 @@ def test_a_program_that_a_third_user_can_change_is_not_run(home: Path, tmp_path:
         files.program_at(str(tmp_path / "data"))
 
 
-def test_a_program_that_runs_out_of_time_puts_back_what_it_began(tmp_path: Path) -> None:
+def test_a_program_at_its_time_limit_restores_its_changes(tmp_path: Path) -> None:
     """It has written the new text, and its command never ends."""
     (tmp_path / "file").write_text("former")
     file = {"path": str(tmp_path / "file"), "text": "new", "mode": "0600", "replace": True, "directory_mode": "0755"}
@@ -169,7 +169,7 @@ def test_a_program_that_runs_out_of_time_puts_back_what_it_began(tmp_path: Path)
     assert (tmp_path / "file").read_text() == "former"
 
 
-def test_what_could_not_be_put_back_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unrestored_files_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise OSError("No space left on device")
 

@@ -95,7 +95,7 @@ def test_a_host_that_has_left_the_service_s_inventory_is_called_by_its_address()
     assert host.name == host.variables["ansible_host"] == "192.0.2.9" and "ansible_port" not in host.variables
 
 
-def test_all_pages_are_asked_for() -> None:
+def test_all_pages_are_requested() -> None:
     clusters = [_cluster(f"c{number}", _proxy(number)) for number in range(1, 8)]
     service = _Service({HOSTS: _hosts(*range(1, 8)), CLUSTERS: clusters}, size=3)
     assert [host.name for host in managed_hosts(service)] == [f"odp-{number}" for number in range(1, 8)]
@@ -103,7 +103,7 @@ def test_all_pages_are_asked_for() -> None:
 
 
 @pytest.mark.parametrize("answer", [None, [], {}, {"contents": [{}], "page": {"totalPages": 1}}, "text"])
-def test_who_answers_something_else_is_not_the_service(answer: Any) -> None:
+def test_an_unexpected_response_is_an_error(answer: Any) -> None:
     class Stranger:
         def send(self, _: str) -> Any:
             return answer
@@ -112,5 +112,5 @@ def test_who_answers_something_else_is_not_the_service(answer: Any) -> None:
         managed_hosts(Stranger())
 
 
-def test_a_group_s_name_holds_what_ansible_takes() -> None:
+def test_a_group_s_name_is_valid_in_ansible() -> None:
     assert group_name("cluster", "生产 Prod.1") == "obproxy_cluster____prod_1"

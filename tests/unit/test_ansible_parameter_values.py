@@ -73,11 +73,11 @@ def test_differences_are_sorted_and_session_version_comes_first() -> None:
 
 
 @pytest.mark.parametrize("name", ["listen_port", "proxy_id", "app_name", "obproxy_sys_password", "proxy_local_cmd"])
-def test_what_is_per_server_or_secret_is_never_set(name: str) -> None:
+def test_per_server_and_secret_parameters_are_never_set(name: str) -> None:
     assert differences({name: "9"}, {name: "1"}, []) == []
 
 
-def test_unknown_names_are_told_but_not_the_never_synced() -> None:
+def test_unknown_names_are_reported_but_not_the_never_synced() -> None:
     assert unknown_names({"b": 1, "a": 1, "app_name": "x"}, {"b": "1"}) == ["a"]
 
 
@@ -87,13 +87,13 @@ def test_alter_is_always_quoted() -> None:
 
 
 @pytest.mark.parametrize("value", ["it's", 'say "x"', "back\\slash", "back`tick", "line\nend", "x" * 501, "ü" * 251])
-def test_what_the_grammar_cannot_carry_is_refused(value: str) -> None:
+def test_values_outside_the_grammar_are_rejected(value: str) -> None:
     assert why_not_settable(value)
     with pytest.raises(ValueError, match="cannot be set"):
         alter_statement("init_sql", value)
 
 
 @pytest.mark.parametrize("name", ["a b", "a=1", "", "1a", "a;b", "a'"])
-def test_a_name_that_is_none_is_refused(name: str) -> None:
+def test_an_invalid_name_is_rejected(name: str) -> None:
     with pytest.raises(ValueError, match="is not a valid parameter name"):
         alter_statement(name, "1")

@@ -129,7 +129,7 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
     assert probe.file(str(tmp_path / "secret"))["text"] == "s"
 
 
-def test_a_file_that_tells_nothing_is_not_absent(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_not_absent(tmp_path: Path) -> None:
     (tmp_path / "long").write_bytes(b"x" * (64 * 1024 + 1))
     assert probe.file(str(tmp_path))["error"] == "it is no regular file"
     assert probe.file(str(tmp_path / "long"))["error"] == "it is longer than 64 KiB"
@@ -218,7 +218,7 @@ def _end_of(script: str, seconds: float = 20) -> tuple[int | None, str, str]:
     return commands.output(commands.start_command(["/bin/sh", "-c", script]), time.monotonic() + seconds)
 
 
-def test_a_command_s_end_counts_and_not_that_of_what_it_leaves() -> None:
+def test_a_command_ends_before_its_background_processes() -> None:
     begun = time.monotonic()
     assert _end_of("setsid sleep 30 & echo done") == (0, "done\n", "")
     assert time.monotonic() - begun < 15
@@ -253,7 +253,7 @@ def test_a_command_s_bytes_and_errors_are_kept() -> None:
         ("exit 3", False, "exit status 3"),
     ],
 )
-def test_commands_that_could_not_be_looked_for_are_not_missing(script: str, checked: bool, error: str | None) -> None:
+def test_commands_on_an_unreadable_path_are_not_missing(script: str, checked: bool, error: str | None) -> None:
     command = commands.start_command(["/bin/sh", "-c", script])
     found = commands.missing_commands(command, time.monotonic() + 20)
     assert (found["commands_checked"], found["commands_error"]) == (checked, error)

@@ -53,7 +53,7 @@ def test_failure(res: dict[str, Any], text: str) -> None:
         ("fatal: [h1]: FAILED! => {}", "fatal: [h1]: FAILED! => {}"),
     ],
 )
-def test_a_failure_without_a_result_is_told_from_what_was_printed(stdout: str, text: str) -> None:
+def test_a_failure_without_a_result_is_read_from_the_output(stdout: str, text: str) -> None:
     assert ansible_results.failure_message({**event(), "stdout": stdout}) == f"{text} {WHERE}"
 
 
@@ -62,13 +62,13 @@ def test_a_failure_names_the_delegate_and_leaves_out_a_missing_role() -> None:
     assert ansible_results.failure_message({"event_data": data}) == 'm (Ansible task "T", host h1, delegated to h2)'
 
 
-def test_a_long_message_is_cut_and_says_so() -> None:
+def test_a_long_message_is_cut_with_a_note() -> None:
     message = ansible_results.failure_message(event(msg="x " * 10_000))
     assert len(message) < ansible_results.MESSAGE_LIMIT + 100
     assert f"… {WHERE}" in message
 
 
-def test_what_is_hidden_is_not_printed() -> None:
+def test_hidden_results_are_not_printed() -> None:
     printed = ansible_results.printed_text({**event(censored="…"), "stdout": "[ERROR]: Task failed: secret"})
     assert printed == f"runner_on_failed: [h1] => {ansible_results.HIDDEN}"
 
@@ -115,22 +115,22 @@ BAD: dict[str, list[Any]] = {
 
 
 @pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in GOOD.items() for value in values])
-def test_believed(key: str, value: Any) -> None:
+def test_accepted_facts(key: str, value: Any) -> None:
     assert server_facts.validated(event(obproxy_server={key: value})) == ({key: value}, [])
     json.dumps(value)
 
 
 @pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in BAD.items() for value in values])
-def test_not_believed(key: str, value: Any) -> None:
+def test_ignored_facts(key: str, value: Any) -> None:
     assert server_facts.validated(event(obproxy_server={key: value})) == ({}, [key])
 
 
-def test_every_known_key_is_tested() -> None:
+def test_every_fact_key_is_tested() -> None:
     assert server_facts.VALIDATORS.keys() == GOOD.keys()
 
 
 @pytest.mark.parametrize("told", [None, [], "text", {1: 2}, {b"pid": 1}, {"": 1}])
-def test_nothing_is_learned_from_what_is_no_map_of_names(told: Any) -> None:
+def test_facts_that_are_no_map_of_names_are_ignored(told: Any) -> None:
     assert server_facts.validated(event(obproxy_server=told))[0] == {}
 
 

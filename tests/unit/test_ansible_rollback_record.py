@@ -39,7 +39,7 @@ FACTS: dict[str, Any] = {
 }
 
 
-def test_a_record_holds_what_was_and_what_may_be_set() -> None:
+def test_a_record_holds_former_and_settable_values() -> None:
     taken = build_record(FACTS, {"proxy_mem_limited": "3G", "enable_x": True, "proxy_id": 7, SYS: "Secret#1"}, None)
     assert taken["wished"] == {"proxy_mem_limited": "3G", "enable_x": "true"}, "never what is per server or secret"
     assert taken["home"] == "/opt/taobao/install/obproxy-4.3.1.0" and taken["packages"] == FACTS["packages"]
@@ -63,7 +63,7 @@ def test_sealed_passwords_open_with_the_same_key_only() -> None:
 
 
 @pytest.mark.parametrize(("passwords", "key"), [({}, KEY), ({SYS: "Former#2"}, None), ({SYS: "Former#2"}, "")])
-def test_what_cannot_be_sealed_is_not_kept(passwords: dict[str, str], key: str | None) -> None:
+def test_unsealable_values_are_not_kept(passwords: dict[str, str], key: str | None) -> None:
     assert encrypt_passwords(passwords, key) is None
 
 
@@ -86,7 +86,7 @@ def test_sealed_passwords_come_back_proxyro_s_first() -> None:
     assert stays == []
 
 
-def test_what_is_given_counts_more_than_the_record() -> None:
+def test_given_values_override_the_record() -> None:
     given = NOT_GIVEN | {SYS: "Given#2"}
     former, _ = former_passwords(_recorded({SYS: "Former#2"}), {SYS: True}, given, KEY)
     assert former == {SYS: "Given#2"}
@@ -102,12 +102,12 @@ def test_an_empty_password_needs_no_record() -> None:
     [(BOTH_NOW, BOTH_NOW), ({}, {SYS: False, PROXYRO: False}), ({}, {})],
     ids=["was so before", "is not the cluster's", "nothing was desired"],
 )
-def test_what_the_takeover_has_not_replaced_stays_untouched(before: dict[str, bool], now: dict[str, bool]) -> None:
+def test_unreplaced_values_stay_unchanged(before: dict[str, bool], now: dict[str, bool]) -> None:
     recorded = _recorded({SYS: "Former#2", PROXYRO: "Former#3"}, passwords_as_wished=before)
     assert former_passwords(recorded, now, NOT_GIVEN, KEY) == ({}, [])
 
 
-def test_what_nobody_knows_is_told_with_who_can_tell_it() -> None:
+def test_unknown_former_values_are_reported_with_their_owner() -> None:
     former, stays = former_passwords(_recorded({SYS: "Former#2"}), BOTH_NOW, NOT_GIVEN, "Changed#9")
     assert former == {}
     assert [sentence.split(" ")[0] for sentence in stays] == [PROXYRO, SYS]
@@ -129,7 +129,7 @@ def test_the_hash_of_the_built_in_password_is_the_observed_one() -> None:
     assert not is_built_in(PROXYRO, "") and not is_built_in(SYS, BUILT_IN[PROXYRO]) and not is_built_in(PROXYRO, None)
 
 
-def test_a_record_learns_what_later_runs_set() -> None:
+def test_a_record_includes_changes_of_later_runs() -> None:
     taken = build_record(FACTS, {"a": 1}, None)
     assert with_desired(taken, {"a": "1", SYS: "x"}) is taken
     later = with_desired(with_desired(taken, {"b": True}), {"b": True})
@@ -142,12 +142,12 @@ def test_a_record_without_its_parameters_is_not_whole() -> None:
     assert not is_complete({key: value for key, value in taken.items() if key != "parameters"})
 
 
-def test_a_password_that_no_sql_can_carry_is_told_without_it() -> None:
+def test_an_unusable_password_is_reported_without_it() -> None:
     former, stays = former_passwords(_recorded({PROXYRO: "it's"}), {PROXYRO: True}, NOT_GIVEN, KEY)
     assert former == {} and "quote" in stays[0] and "it's" not in stays[0]
 
 
-def test_only_what_the_takeover_has_set_goes_back() -> None:
+def test_only_values_set_by_the_takeover_are_restored() -> None:
     desired_values: list[dict[str, object]] = [{"a": "3G", "b": "5s", "c": "True", "d": "1", "e": "1"}]
     before = {"a": "2G", "b": "5s", "c": "False", "d": "9", "z": "1"}
     now = {"a": "3072M", "b": "5s", "c": "True", "d": "7", "z": "2", "e": "1"}
@@ -156,18 +156,18 @@ def test_only_what_the_takeover_has_set_goes_back() -> None:
     assert stays == ["d stays '7': it was changed after the takeover"]
 
 
-def test_two_wishes_of_one_takeover_both_count() -> None:
+def test_two_desired_values_of_one_takeover_both_count() -> None:
     """A retry may have other desired values than the run that made the record."""
     former, stays = former_values([{"a": "3"}, {"a": "4"}], {"a": "2"}, {"a": "4"})
     assert (former, stays) == ({"a": "2"}, [])
 
 
-def test_a_former_value_that_cannot_be_set_is_told() -> None:
+def test_an_unsettable_former_value_is_reported() -> None:
     former, stays = former_values([{"a": "3"}], {"a": "it's"}, {"a": "3"})
     assert former == {} and stays[0].startswith("a stays '3': its former value contains a quote")
 
 
-def test_never_what_is_per_server_or_a_secret() -> None:
+def test_never_per_server_or_secret_values() -> None:
     wish: dict[str, object] = {"proxy_id": "3", SYS: "x"}
     assert former_values([wish], {"proxy_id": "1", SYS: "y"}, {"proxy_id": "3", SYS: "x"}) == ({}, [])
 

@@ -46,7 +46,7 @@ def test_all_are_set_and_read_back() -> None:
     assert proxy.values == {"a": "2", "b": "2", "c": "2"}
 
 
-def test_a_refused_value_puts_the_others_back() -> None:
+def test_a_rejected_value_restores_the_others() -> None:
     proxy = _Proxy(refuses="c")
     with pytest.raises(SqlError, match=r"c = '2' was rejected: Invalid config \(code 4147\)$"):
         _apply(proxy)
@@ -54,14 +54,14 @@ def test_a_refused_value_puts_the_others_back() -> None:
     assert proxy.log == ["a=2", "b=2", "b=1", "a=1"]
 
 
-def test_a_value_that_does_not_read_back_is_a_refusal() -> None:
+def test_a_value_that_does_not_read_back_is_rejected() -> None:
     proxy = _Proxy(forgets="b")
     with pytest.raises(SqlError, match="it reads back as '1'"):
         _apply(proxy)
     assert proxy.values == {"a": "1", "b": "1", "c": "1"}
 
 
-def test_what_cannot_be_put_back_is_named() -> None:
+def test_unrestored_values_are_named() -> None:
     proxy = _Proxy(refuses="c", stops_after=3)  # a, b and the rejected c; then nothing more
     with pytest.raises(SqlError, match="not restored: b, a"):
         _apply(proxy)
@@ -91,7 +91,7 @@ class _Answers:
         (_Answers(1, "another"), ["pid"], "pid 7 is 'another', it was 'ObProxy-OceanBase 4.3.1.0-1'"),
     ],
 )
-def test_a_session_with_another_process_is_told(session: _Answers, namespaces: list[str], why: str) -> None:
+def test_a_session_with_another_process_is_reported(session: _Answers, namespaces: list[str], why: str) -> None:
     process = {"pid": 7, "namespaces": namespaces}
     assert sql.other_process(cast(Session, session), process, "ObProxy-OceanBase 4.3.1.0-1") == why
 
@@ -100,7 +100,7 @@ def test_a_session_with_another_process_is_told(session: _Answers, namespaces: l
     ("rows", "pid"),
     [([{"pid": 7}, {"pid": 7}], 7), ([{"pid": 7}, {"pid": 8}], None), ([{"pid": "x"}], None), ([{}], None), ([], None)],
 )
-def test_the_pid_is_the_one_that_all_sessions_tell(
+def test_the_pid_is_the_one_of_all_sessions(
     rows: list[dict[str, object]], pid: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Session, "rows", lambda _self, _statement: rows)
@@ -136,7 +136,7 @@ def test_passwords_are_tried_in_order_and_once() -> None:
 
 
 @pytest.mark.usefixtures("_logins")
-def test_all_refused_tells_which_were_tried_and_no_password() -> None:
+def test_all_rejected_logins_are_named_without_passwords() -> None:
     with pytest.raises(Denied, match="tried: given, empty") as refused:
         log_in(_channel, [("given", "Secret#1"), ("empty", "")])
     assert "Secret#1" not in str(refused.value)

@@ -80,12 +80,12 @@ def test_command_lines_lose_their_secrets(cmdline: str, masked: str) -> None:
     assert mask(cmdline) == masked
 
 
-def test_what_counts_as_secret_parameter() -> None:
+def test_secret_parameters_by_name() -> None:
     assert is_secret("obproxy_sys_password") and is_secret("observer_sys_password1")
     assert not is_secret("proxy_mem_limited")
 
 
-def test_stage_one_is_what_obproxy_stores() -> None:
+def test_stage_one_is_the_stored_hash() -> None:
     assert stage_one("") == ""
     assert stage_one("x") == hashlib.sha1(b"x").hexdigest()  # noqa: S324 - OBProxy's choice
 

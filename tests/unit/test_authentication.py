@@ -52,20 +52,20 @@ def http() -> httpx.AsyncClient:
 
 
 @pytest.mark.parametrize("header", ["Word right", "wOrD right"])
-async def test_who_is_known_is_let_through(http: httpx.AsyncClient, header: str) -> None:
+async def test_an_authenticated_user_is_accepted(http: httpx.AsyncClient, header: str) -> None:
     answer = await http.post("/", headers={"Authorization": header}, content=b"mine")
 
     assert (answer.status_code, answer.text) == (200, "anne mine")
 
 
-async def test_a_body_that_was_read_to_know_who_it_is_comes_again(http: httpx.AsyncClient) -> None:
+async def test_a_body_read_by_authentication_is_replayed(http: httpx.AsyncClient) -> None:
     answer = await http.post("/", headers={"Authorization": "Word body"})
 
     assert answer.text == "anne read before"
 
 
 @pytest.mark.parametrize("header", [None, "", "Word", "Word ", "Word wrong", "Word  right", "Wordright", "Other right"])
-async def test_everybody_else_is_refused(http: httpx.AsyncClient, header: str | None) -> None:
+async def test_unauthenticated_requests_are_rejected(http: httpx.AsyncClient, header: str | None) -> None:
     answer = await http.get("/", headers={} if header is None else {"Authorization": header})
 
     body = answer.json()
@@ -79,7 +79,7 @@ async def test_everybody_else_is_refused(http: httpx.AsyncClient, header: str | 
     ("name", "value"),
     [("Cookie", "session=x"), ("Sec-Fetch-Mode", "cors"), ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64)")],
 )
-async def test_a_browser_is_not_made_to_ask_for_the_password(http: httpx.AsyncClient, name: str, value: str) -> None:
+async def test_a_browser_gets_no_password_prompt(http: httpx.AsyncClient, name: str, value: str) -> None:
     answer = await http.get("/", headers={name: value})
 
     assert answer.status_code == 401
@@ -87,7 +87,9 @@ async def test_a_browser_is_not_made_to_ask_for_the_password(http: httpx.AsyncCl
 
 
 @pytest.mark.parametrize(("word", "status", "code"), [("blocked", 401, 3007), ("large", 413, 0)])
-async def test_a_scheme_may_refuse_in_its_own_words(http: httpx.AsyncClient, word: str, status: int, code: int) -> None:
+async def test_a_scheme_may_reject_with_its_own_error(
+    http: httpx.AsyncClient, word: str, status: int, code: int
+) -> None:
     answer = await http.get("/", headers={"Authorization": f"Word {word}"})
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)

@@ -69,7 +69,7 @@ def test_the_summary_groups_the_failures_by_reason() -> None:
     ]
 
 
-def test_the_summary_of_a_stopped_rollout_names_the_command_that_goes_on() -> None:
+def test_the_summary_of_a_stopped_rollout_names_the_command_to_resume() -> None:
     shown = list(request_tables.summary(request(host(1, "SUCCESSFUL"), host(2, "NOT_STARTED"), status="STOPPED")))
 
     assert shown[0] == "Request 12: STOPPED after 52.1 s. Hosts: 1 NOT_STARTED, 1 SUCCESSFUL."

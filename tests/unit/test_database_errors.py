@@ -31,7 +31,7 @@ def wrapped(error: Exception) -> ConnectorException:
     ],
     ids=["read-only", "by the queue", "full", "lost"],
 )
-def test_it_says_what_to_do(error: Exception, sentence: str) -> None:
+def test_it_names_the_fix(error: Exception, sentence: str) -> None:
     assert explain(error) == sentence
 
 

@@ -33,7 +33,7 @@ def test_the_image_is_made_of_all_that_the_wheel_is_made_of() -> None:
     assert all((PROJECT / word).exists() for word in copied)
 
 
-def test_the_image_starts_what_the_wheel_installs_as_an_ordinary_user() -> None:
+def test_the_image_starts_the_installed_command_as_an_ordinary_user() -> None:
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
     (program,) = project["scripts"]
     assert f'ENTRYPOINT ["tini", "--", "{program}"]' in CONTAINERFILE

@@ -128,7 +128,7 @@ async def test_a_failure_without_bad_fields_has_no_sub_errors() -> None:
     assert body["error"] == {"code": 7005, "message": "Host 7 does not exist in the inventory."}
 
 
-async def test_what_is_refused_before_it_is_traced_says_so() -> None:
+async def test_a_request_rejected_before_tracing_has_no_trace_id() -> None:
     async with client(raising(UnknownHost(host_id=7)), traced=False) as http:
         body = (await http.get("/", headers={"x-trace-id": "c9c73aea31764206"})).json()
 
@@ -165,7 +165,7 @@ async def test_a_fault_names_its_type_and_logs_the_rest(caplog: pytest.LogCaptur
     assert "Traceback" in caplog.text
 
 
-async def test_a_caller_who_hung_up_is_no_fault(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_disconnected_caller_is_not_an_error(caplog: pytest.LogCaptureFixture) -> None:
     with (
         caplog.at_level(logging.INFO, logger=error_handlers.log.name),
         caplog.filtering(logging.Filter(error_handlers.log.name)),
@@ -186,7 +186,7 @@ BOTH = (Route("/a/{id}", nothing, methods=["GET"]), Route("/a/{id}", nothing, me
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH", "TRACE", "BREW"])
-async def test_another_method_is_told_all_that_are_allowed(method: str) -> None:
+async def test_another_method_gets_the_allowed_ones(method: str) -> None:
     async with client(*BOTH) as http:
         answer = await http.request(method, "/a/1")
 
@@ -198,7 +198,7 @@ async def test_another_method_is_told_all_that_are_allowed(method: str) -> None:
     }
 
 
-async def test_options_tells_the_methods() -> None:
+async def test_options_lists_the_methods() -> None:
     async with client(*BOTH) as http:
         answer = await http.options("/a/1")
 

@@ -64,7 +64,7 @@ def test_a_cluster_permits_restarts_where_its_group_or_one_of_its_hosts_does(
         (lambda: parse_id(0, "obproxy_cluster_id of group g"), "got 0"),
     ],
 )
-def test_what_cannot_be_is_refused_by_name(make: Callable[[], object], words: str) -> None:
+def test_invalid_inventories_are_rejected_by_name(make: Callable[[], object], words: str) -> None:
     with pytest.raises(InventoryUnreadable, match=words):
         make()
 
@@ -106,14 +106,14 @@ def add_a_file(source: Path) -> None:
 @pytest.mark.parametrize(
     "edit", [edit_a_source, edit_behind_the_link, edit_to_the_same_size_and_time, add_a_file], ids=lambda f: f.__name__
 )
-def test_every_edit_below_a_directory_is_seen(tree: Path, edit: Callable[[Path], None]) -> None:
+def test_every_edit_below_a_directory_is_detected(tree: Path, edit: Callable[[Path], None]) -> None:
     before = sources.file_stamps(tree, [])
     assert sources.file_stamps(tree, []) == before
     edit(tree)
     assert sources.file_stamps(tree, []) != before
 
 
-def test_variables_beside_a_file_and_the_vault_password_file_are_seen(tree: Path, tmp_path: Path) -> None:
+def test_variables_beside_a_file_and_the_vault_password_file_are_watched(tree: Path, tmp_path: Path) -> None:
     source, password = tree / "hosts.yml", tmp_path / "password"
     before = sources.file_stamps(source, [password])
     edit_behind_the_link(tree)

@@ -33,7 +33,7 @@ def test_sealed_secrets_are_opened_elsewhere_by_keys_that_go_with_them() -> None
     assert not both.bundle({}).keys.get_secret_value(), "nothing to open, no key"
 
 
-def test_renewing_is_for_what_the_first_key_does_not_open() -> None:
+def test_renewing_applies_to_values_of_other_keys() -> None:
     both = Secrets(SecretStr(f"{NEW} {OLD}"))
     renewed = both.reencrypt(Secrets(SecretStr(OLD)).encrypt(NEEDLE))
 
@@ -43,7 +43,7 @@ def test_renewing_is_for_what_the_first_key_does_not_open() -> None:
         both.reencrypt(Secrets(SecretStr(Fernet.generate_key().decode())).encrypt(NEEDLE))
 
 
-def test_a_text_is_known_again_by_a_former_key() -> None:
+def test_a_text_is_recognised_with_a_former_key() -> None:
     (former,) = Secrets(SecretStr(OLD)).fingerprints("text")
 
     assert former in Secrets(SecretStr(f"{NEW} {OLD}")).fingerprints("text")

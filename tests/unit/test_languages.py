@@ -38,9 +38,7 @@ SERVICE = Path(__file__).parents[2] / "service"
         ("en", "xx", "en"),
     ],
 )
-def test_the_reader_gets_what_it_chose_or_else_what_its_browser_asks_for(
-    accepted: str, wanted: str, chosen: str
-) -> None:
+def test_the_chosen_language_precedes_that_of_the_browser(accepted: str, wanted: str, chosen: str) -> None:
     assert choose(accepted, wanted) == chosen
 
 
@@ -57,7 +55,7 @@ def catalog(language: str) -> Catalog:
 
 
 @pytest.mark.parametrize("language", CATALOGS)
-def test_a_catalog_says_everything_and_nothing_else(language: str) -> None:
+def test_a_catalog_is_complete_and_has_nothing_else(language: str) -> None:
     known = {message.id: message.string for message in catalog(language) if message.id}
     wanted = {message[0] if len(message) == 1 else message for message in said()}
 
@@ -66,7 +64,7 @@ def test_a_catalog_says_everything_and_nothing_else(language: str) -> None:
 
 
 @pytest.mark.parametrize("language", CATALOGS)
-def test_what_is_filled_in_is_filled_in_everywhere(language: str) -> None:
+def test_placeholders_are_the_same_in_translations(language: str) -> None:
     faults = [(message.id, error) for message in catalog(language) for error in message.check()]
 
     assert not faults
@@ -98,7 +96,7 @@ def refusals() -> set[str]:
 
 
 @pytest.mark.parametrize("language", languages.ERROR_CATALOGS)
-def test_every_refusal_can_be_said_with_all_that_it_says(language: str) -> None:
+def test_every_error_can_be_translated_with_its_values(language: str) -> None:
     with (LOCALE / languages.ERROR_CATALOGS[language]).open("rb") as file:
         known = {message.id: message.string for message in read_po(file) if message.id}
 

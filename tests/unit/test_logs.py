@@ -28,7 +28,7 @@ def logging_to(level: Literal["info", "warning"], log_format: LogFormat) -> Iter
     quiet.setLevel(kept[2])
 
 
-def test_json_says_what_a_line_is_about() -> None:
+def test_json_lines_have_their_context() -> None:
     async def run_of(task_id: int) -> None:
         with logs.log_context(trace_id=f"{task_id:016x}", task_id=task_id):
             logs.bind_log_context(role="finish")

@@ -102,7 +102,7 @@ def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= README_LINES
 
 
-def test_git_ignores_what_the_steps_for_callers_write() -> None:
+def test_git_ignores_files_of_the_steps_for_callers() -> None:
     text = (ROOT / "docs" / "callers.md").read_text(encoding="utf-8")
     steps = "".join(re.findall(r"^```sh\n(.*?)^```$", text, re.DOTALL | re.MULTILINE))
     written = set(re.findall(r" > ([\w-]+)$", steps, re.MULTILINE))

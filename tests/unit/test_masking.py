@@ -75,7 +75,7 @@ def test_a_run_by_hand_masks(variables: dict[str, Any], text: str, expected: str
     assert told(variables, text) == expected
 
 
-def test_a_run_by_hand_masks_what_templates_make() -> None:
+def test_a_run_by_hand_masks_results_of_templates() -> None:
     variables = {
         "db": {"password": trust_as_template("{{ vault_db }}"), "token": trust_as_template("{{ no_such_variable }}")},
         "vault_db": "Needle#1",
@@ -84,7 +84,7 @@ def test_a_run_by_hand_masks_what_templates_make() -> None:
     assert told(variables, "Needle#1, Needle#12") == f"{MASK}, {MASK}"
 
 
-def test_a_run_by_hand_masks_what_is_encrypted_by_itself() -> None:
+def test_a_run_by_hand_masks_inline_encrypted_values() -> None:
     secret = VaultSecret(b"the vault's password")
     VaultSecretsContext.initialize(VaultSecretsContext(secrets=[("default", secret)]))
     encrypted = EncryptedString(ciphertext=VaultLib([("default", secret)]).encrypt("Needle#1", secret).decode())

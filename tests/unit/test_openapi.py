@@ -66,7 +66,7 @@ def test_every_path_parameter_is_described(description: JSON) -> None:
         assert names == re.findall(r"{(\w+)}", path)
 
 
-def test_only_what_needs_no_user_is_without_security(description: JSON) -> None:
+def test_only_open_routes_are_without_security(description: JSON) -> None:
     unprotected = {path for _, path, operation in described_operations(description) if operation.get("security") == []}
 
     assert description["security"] == [{"basic": []}, {"accessKey": []}]
@@ -133,7 +133,7 @@ def test_operation_ids_are_unique(description: JSON) -> None:
     assert len(ids) == len(set(ids)) == len(OPERATIONS)
 
 
-def test_tells_what_the_list_can_be_asked(description: JSON) -> None:
+def test_describes_the_query_of_the_list(description: JSON) -> None:
     parameters = description["paths"]["/api/v2/tasks/instances"]["get"]["parameters"]
     by_name = {parameter["name"]: parameter for parameter in parameters}
 
@@ -147,21 +147,21 @@ def test_tells_what_the_list_can_be_asked(description: JSON) -> None:
     assert "default" not in by_name["name"]["schema"]
 
 
-def test_tells_the_errors_of_takeover_by_status(description: JSON) -> None:
+def test_describes_the_errors_of_takeover_by_status(description: JSON) -> None:
     responses = description["paths"]["/api/v2/obproxy/clusters/{id}/takeOver"]["post"]["responses"]
 
     assert set(responses) == {"200", "400", "401", "403", "404", "409", "413", "415", "429", "500", "503"}
     assert responses["404"]["description"] == "UnknownCluster (code 21001); UnknownHost (code 7005)"
 
 
-def test_tells_that_the_status_may_be_bad(description: JSON) -> None:
+def test_describes_the_bad_status(description: JSON) -> None:
     responses = description["paths"]["/api/status"]["get"]["responses"]
 
     assert set(responses) == {"200", "500", "503"}
     assert responses["503"]["content"] == {"text/plain": {"schema": {"type": "string", "const": "bad"}}}
 
 
-def test_tells_the_permission(description: JSON) -> None:
+def test_describes_the_permission(description: JSON) -> None:
     by_id = {operation["operationId"]: operation for _, _, operation in described_operations(description)}
 
     assert by_id["take_over"]["description"] == "Requires the permission OBPROXY:*:UPDATE."
@@ -169,7 +169,7 @@ def test_tells_the_permission(description: JSON) -> None:
     assert by_id["live"]["description"] == "Requires no user."
 
 
-def test_only_a_host_and_a_parameter_say_null(description: JSON) -> None:
+def test_only_a_host_and_a_parameter_have_null(description: JSON) -> None:
     schemas = dict(description["components"]["schemas"])
     host, summary, parameter = (schemas.pop(name) for name in ("Host", "ServiceSummary", "ParameterInfo"))
 

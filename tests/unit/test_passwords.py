@@ -46,7 +46,7 @@ async def test_nobodys_password_is_never_right(hasher: PasswordHasher) -> None:
 
 
 @pytest.mark.parametrize("known", [True, False])
-async def test_a_user_and_nobody_cost_one_verification_of_the_same_hash_each(
+async def test_an_existing_and_a_missing_user_cost_one_verification_each(
     hasher: PasswordHasher, monkeypatch: pytest.MonkeyPatch, known: bool
 ) -> None:
     hashed = await hash_password("right") if known else None
@@ -65,7 +65,7 @@ async def test_a_user_and_nobody_cost_one_verification_of_the_same_hash_each(
     assert [entry.split("$")[1:4] for entry in checked] == [["argon2id", "v=19", "m=8,t=1,p=1"]]
 
 
-async def test_one_that_was_right_is_remembered_for_its_hash_and_a_while(
+async def test_a_verified_password_is_cached_per_hash_for_a_while(
     hasher: PasswordHasher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checking = PasswordVerifier()
@@ -84,7 +84,7 @@ async def test_one_that_was_right_is_remembered_for_its_hash_and_a_while(
     assert not checking.is_cached(b"right", hashed)
 
 
-async def test_no_more_are_remembered_than_allowed(hasher: PasswordHasher, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_cache_is_limited(hasher: PasswordHasher, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passwords, "CACHE_SIZE", 2)
     checking = PasswordVerifier()
     hashes = [await hash_password("right") for _ in range(3)]

@@ -46,7 +46,7 @@ def test_a_process_is_found_whatever_its_name(sleeper: subprocess.Popen[bytes]) 
 
 
 @pytest.mark.parametrize("without", ["", "pidfd_open"])
-def test_a_process_whose_id_another_one_has_now_gets_no_signal(
+def test_a_process_with_a_reused_id_gets_no_signal(
     sleeper: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch, without: str
 ) -> None:
     def unknown(pid: int) -> int:
@@ -90,7 +90,7 @@ def test_orphans_below_zombies_are_found_and_ended() -> None:
     assert done.stdout == "True []\n", done.stderr
 
 
-def test_no_module_asks_for_the_time_a_process_was_created() -> None:
+def test_no_module_uses_the_creation_time_of_a_process() -> None:
     """It moves with the wall clock."""
     assert not [path.name for path in SERVICE.rglob("*.py") if "create_time()" in path.read_text(encoding="utf-8")]
     assert process_tree.terminate_marked("OBPROXY_NOBODY=1", SERVICE / "none")

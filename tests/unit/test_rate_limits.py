@@ -44,7 +44,7 @@ def caller(clock: Clock, limits: Mapping[int, int] = MappingProxyType({10: 3})) 
     return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test")
 
 
-async def test_each_user_has_as_many_as_the_limit_says_in_each_window() -> None:
+async def test_each_user_has_the_limit_in_each_window() -> None:
     clock = Clock()
     async with caller(clock) as http:
         clock.now = 1003.2
@@ -61,7 +61,7 @@ async def test_each_user_has_as_many_as_the_limit_says_in_each_window() -> None:
     assert (later.status_code, later.headers["RateLimit-Reset"]) == (200, "10")
 
 
-async def test_the_refusal_has_ocps_shape() -> None:
+async def test_the_error_response_has_ocps_shape() -> None:
     async with caller(Clock()) as http:
         answer = [await http.get("/", headers={"Authorization": "User anne"}) for _ in range(4)][-1]
 
@@ -97,7 +97,7 @@ async def test_the_headers_are_of_the_window_that_leaves_the_least() -> None:
     ]
 
 
-async def test_what_is_open_is_not_counted() -> None:
+async def test_open_routes_are_not_counted() -> None:
     async with caller(Clock()) as http:
         answers = [await http.get("/open") for _ in range(5)]
 

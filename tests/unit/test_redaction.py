@@ -76,7 +76,7 @@ def test_a_secret_cut_by_the_event_limit_is_masked() -> None:
         assert "N" not in log.split("[cut")[0]
 
 
-def test_a_secret_equal_to_a_word_of_ansible_keeps_the_event_readable() -> None:
+def test_a_secret_equal_to_a_term_of_ansible_keeps_the_event_readable() -> None:
     """A password may equal the name of a role or of an Ansible event."""
     weak = masker([{"a_password": "runner_on_ok", "b_password": "admin", "c_token": "censored", "d_secret": "h1h1"}])
     server = {"owner": "admin", "home": "/home/admin/obproxy", "drift": ["owner is admin"]}

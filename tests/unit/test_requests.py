@@ -67,7 +67,7 @@ async def refused(content: object) -> list[SubError]:
     return list(error.value.sub_errors)
 
 
-async def test_a_refusal_holds_nothing_of_what_was_sent() -> None:
+async def test_an_error_holds_nothing_of_the_request() -> None:
     body = json.dumps({"hosts": [{"hostId": "x", "proxysysPasswd": SECRET}]}).encode()
     with pytest.raises(InvalidRequest) as refusal:
         await take_over(body)
@@ -96,13 +96,13 @@ async def test_takes_the_sample_body_and_a_password() -> None:
         (', "allowRestart": false', False),
     ],
 )
-async def test_takes_a_word_on_restarts(said: str, means: bool | None) -> None:
+async def test_takes_a_restart_permission(said: str, means: bool | None) -> None:
     body = await take_over(b'{"hosts": [{"hostId": 1, "sqlPort": 2883, "allowRestart": 7}]%s}' % said.encode())
     assert body.allow_restart is means
 
 
 @pytest.mark.parametrize(("value", "shown"), [("true", '"true"'), (1, "1"), ([True], "an array"), ({}, "an object")])
-async def test_a_word_on_restarts_is_a_boolean(value: object, shown: str) -> None:
+async def test_a_restart_permission_is_a_boolean(value: object, shown: str) -> None:
     (error,) = await refused({"hosts": [{"hostId": 1, "sqlPort": 1}], "allowRestart": value})
     assert (error.field, error.message) == ("allowRestart", f"allowRestart must be true or false; it is {shown}.")
 
@@ -116,7 +116,7 @@ async def test_a_word_on_restarts_is_a_boolean(value: object, shown: str) -> Non
         b'{"hosts": "overwritten", "hosts": [{"hostId": -5, "sqlPort": 1}]}',
     ],
 )
-async def test_takes_what_is_odd_but_right(body: bytes) -> None:
+async def test_takes_unusual_valid_bodies(body: bytes) -> None:
     assert (await take_over(body)).hosts
 
 
@@ -130,7 +130,7 @@ async def test_takes_json_by_any_spelling(content_type: str) -> None:
 @pytest.mark.parametrize(
     "content_type", [None, "", "text/plain", "application/x-www-form-urlencoded", "application/jsonp"]
 )
-async def test_refuses_other_content_types(content_type: str | None) -> None:
+async def test_rejects_other_content_types(content_type: str | None) -> None:
     with pytest.raises(UnsupportedMediaType, match="send application/json"):
         await take_over(b"{}", content_type=content_type)
 
@@ -268,12 +268,12 @@ async def test_never_shows_a_password_again(host: object) -> None:
         '{"hosts": []}'.encode("utf-16"),
     ],
 )
-async def test_refuses_what_is_not_json(body: bytes) -> None:
+async def test_rejects_bodies_that_are_not_json(body: bytes) -> None:
     with pytest.raises(MalformedBody, match=r"^The request body is not valid JSON: .* at line"):
         await take_over(body)
 
 
-async def test_integers_of_any_length_are_refused_by_value_or_as_json() -> None:
+async def test_integers_of_any_length_are_rejected_by_value_or_as_json() -> None:
     for digits in (20, 1000, 4000):
         (error,) = await refused(b'{"hosts": [{"sqlPort": 1, "hostId": %s}]}' % (b"9" * digits))
         assert error.message.startswith(f"hosts[0].hostId must be at most {LARGEST}; it is 99999")
@@ -302,7 +302,7 @@ async def test_takes_a_body_of_exactly_the_limit() -> None:
     assert await take_over(body, b" " * (LIMIT - len(body)))
 
 
-def test_refuses_more_objects_than_its_memory_is_for() -> None:
+def test_rejects_more_objects_than_the_limit() -> None:
     few, many = (b'{"hosts": [' + b",".join([b"{}"] * count) + b"]}" for count in (1000, requests.BRACKET_LIMIT))
 
     with pytest.raises(InvalidRequest, match="hostId is required"):
@@ -311,7 +311,7 @@ def test_refuses_more_objects_than_its_memory_is_for() -> None:
         requests.parse_json(many, TakeOverParam, context=TakeOverParam.context(hosts_limit=10**6))
 
 
-async def test_says_when_the_caller_hung_up() -> None:
+async def test_reports_a_disconnected_caller() -> None:
     async def receive() -> Message:
         return {"type": "http.disconnect"}
 
@@ -376,7 +376,7 @@ def test_a_parameter_that_is_there_twice_is_joined_by_a_comma() -> None:
         (b"a=1&" * 101, "query", "The query string must be percent-encoded UTF-8 with at most 100 parameters."),
     ],
 )
-def test_refuses_bad_queries(text: bytes, field: str, message: str) -> None:
+def test_rejects_bad_queries(text: bytes, field: str, message: str) -> None:
     with pytest.raises(InvalidRequest) as error:
         requests.parse_query(request(query=text), TaskQuery)
 
@@ -421,7 +421,7 @@ def test_other_orders_are_rejected(text: bytes) -> None:
         requests.parse_query(request(query=text), TaskQuery)
 
 
-def test_names_unknown_query_parameters_and_the_known_ones() -> None:
+def test_names_unknown_and_valid_query_parameters() -> None:
     with pytest.raises(InvalidRequest) as error:
         requests.reject_unknown_parameters(request(query=b"hostName=x&after=1&%s=1" % (b"y" * 200)), LogQuery)
 
@@ -464,7 +464,7 @@ def test_reads_a_path_id(text: str, value: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["x", "1.0", "1,2", " 1", "1e3", "0x10", "\0", "é", "9" * 19, "9" * 5000, "null", "-"])
-def test_refuses_other_path_ids(text: str) -> None:
+def test_rejects_other_path_ids(text: str) -> None:
     with pytest.raises(InvalidRequest, match=r"^id must be "):
         requests.path_id(request(path={"id": text}), "id")
 
@@ -480,7 +480,7 @@ def test_every_secret_field_is_on_the_list_of_those_never_shown() -> None:
     assert names == requests.SECRET_FIELDS
 
 
-def test_every_error_says_something() -> None:
+def test_every_error_has_a_message() -> None:
     kinds = [kind for module in (model_errors, access_errors, tasks_errors) for kind in vars(module).values()]
     said = [kind.__doc__ or "" for kind in kinds if isinstance(kind, type) and issubclass(kind, TakeoverError)]
     assert len(said) > 30 and all(map(str.strip, said))

@@ -24,7 +24,7 @@ MAY = {
 
 
 @pytest.mark.parametrize("role", Role)
-def test_what_a_role_may(role: Role) -> None:
+def test_permissions_of_a_role(role: Role) -> None:
     everything = MAY[Role.ADMIN]
 
     assert {needed for needed in everything if permitted([role], needed)} == MAY[role]
@@ -39,7 +39,7 @@ def test_roles_add_up() -> None:
     assert not permitted(both, UPDATE_TASK)
 
 
-def test_without_a_role_only_what_every_user_may() -> None:
+def test_without_a_role_only_the_permissions_of_every_user() -> None:
     assert not permitted([], READ_TASK)
     assert permitted([], ANY_USER)
     assert permitted([], PUBLIC)

@@ -55,7 +55,7 @@ def owner(memory: Path) -> Iterator[Callable[..., tuple[Path, subprocess.Popen[s
         process.communicate()
 
 
-def test_a_directory_is_private_and_its_owners_as_long_as_that_lives() -> None:
+def test_a_directory_is_private_and_owned_by_a_live_process() -> None:
     directory = directories.make()
     run.remove_orphaned_runs()
     assert directory.stat().st_mode & 0o7777 == 0o700
@@ -125,7 +125,7 @@ def test_a_link_leads_nowhere(memory: Path, tmp_path: Path) -> None:
 
 
 @needs_root
-def test_what_another_user_has_made_is_left_alone(memory: Path) -> None:
+def test_directories_of_other_users_are_left_alone(memory: Path) -> None:
     theirs = memory / f"{PREFIX}theirs"
     theirs.mkdir(mode=0o700)
     os.chown(theirs, NOBODY, NOBODY)
@@ -152,7 +152,7 @@ def test_a_directory_that_is_swept_before_it_is_locked_is_made_again(monkeypatch
     assert directory.exists() and directory not in swept
 
 
-def test_memory_that_holds_nothing_is_refused_with_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_full_tmpfs_is_rejected_with_a_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     directories.check_tmpfs()
     monkeypatch.setattr(directories, "TMPFS", tmp_path / "none")
 
@@ -161,7 +161,7 @@ def test_memory_that_holds_nothing_is_refused_with_a_sentence(monkeypatch: pytes
 
 
 @needs_root
-def test_memory_that_this_user_cannot_write_to_is_refused(memory: Path) -> None:
+def test_an_unwritable_tmpfs_is_rejected(memory: Path) -> None:
     memory.chmod(0o755)
     check = (
         "import os, sys\nfrom pathlib import Path\nfrom service.runs import directories\n"

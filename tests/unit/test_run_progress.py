@@ -54,7 +54,7 @@ def test_a_run_needs_roles_each_once(roles: list[str]) -> None:
         begin(roles, "h1")
 
 
-def test_the_first_role_starts_with_the_playbook_and_gets_what_was_printed_before() -> None:
+def test_the_first_role_starts_with_the_playbook_and_gets_earlier_output() -> None:
     progress = begin(["first", "second"], "h1")
     assert progress.role is None
     progress, changes = take(progress, event("verbose", "[WARNING]: old\r\n"), event("playbook_on_start"))
@@ -67,7 +67,7 @@ def test_any_event_of_the_playbook_starts_the_first_role_when_its_start_was_lost
     assert changes == [Started(role="first")]
 
 
-def test_what_was_printed_before_a_start_that_never_came_is_logged_at_the_end() -> None:
+def test_output_without_a_started_role_is_logged_at_the_end() -> None:
     progress, _ = take(begin(["first", "second"], "h1"), event("verbose", "[ERROR]: no such file"))
     logged, ended = finish(progress, RunEnd(rc=4, status="failed", last_lines="other"))
     assert logged == Logged(role="first", text="[ERROR]: no such file")
@@ -100,7 +100,7 @@ def test_a_repeated_event_is_dropped_and_a_missing_one_noted() -> None:
     assert take(progress, third) == (progress, [])
 
 
-def test_a_gap_is_told_but_leaves_the_verdict() -> None:
+def test_a_gap_is_reported_but_keeps_the_verdict() -> None:
     progress, _ = take(started("first"), event("runner_on_ok", host="h1", role="first"), stats())
     (ended,) = finish(progress, RunEnd(rc=0, status="successful", events_complete=False))
     assert isinstance(ended, Ended)
@@ -108,7 +108,7 @@ def test_a_gap_is_told_but_leaves_the_verdict() -> None:
     assert "Events of this run were lost" in ended.message
 
 
-def test_what_is_cut_from_the_log_of_an_event_is_never_its_rc_and_msg() -> None:
+def test_the_log_of_an_event_keeps_its_rc_and_msg() -> None:
     _, (logged,) = take(started(), failed("x" * 20_000, rc=7, msg="the reason"))
     assert isinstance(logged, Logged)
     kept = run_progress.EVENT_LIMIT
@@ -131,7 +131,7 @@ def test_one_huge_event_does_not_use_up_the_log_of_its_role() -> None:
     assert changes == [Logged(role="first", text="and on")]
 
 
-def test_the_role_that_passes_the_limit_says_so_once() -> None:
+def test_the_role_that_exceeds_the_limit_reports_it_once() -> None:
     progress, _ = take(
         started(), *[event("verbose", "y" * run_progress.EVENT_LIMIT)] * 63, event("verbose", "z" * 16_000)
     )
@@ -139,7 +139,7 @@ def test_the_role_that_passes_the_limit_says_so_once() -> None:
     assert changes == [Logged(role="first", text=f"{'w' * 384}\n[cut: 616 characters more]")]
 
 
-def test_what_ansible_did_not_sign_is_text_only() -> None:
+def test_unsigned_events_are_text_only() -> None:
     progress = begin(["first", "second"], "h1", token=JOB_ID)
     progress, _ = take(progress, {**event("playbook_on_start"), "job_id": JOB_ID})
     for job_id in (None, 1, str(JOB_ID), True, [JOB_ID]):
@@ -153,7 +153,7 @@ def test_what_ansible_did_not_sign_is_text_only() -> None:
 
 
 @pytest.mark.parametrize("name", ["1", "2", "60", "learned"])
-def test_a_stream_that_nobody_signed_starts_nothing(name: str) -> None:
+def test_an_unsigned_stream_starts_nothing(name: str) -> None:
     stream = load(name)
     progress, changes = take(begin(stream.roles, stream.host, token=JOB_ID + 1), *stream.events)
     assert changes == []
@@ -163,7 +163,7 @@ def test_a_stream_that_nobody_signed_starts_nothing(name: str) -> None:
     assert ended.code == "NOT_STARTED"
 
 
-def test_what_an_ok_result_on_our_host_tells_is_learned() -> None:
+def test_facts_of_an_ok_result_on_the_host_are_stored() -> None:
     told = {"obproxy_server": {"pid": 1, "home": "relative"}}
     progress, changes = take(started(), event("runner_on_ok", host="h1", role="first", res=told))
     note = "[obproxy_server: home ignored: unknown or invalid]"
@@ -177,7 +177,7 @@ def test_what_an_ok_result_on_our_host_tells_is_learned() -> None:
         assert take(progress, other)[1] == []
 
 
-def test_of_two_failures_the_last_one_that_was_not_ignored_is_told() -> None:
+def test_of_two_failures_the_last_unignored_one_is_reported() -> None:
     ignored = event("runner_on_failed", host="h1", ignore_errors=True, res={"msg": "ignored"})
     progress, _ = take(started(), failed(msg="one"), failed(msg="two"), ignored, stats(failures={"h1": 1}))
     (ended,) = finish(progress, RunEnd(rc=2, status="failed"))
@@ -189,7 +189,7 @@ def test_of_two_failures_the_last_one_that_was_not_ignored_is_told() -> None:
     )
 
 
-def test_a_failure_of_a_role_that_was_passed_is_not_told_for_the_next() -> None:
+def test_a_failure_of_an_earlier_role_is_not_reported_for_the_next() -> None:
     progress, _ = take(started(), failed(msg="rescued"), event("playbook_on_task_start", role="second"))
     progress, _ = take(progress, event("verbose", "what there is"), stats(failures={"h1": 1}))
     (ended,) = finish(progress, RunEnd(rc=2, status="failed"))
@@ -239,12 +239,12 @@ def test_escape_sequences_do_not_reach_the_log() -> None:
     assert changes == [Logged(role="first", text="red\nline two")]
 
 
-def test_processes_that_outlive_a_run_are_told() -> None:
+def test_processes_that_outlive_a_run_are_reported() -> None:
     progress, _ = take(started("first"), event("runner_on_ok", host="h1", role="first"), stats())
     (ended,) = finish(progress, RunEnd(rc=0, status="successful", tree_gone=False))
     assert isinstance(ended, Ended)
     assert "still alive" in ended.message
 
 
-def test_limits_are_what_the_log_is_sized_for() -> None:
+def test_limits_fit_the_size_of_the_log() -> None:
     assert ansible_results.MESSAGE_LIMIT < run_progress.EVENT_LIMIT < run_progress.ROLE_LIMIT

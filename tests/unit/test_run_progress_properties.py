@@ -149,7 +149,7 @@ def test_a_late_ok_never_turns_a_failed_run_into_a_good_one() -> None:
     assert last.verdict is Verdict.FAILED
 
 
-def test_finish_says_the_same_every_time() -> None:
+def test_finish_is_idempotent() -> None:
     stream = load("2")
     progress = begin(stream.roles, stream.host)
     for event in stream.events:

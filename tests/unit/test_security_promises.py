@@ -16,7 +16,7 @@ def named(row: str) -> list[str]:
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_each_promise_is_held_by_a_test_that_exists(row: str) -> None:
+def test_each_promise_names_existing_tests(row: str) -> None:
     held_by = row.rstrip("| ").rpartition("|")[2]
     tests = named(row)
     whole = re.findall(r"`(tests/\w+)/`", held_by)
@@ -29,5 +29,5 @@ def test_each_promise_is_held_by_a_test_that_exists(row: str) -> None:
         assert f"def {function}" in places[0].read_text(encoding="utf-8")
 
 
-def test_there_are_promises() -> None:
+def test_the_document_has_promises() -> None:
     assert len(ROWS) > 20

@@ -9,7 +9,7 @@ import pytest
 from tests.bench import held
 
 
-def test_what_is_left_behind_is_counted() -> None:
+def test_leftovers_are_counted() -> None:
     before = held.count()
     with (
         tempfile.TemporaryDirectory(prefix="held-"),
@@ -43,7 +43,7 @@ def test_a_file_in_a_place_is_counted(
         ([5], False),
     ],
 )
-def test_growth_is_what_the_last_quarter_has_more(values: Sequence[float], grows: bool) -> None:
+def test_growth_is_the_difference_of_the_last_quarter(values: Sequence[float], grows: bool) -> None:
     samples = [{"temporary files": value, "other": value} for value in values]
 
     assert bool(held.growing(samples, ["temporary files"])) is grows

@@ -49,7 +49,7 @@ def test_a_worker_has_time_to_drain_and_stops_its_runs_itself() -> None:
     assert service["KillMode"] == "mixed"
 
 
-def test_the_environment_file_sets_what_there_is() -> None:
+def test_the_environment_file_sets_existing_settings() -> None:
     text = (PROJECT / "deploy" / "obproxy-takeover.env").read_text(encoding="utf-8")
 
     assert {"database_url", "secret_key", "inventory"} <= settings_of(text) <= set(Settings.model_fields)

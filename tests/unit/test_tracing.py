@@ -20,7 +20,7 @@ def test_without_a_collector_nothing_of_opentelemetry_is_imported() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_a_span_that_nobody_wants_is_nothing() -> None:
+def test_a_span_without_tracing_is_nothing() -> None:
     with tracing.span("job", "0123456789abcdef", task_instance_id=1):
         tracing.start_span("subtask", role="x")(True)
     with pytest.raises(KeyError), tracing.span("job"):
@@ -28,7 +28,7 @@ def test_a_span_that_nobody_wants_is_nothing() -> None:
     assert tracing.tracer() is None
 
 
-def test_a_collector_without_opentelemetry_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_collector_without_opentelemetry_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.startswith("opentelemetry")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter", None)

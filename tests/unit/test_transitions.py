@@ -66,7 +66,7 @@ def test_transition(status: SubtaskStatus, operation: Operation, trigger: Trigge
 
 
 @pytest.mark.parametrize("trigger", Trigger)
-def test_a_refusal_can_name_the_states_that_are_allowed(trigger: Trigger) -> None:
+def test_an_error_can_name_the_allowed_states(trigger: Trigger) -> None:
     assert set(transitions.allowed(trigger)) == {source for source, *_ in LEGAL[trigger]}
 
 
@@ -80,7 +80,7 @@ def test_a_refusal_can_name_the_states_that_are_allowed(trigger: Trigger) -> Non
         (SUCCESSFUL, FAILED, []),
     ],
 )
-def test_promotes_what_only_waited_for_its_upstreams(
+def test_promotes_subtasks_with_finished_upstreams(
     first: SubtaskStatus, second: SubtaskStatus, promoted: list[int]
 ) -> None:
     chain = [subtask(id=1, status=first, downstreams=[2]), subtask(id=2, status=second, upstreams=[1])]
@@ -147,7 +147,7 @@ def test_nothing_is_rolled_back_behind_one_that_is_not_through(status: SubtaskSt
     assert transitions.ready_to_roll_back(chain((SUCCESSFUL, ROLLBACK), (status, ROLLBACK), (PENDING, EXECUTE))) == []
 
 
-def test_a_run_does_what_is_left_forward_or_backward() -> None:
+def test_a_run_does_the_remaining_subtasks_forward_or_backward() -> None:
     subtasks = chain((SUCCESSFUL, EXECUTE), (FAILED, EXECUTE), (PENDING, EXECUTE))
     assert [s.id for s in transitions.remaining(RETRY, subtasks)] == [2, 3]
     assert [s.id for s in transitions.remaining(ROLLBACK, subtasks)] == [2, 1]
@@ -157,7 +157,7 @@ def test_a_run_does_what_is_left_forward_or_backward() -> None:
     ("task_prohibits", "begun_prohibits", "later_prohibits", "expected"),
     [(False, False, False, False), (True, False, False, True), (False, True, False, True), (False, False, True, False)],
 )
-def test_rollback_is_prohibited_by_what_was_begun(
+def test_rollback_is_prohibited_by_a_started_subtask(
     task_prohibits: bool, begun_prohibits: bool, later_prohibits: bool, expected: bool
 ) -> None:
     subtasks = [
@@ -180,5 +180,5 @@ def test_rollback_is_prohibited_by_what_was_begun(
         (SUCCESSFUL, []),
     ],
 )
-def test_what_may_be_asked_of_a_subtask(status: SubtaskStatus, expected: list[Operation]) -> None:
+def test_legal_operations_of_a_subtask(status: SubtaskStatus, expected: list[Operation]) -> None:
     assert transitions.legal_for_subtask(subtask(status=status)) == expected

@@ -263,7 +263,7 @@ async def test_a_fast_client_gets_no_deadline_between_requests(connections: list
             assert [timer.delay for timer in connection.manual.pending] == [IDLE]
 
 
-async def test_a_head_that_comes_at_once_has_the_same_limit() -> None:
+async def test_headers_that_arrive_at_once_have_the_same_limit() -> None:
     async with serving(PLAIN) as address:
         start = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\na: "
         fits = await exchange(address, start + b"b" * (uvicorn_server.HEADER_LIMIT - 1000) + b"\r\n\r\n")
@@ -275,7 +275,7 @@ async def test_a_head_that_comes_at_once_has_the_same_limit() -> None:
     assert does_not.startswith(b"HTTP/1.1 400") or not does_not
 
 
-async def test_a_head_without_end_is_refused(caplog: pytest.LogCaptureFixture) -> None:
+async def test_unlimited_headers_are_rejected(caplog: pytest.LogCaptureFixture) -> None:
     async with serving(PLAIN) as address:
         answer = await exchange(address, b"GET / HTTP/1.1\r\nHost: x\r\na: " + b"b" * uvicorn_server.HEADER_LIMIT * 2)
 
@@ -294,7 +294,7 @@ async def test_a_head_without_end_is_refused(caplog: pytest.LogCaptureFixture) -
         ("127.0.0.1", "198.51.100.1, 192.0.2.7", "192.0.2.7"),
     ],
 )
-async def test_only_a_trusted_proxy_says_where_a_request_comes_from(trusted: str, forwarded: str, seen: str) -> None:
+async def test_only_a_trusted_proxy_sets_the_client_address(trusted: str, forwarded: str, seen: str) -> None:
     settings = Settings(port=0, trusted_proxies=trusted)
     async with serving(settings) as (host, port), httpx.AsyncClient(base_url=f"http://{host}:{port}") as http:
         answer = await http.get("/", headers={"X-Forwarded-For": forwarded, "X-Forwarded-Proto": "https"})
@@ -335,7 +335,7 @@ async def test_with_a_certificate_it_is_tls(certificate: Path) -> None:
             await http.get(f"http://{host}:{port}/")
 
 
-def test_a_certificate_that_is_none_names_itself(certificate: Path) -> None:
+def test_an_invalid_certificate_is_named(certificate: Path) -> None:
     with pytest.raises(SettingsInvalid, match="TAKEOVER_TLS_CERTIFICATE"):
         uvicorn_server.create_server(Starlette(), Settings(tls_certificate=Path(__file__), tls_key=Path(__file__)))
 

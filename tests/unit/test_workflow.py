@@ -90,7 +90,7 @@ def test_a_subtask_is_a_role_and_a_line_in_the_playbook(tmp_path: Path) -> None:
         ([("one", 1)], "[", "subtask.yml"),
     ],
 )
-def test_a_broken_one_is_refused_by_name(
+def test_a_broken_workflow_is_rejected_by_name(
     tmp_path: Path, roles: list[tuple[str, int]], broken: str, reason: str
 ) -> None:
     if len(roles) == 2 and roles[0] == roles[1]:
@@ -131,7 +131,7 @@ def test_a_workflow_is_an_entry_of_the_table(tmp_path: Path) -> None:
         ("other: {task_name: Other, playbook: nowhere.yml, server_status: DELETING}", "nowhere.yml"),
     ],
 )
-def test_a_broken_table_is_refused_by_name(tmp_path: Path, table: str, reason: str) -> None:
+def test_a_broken_table_is_rejected_by_name(tmp_path: Path, table: str, reason: str) -> None:
     project = make(tmp_path, ("one", 1))
     (project / "meta" / "workflows.yml").write_text(table, encoding="utf-8")
 
