@@ -79,7 +79,6 @@ def trees(draw: st.DrawFn) -> dict[str, Any]:
 @settings(
     max_examples=15,
     phases=[Phase.explicit, Phase.generate],  # making one smaller would take minutes
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(tree=trees(), of_group=VARIABLES, of_host=VARIABLES)
