@@ -59,7 +59,7 @@ changes:
   elements: dict
 stays:
   description: What a restart would make act, when it is not allowed.
-  returned: without consent
+  returned: without permission
   type: list
   elements: str
 obproxy_server:

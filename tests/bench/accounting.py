@@ -1,9 +1,9 @@
 """CPU seconds and memory of everything that this process has started, from /proc alone.
 
-The process becomes the subreaper of what it starts, so nothing gets out of its tree: neither the ssh that
-ControlPersist leaves behind, nor a PostgreSQL that has put itself into the background. A process that has ended counts
-through its parent, which has waited for it; one that nobody waits for stays there as a zombie with its times. What lies
-below a conmon is a lab host and no part of it.
+The process becomes the subreaper of its descendants, so none leaves its tree: neither the ssh of ControlPersist nor a
+PostgreSQL in the background. A process that has ended counts
+through its parent, which has waited for it. Without a waiting parent it stays there as a zombie with its times.
+Processes below a conmon are lab hosts and are not counted.
 """
 
 import os
@@ -20,7 +20,7 @@ from service.runs.process_tree import become_subreaper
 
 _TICK = 1 / os.sysconf("SC_CLK_TCK")  # seconds
 SETTLE_DEADLINE = 20.0  # seconds until what a contender has started must be gone
-_PROXY = ("obproxy", "obproxyd.sh")  # of a host: they work all the time, whoever takes them over
+_PROXY = ("obproxy", "obproxyd.sh")  # of a host: they work all the time, in every case
 _PAUSE = 0.02  # seconds between two looks
 _QUIET = 0.25  # of this machine's CPU time; lab hosts that are left alone need some of it
 _LOOK = 0.5  # seconds over which that is measured
@@ -28,7 +28,7 @@ _LOOK = 0.5  # seconds over which that is measured
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A process as /proc/PID/stat tells it."""
+    """A process as /proc/PID/stat describes it."""
 
     pid: int
     parent: int
@@ -59,7 +59,7 @@ def descendants() -> set[int]:
     return {entry.pid for entry in _below(os.getpid(), skip=("conmon",))}
 
 
-def living() -> set[int]:
+def running_descendants() -> set[int]:
     """Return the running descendants, except PostgreSQL's, which come and go with its pool of connections."""
     return {
         entry.pid for entry in _below(os.getpid(), skip=("conmon",)) if not entry.is_zombie and entry.name != "postgres"
@@ -69,14 +69,14 @@ def living() -> set[int]:
 def settle(before: set[int]) -> None:
     """Wait until nothing runs that did not run before: its CPU time is known to its parent then."""
     deadline = time.monotonic() + SETTLE_DEADLINE
-    while more := living() - before:
+    while more := running_descendants() - before:
         if time.monotonic() > deadline:
             raise TimeoutError(f"still running: {sorted(more)}")
         time.sleep(_PAUSE)
 
 
 def machine_seconds() -> float:
-    """CPU seconds that everybody on this machine has used."""
+    """CPU seconds that all processes of this machine have used."""
     fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
     user, nice, system, _, _, irq, softirq, *_ = map(int, fields)
     return (user + nice + system + irq + softirq) * _TICK
@@ -104,11 +104,11 @@ def peak_memory(before: set[int], *, interval: float = 0.25) -> Iterator[Peak]:
     """Return the largest memory of processes that did not run `before`; their shared pages are split among them."""
     peak, stop = Peak(), threading.Event()
 
-    def look() -> None:
+    def sample() -> None:
         while not stop.wait(interval):
-            peak.bytes = max(peak.bytes, sum(memory(pid) for pid in living() - before))
+            peak.bytes = max(peak.bytes, sum(memory(pid) for pid in running_descendants() - before))
 
-    thread = threading.Thread(target=look, daemon=True)
+    thread = threading.Thread(target=sample, daemon=True)
     thread.start()
     try:
         yield peak

@@ -1,4 +1,4 @@
-"""How long callers wait for an answer: takeOver for one host and for a thousand, and one task instance's document."""
+"""Response times: takeOver for one host and for a thousand, and one task instance's document."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -24,7 +24,7 @@ _TABLES = "task_instance, obproxy_server, procrastinate_jobs"
 _MS = 1000.0
 
 
-class Refused(Exception):
+class UnexpectedResponse(Exception):
     """The service did not do what was asked; the text is its answer."""
 
 
@@ -41,12 +41,12 @@ def answers(directory: Path, plan: Plan) -> list[Result]:
         for number in range(plan.repetitions + 1):
             _empty(url)
             accounting.wait_until_quiet(plan.patience)
-            floor = _median(lambda: _ask(http, "GET", "/api/status"))
+            floor = _median(lambda: _send(http, "GET", "/api/status"))
             single = sorted(_take_over(http, [host])[0] for host in range(1, _TIMES + 1))[_TIMES // 2]
             _empty(url)
             thousand, tasks = _take_over(http, range(1, HOSTS + 1))
             chosen = iter(tasks[:: HOSTS // _TIMES])
-            get = _median(lambda chosen=chosen: _ask(http, "GET", f"/api/v2/tasks/instances/{next(chosen)}"))  # type: ignore[misc]
+            get = _median(lambda chosen=chosen: _send(http, "GET", f"/api/v2/tasks/instances/{next(chosen)}"))  # type: ignore[misc]
             took = f"1 host {single:.1f} ms, {HOSTS} hosts {thousand:.0f} ms, GET {get:.1f} ms"
             plan.say(f"{number}/{plan.repetitions}  {took}")
             if number:  # the first one reads the inventory and warms up
@@ -85,7 +85,7 @@ def _take_over(http: httpx.Client, hosts: Iterable[int]) -> tuple[float, list[in
     """Milliseconds until the whole answer is there, and the task instances in it."""
     body = {"hosts": [{"hostId": number, "sqlPort": 2883} for number in hosts]}
     begun = time.perf_counter()
-    answer = _ask(http, "POST", f"/api/v2/obproxy/clusters/{CLUSTER.id}/takeOver", body)
+    answer = _send(http, "POST", f"/api/v2/obproxy/clusters/{CLUSTER.id}/takeOver", body)
     waited = (time.perf_counter() - begun) * _MS
     return waited, [document["id"] for document in answer.json()["data"]["contents"]]
 
@@ -100,10 +100,10 @@ def _median(ask: Callable[[], object]) -> float:
     return sorted(waited)[len(waited) // 2]
 
 
-def _ask(http: httpx.Client, method: str, path: str, body: JSON | None = None) -> httpx.Response:
+def _send(http: httpx.Client, method: str, path: str, body: JSON | None = None) -> httpx.Response:
     answer = http.request(method, path, json=body)
     if not answer.is_success:
-        raise Refused(f"{method} {path}: {answer.status_code} {answer.text[:500]}")
+        raise UnexpectedResponse(f"{method} {path}: {answer.status_code} {answer.text[:500]}")
     return answer
 
 

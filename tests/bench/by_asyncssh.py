@@ -1,7 +1,7 @@
 """The floor: a takeover without Ansible, by the same host programs and the same SQL over one asyncssh connection.
 
-Reads what to do from standard input as JSON; each host is an [address, SQL port]. A program of its own, as somebody
-would write it for the purpose: no subtasks, no events, no check mode, no rollback, messages only for what it must know.
+Reads what to do from standard input as JSON; each host is an [address, SQL port]. A program of its own, written
+for the purpose: no subtasks, no events, no check mode, no rollback, messages only for what it must know.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ JSON = dict[str, Any]
 
 
 class Failed(Exception):
-    """A host cannot be taken over; the text says why."""
+    """A host cannot be taken over; the text is the reason."""
 
 
 async def take_over(wanted: JSON, address: str, port: int) -> None:
@@ -52,7 +52,7 @@ async def take_over(wanted: JSON, address: str, port: int) -> None:
             await asyncio.to_thread(change, wanted, config, sql.get_port())
             metrics = int(current["prometheus_listen_port"])
             async with host.forward_local_port("127.0.0.1", 0, "127.0.0.1", metrics) as exporter:
-                await asyncio.to_thread(ask_exporter, exporter.get_port())
+                await asyncio.to_thread(check_exporter, exporter.get_port())
             await asyncio.to_thread(check_again, wanted, port, sql.get_port())
         note = {"managed_by": "obproxy-takeover", "cluster_id": wanted["cluster"]["obproxy_cluster_id"]}
         note |= {"sql_port": port, "version": version, "exporter_port": metrics}
@@ -173,7 +173,7 @@ def change(wanted: JSON, config: list[JSON], local_port: int) -> None:
             pass
 
 
-def ask_exporter(local_port: int) -> None:
+def check_exporter(local_port: int) -> None:
     """Check that it answers with 200."""
     connection = http.client.HTTPConnection("127.0.0.1", local_port, timeout=10)
     connection.request("GET", "/metrics")

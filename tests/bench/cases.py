@@ -1,4 +1,4 @@
-"""What is measured; each case gives results (design: the table of goals), and says how far it is."""
+"""The benchmark cases; each yields results for the table of goals, and prints its progress."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -76,7 +76,7 @@ def _memory(ground: Ground, hosts: Sequence[LabHost], plan: Plan) -> Result:
     peaks = []
     for asked in (hosts[:1], hosts):
         ground.reset(asked)
-        before = accounting.living()
+        before = accounting.running_descendants()
         with accounting.peak_memory(before) as peak:
             way(asked)
         accounting.settle(before)

@@ -1,7 +1,7 @@
 """The ways to take hosts over, each as a function from hosts to the wall seconds it took.
 
 Every one of them begins without an ssh connection, logs in as the same user, and does the same work on the host and in
-SQL; `ground.check` looks at the outcome of all alike.
+SQL; `ground.check` checks the outcome of all alike.
 """
 
 import json
@@ -57,13 +57,13 @@ def serve(ground: Ground, hosts: Sequence[LabHost]) -> tuple[float, list[Documen
             raise Failed(f"task instances {waiting} are still running")
         documents = [ground.client.task(task) for task in waiting]
         for document in documents:
-            _refuse_failed(ground, document)
+            _raise_for_failure(ground, document)
         finished += [document for document in documents if document["status"] == "SUCCESSFUL"]
         waiting = [document["id"] for document in documents if document["status"] == "RUNNING"]
     return sent, finished
 
 
-def _refuse_failed(ground: Ground, document: Document) -> None:
+def _raise_for_failure(ground: Ground, document: Document) -> None:
     for subtask in document["subtasks"]:
         if subtask["status"] == "FAILED":
             raise Failed(f"{subtask['name']}: {ground.client.log(document['id'], subtask['id'])}")

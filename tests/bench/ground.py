@@ -1,4 +1,4 @@
-"""What the benchmarks stand on: lab hosts that can be put back into their state before a takeover, and the service."""
+"""The environment of the benchmarks: lab hosts that can be reset to their state before a takeover, and the service."""
 
 import hashlib
 import shlex
@@ -42,7 +42,7 @@ class Ground:
     client: Client
     database_url: str
     secrets: Path  # an Ansible variables file with what the service gets as proxysysPasswd
-    before: Mapping[str, str]  # of each wished parameter its value before a takeover
+    before: Mapping[str, str]  # of each desired parameter its value before a takeover
     first_pids: Mapping[str, int]  # of each host the pid of its first process, seen from here
 
     @property
@@ -66,7 +66,7 @@ class Ground:
 
 
 def check(lab: Lab, hosts: Sequence[LabHost]) -> None:
-    """Whoever took them over: passwords, parameters, record and note are those of a takeover. Raises NotTakenOver."""
+    """Check that passwords, parameters, record and note are those of a takeover; raise NotTakenOver."""
     for host in hosts:
         with admin(lab, host, SYS_PASSWORD) as connection:
             now = _parameters(connection)

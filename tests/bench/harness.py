@@ -16,7 +16,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How to measure: how often, how many seconds to wait for a quiet machine before each, where to say how far.
+    """Plan of a measurement: repetitions, seconds to wait for a quiet machine before each, output of the progress.
 
     `hosts` are numbers of hosts in one request, for the case that compares them with the first.
     """
@@ -29,13 +29,13 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What one takeover of `hosts` hosts took, in seconds: on the wall, CPU here, CPU on the hosts together."""
+    """The cost of one takeover of `hosts` hosts, in seconds: on the wall, CPU here, CPU on the hosts together."""
 
     hosts: int
     wall: float
     cpu: float
     host_cpu: float
-    others: float  # share of the machine's CPU time that went to somebody else
+    others: float  # share of the machine's CPU time that other processes used
 
 
 def rounds(
@@ -63,7 +63,7 @@ def measure(ground: Ground, contender: Contender, hosts: Sequence[LabHost], pati
     """Reset the hosts, let them be taken over, see that they are."""
     ground.reset(hosts)
     accounting.wait_until_quiet(patience)
-    before = accounting.living()
+    before = accounting.running_descendants()
     on_hosts = _on_hosts(ground, hosts)
     begun, used, cpu = time.monotonic(), accounting.machine_seconds(), accounting.cpu_seconds()
     wall = contender(hosts)

@@ -64,7 +64,7 @@ _CONTEXT = (
 
 
 def fill(url: str, count: int, *, hosts: int, log: bool = True) -> None:
-    """Into a migrated database without task instances: `count` of them, of so many `hosts`; with `log`, all they said.
+    """Insert `count` task instances of `hosts` hosts into a migrated database; with `log`, also their logs.
 
     Statistics and visibility are then as autovacuum leaves them.
     """

@@ -1,4 +1,4 @@
-"""What a run costs that is about one host of a large inventory, against the same run on a small one."""
+"""The cost of a run for one host of a large inventory, compared with the same run on a small one."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""Where the time of one adoption goes: moments of the bare playbook, and of the service's document; no comparison."""
+"""The time of one adoption by its parts: moments of the bare playbook, and of the service's document; no comparison."""
 
 import json
 import os

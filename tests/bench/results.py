@@ -1,4 +1,4 @@
-"""What was measured, as data, as a table in a terminal, and as a file."""
+"""Results of measurements, as data, as a table in a terminal, and as a file."""
 
 import json
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ class Result:
 
     @property
     def is_met(self) -> bool | None:
-        """Whether the goal is reached, None without one."""
+        """The goal is reached; None without one."""
         if self.goal is None:
             return None
         return (self.ratio if self.goal.of == "ratio" else self.ours) <= self.goal.at_most

@@ -66,7 +66,7 @@ async def _measure(app: Starlette, settings: Settings) -> None:
             async with worker.running(replace(resources, settings=settings)):
                 while (await requests.get(resources.database, number)).finish_time is None:
                     await asyncio.sleep(0.05)
-            _say(f"{HOSTS} takeovers without Ansible, {what}", time.perf_counter() - begun)
+            _print_row(f"{HOSTS} takeovers without Ansible, {what}", time.perf_counter() - begun)
         await _gaps(resources)
         await _timed(f"GET of a request of {HOSTS} hosts", http.get(f"{REQUESTS}/2"))
         await _take_over(http, 3, {"canary": 1, "batchSize": BATCH})
@@ -86,18 +86,18 @@ async def _gaps(resources: Resources) -> None:
     for before, after in pairwise(batched(found, BATCH)):
         last_end = max(host.finish_time for host in before if host.finish_time)
         gaps.append((min(host.start_time for host in after if host.start_time) - last_end).total_seconds())
-    _say("end of a batch to the next start, median", statistics.median(gaps))
-    _say("end of a batch to the next start, longest", max(gaps))
+    _print_row("end of a batch to the next start, median", statistics.median(gaps))
+    _print_row("end of a batch to the next start, longest", max(gaps))
 
 
 async def _timed(what: str, call: Any) -> None:
     begun = time.perf_counter()
     answer = await call
-    _say(what, time.perf_counter() - begun)
+    _print_row(what, time.perf_counter() - begun)
     assert answer.status_code == 200, answer.text
 
 
-def _say(what: str, seconds: float) -> None:
+def _print_row(what: str, seconds: float) -> None:
     print(f"{what:<56}{seconds * 1000:10.0f} ms", flush=True)
 
 

@@ -1,4 +1,4 @@
-"""The service over a long history: `python -m tests.bench.scale [TASK_INSTANCES]`, 100000 unless said.
+"""The service over a long history: `python -m tests.bench.scale [TASK_INSTANCES]`, default 100000.
 
 No host and no run: what is measured is PostgreSQL, HTTP, documents. docs/scale.md has a result.
 """
@@ -62,12 +62,12 @@ async def main(count: int) -> None:
             empty = await _size(resources)
             begun = time.perf_counter()
             await asyncio.to_thread(history.fill, url, count, hosts=HOSTS)
-            say("filled", f"{count} task instances of {HOSTS} hosts", time.perf_counter() - begun)
+            print_row("filled", f"{count} task instances of {HOSTS} hosts", time.perf_counter() - begun)
             size = await _size(resources) - empty
             print(f"{'database':<44}{size / 2**20:10.0f} MB {size / count / 1024:8.1f} kB a task instance")
             begun = time.perf_counter()
             await resources.inventory.current()
-            say("inventory of 1000 hosts, read by Ansible", "", time.perf_counter() - begun)
+            print_row("inventory of 1000 hosts, read by Ansible", "", time.perf_counter() - begun)
             await _measure(app, settings, count)
             await _work(resources)
             await _remove(resources, count)
@@ -98,7 +98,7 @@ async def _measure(app: Starlette, settings: Settings, count: int) -> None:
         begun = time.perf_counter()
         answer = await http.post("/api/v2/obproxy/clusters/1/takeOver", json={"hosts": hosts})
         assert answer.status_code == 200, answer.text
-        say("takeOver of 1000 hosts", "", time.perf_counter() - begun)
+        print_row("takeOver of 1000 hosts", "", time.perf_counter() - begun)
         await timed("list: RUNNING, 1000 of them", get(TASKS, status="RUNNING"))
         newest = answer.json()["data"]["contents"][-1]["id"]
         await timed("detail of one that is queued", get(f"{TASKS}/{newest}"))
@@ -116,7 +116,7 @@ async def _work(resources: Resources) -> None:
             await asyncio.sleep(0.2)
         took = time.perf_counter() - begun
     assert await _count(resources, "SUCCESSFUL") >= HOSTS
-    say("1000 takeovers without Ansible", f"{StandIn.told / took:.0f} events a second", took)
+    print_row("1000 takeovers without Ansible", f"{StandIn.told / took:.0f} events a second", took)
     growth = psutil.Process().memory_info().rss - memory
     print(f"{'memory that took':<44}{growth / 2**20:10.0f} MB")
     print(f"{'database, of each':<44}{(await _size(resources) - before) / HOSTS / 1024:10.1f} kB")
@@ -151,7 +151,7 @@ async def _remove(resources: Resources, count: int) -> None:
     await retention.apply(replace(resources, settings=asked))
     async with resources.database.transaction() as connection:
         (left,) = await (await connection.execute("SELECT count(*) AS left FROM task_instance")).fetchall()
-    say("retention", f"{count + HOSTS - left['left']} task instances removed", time.perf_counter() - begun)
+    print_row("retention", f"{count + HOSTS - left['left']} task instances removed", time.perf_counter() - begun)
 
 
 async def _size(resources: Resources) -> int:
@@ -160,7 +160,7 @@ async def _size(resources: Resources) -> int:
     return int(rows[0]["size"])
 
 
-def say(what: str, detail: str, seconds: float) -> None:
+def print_row(what: str, detail: str, seconds: float) -> None:
     print(f"{what:<44}{seconds:10.2f} s  {detail}", flush=True)
 
 

@@ -1,6 +1,6 @@
-"""Memory under an hour of load: `python -m tests.bench.soak [MINUTES]`, 60 unless said.
+"""Memory under an hour of load: `python -m tests.bench.soak [MINUTES]`, default 60.
 
-API and worker as processes of their own, PostgreSQL, one lab host that is taken over again and again, three hundred
+API and worker as processes of their own, PostgreSQL, one lab host that is taken over repeatedly, three hundred
 that there are not (`soak_load`). Prints what they hold once a minute, and at the end quarter against quarter. It
 fails when temporary files (the machine's, so nothing else may make some), open descriptors or processes grow.
 docs/scale.md has a result.

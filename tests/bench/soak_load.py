@@ -1,4 +1,4 @@
-"""What keeps a service busy for an hour: takeovers, real ones among them, and whoever looks at them meanwhile.
+"""The load of the soak test for an hour: takeovers, real ones among them, and clients that poll them meanwhile.
 
 A minute is a day for it: what ended five minutes ago is made two days old, and then retention removes it.
 """
@@ -46,7 +46,7 @@ Work = Callable[[], None]
 
 
 def write_stand_ins(directory: Path) -> None:
-    """Add hosts that there are not to an inventory: at their addresses nobody listens."""
+    """Add hosts that do not exist to an inventory: no process listens at their addresses."""
     hosts = {
         f"{STAND_IN}{number}": {"ansible_host": "127.0.0.1", "ocp_host_id": _FIRST_ID + number}
         for number in range(STAND_INS)
@@ -73,7 +73,7 @@ class Load:
             ("takeovers by stand-ins", _EACH, self._take_over),
             ("takeovers of lab hosts", _REAL, self._take_over_really),
             ("days", _DAY, self._pass_a_day),
-            *[("looks", _LOOK, self._look)] * 2,
+            *[("looks", _LOOK, self._poll)] * 2,
             *[("streams", _LOOK, self._follow)] * 3,
         ]
         self._take_over()  # for the others to look at
@@ -94,7 +94,7 @@ class Load:
             try:
                 work()
                 self.done[what] += 1
-            except Exception as error:  # the loop of a soak: it says at the end what went wrong
+            except Exception as error:  # the soak test reports errors at its end
                 self.failed.append(f"{what}: {type(error).__name__}: {error}")
 
     def _http(self) -> httpx.Client:
@@ -111,7 +111,7 @@ class Load:
         self._ground.reset(hosts)
         serve(self._ground, hosts)
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         """Send the requests of a client that polls API and pages."""
         task = f"/api/v2/tasks/instances/{self._newest}"
         with self._http() as http:

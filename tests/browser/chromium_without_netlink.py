@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Starts Chromium without netlink sockets, so that it does not see network interfaces come and go.
 
-Chromium fails the requests that wait for a connection with ERR_NETWORK_CHANGED whenever an interface gets or loses an
-address, and each start and end of a lab host is such a change. Chromium has no option for that. A seccomp filter lets
+When an interface gets or loses an address, Chromium fails waiting requests with ERR_NETWORK_CHANGED. Each start and end
+of a lab host is such a change. Chromium has no option for that. A seccomp filter lets
 `socket(AF_NETLINK)` fail in Chromium and its children; Chromium then assumes that it is online.
 """
 

@@ -16,7 +16,7 @@ SERVER = {"pid": 7, "version": "4.3.1.0-1", "architecture": "x86_64", "exporter_
 Body = dict[str, Any]
 
 
-def told(
+def run_report(
     roles: Sequence[str] = ROLES,
     *,
     failing: str | None = None,
@@ -28,7 +28,7 @@ def told(
     host = "odp-by-hand"
     events: list[Body] = []
 
-    def tell(event: str, stdout: str = "", **data: Any) -> None:
+    def add_event(event: str, stdout: str = "", **data: Any) -> None:
         moment = START + timedelta(seconds=len([e for e in events if e["event"] == "playbook_on_task_start"]))
         events.append(
             {
@@ -40,17 +40,17 @@ def told(
             }
         )
 
-    tell("playbook_on_play_start", "PLAY [Take over OBProxy]")
-    tell("playbook_on_task_start", name="Discover the OBProxy server")
-    tell("runner_on_ok", f"ok: [{host}]", host=host, task="Discover the OBProxy server", res={"changed": False})
+    add_event("playbook_on_play_start", "PLAY [Take over OBProxy]")
+    add_event("playbook_on_task_start", name="Discover the OBProxy server")
+    add_event("runner_on_ok", f"ok: [{host}]", host=host, task="Discover the OBProxy server", res={"changed": False})
     for role in roles if playbook == "takeover" else list(reversed(roles)):
         task = {"role": role, "task": f"Do {role}"}
-        tell("playbook_on_task_start", f"TASK [{role} : Do {role}]", name=f"Do {role}", **task)
+        add_event("playbook_on_task_start", f"TASK [{role} : Do {role}]", name=f"Do {role}", **task)
         if role == failing:
             res = {"msg": "nc is missing; the password is Proxysys#1"}
-            tell("runner_on_failed", f"fatal: [{host}]: FAILED!", host=host, res=res, ignore_errors=False, **task)
+            add_event("runner_on_failed", f"fatal: [{host}]: FAILED!", host=host, res=res, ignore_errors=False, **task)
             break
-        tell(
+        add_event(
             "runner_on_ok",
             f"ok: [{host}]",
             host=host,
@@ -58,7 +58,7 @@ def told(
             **task,
         )
     counts: Body = {"processed": {host: 1}, "failures": {host: 1} if failing else {}, "dark": {}}
-    tell("playbook_on_stats", **counts)
+    add_event("playbook_on_stats", **counts)
     body = {
         "uuid": str(uuid.uuid4()),
         "clusterId": 1,

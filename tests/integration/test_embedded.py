@@ -165,7 +165,7 @@ def test_one_in_another_pid_namespace_is_joined_and_left_alone(directory: Path) 
 
 
 @pytest.fixture
-def stranger() -> Iterator[subprocess.Popen[bytes]]:
+def foreign_process() -> Iterator[subprocess.Popen[bytes]]:
     """Yield an unrelated process."""
     with subprocess.Popen(["sleep", "9876"]) as process:
         yield process
@@ -174,21 +174,21 @@ def stranger() -> Iterator[subprocess.Popen[bytes]]:
 
 @pytest.mark.parametrize("left", ["{pid}\n{directory}\n1\n5432\n{directory}\n\n1 2\nready\n", "{pid}", "", "\0", "x\n"])
 def test_a_stale_pid_file_signals_no_foreign_process(
-    directory: Path, stranger: subprocess.Popen[bytes], left: str
+    directory: Path, foreign_process: subprocess.Popen[bytes], left: str
 ) -> None:
     """The process id of a server that a power loss has ended is another process's by now; or the file is damaged."""
     with embedded.running(directory):
         pass
     account = directory.stat()
-    (directory / "postmaster.pid").write_text(left.format(pid=stranger.pid, directory=directory))
+    (directory / "postmaster.pid").write_text(left.format(pid=foreign_process.pid, directory=directory))
     if os.geteuid() == 0:
         os.chown(directory / "postmaster.pid", account.st_uid, account.st_gid)
 
     with embedded.running(directory) as url:
         wait_for_answer(url)
-        assert postmaster(directory) != stranger.pid
+        assert postmaster(directory) != foreign_process.pid
 
-    assert stranger.poll() is None
+    assert foreign_process.poll() is None
 
 
 def test_a_postgres_of_another_directory_is_foreign_too(directory: Path) -> None:

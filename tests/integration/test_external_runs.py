@@ -14,7 +14,7 @@ from service.outcome.run_progress import Ended, Started, Verdict
 from service.store.database import fetch
 from service.tasks.recorder import Recorder
 from service.tasks.resources import Resources
-from tests.integration.external_run_reports import ROLES, START, Body, told
+from tests.integration.external_run_reports import ROLES, START, Body, run_report
 from tests.integration.http_helpers import assert_failure, assert_sorted, count_rows, take_over
 
 PATH = "/api/v2/obproxy/externalRuns"
@@ -62,7 +62,7 @@ async def status_of_server(resources: Resources) -> str | None:
 
 
 async def test_a_takeover_by_hand_is_an_ordinary_document(client: httpx.AsyncClient, resources: Resources) -> None:
-    document = await recorded(client, told())
+    document = await recorded(client, run_report())
 
     assert_sorted(document)
     assert (document["status"], document["type"], document["operation"]) == ("SUCCESSFUL", "EXTERNAL", "EXECUTE")
@@ -84,7 +84,7 @@ async def test_a_takeover_by_hand_is_an_ordinary_document(client: httpx.AsyncCli
 
 
 async def test_times_are_those_of_the_run(client: httpx.AsyncClient) -> None:
-    document = await recorded(client, told())
+    document = await recorded(client, run_report())
 
     moments = [START + timedelta(seconds=seconds) for seconds in range(1, TWELVE + 1)]
     starts, ends = [START, *moments[1:]], [*moments[1:], START + timedelta(seconds=60)]
@@ -96,7 +96,7 @@ async def test_times_are_those_of_the_run(client: httpx.AsyncClient) -> None:
 
 
 async def test_times_beyond_the_run_are_cut_to_it(client: httpx.AsyncClient) -> None:
-    body = told()
+    body = run_report()
     for event in body["events"]:
         event["created"] = "2031-01-01T00:00:00Z" if event["counter"] > 9 else "2001-01-01T00:00:00Z"
 
@@ -109,7 +109,7 @@ async def test_times_beyond_the_run_are_cut_to_it(client: httpx.AsyncClient) -> 
 async def test_a_failure_is_at_its_subtask_with_its_reason_and_without_secrets(
     client: httpx.AsyncClient, resources: Resources
 ) -> None:
-    document = await recorded(client, told(failing="check_command"))
+    document = await recorded(client, run_report(failing="check_command"))
 
     assert document["status"] == "FAILED"
     assert each(document, "status") == ["SUCCESSFUL"] * 3 + ["FAILED"] + ["PENDING"] * 8
@@ -119,7 +119,7 @@ async def test_a_failure_is_at_its_subtask_with_its_reason_and_without_secrets(
 
 
 async def test_an_interrupted_run_is_reported(client: httpx.AsyncClient) -> None:
-    body = told(rc=None)
+    body = run_report(rc=None)
     del body["events"][6:]
 
     document = await recorded(client, body)
@@ -129,7 +129,7 @@ async def test_an_interrupted_run_is_reported(client: httpx.AsyncClient) -> None
 
 
 async def test_a_run_without_any_event_fails_at_its_first_subtask(client: httpx.AsyncClient) -> None:
-    document = await recorded(client, told(events=[], rc=4))
+    document = await recorded(client, run_report(events=[], rc=4))
 
     assert each(document, "status") == ["FAILED"] + ["PENDING"] * 11
     assert "NOT_STARTED" in await log(client, document, 0)
@@ -139,7 +139,7 @@ async def test_a_run_without_any_event_fails_at_its_first_subtask(client: httpx.
 async def test_roles_excluded_by_tags_are_skipped_and_make_nothing_managed(
     client: httpx.AsyncClient, resources: Resources, role: str
 ) -> None:
-    document = await recorded(client, told([role]))
+    document = await recorded(client, run_report([role]))
 
     assert document["status"] == "SUCCESSFUL"
     assert each(document, "status") == ["SUCCESSFUL"] * TWELVE
@@ -153,25 +153,25 @@ async def test_roles_excluded_by_tags_are_skipped_and_make_nothing_managed(
 async def test_some_roles_do_not_finish_the_takeover_that_another_run_began(
     client: httpx.AsyncClient, resources: Resources
 ) -> None:
-    await recorded(client, told(failing="check_command"))
-    await recorded(client, told(ROLES[3:]))
+    await recorded(client, run_report(failing="check_command"))
+    await recorded(client, run_report(ROLES[3:]))
     assert await status_of_server(resources) == "TAKINGOVER"
 
-    await recorded(client, told())
+    await recorded(client, run_report())
     assert await status_of_server(resources) == "RUNNING"
 
 
 async def test_a_managed_server_stays_managed_and_gets_new_facts(
     client: httpx.AsyncClient, resources: Resources
 ) -> None:
-    await recorded(client, told())
+    await recorded(client, run_report())
     before = await server(resources)
 
-    await recorded(client, told(failing="check_command"))
+    await recorded(client, run_report(failing="check_command"))
     assert await status_of_server(resources) == "RUNNING"
-    await recorded(client, told(["sync_obproxy_parameter"]))
+    await recorded(client, run_report(["sync_obproxy_parameter"]))
     assert await status_of_server(resources) == "RUNNING"
-    await recorded(client, told())
+    await recorded(client, run_report())
     after = await server(resources)
     assert before and after and after["id"] == before["id"]
     assert after["last_active_time"] > before["last_active_time"]
@@ -180,9 +180,9 @@ async def test_a_managed_server_stays_managed_and_gets_new_facts(
 async def test_a_rollback_goes_backward_and_ends_the_management(
     client: httpx.AsyncClient, resources: Resources
 ) -> None:
-    await recorded(client, told())
+    await recorded(client, run_report())
 
-    document = await recorded(client, told(playbook="rollback"))
+    document = await recorded(client, run_report(playbook="rollback"))
 
     assert (document["status"], document["operation"]) == ("SUCCESSFUL", "ROLLBACK")
     assert each(document, "status") == ["PENDING"] * TWELVE
@@ -192,19 +192,19 @@ async def test_a_rollback_goes_backward_and_ends_the_management(
 
 
 async def test_an_exporter_that_is_unregistered_is_no_target(client: httpx.AsyncClient, resources: Resources) -> None:
-    await recorded(client, told())
+    await recorded(client, run_report())
     assert len((await client.get("/api/v2/obproxy/exporters")).json()) == 1
 
-    await recorded(client, told([ROLES[9]], playbook="rollback", server={"exporter_port": None}))
+    await recorded(client, run_report([ROLES[9]], playbook="rollback", server={"exporter_port": None}))
 
     assert (await client.get("/api/v2/obproxy/exporters")).json() == []
     assert await status_of_server(resources) == "RUNNING"
 
 
 async def test_a_rollback_that_fails_leaves_the_rest_as_it_is(client: httpx.AsyncClient, resources: Resources) -> None:
-    await recorded(client, told())
+    await recorded(client, run_report())
 
-    document = await recorded(client, told(playbook="rollback", failing="install_rpm"))
+    document = await recorded(client, run_report(playbook="rollback", failing="install_rpm"))
 
     assert document["status"] == "FAILED"
     assert each(document, "status") == ["SUCCESSFUL"] * 4 + ["FAILED"] + ["PENDING"] * 7
@@ -212,9 +212,9 @@ async def test_a_rollback_that_fails_leaves_the_rest_as_it_is(client: httpx.Asyn
 
 
 async def test_a_rollback_of_some_roles_is_of_those_alone(client: httpx.AsyncClient, resources: Resources) -> None:
-    await recorded(client, told())
+    await recorded(client, run_report())
 
-    document = await recorded(client, told([ROLES[6], ROLES[9]], playbook="rollback"))
+    document = await recorded(client, run_report([ROLES[6], ROLES[9]], playbook="rollback"))
 
     assert document["status"] == "SUCCESSFUL"
     assert each(document, "status") == ["PENDING"] * TWELVE
@@ -224,14 +224,14 @@ async def test_a_rollback_of_some_roles_is_of_those_alone(client: httpx.AsyncCli
 
 
 async def test_a_rollback_of_an_unmanaged_server_is_recorded(client: httpx.AsyncClient, resources: Resources) -> None:
-    document = await recorded(client, told(playbook="rollback"))
+    document = await recorded(client, run_report(playbook="rollback"))
 
     assert document["status"] == "SUCCESSFUL"
     assert await server(resources) is None
 
 
 async def test_a_repeated_report_gets_the_same_response(client: httpx.AsyncClient, resources: Resources) -> None:
-    body = told()
+    body = run_report()
     document = await recorded(client, body)
     rows = await count_rows(resources)
 
@@ -244,7 +244,7 @@ async def test_a_repeated_report_gets_the_same_response(client: httpx.AsyncClien
 async def test_simultaneous_reports_of_one_run_are_recorded_once(
     client: httpx.AsyncClient, resources: Resources
 ) -> None:
-    body = told()
+    body = run_report()
 
     answers = await asyncio.gather(*(client.post(PATH, json=body) for _ in range(5)))
 
@@ -253,7 +253,7 @@ async def test_simultaneous_reports_of_one_run_are_recorded_once(
 
 
 async def test_the_run_of_another_host_is_not_this_one(client: httpx.AsyncClient) -> None:
-    body = told()
+    body = run_report()
     document = await recorded(client, body)
 
     answer = await client.post(PATH, json=body | {"hostId": 2})
@@ -264,7 +264,7 @@ async def test_the_run_of_another_host_is_not_this_one(client: httpx.AsyncClient
 
 @pytest.mark.parametrize(("roles", "failing"), [(ROLES, None), (ROLES, "check_command"), (ROLES[3:5], "check_command")])
 async def test_it_has_no_legal_operations(client: httpx.AsyncClient, roles: list[str], failing: str | None) -> None:
-    document = await recorded(client, told(roles, failing=failing))
+    document = await recorded(client, run_report(roles, failing=failing))
 
     assert document["operations"] == []
     assert each(document, "operations") == [[]] * TWELVE
@@ -283,7 +283,7 @@ async def test_a_rollback_by_hand_ends_the_operations_of_an_earlier_failure(
     (task,) = await take_over(client, 1)
     broken = Ended(role=ROLES[0], verdict=Verdict.FAILED, code="TASK_FAILED", message="broken")
     await Recorder(resources, task["id"]).record([Started(role=ROLES[0]), broken])
-    await recorded(client, told(playbook="rollback"))
+    await recorded(client, run_report(playbook="rollback"))
 
     detail = (await client.get(f"{TASKS}/{task['id']}")).json()["data"]
 
@@ -297,14 +297,14 @@ async def test_a_rollback_by_hand_ends_the_operations_of_an_earlier_failure(
 
 
 async def test_the_next_takeover_of_the_service_is_free_to_start(client: httpx.AsyncClient) -> None:
-    await recorded(client, told(failing="check_command"))
+    await recorded(client, run_report(failing="check_command"))
 
     (task,) = await take_over(client, 1)
 
     assert task["status"] == "RUNNING"
 
 
-async def refusal(client: httpx.AsyncClient, resources: Resources, body: Body) -> tuple[int, int, str]:
+async def rejected(client: httpx.AsyncClient, resources: Resources, body: Body) -> tuple[int, int, str]:
     """Status, code and message; nothing was written."""
     before = await count_rows(resources)
     answer = await client.post(PATH, json=body)
@@ -317,14 +317,14 @@ async def test_a_host_with_a_running_task_instance_is_rejected(client: httpx.Asy
     (running,) = await take_over(client, 1)
 
     expected = (409, 1005, f"Host 1 already has a running task instance: {running['id']}.")
-    assert await refusal(client, resources, told()) == expected
-    assert await refusal(client, resources, told(["check_command"])) == expected
+    assert await rejected(client, resources, run_report()) == expected
+    assert await rejected(client, resources, run_report(["check_command"])) == expected
 
 
 async def test_a_server_of_another_cluster_is_rejected(client: httpx.AsyncClient, resources: Resources) -> None:
-    await recorded(client, told())
+    await recorded(client, run_report())
 
-    status, code, message = await refusal(client, resources, told(clusterId=7))
+    status, code, message = await rejected(client, resources, run_report(clusterId=7))
 
     assert (status, code) == (409, 1005)
     assert "already managed" in message
@@ -361,14 +361,14 @@ async def test_invalid_fields_are_named(
 ) -> None:
     for changed, expected in WRONG:
         with subtests.test(str(changed)):
-            body = {name: value for name, value in (told() | changed).items() if value is not None}
-            assert await refusal(client, resources, body) == expected
+            body = {name: value for name, value in (run_report() | changed).items() if value is not None}
+            assert await rejected(client, resources, body) == expected
 
 
 async def test_years_out_of_range_are_rejected(client: httpx.AsyncClient, resources: Resources) -> None:
     for year in ("0001", "1999", "2300", "9999"):
-        body = told(startTime=f"{year}-01-01T00:00:00Z", finishTime=f"{year}-01-01T00:00:00Z")
-        assert (await refusal(client, resources, body))[0] == 400
+        body = run_report(startTime=f"{year}-01-01T00:00:00Z", finishTime=f"{year}-01-01T00:00:00Z")
+        assert (await rejected(client, resources, body))[0] == 400
 
 
 async def test_nonsense_in_events_never_breaks_it(client: httpx.AsyncClient) -> None:
@@ -394,6 +394,6 @@ async def test_nonsense_in_events_never_breaks_it(client: httpx.AsyncClient) -> 
         for counter, (kind, data) in enumerate(every, 1)
     ]
 
-    document = await recorded(client, told(events=events))
+    document = await recorded(client, run_report(events=events))
 
     assert document["status"] == "FAILED"

@@ -17,7 +17,7 @@ PASSWORD = "geheim"
 UNREACHABLE = f"postgresql://u:{PASSWORD}@127.0.0.1:1/x"
 
 
-def refused(command: str, tmp_path: Path, **variables: str) -> str:
+def failed_start(command: str, tmp_path: Path, **variables: str) -> str:
     """Start the service, which must fail; return its output."""
     environment = {"TAKEOVER_PORT": "0", "TAKEOVER_DATA_DIR": str(tmp_path / "data"), **variables}
     done = subprocess.run(
@@ -36,7 +36,7 @@ def refused(command: str, tmp_path: Path, **variables: str) -> str:
 
 @pytest.mark.parametrize("command", ["serve", "worker", "migrate"])
 def test_a_database_that_cannot_be_reached_is_named(command: str, tmp_path: Path) -> None:
-    sentence = refused(command, tmp_path, TAKEOVER_DATABASE_URL=UNREACHABLE)
+    sentence = failed_start(command, tmp_path, TAKEOVER_DATABASE_URL=UNREACHABLE)
 
     assert sentence.startswith("TAKEOVER_DATABASE_URL: connection failed: ")
     assert "127.0.0.1" in sentence and "Connection refused" in sentence and PASSWORD not in sentence
@@ -45,7 +45,7 @@ def test_a_database_that_cannot_be_reached_is_named(command: str, tmp_path: Path
 def test_serve_names_a_data_directory_that_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "data").touch()
 
-    assert refused("serve", tmp_path) == f"TAKEOVER_DATA_DIR: {tmp_path}/data: File exists"
+    assert failed_start("serve", tmp_path) == f"TAKEOVER_DATA_DIR: {tmp_path}/data: File exists"
 
 
 def test_serve_names_another_major_version(tmp_path: Path) -> None:
@@ -53,13 +53,13 @@ def test_serve_names_another_major_version(tmp_path: Path) -> None:
     made.mkdir(parents=True)
     (made / "PG_VERSION").write_text("16\n")
 
-    assert refused("serve", tmp_path).startswith(f"{made} was made by PostgreSQL 16; this service has 18.")
+    assert failed_start("serve", tmp_path).startswith(f"{made} was made by PostgreSQL 16; this service has 18.")
 
 
 def test_serve_names_an_address_that_is_in_use(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        sentence = refused("serve", tmp_path, TAKEOVER_PORT=str(port), TAKEOVER_WORKER="false")
+        sentence = failed_start("serve", tmp_path, TAKEOVER_PORT=str(port), TAKEOVER_WORKER="false")
 
     assert f"('127.0.0.1', {port})" in sentence and "address already in use" in sentence
     assert not (tmp_path / "data" / "postgres" / "postmaster.pid").exists()
@@ -73,7 +73,7 @@ def test_serve_names_the_missing_privilege_of_a_database_user(postgres: str, tmp
         connection.execute(f"CREATE ROLE stranger LOGIN PASSWORD '{PASSWORD}'")
     url = psycopg.conninfo.make_conninfo(postgres, dbname="not_ours", user="stranger", password=PASSWORD)
 
-    sentence = refused("serve", tmp_path, TAKEOVER_DATABASE_URL=url)
+    sentence = failed_start("serve", tmp_path, TAKEOVER_DATABASE_URL=url)
 
     assert (
         sentence.startswith("TAKEOVER_DATABASE_URL: permission denied for schema public") and PASSWORD not in sentence

@@ -43,7 +43,7 @@ async def played(prepared: PreparedRun, start: RunStart) -> tuple[list[Mapping[s
     return await follow(prepared.changed(start=start).start())
 
 
-def told(events: list[Mapping[str, Any]]) -> list[tuple[str, str, Any, Any, Any]]:
+def comparable(events: list[Mapping[str, Any]]) -> list[tuple[str, str, Any, Any, Any]]:
     """Return the parts of the events that are equal in all runs of a playbook."""
     return [
         (event["event"], data.get("task", ""), data.get("task_action"), outcome(data.get("res") or {}), event["stdout"])
@@ -69,7 +69,7 @@ async def test_both_starts_report_the_same_events(tmp_path: Path, caplog: pytest
 
     assert not caplog.messages
     assert its_end.rc == other_end.rc == 2
-    assert len(plain) > 10 and told(forked) == told(plain)
+    assert len(plain) > 10 and comparable(forked) == comparable(plain)
     assert len({event["uuid"] for event in [*forked, *plain]}) == len(forked) + len(plain)
     tasks = [{event["event_data"].get("task_uuid") for event in events} - {None} for events in (forked, plain)]
     assert tasks[0] and tasks[0].isdisjoint(tasks[1])

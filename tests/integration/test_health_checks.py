@@ -28,12 +28,12 @@ LOOKED_AT = (  # so long ago
 async def listening(port: int, first_words: bytes = GREETING, host: str = "127.0.0.1") -> AsyncIterator[None]:
     """Listen at a port, send this to each client, and then nothing."""
 
-    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def send_handshake(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(first_words)
         await reader.read()
         writer.close()
 
-    server = await asyncio.start_server(greet, host, port, backlog=1024)
+    server = await asyncio.start_server(send_handshake, host, port, backlog=1024)
     async with server:
         yield
 
@@ -74,7 +74,7 @@ async def status(resources: Resources, server_id: int) -> str:
     return str(row["status"])
 
 
-async def looks(resources: Resources) -> list[int]:
+async def queued_discoveries(resources: Resources) -> list[int]:
     """Return the servers with a queued discovery."""
     found = await rows(
         resources, "SELECT args FROM procrastinate_jobs WHERE task_name = 'look_at_server' AND priority < 0 ORDER BY id"
@@ -108,12 +108,12 @@ async def test_one_that_stops_answering_is_unavailable_and_running_again_later(c
     assert await status(checked, server) == "UNAVAILABLE"
     (row,) = await rows(checked, "SELECT last_active_time FROM obproxy_server")
     assert abs(row["last_active_time"] - seen) < timedelta(seconds=5), "last seen in the round before"
-    assert await looks(checked) == []
+    assert await queued_discoveries(checked) == []
 
     async with listening(port):
         await health_checks.check_round(checked)
     assert await status(checked, server) == "RUNNING"
-    assert await looks(checked) == [server], "it may be of another version now"
+    assert await queued_discoveries(checked) == [server], "it may be of another version now"
 
 
 async def test_one_that_is_being_taken_over_is_left_alone(checked: Resources) -> None:
@@ -139,7 +139,7 @@ async def test_an_unreachable_port_is_checked_by_a_discovery(checked: Resources)
     for _ in range(2):
         await health_checks.check_round(checked)
         assert await status(checked, server) == "RUNNING"
-        assert await looks(checked) == [server], "once"
+        assert await queued_discoveries(checked) == [server], "once"
 
 
 async def test_a_discovery_overrides_an_earlier_health_check(
@@ -180,7 +180,7 @@ async def test_discoveries_are_spread_over_their_interval(checked: Resources) ->
     for _ in range(11):
         await rows(checked, "UPDATE server_check_round SET started = 'epoch' RETURNING 1")
         assert await health_checks.check_round(spread)
-        seen.append((await looks(checked))[sum(map(len, seen)) :])
+        seen.append((await queued_discoveries(checked))[sum(map(len, seen)) :])
 
     assert [len(part) for part in seen] == [2] * 10 + [0]
     assert sorted(server for part in seen for server in part) == servers
@@ -195,10 +195,10 @@ async def test_discoveries_after_an_outage_are_spread(checked: Resources) -> Non
         await rows(checked, "UPDATE obproxy_server SET status = 'UNAVAILABLE' RETURNING 1")
         for _ in range(4):
             await health_checks.check_round(checked)
-            seen.append(len(await looks(checked)))
+            seen.append(len(await queued_discoveries(checked)))
 
     assert seen == [20, 40, 50, 50]
-    assert sorted(await looks(checked)) == servers
+    assert sorted(await queued_discoveries(checked)) == servers
 
 
 async def test_no_discoveries_when_they_are_off(checked: Resources) -> None:
@@ -207,9 +207,9 @@ async def test_no_discoveries_when_they_are_off(checked: Resources) -> None:
 
     off = checked.settings.model_copy(update={"server_look_interval": 0.0})
     await health_checks.check_round(replace(checked, settings=off))
-    assert await looks(checked) == []
+    assert await queued_discoveries(checked) == []
     await health_checks.check_round(checked)
-    assert len(await looks(checked)) == 1
+    assert len(await queued_discoveries(checked)) == 1
 
 
 async def test_a_thousand_servers_cost_little(checked: Resources) -> None:

@@ -282,18 +282,18 @@ async def test_a_repeated_signature_with_an_idempotency_key_gets_the_stored_resp
     same = Signing(signing.key, signing.secret, date=format_datetime(datetime.now(UTC), usegmt=True))
     keyed = {"Idempotency-Key": "a-key"}
 
-    async def ask(host_id: int, headers: dict[str, str]) -> httpx.Response:
+    async def take_over_once(host_id: int, headers: dict[str, str]) -> httpx.Response:
         return await http.post(TAKE_OVER, json=take_over_body(host_id), headers=headers, auth=same)
 
-    first = await ask(1, keyed)
-    again = await asyncio.gather(*(ask(1, keyed) for _ in range(5)))
+    first = await take_over_once(1, keyed)
+    again = await asyncio.gather(*(take_over_once(1, keyed) for _ in range(5)))
     assert {answer.status_code for answer in (first, *again)} == {200}
     assert {str(answer.json()["data"]) for answer in again} == {str(first.json()["data"])}
 
     # The signature does not cover the header: a captured request must not be done again under another key.
-    assert (await ask(2, {})).status_code == 200
+    assert (await take_over_once(2, {})).status_code == 200
     for headers in ({}, {"Idempotency-Key": "another"}):
-        repeated = await ask(2, headers)
+        repeated = await take_over_once(2, headers)
         assert (repeated.status_code, assert_failure(repeated).error.code) == (401, 3099)
 
 

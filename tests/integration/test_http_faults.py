@@ -43,7 +43,7 @@ async def away(postgres: str, database_url: str) -> AsyncIterator[None]:
         await connection.execute(allow.format(sql.Identifier(str(name)), sql.SQL("true")))
 
 
-def said(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
+def logged_requests(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
     """Return level and action of the log lines about requests."""
     records = [r for r in caplog.records if r.name in ("service.http.error_handlers", "uvicorn.error")]
     return [(r.levelname, str(getattr(r, "action", ""))) for r in records]
@@ -65,7 +65,7 @@ async def test_a_lost_database_is_reported_until_it_returns(
         assert (answer.json()["successful"], answer.json()["status"]) == (False, 503)
         assert int(answer.headers["Retry-After"]) > 0
         assert "X-Content-Type-Options" in answer.headers
-    assert said(caplog) == [("WARNING", "database_lost")] * 2
+    assert logged_requests(caplog) == [("WARNING", "database_lost")] * 2
     app.state.resources.database.pool.timeout = database.CONNECTION_TIMEOUT
     assert (await client.get(TASKS)).status_code == 200
     assert (await client.post(TAKE_OVER, json=take_over_body(1))).status_code == 200
@@ -113,4 +113,4 @@ async def test_a_fault_is_answered_and_logged_once(
 
     assert (answer.status_code, answer.json()["error"]["message"]) == (500, "Unexpected error: RuntimeError.")
     assert "X-Content-Type-Options" in answer.headers
-    assert said(caplog) == [("ERROR", "request_failed")]
+    assert logged_requests(caplog) == [("ERROR", "request_failed")]

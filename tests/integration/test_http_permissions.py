@@ -105,7 +105,7 @@ async def test_every_route_with_every_role(http: httpx.AsyncClient, subtests: py
     for (method, path), may in MAY.items():
         for role in Role:
             with subtests.test(f"{method} {path} {role}"):
-                answer = await http.request(asking(method, path), at(path), auth=(f"user_{role}", "password"))
+                answer = await http.request(method_to_send(method, path), at(path), auth=(f"user_{role}", "password"))
 
                 # Nothing is there and no body was sent: with the permission, the response is another one.
                 assert answer.status_code in ((200, 404, 415) if role in may else (403,))
@@ -133,7 +133,7 @@ async def test_every_page_with_every_role(http: httpx.AsyncClient, subtests: pyt
 async def test_every_route_without_credentials(http: httpx.AsyncClient, subtests: pytest.Subtests) -> None:
     for operation in OPERATIONS:
         with subtests.test(f"{operation.method} {operation.path}"):
-            answer = await http.request(asking(operation.method, operation.path), at(operation.path))
+            answer = await http.request(method_to_send(operation.method, operation.path), at(operation.path))
 
             assert answer.status_code == (200 if operation.permission == PUBLIC else 401)
 
@@ -156,7 +156,7 @@ async def test_only_open_routes_and_the_own_user_need_no_permission() -> None:
     assert free == {"/api/v2/info", "/api/v2/time", "/api/status", "/health/live", "/health/ready"}
 
 
-def asking(method: str, path: str) -> str:
+def method_to_send(method: str, path: str) -> str:
     """Return the HTTP method; HEAD for an event stream, which has no end."""
     return "HEAD" if (method, path) in STREAMS else method
 

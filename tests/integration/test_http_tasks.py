@@ -16,7 +16,7 @@ from service.model.tasks import SubtaskStatus
 from service.routes import OPERATIONS
 from service.store.database import execute
 from service.tasks.resources import Resources
-from tests.integration.external_run_reports import told
+from tests.integration.external_run_reports import run_report
 from tests.integration.http_helpers import TIME, assert_envelope, assert_sorted, count_rows, take_over, take_over_body
 
 TASKS = "/api/v2/tasks/instances"
@@ -216,7 +216,7 @@ async def test_every_answer_is_as_described(client: httpx.AsyncClient, resources
     server_id = int(task["context"]["stringMap"]["obproxy_server_id"])
     bodies = {
         TakeOverParam: take_over_body(2),
-        ExternalRunParam: told(hostId=3),
+        ExternalRunParam: run_report(hostId=3),
         ReleaseParam: {"obproxyServerIds": [server_id], "skipHostOperationServerIds": [server_id]},
     }
     filled = {"id": 1, "hostId": 1, "taskInstanceId": task["id"], "subtaskInstanceId": subtask_id}

@@ -63,7 +63,7 @@ async def step(resources: Resources, interval: str) -> None:
         )
 
 
-async def bury(resources: Resources, task: TaskInstance, expiry: Expiry) -> bool:
+async def expire(resources: Resources, task: TaskInstance, expiry: Expiry) -> bool:
     return await Recorder(replace(resources, executor="other"), task.id).expire(expiry.expired_runs())
 
 
@@ -86,7 +86,7 @@ async def test_a_step_of_the_clock_expires_no_live_run(
         clock.now += 3.0
         await expiry.observe()
         await step(resources, "1 microsecond")
-        assert not await bury(resources, task, expiry)
+        assert not await expire(resources, task, expiry)
         assert await stalled(resources, expiry) == []
     with pytest.raises(job.JobPostponed, match="a run with a valid lease"):
         await job.perform(resources, task.id, job=held, leases=Leases(resources.database, expiry))
@@ -103,13 +103,13 @@ async def test_a_step_of_the_clock_keeps_no_expired_run(
     await expiry.observe()
     clock.now += EXPIRY_TIMEOUT - 0.1
     await expiry.observe()
-    assert not await bury(resources, task, expiry)
+    assert not await expire(resources, task, expiry)
     assert await stalled(resources, expiry) == []
 
     clock.now += 0.2
 
     assert await stalled(resources, expiry) == [held.id]
-    assert await bury(resources, task, expiry)
+    assert await expire(resources, task, expiry)
     found, subtasks = await instances.get(resources.database, task.id)
     assert (found.status, subtasks[0].status) == (TaskStatus.FAILED, SubtaskStatus.FAILED)
 
@@ -124,7 +124,7 @@ async def test_a_renewal_after_the_last_observation_keeps_a_run(
 
     await step(resources, "1 microsecond")
 
-    assert not await bury(resources, task, expiry)
+    assert not await expire(resources, task, expiry)
     assert await stalled(resources, expiry) == []
 
 
@@ -164,7 +164,7 @@ async def test_a_worker_requeues_the_job_of_a_dead_worker(
 async def test_an_expired_run_does_not_count_for_its_cluster(
     resources: Resources, task: TaskInstance, expiry: Expiry, clock: Clock
 ) -> None:
-    async def alive() -> int:
+    async def is_registered() -> int:
         expired = expiry.expired_runs()
         async with resources.database.transaction() as connection:
             (row,) = await fetch(
@@ -174,8 +174,8 @@ async def test_an_expired_run_does_not_count_for_its_cluster(
 
     await step(resources, "-1 day")
     await expiry.observe()
-    assert await alive() == 1
+    assert await is_registered() == 1
 
     clock.now += EXPIRY_TIMEOUT
 
-    assert await alive() == 0
+    assert await is_registered() == 0

@@ -32,7 +32,7 @@ def resources(app: Starlette) -> Resources:
     return opened
 
 
-async def learn(resources: Resources, task: dict[str, Any], **values: Any) -> None:
+async def record_facts(resources: Resources, task: dict[str, Any], **values: Any) -> None:
     """Record server facts as a run of this task instance does."""
     _, subtasks = await instances.get(resources.database, task["id"])
     recorder = Recorder(resources, task["id"])
@@ -51,7 +51,7 @@ async def test_each_parameter_has_its_values_and_their_servers(client: httpx.Asy
     tasks = await take_over(client, 1, 2, 3)
     for task, memory in zip(tasks, ("2G", "3G", "2G"), strict=True):
         settings = {**SETTINGS, "proxy_mem_limited": memory}
-        await learn(resources, task, version="4.3.1.0-1", parameters=settings, parameter_definitions=DEFINITIONS)
+        await record_facts(resources, task, version="4.3.1.0-1", parameters=settings, parameter_definitions=DEFINITIONS)
 
     found = await contents(client, OF_CLUSTER.format(1))
 
@@ -71,15 +71,15 @@ async def test_each_parameter_has_its_values_and_their_servers(client: httpx.Asy
 
 async def test_changed_parameters_override_the_read_ones(client: httpx.AsyncClient, resources: Resources) -> None:
     (task,) = await take_over(client, 1)
-    await learn(resources, task, parameters={"lonely": "1"})  # of a server whose parameters were never read
+    await record_facts(resources, task, parameters={"lonely": "1"})  # of a server whose parameters were never read
     assert await contents(client, OF_CLUSTER.format(1)) == []
-    await learn(resources, task, parameters=SETTINGS, parameter_definitions=DEFINITIONS)
-    await learn(resources, task, parameters={"work_thread_num": "8"}, pending_restart=["work_thread_num"])
+    await record_facts(resources, task, parameters=SETTINGS, parameter_definitions=DEFINITIONS)
+    await record_facts(resources, task, parameters={"work_thread_num": "8"}, pending_restart=["work_thread_num"])
     values = {parameter["name"]: parameter["valueString"] for parameter in await contents(client, OF_CLUSTER.format(1))}
     assert values == {**SETTINGS, "work_thread_num": "8"}
 
     fewer = {"work_thread_num": DEFINITIONS["work_thread_num"]}  # of another version, after an upgrade
-    await learn(resources, task, parameters={"work_thread_num": "8"}, parameter_definitions=fewer)
+    await record_facts(resources, task, parameters={"work_thread_num": "8"}, parameter_definitions=fewer)
     assert [parameter["name"] for parameter in await contents(client, OF_CLUSTER.format(1))] == ["work_thread_num"]
 
 
@@ -89,7 +89,7 @@ async def test_large_facts_are_stored_separately_and_written_when_they_change(
     (task,) = await take_over(client, 1)
     written = []
     for _ in range(2):
-        await learn(resources, task, pid=7, parameters=SETTINGS, parameter_definitions=DEFINITIONS)
+        await record_facts(resources, task, pid=7, parameters=SETTINGS, parameter_definitions=DEFINITIONS)
         async with resources.database.transaction() as connection:
             (server,) = await (await connection.execute("SELECT learned FROM obproxy_server")).fetchall()
             cursor = await connection.execute("SELECT xmin::text, settings FROM server_parameters")
@@ -125,7 +125,7 @@ async def test_parameter_definitions_of_each_version(client: httpx.AsyncClient, 
         ({}, DEFINITIONS, older),  # of one version the server that was looked at last counts
         strict=True,
     ):
-        await learn(resources, task, version=version, parameters=SETTINGS, parameter_definitions=definitions)
+        await record_facts(resources, task, version=version, parameters=SETTINGS, parameter_definitions=definitions)
 
     found = await contents(client, INFO)
 
@@ -176,7 +176,7 @@ async def test_narrowed_by_name_and_version(
     client: httpx.AsyncClient, resources: Resources, query: dict[str, str], count: int
 ) -> None:
     for task, version in zip(await take_over(client, 1, 2), ("4.3.1.0-1", "1.9.1.1-1919579"), strict=True):
-        await learn(resources, task, version=version, parameters=SETTINGS, parameter_definitions=DEFINITIONS)
+        await record_facts(resources, task, version=version, parameters=SETTINGS, parameter_definitions=DEFINITIONS)
     answer = await client.get(INFO, params=query)
     assert len(answer.json()["data"]["contents"]) == count
 

@@ -13,19 +13,19 @@ TAKE_OVER = "/api/v2/obproxy/clusters/1/takeOver"
 TASKS = "/api/v2/tasks/instances"
 
 
-async def ask(client: httpx.AsyncClient, *host_ids: int, key: str = "", **said: Any) -> httpx.Response:
+async def submit(client: httpx.AsyncClient, *host_ids: int, key: str = "", **fields: Any) -> httpx.Response:
     headers = {"Idempotency-Key": key} if key else {}
-    return await client.post(TAKE_OVER, json=take_over_body(*host_ids) | said, headers=headers)
+    return await client.post(TAKE_OVER, json=take_over_body(*host_ids) | fields, headers=headers)
 
 
 @pytest.mark.parametrize(
-    ("said", "kept"),
+    ("fields", "kept"),
     [({}, None), ({"allowRestart": None}, None), ({"allowRestart": True}, "true"), ({"allowRestart": False}, "false")],
 )
 async def test_the_permission_is_in_the_context_of_each_task_instance(
-    client: httpx.AsyncClient, said: dict[str, Any], kept: str | None
+    client: httpx.AsyncClient, fields: dict[str, Any], kept: str | None
 ) -> None:
-    for document in (await ask(client, 1, 2, **said)).json()["data"]["contents"]:
+    for document in (await submit(client, 1, 2, **fields)).json()["data"]["contents"]:
         assert document["context"]["stringMap"].get("obproxy_allow_restart") == kept
 
 
@@ -57,21 +57,21 @@ async def test_a_bad_permission_is_rejected_with_all_other_errors(
 async def test_the_permission_is_part_of_the_idempotent_request(
     client: httpx.AsyncClient, first: dict[str, Any], second: dict[str, Any], status: int
 ) -> None:
-    asked = await ask(client, 1, key="k", **first)
-    again = await ask(client, 1, key="k", **second)
+    asked = await submit(client, 1, key="k", **first)
+    again = await submit(client, 1, key="k", **second)
     assert again.status_code == status
     assert status == 409 or again.json()["data"] == asked.json()["data"]
 
 
-@pytest.mark.parametrize("consenting", [1, 2])
+@pytest.mark.parametrize("permitting", [1, 2])
 async def test_waiting_tasks_are_shown_as_in_a_cluster_that_allows_restarts(
-    client: httpx.AsyncClient, resources: Resources, consenting: int
+    client: httpx.AsyncClient, resources: Resources, permitting: int
 ) -> None:
     """Also for takeovers without the permission, while one with it runs or waits."""
     tasks = {}
     for host in (1, 2):
-        said: dict[str, Any] = {"allowRestart": True} if host == consenting else {}
-        tasks[host] = (await ask(client, host, **said)).json()["data"]["contents"][0]["id"]
+        fields: dict[str, Any] = {"allowRestart": True} if host == permitting else {}
+        tasks[host] = (await submit(client, host, **fields)).json()["data"]["contents"][0]["id"]
     async with resources.database.transaction() as connection:
         await connection.execute(
             "UPDATE procrastinate_jobs SET status = 'doing' WHERE (args ->> 'task_instance_id')::bigint = %s",
@@ -83,7 +83,7 @@ async def test_waiting_tasks_are_shown_as_in_a_cluster_that_allows_restarts(
         "UPDATE task_instance SET context = jsonb_set(context, '{stringMap,obproxy_cluster_id}', '\"7\"') WHERE id = %s"
     )
     async with resources.database.transaction() as connection:
-        await connection.execute(other, (tasks[consenting],))
+        await connection.execute(other, (tasks[permitting],))
         assert not (await fetch(connection, "restart_requested_in_cluster", cluster_id=1))[0]["requested"]
         assert (await fetch(connection, "restart_requested_in_cluster", cluster_id=7))[0]["requested"]
         await connection.execute("UPDATE task_instance SET status = 'FAILED', finish_time = now()")

@@ -36,7 +36,7 @@ LOCK_PATIENCE = "100ms"  # a worker that stands still in a transaction keeps its
 Meanwhile = Callable[[TaskInstance], Awaitable[None]]
 
 
-class StoodStill:
+class Paused:
     """A coroutine that stands still when it waits for the `number`th time, until `meanwhile` is over."""
 
     def __init__(
@@ -141,7 +141,7 @@ async def stop_at(number: int, resources: Resources, other: Resources, meanwhile
         if (await instances.get(other.database, task.id))[0].status is TaskStatus.FAILED:
             await meanwhile(task)
 
-    still = StoodStill(job.perform(resources, task.id, job=held, leases=Leases(resources.database)), number, go_on)
+    still = Paused(job.perform(resources, task.id, job=held, leases=Leases(resources.database)), number, go_on)
     with suppress(job.JobPostponed):
         await still
     await resources.queue.app.job_manager.retry_job(held)  # nothing, when it is the other one's by now

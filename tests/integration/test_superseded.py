@@ -13,7 +13,7 @@ from service.tasks import instances, operations
 from service.tasks.errors import HostBusy, Superseded
 from service.tasks.resources import Resources
 from service.tasks.submit import HostRequest, take_over
-from tests.integration.external_run_reports import told
+from tests.integration.external_run_reports import run_report
 from tests.integration.sample_tasks import advance
 from tests.integration.users import ADMIN
 
@@ -106,10 +106,10 @@ async def test_a_whole_run_by_hand_supersedes_and_some_roles_do_not(
 ) -> None:
     older = await submit_failed(resources)
     roles = resources.workflows[TAKEOVER].roles
-    assert (await client.post("/api/v2/obproxy/externalRuns", json=told(roles[:2]))).status_code == 200
+    assert (await client.post("/api/v2/obproxy/externalRuns", json=run_report(roles[:2]))).status_code == 200
     assert (await instances.get(resources.database, older))[0].superseded_by is None
 
-    answer = await client.post("/api/v2/obproxy/externalRuns", json=told(failing=roles[3]))
+    answer = await client.post("/api/v2/obproxy/externalRuns", json=run_report(failing=roles[3]))
 
     await assert_superseded(resources, older, answer.json()["data"]["id"])
 

@@ -1,4 +1,4 @@
-"""Webhooks: the end of a task instance and of a request reaches a receiver, signed, and is sent again when refused."""
+"""Webhooks: the end of a task instance and of a request reaches a receiver, signed, and is sent again when rejected."""
 
 import asyncio
 import threading

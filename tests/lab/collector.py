@@ -11,7 +11,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 
 class Collector:
-    """What has been sent to `url`."""
+    """The requests that were sent to `url`."""
 
     def __init__(self) -> None:
         self.spans: list[Span] = []

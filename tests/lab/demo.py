@@ -1,6 +1,6 @@
 """Demonstrates a takeover: three lab hosts, the service, one takeOver request, twelve subtasks filling live.
 
-Run by `make demo`. Ends with Ctrl-C, or by itself when nobody sits at the terminal; nothing is left running.
+Run by `make demo`. Ends with Ctrl-C, or by itself without a terminal; no process keeps running.
 """
 
 import contextlib
@@ -22,29 +22,29 @@ CLUSTER = 1
 
 
 def main() -> int:
-    """Run the demonstration; the exit status says whether every takeover succeeded."""
+    """Run the demonstration; return 0 if every takeover succeeded."""
     for ended in (signal.SIGTERM, signal.SIGHUP):  # killed, or its terminal was closed
         signal.signal(ended, lambda number, _: sys.exit(128 + number))
     lab = Lab(DIRECTORY)
     lab.close()  # what a demo that was killed has left
     with contextlib.closing(lab):
-        say(f"Starting {len(HOSTS)} lab hosts, each with a simulated OBProxy")
+        print_headline(f"Starting {len(HOSTS)} lab hosts, each with a simulated OBProxy")
         for host in lab.start_many(HOSTS):
             print(f"    {host.name}  hostId {host.host_id}  {host.address}:{host.sql_port}  {host.version}")
-        say("Starting the service with its embedded PostgreSQL")
+        print_headline("Starting the service with its embedded PostgreSQL")
         with running(DIRECTORY, lab.inventory, port=8080) as service:
             print(f"    {service.url}  log in {service.log}")
-            say("Asking for the takeover, as any caller would")
+            print_headline("Asking for the takeover, as any caller would")
             tasks = post(service)
-            say("Twelve subtasks a host, live")
+            print_headline("Twelve subtasks a host, live")
             options = ["--url", service.url, "--password-file", str(service.password_file)]
             watched = subprocess.run([sys.executable, "-m", "service", "watch", *map(str, tasks), *options])
-            say(f"The document of task {tasks[0]}, as it is now")
+            print_headline(f"The document of task {tasks[0]}, as it is now")
             print(curl(service, f"/api/v2/tasks/instances/{tasks[0]}"))
-            say("Where to look further")
+            print_headline("Where to look further")
             further(lab, service, tasks[0])
             if sys.stdin.isatty() and sys.stdout.isatty():
-                say("Ctrl-C stops the service and removes the hosts")
+                print_headline("Ctrl-C stops the service and removes the hosts")
                 signal.pause()
         return watched.returncode
 
@@ -86,7 +86,7 @@ def further(lab: Lab, service: Service, task: int) -> None:
     print("playbooks/takeover.yml -l odp-1 --check --diff")
 
 
-def say(what: str) -> None:
+def print_headline(what: str) -> None:
     """Print a headline."""
     bold, plain = ("\033[1m", "\033[0m") if sys.stdout.isatty() else ("", "")
     print(f"\n{bold}==> {what}{plain}", flush=True)

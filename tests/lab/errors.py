@@ -1,4 +1,4 @@
-"""What can go wrong with the lab itself."""
+"""Errors of the lab itself."""
 
 
 class LabError(Exception):

@@ -30,7 +30,7 @@ class StartHost(Protocol):
 
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
-    """Yield an empty lab. It skips nothing: a machine that cannot run it fails with a sentence that says why."""
+    """Yield an empty lab. It skips nothing: a machine that cannot run it fails with the reason."""
     try:
         Lab.prepare()
     except LabError as error:

@@ -16,7 +16,7 @@ _PID = re.compile(r"^ *(\d+)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class HostSpec:
-    """What to start. cluster: the inventory group to put it into; "" = the one that fits the version, None = none."""
+    """Specification of a host. cluster: its inventory group; "" = the one that fits the version, None = none."""
 
     name: str
     host_id: int

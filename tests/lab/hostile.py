@@ -1,7 +1,7 @@
-"""A managed host under somebody else's control: what its Python says to the takeover, and what it is made to show.
+"""A managed host that an attacker controls: the output of its Python for the takeover, and text that it shows.
 
 The host's own Python runs the takeover's programs; here it is another program, which can run the real one and change
-its answer, or say anything at all.
+its answer, or print any text.
 """
 
 import base64
@@ -17,7 +17,7 @@ cat > /var/tmp/asked.$$
 exec /usr/bin/python3.11 -I /usr/local/lib/attack.py /var/tmp/asked.$$
 """
 
-# What `attack` does with the program that it was asked to run; `payload` is whatever the test wants to have shown.
+# `attack` handles the program that the takeover runs; `payload` is text of the test to show.
 _ATTACKS = """
 import json, subprocess, sys
 
@@ -91,7 +91,7 @@ def write(host: LabHost, path: str, text: str) -> None:
 
 
 def heard(host: LabHost) -> bytes:
-    """All that the host was told through its Python."""
+    """Return all input of the host's Python."""
     return base64.b64decode(host.run("cat /var/tmp/asked.* | base64"))
 
 

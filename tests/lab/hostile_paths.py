@@ -128,7 +128,7 @@ while True:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a program ended while a path was attacked."""
+    """The end of a program while a path was attacked."""
 
     program: str
     path: str

@@ -59,7 +59,7 @@ def debian(step: Step, suite: str, *packages: str) -> str:
 
 
 def _mirror() -> str:
-    """Where this machine's apt gets Debian from. Raises LabError."""
+    """Return the address from which apt of this machine gets Debian; raise LabError."""
     arguments = ["--format", "$(REPO_URI)", "Created-By: Packages", "Origin: Debian", "Label: Debian"]
     found = subprocess.run(["apt-get", "indextargets", *arguments], capture_output=True, text=True, check=False)
     addresses = found.stdout.split()

@@ -23,7 +23,7 @@ RS_LIST = "127.0.0.1:2881"  # nothing listens there
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody uses now."""
+    """Return ports that are free now."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for sock in sockets:

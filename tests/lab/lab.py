@@ -48,7 +48,7 @@ class Lab:
 
     @property
     def hosts(self) -> dict[str, LabHost]:
-        return {host.name: host for host, _ in self._known()}
+        return {host.name: host for host, _ in self._started_hosts()}
 
     @staticmethod
     def prepare() -> None:
@@ -172,13 +172,13 @@ class Lab:
 
     def _free_address(self) -> str:
         subnet = ipaddress.ip_network(json.loads((self.directory / "network.json").read_text())["subnet"])
-        taken = {host.address for host, _ in self._known()}
+        taken = {host.address for host, _ in self._started_hosts()}
         for offset in range(_FIRST_ADDRESS, subnet.num_addresses - 1):
             if (address := str(subnet[offset])) not in taken:
                 return address
         raise LabError(f"The network {subnet} is full.")
 
-    def _known(self) -> list[tuple[LabHost, str]]:
+    def _started_hosts(self) -> list[tuple[LabHost, str]]:
         files = sorted(self._hosts_directory.glob("*/host.json"))
         return [load(file.parent, lambda _host: self._removed()) for file in files]
 
@@ -191,7 +191,7 @@ class Lab:
             inventory.Entry(
                 name=host.name, address=host.address, host_id=host.host_id, cluster=host.cluster, host_key=host_key
             )
-            for host, host_key in self._known()
+            for host, host_key in self._started_hosts()
         ]
         inventory.write(self.inventory, entries, self._private_key, self._known_hosts)
 
@@ -213,7 +213,7 @@ def _wait_until_ready(host: LabHost) -> None:
     deadline = time.monotonic() + _START_DEADLINE
     look_at = time.monotonic() + _PATIENCE
     for port, wanted in ((22, state.has_ssh), (host.sql_port, state.listens)):
-        while wanted and not _greets(host.address, port):
+        while wanted and not _sends_handshake(host.address, port):
             now = time.monotonic()
             if now > look_at and (now > deadline or not _is_running(host)):
                 raise LabError(f"{host.name}: nothing answers at port {port}.\n{podman('logs', host.container)}")
@@ -225,8 +225,8 @@ def _is_running(host: LabHost) -> bool:
     return podman("inspect", "--format", "{{.State.Running}}", host.container).strip() == "true"
 
 
-def _greets(address: str, port: int) -> bool:
-    """Whether something sends its greeting there; both sshd and an OBProxy speak first."""
+def _sends_handshake(address: str, port: int) -> bool:
+    """Return whether a server sends a handshake there; both sshd and an OBProxy send first."""
     try:
         with socket.create_connection((address, port), timeout=2) as connection:
             return bool(connection.recv(64))

@@ -36,7 +36,7 @@ class SessionDirectory:
 
 
 def remove_leftovers(parent: Path) -> None:
-    """Remove the labs of sessions whose process is gone, and those whose directory somebody has deleted."""
+    """Remove the labs of sessions whose process is gone, and those whose directory was deleted."""
     for owner in parent.glob(f"{_PREFIX}*/{_OWNER}"):
         with contextlib.suppress(BlockingIOError), owner.open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

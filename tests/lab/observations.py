@@ -1,7 +1,7 @@
-"""What a real OBProxy 4.3.1 answered (observed/obproxy-4.3.1.json), and how each entry is compared.
+"""Responses of a real OBProxy 4.3.1 (observed/obproxy-4.3.1.json), and how each entry is compared.
 
-An entry has: setup (a key of setups), client ("" = PyMySQL), user, sql, and what came back: columns, types, rows (often
-only the first five), row_count, error (code, sqlstate, message), connection_usable_after, result.
+An entry has setup (a key of setups), client ("" = PyMySQL), user and sql. Its response has columns, types, rows (often
+only the first five), row_count, error (code, sqlstate, message), connection_usable_after and result.
 """
 
 import json
@@ -136,8 +136,8 @@ RECORDED_IN_PART = {
     "show proxystat like '%conn%'": "five of 18 statistics",
     "show proxysession variables all": "five of 15 variables",
 }
-# Entries of one client or one machine, which say nothing about the proxy's answers.
-TOLD = {
+# Entries of one client or one machine, which do not depend on the proxy.
+SKIPPED = {
     "<connection ids of consecutive logins>": "the numbers follow the original's threads; here they are just unique",
     "<thread ids>": "numbers of the recorded instance",
     "kill 1376276": "the id of a recorded connection: test_lifecycle kills one of its own",
@@ -184,19 +184,19 @@ LIFECYCLE = {
 }
 
 
-def how(entry: Entry) -> str:
-    """How the entry is compared: greeting, login, command, statement, lifecycle:TEST or told:REASON.
+def comparison(entry: Entry) -> str:
+    """Return how the entry is compared: handshake, login, command, statement, lifecycle:TEST or skipped:REASON.
 
     Raises KeyError for a label that no table knows.
     """
     if entry.sql == "<handshake greeting>":
-        return "greeting"
+        return "handshake"
     if entry.sql in LIFECYCLE:
         return f"lifecycle:{LIFECYCLE[entry.sql]}"
     if entry.client not in ("", "raw socket"):
-        return f"told:what {entry.client} sends and shows; the statements themselves are replayed"
-    if entry.sql in TOLD:
-        return f"told:{TOLD[entry.sql]}"
+        return f"skipped:what {entry.client} sends and shows; the statements themselves are replayed"
+    if entry.sql in SKIPPED:
+        return f"skipped:{SKIPPED[entry.sql]}"
     if entry.sql.startswith("<"):
         return f"login:{LOGIN_PASSWORDS[entry.sql]}"
     if entry.sql.startswith(("COM_", "unknown command")):

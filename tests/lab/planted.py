@@ -1,4 +1,4 @@
-"""Secrets that can be told from everything else, and looking for them wherever this machine can be looked at."""
+"""Unique secrets, and the search for them in every place of this machine that can be read."""
 
 import base64
 import hashlib
@@ -19,7 +19,7 @@ import psycopg
 from psycopg import sql
 
 _SYSTEM = ("pg_catalog", "information_schema")
-PAUSE = 0.02  # seconds between two looks at all processes
+PAUSE = 0.02  # seconds between two searches of all processes
 
 
 def plant(purpose: str) -> str:
@@ -131,9 +131,9 @@ class Watcher:
             self.rounds += 1
             for process in psutil.process_iter():
                 with suppress(psutil.Error, OSError):  # it has ended meanwhile
-                    self._look(process)
+                    self._search_process(process)
 
-    def _look(self, process: psutil.Process) -> None:
+    def _search_process(self, process: psutil.Process) -> None:
         directory = Path(f"/proc/{process.pid}")
         line = (directory / "cmdline").read_bytes()
         contents = {"command line": line}

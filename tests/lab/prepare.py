@@ -1,4 +1,4 @@
-"""Makes sure that podman and the lab's images are there: installs what is missing, says what it does."""
+"""Makes sure that podman and the lab's images are there: installs what is missing, prints its steps."""
 
 import fcntl
 import os
@@ -42,9 +42,9 @@ def prepare() -> None:
         _install_missing()
         _check_podman()
         if not image.is_built():
-            _say("Building the lab's images; this takes a minute or two the first time")
+            _print_step("Building the lab's images; this takes a minute or two the first time")
             image.build(_step)
-            _say("The lab's images are ready")
+            _print_step("The lab's images are ready")
 
 
 def _install_missing() -> None:
@@ -73,7 +73,7 @@ def _missing_packages() -> list[str]:
 
 
 def _can_write_chinese() -> bool:
-    """Whether a browser here has a font for it; a machine that only knows other names of packages may go without."""
+    """Return whether a browser here has a font for it; machines with other package names may lack one."""
     if not shutil.which("apt-get"):
         return True
     if not (fc_list := shutil.which("fc-list")):
@@ -95,7 +95,7 @@ def _check_podman() -> None:
 
 def _step(sentence: str, command_line: list[str]) -> None:
     """Run one command and print how long it took; a failure names the file with its output."""
-    _say(sentence)
+    _print_step(sentence)
     started = time.monotonic()
     log = Path(tempfile.gettempdir()) / f"obproxy-lab-prepare-{os.getuid()}.log"
     with log.open("ab") as output:
@@ -103,9 +103,9 @@ def _step(sentence: str, command_line: list[str]) -> None:
     if done.returncode:
         last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-5:]
         raise LabError(f"{sentence}: failed. The last lines of {log}:\n  " + "\n  ".join(last))
-    _say(f"  done in {time.monotonic() - started:.0f} s")
+    _print_step(f"  done in {time.monotonic() - started:.0f} s")
 
 
-def _say(sentence: str) -> None:
+def _print_step(sentence: str) -> None:
     sys.stderr.write(f"==> {sentence}\n")
     sys.stderr.flush()

@@ -59,7 +59,7 @@ class Started(subprocess.Popen):
 subprocess.Popen = Started
 exec(compile(sys.stdin.read(), "program", "exec"), {{"__name__": "program"}})
 """
-# What the kernel makes, and what no program of the takeover chooses: Python's own modules.
+# Files of the kernel, and Python's own modules, which no program of the takeover chooses.
 _LEFT_OUT = ("/proc/", "/sys/", "/usr/lib/python3", "pipe:", "socket:")
 # Directories that another user than root can change.
 _CHANGEABLE = "find / -xdev -type d '(' ! -user root -o -perm -2 -o -perm -20 ! -group root ')'"
@@ -98,5 +98,5 @@ def changeable(host: LabHost) -> set[str]:
 
 
 def is_below(path: str, directories: set[str]) -> bool:
-    """Whether something lies below one of these directories."""
+    """Return whether a path is below one of these directories."""
     return any(str(above) in directories for above in PurePosixPath(path).parents)

@@ -1,4 +1,4 @@
-"""Remedies for the situations of a host: each does on the host what the message of a takeover says."""
+"""Remedies for the situations of a host: each applies the fix of the takeover's message on the host."""
 
 import re
 import shlex
@@ -39,7 +39,7 @@ def start_as_admin(host: LabHost, message: str) -> None:
 
 
 def restore_packages(host: LabHost, message: str) -> None:
-    """Build the package database anew or, when that fails, restore it from the backup."""
+    """Rebuild the package database or, when that fails, restore it from the backup."""
     assert "rpm --rebuilddb" in message and "move /var/lib/rpm away" in message
     host.run(
         "rpm --rebuilddb >/dev/null 2>&1 && rpm -qa | grep -q obproxy && exit 0\n"

@@ -1,4 +1,4 @@
-"""Puts recorded entries to a simulated OBProxy and says in which way it answers differently."""
+"""Sends recorded entries to a simulated OBProxy and reports differences of its responses."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -50,7 +50,7 @@ class Replay:
         """One sentence per entry that is answered differently. Entries about other things are passed over."""
         found = []
         for entry in entries:
-            kind, _, detail = observations.how(entry).partition(":")
+            kind, _, detail = observations.comparison(entry).partition(":")
             if kind == "login":
                 what = self._login(entry, detail)
             elif kind == "command":
@@ -162,7 +162,7 @@ class Replay:
         return [back.get(value, value) for value in row]
 
     def _usable(self, entry: Entry) -> list[str]:
-        """Whether the connection lives on as it should. One that is gone is made anew."""
+        """Return whether the connection is usable as recorded; connect again when it is closed."""
         connection = self._get()
         try:
             connection.ping(reconnect=False)

@@ -55,7 +55,7 @@ def running(
     values = {"inventory": str(inventory), "data_dir": str(data_dir), "port": str(port), **settings}
     environment = {**os.environ, **{f"TAKEOVER_{name.upper()}": value for name, value in values.items()}}
     with log.open("a") as file:
-        # In a session of its own: Ctrl-C is for whoever started it, who then stops the service in order.
+        # In a session of its own: Ctrl-C goes to its starter, which then stops the service in order.
         process = subprocess.Popen(
             [*program, "serve"],
             env=environment,

@@ -20,8 +20,9 @@ while pgrep -x obproxy >/dev/null; do sleep 0.05; done
 _UNTIL_IT_LISTENS = """
 for _ in $(seq 300); do (: </dev/tcp/127.0.0.1/2883) 2>/dev/null && break; sleep 0.05; done
 """
-# The observable habits of the deployer's watchdog: HOME IP PORT [daemon]; its own pid and the proxy's in HOME/run; it
-# ends an earlier watchdog and the recorded proxy, then looks once a second and starts the proxy with its port alone.
+# The observable behavior of the deployer's watchdog: HOME IP PORT [daemon]; its own pid and the proxy's in HOME/run.
+# It ends an earlier watchdog and the recorded proxy. Then it checks once a second and starts the proxy with its port
+# alone.
 _OBD_WATCHDOG = r"""#!/bin/bash
 home=$1 ip=$2 port=$3
 if [ "${4:-}" != daemon ]; then nohup bash "$0" "$home" "$ip" "$port" daemon >/dev/null 2>&1 & exit 0; fi
@@ -74,7 +75,7 @@ for _ in $(seq 100); do [ "$(cat $H/run/obproxy-*.pid)" = "$(pgrep -o -f 'bin/ob
 
 
 def keeper(host: LabHost, threads: int) -> None:
-    """Kept alive by a loop with options of its own, as supervisord or somebody's script does it."""
+    """Kept alive by a loop with options of its own, as supervisord or a private script does it."""
     cluster = cluster_for(host.version)
     host.run(f"""{_STOP}
 cat >/usr/local/sbin/keeper <<'EOS'

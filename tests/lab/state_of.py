@@ -31,11 +31,11 @@ rpm -qa | sort
 def state_of(lab: Lab, host: LabHost, password: str) -> State:
     """Return the state of a host and its OBProxy.
 
-    files, hashes  path, kind, mode, owner of all below the directories that anything of this lives in (not the
-                   proxy's log and store: SHOW PROXYCONFIG says what is in that); the hash of each file
-    processes      pid, start time and command line of the proxy and its watchdog
-    parameters     all that the proxy's admin SQL shows, passwords as hashes; password is root@proxysys's
-    packages       what rpm knows
+    - files, hashes: path, kind, mode, owner and hash of all files below the directories of the OBProxy and the
+      takeover. The proxy's log and store are left out; the store's contents are in `parameters`.
+    - processes: pid, start time and command line of the proxy and its watchdog
+    - parameters: the output of the proxy's admin SQL, passwords as hashes; `password` is that of root@proxysys
+    - packages: the packages that rpm lists
     """
     names = ("files", "hashes", "processes", "packages")
     parts = (part.splitlines() for part in host.run(_LOOK).split("---\n"))

@@ -1,6 +1,6 @@
 """The states a host can be started in, each made by the smallest real means.
 
-A state is a bash script that runs on the host before its sshd starts, on top of _PRELUDE. What a script finds:
+A state is a bash script that runs on the host before its sshd starts, on top of _PRELUDE. A script has the variables
 $home and $port of the OBProxy, $cluster (the OBProxy cluster's name), $url (its config server).
 """
 
@@ -42,14 +42,14 @@ simulate() { echo "$1" >/etc/obproxy-simulation.json; }
 class State:
     """Named state in which a lab host starts.
 
-    script       what makes the state
-    installed    whether the host has an OBProxy package
-    listens      whether a proxy answers at the SQL port, so that the start of the host waits for it
-    has_ssh      whether sshd runs
-    arguments    more arguments for podman run; {home} is the OBProxy's home
-    version      the only version that the state makes sense with
-    home         where the OBProxy lives, if not where its package puts it
-    has_systemd  whether systemd is the host's first process
+    - script: the script that makes the state
+    - installed: the host has an OBProxy package
+    - listens: a proxy answers at the SQL port, so that the start of the host waits for it
+    - has_ssh: sshd runs
+    - arguments: more arguments for podman run; {home} is the OBProxy's home
+    - version: the only version that the state makes sense with
+    - home: the home of the OBProxy, if it differs from that of its package
+    - has_systemd: systemd is the host's first process
     """
 
     script: str
@@ -96,7 +96,7 @@ STATES: dict[str, State] = {
     "two-packages": State(script=_RUNNING + "/usr/local/sbin/lab-install obproxy-1.9.1.1\n"),
     # It has never reached an OB cluster, and serves no ordinary client.
     "no-observer": State(script="simulate '{}'\n" + _RUNNING),
-    # Somebody else listens where the exporter should: the proxy runs without one.
+    # Another process has the port of the exporter: the proxy runs without one.
     "busy-exporter-port": State(script="nc -lk 2884 >/dev/null 2>&1 </dev/null &\n" + _RUNNING),
     # A second OBProxy of the same binary, with a home and ports of its own.
     "foreign": State(
@@ -109,9 +109,9 @@ STATES: dict[str, State] = {
     "no-nc": State(script=f"rm -f /bin/nc /bin/netcat /bin/nc.openbsd\nproxy '{SYS_PASSWORD}'\n"),
     "no-sudo": State(script=_RUNNING + "rm -f /etc/sudoers.d/ops\n"),
     "unreachable": State(script=_RUNNING, has_ssh=False),
-    # The cluster wishes work_thread_num=8, which acts only after a restart.
+    # The cluster's desired work_thread_num=8 takes effect only after a restart.
     "restart-needed": State(script="export WORK_THREAD_NUM=4\n" + _RUNNING),
-    # A unit starts it with options of its own, which leave out what the cluster wishes.
+    # A unit starts it with options of its own, which leave out the desired ones of the cluster.
     "systemd": State(
         script=f"export WORK_THREAD_NUM=4\nproxy '{SYS_PASSWORD}'\nuntil_it_listens\n{_STOP}{_UNIT}", has_systemd=True
     ),
@@ -124,7 +124,7 @@ STATES: dict[str, State] = {
         arguments=("--tmpfs", "{home}:size=8m,mode=755"),
     ),
     "owner-root": State(script=f"watchdog '{SYS_PASSWORD}' env\n"),
-    # Told the observers' addresses instead of a config server.
+    # Started with the observers' addresses instead of a config server.
     "rs-list": State(
         script=f"export OBPROXY_EXTRA_OPT=\"obproxy_sys_password=$(password '{SYS_PASSWORD}')\"\n"
         'as_admin "$home/bin/obproxyd.sh" -c start -n "$cluster" -p "$port" -r '
@@ -134,12 +134,12 @@ STATES: dict[str, State] = {
 
 
 def package_home(version: str) -> str:
-    """Where the package of a VERSION-BUILD puts the OBProxy."""
+    """Return the directory where the package of a VERSION-BUILD installs the OBProxy."""
     return f"/opt/taobao/install/obproxy-{version.partition('-')[0]}"
 
 
 def home_of(state: State, version: str) -> str:
-    """Where the OBProxy of a host in this state lives."""
+    """Return the home of the OBProxy of a host in this state."""
     return state.home or package_home(version)
 
 

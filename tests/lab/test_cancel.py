@@ -1,4 +1,4 @@
-"""Cancel on a real host: how long it takes, and that it says what may still run there."""
+"""Cancel on a real host: its duration, and its report of processes that may still run there."""
 
 import os
 import statistics

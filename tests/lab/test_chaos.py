@@ -1,6 +1,6 @@
-"""Whatever dies at whatever moment, no task instance is lost and nothing is done twice at a time.
+"""Crashes of any component at any moment lose no task instance, and no two runs work at the same time.
 
-A sample runs, drawn anew each time: CHAOS_SEED, which the output says, draws the same one again. `make chaos` runs the
+A random sample runs each time: CHAOS_SEED, which the output shows, selects the same one again. `make chaos` runs the
 whole matrix, CHAOS=part:moment+moment one round of it.
 """
 

@@ -24,7 +24,7 @@ from .host import LabHost
 from .inventory import CLUSTERS
 from .tunnel import admin, query
 
-DEADLINE = 120.0  # seconds anything may take at the most, others at work on this machine included
+DEADLINE = 120.0  # seconds anything may take at the most, on a machine that runs other tests
 ADMIN = User(id=100, name="admin", roles=(Role.ADMIN,))
 RUNNING, UNAVAILABLE = ServerStatus.RUNNING, ServerStatus.UNAVAILABLE
 STALE = (  # what a restart has made untrue
@@ -116,9 +116,9 @@ async def test_a_killed_proxy_is_unavailable_until_it_restarts(
 async def test_an_unreachable_port_causes_a_discovery(resources: Resources, lab_host: StartHost) -> None:
     host = lab_host()
     identifier = (await managed(resources, host)).id
-    silent = "UPDATE obproxy_server SET ip = '127.9.9.9'"  # only the check uses it; nobody listens there
+    silent = "UPDATE obproxy_server SET ip = '127.9.9.9'"  # only the check uses it; no process listens there
 
-    await rounds(resources, 3)  # it has answered in one of them: only then its silence says something
+    await rounds(resources, 3)  # it has answered in one of them: only then its silence counts
     await change(resources, silent)
     await until(resources, lambda found: found.status is UNAVAILABLE)
     await discovery.perform(resources, identifier)

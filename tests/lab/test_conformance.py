@@ -27,10 +27,10 @@ def instance(tmp_path: Path) -> Iterator[Instance]:
 
 
 def test_every_entry_is_compared_or_has_a_reason() -> None:
-    kinds = [observations.how(entry).partition(":") for entry in observations.entries()]
-    compared = [kind for kind, _, _ in kinds if kind in ("greeting", "login", "command", "statement")]
+    kinds = [observations.comparison(entry).partition(":") for entry in observations.entries()]
+    compared = [kind for kind, _, _ in kinds if kind in ("handshake", "login", "command", "statement")]
     assert len(compared) > 400
-    assert all(reason for kind, _, reason in kinds if kind == "told")
+    assert all(reason for kind, _, reason in kinds if kind == "skipped")
     for name in {detail for kind, _, detail in kinds if kind == "lifecycle"}:
         assert any(hasattr(module, f"test_{name}") for module in (test_lifecycle, test_hot_restart)), name
 
@@ -42,7 +42,7 @@ def test_no_exception_is_left_over() -> None:
         observations.COMMANDS,
         observations.INSTANCE_ROWS,
         observations.RECORDED_IN_PART,
-        observations.TOLD,
+        observations.SKIPPED,
         observations.LIFECYCLE,
     )
     assert [label for table in tables for label in table if label not in known] == []
@@ -51,11 +51,11 @@ def test_no_exception_is_left_over() -> None:
 def test_every_setup_is_replayed() -> None:
     replayed = {"A", "B", "B-multi", "C", "D", "D2", "E", "E2", "F", "F-restarted", "H", "H-restarted"}
     others = {e.setup for e in observations.entries() if e.setup not in replayed}
-    assert {observations.how(e).partition(":")[0] for e in _of(*others)} <= {"told", "lifecycle"}
+    assert {observations.comparison(e).partition(":")[0] for e in _of(*others)} <= {"skipped", "lifecycle"}
 
 
 def test_greeting(instance: Instance) -> None:
-    [entry] = [entry for entry in observations.entries() if observations.how(entry) == "greeting"]
+    [entry] = [entry for entry in observations.entries() if observations.comparison(entry) == "handshake"]
     instance.first_start(password=PASSWORD)
     with socket.create_connection(("127.0.0.1", instance.sql_port), timeout=60) as connection:
         packet = connection.recv(4096)

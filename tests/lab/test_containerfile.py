@@ -78,7 +78,7 @@ def _container(built: str, lab: Lab, directory: Path) -> Iterator[str]:
         copy.write_bytes((lab.directory / name).read_bytes())
         copy.chmod(mode)
         subprocess.run(as_root("chown", USER, str(copy)), check=True)
-        mounts.append(f"{copy}:{lab.directory / name}:ro")  # where the lab's inventory says it is
+        mounts.append(f"{copy}:{lab.directory / name}:ro")  # its path in the lab's inventory
     volumes = [argument for mount in mounts for argument in ("--volume", mount)]
     name = f"takeover-{lab.key}"
     podman("run", "--detach", "--name", name, "--network", lab.network, *volumes, built)

@@ -107,5 +107,5 @@ def test_administrators(service: Service) -> None:
 
 
 def states_of(client: Client) -> list[str]:
-    """Those of the newest task instances."""
+    """Return the paths of the newest task instances."""
     return [document["status"] for document in client.tasks(size=5)]

@@ -1,4 +1,4 @@
-"""A hot restart in the middle of which clients hold connections: nobody is cut earlier than the proxy itself would."""
+"""A hot restart while clients hold connections: none is disconnected earlier than by the proxy itself."""
 
 import threading
 

@@ -1,4 +1,4 @@
-"""Runs by bare ansible-playbook on real hosts, told to a running service by the callback plugin."""
+"""Runs by bare ansible-playbook on real hosts, reported to a running service by the callback plugin."""
 
 import os
 import signal
@@ -93,7 +93,7 @@ def read_until(process: subprocess.Popen[str], words: str) -> str:
 
 
 def wait_for_work_on_host(process: subprocess.Popen[str]) -> None:
-    """Until a playbook has a program of ssh at work: where it forks, Python drops what a signal raises."""
+    """Wait until a playbook runs ssh: while it forks, Python drops the exception of a signal."""
     deadline = time.monotonic() + DEADLINE
     while True:
         for child in psutil.Process(process.pid).children(recursive=True):

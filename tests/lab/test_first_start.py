@@ -1,4 +1,4 @@
-"""The first start of an OBProxy: what it is told, and what is left when it fails."""
+"""The first start of an OBProxy: its options, and the leftovers when it fails."""
 
 import time
 
@@ -32,7 +32,7 @@ def running(host: LabHost) -> str:
 
 
 def nothing_runs_for(host: LabHost, seconds: float) -> bool:
-    """Whether nothing of an OBProxy is seen for longer than a watchdog waits."""
+    """Return whether no OBProxy process appears for longer than a watchdog waits."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if running(host):
@@ -98,7 +98,7 @@ def test_one_that_failed_is_rolled_back_to_nothing(lab: Lab, lab_host: StartHost
 
 
 def test_a_run_that_ended_in_a_start_is_rolled_back_to_nothing(lab: Lab, lab_host: StartHost) -> None:
-    """The watchdog runs, nothing has listened yet, and only the note tells of it."""
+    """The watchdog runs, no process has listened yet, and only the note shows the start."""
     host = lab_host("absent")
     host.run(INSTALL)
     before = tree(host)

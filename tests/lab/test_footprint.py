@@ -1,4 +1,4 @@
-"""What one takeover leaves in the database, in rows and bytes (docs/operations.md has the numbers)."""
+"""The rows and bytes of one takeover in the database (docs/operations.md has the numbers)."""
 
 from collections.abc import Callable
 from pathlib import Path

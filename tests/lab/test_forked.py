@@ -1,4 +1,4 @@
-"""A takeover of a real host tells the same whether its run was forked or has started ansible-playbook."""
+"""A takeover of a real host reports the same whether its run was forked or has started ansible-playbook."""
 
 import asyncio
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ async def test_a_forked_takeover_reports_the_same_as_a_started_one(lab: Lab, lab
     assert (end.rc, end.status, end.tree_gone) == (other_end.rc, other_end.status, other_end.tree_gone)
     assert (end.rc, end.status, end.tree_gone) == (0, "successful", True)
     assert sum(event["event"] == "runner_on_ok" for event in plain) > 12
-    assert told(forked, hosts["forked"]) == told(plain, hosts["plain"])
+    assert comparable(forked, hosts["forked"]) == comparable(plain, hosts["plain"])
 
 
 async def taken_over(lab: Lab, host: LabHost, start: RunStart) -> tuple[list[Mapping[str, Any]], RunEnd]:
@@ -60,7 +60,7 @@ async def taken_over(lab: Lab, host: LabHost, start: RunStart) -> tuple[list[Map
     raise AssertionError
 
 
-def told(events: list[Mapping[str, Any]], host: LabHost) -> list[tuple[Any, ...]]:
+def comparable(events: list[Mapping[str, Any]], host: LabHost) -> list[tuple[Any, ...]]:
     """Of every event its kind, its Ansible task, and the shape of its result: what of it is the same on two hosts."""
     return [
         (

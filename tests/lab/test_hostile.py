@@ -1,4 +1,4 @@
-"""A host that is under somebody else's control gets no further than its own failed task instance."""
+"""A host that an attacker controls affects only its own failed task instance."""
 
 import json
 import re
@@ -26,7 +26,7 @@ from .planted import Searcher
 from .service import Service, running
 from .test_takeover import request, take_over, watch
 
-ENOUGH = 20.0  # seconds after which somebody cancels what does not end
+ENOUGH = 20.0  # seconds after which the test cancels a takeover
 IN_TIME = 150.0  # seconds until it must have ended, whatever the host does
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 LIMIT = 4 * EVENT_LIMIT + 4 * MESSAGE_LIMIT  # characters of the log of a subtask that failed at its first Ansible task
@@ -99,7 +99,7 @@ def test_its_output_is_only_text(
 
     document = take_over(client, host)
 
-    if attack == "keys" and document["status"] == "SUCCESSFUL":  # what nobody asked for is left aside
+    if attack == "keys" and document["status"] == "SUCCESSFUL":  # unexpected keys are ignored
         assert not proof.exists() and "4711" not in str(document)
         return
     check_untouched(client, service, document, failed(client, host, document), proof)
@@ -158,7 +158,7 @@ def test_a_banner_is_no_event(client: Client, service: Service, lab_host: StartH
 
 
 def test_it_gets_no_password(client: Client, lab_host: StartHost) -> None:
-    """One in the hands of somebody else learns none through its Python, its own cluster's included."""
+    """A host that an attacker controls gets no password through its Python, not even that of its own cluster."""
     hostile, honest = lab_host(), lab_host()
     take_control(hostile, "texts", "x")
 

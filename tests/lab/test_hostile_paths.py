@@ -23,8 +23,8 @@ FILE, CONTROL = f"{AGENT}/conf/module_config/obproxy.yaml", f"{AGENT}/bin/ocp_ag
 Json = dict[str, Any]
 LIMIT = 25.0  # seconds in which a program ends, whatever a path is
 _FIRST_HOST_ID = 7600
-# What a takeover, a start, a restart, a rollback and a release reach below directories of an ordinary user, and the
-# program that is run below while the path is attacked. H is the home of an OBProxy, PID a process, ADDRESS the host's.
+# Paths that a takeover, a start, a restart, a rollback and a release use below directories of an ordinary user, and the
+# program that runs while the path is attacked. H is the home of an OBProxy, PID a process, ADDRESS the host's.
 PATHS = {
     AGENT: "agent",
     f"{AGENT}/bin": "agent",
@@ -163,7 +163,7 @@ def questions() -> dict[str, bytes]:
 
 @dataclass(frozen=True)
 class Attacked:
-    """What came of all attacks on one host; listings of root's files before and after them."""
+    """The outcomes of all attacks on one host, and listings of root's files before and after them."""
 
     host: LabHost
     outcomes: list[Outcome]

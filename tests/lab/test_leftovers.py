@@ -1,4 +1,4 @@
-"""What a crashed session or a deleted directory left behind is removed by the next session."""
+"""The next session removes leftovers of a crashed session or a deleted directory."""
 
 import shutil
 import subprocess

@@ -23,7 +23,7 @@ def instance(tmp_path: Path) -> Iterator[Instance]:
 
 @pytest.fixture
 def connection(instance: Instance) -> Iterator[Connection]:
-    # The password is empty until somebody sets one.
+    # The password is empty until one is set.
     with Replay("127.0.0.1", {"2883": instance.sql_port}, "").connect() as connection:
         yield connection
 

@@ -2,7 +2,7 @@
 
 Sources: docs/reference/obproxy.md 2, docs/reference/obproxy-observed.md "Process, files".
 
-observations.LIFECYCLE says which recorded act each test shows; test_hot_restart shows one more.
+observations.LIFECYCLE maps recorded entries to these tests; test_hot_restart shows one more.
 """
 
 import os
@@ -61,7 +61,7 @@ def test_first_start(instance: Instance) -> None:
     assert len(list((instance.home / "log").iterdir())) == 11
     instance.wait_for_log("obproxy_diagnosis.log", "result: reboot success")
     [pid] = instance.pids()
-    # Its starter is gone, so it belongs to the first process or to whoever stands in for it; its session is its own.
+    # Its starter is gone, so its parent is the first process or a subreaper; its session is its own.
     assert Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[1] != str(os.getpid())
     assert os.getsid(pid) != os.getsid(0)
 
@@ -141,7 +141,7 @@ def test_unwritable_home(instance: Instance) -> None:
 
 
 def test_a_rejected_start_stores_nothing(instance: Instance) -> None:
-    """But it leaves the file, so that its being there says nothing about an earlier start."""
+    """It leaves the file, so the file does not prove an earlier start."""
     instance.switches.write_text('{"fatal": {"syslog_level": "WDIAG"}}')
     routed = ("-p", str(instance.sql_port), "-r", RS_LIST)
     instance.launch(*routed, "-o", "work_thread_num=3,syslog_level=WDIAG")

@@ -14,7 +14,7 @@ AGENT = "/home/admin/ocp_agent"
 CONTROL = f"{AGENT}/bin/ocp_agentctl"
 FILE = f"{AGENT}/conf/module_config/obproxy.yaml"
 WHO = "/var/tmp/who"
-# What the attacker's program does wherever it is run.
+# The attacker's program records its user.
 SCRIPT = f"#!/bin/sh\\nid -u >>{WHO}\\n"
 
 
@@ -24,7 +24,7 @@ def as_user(host: LabHost, commands: str, user: str = "admin") -> None:
 
 
 def agent(host: LabHost, more: str = "") -> None:
-    """Let the OBProxy's user prepare an agent whose control program tells who runs it."""
+    """Let the OBProxy's user prepare an agent whose control program records its user."""
     as_user(
         host,
         f"mkdir -p {AGENT}/bin {AGENT}/conf/module_config\nprintf '{SCRIPT}' >{AGENT}/script\n"

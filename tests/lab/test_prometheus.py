@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.external_run_reports import told
+from tests.integration.external_run_reports import run_report
 
 from . import Lab, inventory
 from .fixtures import StartHost
@@ -20,7 +20,7 @@ from .traffic import held
 from .tunnel import admin, query
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "prometheus"
-DEADLINE = 120.0  # seconds anything may take at the most, others at work on this machine included
+DEADLINE = 120.0  # seconds anything may take at the most, on a machine that runs other tests
 
 Json = dict[str, Any]
 
@@ -133,7 +133,7 @@ def test_prometheus_finds_proxies_reads_them_and_loses_those_that_are_removed(
     assert len(roles) == 12
     until(lambda: values(prometheus, "takeover_obproxy_servers{status='RUNNING'} == 1"), "the service tells of it")
 
-    body = told(playbook="rollback", hostId=host.host_id, sqlPort=host.sql_port)
+    body = run_report(playbook="rollback", hostId=host.host_id, sqlPort=host.sql_port)
     answer = httpx.post(
         f"{service.url}/api/v2/obproxy/externalRuns", json=body, auth=("admin", service.password), timeout=30
     )

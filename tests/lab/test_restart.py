@@ -1,4 +1,4 @@
-"""A restart under management: with consent only, one host at a time, and back to the old state when it fails."""
+"""A restart under management: with permission only, one host at a time, and back to the old state when it fails."""
 
 import re
 import socket
@@ -33,23 +33,23 @@ def value(lab: Lab, host: LabHost, name: str) -> object:
 
 @contextmanager
 def watched(hosts: Sequence[LabHost]) -> Iterator[list[set[str]]]:
-    """Which of the hosts refused connections at their SQL port, look by look, each look being all hosts."""
+    """Sample all hosts repeatedly; yield for each sample the hosts that rejected connections at their SQL port."""
     seen: list[set[str]] = []
     stop = threading.Event()
 
-    def refuses(host: LabHost) -> bool:
+    def rejects(host: LabHost) -> bool:
         try:
             socket.create_connection((host.address, host.sql_port), timeout=2).close()
         except OSError:
             return True
         return False
 
-    def look() -> None:
+    def sample() -> None:
         while not stop.is_set():
-            seen.append({host.name for host in hosts if refuses(host)})
+            seen.append({host.name for host in hosts if rejects(host)})
             time.sleep(0.02)
 
-    thread = threading.Thread(target=look, daemon=True)
+    thread = threading.Thread(target=sample, daemon=True)
     thread.start()
     try:
         yield seen

@@ -19,9 +19,9 @@ GIVEN = {
     "obproxy_current_sys_password": SYS,
     "obproxy_current_proxyro_password": PROXYRO,
 }
-FORGOTTEN = "forgotten"  # the host of which nobody knows proxyro's former password
+FORGOTTEN = "forgotten"  # the host whose former password of proxyro is unknown
 FACT = "/etc/ansible/facts.d/obproxy.fact"
-# What is there already: another manager's note, and an agent that knows an OBProxy by a file of its own.
+# Existing state: another manager's note, and an agent that has a file for an OBProxy.
 SETTING = f"""
 mkdir -p /etc/ansible/facts.d
 printf '{{"managed_by": "ocp"}}' > {FACT}; chmod 640 {FACT}
@@ -111,7 +111,7 @@ def restored(lab: Lab) -> Iterator[Restored]:
         before = states_of(lab, hosts, SYS)
         given = {hosts[role].name: variables_of(role)["takeover"] for role in FAULTS}
         takeover = play(lab, *hosts.values(), host_variables=given)
-        # A later run: it knows nothing but the inventory and what the record says.
+        # A later run: it has only the inventory and the record.
         own = {hosts[role].name: variables_of(role)["always"] for role in FAULTS}
         rollback = play(lab, *hosts.values(), playbook="rollback", host_variables=own)
         after = states_of(lab, hosts, SYS)

@@ -26,7 +26,7 @@ def parameters(lab: Lab, host: LabHost) -> dict[str, str]:
     with admin(lab, host, "Proxysys#1") as connection, connection.cursor() as cursor:
         cursor.execute("show proxyconfig")
         found = {row[0]: row[1] for row in cursor.fetchall()}
-    # Nobody knows the plain text of what was there, and a hash cannot be set by SQL (docs/reference/obproxy.md 11.3).
+    # The plain text of the former value is unknown, and a hash cannot be set by SQL (docs/reference/obproxy.md 11.3).
     del found["observer_sys_password"]
     return found
 

@@ -1,7 +1,7 @@
 """Marked secrets, wherever a caller or an inventory can put one, are found nowhere, however a takeover ends.
 
-Looked for while it runs and afterwards: in every process of this machine and of the hosts, in every row, file, log,
-document, answer, page, stream and span, and on the hosts.
+The test searches during the takeover and afterwards, in every process of this machine and of the hosts. It also
+searches every row, file, log, document, response, page, stream and span, and the files of the hosts.
 """
 
 import base64
@@ -44,7 +44,7 @@ HELD_AT = "sync_obproxy_parameter"
 LIMIT = 3  # seconds, of a subtask that is to time out
 DEADLINE = 120.0  # seconds in which all processes are looked at once, on whatever machine
 ENDINGS = ("succeeds", "fails", "times out", "is cancelled", "crashes")
-# What this test itself keeps there, and what the OBProxy does.
+# Directories without the files of this test and of the OBProxy.
 ON_HOST = ("/etc", "/home", "/root", "/run", "/tmp", "/var/lib", "/var/log", "/var/tmp", "/dev/shm")
 
 # The subtask of one host's next task instance has little time.
@@ -208,7 +208,7 @@ def test_none_is_found_when_a_takeover(ending: str, scene: Scene, client: Client
         )
         document = bring_about(ending, takeover, scene)
         seen = [client.log(takeover.task_id, s["id"]) for s in in_dag_order(document["subtasks"])]
-        answers = [*all_answers(scene, client, takeover, host), *shown_to_people(scene, takeover)]
+        answers = [*all_answers(scene, client, takeover, host), *pages_and_stream(scene, takeover)]
 
         assert document["status"] == ("SUCCESSFUL" if ending == "succeeds" else "FAILED"), "\n".join(seen)
         assert not [text for text in (*seen, *answers) if scene.searcher.find(text.encode())]
@@ -269,7 +269,7 @@ def bring_about(ending: str, takeover: Takeover, scene: Scene) -> Document:
     if ending != "succeeds":
         takeover.wait_for_running(HELD_AT)
     if ending == "fails":
-        takeover.host.simulate(refuse=["observer_sys_password"])  # the statement that carries a password is refused
+        takeover.host.simulate(refuse=["observer_sys_password"])  # the statement that carries a password is rejected
         takeover.let_go()
     elif ending == "is cancelled":
         takeover.cancel()
@@ -321,8 +321,8 @@ def all_answers(scene: Scene, client: Client, takeover: Takeover, host: LabHost)
         return [*(answer.text for answer in found), *(file.read(name).decode() for name in file.namelist())]
 
 
-def shown_to_people(scene: Scene, takeover: Takeover) -> list[str]:
-    """Pages about it, one that refuses a form with the password in it, and its event stream from the beginning."""
+def pages_and_stream(scene: Scene, takeover: Takeover) -> list[str]:
+    """Return its pages, a page that rejects a form with the password, and its event stream from the beginning."""
     number = takeover.host.host_id
     form = {f"host-{number}": "on", f"port-{number}": "0", f"password-{number}": scene.plants.proxysys}
     paths = (f"/tasks/{takeover.task_id}", "/tasks", "/audit", "/clusters/1", "/clusters/1/takeover")

@@ -21,15 +21,15 @@ _FIRST_HOST_ID = 7000
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A situation, and what a takeover says of it.
+    """A situation, and the expected report of a takeover.
 
-    make       turns a running host into it; None leaves the host as it is
-    report     what the discovery's report says, or its error where it has none; {address} is the host's
-    role       the role that rejects the host; None: it is adopted
-    words      what the message of the takeover says
-    variables  of the inventory
-    remedy     does on the host what the message says, of which it takes the commands
-    remedied   variables of the inventory after that
+    - make: turns a running host into it; None leaves the host as it is
+    - report: text in the report of the discovery, or in its error; {address} is the host's
+    - role: the role that rejects the host; None if it is adopted
+    - words: text in the message of the takeover
+    - variables: variables of the inventory
+    - remedy: applies the fix of the message on the host, with the commands of the message
+    - remedied: variables of the inventory after the fix
     """
 
     make: Callable[[LabHost], object]
@@ -211,14 +211,14 @@ def outcome(lab: Lab) -> Iterator[Outcome]:
             host.remove()
 
 
-def said(play: Play, host: LabHost) -> str:
-    """Return what a play told about a host, as one text."""
+def messages(play: Play, host: LabHost) -> str:
+    """Return the messages of a play about a host, as one text."""
     return "\n".join(str(result.get("msg", "")) for _, result in play.results(host))
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_discovery_reports(outcome: Outcome, case: str) -> None:
-    text = said(outcome.discovery, outcome.hosts[case])
+    text = messages(outcome.discovery, outcome.hosts[case])
     words = [word.format(address=outcome.hosts[case].address) for word in CASES[case].report]
     assert not [word for word in words if word not in text], text
     assert "Traceback" not in outcome.discovery.text

@@ -79,7 +79,7 @@ def assert_truthful(seen: Sequence[Document]) -> None:
 
 
 def test_parameter_definitions_of_a_proxy_can_be_queried(client: Client, service: Service, lab_host: StartHost) -> None:
-    """As it is after the takeover, and nothing by which anybody could log in."""
+    """The response has the state after the takeover, and no credential."""
     host = lab_host()
     assert take_over(client, host)["status"] == "SUCCESSFUL"
 

@@ -12,19 +12,22 @@ from . import Lab
 from .fixtures import StartHost
 
 ROOT = Path(__file__).parents[2]
-CONTRIBUTING = "CONTRIBUTING.md"  # says why the trap cannot occur
+CONTRIBUTING = "CONTRIBUTING.md"  # has the reason why the trap cannot occur
 # Trap: the tests as file::function or file::text of a case, below tests/.
 HELD = {
     1: ["lab/test_lifecycle.py::test_start_that_fails", "lab/test_restart.py::test_a_failed_restart_is_undone"],
     2: [
         "lab/test_lifecycle.py::test_without_a_port_it_listens_at_an_unexpected_one",
-        "roles/test_consent.py::test_a_missing_package_is_installed_and_started",
+        "roles/test_permission.py::test_a_missing_package_is_installed_and_started",
     ],
     3: [
         "lab/test_hosts.py::test_the_administrator_of_4_is_rejected_from_elsewhere_and_the_one_of_1_is_not",
         "roles/test_takeover.py::test_rejected_forwarding_of_sshd_is_bypassed",
     ],
-    4: ["roles/test_consent.py::test_a_stopped_proxy_is_started_once", "unit/test_ansible_text.py::test_stage_one_is"],
+    4: [
+        "roles/test_permission.py::test_a_stopped_proxy_is_started_once",
+        "unit/test_ansible_text.py::test_stage_one_is",
+    ],
     5: ['roles/test_failures.py::"wrong password"', "roles/test_takeover.py::test_an_empty_password_is_replaced"],
     6: ["roles/test_takeover.py::test_a_takeover_and_a_second_one", "lab/test_traps.py::test_what_looks_like_one"],
     7: ["roles/test_takeover.py::test_a_takeover_and_a_second_one", "lab/test_conformance.py::test_"],
@@ -60,7 +63,7 @@ HELD = {
     25: ["lab/test_traps.py::test_one_that_reaches_no_cluster_is_adopted"],
     26: [CONTRIBUTING],
     27: ["lab/test_restart.py::test_an_old_version_is_stopped_and_started_one_host_at_a_time"],
-    28: ["roles/test_consent.py::test_a_stopped_proxy_is_started_once"],
+    28: ["roles/test_permission.py::test_a_stopped_proxy_is_started_once"],
     29: ["unit/test_ansible_parameter_values.py::test_per_server_and_secret_parameters_are_never_set", CONTRIBUTING],
 }
 
@@ -105,7 +108,7 @@ def test_a_similar_process_is_no_obproxy(lab: Lab, lab_host: StartHost) -> None:
 
 
 def test_nothing_is_installed_over_a_live_one(lab: Lab, lab_host: StartHost) -> None:
-    """Not even with every consent, and when rpm knows of no package: installing it would wipe what is stored (17)."""
+    """Not even with every permission, and without a package in rpm: installing it would wipe the store (17)."""
     host = lab_host()
     host.run("rpm -e --justdb --nodeps obproxy")
     pid, stored = host.proxy_pid(), host.run(f"stat -c '%n %i' {host.home}/etc/*").split("\n")
@@ -117,7 +120,7 @@ def test_nothing_is_installed_over_a_live_one(lab: Lab, lab_host: StartHost) -> 
 
 
 def test_a_replaced_binary_is_not_started_by_the_way(lab: Lab, lab_host: StartHost) -> None:
-    """A restart would silently run another program (19): it is refused, and nothing has been set."""
+    """A restart would silently run another program (19): it is rejected, and no parameter was set."""
     host = lab_host("restart-needed")
     host.run(f"cd {host.home}/bin; cp -p obproxy new; mv new obproxy")
     pid = host.proxy_pid()

@@ -55,7 +55,7 @@ def client(ground: Ground) -> Iterator[Client]:
 
 
 def succeed(subject: Subject) -> str:
-    """Let it go on to its end; what it said."""
+    """Let it continue to its end, and return its output."""
     subject.let_go()
     document = subject.wait_for_end()
     subject.check_end(document)

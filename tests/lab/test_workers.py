@@ -21,7 +21,7 @@ from .chaos.matrix import Subject, settle
 from .chaos.postgres import Postgres
 
 WORKERS = 4
-TAKEN_OVER = 45.0  # seconds until a dead worker's task instances must have ended
+TAKEN_OVER = 45.0  # seconds until task instances of a killed worker must have ended
 HELD_AT = "install_rpm"
 
 _numbers = iter(range(7000, 10**6))

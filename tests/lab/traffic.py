@@ -1,4 +1,4 @@
-"""Client traffic through a proxy, to find out whether anybody noticed anything."""
+"""Client traffic through a proxy, to detect interruptions."""
 
 import threading
 import time
@@ -17,7 +17,7 @@ SLOW = 30.0  # seconds after which an answer counts as none
 
 @dataclass
 class Traffic:
-    """What the connections have seen: answers each, and everything that went wrong."""
+    """The results of the connections: the number of answers of each, and all errors."""
 
     answers: list[int]
     problems: list[str] = field(default_factory=list)
@@ -26,7 +26,7 @@ class Traffic:
 
 @contextmanager
 def held(host: LabHost, connections: int = 20) -> Iterator[Traffic]:
-    """Hold `connections` through the proxy of `host`, each sending queries without end and never connecting anew."""
+    """Hold `connections` through the proxy of `host`, each sending queries without end and never connecting again."""
     traffic = Traffic(answers=[0] * connections)
     stop = threading.Event()
     opened = [_connect(host) for _ in range(connections)]

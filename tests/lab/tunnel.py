@@ -1,4 +1,4 @@
-"""SQL at a host's own loopback, through ssh: from elsewhere an OBProxy 4.3.1 refuses its administrator."""
+"""SQL at a host's own loopback, through ssh: from elsewhere an OBProxy 4.3.1 rejects its administrator."""
 
 import contextlib
 import socket

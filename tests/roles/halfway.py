@@ -20,7 +20,7 @@ def main() -> None:
     (host,) = Lab(Path(directory)).hosts.values()
     run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
-        # One program on the host that looks again and again: starting one for each look would be too slow.
+        # One program on the host that checks repeatedly: starting one for each check would be too slow.
         host.run(f"timeout {_DEADLINE} bash -c {shlex.quote(f'until {condition}; do sleep 0.02; done')}")
         problem = "It ended before it could be killed." if run.poll() is not None else None
     except LabError:

@@ -19,7 +19,7 @@ RUN = "run-of-the-tests"
 
 @dataclass(frozen=True)
 class Play:
-    """What one run of a playbook left: exit status, what it printed, and its results in order."""
+    """The result of one run of a playbook: exit status, output, and the results of its tasks in order."""
 
     code: int
     text: str

@@ -1,4 +1,4 @@
-"""How often each role of an adoption reaches the host: that is what its time is made of (docs/role-authors.md)."""
+"""The number of calls of the host in each role of an adoption, which determines its time (docs/role-authors.md)."""
 
 from collections import Counter
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Each role alone on a lab host of its own, by its molecule scenario (docs/role-authors.md says what that proves)."""
+"""Each role alone on a lab host of its own, by its molecule scenario (docs/role-authors.md, Molecule)."""
 
 import os
 import subprocess
@@ -30,7 +30,7 @@ def _scenario(role: str) -> Path:
     return ROOT / "roles" / role / "molecule" / "default"
 
 
-def _says(role: str) -> dict[str, Any]:
+def _host_variables(role: str) -> dict[str, Any]:
     """Return the variables that a scenario sets for its host."""
     (host_vars,) = (
         _load(_scenario(role) / "molecule.yml")
@@ -76,7 +76,7 @@ def test_role_alone(runs: dict[str, Future[Run]], role: str) -> None:
     assert run.returncode == 0, run.stdout
     done = [line for line in run.stdout.splitlines() if line.endswith("Executed: Successful")]
     steps = _load(_scenario(role) / "molecule.yml").get("scenario", _shared()["scenario"])["test_sequence"]
-    # The recap tells every step once more.
+    # The recap lists every step once more.
     assert len(done) == 2 * len(steps), run.stdout
 
 
@@ -86,7 +86,7 @@ def _shared() -> dict[str, Any]:
 
 @pytest.mark.parametrize("role", ROLES)
 def test_a_scenario_leaves_nothing_out(role: str) -> None:
-    scenario, changes = _scenario(role), _says(role).get("role_changes", True)
+    scenario, changes = _scenario(role), _host_variables(role).get("role_changes", True)
     sequence = _load(scenario / "molecule.yml").get("scenario", _shared()["scenario"])["test_sequence"]
     side_effects = changes + (ROOT / "roles" / role / "tasks" / "rollback.yml").is_file()
     assert [step.split("/")[0].split()[0] for step in sequence] == [*STEPS, *["side_effect"] * side_effects, "destroy"]

@@ -1,4 +1,4 @@
-"""What happens only with consent: a start, an install, a parameter that waits for a restart."""
+"""Operations that need a permission: a start, an install, a parameter that waits for a restart."""
 
 from tests.lab import Lab
 from tests.lab.fixtures import StartHost

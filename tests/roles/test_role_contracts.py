@@ -1,4 +1,4 @@
-"""What the roles' argument specs promise: complete, typed, equal to the defaults and to the playbooks' own spec."""
+"""The roles' argument specs are complete, typed, equal to the defaults and to the playbooks' own spec."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The takeover by bare ansible-playbook on real hosts: what it changes, what it leaves alone, what it tells."""
+"""The takeover by bare ansible-playbook on real hosts: its changes, unchanged parts, and output."""
 
 import json
 from typing import Any

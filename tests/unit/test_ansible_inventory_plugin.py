@@ -104,12 +104,12 @@ def test_all_pages_are_requested() -> None:
 
 @pytest.mark.parametrize("answer", [None, [], {}, {"contents": [{}], "page": {"totalPages": 1}}, "text"])
 def test_an_unexpected_response_is_an_error(answer: Any) -> None:
-    class Stranger:
+    class OtherService:
         def send(self, _: str) -> Any:
             return answer
 
     with pytest.raises(ServiceUnreachable, match="is not the takeover service"):
-        managed_hosts(Stranger())
+        managed_hosts(OtherService())
 
 
 def test_a_group_s_name_is_valid_in_ansible() -> None:

@@ -129,9 +129,9 @@ def test_every_fact_key_is_tested() -> None:
     assert server_facts.VALIDATORS.keys() == GOOD.keys()
 
 
-@pytest.mark.parametrize("told", [None, [], "text", {1: 2}, {b"pid": 1}, {"": 1}])
-def test_facts_that_are_no_map_of_names_are_ignored(told: Any) -> None:
-    assert server_facts.validated(event(obproxy_server=told))[0] == {}
+@pytest.mark.parametrize("facts", [None, [], "text", {1: 2}, {b"pid": 1}, {"": 1}])
+def test_facts_that_are_no_map_of_names_are_ignored(facts: Any) -> None:
+    assert server_facts.validated(event(obproxy_server=facts))[0] == {}
 
 
 @pytest.mark.parametrize(

@@ -28,21 +28,21 @@ class Server:
         self.heard = b""
         self._sequence = 0
 
-    def say(self, payload: bytes) -> None:
+    def send(self, payload: bytes) -> None:
         self.channel.sendall(struct.pack("<I", len(payload))[:3] + bytes([self._sequence % 256]) + payload)
         self._sequence += 1
 
-    def hear(self) -> None:
+    def receive(self) -> None:
         heard = self.channel.recv(65536)
         self.heard += heard
         self._sequence = heard[3] + 1 if len(heard) > 3 else 0
 
     def let_in(self) -> None:
-        self.say(GREETING + NATIVE)
-        self.hear()
+        self.send(GREETING + NATIVE)
+        self.receive()
         while b"SHOW" not in self.heard:
-            self.say(OK)
-            self.hear()
+            self.send(OK)
+            self.receive()
 
 
 @contextmanager
@@ -72,10 +72,10 @@ def played(script: Callable[[Server], None]) -> Iterator[tuple[socket.socket, Se
 )
 def test_no_other_login_than_the_challenge(plugin: str) -> None:
     def switch(server: Server) -> None:
-        server.say(GREETING + NATIVE)
-        server.hear()
-        server.say(b"\xfe" + plugin.encode() + b"\0" + b"\x01Password: ")
-        server.hear()
+        server.send(GREETING + NATIVE)
+        server.receive()
+        server.send(b"\xfe" + plugin.encode() + b"\0" + b"\x01Password: ")
+        server.receive()
 
     with played(switch) as (channel, server), pytest.raises(SqlError, match="discloses the password"):
         Session(channel, PASSWORD)
@@ -85,13 +85,13 @@ def test_no_other_login_than_the_challenge(plugin: str) -> None:
 
 @pytest.mark.parametrize("plugin", ["mysql_clear_password", "sha256_password", "caching_sha2_password"])
 def test_no_other_login_when_the_handshake_requests_it(plugin: str) -> None:
-    def greet(server: Server) -> None:
-        server.say(GREETING + plugin.encode() + b"\0")
-        server.hear()
-        server.say(b"\x01\x04")  # now in full
-        server.hear()
+    def send_handshake(server: Server) -> None:
+        server.send(GREETING + plugin.encode() + b"\0")
+        server.receive()
+        server.send(b"\x01\x04")  # now in full
+        server.receive()
 
-    with played(greet) as (channel, server), pytest.raises(SqlError):
+    with played(send_handshake) as (channel, server), pytest.raises(SqlError):
         Session(channel, PASSWORD)
 
     assert NATIVE in server.heard and PASSWORD.encode() not in server.heard
@@ -101,13 +101,13 @@ def test_no_file_of_ours(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("Needle#2")
 
-    def ask_for_it(server: Server) -> None:
+    def request_file(server: Server) -> None:
         server.let_in()
-        server.say(b"\xfb" + str(file).encode())
-        server.hear()
+        server.send(b"\xfb" + str(file).encode())
+        server.receive()
 
     with (
-        played(ask_for_it) as (channel, server),
+        played(request_file) as (channel, server),
         Session(channel, PASSWORD) as session,
         pytest.raises(SqlError, match="does not speak the protocol"),
     ):
@@ -125,10 +125,10 @@ def test_endless_responses_are_cut_off(monkeypatch: pytest.MonkeyPatch, rows: st
         nonlocal said
         server.let_in()
         for payload in (b"\x01", COLUMN, END):
-            server.say(payload)
+            server.send(payload)
         while True:
             if rows == "endless rows":
-                server.say(b"\xfc" + struct.pack("<H", 40_000) + b"x" * 40_000)
+                server.send(b"\xfc" + struct.pack("<H", 40_000) + b"x" * 40_000)
             else:
                 server.channel.sendall(b"\xff\xff\xff" + b"\x04" + b"x" * 0xFFFFFF)
             said += 40_000
@@ -151,7 +151,7 @@ def test_endless_responses_are_cut_off(monkeypatch: pytest.MonkeyPatch, rows: st
 def test_bytes_that_are_no_answer_are_an_error_like_others(answer: bytes) -> None:
     def babble(server: Server) -> None:
         server.let_in()
-        server.say(answer)
+        server.send(answer)
         server.channel.shutdown(socket.SHUT_WR)
 
     with played(babble) as (channel, _), Session(channel, PASSWORD) as session, suppress(SqlError):

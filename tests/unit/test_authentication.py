@@ -19,7 +19,7 @@ from service.model.errors import BodyTooLarge
 ANNE = User(id=7, name="anne", roles=())
 
 
-async def by_word(scope: Scope, receive: Receive, credentials: str) -> Caller | None:
+async def by_outcome(scope: Scope, receive: Receive, credentials: str) -> Caller | None:
     """Return a scheme for tests: the word in the header determines the outcome."""
     match credentials:
         case "blocked":
@@ -35,18 +35,18 @@ async def by_word(scope: Scope, receive: Receive, credentials: str) -> Caller | 
     return None
 
 
-async def who(request: Request) -> Response:
+async def show_user(request: Request) -> Response:
     return PlainTextResponse(f"{request.user.name} {(await request.body()).decode()}")
 
 
-async def anybody(request: Request) -> Response:
+async def show_open(request: Request) -> Response:
     return PlainTextResponse("open")
 
 
 @pytest.fixture
 def http() -> httpx.AsyncClient:
-    authentication = Middleware(AuthenticationMiddleware, schemes={"word": by_word}, public_paths=["/open"])
-    routes = [Route("/", who, methods=["GET", "POST"]), Route("/open", anybody)]
+    authentication = Middleware(AuthenticationMiddleware, schemes={"word": by_outcome}, public_paths=["/open"])
+    routes = [Route("/", show_user, methods=["GET", "POST"]), Route("/open", show_open)]
     app = Starlette(routes=routes, middleware=[authentication, Middleware(TraceIdMiddleware)])
     return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://test")
 

@@ -57,7 +57,7 @@ def described(module: str, node: ast.AsyncFunctionDef) -> Function:
         opens=bool(opened),
         repeated=any(ast.unparse(decorator) == retry_contention.__name__ for decorator in node.decorator_list),
         queries=named & set(queries()),
-        helpers=set(handed(node, connections)) - RUNNERS,
+        helpers=set(functions_with_connection(node, connections)) - RUNNERS,
     )
 
 
@@ -66,7 +66,7 @@ def opens(item: ast.withitem) -> bool:
     return isinstance(call, ast.Call) and ast.unparse(call.func).split(".")[-1] in OPENERS
 
 
-def handed(node: ast.AST, connections: set[str]) -> Iterator[str]:
+def functions_with_connection(node: ast.AST, connections: set[str]) -> Iterator[str]:
     """Yield the last name of each function that is called with a connection, or is a method of one."""
     for call in ast.walk(node):
         if not isinstance(call, ast.Call):

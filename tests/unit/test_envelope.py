@@ -137,11 +137,11 @@ async def test_a_request_rejected_before_tracing_has_no_trace_id() -> None:
 
 @pytest.mark.parametrize("kind", Kind)
 async def test_every_kind_has_its_status(kind: Kind) -> None:
-    class Refusal(TakeoverError):
+    class SampleError(TakeoverError):
         """No."""
 
-    Refusal.kind = kind
-    async with client(raising(Refusal())) as http:
+    SampleError.kind = kind
+    async with client(raising(SampleError())) as http:
         answer = await http.get("/")
 
     assert answer.status_code == STATUS_CODES[kind]

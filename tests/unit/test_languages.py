@@ -42,7 +42,7 @@ def test_the_chosen_language_precedes_that_of_the_browser(accepted: str, wanted:
     assert choose(accepted, wanted) == chosen
 
 
-def said() -> Iterator[tuple[str, ...]]:
+def message_ids() -> Iterator[tuple[str, ...]]:
     """Everything on the pages that is to be translated, with its plural."""
     ways = [("pages/templates/**.html", "jinja2"), ("**.py", "python")]
     for _, _, message, _, _ in extract_from_dir(SERVICE, ways, {"pages/templates/**.html": {"trimmed": "true"}}):
@@ -57,7 +57,7 @@ def catalog(language: str) -> Catalog:
 @pytest.mark.parametrize("language", CATALOGS)
 def test_a_catalog_is_complete_and_has_nothing_else(language: str) -> None:
     known = {message.id: message.string for message in catalog(language) if message.id}
-    wanted = {message[0] if len(message) == 1 else message for message in said()}
+    wanted = {message[0] if len(message) == 1 else message for message in message_ids()}
 
     assert set(known) == wanted, "make messages brings the catalog up to date"
     assert [text for text, string in known.items() if not string or not all(string)] == []
@@ -77,7 +77,7 @@ def test_english_needs_no_catalog_and_chinese_has_one() -> None:
     assert set(languages.CATALOGS) | {"en"} == set(languages.LANGUAGES)
 
 
-def refusals() -> set[str]:
+def error_messages() -> set[str]:
     """Every message of an error response, except those that consist of values only."""
     kinds = [kind for module in (model_errors, access_errors, tasks_errors) for kind in vars(module).values()]
     told = [kind.__doc__ or "" for kind in kinds if isinstance(kind, type) and issubclass(kind, TakeoverError)]
@@ -100,9 +100,11 @@ def test_every_error_can_be_translated_with_its_values(language: str) -> None:
     with (LOCALE / languages.ERROR_CATALOGS[language]).open("rb") as file:
         known = {message.id: message.string for message in read_po(file) if message.id}
 
-    assert set(known) == refusals()
-    for sentence, said in known.items():
-        assert said and set(re.findall(r"{\w+", str(said))) == set(re.findall(r"{\w+", str(sentence))), sentence
+    assert set(known) == error_messages()
+    for sentence, translated in known.items():
+        assert translated and set(re.findall(r"{\w+", str(translated))) == set(re.findall(r"{\w+", str(sentence))), (
+            sentence
+        )
 
 
 def test_our_own_rules_are_those_of_the_validators() -> None:

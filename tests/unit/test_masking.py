@@ -55,7 +55,7 @@ def test_the_service_masks(variables: dict[str, object], text: str, expected: st
     assert masker([variables])(text) == expected
 
 
-def told(variables: dict[str, Any], text: object) -> str:
+def reported_message(variables: dict[str, Any], text: object) -> str:
     """Return a message as a run by hand with these variables reports it to the service."""
     manager = SimpleNamespace(get_vars=lambda play, host: variables | {"ocp_host_id": 1, "obproxy_cluster_id": 7})
     play = SimpleNamespace(get_variable_manager=lambda: manager, get_loader=DataLoader)
@@ -72,7 +72,7 @@ def told(variables: dict[str, Any], text: object) -> str:
 
 @pytest.mark.parametrize(("variables", "text", "expected"), [case for case in CASES if case is not ENCRYPTED])
 def test_a_run_by_hand_masks(variables: dict[str, Any], text: str, expected: str) -> None:
-    assert told(variables, text) == expected
+    assert reported_message(variables, text) == expected
 
 
 def test_a_run_by_hand_masks_results_of_templates() -> None:
@@ -81,14 +81,14 @@ def test_a_run_by_hand_masks_results_of_templates() -> None:
         "vault_db": "Needle#1",
         "all_passwords": trust_as_template("{{ [{'a': vault_db ~ '2'}] }}"),
     }
-    assert told(variables, "Needle#1, Needle#12") == f"{MASK}, {MASK}"
+    assert reported_message(variables, "Needle#1, Needle#12") == f"{MASK}, {MASK}"
 
 
 def test_a_run_by_hand_masks_inline_encrypted_values() -> None:
     secret = VaultSecret(b"the vault's password")
     VaultSecretsContext.initialize(VaultSecretsContext(secrets=[("default", secret)]))
     encrypted = EncryptedString(ciphertext=VaultLib([("default", secret)]).encrypt("Needle#1", secret).decode())
-    assert told({"db": {"plain_name": encrypted}}, "is Needle#1") == f"is {MASK}"
+    assert reported_message({"db": {"plain_name": encrypted}}, "is Needle#1") == f"is {MASK}"
 
 
 def test_there_is_one_rule() -> None:
@@ -113,7 +113,7 @@ def test_there_is_one_rule() -> None:
 )
 def test_a_secret_name_is_one_for_variables_parameters_and_command_lines(name: str) -> None:
     assert masking.is_secret(name)
-    assert "Needle" not in told({name: "Needle"}, json.dumps({name: "Needle"}))
+    assert "Needle" not in reported_message({name: "Needle"}, json.dumps({name: "Needle"}))
     assert listeners.mask(f"./obproxy -o {name}=Needle,b=2") == f"./obproxy -o {name}=***,b=2"
 
 

@@ -75,15 +75,15 @@ async def test_the_error_response_has_ocps_shape() -> None:
 async def test_the_headers_are_of_the_window_that_leaves_the_least() -> None:
     clock = Clock()
     clock.now = 1020.0  # where all three begin
-    told: list[tuple[object, ...]] = []
+    messages: list[tuple[object, ...]] = []
     async with caller(clock, {10: 3, 60: 5, 1020: 6}) as http:
         for seconds in (0, 1, 2, 3, 10, 11, 12, 60, 61, 1020):
             clock.now = 1020.0 + seconds
             answer = await http.get("/", headers={"Authorization": "User anne"})
             shown = [answer.headers[f"RateLimit-{name}"] for name in ("Limit", "Remaining", "Reset")]
-            told.append((answer.status_code, *shown))
+            messages.append((answer.status_code, *shown))
 
-    assert told == [
+    assert messages == [
         (200, "3", "2", "10"),
         (200, "3", "1", "9"),
         (200, "3", "0", "8"),

@@ -60,7 +60,7 @@ async def take_over(
     )
 
 
-async def refused(content: object) -> list[SubError]:
+async def errors_of(content: object) -> list[SubError]:
     body = content if isinstance(content, bytes) else json.dumps(content).encode()
     with pytest.raises(InvalidRequest) as error:
         await take_over(body)
@@ -103,7 +103,7 @@ async def test_takes_a_restart_permission(said: str, means: bool | None) -> None
 
 @pytest.mark.parametrize(("value", "shown"), [("true", '"true"'), (1, "1"), ([True], "an array"), ({}, "an object")])
 async def test_a_restart_permission_is_a_boolean(value: object, shown: str) -> None:
-    (error,) = await refused({"hosts": [{"hostId": 1, "sqlPort": 1}], "allowRestart": value})
+    (error,) = await errors_of({"hosts": [{"hostId": 1, "sqlPort": 1}], "allowRestart": value})
     assert (error.field, error.message) == ("allowRestart", f"allowRestart must be true or false; it is {shown}.")
 
 
@@ -154,7 +154,7 @@ async def test_rejects_other_content_types(content_type: str | None) -> None:
 async def test_names_the_field_the_rule_and_the_value(
     content: object, field: str, message: str, rejected: object
 ) -> None:
-    assert await refused(content) == [
+    assert await errors_of(content) == [
         SubError(field=field, message=message, object="obproxyTakeOverParam", rejected_value=rejected)
     ]
 
@@ -177,7 +177,7 @@ async def test_names_the_field_the_rule_and_the_value(
     ],
 )
 async def test_a_long_is_a_json_integer_of_64_bits(value: object, rule: str, shown: str, rejected: object) -> None:
-    (error,) = await refused({"hosts": [{"hostId": value, "sqlPort": 1}]})
+    (error,) = await errors_of({"hosts": [{"hostId": value, "sqlPort": 1}]})
 
     assert error.message == f"hosts[0].hostId {rule}; it is {shown}."
     assert error.rejected_value == rejected
@@ -196,20 +196,20 @@ async def test_takes_integers_as_strings_and_whole_floats(
 
 
 async def test_the_same_host_in_two_spellings_is_there_twice() -> None:
-    (error,) = await refused({"hosts": [{"hostId": 1, "sqlPort": 1}, {"hostId": "1", "sqlPort": 2}]})
+    (error,) = await errors_of({"hosts": [{"hostId": 1, "sqlPort": 1}, {"hostId": "1", "sqlPort": 2}]})
 
     assert error.message == 'hosts[1].hostId must not occur twice; it is "1".'
 
 
 @pytest.mark.parametrize(("port", "rule"), [(0, "at least 1"), (-1, "at least 1"), (65536, "at most 65535")])
 async def test_a_port_is_in_its_range(port: int, rule: str) -> None:
-    (error,) = await refused({"hosts": [{"hostId": 1, "sqlPort": port}]})
+    (error,) = await errors_of({"hosts": [{"hostId": 1, "sqlPort": port}]})
 
     assert error.message == f"hosts[0].sqlPort must be {rule}; it is {port}."
 
 
 async def test_names_every_bad_field_at_once() -> None:
-    errors = await refused(
+    errors = await errors_of(
         {
             "hosts": [
                 {"hostId": 1, "sqlPort": 0},
@@ -241,7 +241,7 @@ async def test_names_every_bad_field_at_once() -> None:
     ],
 )
 async def test_never_shows_a_password_again(host: object) -> None:
-    for error in await refused({"hosts": [host]}):
+    for error in await errors_of({"hosts": [host]}):
         assert SECRET not in repr(error)
 
 
@@ -275,7 +275,7 @@ async def test_rejects_bodies_that_are_not_json(body: bytes) -> None:
 
 async def test_integers_of_any_length_are_rejected_by_value_or_as_json() -> None:
     for digits in (20, 1000, 4000):
-        (error,) = await refused(b'{"hosts": [{"sqlPort": 1, "hostId": %s}]}' % (b"9" * digits))
+        (error,) = await errors_of(b'{"hosts": [{"sqlPort": 1, "hostId": %s}]}' % (b"9" * digits))
         assert error.message.startswith(f"hosts[0].hostId must be at most {LARGEST}; it is 99999")
     with pytest.raises(MalformedBody, match="number out of range"):
         await requests.parse_body(

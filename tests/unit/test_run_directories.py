@@ -175,10 +175,10 @@ def test_an_unwritable_tmpfs_is_rejected(memory: Path) -> None:
 
 
 def test_semaphores_are_tried_as_well(monkeypatch: pytest.MonkeyPatch, memory: Path) -> None:
-    def refused(*arguments: object, **named: object) -> None:
+    def deny(*arguments: object, **named: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("multiprocessing.synchronize.SemLock.__init__", refused)
+    monkeypatch.setattr("multiprocessing.synchronize.SemLock.__init__", deny)
 
     with pytest.raises(StartFailed, match="Permission denied"):
         directories.check_tmpfs()

@@ -43,7 +43,7 @@ async def by_service(
             said += [str(event.get("stdout")) for event in batch]
             if end is not None:
                 assert end.rc == 0, (end, said)
-    return seen(directory, sample.host)
+    return recorded_values(directory, sample.host)
 
 
 def directly(sample: SampleInventory, directory: Path) -> Seen:
@@ -62,7 +62,7 @@ def directly(sample: SampleInventory, directory: Path) -> Seen:
         timeout=DEADLINE,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return seen(directory, sample.host)
+    return recorded_values(directory, sample.host)
 
 
 def by_name(found: Inventory, name: str) -> Host:
@@ -70,7 +70,7 @@ def by_name(found: Inventory, name: str) -> Host:
     return next(host for host in found.hosts.values() if host.name == name)
 
 
-def seen(directory: Path, name: str) -> Seen:
+def recorded_values(directory: Path, name: str) -> Seen:
     """Return what was written about a host, without what each run has of its own."""
     (path,) = directory.iterdir()
     assert path.name == f"{urllib.parse.quote(name, safe='')}.json", "the run is about this host alone"

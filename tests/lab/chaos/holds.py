@@ -1,7 +1,7 @@
 """Holding a run where one wants it: at the beginning of a role, or in the middle of a program on the host.
 
-Nothing of the service knows of it. The lab's inventory gets a connection variable that Ansible evaluates before each
-Ansible task, with the role's name at hand, and an interpreter that waits as long as a file is there.
+The service is not involved. The lab's inventory gets a connection variable, which Ansible evaluates before each Ansible
+task with the role's name. It also gets an interpreter that waits as long as a file exists.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What must be true of a task instance that has ended, whatever died meanwhile."""
+"""Invariants of a task instance that has ended, after any crash."""
 
 import re
 import time
@@ -83,7 +83,7 @@ def check_text(role: str, status: str, log: str) -> None:
     assert "events of this run were lost" not in log, f"{role}: {log}"
     before, *parts = _SEPARATOR.split(log)
     attempts = list(zip(parts[::2], parts[1::2], strict=True))
-    # A run that was lost before it reached the role has only its end to tell.
+    # A run that was lost before it reached the role has only its end in the log.
     assert not _HEADER.search(before), f"{role}: text outside of every attempt: {log}"
     for operation, text in attempts:
         headers = _HEADER.findall(text)

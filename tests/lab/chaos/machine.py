@@ -51,7 +51,7 @@ class Machine:
         _ip("netns", "delete", self._name)
 
     def pull_out(self) -> None:
-        """Nothing reaches it and it reaches nothing; nobody is told."""
+        """Cut it off without a notice: it neither receives nor sends packets."""
         _ip("link", "set", self._link, "down")
 
     def plug_in(self) -> None:

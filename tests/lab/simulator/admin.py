@@ -1,4 +1,4 @@
-"""What root@proxysys and inspector@proxysys may say, and what they get (docs/reference/obproxy.md 4.5, 4.6)."""
+"""Statements of root@proxysys and inspector@proxysys with their results (docs/reference/obproxy.md 4.5, 4.6)."""
 
 from . import answers, text, wire
 from .alter import alter
@@ -8,7 +8,7 @@ from .show import show
 from .store import COLUMNS
 
 COM_QUIT, COM_INIT_DB, COM_QUERY, COM_PROCESS_KILL, COM_PING = 0x01, 0x02, 0x03, 0x0C, 0x0E
-# COM_FIELD_LIST, REFRESH, STATISTICS, PROCESS_INFO, DEBUG and their like are refused in words ...
+# COM_FIELD_LIST, REFRESH, STATISTICS, PROCESS_INFO, DEBUG and similar commands get an error message ...
 _REFUSED = {0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0A, 0x0B, 0x0D}
 # ... CHANGE_USER, the prepared statements, SET_OPTION and RESET_CONNECTION by hanging up.
 _HUNG_UP = {0x00, COM_INIT_DB, *range(0x0F, 0x20)}

@@ -31,7 +31,7 @@ def alter(proxy: Proxy, statement: str) -> Answer:
         return answers.TOO_LONG
     if not proxy.settings.knows(name):
         return answers.UNKNOWN_CONFIG
-    if error := _refusal(proxy, name, value):
+    if error := _check_parameter(proxy, name, value):
         return error
     former = proxy.settings[name]
     try:
@@ -48,7 +48,7 @@ def alter(proxy: Proxy, statement: str) -> Answer:
     return answers.Ok()
 
 
-def _refusal(proxy: Proxy, name: str, value: str) -> answers.Error | None:
+def _check_parameter(proxy: Proxy, name: str, value: str) -> answers.Error | None:
     """Check the rules of single parameters."""
     if name == "app_name":
         return answers.NOT_SUPPORTED

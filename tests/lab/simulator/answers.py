@@ -1,4 +1,4 @@
-"""What a statement can be answered with, before it becomes bytes."""
+"""Responses to statements, before they become bytes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """The hot restart: a new process takes over the listening sockets of the old one (docs/reference/obproxy.md 2.6).
 
-As with the original the new process is argv[0] again, found anew from the current directory, without any argument and
+As with the original the new process is argv[0] again, searched from the current directory, without any argument and
 with hardly any environment; it keeps the process group. The old process keeps its listening sockets until it is gone:
 it stops to accept, and accepts again when the new one has died before it served.
 """
@@ -18,7 +18,7 @@ _READY = "OBPROXY_INHERITED_READY_FD"
 
 
 def is_successor() -> bool:
-    """Whether this process was started by a hot restart."""
+    """Return whether this process was started by a hot restart."""
     return _INHERITED in os.environ
 
 
@@ -29,7 +29,7 @@ def inherited_sockets() -> list[socket.socket]:
 
 
 def report_ready() -> None:
-    """Tell the predecessor, if there is one, that this process serves."""
+    """Notify the predecessor, if there is one, that this process serves."""
     if number := os.environ.pop(_READY, ""):
         with socket.socket(fileno=int(number)) as pipe:
             pipe.send(b"1")

@@ -1,4 +1,4 @@
-"""Who logs in as what: the parts of a user name, the address check, the password check.
+"""Logins: the parts of a user name, the address check, the password check.
 
 See docs/reference/obproxy.md 4.1-4.3.
 """
@@ -34,7 +34,7 @@ def parse_name(full: str) -> Name:
 
 
 def refusal(proxy: Proxy, login: wire.Login, address: str, salt: bytes) -> answers.Error | answers.Hangup | None:
-    """Why this login fails: an error to send before closing, nothing but closing, or None when it is welcome."""
+    """Return why this login fails: an error to send before closing, closing alone, or None when it is accepted."""
     name = parse_name(login.user)
     denied = answers.access_denied(_shown(name), address, using_password=bool(login.scramble))
     if name.is_administrator:

@@ -47,7 +47,7 @@ class Loop:
 
     def run(self) -> None:
         while self._running:
-            for key, events in self._selector.select(self._patience()):
+            for key, events in self._selector.select(self._time_to_timer()):
                 readable, writable = key.data
                 if events & selectors.EVENT_WRITE and writable:
                     writable()
@@ -57,7 +57,7 @@ class Loop:
             while self._timers and self._timers[0][0] <= now:
                 heapq.heappop(self._timers)[2]()
 
-    def _patience(self) -> float | None:
+    def _time_to_timer(self) -> float | None:
         return max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
 
     def _drain(self) -> None:

@@ -1,6 +1,6 @@
 """Start and end of the process: daemon, configuration, ports, signals (docs/reference/obproxy.md 2.3 to 2.6).
 
-Whatever goes wrong, the exit status is 0: the real one ends with _exit(0). What went wrong stands in the log.
+The exit status is always 0, because the real one ends with _exit(0). The log has the error.
 """
 
 import itertools
@@ -112,7 +112,7 @@ def _prepare(home: Path, options: Options, arguments: list[str], release: Releas
         if settings.knows(name) and settings.definitions[name].visible_level != "MEMORY":
             settings.put_unchecked(name, value)
     _apply_options(settings, options)
-    # What ends with -4147 stores nothing; what is found wrong later is stored already.
+    # A start that ends with -4147 stores nothing; an error that is found later is stored already.
     _require_route(settings)
     if fatal := [definition.name for definition, value in settings if simulation.is_fatal(definition.name, value)]:
         raise StartError(f"fail to start with {', '.join(fatal)} ret=-4147")
@@ -167,7 +167,7 @@ def _check(settings: Settings, options: Options) -> None:
 
 
 def _has_own_address() -> bool:
-    """Whether the host has an IPv4 address other than loopback ones, without which no OBProxy starts."""
+    """Return whether the host has an IPv4 address other than loopback ones, without which no OBProxy starts."""
     lines = Path("/proc/net/fib_trie").read_text(encoding="ascii").splitlines()
     return any(
         "host LOCAL" in entry and not address.strip().startswith("|-- 127.")

@@ -1,4 +1,4 @@
-"""Which OBProxy is simulated: what differs between the versions, in one place.
+"""The simulated version of OBProxy: all differences between the versions.
 
 See docs/reference/obproxy.md 0, 2.5, 4.2, 4.3.
 """
@@ -60,7 +60,7 @@ class Release:
 
     @property
     def config_columns(self) -> int:
-        """How many columns SHOW PROXYCONFIG has."""
+        """The number of columns of SHOW PROXYCONFIG."""
         return 5 if self.legacy else 7
 
     @property
@@ -69,7 +69,7 @@ class Release:
 
     @property
     def writes_reboot_line(self) -> bool:
-        """log/obproxy_diagnosis.log tells how a start ended, since 4.2.3."""
+        """log/obproxy_diagnosis.log has the end of a start, since 4.2.3."""
         return not self.legacy
 
     def knows(self, name: str) -> bool:
@@ -83,13 +83,13 @@ class Release:
 
     @property
     def version_text(self) -> str:
-        """What -V prints on stderr."""
+        """The output of -V on stderr."""
         flags = f"REVISION:1-simulated\nBUILD_TIME:{BUILD_TIME}\nBUILD_FLAGS:simulated"
         return f"obproxy (OceanBase {self.version} {self.build})\n{flags}\n"
 
     @property
     def binary_info(self) -> str:
-        """What SHOW PROXYINFO BINARY shows."""
+        """The result of SHOW PROXYINFO BINARY."""
         return (
             f"ObProxy-OceanBase {self.version}-{self.build}\nversion:RELEASE_UNKNOWN\nMD5:\n"
             f"REVISION:1-simulated\nBUILD_TIME:{BUILD_TIME}\nBUILD_FLAGS:simulated"

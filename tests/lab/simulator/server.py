@@ -56,7 +56,7 @@ class Listener:
 
 
 class Stream:
-    """Writes what is given, in order, and closes when told; the reader is the subclass."""
+    """Writes the given bytes in order, and closes on request; the reader is the subclass."""
 
     def __init__(self, loop: Loop, sock: socket.socket) -> None:
         self._loop = loop

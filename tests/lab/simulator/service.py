@@ -89,12 +89,12 @@ class Service:
         if command == _EXIT:
             self._shut_down(0.0, _EXIT_TAKES)
         elif command == _RESTART:
-            self._hand_over()
+            self._start_successor()
         else:
             interval = self._proxy.settings.seconds("proxy_hot_upgrade_check_interval")
             self._loop.call_later(interval, self._watch_local_command)
 
-    def _hand_over(self) -> None:
+    def _start_successor(self) -> None:
         """Give the listening sockets to a new process; what comes of it is decided when that serves, or has died."""
         self._proxy.settings.put("proxy_local_cmd", _NO_COMMAND)
         if self._exporter:
@@ -103,9 +103,9 @@ class Service:
         successor = hot_restart.spawn(self._proxy, [listener.socket for listener in self._listeners])
         for listener in self._listeners:
             listener.pause()
-        self._loop.watch(successor.pipe, functools.partial(self._handed_over, successor))
+        self._loop.watch(successor.pipe, functools.partial(self._finish_hot_restart, successor))
 
-    def _handed_over(self, successor: hot_restart.Successor) -> None:
+    def _finish_hot_restart(self, successor: hot_restart.Successor) -> None:
         """Serve the open connections to their end and go; or go on as before when the new process has died."""
         self._loop.forget(successor.pipe)
         if not successor.serves():

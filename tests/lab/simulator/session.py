@@ -14,7 +14,7 @@ _AUTOCOMMIT = 0x0002
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """Bytes to send after `delay` seconds; then, if so wished, the end of the connection."""
+    """Bytes to send after `delay` seconds; then, if `close` is set, the end of the connection."""
 
     data: bytes = b""
     close: bool = False

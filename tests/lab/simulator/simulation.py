@@ -15,15 +15,15 @@ DEFAULT_PATH = "/etc/obproxy-simulation.json"
 class Simulation:
     """Switches of the simulated OBProxy.
 
-    observer      bool: OB clusters can be reached, so ordinary clients are served
-    cluster       str: the OB cluster that the config server names ("obcluster")
-    start_delay   seconds between the start and listening
-    answer_delay  seconds before each answer to a statement
-    die_after     seconds after which the process ends by itself; 0 = never
-    read_only     bool: values cannot be stored, ALTER fails
-    refuse        [parameter names] whose ALTER is refused as invalid
-    fatal         {parameter: value} with which no process starts
-    metrics       status of every answer of the exporter, such as "500 Broken" ("200 OK")
+    - observer: bool; OB clusters can be reached, so ordinary clients are served
+    - cluster: str; the OB cluster that the config server names ("obcluster")
+    - start_delay: seconds between the start and listening
+    - answer_delay: seconds before each answer to a statement
+    - die_after: seconds after which the process ends by itself; 0 = never
+    - read_only: bool; values cannot be stored, ALTER fails
+    - `refuse`: [parameter names] whose ALTER is rejected as invalid
+    - fatal: {parameter: value} with which no process starts
+    - metrics: status of every answer of the exporter, such as "500 Broken" ("200 OK")
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Where an OBProxy keeps its configuration: a SQLite file below etc/ of its home (docs/reference/obproxy.md 2.5)."""
+"""The store of an OBProxy's configuration: a SQLite file below etc/ of its home (docs/reference/obproxy.md 2.5)."""
 
 import sqlite3
 import time
@@ -27,7 +27,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         try:
             self._connection = sqlite3.connect(path, isolation_level=None, timeout=_LOCK_PAUSE)
-            # What was written survives the end of the process, which is all a simulation needs; fsync costs a start.
+            # Written data survives the end of the process, which is all a simulation needs; fsync slows the start.
             self._connection.execute("pragma synchronous = off")
         except sqlite3.Error as error:
             raise StoreError(str(error)) from error

@@ -17,7 +17,7 @@ def statement(sql: str) -> str:
 
 
 def is_several(sql: str) -> bool:
-    """Whether a semicolon separates statements (one inside quotes does not)."""
+    """Return whether a semicolon separates statements (one inside quotes does not)."""
     return ";" in sql and ";" in _QUOTED.sub("", sql)
 
 

@@ -90,7 +90,7 @@ def read_login(payload: bytes) -> Login:
 
 
 def scramble_matches(stage1_hex: str, scramble: bytes, salt: bytes) -> bool:
-    """Whether the answer to the challenge was made from the password whose sha1 is stage1_hex ("" = no password)."""
+    """Return whether the answer to the challenge matches the password whose sha1 is stage1_hex ("" = no password)."""
     if not stage1_hex or not scramble:
         return not stage1_hex and not scramble
     try:

@@ -22,7 +22,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         variables = task_vars or {}
         seen = {
             "variables": {
-                name: _told(partial(variables.__getitem__, name), self._templar) for name in sorted(variables)
+                name: _value_of(partial(variables.__getitem__, name), self._templar) for name in sorted(variables)
             },
             "hostvars": {host: self._of_host(variables["hostvars"], host) for host in variables["hostvars"]},
             "connection": self._connection_options(),
@@ -35,18 +35,20 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _of_host(self, hostvars: Any, host: str) -> dict[str, Any]:
         known = hostvars[host]
         return {
-            name: _told(partial(known.__getitem__, name), self._templar)
+            name: _value_of(partial(known.__getitem__, name), self._templar)
             for name in sorted(known)
             if name not in OTHERWISE
         }
 
     def _connection_options(self) -> dict[str, Any]:
         connection = self._connection
-        options = {name: _told(partial(connection.get_option, name), None) for name in connection.option_definitions}
+        options = {
+            name: _value_of(partial(connection.get_option, name), None) for name in connection.option_definitions
+        }
         return {"plugin": connection.ansible_name, **options}
 
 
-def _told(get: Callable[[], Any], templar: Any) -> Any:
+def _value_of(get: Callable[[], Any], templar: Any) -> Any:
     try:
         value = get()
         return templar.template(value) if templar else value
