@@ -12,8 +12,6 @@ from service.outcome.failure_groups import FailureGroup, HostFailure, group
 
 STATE_STYLES = {
     **STATUS_STYLES,
-    "WAITING": ("·", "dim"),
-    "NOT_STARTED": ("‖", "yellow"),
     "QUEUED": ("○", "cyan"),
     "ROLLED_BACK": ("↶", "magenta"),
     "STOPPED": ("‖", "bold yellow"),

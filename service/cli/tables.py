@@ -18,7 +18,11 @@ STATUS_STYLES = {
     "FAILED": ("✗", "bold red"),
     "SUCCESSFUL": ("✓", "green"),
     "SUPERSEDED": ("↷", "dim"),
+    "WAITING": ("·", "dim"),
+    "NOT_STARTED": ("‖", "yellow"),
 }
+HELD_STATUSES = {"ROLLOUT": "WAITING", "MAX_FAILURES": "NOT_STARTED"}
+"""Status that is shown for a task instance that is held, by `heldBy`."""
 
 
 def subtasks_by_host(documents: Sequence[Document]) -> Table:
@@ -71,9 +75,15 @@ def host_list(documents: Sequence[Document]) -> Table:
 
 
 def legal_operations(document: Document) -> Iterable[str]:
-    """Yield the commands that are legal now, one per line; for a superseded task instance also the newer one."""
+    """Yield the commands that are legal now, one per line.
+
+    For a superseded task instance also the newer one, for a held one the reason.
+    """
     if newer := document.get("supersededBy"):
         yield f"Superseded by task {newer} of the same OBProxy: show {newer}"
+    if held := document.get("heldBy"):
+        reason = "its batch has not started" if held == "ROLLOUT" else "too many hosts have failed"
+        yield f"Held, because {reason}: request show {document['requestId']}"
     for operation in document["operations"]:
         yield f"    {operation.lower()} {document['id']}"
     for subtask in in_dag_order(document["subtasks"]):
@@ -114,7 +124,10 @@ def in_dag_order(subtasks: Sequence[Document]) -> list[Document]:
 
 def _status_cell(document: Document) -> Text:
     superseded = document["status"] == "FAILED" and "supersededBy" in document
-    status = "SUPERSEDED" if superseded else document["status"]
+    held = HELD_STATUSES.get(document.get("heldBy", ""))
+    status = held or str(document["status"])
+    if superseded:
+        status = "SUPERSEDED"
     mark, style = STATUS_STYLES[status]
     return Text(f"{mark} {status:<10} {_elapsed(document)}", style=style)
 

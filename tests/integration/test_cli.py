@@ -184,6 +184,8 @@ async def test_a_request_from_submit_to_control(command: CommandLine, app: Starl
     assert f"odp-3 {tasks[2]} NOT_STARTED" in states
     assert "Hosts: 1 FAILED, 2 NOT_STARTED." in watched.output and "it broke" in watched.output
 
+    held = (await command("show", str(tasks[2]))).output
+    assert "‖ NOT_STARTED" in held and "Held, because too many hosts have failed: request show 1\n" in held
     listed = (await command("requests")).output.splitlines()
     assert listed[1].split()[:3] == ["1", "takeover", "test"] and "‖ STOPPED" in listed[1]
     assert [request["status"] for request in json.loads((await command("requests", "--json")).output)] == ["STOPPED"]

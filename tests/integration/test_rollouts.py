@@ -1,23 +1,37 @@
 """Rollouts: hosts start in batches, stop at the limit of failures, and resume with a retry of the request."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
 
-from service.model.workflow import TAKEOVER
+from service.model.rollout import Rollout
+from service.model.workflow import RELEASE, TAKEOVER
+from service.store.database import fetch
 from service.store.queue import HELD_QUEUE, QUEUE
-from service.tasks import operations, rollouts
+from service.tasks import managed_servers, operations, requests, rollouts
+from service.tasks.errors import IdempotencyKeyReused
+from service.tasks.managed_servers import ServersRequest
 from service.tasks.request_operations import CANCELED_MESSAGE
 from service.tasks.resources import Resources
 from tests.integration.http_helpers import assert_envelope, assert_failure, count_rows, take_over_body
 from tests.integration.sample_tasks import advance
+from tests.integration.users import ADMIN
 
 TAKE_OVER = "/api/v2/obproxy/clusters/1/takeOver"
 REQUEST = "/api/v2/obproxy/requests/1"
 TASKS = "/api/v2/tasks/instances"
 HOSTS = range(1, 8)
+PREVIOUS_RECOVERY = """
+SELECT t.id FROM task_instance t
+WHERE t.status = 'RUNNING'
+  AND NOT EXISTS (
+      SELECT FROM procrastinate_jobs j
+      WHERE j.status IN ('todo', 'doing') AND (j.args ->> 'task_instance_id')::bigint = t.id
+  )
+"""
 Body = dict[str, Any]
 
 
@@ -245,6 +259,50 @@ async def test_an_end_that_is_rolled_back_starts_nothing(client: httpx.AsyncClie
         await succeed(resources, tasks[1])
 
     assert await states(client) == "QWWWWWW"
+
+
+async def test_a_worker_of_the_previous_version_starts_no_host_that_waits(
+    client: httpx.AsyncClient, resources: Resources
+) -> None:
+    """It starts running task instances without a job, whose worker died; a held one has a job."""
+    await submit(client, canary=1)
+
+    async with resources.database.autocommit() as connection:
+        assert await (await connection.execute(PREVIOUS_RECOVERY)).fetchall() == []
+
+
+async def test_servers_of_a_cluster_start_in_batches(client: httpx.AsyncClient, resources: Resources) -> None:
+    tasks = await submit(client, batchSize=7)
+    await succeed(resources, *tasks.values())
+    documents = [(await client.get(f"{TASKS}/{task_id}")).json()["data"] for task_id in tasks.values()]
+    async with resources.database.autocommit() as connection:
+        servers = await fetch(connection, "servers_of_clusters", cluster_ids=[1])
+    request = ServersRequest(
+        object_name="test",
+        cluster_id=1,
+        server_ids=[server["id"] for server in servers],
+        rollout=Rollout(canary=1, batch_size=4),
+    )
+
+    released = await managed_servers.submit(
+        resources, resources.workflows[RELEASE], request, creator=ADMIN, trace_id="t", idempotency_key="once"
+    )
+    first = await requests.hosts(resources.database, 2)
+    await advance(resources, released[0][0].id, resources.workflows[RELEASE].roles)
+    second = await requests.hosts(resources.database, 2)
+
+    assert {document["status"] for document in documents} == {"SUCCESSFUL"}
+    assert [host.state[0] for host in first] == list("QWWWWWW")
+    assert [host.state[0] for host in second] == list("SQQQQWW")
+    with pytest.raises(IdempotencyKeyReused):
+        await managed_servers.submit(
+            resources,
+            resources.workflows[RELEASE],
+            replace(request, rollout=None),
+            creator=ADMIN,
+            trace_id="t",
+            idempotency_key="once",
+        )
 
 
 async def test_a_policy_does_not_change_how_a_repeated_call_is_answered(client: httpx.AsyncClient) -> None:

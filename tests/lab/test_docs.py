@@ -72,8 +72,9 @@ def test_callers(service: Service) -> None:
     blocks = commands("callers.md")
     printed = play(service, blocks)
 
-    assert len(blocks) == 9
+    assert len(blocks) == 11
     assert '"status":"SUCCESSFUL"' in printed
+    assert '"SUCCESSFUL": 1' in printed, "the hosts of the request by state"
     assert "Set state for subtask" in printed
     assert printed.count("SUCCESSFUL ") >= 12
     assert re.search(r"^true$", printed, re.MULTILINE), "the signed request"
@@ -88,7 +89,8 @@ def test_on_call(service: Service) -> None:
     blocks = commands("on-call.md")
     printed = play(service, blocks)
 
-    assert len(blocks) == 7
+    assert len(blocks) == 8
+    assert re.search(r"^Request \d+: SUCCESSFUL after .* Hosts: 1 SUCCESSFUL.$", printed, re.MULTILINE)
     assert "denied" in printed, "what discovery says of the password"
     assert f"rollback {failed}" in printed and "failed again" in printed
     assert (directory / "diagnosis.zip").stat().st_size > 1000

@@ -69,6 +69,7 @@ class Subject:
     ground: Ground
     holds: Holds
     client: Client
+    role: str = field(default="")  # the one in which it is held
     task_id: int = field(init=False)
     _paused: bool = field(init=False, default=False)
 
