@@ -12,7 +12,9 @@ from service.api.request_schemas import (
     ClusterQuery,
     ExternalRunParam,
     HostQuery,
+    ObproxiesPath,
     ParameterInfoQuery,
+    RefreshParam,
     ReleaseParam,
     TakeOverParam,
 )
@@ -24,7 +26,7 @@ from service.http.authentication import client_address, is_repeated
 from service.http.envelope import list_data, page_data, success_response, trace_id
 from service.http.openapi import Operation
 from service.model import errors as model_errors
-from service.model.workflow import RELEASE
+from service.model.workflow import REFRESH, RELEASE
 from service.observe import tracing
 from service.tasks import documents as tasks_documents
 from service.tasks import errors as tasks_errors
@@ -63,6 +65,22 @@ async def take_over(request: Request) -> Response:
     return _submitted_response(request, submitted)
 
 
+async def refresh(request: Request) -> Response:
+    """Set servers to their cluster's values again: POST …/clusters/{id}/obproxies/{obproxyIds}/refresh."""
+    resources = requests.resources(request)
+    settings = resources.settings
+    path = requests.parse_path(request, ObproxiesPath, context={"hosts_limit": settings.hosts_limit})
+    body = await requests.parse_optional_body(request, RefreshParam, limit=settings.body_limit, context={})
+    servers = ServersRequest(
+        object_name=ObproxiesPath.object_name,
+        cluster_id=path.id,
+        server_ids=path.obproxy_ids,
+        ids_field="obproxyIds",
+        rollout=body.policy,
+    )
+    return await _submit(request, REFRESH, servers)
+
+
 async def release(request: Request) -> Response:
     """Give managed OBProxy servers back: POST /api/v2/obproxy/clusters/{id}/servers/release."""
     resources = requests.resources(request)
@@ -71,16 +89,23 @@ async def release(request: Request) -> Response:
     body = await requests.parse_body(
         request, ReleaseParam, limit=settings.body_limit, context=ReleaseParam.context(settings.hosts_limit)
     )
-    with tracing.span("submit", obproxy_cluster_id=cluster_id, hosts=len(body.obproxy_server_ids)):
+    servers = ServersRequest(
+        object_name=ReleaseParam.object_name,
+        cluster_id=cluster_id,
+        server_ids=body.obproxy_server_ids,
+        skip_host_ids=body.skip_host_operation_server_ids,
+    )
+    return await _submit(request, RELEASE, servers)
+
+
+async def _submit(request: Request, workflow: str, servers: ServersRequest) -> Response:
+    """Submit a workflow on managed OBProxy servers."""
+    resources = requests.resources(request)
+    with tracing.span("submit", obproxy_cluster_id=servers.cluster_id, hosts=len(servers.server_ids)):
         submitted = await managed_servers.submit(
             resources,
-            resources.workflows[RELEASE],
-            ServersRequest(
-                object_name=ReleaseParam.object_name,
-                cluster_id=cluster_id,
-                server_ids=body.obproxy_server_ids,
-                skip_host_ids=body.skip_host_operation_server_ids,
-            ),
+            resources.workflows[workflow],
+            servers,
             creator=request.user,
             trace_id=trace_id(request),
             idempotency_key=requests.idempotency_key(request),
@@ -163,6 +188,28 @@ async def list_exporters(request: Request) -> Response:
 
 
 OPERATIONS = (
+    Operation(
+        method="POST",
+        path="/api/v2/obproxy/clusters/{id}/obproxies/{obproxyIds}/refresh",
+        endpoint=refresh,
+        permission=UPDATE_OBPROXY,
+        summary="Set managed OBProxy servers to their cluster's values again; one task instance per server",
+        path_lists={"obproxyIds": "Ids of OBProxy servers of the cluster, separated by commas"},
+        body=request_schemas.RefreshParam,
+        body_required=False,
+        headers=[requests.IDEMPOTENCY_KEY],
+        response=envelope_schema.Success[envelope_schema.Contents[tasks_documents.TaskInstance]],
+        errors=(
+            model_errors.MalformedBody,
+            model_errors.UnknownCluster,
+            tasks_errors.HostBusy,
+            tasks_errors.IdempotencyKeyReused,
+            model_errors.BodyTooLarge,
+            model_errors.UnsupportedMediaType,
+            model_errors.UnsupportedContentEncoding,
+            model_errors.InventoryUnreadable,
+        ),
+    ),
     Operation(
         method="POST",
         path="/api/v2/obproxy/clusters/{id}/takeOver",

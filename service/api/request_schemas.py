@@ -183,6 +183,21 @@ class ReleaseParam(RequestModel):
         return {"hosts_limit": hosts_limit}
 
 
+class ObproxiesPath(RequestModel):
+    """The path of an operation on OBProxy servers: the id of their cluster, and their ids, separated by commas."""
+
+    object_name = "path"
+
+    id: LongFromText
+    obproxy_ids: Annotated[ServerIds, BeforeValidator(_split_commas), Field(min_length=1)]
+
+
+class RefreshParam(RolloutBody):
+    """The optional body of refresh. With `rollout` the servers start in batches."""
+
+    object_name = "obproxyRefreshParam"
+
+
 class ExternalEvent(RequestModel):
     """One ansible-runner event of an external run."""
 

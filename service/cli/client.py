@@ -80,6 +80,16 @@ class Client:
         contents: list[Document] = self._request("POST", path, body, headers=headers)["contents"]
         return contents
 
+    def refresh(
+        self, cluster_id: int, server_ids: Sequence[int], key: str | None = None, *, rollout: Document | None = None
+    ) -> list[Document]:
+        """Set OBProxy servers to their cluster's values again; return the task instances, one per server."""
+        headers = {} if key is None else {"Idempotency-Key": key}
+        path = f"/api/v2/obproxy/clusters/{cluster_id}/obproxies/{','.join(map(str, server_ids))}/refresh"
+        policy = {} if rollout is None else {"rollout": rollout}
+        contents: list[Document] = self._request("POST", path, policy, headers=headers)["contents"]
+        return contents
+
     def cluster(self, cluster_id: int) -> Document:
         """Return an OBProxy cluster with its servers."""
         return self._request("GET", f"/api/v2/obproxy/clusters/{cluster_id}")

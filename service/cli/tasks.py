@@ -29,6 +29,16 @@ IdempotencyKey = Annotated[
 WatchTasks = Annotated[bool, typer.Option("--watch", "-w", help="Watch until all task instances have ended.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
+ManagingCluster = Annotated[int, typer.Argument(help="Id of the OBProxy cluster that manages the servers.")]
+ServerIds = Annotated[list[int], typer.Argument(help="Ids of the OBProxy servers.")]
+Canary = Annotated[int, typer.Option(min=0, help="Number of hosts that start before all others.")]
+BatchSize = Annotated[
+    int | None, typer.Option(min=1, help="Hosts that start together. Default: all hosts after the canary.")
+]
+MaxFailures = Annotated[
+    int | None, typer.Option(min=0, help="No further host starts when more hosts than this have failed. Default: 0.")
+]
+
 tasks = typer.Typer()
 
 
@@ -48,14 +58,9 @@ def submit(
         bool | None,
         typer.Option(help="Allow or forbid a restart where a parameter needs it. Default: the setting of the cluster."),
     ] = None,
-    canary: Annotated[int, typer.Option(min=0, help="Number of hosts that start before all others.")] = 0,
-    batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Hosts that start together. Default: all hosts after the canary.")
-    ] = None,
-    max_failures: Annotated[
-        int | None,
-        typer.Option(min=0, help="No further host starts when more hosts than this have failed. Default: 0."),
-    ] = None,
+    canary: Canary = 0,
+    batch_size: BatchSize = None,
+    max_failures: MaxFailures = None,
     idempotency_key: IdempotencyKey = None,
     watch_tasks: WatchTasks = False,
     as_json: AsJson = False,
@@ -91,8 +96,8 @@ def submit(
 @with_client
 def release(
     client: Client,
-    cluster_id: Annotated[int, typer.Argument(help="Id of the OBProxy cluster that manages the servers.")],
-    server_id: Annotated[list[int], typer.Argument(help="Ids of the OBProxy servers.")],
+    cluster_id: ManagingCluster,
+    server_id: ServerIds,
     skip_host: Annotated[
         list[int] | None,
         typer.Option(help="Id of a server whose host is gone. Nothing runs on the host. Can be repeated."),
@@ -108,6 +113,28 @@ def release(
     release 1 9 --skip-host 9       forget server 9, whose host is gone
     """
     documents = client.release(cluster_id, server_id, skip_host or (), idempotency_key)
+    _print_submitted(client, documents, watch_tasks, as_json)
+
+
+@tasks.command()
+@with_client
+def refresh(
+    client: Client,
+    cluster_id: ManagingCluster,
+    server_id: ServerIds,
+    canary: Canary = 0,
+    batch_size: BatchSize = None,
+    max_failures: MaxFailures = None,
+    idempotency_key: IdempotencyKey = None,
+    watch_tasks: WatchTasks = False,
+    as_json: AsJson = False,
+) -> None:
+    """Set managed OBProxy servers to their cluster's values again, and print the ids of the task instances.
+
+    refresh 1 7 8 --watch       refresh the servers 7 and 8 of OBProxy cluster 1, and watch
+    """
+    rollout = _rollout(canary, batch_size, max_failures)
+    documents = client.refresh(cluster_id, server_id, idempotency_key, rollout=rollout)
     _print_submitted(client, documents, watch_tasks, as_json)
 
 

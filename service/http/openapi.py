@@ -54,8 +54,9 @@ class Operation:
     """A route of the API and its description.
 
     `response` is the model of the JSON response; without one the response has `media_type`. `headers` are optional
-    request headers. `errors` are the possible errors besides those of authentication and of a
-    database that does not answer. `text_responses` maps further statuses to their plain text.
+    request headers. `path_lists` describes path parameters that are lists of ids. `errors` are the possible errors
+    besides those of authentication and of a database that does not answer. `text_responses` maps further statuses to
+    their plain text.
     """
 
     method: str
@@ -65,6 +66,8 @@ class Operation:
     summary: str
     query: type[RequestModel] | None = None
     body: type[RequestModel] | None = None
+    path_lists: Mapping[str, str] = field(default_factory=dict)
+    body_required: bool = True
     response: type[BaseModel] | None = None
     media_type: str = "text/plain"
     headers: Sequence[Header] = ()
@@ -165,7 +168,7 @@ def _operation(operation: Operation, references: Mapping[object, JSON], schemas:
     }
     if operation.body:
         content = {"application/json": {"schema": references[operation.body]}}
-        described["requestBody"] = {"required": True, "content": content}
+        described["requestBody"] = {"required": operation.body_required, "content": content}
     if operation.permission == roles.PUBLIC:
         described["security"] = []
     return described
@@ -183,8 +186,7 @@ def _permission(operation: Operation) -> str:
 def _parameters(operation: Operation, references: Mapping[object, JSON], schemas: JSON) -> list[JSON]:
     names = compile_path(operation.path)[2]
     parameters: list[JSON] = [
-        {"in": "path", "name": name, "required": True, "schema": {"type": "integer", "format": "int64"}}
-        for name in names
+        {"in": "path", "name": name, "required": True, **_path_parameter(operation, name)} for name in names
     ]
     for header in operation.headers:
         schema = {"type": "string", "pattern": header.pattern}
@@ -195,6 +197,12 @@ def _parameters(operation: Operation, references: Mapping[object, JSON], schemas
             # `explode: false`: a list is one value with commas.
             parameters.append({"in": "query", "name": name, "schema": schema, "explode": False})
     return parameters
+
+
+def _path_parameter(operation: Operation, name: str) -> JSON:
+    if description := operation.path_lists.get(name):
+        return {"description": description, "schema": {"type": "string", "pattern": r"^-?\d+(,-?\d+)*$"}}
+    return {"schema": {"type": "integer", "format": "int64"}}
 
 
 def _success(operation: Operation, references: Mapping[object, JSON]) -> JSON:

@@ -103,13 +103,27 @@ async def parse_body[Model: RequestModel](request: Request, model: type[Model], 
     InvalidRequest. pydantic parses the JSON: it rejects lone surrogates and deep nesting, which Python's json accepts,
     and does not recurse.
     """
+    _require_json(request)
+    return parse_json(await read_body(request.headers, request.receive, limit), model, context=context)
+
+
+def _require_json(request: Request) -> None:
     content_type = request.headers.get("content-type", "")
     if content_type.partition(";")[0].strip().lower() != "application/json":
         raise UnsupportedMediaType(found=content_type)
     encoding = ",".join(request.headers.getlist("content-encoding"))
     if encoding.strip().lower() not in ("", "identity"):
         raise UnsupportedContentEncoding(found=encoding)
-    return parse_json(await read_body(request.headers, request.receive, limit), model, context=context)
+
+
+async def parse_optional_body[Model: RequestModel](
+    request: Request, model: type[Model], *, limit: int, context: JSON
+) -> Model:
+    """Return the body as a `model`; a request without a body has the defaults. Raise as `parse_body`."""
+    content = await read_body(request.headers, request.receive, limit)
+    if content:
+        _require_json(request)
+    return parse_json(content or b"{}", model, context=context)
 
 
 def parse_json[Model: RequestModel](content: bytes, model: type[Model], *, context: JSON) -> Model:
@@ -197,6 +211,15 @@ def path_id(request: Request, name: str) -> int:
     except ValidationError as error:
         invalid = _invalid_request(error, "path", name)
     raise invalid
+
+
+def parse_path[Model: RequestModel](request: Request, model: type[Model], *, context: JSON) -> Model:
+    """Return the path parameters as a `model`; raise InvalidRequest."""
+    try:
+        return model.model_validate(request.path_params, context=context)
+    except ValidationError as error:
+        invalid = _invalid_request(error, model.object_name)
+    raise invalid  # as in `parse_json`
 
 
 _LONG: TypeAdapter[int] = TypeAdapter(LongFromText)

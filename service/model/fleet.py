@@ -28,6 +28,10 @@ class ServerStatus(StrEnum):
     TAKINGOVER = "TAKINGOVER"
 
 
+KEPT_MANAGED = frozenset({ServerStatus.REFRESHING, ServerStatus.RESTARTING})
+"""States of workflows whose failure leaves the OBProxy server managed."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ObproxyServer:
     """One OBProxy process on one host at one SQL port."""

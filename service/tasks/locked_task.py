@@ -8,7 +8,7 @@ from psycopg.types.json import Jsonb
 
 from service.model import transitions, wire
 from service.model.changes import HostChange
-from service.model.fleet import ServerStatus
+from service.model.fleet import KEPT_MANAGED, ServerStatus
 from service.model.tasks import Operation, Subtask, TaskInstance, TaskStatus
 from service.model.transitions import READY, SKIPPED, TRANSITIONS, Trigger
 from service.outcome.run_progress import Change, Changed, Ended, Logged, ServerFacts, Started, Verdict
@@ -141,6 +141,13 @@ class LockedTask:
         if status is TaskStatus.SUCCESSFUL:
             await self._settle_server()
             await execute(self.connection, "delete_task_secrets", task_id=self.task.id)
+        elif self.ended is TaskStatus.FAILED:
+            await execute(
+                self.connection,
+                "mark_server_managed_again",
+                server_id=self.task.obproxy_server_id,
+                statuses=sorted(KEPT_MANAGED),
+            )
         await execute(self.connection, "notify_task_changes", task_ids=[self.task.id], changed=self.changed)
         if self.ended is not None and self.task.request_id is not None and self.advances_rollout:
             await rollouts.advance(self.connection, self.task.request_id)

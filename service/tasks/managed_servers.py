@@ -30,6 +30,7 @@ class ServersRequest:
     object_name: str  # in the response to an invalid request
     cluster_id: int
     server_ids: Sequence[int]
+    ids_field: str = "obproxyServerIds"
     skip_host_ids: Sequence[int] = ()
     rollout: Rollout | None = None  # None = all hosts start at once
 
@@ -60,7 +61,7 @@ async def submit(
         )
         if repeated is not None:
             return repeated
-        servers = await _lock_servers(connection, inventory, request)
+        servers = await _lock_servers(connection, inventory, workflow, request)
         await _reject_busy(connection, servers)
         server_ids = [server.id for server in servers]
         await execute(connection, "mark_servers_operating", server_ids=server_ids, status=workflow.server_status)
@@ -92,7 +93,9 @@ def _canonical_request(workflow: Workflow, request: ServersRequest) -> str:
     return json.dumps([workflow.name, request.cluster_id, *lists, *policy])
 
 
-async def _lock_servers(connection: Connection, inventory: Inventory, request: ServersRequest) -> list[ObproxyServer]:
+async def _lock_servers(
+    connection: Connection, inventory: Inventory, workflow: Workflow, request: ServersRequest
+) -> list[ObproxyServer]:
     """Return the servers in the order of the request. Raise UnknownCluster or InvalidRequest."""
     rows = await fetch_as(connection, ObproxyServer, "lock_servers", server_ids=list(request.server_ids))
     known = {server.id: server for server in rows if server.cluster_id == request.cluster_id}
@@ -100,7 +103,7 @@ async def _lock_servers(connection: Connection, inventory: Inventory, request: S
         raise UnknownCluster(cluster_id=request.cluster_id)
     errors = [
         SubError(field=field, message=message, object=request.object_name, rejected_value=server_id)
-        for field, server_id, message in (*_server_errors(inventory, request, known), *_skip_errors(request))
+        for field, server_id, message in (*_server_errors(inventory, workflow, request, known), *_skip_errors(request))
     ]
     if errors:
         raise InvalidRequest(errors)
@@ -108,7 +111,7 @@ async def _lock_servers(connection: Connection, inventory: Inventory, request: S
 
 
 def _server_errors(
-    inventory: Inventory, request: ServersRequest, known: Mapping[int, ObproxyServer]
+    inventory: Inventory, workflow: Workflow, request: ServersRequest, known: Mapping[int, ObproxyServer]
 ) -> list[tuple[str, int, str]]:
     """Return field, server id and message of each invalid server."""
     errors: list[tuple[str, int, str]] = []
@@ -123,16 +126,18 @@ def _server_errors(
                 f"OBProxy server {server_id} is on the same host as OBProxy server {first}; send one request for each."
             )
             if first == server_id:
-                message = "" if server_id in request.skip_host_ids else _obstacle(inventory, server)
+                message = "" if server_id in request.skip_host_ids else _obstacle(inventory, workflow, server)
         if message:
-            errors.append((f"obproxyServerIds[{index}]", server_id, message))
+            errors.append((f"{request.ids_field}[{index}]", server_id, message))
     return errors
 
 
-def _obstacle(inventory: Inventory, server: ObproxyServer) -> str:
+def _obstacle(inventory: Inventory, workflow: Workflow, server: ObproxyServer) -> str:
     """Return why the workflow cannot run on the host of a server; empty = it can."""
     if server.status is ServerStatus.TAKINGOVER:
         return f"OBProxy server {server.id} is not managed: its takeover has not succeeded. Retry it or roll it back."
+    if server.status is ServerStatus.DELETING and workflow.server_status is not ServerStatus.DELETING:
+        return f"OBProxy server {server.id} is being released. Retry its release, then take the OBProxy over again."
     if server.host_id not in inventory.hosts:
         return f"Host {server.host_id} of OBProxy server {server.id} does not exist in the inventory."
     if server.cluster_id not in inventory.clusters:

@@ -27,6 +27,7 @@ REQUEST = REQUESTS + "/{requestId}"
 MAY = {
     ("POST", "/api/v2/obproxy/clusters/{id}/takeOver"): OBPROXY_WORKERS,
     ("POST", "/api/v2/obproxy/clusters/{id}/servers/release"): OBPROXY_WORKERS,
+    ("POST", "/api/v2/obproxy/clusters/{id}/obproxies/{obproxyIds}/refresh"): OBPROXY_WORKERS,
     ("POST", "/api/v2/obproxy/externalRuns"): OBPROXY_WORKERS,
     ("GET", "/api/v2/obproxy/clusters"): OBPROXY_READERS,
     ("GET", "/api/v2/obproxy/clusters/{id}"): OBPROXY_READERS,
@@ -163,6 +164,6 @@ def method_to_send(method: str, path: str) -> str:
 
 def at(path: str) -> str:
     """Return the path with ids that do not exist."""
-    for name in ("id", "hostId", "taskInstanceId", "subtaskInstanceId", "requestId"):
+    for name in ("id", "hostId", "taskInstanceId", "subtaskInstanceId", "requestId", "obproxyIds"):
         path = path.replace("{" + name + "}", "999")
     return path.replace("{operation}", "retry")

@@ -102,7 +102,12 @@ def test_an_outdated_table_is_detected() -> None:
 
 def test_both_playbooks_check_the_same_variables() -> None:
     assert _load(ROOT / "playbooks" / "rollback.meta.yml") == _load(ROOT / "playbooks" / "takeover.meta.yml")
-    for playbook, spec in (("takeover", "takeover"), ("rollback", "takeover"), ("release", "release")):
+    for playbook, spec in (
+        ("takeover", "takeover"),
+        ("rollback", "takeover"),
+        ("release", "release"),
+        ("refresh", "refresh"),
+    ):
         (play,) = _load(ROOT / "playbooks" / f"{playbook}.yml")
         assert play["validate_argspec"] == spec
         imported = [task["ansible.builtin.import_role"] for task in play["tasks"]]

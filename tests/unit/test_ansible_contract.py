@@ -76,7 +76,7 @@ def _texts() -> str:
         *ROLES.glob("*/*/*.j2"),
     ]
     # The variable of leftovers.yml is the service's own.
-    others = ("takeover.meta.yml", "rollback.meta.yml", "release.meta.yml", "leftovers.yml")
+    others = {"leftovers.yml", *(path.name for path in PLAYBOOKS.glob("*.meta.yml"))}
     return "\n".join(path.read_text() for path in files if path.name not in others)
 
 
@@ -91,14 +91,17 @@ def test_every_variable_is_typed_and_every_typed_one_is_used() -> None:
     assert used | by_plugins == _options().keys()
 
 
-def test_a_release_has_the_same_types_as_the_takeover() -> None:
-    options = _load(PLAYBOOKS / "release.meta.yml")["argument_specs"]["release"]["options"]
-    files = [PLAYBOOKS / "release.yml", PLAYBOOKS / "tasks" / "discover.yml"]
-    files += [path for role in _roles("release") for path in (ROLES / role).glob("*/main.yml")]
+@pytest.mark.parametrize("workflow", ["release", "refresh"])
+def test_a_workflow_has_the_same_types_as_the_takeover(workflow: str) -> None:
+    options = _load(PLAYBOOKS / f"{workflow}.meta.yml")["argument_specs"][workflow]["options"]
+    files = [PLAYBOOKS / f"{workflow}.yml", PLAYBOOKS / "tasks" / "discover.yml"]
+    files += [path for role in _roles(workflow) for path in (ROLES / role).glob("*/main.yml")]
     texts = "\n".join(path.read_text() for path in files)
     used = set(re.findall(r"\bobproxy_[a-z_]+\b|\bocp_host_id\b", texts)) - {*PLUGINS, *ALL_ROLES, "obproxy_server"}
 
-    assert options.keys() == used | {"obproxy_sys_password", "obproxy_current_sys_password"}
+    specs = [_load(ROLES / role / "meta" / "argument_specs.yml")["argument_specs"] for role in _roles(workflow)]
+    read_by_plugins = {name for spec in specs for name in spec["main"]["options"]}
+    assert options.keys() == used | read_by_plugins | {"obproxy_sys_password", "obproxy_current_sys_password"}
     assert {name: _options()[name] for name in options} == options
 
 

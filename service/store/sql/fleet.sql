@@ -44,6 +44,11 @@ UPDATE obproxy_server
 SET status = 'RUNNING', operate_status = 'NORMAL', last_active_time = now(), update_time = now()
 WHERE id = %(server_id)s AND (NOT %(only_operating)s OR operate_status = 'OPERATING');
 
+-- name: mark_server_managed_again
+-- A workflow that has failed leaves the server managed: health checks and discoveries find its status.
+UPDATE obproxy_server SET status = 'RUNNING', operate_status = 'NORMAL', update_time = now()
+WHERE id = %(server_id)s AND status = ANY(%(statuses)s::server_status[]);
+
 -- name: lock_server_by_host_and_port
 -- Locks the server, so that a task instance inserted next is its newest.
 SELECT * FROM obproxy_server WHERE host_id = %(host_id)s AND sql_port = %(sql_port)s FOR UPDATE;

@@ -1,0 +1,112 @@
+"""Test the refresh of OBProxy servers: valid and invalid requests, and the servers meanwhile and afterwards."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from service.model.workflow import REFRESH, TAKEOVER
+from service.tasks.resources import Resources
+from tests.integration.http_helpers import assert_failure, count_rows, take_over
+from tests.integration.sample_tasks import advance
+from tests.integration.test_release import PATH as RELEASE_PATH
+from tests.integration.test_release import managed, statuses
+
+PATH = "/api/v2/obproxy/clusters/{}/obproxies/{}/refresh"
+TASKS = "/api/v2/tasks/instances"
+Body = dict[str, Any]
+
+
+async def refresh(client: httpx.AsyncClient, *server_ids: int, **options: Any) -> list[Body]:
+    answer = await client.post(PATH.format(1, ",".join(map(str, server_ids))), **options)
+    assert answer.status_code == 200, answer.text
+    return list(answer.json()["data"]["contents"])
+
+
+async def test_a_refresh_is_a_task_instance_per_server(client: httpx.AsyncClient, resources: Resources) -> None:
+    first, second = await managed(client, resources, 1, 2)
+
+    documents = await refresh(client, second, first)
+
+    assert [document["hostId"] for document in documents] == [2, 1]
+    assert {(document["name"], document["status"]) for document in documents} == {("Refresh obproxy", "RUNNING")}
+    assert await statuses(resources) == {first: "REFRESHING", second: "REFRESHING"}
+    for document in documents:
+        await advance(resources, document["id"], resources.workflows[REFRESH].roles)
+    assert await statuses(resources) == {first: "RUNNING", second: "RUNNING"}
+
+
+async def test_a_failed_refresh_leaves_the_server_managed(client: httpx.AsyncClient, resources: Resources) -> None:
+    (server,) = await managed(client, resources, 1)
+    (document,) = await refresh(client, server)
+    roles = resources.workflows[REFRESH].roles
+
+    await advance(resources, document["id"], roles[:1], roles[1], "It rejects a value.")
+
+    assert await statuses(resources) == {server: "RUNNING"}
+    assert (await client.post(f"{TASKS}/{document['id']}/retry")).status_code == 200
+    assert await statuses(resources) == {server: "REFRESHING"}
+    await advance(resources, document["id"], roles[1:])
+    assert (await client.get(f"{TASKS}/{document['id']}")).json()["data"]["status"] == "SUCCESSFUL"
+    assert await statuses(resources) == {server: "RUNNING"}
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{}", b'{"rollout": {"batchSize": 1}}'], ids=str)
+async def test_the_body_is_optional(client: httpx.AsyncClient, resources: Resources, content: bytes | None) -> None:
+    (server,) = await managed(client, resources, 1)
+
+    headers = {} if content is None else {"Content-Type": "application/json"}
+
+    assert len(await refresh(client, server, content=content, headers=headers)) == 1
+
+
+async def test_a_rollout_starts_the_servers_in_batches(client: httpx.AsyncClient, resources: Resources) -> None:
+    servers = await managed(client, resources, 1, 2)
+
+    answer = await client.post(PATH.format(1, ",".join(map(str, servers))), json={"rollout": {"batchSize": 1}})
+
+    request = (await client.get(answer.headers["Location"])).json()["data"]
+    assert (request["rollout"]["batchSize"], len(request["hosts"])) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        ("1,x", 'obproxyIds[1] must be an integer; it is "x".'),
+        ("1,1", "obproxyIds must not repeat 1; it is an array."),
+        ("98", "OBProxy server 98 does not exist in OBProxy cluster 1."),
+    ],
+)
+async def test_bad_ids_are_named(client: httpx.AsyncClient, resources: Resources, ids: str, message: str) -> None:
+    before = await count_rows(resources)
+
+    answer = await client.post(PATH.format(1, ids))
+
+    assert (answer.status_code, assert_failure(answer).error.message) == (400, message)
+    assert await count_rows(resources) == before
+
+
+async def test_a_server_that_is_not_managed_is_rejected(client: httpx.AsyncClient, resources: Resources) -> None:
+    released, unmanaged = await managed(client, resources, 1), await take_over(client, 2)
+    await advance(resources, unmanaged[0]["id"], [], resources.workflows[TAKEOVER].roles[0], "It does not answer.")
+    other = int(unmanaged[0]["context"]["stringMap"]["obproxy_server_id"])
+    (document,) = (await client.post(RELEASE_PATH.format(1), json={"obproxyServerIds": released})).json()["data"][
+        "contents"
+    ]
+    await advance(resources, document["id"], [], "prepare_release", "Another manager has it.")
+
+    answer = await client.post(PATH.format(1, f"{released[0]},{other}"))
+
+    found = {(error["field"], error["rejectedValue"]) for error in answer.json()["error"]["subErrors"]}
+    assert answer.status_code == 400
+    assert found == {("obproxyIds[0]", released[0]), ("obproxyIds[1]", other)}
+
+
+async def test_a_key_stands_for_one_refresh(client: httpx.AsyncClient, resources: Resources) -> None:
+    first, second = await managed(client, resources, 1, 2)
+    headers = {"Idempotency-Key": "k"}
+    documents = await refresh(client, first, headers=headers)
+
+    assert await refresh(client, first, headers=headers) == documents
+    answer = await client.post(PATH.format(1, second), headers=headers)
+    assert answer.status_code == 409
