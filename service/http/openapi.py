@@ -14,10 +14,11 @@ from starlette.routing import compile_path
 
 from service.access import request_signatures, roles
 from service.access.errors import Forbidden, RateLimited, SignatureUsed, Unauthenticated
+from service.http.connection_limits import HEALTH_PATHS
 from service.http.envelope import INTERNAL_SERVER_ERROR, STATUS_CODES
 from service.http.envelope_schema import Failure
 from service.http.request_types import Header, RequestModel
-from service.model.errors import DatabaseLost, DatabaseNotWritable, InvalidRequest, TakeoverError
+from service.model.errors import DatabaseLost, DatabaseNotWritable, InvalidRequest, Overloaded, TakeoverError
 from service.model.types import JSON
 
 EVENT_STREAM = "text/event-stream"
@@ -230,12 +231,13 @@ def _errors(operation: Operation, failure: JSON) -> JSON:
 
 def _common_errors(operation: Operation) -> Sequence[type[TakeoverError]]:
     changes = () if operation.method == "GET" else (SignatureUsed, DatabaseNotWritable)
+    overloaded = () if operation.path in HEALTH_PATHS else (Overloaded,)
     match operation.permission:
         case roles.PUBLIC:
-            return ()
+            return overloaded
         case roles.ANY_USER:
-            return (InvalidRequest, Unauthenticated, *changes, RateLimited, DatabaseLost)
-    return (InvalidRequest, Unauthenticated, *changes, Forbidden, RateLimited, DatabaseLost)
+            return (InvalidRequest, Unauthenticated, *changes, RateLimited, DatabaseLost, *overloaded)
+    return (InvalidRequest, Unauthenticated, *changes, Forbidden, RateLimited, DatabaseLost, *overloaded)
 
 
 def _name(reference: JSON) -> str:

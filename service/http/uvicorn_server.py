@@ -4,11 +4,20 @@ import asyncio
 import socket
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
+from functools import partial
+from ipaddress import ip_network
+from typing import Any, cast
 
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
+from service.http.connection_limits import (
+    Connections,
+    OverloadMiddleware,
+    limits_of_process,
+    log_exhausted_descriptors_once,
+)
 from service.model.errors import SettingsInvalid
 from service.model.settings import Settings
 
@@ -20,7 +29,6 @@ KEEP_ALIVE = 5  # seconds that a connection may be idle between two requests
 HEADER_LIMIT = 64 * 1024  # bytes
 READ_SIZE = 16 * 1024  # bytes parsed at once
 PIPELINE_LIMIT = 256 * 1024  # bytes of pipelined requests behind one without a response
-CONNECTION_LIMIT = 500  # further connections get 503
 
 Lifespan = AbstractAsyncContextManager[object]
 Expected = tuple[str, RequestResponseCycle | None]
@@ -33,10 +41,27 @@ class SlowClientTimeoutProtocol(H11Protocol):
     _expected: Expected | None = None
     _request_timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
+    _waits_since = 0.0
+
+    def __init__(self, *args: Any, open_connections: Connections, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._open_connections = open_connections
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._waits_since = self.loop.time()
         self._set_request_timer()
+        self._open_connections.add(self)
+
+    @property
+    def idle_since(self) -> float | None:
+        """The time from which the service waits for the client; None while a response is in progress."""
+        responding = self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
+        return None if responding else self._waits_since
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+        self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
         # In parts: h11 checks its limit only for incomplete headers, and accepts larger ones that arrive at once.
@@ -51,12 +76,14 @@ class SlowClientTimeoutProtocol(H11Protocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        self._waits_since = self.loop.time()
         self._set_request_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         for timer in (self._request_timer, self._write_timer):
             if timer:
                 timer.cancel()
+        self._open_connections.discard(self)
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -108,6 +135,7 @@ class Server(uvicorn.Server):
 
     async def _serve(self, sockets: list[socket.socket] | None = None) -> None:
         """Serve within the lifespan, so that an error of the start is raised; uvicorn only logs it with a traceback."""
+        log_exhausted_descriptors_once(asyncio.get_running_loop())
         async with self._lifespan:
             await super()._serve(sockets)
 
@@ -124,19 +152,20 @@ def create_server(
 
     Raise SettingsInvalid when the TLS certificate or its key cannot be loaded.
     """
+    connections = Connections(limits_of_process(), trusted=[ip_network(n) for n in settings.trusted_proxy_networks])
     config = uvicorn.Config(
-        app,
+        OverloadMiddleware(app, connections=connections),
         host=settings.host,
         port=settings.port,
         lifespan="off",
-        http=SlowClientTimeoutProtocol,
+        http=cast(type[asyncio.Protocol], partial(SlowClientTimeoutProtocol, open_connections=connections)),
         ws="none",
         ssl_certfile=settings.tls_certificate,
         ssl_keyfile=settings.tls_key,
         # Without a trusted proxy, X-Forwarded-For is ignored.
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=settings.trusted_proxies,
-        limit_concurrency=CONNECTION_LIMIT,
+        backlog=connections.limits.backlog,
         h11_max_incomplete_event_size=HEADER_LIMIT,
         timeout_keep_alive=KEEP_ALIVE,
         log_config=None,

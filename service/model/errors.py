@@ -164,6 +164,12 @@ class WorkflowInvalid(TakeoverError):
     kind = Kind.UNAVAILABLE
 
 
+class Overloaded(TakeoverError):
+    """This process already has {limit} requests in progress. Try again later."""
+
+    kind = Kind.UNAVAILABLE
+
+
 class TooManyStreams(TakeoverError):
     """This process already has {limit} open event streams. Try again later, or poll instead."""
 

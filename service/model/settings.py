@@ -206,6 +206,11 @@ class Settings(BaseSettings):
         return _split(self.inventory_environment)
 
     @property
+    def trusted_proxy_networks(self) -> list[str]:
+        """The networks in `trusted_proxies`."""
+        return _split(self.trusted_proxies)
+
+    @property
     def rate_limits(self) -> Mapping[int, int]:
         """The limits by window in seconds, without windows that have no limit (docs/reference/ocp-api.md 4.4)."""
         limits = {

@@ -50,7 +50,7 @@ def running(
 
     `settings` are more of its settings, without their prefix. Raises LabError with its log when it does not answer.
     """
-    port = _free_port(port)
+    port = free_port(port)
     data_dir, log = directory / "data", directory / "service.log"
     values = {"inventory": str(inventory), "data_dir": str(data_dir), "port": str(port), **settings}
     environment = {**os.environ, **{f"TAKEOVER_{name.upper()}": value for name, value in values.items()}}
@@ -82,7 +82,7 @@ def _wait_until_okay(service: Service) -> None:
     raise LabError(f"The service does not answer at {service.url}:\n{service.log.read_text()}")
 
 
-def _free_port(wanted: int) -> int:
+def free_port(wanted: int) -> int:
     """`wanted` where it is free, else another."""
     for port in (wanted, 0):
         with socket.socket() as probe, contextlib.suppress(OSError):
