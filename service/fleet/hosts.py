@@ -1,12 +1,12 @@
 """Reads hosts: those of the inventory, with their managed OBProxy servers."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 
 from service.inventory.records import Host
 from service.model.errors import UnknownHost
 from service.model.fleet import HostFilter, ManagedHost, ObproxyServer, ServiceType
 from service.model.types import Page
-from service.store.database import fetch_as
+from service.store.database import fetch, fetch_as
 from service.tasks.resources import Resources
 
 DEFAULT_SSH_PORT = 22
@@ -21,8 +21,8 @@ async def page(resources: Resources, filter: HostFilter, page: Page) -> tuple[li
     selection = slice((page.number - 1) * page.size, page.number * page.size)
     if filter == HostFilter(order=filter.order):
         hosts = [inventory.hosts[host_id] for host_id in ids[selection]]
-        return _managed(hosts, await _servers(resources, ids[selection])), len(ids)
-    every = _managed((inventory.hosts[host_id] for host_id in ids), await _servers(resources, ids))
+        return await _managed(resources, hosts), len(ids)
+    every = await _managed(resources, [inventory.hosts[host_id] for host_id in ids])
     matching = [host for host in every if _matches(host, filter)]
     return matching[selection], len(matching)
 
@@ -32,19 +32,18 @@ async def get(resources: Resources, host_id: int) -> ManagedHost:
     inventory = await resources.inventory.current()
     if host_id not in inventory.hosts:
         raise UnknownHost(host_id=host_id)
-    return _managed([inventory.hosts[host_id]], await _servers(resources, [host_id]))[0]
+    (found,) = await _managed(resources, [inventory.hosts[host_id]])
+    return found
 
 
-async def _servers(resources: Resources, host_ids: Sequence[int]) -> Mapping[int, list[ObproxyServer]]:
+async def _managed(resources: Resources, hosts: Sequence[Host]) -> list[ManagedHost]:
+    host_ids = [host.id for host in hosts]
     async with resources.database.autocommit() as connection:
-        rows = await fetch_as(connection, ObproxyServer, "managed_servers_of_hosts", host_ids=list(host_ids))
+        rows = await fetch_as(connection, ObproxyServer, "managed_servers_of_hosts", host_ids=host_ids)
+        reached = {row["id"] for row in await fetch(connection, "reached_hosts", host_ids=host_ids)}
     servers: dict[int, list[ObproxyServer]] = {}
     for row in rows:
         servers.setdefault(row.host_id, []).append(row)
-    return servers
-
-
-def _managed(hosts: Iterable[Host], servers: Mapping[int, list[ObproxyServer]]) -> list[ManagedHost]:
     return [
         ManagedHost(
             id=host.id,
@@ -52,6 +51,7 @@ def _managed(hosts: Iterable[Host], servers: Mapping[int, list[ObproxyServer]]) 
             address=host.address,
             ssh_port=_port(DEFAULT_SSH_PORT if host.ssh_port is None else host.ssh_port),
             idc_name=host.idc_name,
+            reached=host.id in reached,
             servers=servers.get(host.id, []),
         )
         for host in hosts

@@ -143,13 +143,14 @@ class ManagedHost:
     address: str
     ssh_port: int | None  # None = not a port number in the inventory
     idc_name: str | None
+    reached: bool  # by its latest task instance
     servers: Sequence[ObproxyServer]
 
     @property
     def status(self) -> HostStatus:
-        """NEW without OBProxy servers, OFFLINE when all of them are UNAVAILABLE, else ONLINE."""
+        """OFFLINE when all OBProxy servers are UNAVAILABLE, else ONLINE; without servers AVAILABLE or NEW."""
         if not self.servers:
-            return HostStatus.NEW
+            return HostStatus.AVAILABLE if self.reached else HostStatus.NEW
         silent = all(server.status is ServerStatus.UNAVAILABLE for server in self.servers)
         return HostStatus.OFFLINE if silent else HostStatus.ONLINE
 

@@ -7,8 +7,11 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
+from service.model.workflow import TAKEOVER
+from service.tasks import operations
 from service.tasks.resources import Resources
 from tests.integration.http_helpers import assert_envelope, assert_failure, assert_sorted, take_over
+from tests.integration.sample_tasks import advance, subtask_ids
 
 CLUSTERS = "/api/v2/obproxy/clusters"
 HOSTS = "/api/v2/compute/hosts"
@@ -132,6 +135,20 @@ async def test_hosts_list_their_deployed_services(client: httpx.AsyncClient, res
     assert (taken_over["idcName"], taken_over["architecture"]) == ("am171", "x86_64")
     assert (untouched["innerIpAddress"], untouched["services"]) == ("odp-3", [])
     assert (await client.get(f"{HOSTS}/1")).json()["data"] == taken_over
+
+
+async def test_a_host_without_a_server_is_available_once_it_was_reached(
+    client: httpx.AsyncClient, resources: Resources
+) -> None:
+    reached, failed, skipped = [task["id"] for task in await take_over(client, 1, 2, 3)]
+    first, second = resources.workflows[TAKEOVER].roles[:2]
+    await advance(resources, reached, [first], second)
+    await advance(resources, failed, [], first)
+    await advance(resources, skipped, [], first)
+    await operations.skip_subtask(resources, skipped, (await subtask_ids(resources, skipped))[0])
+
+    assert [host["status"] for host in await contents(client, HOSTS)] == ["AVAILABLE", "NEW", "NEW"]
+    assert [host["id"] for host in await contents(client, f"{HOSTS}?status=AVAILABLE")] == [1]
 
 
 async def test_a_trailing_slash_is_the_same_resource(client: httpx.AsyncClient) -> None:

@@ -49,6 +49,7 @@ LOOKED_FOR: list[tuple[str, dict[str, object]]] = [
     ("server_by_id", {"server_id": 7}),
     ("latest_tasks_of_hosts", {"host_ids": [7, 8]}),
     ("latest_tasks_of_servers", {"server_ids": [7, 8]}),
+    ("reached_hosts", {"host_ids": [7, 8]}),
     ("last_change_of_task", {"task_id": 7}),
     ("changes_of_task_after", {"task_id": 7, "after": 0, "size": 500}),
     ("count_running_tasks", {}),

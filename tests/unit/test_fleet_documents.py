@@ -32,13 +32,14 @@ HOST_PROPERTIES = [
 ]
 
 
-def host(*statuses: ServerStatus) -> ManagedHost:
+def host(*statuses: ServerStatus, reached: bool = False) -> ManagedHost:
     return ManagedHost(
         id=1,
         name="odp-1",
         address="192.0.2.11",
         ssh_port=22,
         idc_name=None,
+        reached=reached,
         servers=[server(status=status) for status in statuses],
     )
 
@@ -107,6 +108,7 @@ def test_the_status_of_a_host_follows_from_its_obproxy_servers() -> None:
     running, unavailable = ServerStatus.RUNNING, ServerStatus.UNAVAILABLE
 
     assert host().status is HostStatus.NEW
+    assert host(reached=True).status is HostStatus.AVAILABLE
     assert host(running, unavailable).status is HostStatus.ONLINE
     assert host(unavailable, unavailable).status is HostStatus.OFFLINE
     assert documents.host(host())["architecture"] is None

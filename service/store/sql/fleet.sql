@@ -76,6 +76,16 @@ SELECT t.id, h.id AS subject_id, t.status, t.operation, t.start_time, t.supersed
 FROM unnest(%(host_ids)s::bigint[]) AS h (id)
 CROSS JOIN LATERAL (SELECT * FROM task_instance WHERE host_id = h.id ORDER BY id DESC LIMIT 1) AS t;
 
+-- name: reached_hosts
+-- Hosts that the latest task instance has reached: one of its subtasks has run there and succeeded.
+SELECT h.id
+FROM unnest(%(host_ids)s::bigint[]) AS h (id)
+CROSS JOIN LATERAL (SELECT id FROM task_instance WHERE host_id = h.id ORDER BY id DESC LIMIT 1) AS t
+WHERE EXISTS (
+    SELECT FROM subtask_instance s
+    WHERE s.task_instance_id = t.id AND s.status = 'SUCCESSFUL' AND s.operation IN ('EXECUTE', 'RETRY', 'ROLLBACK')
+);
+
 -- name: latest_tasks_of_servers
 SELECT t.id, s.id AS subject_id, t.status, t.operation, t.start_time, t.superseded_by, t.held_by
 FROM unnest(%(server_ids)s::bigint[]) AS s (id)
