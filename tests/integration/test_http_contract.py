@@ -4,13 +4,16 @@ Every response is a described one, in its shape, and never a fault. The examples
 """
 
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, assume, given
 from hypothesis import settings as hypothesis_settings
+from hypothesis.stateful import run_state_machine_as_test
 from schemathesis import Case, GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
 from schemathesis.core.result import Ok
@@ -18,10 +21,12 @@ from schemathesis.schemas import APIOperation
 
 from service.http.openapi import EVENT_STREAM
 from service.model.settings import Settings
+from tests.integration.http_helpers import take_over_body
 from tests.integration.running_service import serving
 
 Operation = APIOperation[Any, Any, Any, Any]
 
+SEQUENCES, STEPS = 40, 15
 EXAMPLES = 20  # of each operation and mode
 PATIENCE = 30.0  # seconds an answer may take; the first takeOver starts Ansible to read the inventory
 # Hypothesis tries strings of this project. uvicorn rejects a wrong value of these headers before the service sees it.
@@ -41,6 +46,8 @@ same_every_time = hypothesis_settings(
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
+
+sequences = hypothesis_settings(same_every_time, max_examples=SEQUENCES, stateful_step_count=STEPS)
 
 
 @pytest.fixture
@@ -77,6 +84,36 @@ def test_whatever_is_sent_the_answer_is_one_that_is_described(
             tried += send(operation, mode, login)
 
     assert tried > EXAMPLES * 5
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+# The service is a thread of this process, and its pool draws a random lifetime for each connection that it opens.
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module:hypothesis.errors.HypothesisDeprecationWarning")
+def test_sequences_of_requests_get_described_responses(
+    url: str, login: tuple[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    schema = schemathesis.openapi.from_url(f"{url}/openapi.json", auth=login).exclude(path_regex="/events$")
+    schema.config.generation.update(modes=[GenerationMode.POSITIVE])
+    body = take_over_body(1, 2)
+    httpx.post(f"{url}/api/v2/obproxy/clusters/1/takeOver", json=body, auth=login, timeout=PATIENCE).raise_for_status()
+    linked: Counter[str] = Counter()
+
+    class Sequences(schema.as_state_machine()):  # type: ignore[misc]
+        """Requests with the ids of earlier responses."""
+
+        def get_call_kwargs(self, case: Case[Any]) -> dict[str, Any]:
+            return {"auth": login, "timeout": PATIENCE}
+
+        def before_call(self, case: Case[Any]) -> None:
+            assume(not FRAMING & {name.lower() for name in case.headers or {}})
+
+        def validate_response(self, response: Any, case: Case[Any], **_: Any) -> None:
+            case.validate_response(response, checks=EVERY_CHECK)
+            linked[case.operation.label] += response.status_code == 200
+
+    run_state_machine_as_test(Sequences, settings=sequences)
+
+    assert len([label for label, successes in linked.items() if successes and "{" in label]) > 3, linked
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
