@@ -1,8 +1,9 @@
-"""Action plugin obproxy_restart: applies parameters that need a restart, and restores them if the restart fails."""
+"""Action plugin obproxy_restart: restarts an OBProxy, and restores its parameters if the restart fails."""
 
 from pathlib import Path
 from typing import Any
 
+from ansible.utils.display import Display
 from ansible_collections.obproxy.takeover.plugins.module_utils import draining
 from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction, Result
 from ansible_collections.obproxy.takeover.plugins.module_utils.changes import (
@@ -44,6 +45,10 @@ class ActionModule(HostAction):
 
     def _act(self, arguments: dict[str, Any]) -> Result:
         facts = self.facts
+        if arguments["state"] == "drained":
+            return self._drain(arguments["drain_seconds"])
+        if arguments["state"] == "restarted":
+            return self._act_always(arguments)
         differ = differences(arguments["desired"], facts["parameters"], facts["restart_parameters"])
         todo = [one for one in differ if one.needs_restart]
         names = sorted({*facts["pending_restart"], *(one.name for one in todo)})
@@ -54,9 +59,56 @@ class ActionModule(HostAction):
             return {"changed": False, "msg": waits, "stays": [waits]}
         self._require_reversible(todo)
         self._read_supervision(names)
+        return self._act_on(todo, names, arguments)
+
+    def _act_always(self, arguments: dict[str, Any]) -> Result:
+        """Restart the OBProxy, unless an earlier run with the same `restart_id` has done so."""
+        former, process = self.facts["done"].get("restart"), self.facts["process"]
+        if former and former["id"] == arguments["restart_id"] != "" and former["process"] != _identity(process):
+            return {"changed": False, "msg": f"it was restarted before: pid {process['pid']} runs"}
+        if not arguments["allow"]:
+            raise FailedRule(
+                "The restart is permitted",
+                "obproxy_allow_restart is false for this host",
+                "set obproxy_allow_restart to true, or remove it from the host's and its groups' variables",
+            )
+        names = self.facts["pending_restart"]
+        self._require_reversible([])
+        self._read_supervision(names)
+        self._require_way(arguments["allow_cold"])
+        return self._act_on([], names, arguments)
+
+    def _require_way(self, allow_cold: bool) -> None:
+        """Require that clients stay connected, or that a restart which disconnects them is permitted."""
+        if (way := self._method()) == "hot":
+            return
+        pid, version = self.facts["process"]["pid"], self.facts["version"] or "without a known version"
+        how = f"{self._supervisor.description} restarts it" if way == "supervisor" else "a restart stops it"
+        found = f"OBProxy {version} has no hot restart here: {how}, and the clients of pid {pid} are disconnected"
+        if not allow_cold:
+            raise FailedRule(
+                "A restart disconnects no client, unless a cold restart is permitted",
+                found,
+                "at a time at which its clients may be disconnected, permit it: allowColdRestart in the request, or "
+                "obproxy_allow_cold_restart on a direct run",
+            )
+        Display().display(found)
+
+    def _drain(self, seconds: int) -> Result:
+        """Wait until the former processes of earlier restarts have ended."""
+        former = self.facts["draining"]
+        if not former:
+            return {"changed": False, "msg": "no former process of an earlier restart serves clients"}
+        if self.is_check_mode:
+            return {"changed": False, "msg": f"a real run waits for {len(former)} former processes"}
+        self._require_drained(seconds)
+        return {"changed": False, "msg": "the former process has ended"} | self.rediscover()
+
+    def _act_on(self, todo: list[Difference], names: list[str], arguments: dict[str, Any]) -> Result:
+        facts = self.facts
         result: Result = {
             "changed": True,
-            "msg": f"a restart applies: {', '.join(names)}",
+            "msg": f"a restart applies: {', '.join(names) or 'no parameter'}",
             "diff": {
                 "before": "".join(f"{one.name}={one.before}\n" for one in todo),
                 "after": "".join(f"{one.name}={one.after}\n" for one in todo),
@@ -98,8 +150,8 @@ class ActionModule(HostAction):
         if not self._supervisor.may_be_restarted:
             raise FailedRule(
                 "An OBProxy that needs a restart has a watchdog, a systemd unit, or no supervisor",
-                f"pid {process['pid']} is supervised by {self._supervisor.description}, which starts it its own way; "
-                f"these act only after a restart: {', '.join(names)}",
+                f"pid {process['pid']} is supervised by {self._supervisor.description}, which starts it its own way"
+                + (f"; these act only after a restart: {', '.join(names)}" if names else ""),
                 "set them in the supervisor's start command and restart the OBProxy there, or remove them from the "
                 "cluster's obproxy_parameters: a takeover without a restart is possible",
             )
@@ -116,7 +168,11 @@ class ActionModule(HostAction):
         expected |= {one.name: one.after for one in todo}
         self._require_drained(arguments["drain_seconds"])
         former = {one.name: one.before for one in todo} | facts["done"].get("former", {})
-        self.write_progress(restarted=True, former=former)
+        if arguments["state"] == "restarted":
+            former = {}
+            self.write_progress(restart={"id": arguments["restart_id"], "process": _identity(facts["process"])})
+        else:
+            self.write_progress(restarted=True, former=former)
         if todo:
             self.set_parameters(todo, names)
         if way == "hot":
@@ -133,7 +189,8 @@ class ActionModule(HostAction):
         found = self.rediscover()
         self._require_effect(answer, found["ansible_facts"]["obproxy"], expected)
         self.changes += [*map(parameter_change, todo), process_change(facts["process"], answer["pid"])]
-        done = f"{how} restart, pid {facts['process']['pid']} is now {answer['pid']}: {', '.join(names)}"
+        applied = f": {', '.join(names)}" if names else ""
+        done = f"{how} restart, pid {facts['process']['pid']} is now {answer['pid']}{applied}"
         return {
             "msg": "; ".join(filter(None, [done, left])),
             "ansible_facts": found["ansible_facts"],
@@ -248,8 +305,15 @@ class ActionModule(HostAction):
 
 
 def _start_failure(names: list[str], found: str) -> FailedRule:
+    if not names:
+        return FailedRule("The OBProxy starts again", found, f"{_LOGS}, then retry")
     rule = f"The OBProxy starts with its new values of {', '.join(names)}"
     return FailedRule(rule, found, f"{_LOGS}, then correct obproxy_parameters")
+
+
+def _identity(process: dict[str, Any]) -> dict[str, Any]:
+    """Return what identifies a process as long as its host runs."""
+    return {key: process[key] for key in ("pid", "started")}
 
 
 def _restore(session: Session, one: Difference) -> bool:

@@ -22,6 +22,24 @@ notes:
     ones in C(obproxy_current_sys_password) and C(obproxy_current_proxyro_password). They are never arguments, because
     callbacks can record arguments.
 options:
+  state:
+    description:
+      - C(applied) restarts the OBProxy only if a parameter needs it, and does nothing without permission.
+      - C(restarted) always restarts it, once per O(restart_id). It fails without permission.
+      - C(drained) restarts nothing. It waits for the former processes of earlier restarts.
+    type: str
+    choices: [applied, restarted, drained]
+    default: applied
+  restart_id:
+    description:
+      - Identifies a restart with O(state=restarted). A repeated run with the same value does not restart the OBProxy
+        again. Empty means that every run restarts it.
+    type: str
+    default: ""
+  allow_cold:
+    description: Permission for O(state=restarted) to disconnect the clients where no hot restart is possible.
+    type: bool
+    default: false
   desired:
     description: Desired values by parameter name. M(obproxy_parameters) sets those that take effect at once.
     type: dict

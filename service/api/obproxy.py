@@ -1,6 +1,6 @@
 """Endpoints of OBProxy clusters, servers, parameters and hosts (docs/reference/ocp-api.md 1)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pydantic import RootModel
 from starlette.requests import Request
@@ -16,6 +16,7 @@ from service.api.request_schemas import (
     ParameterInfoQuery,
     RefreshParam,
     ReleaseParam,
+    RestartParam,
     TakeOverParam,
 )
 from service.api.requests import REQUESTS
@@ -26,7 +27,9 @@ from service.http.authentication import client_address, is_repeated
 from service.http.envelope import list_data, page_data, success_response, trace_id
 from service.http.openapi import Operation
 from service.model import errors as model_errors
-from service.model.workflow import REFRESH, RELEASE
+from service.model.rollout import Rollout
+from service.model.tasks import ALLOW_COLD_RESTART, ALLOW_RESTART
+from service.model.workflow import REFRESH, RELEASE, RESTART
 from service.observe import tracing
 from service.tasks import documents as tasks_documents
 from service.tasks import errors as tasks_errors
@@ -71,14 +74,30 @@ async def refresh(request: Request) -> Response:
     settings = resources.settings
     path = requests.parse_path(request, ObproxiesPath, context={"hosts_limit": settings.hosts_limit})
     body = await requests.parse_optional_body(request, RefreshParam, limit=settings.body_limit, context={})
-    servers = ServersRequest(
+    return await _submit(request, REFRESH, _servers_of_path(path, body.policy))
+
+
+async def restart(request: Request) -> Response:
+    """Restart servers, one at a time: POST …/clusters/{id}/obproxies/{obproxyIds}/restart."""
+    resources = requests.resources(request)
+    settings = resources.settings
+    path = requests.parse_path(request, ObproxiesPath, context={"hosts_limit": settings.hosts_limit})
+    body = await requests.parse_optional_body(request, RestartParam, limit=settings.body_limit, context={})
+    permissions = {ALLOW_RESTART: "true", **({ALLOW_COLD_RESTART: "true"} if body.allow_cold_restart else {})}
+    return await _submit(request, RESTART, _servers_of_path(path, body.policy, permissions))
+
+
+def _servers_of_path(
+    path: ObproxiesPath, rollout: Rollout | None, permissions: Mapping[str, str] | None = None
+) -> ServersRequest:
+    return ServersRequest(
         object_name=ObproxiesPath.object_name,
         cluster_id=path.id,
         server_ids=path.obproxy_ids,
         ids_field="obproxyIds",
-        rollout=body.policy,
+        rollout=rollout,
+        permissions=permissions or {},
     )
-    return await _submit(request, REFRESH, servers)
 
 
 async def release(request: Request) -> Response:
@@ -196,6 +215,28 @@ OPERATIONS = (
         summary="Set managed OBProxy servers to their cluster's values again; one task instance per server",
         path_lists={"obproxyIds": "Ids of OBProxy servers of the cluster, separated by commas"},
         body=request_schemas.RefreshParam,
+        body_required=False,
+        headers=[requests.IDEMPOTENCY_KEY],
+        response=envelope_schema.Success[envelope_schema.Contents[tasks_documents.TaskInstance]],
+        errors=(
+            model_errors.MalformedBody,
+            model_errors.UnknownCluster,
+            tasks_errors.HostBusy,
+            tasks_errors.IdempotencyKeyReused,
+            model_errors.BodyTooLarge,
+            model_errors.UnsupportedMediaType,
+            model_errors.UnsupportedContentEncoding,
+            model_errors.InventoryUnreadable,
+        ),
+    ),
+    Operation(
+        method="POST",
+        path="/api/v2/obproxy/clusters/{id}/obproxies/{obproxyIds}/restart",
+        endpoint=restart,
+        permission=UPDATE_OBPROXY,
+        summary="Restart managed OBProxy servers, one at a time; one task instance per server",
+        path_lists={"obproxyIds": "Ids of OBProxy servers of the cluster, separated by commas"},
+        body=request_schemas.RestartParam,
         body_required=False,
         headers=[requests.IDEMPOTENCY_KEY],
         response=envelope_schema.Success[envelope_schema.Contents[tasks_documents.TaskInstance]],

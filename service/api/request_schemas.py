@@ -198,6 +198,17 @@ class RefreshParam(RolloutBody):
     object_name = "obproxyRefreshParam"
 
 
+class RestartParam(RolloutBody):
+    """The optional body of restart. With `rollout` the servers start in batches.
+
+    `allowColdRestart` permits a restart that disconnects clients, where the OBProxy has no hot restart.
+    """
+
+    object_name = "obproxyRestartParam"
+
+    allow_cold_restart: bool = False
+
+
 class ExternalEvent(RequestModel):
     """One ansible-runner event of an external run."""
 

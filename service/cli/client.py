@@ -90,6 +90,22 @@ class Client:
         contents: list[Document] = self._request("POST", path, policy, headers=headers)["contents"]
         return contents
 
+    def restart(
+        self,
+        cluster_id: int,
+        server_ids: Sequence[int],
+        key: str | None = None,
+        *,
+        allow_cold: bool = False,
+        rollout: Document | None = None,
+    ) -> list[Document]:
+        """Restart OBProxy servers, one at a time; return the task instances, one per server."""
+        headers = {} if key is None else {"Idempotency-Key": key}
+        path = f"/api/v2/obproxy/clusters/{cluster_id}/obproxies/{','.join(map(str, server_ids))}/restart"
+        body = {"allowColdRestart": allow_cold, **({} if rollout is None else {"rollout": rollout})}
+        contents: list[Document] = self._request("POST", path, body, headers=headers)["contents"]
+        return contents
+
     def cluster(self, cluster_id: int) -> Document:
         """Return an OBProxy cluster with its servers."""
         return self._request("GET", f"/api/v2/obproxy/clusters/{cluster_id}")

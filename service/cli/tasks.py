@@ -140,6 +140,34 @@ def refresh(
 
 @tasks.command()
 @with_client
+def restart(
+    client: Client,
+    cluster_id: ManagingCluster,
+    server_id: ServerIds,
+    allow_cold_restart: Annotated[
+        bool,
+        typer.Option("--allow-cold-restart", help="Permit a restart that disconnects clients, without a hot restart."),
+    ] = False,
+    canary: Canary = 0,
+    batch_size: BatchSize = None,
+    max_failures: MaxFailures = None,
+    idempotency_key: IdempotencyKey = None,
+    watch_tasks: WatchTasks = False,
+    as_json: AsJson = False,
+) -> None:
+    """Restart managed OBProxy servers, one at a time, and print the ids of the task instances.
+
+    restart 1 7 8 --watch                 restart the servers 7 and 8 of OBProxy cluster 1, and watch
+
+    restart 1 9 --allow-cold-restart      also disconnect clients, of a version without a hot restart
+    """
+    rollout = _rollout(canary, batch_size, max_failures)
+    documents = client.restart(cluster_id, server_id, idempotency_key, allow_cold=allow_cold_restart, rollout=rollout)
+    _print_submitted(client, documents, watch_tasks, as_json)
+
+
+@tasks.command()
+@with_client
 def watch(
     client: Client,
     task_id: Annotated[list[int], typer.Argument(help="Ids of the task instances.")],

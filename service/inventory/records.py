@@ -51,6 +51,11 @@ class Host:
         """A takeover of this host may restart an OBProxy."""
         return _is_true(self.variables.get(ALLOW_RESTART))
 
+    @property
+    def forbids_restart(self) -> bool:
+        """The inventory has `obproxy_allow_restart: false` for this host."""
+        return ALLOW_RESTART in self.variables and not self.allows_restart
+
     def is_in(self, cluster: "Cluster") -> bool:
         """Return whether the inventory has this host in `cluster`."""
         return str(self.variables.get("obproxy_cluster_id")) == str(cluster.id)

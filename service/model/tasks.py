@@ -24,6 +24,10 @@ ALLOW_RESTART = "obproxy_allow_restart"
 """The inventory variable that permits restarts, and the key in a context whose request permits or forbids them."""
 
 
+ALLOW_COLD_RESTART = "obproxy_allow_cold_restart"
+"""The variable and the key in a context whose request permits a restart that disconnects clients."""
+
+
 SKIP_HOST = "skip_host_operation"
 """The key of a context whose request leaves the host out: all of its subtasks are skipped."""
 
@@ -91,6 +95,11 @@ class TaskInstance:
         """The permission of the request to restart the OBProxy; None = the inventory decides."""
         value = self.context["stringMap"].get(ALLOW_RESTART)
         return None if value is None else value == "true"
+
+    @property
+    def allows_cold_restart(self) -> bool:
+        """True if the request permits a restart that disconnects clients."""
+        return bool(self.context["stringMap"].get(ALLOW_COLD_RESTART) == "true")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from service.model.errors import WorkflowInvalid
 from service.model.fleet import ServerStatus
 from service.model.tasks import Operation
 
-TAKEOVER, RELEASE, REFRESH = "takeover", "release", "refresh"
+TAKEOVER, RELEASE, REFRESH, RESTART = "takeover", "release", "refresh", "restart"
 _IMPORT = "ansible.builtin.import_role"
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from service.access.users import User
 from service.inventory.reader import Inventory
@@ -10,7 +10,7 @@ from service.model.errors import InvalidRequest, SubError, UnknownCluster
 from service.model.fleet import ObproxyServer, ServerStatus
 from service.model.rollout import Rollout
 from service.model.tasks import SKIP_HOST
-from service.model.workflow import Workflow
+from service.model.workflow import RESTART, Workflow
 from service.store.database import Connection, execute, fetch, fetch_as
 from service.store.database_errors import retry_contention
 from service.tasks import instances, rollouts
@@ -33,6 +33,7 @@ class ServersRequest:
     ids_field: str = "obproxyServerIds"
     skip_host_ids: Sequence[int] = ()
     rollout: Rollout | None = None  # None = all hosts start at once
+    permissions: Mapping[str, str] = field(default_factory=dict)  # keys of the context
 
 
 @retry_contention
@@ -89,6 +90,7 @@ async def submit(
 def _canonical_request(workflow: Workflow, request: ServersRequest) -> str:
     """Return the request in one canonical form, for its fingerprint."""
     policy = [] if request.rollout is None else [asdict(request.rollout)]
+    policy += [dict(request.permissions)] if request.permissions else []
     lists = (list(request.server_ids), list(request.skip_host_ids))
     return json.dumps([workflow.name, request.cluster_id, *lists, *policy])
 
@@ -142,6 +144,12 @@ def _obstacle(inventory: Inventory, workflow: Workflow, server: ObproxyServer) -
         return f"Host {server.host_id} of OBProxy server {server.id} does not exist in the inventory."
     if server.cluster_id not in inventory.clusters:
         return f"OBProxy cluster {server.cluster_id} does not exist in the inventory."
+    host = inventory.hosts[server.host_id]
+    if workflow.name == RESTART and host.forbids_restart:
+        return (
+            f"The inventory forbids a restart on host {host.name} of OBProxy server {server.id}: "
+            "obproxy_allow_restart is false. Set it to true or remove it."
+        )
     return ""
 
 
@@ -176,6 +184,6 @@ async def _new_task(
             cluster_name=server.cluster_name if cluster is None else cluster.name,
             server_id=server.id,
             parameter_version=server.parameter_version,
-            more={SKIP_HOST: "true"} if server.id in request.skip_host_ids else {},
+            more={**request.permissions, **({SKIP_HOST: "true"} if server.id in request.skip_host_ids else {})},
         ),
     )

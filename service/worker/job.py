@@ -15,7 +15,8 @@ from service.inventory.snapshot import InventorySnapshot
 from service.model import transitions
 from service.model.errors import TakeoverError, UnknownCluster, UnknownHost
 from service.model.fleet import ObproxyServer
-from service.model.tasks import Subtask, TaskInstance, TaskStatus
+from service.model.tasks import ALLOW_COLD_RESTART, Subtask, TaskInstance, TaskStatus
+from service.model.workflow import RESTART
 from service.observe import tracing
 from service.observe.logs import log_context
 from service.observe.metrics import RUNS_ENDED
@@ -191,20 +192,30 @@ async def _run_spec(
     if cluster_id not in inventory.clusters:
         raise UnknownCluster(cluster_id=cluster_id)
     workflow = resources.workflows[task.workflow]
+    host = inventory.hosts[task.host_id]
+    restarts = workflow.name == RESTART
     spec = RunSpec(
         ident=str(uuid.uuid4()),
         playbook=workflow.playbook_for(task.operation),
         roles=[subtask.role for subtask in transitions.remaining(task.operation, subtasks)],
         inputs=RunInputs(
-            host=inventory.hosts[task.host_id],
+            host=host,
             cluster=inventory.clusters[cluster_id],
             sql_port=server.sql_port,
-            allow_restart=task.allow_restart,
+            # The inventory may have changed since the request, which a prohibition for the host overrides.
+            allow_restart=False if restarts and host.forbids_restart else task.allow_restart,
             encrypted_secrets=resources.secrets.bundle({row["name"]: row["ciphertext"] for row in secrets}),
+            variables=_restart_variables(task) if restarts else {},
         ),
         start=resources.settings.run_start,
     )
     return spec, inventory.snapshot
+
+
+def _restart_variables(task: TaskInstance) -> dict[str, object]:
+    """Return the variables of a restart: a retry does not restart the OBProxy again."""
+    permission = {ALLOW_COLD_RESTART: True} if task.allows_cold_restart else {}
+    return {"obproxy_restart_id": str(task.id), **permission}
 
 
 def _failed(role: str, code: Code, message: str) -> Ended:

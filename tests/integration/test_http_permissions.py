@@ -28,6 +28,7 @@ MAY = {
     ("POST", "/api/v2/obproxy/clusters/{id}/takeOver"): OBPROXY_WORKERS,
     ("POST", "/api/v2/obproxy/clusters/{id}/servers/release"): OBPROXY_WORKERS,
     ("POST", "/api/v2/obproxy/clusters/{id}/obproxies/{obproxyIds}/refresh"): OBPROXY_WORKERS,
+    ("POST", "/api/v2/obproxy/clusters/{id}/obproxies/{obproxyIds}/restart"): OBPROXY_WORKERS,
     ("POST", "/api/v2/obproxy/externalRuns"): OBPROXY_WORKERS,
     ("GET", "/api/v2/obproxy/clusters"): OBPROXY_READERS,
     ("GET", "/api/v2/obproxy/clusters/{id}"): OBPROXY_READERS,

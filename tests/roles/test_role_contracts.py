@@ -18,6 +18,7 @@ LOGIN = {"obproxy_current_sys_password", "obproxy_sys_password"}
 BEHIND = {
     "prepare_create_obproxy": LOGIN | {"obproxy_current_proxyro_password", "obproxy_state_directory"},
     "start_obproxy": LOGIN | {"obproxy_user"},
+    "restart_obproxy": LOGIN,
     "refresh_agent_config": {"obproxy_user"},
     "sync_obproxy_parameter": LOGIN,
     "set_obproxy_user_password": LOGIN | {"obproxy_proxyro_password"},
@@ -44,7 +45,9 @@ def _options(role: Path) -> dict[str, Any]:
 
 
 def _whole() -> dict[str, Any]:
-    return dict(_load(ROOT / "playbooks" / "takeover.meta.yml")["argument_specs"]["takeover"]["options"])
+    """Return the options of all playbooks; a playbook other than takeover may have some of its own."""
+    metas = [_load(ROOT / "playbooks" / f"{name}.meta.yml")["argument_specs"][name] for name in ("restart", "takeover")]
+    return {name: option for meta in metas for name, option in meta["options"].items()}
 
 
 def _used(role: Path, *globs: str) -> set[str]:
@@ -107,6 +110,7 @@ def test_both_playbooks_check_the_same_variables() -> None:
         ("rollback", "takeover"),
         ("release", "release"),
         ("refresh", "refresh"),
+        ("restart", "restart"),
     ):
         (play,) = _load(ROOT / "playbooks" / f"{playbook}.yml")
         assert play["validate_argspec"] == spec

@@ -81,7 +81,9 @@ def _texts() -> str:
 
 
 def _options() -> dict[str, Any]:
-    return dict(_load(PLAYBOOKS / "takeover.meta.yml")["argument_specs"]["takeover"]["options"])
+    """Return the options of all playbooks; a playbook other than takeover may have some of its own."""
+    metas = [_load(PLAYBOOKS / f"{name}.meta.yml")["argument_specs"][name] for name in ("restart", "takeover")]
+    return {name: option for meta in metas for name, option in meta["options"].items()}
 
 
 def test_every_variable_is_typed_and_every_typed_one_is_used() -> None:
@@ -91,7 +93,7 @@ def test_every_variable_is_typed_and_every_typed_one_is_used() -> None:
     assert used | by_plugins == _options().keys()
 
 
-@pytest.mark.parametrize("workflow", ["release", "refresh"])
+@pytest.mark.parametrize("workflow", ["release", "refresh", "restart"])
 def test_a_workflow_has_the_same_types_as_the_takeover(workflow: str) -> None:
     options = _load(PLAYBOOKS / f"{workflow}.meta.yml")["argument_specs"][workflow]["options"]
     files = [PLAYBOOKS / f"{workflow}.yml", PLAYBOOKS / "tasks" / "discover.yml"]

@@ -1,0 +1,58 @@
+"""Test that a requested restart replaces the process, keeps the clients of a hot restart, and needs its permissions."""
+
+import time
+
+from service.cli.client import Client
+
+from . import Lab
+from .fixtures import StartHost
+from .host import LabHost
+from .task_documents import ended, statuses
+from .test_release import DEADLINE, configuration, take_over
+from .test_restart import LEGACY
+from .traffic import held
+
+
+def values(lab: Lab, host: LabHost) -> dict[object, object]:
+    """Return the parameters by name, without the time at which they were stored."""
+    return {row[0]: row[1] for row in configuration(lab, host) if row[0] != "json_config_modified_time"}
+
+
+def test_a_hot_restart_drops_no_client(lab: Lab, client: Client, lab_host: StartHost) -> None:
+    host = lab_host()
+    server_id, pid = take_over(client, host), host.proxy_pid()
+    before = values(lab, host)
+
+    with held(host, 20) as traffic:
+        (document,) = client.restart(1, [server_id])
+        deadline = time.monotonic() + DEADLINE
+        while host.proxy_pid() in (None, pid):
+            assert time.monotonic() < deadline and not traffic.problems, traffic.problems
+        answered = list(traffic.answers)
+        while any(now <= then for now, then in zip(traffic.answers, answered, strict=True)):
+            assert time.monotonic() < deadline and not traffic.problems, traffic.problems
+    document = ended(client, document["id"])
+
+    assert (document["name"], document["status"]) == ("Restart obproxy", "SUCCESSFUL")
+    assert statuses(document) == ["SUCCESSFUL"] * 5
+    assert traffic.problems == []
+    assert values(lab, host) == before and host.proxy_pid() not in (None, pid)
+    (server,) = [server for server in client.cluster(1)["obproxies"] if server["id"] == server_id]
+    assert (server["status"], server["operateStatus"]) == ("RUNNING", "NORMAL")
+
+
+def test_a_cold_restart_needs_a_permission_of_its_own(client: Client, lab_host: StartHost) -> None:
+    host = lab_host(version=LEGACY)
+    (document,) = client.take_over(2, [{"hostId": host.host_id, "sqlPort": host.sql_port}])
+    assert ended(client, document["id"])["status"] == "SUCCESSFUL"
+    server_id, pid = int(document["context"]["stringMap"]["obproxy_server_id"]), host.proxy_pid()
+
+    (document,) = client.restart(2, [server_id])
+    document = ended(client, document["id"])
+    assert document["status"] == "FAILED" and host.proxy_pid() == pid
+    failed = next(subtask for subtask in document["subtasks"] if subtask["status"] == "FAILED")
+    assert "allowColdRestart in the request" in client.log(document["id"], failed["id"])
+
+    (document,) = client.restart(2, [server_id], allow_cold=True)
+    assert ended(client, document["id"])["status"] == "SUCCESSFUL"
+    assert host.proxy_pid() not in (None, pid)
