@@ -30,6 +30,7 @@ RECONNECT_DELAY = 1000  # milliseconds until a client reconnects
 ROW_LIMIT = 500  # rows of a log per query
 TASK_EVENT_INTERVAL = 0.03  # seconds between two queries for the rows of one stream
 REQUEST_EVENT_INTERVAL = 0.25  # seconds between two events of a request
+INTERVAL_PER_HOST = 0.001  # seconds; the page of a request with 1000 hosts has 300 kB
 LIST_EVENT_INTERVAL = 0.25  # seconds between two events of the list, each of which counts all RUNNING
 RETRY_DELAY = 0.3  # seconds until the next attempt to reach the database
 
@@ -128,7 +129,7 @@ async def request_events(
                 if changed:
                     task_ids = changed if seen else None
                     yield _event("request", None, await _retry_while_unavailable(partial(document, task_ids)))
-            await asyncio.sleep(REQUEST_EVENT_INTERVAL)
+            await asyncio.sleep(max(REQUEST_EVENT_INTERVAL, INTERVAL_PER_HOST * len(numbers)))
 
 
 async def _wait_for_change(subscription: Subscription, until: float) -> bool:

@@ -64,15 +64,22 @@ async def stop(database: Database, request_id: int) -> None:
             await _hold(connection, request_id, Held.ROLLOUT, Held.MAX_FAILURES)
 
 
-@retry_contention
 async def resume(database: Database, request_id: int) -> None:
-    """Resume the rollout of a request: failures until now are accepted, and hosts that were not to start may start."""
+    """Resume the rollout of a request: failures until now are accepted, and hosts that were not to start may start.
+
+    In two transactions: PostgreSQL checks the foreign keys of a row that is updated twice in one, which locks the
+    OBProxy server after its task instance. A crash between them is of no consequence (`advance_all`).
+    """
+    await _accept_failures(database, request_id)
+    await _advance_one(database, request_id)
+
+
+@retry_contention
+async def _accept_failures(database: Database, request_id: int) -> None:
     async with database.transaction() as connection:
-        if await lock(connection, request_id) is None:
-            return
-        await execute(connection, "accept_failures_of_request", request_id=request_id)
-        await _hold(connection, request_id, Held.MAX_FAILURES, Held.ROLLOUT)
-        await advance(connection, request_id)
+        if await lock(connection, request_id) is not None:
+            await execute(connection, "accept_failures_of_request", request_id=request_id)
+            await _hold(connection, request_id, Held.MAX_FAILURES, Held.ROLLOUT)
 
 
 async def advance_all(database: Database) -> None:

@@ -80,7 +80,7 @@ async def test_a_superseded_host_is_rejected_and_names_its_successor(
     result = await operate(client, "retry")
 
     assert accepted(result) == set()
-    assert f"superseded by task instance {newer['id']}" in rejected(result)[1]
+    assert f"use task instance {newer['id']}" in rejected(result)[1]
     assert (await states(client))[1] == "SUPERSEDED"
 
 
