@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-FAILURE = re.compile(r"^(?:SUB)?(?:FAILED|ERROR)(?:[\[(].*?[\])])? +(\S+\.py.*?)(?: - .*)?$", re.MULTILINE)
+FAILURE = re.compile(r"^(?:SUB)?(?:FAILED|ERROR)(?:[\[(].*?[\])])? (\S+\.py(?:::.*?)?)(?: - .*)?$", re.MULTILINE)
 OPTIONS = ("-q", "-rfE", "--color=no", "--tb=short", "-p", "no:cacheprovider")
 
 

@@ -74,3 +74,7 @@ def test_a_run_that_breaks_is_a_failure(tmp_path: Path, capsys: pytest.CaptureFi
 )
 def test_summary_lines_of_pytest_are_read(line: str, test: str) -> None:
     assert flaky.FAILURE.findall(f"before\n{line}\nafter") == [test]
+
+
+def test_log_lines_of_errors_are_no_failed_tests() -> None:
+    assert flaky.FAILURE.findall("ERROR    service.inventory.reader:reader.py:109 The inventory cannot be read") == []
