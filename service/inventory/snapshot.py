@@ -9,7 +9,6 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import send_handle
 from pathlib import Path
@@ -141,8 +140,3 @@ class InventorySnapshot:
         with suppress(OSError):
             os.killpg(self._process.pid or 0, signal.SIGKILL)
         self._process.kill()
-
-
-def ensure_server() -> None:
-    """Start the fork server of snapshot processes, so that the first snapshot does not wait for it."""
-    forkserver.ensure_running()
