@@ -118,6 +118,12 @@ def test_free_space_below_a_path_that_is_not_there_yet(tmp_path: Path) -> None:
     assert found["free_mb"] > 0 and "MiB free" in found["description"] and not found["read_only"]
 
 
+def test_an_unreadable_disk_has_the_same_keys(tmp_path: Path) -> None:
+    found = probe.unreadable_disk("/x", PermissionError(13, "Permission denied"))
+    assert found.keys() == probe.disk(str(tmp_path)).keys()
+    assert found["description"] == "/x cannot be read: Permission denied"
+
+
 def test_links_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("s")
     (tmp_path / "fact").symlink_to(tmp_path / "secret")

@@ -67,7 +67,7 @@ def disk(path: str) -> "dict[str, Any]":
 def unreadable_disk(shown: str, error: OSError) -> "dict[str, Any]":
     """Return a disk whose free space is unknown, with the error."""
     found = {"path": shown, "free_mb": None, "free_files": None, "read_only": False}
-    return dict(found, error=str(error.strerror), told=f"{shown} cannot be read: {error.strerror}")
+    return dict(found, error=str(error.strerror), description=f"{shown} cannot be read: {error.strerror}")
 
 
 def room(directory: int, shown: str) -> "dict[str, Any]":
@@ -78,7 +78,7 @@ def room(directory: int, shown: str) -> "dict[str, Any]":
         return unreadable_disk(shown, error)
     free = free_room.f_bavail * free_room.f_frsize // 2**20
     files = free_room.f_favail if free_room.f_files else None  # some file systems have no fixed number of files
-    told = f"{shown} has {free} MiB free" + (f" and room for {files} files" if files is not None else "")
+    description = f"{shown} has {free} MiB free" + (f" and room for {files} files" if files is not None else "")
     read_only = bool(free_room.f_flag & os.ST_RDONLY)
     return {
         "path": shown,
@@ -86,7 +86,7 @@ def room(directory: int, shown: str) -> "dict[str, Any]":
         "free_files": files,
         "read_only": read_only,
         "error": None,
-        "description": told,
+        "description": description,
     }
 
 
