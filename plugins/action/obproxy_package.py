@@ -62,11 +62,11 @@ class ActionModule(HostAction):
         command = f"timeout {_SECONDS} {manager} -y -q install {shlex.quote(wanted + '*')}"
         ended = self.execute(command)
         if ended["rc"] != 0:
-            said = (ended["stderr"] or ended["stdout"]).strip()[-500:]
+            output = (ended["stderr"] or ended["stdout"]).strip()[-500:]
             raise FailedRule(
                 f"Package {wanted} can be fetched and installed",
-                f"{manager} ended with {ended['rc']}: {said}",
-                fix_for_root(said, "check the host's package repositories", self.facts["host"]),
+                f"{manager} ended with {ended['rc']}: {output}",
+                fix_for_root(output, "check the host's package repositories", self.facts["host"]),
             )
         self.changes.append(change("package", arguments["name"], None, arguments["version"]))
         return {"changed": True, "msg": f"installed {wanted}", "ansible_facts": self.rediscover()["ansible_facts"]}
@@ -112,9 +112,9 @@ class ActionModule(HostAction):
         self.write_progress(removing=next(iter(new), None))
         ended = self.execute(f"timeout {_SECONDS} rpm -e {quoted}")
         if ended["rc"] != 0:
-            said = (ended["stderr"] or ended["stdout"]).strip()[-500:]
+            output = (ended["stderr"] or ended["stdout"]).strip()[-500:]
             raise FailedRule(
-                "The package that the takeover installed can be removed", said, f"remove {package} by hand"
+                "The package that the takeover installed can be removed", output, f"remove {package} by hand"
             )
         return next(iter(new), None)
 
@@ -122,8 +122,8 @@ class ActionModule(HostAction):
         """Remove logs and stored configuration from the home. Symbolic links are removed, not followed."""
         made = [str(path) for path in (_HOMES, _HOMES.parent) if str(path) not in done["homes_before"]]
         owner = self.facts["discovery_arguments"]["user"]
-        asked = {"home": home, "owner": owner, "made": made, "seconds": _HOMES_TIMEOUT}
-        if problem := self.run_program("homes", asked).get("problem"):
+        request = {"home": home, "owner": owner, "made": made, "seconds": _HOMES_TIMEOUT}
+        if problem := self.run_program("homes", request).get("problem"):
             raise FailedRule(
                 "The files of the removed package's OBProxy can be removed", problem, f"remove {home} by hand"
             )

@@ -96,8 +96,8 @@ class ActionModule(HostAction):
     def _verify_login(self, tunnels: Tunnels, session: Session, password: str, former: str) -> None:
         """Log in with the new password; if that fails, restore the former one through the open session."""
         try:
-            with self.log_in(tunnels, self.sql_endpoint(), [("new", password)])[2] as anew:
-                self.require_same_process(anew)
+            with self.log_in(tunnels, self.sql_endpoint(), [("new", password)])[2] as new_session:
+                self.require_same_process(new_session)
         except SqlError as error:
             try:
                 session.alter(SYS, former)

@@ -119,10 +119,12 @@ def former_values(
     `all_desired` are the values that the takeover may have set. Any other value was set by someone else and stays.
     """
     former, stays = {}, []
-    for name in sorted({name for wish in desired_values for name in wish if is_synced(name) and name in before}):
+    for name in sorted({name for values in desired_values for name in values if is_synced(name) and name in before}):
         if name not in now or is_same_value(name, now[name], before[name]):
             continue
-        if not any(is_same_value(name, now[name], text_of(wish[name])) for wish in desired_values if name in wish):
+        if not any(
+            is_same_value(name, now[name], text_of(values[name])) for values in desired_values if name in values
+        ):
             stays.append(f"{name} stays '{now[name]}': it was changed after the takeover")
         elif why := why_not_settable(before[name]):
             stays.append(f"{name} stays '{now[name]}': its former value {why}")

@@ -44,8 +44,8 @@ def supervisor_of(found: Mapping[str, Any]) -> Supervisor:
         return unit
     for kind in (OBD, OBPROXYD):
         if pids := [str(one["pid"]) for one in found["watchdogs"] if one["kind"] == kind]:
-            whose = "the deployer's watchdog" if kind == OBD else "its watchdog"
-            return Supervisor(kind=kind, description=f"{whose} {OBPROXYD} with pid {', '.join(pids)}")
+            owner = "the deployer's watchdog" if kind == OBD else "its watchdog"
+            return Supervisor(kind=kind, description=f"{owner} {OBPROXYD} with pid {', '.join(pids)}")
     keeper = _from_parents(parents)
     if keeper.kind == NONE and (jobs := found.get("jobs")):
         return Supervisor(kind=CRON, description=f"a job in {jobs[0]['file']} ({jobs[0]['line']})")

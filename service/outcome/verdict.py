@@ -70,85 +70,88 @@ class Evidence:
     no_hosts: bool
 
 
-def cause(end: RunEnd, seen: Evidence) -> tuple[Code, str]:
+def cause(end: RunEnd, evidence: Evidence) -> tuple[Code, str]:
     """Return why the run failed as (code, sentence); an empty code when it succeeded."""
-    ended = _cause_without_stop(end, seen)
+    ended = _cause_without_stop(end, evidence)
     if end.canceled or end.status == "canceled":
         if not end.tree_gone:
-            return "CANCEL_INCOMPLETE", f"Canceled{_during(seen)}, but processes of the run are still alive."
+            return "CANCEL_INCOMPLETE", f"Canceled{_during(evidence)}, but processes of the run are still alive."
         if ended[0]:  # otherwise the run succeeded before the cancel
-            return "CANCELED", f"Canceled{_during(seen)}."
+            return "CANCELED", f"Canceled{_during(evidence)}."
     if end.timed_out or end.status == "timeout":
-        return "TIMEOUT", _timeout(end, seen)
+        return "TIMEOUT", _timeout(end, evidence)
     return ended
 
 
-def _cause_without_stop(end: RunEnd, seen: Evidence) -> tuple[Code, str]:
+def _cause_without_stop(end: RunEnd, evidence: Evidence) -> tuple[Code, str]:
     if end.start_error:
         return "NOT_STARTED", end.start_error
     if end.rc is None and end.status in _UNFINISHED:
-        return "INTERRUPTED", f"The run was lost{_during(seen)}: its process is gone and left no exit status."
-    if not seen.started:
-        return "NOT_STARTED", f"Ansible did not start the playbook ({_exit(end)}).{_quote(end, seen)}"
+        return "INTERRUPTED", f"The run was lost{_during(evidence)}: its process is gone and left no exit status."
+    if not evidence.started:
+        return "NOT_STARTED", f"Ansible did not start the playbook ({_exit(end)}).{_quote(end, evidence)}"
     if end.rc != 0:
-        return _failed(end, seen)
-    if seen.no_hosts:
-        return "NO_HOSTS", f"The play matched no host, and should have matched {seen.host}."
-    if seen.stats is None:
-        return "INCONSISTENT", f"Ansible ended well without closing statistics{_during(seen)}.{_quote(end, seen)}"
-    if seen.host not in seen.stats.processed:
-        return "HOST_MISSING", f"Ansible ended well without having done anything on {seen.host}."
-    if (hosts := seen.stats.failures | seen.stats.dark) and not _is_rescued(seen, seen.stats):
-        failure = seen.failures.unexplained or seen.failures.last
+        return _failed(end, evidence)
+    if evidence.no_hosts:
+        return "NO_HOSTS", f"The play matched no host, and should have matched {evidence.host}."
+    if evidence.stats is None:
+        return (
+            "INCONSISTENT",
+            f"Ansible ended well without closing statistics{_during(evidence)}.{_quote(end, evidence)}",
+        )
+    if evidence.host not in evidence.stats.processed:
+        return "HOST_MISSING", f"Ansible ended well without having done anything on {evidence.host}."
+    if (hosts := evidence.stats.failures | evidence.stats.dark) and not _is_rescued(evidence, evidence.stats):
+        failure = evidence.failures.unexplained or evidence.failures.last
         why = f" {failure.message}" if failure else ""
         named = ansible_results.clean(", ".join(sorted(hosts)), 200)
         return "INCONSISTENT", f"Ansible ended well, yet counts a failure on {named}.{why}"
     return "", ""
 
 
-def _is_rescued(seen: Evidence, stats: Stats) -> bool:
+def _is_rescued(evidence: Evidence, stats: Stats) -> bool:
     """Return whether all failures of the host were rescued.
 
     Ansible's statistics count an include of a missing file as failed, even when it was rescued.
     """
-    failures = seen.failures
+    failures = evidence.failures
     all_rescued = failures.rescued and not failures.pending and failures.unexplained is None
-    return all_rescued and not stats.dark and stats.failures == {seen.host}
+    return all_rescued and not stats.dark and stats.failures == {evidence.host}
 
 
-def _failed(end: RunEnd, seen: Evidence) -> tuple[Code, str]:
-    if seen.stats is None:
+def _failed(end: RunEnd, evidence: Evidence) -> tuple[Code, str]:
+    if evidence.stats is None:
         return (
             "ABORTED",
-            f"Ansible ended{_during(seen)} before the playbook was through ({_exit(end)}).{_quote(end, seen)}",
+            f"Ansible ended{_during(evidence)} before the playbook was through ({_exit(end)}).{_quote(end, evidence)}",
         )
-    if not seen.stats.failures | seen.stats.dark:
-        return "ABORTED", f"Ansible failed ({_exit(end)}) although no Ansible task did.{_quote(end, seen)}"
-    code: Code = "TASK_FAILED" if seen.stats.failures else "UNREACHABLE"
-    failures = seen.failures.pending or tuple(filter(None, [seen.failures.last]))
+    if not evidence.stats.failures | evidence.stats.dark:
+        return "ABORTED", f"Ansible failed ({_exit(end)}) although no Ansible task did.{_quote(end, evidence)}"
+    code: Code = "TASK_FAILED" if evidence.stats.failures else "UNREACHABLE"
+    failures = evidence.failures.pending or tuple(filter(None, [evidence.failures.last]))
     if not failures:
-        return code, f"The failed result was lost.{_quote(end, seen)}"
+        return code, f"The failed result was lost.{_quote(end, evidence)}"
     if failures[0].code == "BAD_ARGUMENTS":
         code = "BAD_ARGUMENTS"
     return code, message(failures)
 
 
-def _timeout(end: RunEnd, seen: Evidence) -> str:
+def _timeout(end: RunEnd, evidence: Evidence) -> str:
     took = "" if end.elapsed is None else f" after {end.elapsed:.0f} s"
     limit = "" if end.limit is None else f" The limit is {end.limit:.0f} s."
-    is_prompt = any(_PROMPT.search(ansible_results.clean(text[-200:])) for text in (seen.tail, end.last_lines))
+    is_prompt = any(_PROMPT.search(ansible_results.clean(text[-200:])) for text in (evidence.tail, end.last_lines))
     hint = " It seems to wait for input at a prompt: see the last line of the log." if is_prompt else ""
-    return f"Stopped{took}{_during(seen)}.{limit}{hint}"
+    return f"Stopped{took}{_during(evidence)}.{limit}{hint}"
 
 
-def _during(seen: Evidence) -> str:
-    return f' during Ansible task "{seen.task}"' if seen.task else ""
+def _during(evidence: Evidence) -> str:
+    return f' during Ansible task "{evidence.task}"' if evidence.task else ""
 
 
 def _exit(end: RunEnd) -> str:
     return "killed" if end.rc is None else f"exit status {end.rc}"
 
 
-def _quote(end: RunEnd, seen: Evidence) -> str:
-    text = ansible_results.paragraph(seen.tail or ansible_results.clean(end.last_lines[-QUOTE_LIMIT:]))
+def _quote(end: RunEnd, evidence: Evidence) -> str:
+    text = ansible_results.paragraph(evidence.tail or ansible_results.clean(end.last_lines[-QUOTE_LIMIT:]))
     return f" Its last output: {text}" if text else ""

@@ -267,8 +267,8 @@ def _initialize(directory: Path, account: Mapping[str, Any]) -> None:
     )
     if done.returncode != 0:
         shutil.rmtree(new, ignore_errors=True)
-        said = " ".join(done.stderr.split()) or f"initdb ended with status {done.returncode}"
-        raise StartFailed(reason=f"The embedded PostgreSQL in {directory} cannot be created: {said}")
+        output = " ".join(done.stderr.split()) or f"initdb ended with status {done.returncode}"
+        raise StartFailed(reason=f"The embedded PostgreSQL in {directory} cannot be created: {output}")
     new.rename(directory)
 
 
@@ -279,8 +279,8 @@ def _check_version(directory: Path) -> None:
         return
     if found == str(MAJOR):
         return
-    says = f"{directory} was made by PostgreSQL {found or 'of an unknown version'}; this service has {MAJOR}."
-    raise StartFailed(reason=f"{says} Dump it with the service that made it (pg_dumpall), and restore that here.")
+    problem = f"{directory} was made by PostgreSQL {found or 'of an unknown version'}; this service has {MAJOR}."
+    raise StartFailed(reason=f"{problem} Dump it with the service that made it (pg_dumpall), and restore that here.")
 
 
 def private_file(path: Path, access: int = os.O_RDWR) -> int:

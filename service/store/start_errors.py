@@ -25,16 +25,16 @@ def explaining_start_errors(settings: Settings) -> Iterator[None]:
     except (psycopg.Error, ConnectorException) as error:
         if is_unwritable(error):
             raise StartFailed(reason=explain(error)) from None
-        said = " ".join(str(database_error(error) or error).split())
+        message = " ".join(str(database_error(error) or error).split())
         url = settings.database_url.get_secret_value()
-        reason = without_password(said, url) if url else f"The embedded PostgreSQL: {said}"
+        reason = without_password(message, url) if url else f"The embedded PostgreSQL: {message}"
         raise StartFailed(reason=reason) from None
     except OSError as error:
         where = error.filename or settings.data_dir
         raise StartFailed(reason=f"TAKEOVER_DATA_DIR: {where}: {error.strerror or error}") from None
 
 
-def without_password(said: str, url: str) -> str:
+def without_password(message: str, url: str) -> str:
     """Return libpq's error text about `url` without the password, of which libpq may quote parts."""
     try:
         read = conninfo_to_dict(url)
@@ -44,7 +44,7 @@ def without_password(said: str, url: str) -> str:
     password = str(read.pop("password", ""))
     written = unquote(url.partition("://")[2].rpartition("@")[0].partition(":")[2])
     if written and written != password:
-        return f"TAKEOVER_DATABASE_URL: {_QUOTED.sub('…', said)}. {ADVICE}"
+        return f"TAKEOVER_DATABASE_URL: {_QUOTED.sub('…', message)}. {ADVICE}"
     if password and password not in map(str, read.values()):
-        said = said.replace(password, "…")
-    return f"TAKEOVER_DATABASE_URL: {said}"
+        message = message.replace(password, "…")
+    return f"TAKEOVER_DATABASE_URL: {message}"

@@ -88,9 +88,9 @@ def _canonical_request(
     cluster_id: int, hosts: Sequence[HostRequest], allow_restart: bool | None, rollout: Rollout | None
 ) -> str:
     """Return the request in one canonical form, for its fingerprint."""
-    asked = [[h.host_id, h.sql_port, h.password.get_secret_value() if h.password else None] for h in hosts]
+    requested = [[h.host_id, h.sql_port, h.password.get_secret_value() if h.password else None] for h in hosts]
     policy = [] if rollout is None else [asdict(rollout)]
-    return json.dumps([cluster_id, asked, *([] if allow_restart is None else [allow_restart]), *policy])
+    return json.dumps([cluster_id, requested, *([] if allow_restart is None else [allow_restart]), *policy])
 
 
 def _find_hosts(inventory: Inventory, hosts: Sequence[HostRequest]) -> list[Host]:

@@ -148,8 +148,8 @@ def packages(
 
 def binary_version(found: "dict[str, Any]", user: "dict[str, Any]", deadline: float) -> str:
     """Return the output of `obproxy -V`, run as the OBProxy's user. It prints to standard error."""
-    status, said, errors = output(start_command([f"/proc/{found['pid']}/exe", "-V"], user), deadline)
-    return (said + errors)[:200] if status is not None else ""
+    status, text, errors = output(start_command([f"/proc/{found['pid']}/exe", "-V"], user), deadline)
+    return (text + errors)[:200] if status is not None else ""
 
 
 def user_on_host(found: "dict[str, Any] | None") -> "dict[str, Any] | None":
@@ -173,6 +173,6 @@ def packages_and_commands(wanted: "dict[str, Any]", found: "dict[str, Any] | Non
     missing = start_command(commands_probe(owner, wanted["commands"] or ["sh"]))
     answer = packages(installed, owning, deadline)
     answer.update(missing_commands(missing, deadline))
-    asks = found and user and not answer["package"]
-    answer["binary_version"] = binary_version(found, user, deadline) if asks else ""  # type: ignore[arg-type]
+    is_unpackaged = found and user and not answer["package"]
+    answer["binary_version"] = binary_version(found, user, deadline) if is_unpackaged else ""  # type: ignore[arg-type]
     return answer

@@ -167,14 +167,14 @@ def starts_without_environment(pid: int) -> bool:
     """
     process = dict(launch_state({"pid": pid, "started": start_time(pid)}), environment={})
     try:
-        asked = relaunch(process, [process["arguments"][0], "-V"])
+        started = relaunch(process, [process["arguments"][0], "-V"])
     except OSError:
         return False
     try:
-        return asked.wait(timeout=COMMAND_TIMEOUT) == 0
+        return started.wait(timeout=COMMAND_TIMEOUT) == 0
     except subprocess.TimeoutExpired:
-        asked.kill()
-        asked.wait()
+        started.kill()
+        started.wait()
         return False
 
 

@@ -109,15 +109,15 @@ def run_as(user: "dict[str, Any]", work: "Callable[..., Any]", *arguments: "Any"
     os.close(writes)
     try:
         with os.fdopen(reads, "rb") as file:
-            said = file.read().decode()
+            text = file.read().decode()
     except BaseException:
         os.kill(child, signal.SIGKILL)
         raise
     finally:
         os.waitpid(child, 0)
-    if not said:
+    if not text:
         raise UntrustedPath(f"the work as user {user['uid']} did not end within {seconds} s, or was ended")
-    answer = json.loads(said)
+    answer = json.loads(text)
     if "problem" in answer:
         raise UntrustedPath(answer["problem"])
     return answer["result"]
