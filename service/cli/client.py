@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import httpx
 from httpx_sse import connect_sse
@@ -21,11 +21,30 @@ Document = Mapping[str, Any]
 
 
 class ClientError(Exception):
-    """An error that the user can correct; the text is one sentence, often the service's error message."""
+    """An error that the user can correct; the text is one sentence, often the service's error message.
+
+    `exit_status` is that of the command: docs/operators.md, "Exit statuses".
+    """
+
+    exit_status: ClassVar[int] = 1
+
+
+class InvalidUsage(ClientError):
+    """The options or arguments of a command are invalid, or a file that they name cannot be read."""
+
+    exit_status = 2
 
 
 class ServiceUnreachable(ClientError):
     """The service did not send a valid response."""
+
+    exit_status = 3
+
+
+class RequestRejected(ClientError):
+    """The service has rejected a request, or does not have what it names."""
+
+    exit_status = 4
 
 
 class Client:
@@ -167,7 +186,7 @@ class Client:
         for subtask in self._task_when_reachable(task_id)["subtasks"]:
             if subtask["id"] == subtask_id:
                 return str(subtask["status"])
-        raise ClientError(f"Task instance {task_id} has no subtask {subtask_id}.")
+        raise RequestRejected(f"Task instance {task_id} has no subtask {subtask_id}.")
 
     def watch(self, task_ids: Sequence[int]) -> Iterator[list[Document]]:
         """Yield the documents now and after each change, until none of them is RUNNING."""
@@ -224,7 +243,7 @@ class Client:
         except (httpx.HTTPError, json.JSONDecodeError) as error:
             raise ServiceUnreachable(f"No response from {self._http.base_url}: {error}") from error
         if not envelope["successful"]:
-            raise ClientError(envelope["error"]["message"])
+            raise RequestRejected(envelope["error"]["message"])
         data: Document = envelope.get("data", {})
         return data
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Concatenate
 
 import typer
 
-from service.cli.client import Client, ClientError
+from service.cli.client import Client, InvalidUsage
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 DEFAULT_PASSWORD_FILE = Path("data/admin-password")
@@ -37,24 +37,24 @@ def connect(
     access_key: AccessKey = None,
     secret_file: SecretFile = None,
 ) -> Client:
-    """Return a client for these options. Raise ClientError when they conflict or a file cannot be read."""
+    """Return a client for these options. Raise InvalidUsage when they conflict or a file cannot be read."""
     if access_key is None:
         return Client(url, read_secret(password_file, "password"), user=user)
     if secret_file is None:
-        raise ClientError("An access key needs a secret. Name the file that contains it: --secret-file.")
+        raise InvalidUsage("An access key needs a secret. Name the file that contains it: --secret-file.")
     return Client(url, read_secret(secret_file, "access key's secret"), access_key=access_key)
 
 
 def read_secret(file: Path, what: str) -> str:
-    """Return the text in `file`. Raise ClientError when it cannot be read or is empty."""
+    """Return the text in `file`. Raise InvalidUsage when it cannot be read or is empty."""
     try:
         secret = file.read_text(encoding="utf-8").strip()
     except UnicodeDecodeError:
-        raise ClientError(f"The {what} cannot be read: {file} is not text.") from None
+        raise InvalidUsage(f"The {what} cannot be read: {file} is not text.") from None
     except OSError as error:
-        raise ClientError(f"The {what} cannot be read: {error}") from error
+        raise InvalidUsage(f"The {what} cannot be read: {error}") from error
     if not secret:
-        raise ClientError(f"The {what} cannot be read: {file} is empty.")
+        raise InvalidUsage(f"The {what} cannot be read: {file} is empty.")
     return secret
 
 

@@ -5,9 +5,11 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Annotated
 
 import typer
 
+from service import __version__
 from service.app import create_app
 from service.cli import keys, requests, tasks, users
 from service.cli.client import ClientError
@@ -39,7 +41,6 @@ retry 7                        retry the failed subtasks of task instance 7
 main = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Take over running OBProxy processes into managed OBProxy clusters.",
     epilog=EXAMPLES,
 )
 main.add_typer(tasks.tasks)
@@ -48,6 +49,22 @@ main.add_typer(requests.request, name="request")
 main.add_typer(users.user, name="user")
 main.add_typer(users.access_key, name="accesskey")
 main.add_typer(keys.key, name="key")
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"obproxy-takeover {__version__}")
+        raise typer.Exit
+
+
+@main.callback()
+def options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Take over running OBProxy processes into managed OBProxy clusters."""
 
 
 @main.command()
@@ -102,7 +119,8 @@ def run() -> None:
         sentence = str(error) if isinstance(error, (TakeoverError, ClientError)) else explain(error)
         if sentence is None:
             raise
-        raise SystemExit(sentence) from None
+        print(sentence, file=sys.stderr)
+        raise SystemExit(error.exit_status if isinstance(error, ClientError) else 1) from None
 
 
 def _inventory(settings: Settings) -> InventoryReader:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.live import Live
 
 from service.cli import tables
-from service.cli.client import Client, Document
+from service.cli.client import Client, Document, InvalidUsage
 from service.cli.connection import read_secret, with_client
 from service.cli.requests import watch_request
 from service.model.fleet import DEFAULT_SQL_PORT
@@ -79,7 +79,7 @@ def submit(
     """
     with_ports = [entry.partition(":") for entry in host]
     if not all(host_id.isdigit() and (not port or port.isdigit()) for host_id, _, port in with_ports):
-        raise SystemExit(f"Each host must be HOST_ID or HOST_ID:SQL_PORT, found: {' '.join(host)}")
+        raise InvalidUsage(f"Each host must be HOST_ID or HOST_ID:SQL_PORT, found: {' '.join(host)}")
     password = {}
     if proxysys_password_file:
         password["proxysysPasswd"] = read_secret(proxysys_password_file, "password of root@proxysys")
@@ -320,7 +320,7 @@ def _rollout(canary: int, batch_size: int | None, max_failures: int | None) -> J
     """Return the policy by which hosts start; None = all at once. Exit when a limit has no batches."""
     if not canary and batch_size is None:
         if max_failures is not None:
-            raise SystemExit("--max-failures needs --canary or --batch-size: otherwise all hosts start at once.")
+            raise InvalidUsage("--max-failures needs --canary or --batch-size: otherwise all hosts start at once.")
         return None
     policy: JSON = {"canary": canary, "maxFailures": max_failures or 0}
     return policy if batch_size is None else {**policy, "batchSize": batch_size}

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from service.access import access_keys, audit, users
 from service.access.roles import Role
+from service.cli.client import InvalidUsage
 from service.cli.local_audit import audit_call
 from service.model.settings import take
 from service.store.keyring import ADMIN_PASSWORD
@@ -125,7 +126,7 @@ def _new_password() -> str:
         return sys.stdin.readline().rstrip("\n")
     password = getpass.getpass("New password: ")
     if getpass.getpass("Again: ") != password:
-        raise SystemExit("The two passwords differ.")
+        raise InvalidUsage("The two passwords differ.")
     return password
 
 

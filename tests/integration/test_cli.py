@@ -13,6 +13,7 @@ import pytest
 import uvicorn
 from starlette.applications import Starlette
 
+from service import __version__
 from service.access import access_keys
 from service.api import events
 from service.model.settings import PROJECT, Settings
@@ -134,7 +135,7 @@ async def test_a_superseded_task_instance_names_the_newer_one(command: CommandLi
     assert [line for line in listed if "↷ SUPERSEDED" in line and re.search(rf"│ {older} +│", line)], listed
     assert sum("SUPERSEDED" in line for line in listed) == 1
     refused = await command("rollback", str(older))
-    assert refused.status == 1
+    assert refused.status == 4
     assert f"Task instance {older} is superseded: use task instance {newer} " in refused.errors
 
 
@@ -223,7 +224,7 @@ async def test_submit_of_several_hosts_watches_the_request(
 async def test_a_limit_without_batches_is_named(command: CommandLine) -> None:
     refused = await command("submit", "1", "1", "--max-failures", "2")
 
-    assert refused.status == 1 and "--max-failures needs --canary or --batch-size" in refused.errors
+    assert refused.status == 2 and "--max-failures needs --canary or --batch-size" in refused.errors
 
 
 async def test_signs_with_an_access_key(command: CommandLine, app: Starlette, tmp_path: Path) -> None:
@@ -291,20 +292,28 @@ async def test_completes_in_a_shell() -> None:
     assert output.decode().split() == ["watch"]
 
 
+async def test_the_version_is_that_of_the_package(command: CommandLine) -> None:
+    done = await command("--version")
+
+    assert (done.status, done.output) == (0, f"obproxy-takeover {__version__}\n")
+
+
 @pytest.mark.parametrize(
-    ("words", "sentence"),
+    ("words", "status", "sentence"),
     [
-        (["submit", "99", "1"], "OBProxy cluster 99 does not exist in the inventory."),
-        (["submit", "1", "x:y"], "Each host must be HOST_ID or HOST_ID:SQL_PORT, found: x:y"),
-        (["show", "404"], "Task instance 404 does not exist."),
-        (["retry", "404", "1"], "Task instance 404 does not exist."),
-        (["log", "1", "5", "-f"], "Task instance 1 does not exist."),
-        (["show", "1", "--password-file", "/nonexistent"], "The password cannot be read"),
-        (["show", "1", "--url", "http://127.0.0.1:1"], "No response from http://127.0.0.1:1"),
+        (["submit", "99", "1"], 4, "OBProxy cluster 99 does not exist in the inventory."),
+        (["submit", "1", "x:y"], 2, "Each host must be HOST_ID or HOST_ID:SQL_PORT, found: x:y"),
+        (["show", "404"], 4, "Task instance 404 does not exist."),
+        (["retry", "404", "1"], 4, "Task instance 404 does not exist."),
+        (["log", "1", "5", "-f"], 4, "Task instance 1 does not exist."),
+        (["show", "1", "--password-file", "/nonexistent"], 2, "The password cannot be read"),
+        (["show", "1", "--url", "http://127.0.0.1:1"], 3, "No response from http://127.0.0.1:1"),
     ],
 )
-async def test_an_error_response_is_one_sentence(command: CommandLine, words: list[str], sentence: str) -> None:
+async def test_an_error_is_one_sentence_with_an_exit_status(
+    command: CommandLine, words: list[str], status: int, sentence: str
+) -> None:
     done = await command(*words)
-    assert done.status == 1
+    assert done.status == status
     assert sentence in done.errors and "Traceback" not in done.errors
     assert len(done.errors.strip().splitlines()) == 1
