@@ -5,6 +5,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.obproxy.takeover.plugins.module_utils.documentation import argument_spec
+from ansible_collections.obproxy.takeover.plugins.module_utils.findings import findings, is_requested
 from ansible_collections.obproxy.takeover.plugins.module_utils.rules import FailedRule, message_of
 from ansible_collections.obproxy.takeover.plugins.modules.obproxy_require import DOCUMENTATION
 
@@ -28,6 +29,8 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible is untyped
         _, arguments = self.validate_argument_spec(OPTIONS, required_one_of=[["rules", "rules_from"]])
         rules = arguments["rules"] + [rule for name in arguments["rules_from"] for rule in self._rules_of(name)]
         failed = [rule for rule in map(self._failed, rules) if rule]
+        if failed and self._task.check_mode and is_requested(task_vars or {}, self._templar):
+            return findings((task_vars or {})["ansible_facts"]["obproxy"], failed)
         if failed:
             return {"failed": True, "msg": message_of(failed), "failed_rules": [rule.as_data() for rule in failed]}
         result: dict[str, Any] = {

@@ -21,7 +21,7 @@ class ActionModule(HostAction):
         if arguments["state"] == "stopped":
             return self._stop(facts)
         if facts["running"]:
-            return self._check_health(facts) | {"changed": False}
+            return self.result_without_login() or self._check_health(facts) | {"changed": False}
         if not arguments["allow"]:
             raise FailedRule(
                 "The OBProxy runs, or the takeover is permitted to start it",

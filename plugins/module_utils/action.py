@@ -15,6 +15,7 @@ from ansible.plugins.action import ActionBase
 
 from . import addresses
 from .changes import Change, file_change
+from .findings import findings, is_requested
 from .host_errors import become_failure, connection_failure, program_failure
 from .host_programs import NoResult, parse_result, program_text
 from .masking import Hidden, masked, masker
@@ -48,10 +49,19 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
         try:
             result = self.act(arguments)
         except FailedRule as failed:
-            ending = "unreachable" if isinstance(failed, Unreachable) else "failed"
-            result = {ending: True, "msg": str(failed), "failed_rules": [failed.as_data()]}
-            return self._masked(result | {"changes": self.changes})
+            return self._failure(failed)
         return result | self._masked({"changes": self.changes}) if self.changes else result
+
+    def _failure(self, failed: FailedRule) -> Result:
+        """Return the result of a failed rule. If the playbook wants all findings, the run continues after it."""
+        hidden = self._masked({"failed_rules": [failed.as_data()], "changes": self.changes})
+        (rule,) = hidden["failed_rules"]
+        shown = FailedRule(**rule)
+        if isinstance(failed, Unreachable):
+            return hidden | {"unreachable": True, "msg": str(shown)}
+        if self.is_check_mode and is_requested(self.task_vars, self._templar):
+            return findings(self.facts, [shown]) | {"changes": hidden["changes"]}
+        return hidden | {"failed": True, "msg": str(shown)}
 
     def _masked(self, result: Result) -> Result:
         secrets = {name: Hidden(secret) for name, secret in self.secrets().items() if secret}
@@ -101,10 +111,11 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
     def result_before_start(self) -> Result | None:
         """Return the check-mode result of work that needs a running OBProxy; None when it runs.
 
-        Raises FailedRule when it does not run outside check mode.
+        Without a login, its parameters are unknown, and an earlier role has reported the reason. Raises FailedRule when
+        it does not run outside check mode.
         """
         if self.facts["running"]:
-            return None
+            return self.result_without_login()
         if self.is_check_mode:
             return {"changed": True, "msg": "the OBProxy does not run yet; this step would follow its start"}
         raise FailedRule(
@@ -112,6 +123,12 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
             f"nothing listens on port {self.facts['sql_port']}",
             "start it, or also run the roles before this one",
         )
+
+    def result_without_login(self) -> Result | None:
+        """Return the check-mode result of work that needs a login; None with a login, or outside check mode."""
+        if self.is_check_mode and self.facts["login"] in ("denied", "unreachable", "untried"):
+            return {"changed": False, "msg": "not checked: root@proxysys cannot log in"}
+        return None
 
     def rediscover(self, *, record: bool = False) -> Result:
         """Run the discovery again after an installation or a start; with `record`, read the complete record."""

@@ -46,6 +46,15 @@ class Exporters(RootModel[list[prometheus.Target]]):
 
 async def take_over(request: Request) -> Response:
     """Submit a takeover: POST /api/v2/obproxy/clusters/{id}/takeOver."""
+    return await _take_over(request, check=False)
+
+
+async def precheck(request: Request) -> Response:
+    """Check a takeover, and change nothing: POST /api/v2/obproxy/clusters/{id}/takeOver/precheck."""
+    return await _take_over(request, check=True)
+
+
+async def _take_over(request: Request, *, check: bool) -> Response:
     resources = requests.resources(request)
     settings = resources.settings
     cluster_id = requests.path_id(request, "id")
@@ -62,6 +71,7 @@ async def take_over(request: Request) -> Response:
             trace_id=trace_id(request),
             allow_restart=body.allow_restart,
             rollout=body.policy,
+            check=check,
             idempotency_key=requests.idempotency_key(request),
             repeat_only=is_repeated(request),
         )
@@ -206,6 +216,18 @@ async def list_exporters(request: Request) -> Response:
     return JSONResponse(await prometheus.targets(requests.resources(request).database))
 
 
+_TAKEOVER_ERRORS = (
+    model_errors.MalformedBody,
+    model_errors.UnknownCluster,
+    model_errors.UnknownHost,
+    tasks_errors.HostBusy,
+    tasks_errors.AlreadyManaged,
+    tasks_errors.IdempotencyKeyReused,
+    model_errors.BodyTooLarge,
+    model_errors.UnsupportedMediaType,
+    model_errors.UnsupportedContentEncoding,
+    model_errors.InventoryUnreadable,
+)
 OPERATIONS = (
     Operation(
         method="POST",
@@ -260,18 +282,18 @@ OPERATIONS = (
         body=request_schemas.TakeOverParam,
         headers=[requests.IDEMPOTENCY_KEY],
         response=envelope_schema.Success[envelope_schema.Contents[tasks_documents.TaskInstance]],
-        errors=(
-            model_errors.MalformedBody,
-            model_errors.UnknownCluster,
-            model_errors.UnknownHost,
-            tasks_errors.HostBusy,
-            tasks_errors.AlreadyManaged,
-            tasks_errors.IdempotencyKeyReused,
-            model_errors.BodyTooLarge,
-            model_errors.UnsupportedMediaType,
-            model_errors.UnsupportedContentEncoding,
-            model_errors.InventoryUnreadable,
-        ),
+        errors=_TAKEOVER_ERRORS,
+    ),
+    Operation(
+        method="POST",
+        path="/api/v2/obproxy/clusters/{id}/takeOver/precheck",
+        endpoint=precheck,
+        permission=UPDATE_OBPROXY,
+        summary="Check a takeover without changing anything: report all failed rules and the changes it would make",
+        body=request_schemas.TakeOverParam,
+        headers=[requests.IDEMPOTENCY_KEY],
+        response=envelope_schema.Success[envelope_schema.Contents[tasks_documents.TaskInstance]],
+        errors=_TAKEOVER_ERRORS,
     ),
     Operation(
         method="POST",

@@ -71,15 +71,16 @@ class Client:
         *,
         allow_restart: bool | None = None,
         rollout: JSON | None = None,
+        check: bool = False,
     ) -> list[Document]:
-        """Submit a takeover and return its task instances, one per host.
+        """Submit a takeover and return its task instances, one per host. With `check`, it is only checked.
 
         `key` is the idempotency key: the service executes requests with the same key once. `allow_restart` allows or
         forbids a restart; None = the setting of the OBProxy cluster applies. `rollout` is the policy by which hosts
         start; None = all at once.
         """
         headers = {} if key is None else {"Idempotency-Key": key}
-        path = f"/api/v2/obproxy/clusters/{cluster_id}/takeOver"
+        path = f"/api/v2/obproxy/clusters/{cluster_id}/takeOver" + ("/precheck" if check else "")
         permission = {} if allow_restart is None else {"allowRestart": allow_restart}
         policy = {} if rollout is None else {"rollout": rollout}
         data = self._request("POST", path, {"hosts": list(hosts), **permission, **policy}, headers=headers)

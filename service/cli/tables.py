@@ -91,9 +91,9 @@ def legal_operations(document: Document) -> Iterable[str]:
             yield f"    {operation.lower()} {document['id']} {subtask['id']}    # {subtask['name']}"
 
 
-def changes(document: Document) -> Table | None:
+def changes(document: Document, title: str = "Changes on the host") -> Table | None:
     """Return a table with the changes on the host of a task instance, by subtask; None when there are none."""
-    shown = Table("Subtask", "What", "Name", "Before", "After", "Restart", title="Changes on the host")
+    shown = Table("Subtask", "What", "Name", "Before", "After", "Restart", title=title)
     for subtask in in_dag_order(document["subtasks"]):
         for change in subtask.get("changes", ()):
             name = f"{subtask['name']} ({change['operation']})"

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -61,6 +61,9 @@ def submit(
     canary: Canary = 0,
     batch_size: BatchSize = None,
     max_failures: MaxFailures = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Change nothing: report all failed rules and the changes of a takeover.")
+    ] = False,
     idempotency_key: IdempotencyKey = None,
     watch_tasks: WatchTasks = False,
     as_json: AsJson = False,
@@ -76,6 +79,8 @@ def submit(
     submit 1 3 --allow-restart    restart the OBProxy where a parameter needs it
 
     submit 1 1 2 3 4 5 --canary 1 --batch-size 2
+
+    submit 1 3 --check            check the takeover of host 3, wait, and print its findings and changes
     """
     with_ports = [entry.partition(":") for entry in host]
     if not all(host_id.isdigit() and (not port or port.isdigit()) for host_id, _, port in with_ports):
@@ -88,7 +93,11 @@ def submit(
         for host_id, _, port in with_ports
     ]
     rollout = _rollout(canary, batch_size, max_failures)
-    documents = client.take_over(cluster_id, hosts, idempotency_key, allow_restart=allow_restart, rollout=rollout)
+    documents = client.take_over(
+        cluster_id, hosts, idempotency_key, allow_restart=allow_restart, rollout=rollout, check=check
+    )
+    if check:
+        _watch(client, [document["id"] for document in documents], as_json, with_changes=not as_json)
     _print_submitted(client, documents, watch_tasks, as_json)
 
 
@@ -337,13 +346,15 @@ def _print_submitted(client: Client, documents: Sequence[Document], watch_tasks:
         print(*(document["id"] for document in documents), sep="\n")
 
 
-def _watch(client: Client, task_ids: Sequence[int], as_json: bool) -> None:
+def _watch(client: Client, task_ids: Sequence[int], as_json: bool, *, with_changes: bool = False) -> NoReturn:
     show = _watch_live if sys.stdout.isatty() and not as_json else _watch_lines
     documents = show(client, task_ids, as_json)
     if as_json:
         _print_json(documents)
     for document in documents:
         _print_failures(client, document)
+        if with_changes and (changes := tables.changes(document, f"Changes by a takeover of {document['hostName']}")):
+            Console().print(changes)
     raise SystemExit(any(document["status"] == "FAILED" for document in documents))
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from service.inventory.records import Host
 from service.model.fleet import DEFAULT_SQL_PORT, ObproxyServer
 from service.model.tasks import Operation, TaskStatus
-from service.store.database import Database, fetch_as
+from service.store.database import Database, fetch, fetch_as
 from service.tasks.resources import Resources
 
 
@@ -26,16 +26,15 @@ class LatestTask:
 
 @dataclass(frozen=True, kw_only=True)
 class AvailableHost:
-    """A host of the inventory; `servers` are the managed OBProxy servers on it and those in takeover."""
+    """A host of the inventory; `servers` are the managed OBProxy servers on it and those in takeover.
+
+    While a task instance of it is running, it is `busy`: no other can start.
+    """
 
     host: Host
     servers: Sequence[ObproxyServer]
     last: LatestTask | None
-
-    @property
-    def busy(self) -> bool:
-        """True while a task instance of the host is running: then no other can start."""
-        return self.last is not None and self.last.status is TaskStatus.RUNNING
+    busy: bool
 
     @property
     def sql_port(self) -> int:
@@ -54,12 +53,16 @@ async def find(resources: Resources, keyword: str) -> list[AvailableHost]:
     async with resources.database.transaction() as connection:
         servers = await fetch_as(connection, ObproxyServer, "servers_of_hosts", host_ids=ids)
         latest = await fetch_as(connection, LatestTask, "latest_tasks_of_hosts", host_ids=ids)
+        busy = {row["host_id"] for row in await fetch(connection, "running_tasks", host_ids=ids)}
     latest_tasks = {task.subject_id: task for task in latest}
     on: dict[int, list[ObproxyServer]] = {host_id: [] for host_id in ids}
     for server in servers:
         on[server.host_id].append(server)
     in_order = sorted(fitting, key=lambda host: host.name)
-    return [AvailableHost(host=host, servers=on[host.id], last=latest_tasks.get(host.id)) for host in in_order]
+    return [
+        AvailableHost(host=host, servers=on[host.id], last=latest_tasks.get(host.id), busy=host.id in busy)
+        for host in in_order
+    ]
 
 
 async def latest_tasks_of_servers(database: Database, servers: Sequence[ObproxyServer]) -> dict[int, LatestTask]:

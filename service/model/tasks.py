@@ -32,6 +32,14 @@ SKIP_HOST = "skip_host_operation"
 """The key of a context whose request leaves the host out: all of its subtasks are skipped."""
 
 
+CHECK_MODE = "check_mode"
+"""The key of a context whose runs are in check mode: they change nothing, and a failed subtask does not end them."""
+
+
+SQL_PORT = "sql_port"
+"""The key of a context with the SQL port of an OBProxy that has no OBProxy server."""
+
+
 EXTERNAL = "EXTERNAL"
 """The type of a task instance that records a run by hand. OCP's types are MANUAL and others."""
 
@@ -89,6 +97,11 @@ class TaskInstance:
     def skips_host(self) -> bool:
         """True if the request skips the work on the host."""
         return bool(self.context["stringMap"].get(SKIP_HOST) == "true")
+
+    @property
+    def is_check(self) -> bool:
+        """True if its runs are in check mode."""
+        return bool(self.context["stringMap"].get(CHECK_MODE) == "true")
 
     @property
     def allow_restart(self) -> bool | None:

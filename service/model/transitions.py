@@ -73,9 +73,10 @@ def allowed(trigger: Trigger) -> list[SubtaskStatus]:
     return [status for status in SubtaskStatus if any(p[0] is status and t is trigger for p, t in TRANSITIONS)]
 
 
-def promotable(subtasks: Collection[Subtask]) -> list[int]:
-    """Return the ids of the PENDING subtasks with only SUCCESSFUL upstreams."""
-    done = {subtask.id for subtask in subtasks if subtask.status is SUCCESSFUL}
+def promotable(subtasks: Collection[Subtask], *, after_failures: bool = False) -> list[int]:
+    """Return the ids of the PENDING subtasks with only SUCCESSFUL upstreams; `after_failures`, also FAILED ones."""
+    ended = (SUCCESSFUL, FAILED) if after_failures else (SUCCESSFUL,)
+    done = {subtask.id for subtask in subtasks if subtask.status in ended}
     return [s.id for s in subtasks if s.status is PENDING and done.issuperset(s.upstreams)]
 
 
@@ -101,10 +102,13 @@ def task_status(operation: Operation, statuses: Collection[SubtaskStatus]) -> Ta
 
 
 def remaining(operation: Operation, subtasks: Sequence[Subtask]) -> list[Subtask]:
-    """Return the subtasks that a run must execute, in order. `subtasks` are in DAG order."""
+    """Return the subtasks that a run must execute, in order. `subtasks` are in DAG order.
+
+    A FAILED one that is not retried stays as it is: in check mode, the run continues after it.
+    """
     if operation is Operation.ROLLBACK:
         return [subtask for subtask in reversed(subtasks) if subtask.status is not PENDING]
-    return [subtask for subtask in subtasks if subtask.status is not SUCCESSFUL]
+    return [subtask for subtask in subtasks if subtask.status not in (SUCCESSFUL, FAILED)]
 
 
 def rollback_prohibited(task: TaskInstance, subtasks: Collection[Subtask]) -> bool:
@@ -125,7 +129,7 @@ def is_external(task: TaskInstance) -> bool:
 
 def _has_lost_server(task: TaskInstance) -> bool:
     """Return whether the rollback of another task instance has removed this one's OBProxy server."""
-    return task.status is TaskStatus.FAILED and task.obproxy_server_id is None
+    return task.status is TaskStatus.FAILED and task.obproxy_server_id is None and not task.is_check
 
 
 def legal_for_task(task: TaskInstance, subtasks: Collection[Subtask]) -> list[Operation]:

@@ -15,7 +15,7 @@ from service.model.errors import WorkflowInvalid
 from service.model.fleet import ServerStatus
 from service.model.tasks import Operation
 
-TAKEOVER, RELEASE, REFRESH, RESTART = "takeover", "release", "refresh", "restart"
+TAKEOVER, PRECHECK, RELEASE, REFRESH, RESTART = "takeover", "precheck", "release", "refresh", "restart"
 _IMPORT = "ansible.builtin.import_role"
 
 
@@ -40,7 +40,8 @@ class Workflow:
     playbook: Path
     rollback: Path | None  # undoes its subtasks in reverse order; None = it cannot be undone
     subtasks: Sequence[SubtaskTemplate]
-    server_status: ServerStatus  # of the OBProxy server until the task instance has succeeded
+    server_status: ServerStatus | None  # of the OBProxy server until the task instance has succeeded
+    check: bool = False  # its runs are in check mode, and its task instances have no OBProxy server
 
     @property
     def roles(self) -> list[str]:
@@ -66,9 +67,10 @@ Workflows = Mapping[str, Workflow]
 def of_playbook(workflows: Workflows, name: str) -> tuple[Workflow, Operation] | None:
     """Return the workflow of a playbook, named without its suffix, and the playbook's operation.
 
-    The operation is EXECUTE or ROLLBACK. None = the playbook belongs to no workflow.
+    The operation is EXECUTE or ROLLBACK. None = the playbook belongs to no workflow. A workflow in check mode shares
+    the playbook of another one.
     """
-    for workflow in workflows.values():
+    for workflow in (workflow for workflow in workflows.values() if not workflow.check):
         for operation, playbook in ((Operation.EXECUTE, workflow.playbook), (Operation.ROLLBACK, workflow.rollback)):
             if playbook is not None and playbook.stem == name:
                 return workflow, operation
@@ -96,7 +98,8 @@ def _workflow(project: Path, table: Path, name: str, entry: Any) -> Workflow:
             playbook=project / "playbooks" / playbook,
             rollback=None if rollback is None else project / "playbooks" / rollback,
             subtasks=_subtasks(project, project / "playbooks" / playbook),
-            server_status=ServerStatus(entry["server_status"]),
+            server_status=None if entry.get("check") is True else ServerStatus(entry["server_status"]),
+            check=entry.get("check") is True,
         )
     except (LookupError, TypeError, AttributeError, ValueError) as error:
         raise WorkflowInvalid(path=table, reason=f"{name}: {type(error).__name__}: {error}") from error

@@ -161,6 +161,17 @@ def subtask(data: Mapping[str, Any]) -> str:
     return clean(data.get("subtask", data.get("role")), 200)
 
 
+def has_findings(event: Mapping[str, Any]) -> bool:
+    """Return whether an ok result in check mode reports rules that do not hold."""
+    findings = mapping(mapping(event.get("event_data")).get("res")).get("findings")
+    return event.get("event") == "runner_on_ok" and isinstance(findings, list) and bool(findings)
+
+
+def finding_message(event: Mapping[str, Any]) -> str:
+    """Return the failed rules of an ok result with findings, as one line."""
+    return paragraph(_message(mapping(mapping(event.get("event_data")).get("res")))) or "A rule does not hold."
+
+
 def validates_arguments(data: Mapping[str, Any]) -> bool:
     """Return whether this is Ansible's own task that validates a role's variables (meta/argument_specs.yml)."""
     return clean(data.get("task_action"), 200).endswith("validate_argument_spec")

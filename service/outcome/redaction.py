@@ -56,6 +56,8 @@ def _result(res: Mapping[str, Any], mask: Mask) -> dict[str, Any]:
         redacted["obproxy_server"] = _server_facts(ansible_results.mapping(res["obproxy_server"]), mask)
     if ansible_results.is_hidden(res):
         return redacted | {"censored": True}
+    if isinstance(res.get("findings"), list):
+        redacted["findings"] = [True] * bool(res["findings"])  # the text is in `msg`
     if isinstance(res.get("changes"), list):
         # One more than what is kept, so that the service notices that some are left out.
         redacted["changes"] = [_change(each, mask) for each in res["changes"][: host_changes.MAX_CHANGES + 1]]

@@ -88,12 +88,14 @@ class Progress:
     roles: tuple[str, ...]
     host: str
     token: int | None = None
+    check: bool = False  # the run is in check mode: findings fail a role and do not end the run
     counter: int = 0  # of the last event
     complete: bool = True  # no event is missing so far
     index: int = -1  # of the running role; -1 = the playbook has not started
     reached: bool = False  # an event of the running role itself has arrived
     task: str = ""  # name of the running Ansible task
     tally: ansible_results.Tally = ansible_results.EMPTY_TALLY  # of the running role
+    findings: tuple[str, ...] = ()  # messages of the running role in check mode
     failures: Failures = NO_FAILURES
     handlers: frozenset[str] = frozenset()  # uuids of handlers that ran: their events do not start roles
     items: tuple[str, ...] = ()  # messages of the failed items of the running loop
@@ -110,15 +112,17 @@ class Progress:
         return self.roles[self.index] if self.index >= 0 else None
 
 
-def begin(roles: Sequence[str], host: str, *, token: int | None = None) -> Progress:
+def begin(roles: Sequence[str], host: str, *, token: int | None = None, check: bool = False) -> Progress:
     """Return the progress before the first event, for `roles` (in playbook order) on `host` (its inventory name).
+
+    In check mode, a role whose results report findings has failed, and the run continues with the next role.
 
     `token` is the run's environment variable JOB_ID, a secret of 62 random bits. Ansible's callback puts it into every
     event. An event without it is text that the managed host has made to look like an event.
     """
     if not roles or len(set(roles)) != len(roles):
         raise ValueError(f"a run needs roles, each of them once, not {list(roles)}")
-    return Progress(roles=tuple(roles), host=host, token=token)
+    return Progress(roles=tuple(roles), host=host, token=token, check=check)
 
 
 def advance(progress: Progress, event: Mapping[str, Any]) -> tuple[Progress, tuple[Change, ...]]:
@@ -159,13 +163,14 @@ def finish(progress: Progress, end: RunEnd) -> tuple[Change, ...]:
         no_hosts=progress.no_hosts,
     )
     code, reason = cause(end, seen)
+    reason = " ".join([*progress.findings, reason])
     notes = _notes(progress, end)
     rest = progress.roles[max(progress.index, 0) :]
     changes: list[Change] = [Logged(role=rest[0], text=progress.early)] if progress.early else []
     if code:
         return (*changes, _failed(rest[0], code, reason, [*progress.tally.notes_on_failure(), *notes]))
     if progress.reached:
-        changes.append(_passed(progress, notes))
+        changes.append(_ended(progress, notes))
         rest = rest[1:]
     if rest:
         after = f"; neither was {', '.join(rest[1:])}" if rest[1:] else ""
@@ -176,6 +181,13 @@ def finish(progress: Progress, end: RunEnd) -> tuple[Change, ...]:
 
 def _failed(role: str, code: Code, reason: str, notes: Sequence[str]) -> Ended:
     return Ended(role=role, verdict=Verdict.FAILED, code=code, message=" ".join([reason, *notes]))
+
+
+def _ended(progress: Progress, notes: Sequence[str] = ()) -> Ended:
+    """Return the end of a role after which the run continues."""
+    if progress.findings:
+        return _failed(progress.roles[progress.index], "FINDINGS", " ".join(progress.findings), notes)
+    return _passed(progress, notes)
 
 
 def _passed(progress: Progress, notes: Sequence[str] = ()) -> Ended:
@@ -220,7 +232,7 @@ def _move(progress: Progress, event: Mapping[str, Any]) -> tuple[Progress, list[
         return progress, moves
     target = _target(progress, subtask)
     while progress.index < target:
-        moves.append(_passed(progress))
+        moves.append(_ended(progress))
         progress = _enter(progress, progress.index + 1, moves)
     reached = progress.reached or progress.role == subtask
     return replace(progress, reached=reached), moves
@@ -263,7 +275,7 @@ def _enter(progress: Progress, index: int, moves: list[Change]) -> Progress:
     logged = len(progress.early)
     failures = replace(progress.failures, last=None)
     progress = replace(progress, index=index, reached=False, tally=ansible_results.EMPTY_TALLY, failures=failures)
-    return replace(progress, logged=logged, changed=0, early="")
+    return replace(progress, logged=logged, changed=0, early="", findings=())
 
 
 def _take(progress: Progress, event: Mapping[str, Any]) -> Progress:
@@ -304,6 +316,9 @@ def _counted(counts: Any) -> frozenset[str]:
 def _take_result(progress: Progress, event: Mapping[str, Any]) -> Progress:
     data = _data(event)
     progress = replace(progress, tally=progress.tally.add(event))
+    if progress.check and ansible_results.has_findings(event):
+        found = ansible_results.finding_message(event)
+        progress = replace(progress, findings=(*progress.findings, found)[:MAX_ITEMS])
     if data.get("ignore_errors") is True or event.get("event") not in ("runner_on_failed", "runner_on_unreachable"):
         return progress
     code: FailureCode = "BAD_ARGUMENTS" if ansible_results.validates_arguments(data) else "TASK_FAILED"

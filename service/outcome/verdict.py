@@ -14,6 +14,7 @@ QUOTE_LIMIT = 1_500  # characters of the last output in a reason
 
 Code = Literal[
     "",  # SUCCESSFUL
+    "FINDINGS",  # in check mode, rules do not hold; the run continues
     "TASK_FAILED",  # an Ansible task failed
     "BAD_ARGUMENTS",  # … the one that validates a role's arguments
     "UNREACHABLE",  # the host could not be reached

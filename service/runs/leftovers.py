@@ -44,6 +44,7 @@ class LeftoverCheck:
             renewed=time.monotonic(),
             playbook=PLAYBOOK,
             roles=(),
+            check=False,
             inputs=replace(self._spec.inputs, variables=variables),
         )
         self._starting = asyncio.create_task(asyncio.to_thread(run.start, self._spec, self._snapshot))

@@ -33,6 +33,7 @@ class RunSpec:
     playbook: Path
     roles: Sequence[str]  # the tags to run, in playbook order; empty = the whole playbook
     inputs: RunInputs
+    check: bool = False  # in check mode: nothing is changed
     start: RunStart = "forked"
     token: int = field(default_factory=lambda: secrets.randbits(62), repr=False)
     """Secret that Ansible's callback puts into every event as `job_id`, which proves that the event is authentic.

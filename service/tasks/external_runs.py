@@ -29,7 +29,7 @@ from service.tasks.insertion import insert_tasks
 from service.tasks.instances import TaskWithSubtasks
 from service.tasks.locked_task import lock_task
 from service.tasks.resources import Resources
-from service.tasks.submit import new_task
+from service.tasks.submit import NO_SERVER, new_task
 
 NOT_SELECTED_MESSAGE = "The run did not select this subtask (--tags, --skip-tags or --start-at-task)."
 
@@ -180,11 +180,7 @@ async def _insert_task(
     trace_id: str,
 ) -> int:
     """Insert a task instance in its state before the run; return its id."""
-    row = (
-        {"id": server.id, "parameter_version": server.parameter_version}
-        if server
-        else {"id": None, "parameter_version": 1}
-    )
+    row = {"id": server.id, "parameter_version": server.parameter_version} if server else NO_SERVER
     run, workflow = play.run, play.workflow
     new = new_task(workflow, cluster, host, row)
     tasks = await insert_tasks(connection, resources, workflow, [new], creator, trace_id, request=None)

@@ -120,6 +120,7 @@ async def insert_tasks(
         if host_id not in tasks:  # race: a concurrent request has inserted one
             busy = await fetch(connection, "running_tasks", host_ids=[host_id])
             raise HostBusy(host_id=host_id, task_id=busy[0]["id"] if busy else None)
+    await execute(connection, "supersede_checks", task_ids=list(tasks.values()))
     older = await fetch(connection, "tasks_superseded_by", task_ids=list(tasks.values()))
     changed = [*tasks.values(), *(row["id"] for row in older)]
     await execute(connection, "notify_task_changes", task_ids=changed, changed=True)

@@ -63,7 +63,7 @@ async def blocking_tasks(resources: Resources, task: TaskInstance) -> list[int]:
     async with resources.database.autocommit() as connection:
         rows = await fetch(connection, "blocking_tasks", task_id=task.id, cluster_id=cluster_id)
     in_cluster = any(not row["same_host"] for row in rows)
-    limited = in_cluster and await _is_limited(resources, int(cluster_id))
+    limited = in_cluster and not task.is_check and await _is_limited(resources, int(cluster_id))
     return [row["id"] for row in rows if row["same_host"] or limited]
 
 

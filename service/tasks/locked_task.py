@@ -18,7 +18,7 @@ from service.tasks import rollouts, webhook_events
 from service.tasks.errors import IllegalTransition
 from service.tasks.server_facts import record_server_facts
 
-CANCELED = ("CANCELED", "CANCEL_INCOMPLETE")
+CANCELED, FINDINGS = ("CANCELED", "CANCEL_INCOMPLETE"), "FINDINGS"
 CHANGES_LIMIT = 2_000  # changes of one subtask, of all its executions; further ones are left out
 
 
@@ -55,7 +55,7 @@ class LockedTask:
             case Ended(code=code, message=message):
                 if message:
                     self.append_log(subtask_id, f"{code}: {message}" if code else message)
-                await self.end_subtask(subtask_id, _trigger(change))
+                await self.end_subtask(subtask_id, _trigger(change), continues=code in ("", FINDINGS))
 
     async def complete_skipped(self) -> None:
         """Complete the READY subtasks that are to be skipped, without running them; their downstreams become READY."""
@@ -112,20 +112,19 @@ class LockedTask:
         moved = await self.transition(subtask_id, Trigger.START)
         self.append_log(subtask_id, _separator(moved.operation, self.moment or datetime.now(UTC)))
 
-    async def end_subtask(self, subtask_id: int, trigger: Trigger) -> None:
-        """End a subtask; the subtasks that waited for it become READY."""
+    async def end_subtask(self, subtask_id: int, trigger: Trigger, *, continues: bool = True) -> None:
+        """End a subtask; the subtasks that waited for it become READY, in check mode also if the run `continues`."""
         moved = await self.transition(subtask_id, trigger)
         self.append_log(
             subtask_id, f"Set state for subtask: {subtask_id}, operation: {moved.operation}, state: {moved.status}"
         )
-        backward = self.task.operation is Operation.ROLLBACK
-        find_next, next_trigger = (
-            (transitions.ready_to_roll_back, Trigger.ROLLBACK_READY)
-            if backward
-            else (transitions.promotable, Trigger.PROMOTE)
-        )
-        for waiting in find_next(list(self.subtasks.values())):
-            await self.transition(waiting, next_trigger)
+        subtasks = list(self.subtasks.values())
+        if self.task.operation is Operation.ROLLBACK:
+            for waiting in transitions.ready_to_roll_back(subtasks):
+                await self.transition(waiting, Trigger.ROLLBACK_READY)
+            return
+        for waiting in transitions.promotable(subtasks, after_failures=self.task.is_check and continues):
+            await self.transition(waiting, Trigger.PROMOTE)
 
     async def save(self) -> None:
         """Write the log, end the task instance when its subtasks have ended, update its server, and notify."""
@@ -140,7 +139,8 @@ class LockedTask:
             self.changed, self.ended = True, status
         if status is TaskStatus.SUCCESSFUL:
             await self._settle_server()
-            await execute(self.connection, "delete_task_secrets", task_id=self.task.id)
+            if not self.task.is_check:  # those of a check are for the takeover after it
+                await execute(self.connection, "delete_task_secrets", task_id=self.task.id)
         elif self.ended is TaskStatus.FAILED:
             await execute(
                 self.connection,

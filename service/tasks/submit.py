@@ -3,6 +3,8 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
+from typing import Any
 
 from pydantic import SecretStr
 
@@ -11,9 +13,9 @@ from service.inventory.reader import Inventory
 from service.inventory.records import Cluster, Host
 from service.model.errors import InvalidRequest, SubError, UnknownCluster, UnknownHost
 from service.model.rollout import Rollout
-from service.model.tasks import ALLOW_RESTART
+from service.model.tasks import ALLOW_RESTART, CHECK_MODE, SQL_PORT
 from service.model.types import JSON
-from service.model.workflow import TAKEOVER, Workflow
+from service.model.workflow import PRECHECK, TAKEOVER, Workflow
 from service.store.database import Connection, execute, fetch
 from service.store.database_errors import retry_contention
 from service.tasks import instances, rollouts
@@ -22,6 +24,7 @@ from service.tasks.insertion import NewRequest, NewTask, context, find_repeated,
 from service.tasks.instances import TaskWithSubtasks
 from service.tasks.resources import Resources
 
+NO_SERVER: Mapping[str, Any] = MappingProxyType({"id": None, "parameter_version": 1})
 PASSWORD_VARIABLE = "obproxy_current_sys_password"  # noqa: S105 - the variable's name, not a password
 
 
@@ -44,10 +47,15 @@ async def take_over(
     trace_id: str,
     allow_restart: bool | None = None,
     rollout: Rollout | None = None,
+    check: bool = False,
+    checked: Mapping[int, int] = MappingProxyType({}),
     idempotency_key: str | None = None,
     repeat_only: bool = False,
 ) -> list[TaskWithSubtasks]:
     """Submit a takeover of `hosts` into a cluster: one task instance per host, in the order of the request.
+
+    With `check`, they only check the takeover: they change nothing, and no OBProxy server is created. `checked` has the
+    ids of former checks by host, whose passwords are used again.
 
     `allow_restart` permits or forbids a restart in these takeovers; None = the setting of the cluster applies. With a
     `rollout`, hosts start in batches; None = all hosts start at once.
@@ -59,25 +67,32 @@ async def take_over(
     Raises UnknownCluster, UnknownHost, InvalidRequest (several unknown hosts), HostBusy, AlreadyManaged; then
     nothing is written.
     """
-    workflow = resources.workflows[TAKEOVER]
+    workflow = resources.workflows[PRECHECK if check else TAKEOVER]
     inventory = await resources.inventory.current()
     cluster = inventory.clusters.get(cluster_id)
     if cluster is None:
         raise UnknownCluster(cluster_id=cluster_id)
     known = await inventory.in_cluster(cluster, _find_hosts(inventory, hosts))
     async with resources.database.transaction() as connection:
-        canonical = _canonical_request(cluster_id, hosts, allow_restart, rollout)
+        canonical = _canonical_request(cluster_id, hosts, allow_restart, rollout, check=check)
         repeated = await find_repeated(
             connection, resources, creator, idempotency_key, canonical, repeat_only=repeat_only
         )
         if repeated is not None:
             return repeated
         await _reject_busy_or_managed(connection, hosts)
-        servers = await _insert_servers(connection, cluster, known, hosts)
-        new = [new_task(workflow, cluster, host, servers[host.id], allow_restart) for host in known]
+        servers = {} if check else await _insert_servers(connection, cluster, known, hosts)
+        new = [
+            new_task(
+                workflow, cluster, host, servers.get(host.id, NO_SERVER), allow_restart, _check_context(asked, check)
+            )
+            for host, asked in zip(known, hosts, strict=True)
+        ]
         request = NewRequest(cluster_id=cluster.id, cluster_name=cluster.name, rollout=rollout)
         tasks = await insert_tasks(connection, resources, workflow, new, creator, trace_id, request=request)
         await _insert_secrets(connection, resources, tasks, hosts)
+        copied = {check_id: tasks[host_id] for host_id, check_id in checked.items()}
+        await execute(connection, "copy_task_secrets", old=list(copied), new=list(copied.values()))
         await rollouts.defer(connection, resources.queue, {task: host for host, task in tasks.items()}, rollout)
         task_ids = [tasks[host.host_id] for host in hosts]
         await keep_key(connection, creator, idempotency_key, task_ids)
@@ -85,11 +100,11 @@ async def take_over(
 
 
 def _canonical_request(
-    cluster_id: int, hosts: Sequence[HostRequest], allow_restart: bool | None, rollout: Rollout | None
+    cluster_id: int, hosts: Sequence[HostRequest], allow_restart: bool | None, rollout: Rollout | None, *, check: bool
 ) -> str:
     """Return the request in one canonical form, for its fingerprint."""
     requested = [[h.host_id, h.sql_port, h.password.get_secret_value() if h.password else None] for h in hosts]
-    policy = [] if rollout is None else [asdict(rollout)]
+    policy = [*([] if rollout is None else [asdict(rollout)]), *(["check"] if check else [])]
     return json.dumps([cluster_id, requested, *([] if allow_restart is None else [allow_restart]), *policy])
 
 
@@ -146,12 +161,22 @@ async def _insert_servers(
     return servers
 
 
+def _check_context(host: HostRequest, check: bool) -> Mapping[str, str]:
+    """Return what the context of a check has in addition: its SQL port, since it has no OBProxy server."""
+    return {CHECK_MODE: "true", SQL_PORT: str(host.sql_port)} if check else {}
+
+
 def new_task(
-    workflow: Workflow, cluster: Cluster, host: Host, server: JSON, allow_restart: bool | None = None
+    workflow: Workflow,
+    cluster: Cluster,
+    host: Host,
+    server: Mapping[str, Any],
+    allow_restart: bool | None = None,
+    more: Mapping[str, str] = MappingProxyType({}),
 ) -> NewTask:
     """Return the new task of a host, which has its variables as a member of the OBProxy cluster.
 
-    The context has the request's permission to restart, if there is one.
+    The context has the request's permission to restart, if there is one, and what `more` has.
     """
     allowed = {} if allow_restart is None else {ALLOW_RESTART: str(allow_restart).lower()}
     return NewTask(
@@ -166,7 +191,7 @@ def new_task(
             cluster_name=cluster.name,
             server_id=server["id"],
             parameter_version=server["parameter_version"],
-            more=allowed,
+            more={**allowed, **more},
         ),
     )
 

@@ -15,7 +15,7 @@ from service.inventory.snapshot import InventorySnapshot
 from service.model import transitions
 from service.model.errors import TakeoverError, UnknownCluster, UnknownHost
 from service.model.fleet import ObproxyServer
-from service.model.tasks import ALLOW_COLD_RESTART, Subtask, TaskInstance, TaskStatus
+from service.model.tasks import ALLOW_COLD_RESTART, SQL_PORT, Subtask, TaskInstance, TaskStatus
 from service.model.workflow import RESTART
 from service.observe import tracing
 from service.observe.logs import log_context
@@ -102,7 +102,7 @@ async def _run(
     supervisor = Supervisor(
         lambda: run.start(spec, snapshot),
         recorder,
-        run_progress.begin(spec.roles, spec.inputs.host.name, token=spec.token),
+        run_progress.begin(spec.roles, spec.inputs.host.name, token=spec.token, check=spec.check),
         {subtask.role: TimeLimit(subtask.timeout, subtask.spent) for subtask in subtasks},
         LeftoverCheck(spec, snapshot),
     )
@@ -150,7 +150,7 @@ async def _insert_run(
     async with resources.database.transaction() as connection:
         # Without a limit too: another worker may be counting the runs of this cluster for a run that must be alone.
         await execute(connection, "lock_cluster_concurrency", cluster_id=cluster.id)
-        if limit := await instances.concurrency_limit(connection, resources, cluster):
+        if not spec.check and (limit := await instances.concurrency_limit(connection, resources, cluster)):
             leases = {"idents": [*expired], "stamps": [*expired.values()]}
             (alive,) = await fetch(connection, "count_leased_runs_of_cluster", cluster_id=cluster.id, **leases)
             if alive["alive"] >= limit:
@@ -185,7 +185,7 @@ async def _run_spec(
     inventory = await resources.inventory.current()
     cluster_id = int(task.context["stringMap"]["obproxy_cluster_id"])
     async with resources.database.transaction() as connection:
-        (server,) = await fetch_as(connection, ObproxyServer, "server_by_id", server_id=task.obproxy_server_id)
+        servers = await fetch_as(connection, ObproxyServer, "server_by_id", server_id=task.obproxy_server_id)
         secrets = await fetch(connection, "secrets_of_task", task_id=task.id)
     if task.host_id not in inventory.hosts:
         raise UnknownHost(host_id=task.host_id)
@@ -201,12 +201,13 @@ async def _run_spec(
         inputs=RunInputs(
             host=host,
             cluster=inventory.clusters[cluster_id],
-            sql_port=server.sql_port,
+            sql_port=servers[0].sql_port if servers else int(task.context["stringMap"][SQL_PORT]),
             # The inventory may have changed since the request, which a prohibition for the host overrides.
             allow_restart=False if restarts and host.forbids_restart else task.allow_restart,
             encrypted_secrets=resources.secrets.bundle({row["name"]: row["ciphertext"] for row in secrets}),
             variables=_restart_variables(task) if restarts else {},
         ),
+        check=workflow.check,
         start=resources.settings.run_start,
     )
     return spec, inventory.snapshot

@@ -7,7 +7,10 @@ from service.tasks.resources import Resources
 
 @retry_contention
 async def apply(resources: Resources) -> None:
-    """Delete logs, task instances and audit records older than the settings allow, and expired idempotency keys."""
+    """Delete logs, task instances and audit records older than the settings allow.
+
+    Also delete expired idempotency keys and the passwords of old checks.
+    """
     settings = resources.settings
     async with resources.database.transaction() as connection:
         if settings.retention_days_logs:
@@ -18,6 +21,7 @@ async def apply(resources: Resources) -> None:
         if settings.retention_days_audit:
             await execute(connection, "delete_old_audit_events", days=settings.retention_days_audit)
         await execute(connection, "delete_old_idempotency_keys")
+        await execute(connection, "delete_old_check_secrets")
     if settings.retention_days_tasks:
         hours = settings.retention_days_tasks * 24
         await resources.queue.app.job_manager.delete_old_jobs(

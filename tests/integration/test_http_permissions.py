@@ -26,6 +26,7 @@ REQUEST = REQUESTS + "/{requestId}"
 
 MAY = {
     ("POST", "/api/v2/obproxy/clusters/{id}/takeOver"): OBPROXY_WORKERS,
+    ("POST", "/api/v2/obproxy/clusters/{id}/takeOver/precheck"): OBPROXY_WORKERS,
     ("POST", "/api/v2/obproxy/clusters/{id}/servers/release"): OBPROXY_WORKERS,
     ("POST", "/api/v2/obproxy/clusters/{id}/obproxies/{obproxyIds}/refresh"): OBPROXY_WORKERS,
     ("POST", "/api/v2/obproxy/clusters/{id}/obproxies/{obproxyIds}/restart"): OBPROXY_WORKERS,

@@ -83,6 +83,10 @@ LOOKED_FOR: list[tuple[str, dict[str, object]]] = [
     ("requests_with_held_tasks", {}),
     ("running_tasks_of_request", {"request_id": 7}),
     ("held_task_counts", {}),
+    ("supersede_checks", {"task_ids": [7, 8]}),
+    ("copy_task_secrets", {"old": [7], "new": [8]}),
+    ("append_subtask_changes", {"subtask_id": 7, "new": "[]", "limit": 9}),
+    ("latest_tasks_of_hosts", {"host_ids": [1, 2]}),
 ]
 
 

@@ -177,3 +177,12 @@ def test_the_process_must_still_be_the_one() -> None:
     assert converge(_wanted(Path("/none"), None, process=me)) == {"changed": []}
     with pytest.raises(Problem, match="has ended"):
         converge(_wanted(Path("/none"), None, process=me | {"started": 1}))
+
+
+def test_check_mode_reports_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "dangling").symlink_to(tmp_path / "none")
+    (tmp_path / "file").write_text("")
+    for name in ("dangling", "file"):
+        with pytest.raises(Problem):
+            converge(_wanted(tmp_path / name / "below" / "a", "text", check=True))
+    assert converge(_wanted(tmp_path / "new" / "below" / "a", "text", check=True))["changed"]

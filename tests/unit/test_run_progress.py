@@ -248,3 +248,43 @@ def test_processes_that_outlive_a_run_are_reported() -> None:
 
 def test_limits_fit_the_size_of_the_log() -> None:
     assert ansible_results.MESSAGE_LIMIT < run_progress.EVENT_LIMIT < run_progress.ROLE_LIMIT
+
+
+def finding(role: str, text: str, *, host: str = "h1") -> dict[str, Any]:
+    return event("runner_on_ok", host=host, role=role, res={"findings": [{"rule": "r"}], "msg": f"Rule: {text}."})
+
+
+def test_in_check_mode_a_role_with_findings_fails_and_the_run_continues() -> None:
+    progress, _ = advance(begin(["first", "second"], "h1", check=True), event("playbook_on_start"))
+    found = (finding("first", "a"), finding("first", "b"), finding("first", "other", host="h2"))
+
+    progress, changes = take(progress, *found, event("playbook_on_task_start", role="second"))
+
+    ended = next(change for change in changes if isinstance(change, Ended))
+    assert (ended.role, ended.verdict, ended.code, ended.message) == (
+        "first",
+        "FAILED",
+        "FINDINGS",
+        "Rule: a. Rule: b.",
+    )
+    assert Started(role="second") in changes
+    progress, _ = take(progress, event("runner_on_ok", host="h1", role="second", res={}), stats())
+    (last,) = finish(progress, WELL)
+    assert isinstance(last, Ended) and (last.role, last.verdict) == ("second", "SUCCESSFUL")
+
+
+def test_findings_of_the_last_role_and_those_before_a_failure_are_reported() -> None:
+    progress, _ = advance(begin(["first"], "h1", check=True), event("playbook_on_start"))
+    progress, _ = take(progress, finding("first", "a"))
+    assert [change.code for change in finish(take(progress, stats())[0], WELL) if isinstance(change, Ended)] == [
+        "FINDINGS"
+    ]
+    progress, _ = take(progress, failed(msg="boom"), stats(failures={"h1": 1}))
+    (ended,) = finish(progress, RunEnd(rc=2, status="failed"))
+    assert isinstance(ended, Ended) and ended.code == "TASK_FAILED"
+    assert ended.message.startswith("Rule: a. boom")
+
+
+def test_findings_count_only_in_check_mode() -> None:
+    _, changes = take(started(), finding("first", "a"), event("playbook_on_task_start", role="second"))
+    assert [change.verdict for change in changes if isinstance(change, Ended)] == ["SUCCESSFUL"]

@@ -147,8 +147,15 @@ def test_nothing_is_rolled_back_behind_one_that_is_not_through(status: SubtaskSt
     assert transitions.ready_to_roll_back(chain((SUCCESSFUL, ROLLBACK), (status, ROLLBACK), (PENDING, EXECUTE))) == []
 
 
+def test_a_check_continues_after_failures_and_retries_only_what_is_asked_for() -> None:
+    subtasks = chain((FAILED, EXECUTE), (READY, RETRY), (FAILED, EXECUTE), (PENDING, EXECUTE), (PENDING, EXECUTE))
+    assert [s.id for s in transitions.remaining(RETRY, subtasks)] == [2, 4, 5]
+    assert transitions.promotable(subtasks, after_failures=True) == [4]
+    assert transitions.promotable(subtasks) == []
+
+
 def test_a_run_does_the_remaining_subtasks_forward_or_backward() -> None:
-    subtasks = chain((SUCCESSFUL, EXECUTE), (FAILED, EXECUTE), (PENDING, EXECUTE))
+    subtasks = chain((SUCCESSFUL, EXECUTE), (READY, RETRY), (PENDING, EXECUTE))
     assert [s.id for s in transitions.remaining(RETRY, subtasks)] == [2, 3]
     assert [s.id for s in transitions.remaining(ROLLBACK, subtasks)] == [2, 1]
 

@@ -86,7 +86,8 @@ def test_verdict(end: RunEnd, seen: Evidence, code: Code) -> None:
 
 
 def test_the_table_reaches_every_code() -> None:
-    assert {row[3] for row in TABLE} == set(get_args(Code))
+    during_the_run = {"FINDINGS"}
+    assert {row[3] for row in TABLE} == set(get_args(Code)) - during_the_run
 
 
 @pytest.mark.parametrize(

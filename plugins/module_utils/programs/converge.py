@@ -11,7 +11,7 @@ import os
 import stat
 
 try:
-    from .files import NOT_FOUND, ParentDirectory, names_in, program_at
+    from .files import NOT_FOUND, ParentDirectory, names_in, program_at, writing_obstacle
     from .process_lifetime import start_time
     from .users import become, set_program_timeout, user_named, user_of
 except ImportError:  # on the host all parts are one text
@@ -168,6 +168,11 @@ def acting_user(wanted: "dict[str, Any]") -> "dict[str, Any] | None":
     return user_of(wanted["process"]) if wanted["process"] else user_named(wanted["as_user"])
 
 
+def written_paths(changes: "list[Change]") -> "list[str]":
+    """Return the paths of the files that are written, not removed."""
+    return [change.path for change in changes if change.item["text"] is not None]
+
+
 def undo(changes: "list[Change]") -> str:
     """Restore the former files; return the errors."""
     left = []
@@ -201,6 +206,9 @@ def converge(wanted: "dict[str, Any]") -> "dict[str, Any]":
     todo = [change for change in changes if change.is_needed()]
     owed = [change for change in changes if change.commands_pending]  # a run was killed before the commands
     begun = []  # type: list[Change]
+    known = [why for why in map(writing_obstacle, written_paths(todo) if wanted["check"] else []) if why]
+    if known:
+        raise Problem("; ".join(known))
     try:
         for change in [] if wanted["check"] else todo:
             begun.append(change)

@@ -228,6 +228,29 @@ def text_at(path: str, limit: int = TEXT_FILE_LIMIT) -> "str | None":
         raise
 
 
+def writing_obstacle(path: str) -> str:
+    """Return why a file cannot be written, as far as that is known without writing; empty = no obstacle is known."""
+    place = path.rpartition("/")[0] or "/"
+    while place != "/":
+        try:
+            with ParentDirectory(place) as above:
+                if above.state() is not None:  # the first directory on the way up that exists
+                    break
+        except OSError as error:
+            if error.errno not in NOT_FOUND:
+                return str(error)
+        place = place.rpartition("/")[0] or "/"
+    try:
+        directory = open_directory(place)
+    except OSError as error:
+        return str(error)
+    try:
+        can_write = os.access(".", os.W_OK | os.X_OK, dir_fd=directory)
+    finally:
+        os.close(directory)
+    return "" if can_write else f"{place} cannot be written to"
+
+
 def names_in(path: str) -> "list[str] | None":
     """Return at most NAME_LIMIT names in a directory, None when it does not exist; raises OSError."""
     try:

@@ -72,9 +72,13 @@ SELECT * FROM obproxy_server WHERE cluster_id = ANY(%(cluster_ids)s) ORDER BY cl
 SELECT * FROM obproxy_server WHERE host_id = ANY(%(host_ids)s) ORDER BY host_id, sql_port;
 
 -- name: latest_tasks_of_hosts
+-- Without checks, which change nothing.
 SELECT t.id, h.id AS subject_id, t.status, t.operation, t.start_time, t.superseded_by, t.held_by
 FROM unnest(%(host_ids)s::bigint[]) AS h (id)
-CROSS JOIN LATERAL (SELECT * FROM task_instance WHERE host_id = h.id ORDER BY id DESC LIMIT 1) AS t;
+CROSS JOIN LATERAL (
+    SELECT * FROM task_instance
+    WHERE host_id = h.id AND NOT context -> 'stringMap' ? 'check_mode' ORDER BY id DESC LIMIT 1
+) AS t;
 
 -- name: reached_hosts
 -- Hosts that the latest task instance has reached: one of its subtasks has run there and succeeded.

@@ -39,7 +39,7 @@ CROSS JOIN LATERAL (
 LEFT JOIN LATERAL (
     SELECT s.id, s.name, s.status FROM subtask_instance s
     WHERE s.task_instance_id = t.id AND s.status IN ('RUNNING', 'CANCELING', 'FAILED')
-    ORDER BY s.id LIMIT 1
+    ORDER BY s.status = 'FAILED', s.id LIMIT 1
 ) AS current ON true
 LEFT JOIN LATERAL (
     SELECT l.content FROM subtask_log l

@@ -63,6 +63,20 @@ WITH server AS MATERIALIZED (
 )
 SELECT * FROM task_instance WHERE id = %(task_id)s AND (SELECT count(*) FROM server) >= 0 FOR UPDATE OF task_instance;
 
+-- name: supersede_checks
+-- A later task instance for the same SQL port of a host supersedes the checks, which have no OBProxy server.
+UPDATE task_instance t SET superseded_by = n.id
+FROM task_instance n LEFT JOIN obproxy_server s ON s.id = n.obproxy_server_id
+WHERE n.id = ANY(%(task_ids)s) AND t.host_id = n.host_id AND t.id < n.id
+  AND t.superseded_by IS NULL AND t.status <> 'RUNNING' AND t.context -> 'stringMap' ->> 'check_mode' = 'true'
+  AND t.context -> 'stringMap' ->> 'sql_port' = coalesce(n.context -> 'stringMap' ->> 'sql_port', s.sql_port::text);
+
+-- name: copy_task_secrets
+INSERT INTO task_secret (task_instance_id, name, ciphertext)
+SELECT c.new, s.name, s.ciphertext
+FROM unnest(%(old)s::bigint[], %(new)s::bigint[]) AS c (old, new)
+JOIN task_secret s ON s.task_instance_id = c.old;
+
 -- name: tasks_superseded_by
 SELECT id FROM task_instance WHERE superseded_by = ANY(%(task_ids)s) ORDER BY id;
 
@@ -225,6 +239,7 @@ ORDER BY l.subtask_id, l.run_time, l.id;
 SELECT EXISTS (
     SELECT FROM task_instance
     WHERE status = 'RUNNING' AND held_by IS NULL AND context -> 'stringMap' ->> 'obproxy_allow_restart' = 'true'
+      AND NOT context -> 'stringMap' ? 'check_mode'
       AND context -> 'stringMap' ->> 'obproxy_cluster_id' = %(cluster_id)s::text
 ) AS requested;
 
