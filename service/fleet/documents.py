@@ -17,12 +17,14 @@ from service.model.wire import Timestamp, present, timestamp_or_none
 class ObproxyServer(TypedDict):
     """A member of an OBProxy cluster. `version` is VERSION-BUILD.
 
-    `pendingRestart` lists parameters that need a restart. `lastActiveTime` is the time of the last successful health
-    check.
+    `drift` describes the differences between the OBProxy and its cluster's settings: version, package, program,
+    supervisor and application name. `pendingRestart` lists parameters that need a restart. `lastActiveTime` is the time
+    of the last successful health check.
     """
 
     architecture: NotRequired[str | None]
     clusterId: int
+    drift: NotRequired[list[str] | None]
     exporterPort: NotRequired[int | None]
     hostId: int
     id: int
@@ -191,6 +193,7 @@ def obproxy_server(row: rows.ObproxyServer, idc_name: str | None = None) -> Obpr
     document: ObproxyServer = {
         "architecture": row.architecture,
         "clusterId": row.cluster_id,
+        "drift": row.drift,
         "exporterPort": row.exporter_port,
         "hostId": row.host_id,
         "id": row.id,

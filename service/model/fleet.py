@@ -59,6 +59,11 @@ class ObproxyServer:
         """The names of parameters that take effect at the next restart; None before the first discovery."""
         return self.learned.get("pending_restart")
 
+    @property
+    def drift(self) -> list[str] | None:
+        """The differences between the OBProxy and its cluster's settings; None before the first discovery."""
+        return self.learned.get("drift")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ObproxyCluster:

@@ -41,6 +41,12 @@ PAGES = (
     ),
     PageRoute(path="/clusters", endpoint=clusters.list_clusters, permission=READ_OBPROXY),
     PageRoute(path="/clusters/{id}", endpoint=clusters.show_cluster, permission=READ_OBPROXY),
+    PageRoute(
+        path="/clusters/{id}/servers/{obproxyId}/{operation}",
+        endpoint=clusters.submit_workflow,
+        permission=UPDATE_OBPROXY,
+        method="POST",
+    ),
     PageRoute(path="/clusters/{id}/takeover", endpoint=takeover.show_form, permission=UPDATE_OBPROXY),
     PageRoute(path="/clusters/{id}/takeover", endpoint=takeover.take_over, permission=UPDATE_OBPROXY, method="POST"),
     PageRoute(path="/audit", endpoint=audit.list_events, permission=READ_AUDIT),

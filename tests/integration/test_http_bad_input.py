@@ -237,7 +237,31 @@ STRANGERS = {
     ),
 }
 
-CASES = {**BODIES, **HOSTS, **CLUSTERS, **QUERIES, **READS, **ROUTES, **STRANGERS}
+OBPROXIES = "/api/v2/obproxy/clusters/1/obproxies/"
+WORKFLOWS = {
+    f"{operation} of {ids}": Case(f"{OBPROXIES}{ids}/{operation}", 400, message, fields=fields)
+    for operation in ("refresh", "restart")
+    for ids, message, fields in (
+        ("x", "obproxyIds[0] must be an integer", ("obproxyIds[0]",)),
+        ("1,,2", "obproxyIds[1] must be an integer", ("obproxyIds[1]",)),
+        ("7,7", "obproxyIds must not repeat 7", ("obproxyIds",)),
+        ("999", "OBProxy server 999 does not exist in OBProxy cluster 1.", ("obproxyIds[0]",)),
+        (",".join(map(str, range(HOSTS_LIMIT + 1))), f"must have at most {HOSTS_LIMIT} elements", ("obproxyIds",)),
+    )
+} | {
+    "restart with a text": Case(
+        f"{OBPROXIES}999/restart",
+        400,
+        "allowColdRestart must be true or false",
+        fields=("allowColdRestart",),
+        content=b'{"allowColdRestart": "yes"}',
+    ),
+    "refresh with a form": Case(
+        f"{OBPROXIES}999/refresh", 415, "'text/plain'", content=b"x", headers={"Content-Type": "text/plain"}
+    ),
+}
+
+CASES = {**WORKFLOWS, **BODIES, **HOSTS, **CLUSTERS, **QUERIES, **READS, **ROUTES, **STRANGERS}
 
 
 @pytest.fixture

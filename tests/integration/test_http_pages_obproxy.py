@@ -160,7 +160,7 @@ async def test_the_form_shows_servers_and_last_takeovers(
     await manage(app.state.resources, done["id"])
     form = (await browser.get(FORM)).text
 
-    assert "Running port 2883 in test, 4.3.1.0-1 Last takeover" in text(row(form, "odp-1"))
+    assert "Running port 2883 in test, 4.3.1.0-1 Last task" in text(row(form, "odp-1"))
     assert f"#{done['id']} Completed" in text(row(form, "odp-1"))
     assert "disabled" in row(form, "odp-2") and "disabled" not in row(form, "odp-1")
     assert "Not managed" in text(row(form, "odp-3"))
@@ -198,3 +198,25 @@ async def test_the_audit_shows_and_filters_events(browser: httpx.AsyncClient) ->
 async def test_the_pages_are_translated(browser: httpx.AsyncClient) -> None:
     for path, expected in (("/clusters", "OBProxy 集群"), (FORM, "接管"), ("/audit", "审计")):
         assert expected in (await browser.get(path, headers={"Accept-Language": "zh-CN"})).text
+
+
+@pytest.mark.parametrize(
+    ("operation", "status"), [("refresh", "Being refreshed"), ("restart", "Restarting"), ("release", "Being released")]
+)
+async def test_a_managed_server_has_buttons(
+    browser: httpx.AsyncClient, client: httpx.AsyncClient, resources: Resources, operation: str, status: str
+) -> None:
+    (document,) = await take_over(client, 1)
+    server = document["context"]["stringMap"]["obproxy_server_id"]
+    address = f"/clusters/1/servers/{server}/{operation}"
+    assert address not in (await browser.get("/clusters/1")).text, "a takeover is running"
+    await manage(resources, document["id"])
+    page = (await browser.get("/clusters/1")).text
+    token = TOKEN.search(page)
+    assert address in page and token
+
+    answer = await browser.post(address, data={"form_token": token[1]})
+
+    assert (answer.status_code, answer.headers["Location"]) == (303, f"/tasks/{document['id'] + 1}")
+    assert status in text((await browser.get("/clusters/1")).text)
+    assert (await browser.post(address.replace(operation, "upgrade"), data={"form_token": token[1]})).status_code == 404

@@ -157,7 +157,7 @@ async def test_a_task_leads_to_its_request(browser: httpx.AsyncClient, resources
     assert "Not started: too many hosts of its request have failed." in text(stopped)
     assert 'id="held-request" href="/requests/1"' in stopped and 'id="request" href="/requests/1"' in stopped
     assert "Not started" in listed and "0 running" in listed
-    assert f"Last takeover #{held} Not started" in form
+    assert f"Last task #{held} Not started" in form
     assert f'href="/tasks/{canary}"' in panel and f'href="/tasks/{held}"' not in panel
 
 

@@ -82,6 +82,7 @@ MAY_SEE = {
     ("POST", "/requests/{requestId}/{operation}"): TASK_WORKERS,
     ("GET", "/clusters"): OBPROXY_READERS,
     ("GET", "/clusters/{id}"): OBPROXY_READERS,
+    ("POST", "/clusters/{id}/servers/{obproxyId}/{operation}"): OBPROXY_WORKERS,
     ("GET", "/clusters/{id}/takeover"): OBPROXY_WORKERS,
     ("POST", "/clusters/{id}/takeover"): OBPROXY_WORKERS,
     ("GET", "/audit"): frozenset({Role.ADMIN}),
@@ -166,6 +167,6 @@ def method_to_send(method: str, path: str) -> str:
 
 def at(path: str) -> str:
     """Return the path with ids that do not exist."""
-    for name in ("id", "hostId", "taskInstanceId", "subtaskInstanceId", "requestId", "obproxyIds"):
+    for name in ("id", "hostId", "taskInstanceId", "subtaskInstanceId", "requestId", "obproxyIds", "obproxyId"):
         path = path.replace("{" + name + "}", "999")
     return path.replace("{operation}", "retry")
