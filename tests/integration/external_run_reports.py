@@ -43,7 +43,7 @@ def run_report(
     add_event("playbook_on_play_start", "PLAY [Take over OBProxy]")
     add_event("playbook_on_task_start", name="Discover the OBProxy server")
     add_event("runner_on_ok", f"ok: [{host}]", host=host, task="Discover the OBProxy server", res={"changed": False})
-    for role in roles if playbook == "takeover" else list(reversed(roles)):
+    for role in list(reversed(roles)) if playbook == "rollback" else roles:
         task = {"role": role, "task": f"Do {role}"}
         add_event("playbook_on_task_start", f"TASK [{role} : Do {role}]", name=f"Do {role}", **task)
         if role == failing:

@@ -317,3 +317,31 @@ async def test_an_error_is_one_sentence_with_an_exit_status(
     assert done.status == status
     assert sentence in done.errors and "Traceback" not in done.errors
     assert len(done.errors.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (("refresh",), "Refresh obproxy"),
+        (("restart",), "Restart obproxy"),
+        (("restart", "--allow-cold-restart"), "Restart obproxy"),
+        (("release",), "Release obproxy"),
+    ],
+    ids=["refresh", "restart", "cold restart", "release"],
+)
+async def test_the_workflows_of_managed_servers(
+    command: CommandLine, app: Starlette, words: tuple[str, ...], name: str
+) -> None:
+    resources: Resources = app.state.resources
+    taken = int((await command("submit", "1", "1")).output)
+    await advance(resources, taken, resources.workflows[TAKEOVER].roles)
+    task, _ = await instances.get(resources.database, taken)
+
+    submitted = await command(words[0], "1", str(task.obproxy_server_id), *words[1:])
+
+    assert submitted.status == 0, submitted.errors
+    task, _ = await instances.get(resources.database, int(submitted.output))
+    assert task.name == name
+    assert task.allows_cold_restart == ("--allow-cold-restart" in words)
+    unknown = await command(words[0], "1", "999")
+    assert unknown.status == 4 and "OBProxy server 999 does not exist" in unknown.errors

@@ -397,3 +397,30 @@ async def test_nonsense_in_events_never_breaks_it(client: httpx.AsyncClient) -> 
     document = await recorded(client, run_report(events=events))
 
     assert document["status"] == "FAILED"
+
+
+@pytest.mark.parametrize(("playbook", "remains"), [("refresh", True), ("restart", True), ("release", False)])
+async def test_workflows_of_managed_servers_by_hand_are_recorded(
+    client: httpx.AsyncClient, resources: Resources, playbook: str, remains: bool
+) -> None:
+    taken = await recorded(client, run_report())
+    workflow = resources.workflows[playbook]
+
+    document = await recorded(client, run_report(workflow.roles, playbook=playbook))
+
+    assert (document["name"], document["status"]) == (workflow.task_name, "SUCCESSFUL")
+    assert document["id"] != taken["id"]
+    assert await status_of_server(resources) == ("RUNNING" if remains else None)
+
+
+@pytest.mark.parametrize("playbook", ["refresh", "restart", "release"])
+async def test_a_failed_workflow_by_hand_leaves_the_server_managed(
+    client: httpx.AsyncClient, resources: Resources, playbook: str
+) -> None:
+    await recorded(client, run_report())
+    roles = resources.workflows[playbook].roles
+
+    document = await recorded(client, run_report(roles, playbook=playbook, failing=roles[1]))
+
+    assert document["status"] == "FAILED"
+    assert await status_of_server(resources) == "RUNNING"
