@@ -9,6 +9,7 @@ from starlette.responses import RedirectResponse, Response
 
 from service.api.request_schemas import RequestPageQuery, RequestQuery
 from service.http import requests as http_requests
+from service.http.envelope import trace_id
 from service.http.languages import error_translator
 from service.model.errors import NoSuchPath
 from service.model.requests import HostState, RequestHost
@@ -16,7 +17,7 @@ from service.model.requests import Request as SubmittedRequest
 from service.outcome import failure_groups, host_changes
 from service.outcome.failure_groups import FailureGroup, HostFailure
 from service.pages.rendering import language_of, render
-from service.tasks import request_operations, requests
+from service.tasks import prechecks, request_operations, requests
 from service.tasks.request_operations import Outcome
 from service.tasks.resources import Resources
 
@@ -86,6 +87,15 @@ async def execute_operation(request: Request) -> Response:
     if rejections:
         return await _render(request, rejections=rejections)
     return RedirectResponse(f"/requests/{request_id}?done={operation}", 303)
+
+
+async def take_over_passed(request: Request) -> Response:
+    """Serve POST /requests/{requestId}/takeover: take over the hosts that passed the check."""
+    request_id = http_requests.path_id(request, "requestId")
+    submitted = await prechecks.take_over_passed(
+        http_requests.resources(request), request_id, creator=request.user, trace_id=trace_id(request)
+    )
+    return RedirectResponse(f"/requests/{submitted[0][0].request_id}?done=takeover", 303)
 
 
 def ended(request: SubmittedRequest) -> int:

@@ -36,6 +36,7 @@ PAGES = (
     PageRoute(path=SUBTASK + "/log", endpoint=task.download_log, permission=READ_TASK),
     PageRoute(path="/requests", endpoint=requests.list_requests, permission=READ_TASK),
     PageRoute(path=REQUEST, endpoint=requests.show_request, permission=READ_TASK),
+    PageRoute(path=REQUEST + "/takeover", endpoint=requests.take_over_passed, permission=UPDATE_OBPROXY, method="POST"),
     PageRoute(
         path=REQUEST + "/{operation}", endpoint=requests.execute_operation, permission=UPDATE_TASK, method="POST"
     ),
@@ -49,6 +50,7 @@ PAGES = (
     ),
     PageRoute(path="/clusters/{id}/takeover", endpoint=takeover.show_form, permission=UPDATE_OBPROXY),
     PageRoute(path="/clusters/{id}/takeover", endpoint=takeover.take_over, permission=UPDATE_OBPROXY, method="POST"),
+    PageRoute(path="/clusters/{id}/takeover/check", endpoint=takeover.check, permission=UPDATE_OBPROXY, method="POST"),
     PageRoute(path="/audit", endpoint=audit.list_events, permission=READ_AUDIT),
     *(PageRoute(path=path, endpoint=static_files.serve, permission=PUBLIC) for path in static_files.FILES),
 )

@@ -35,6 +35,15 @@ async def show_form(request: Request) -> Response:
 
 async def take_over(request: Request) -> Response:
     """Serve POST /clusters/{id}/takeover: submit the takeovers, or show the form again with the error."""
+    return await _submit(request, check=False)
+
+
+async def check(request: Request) -> Response:
+    """Serve POST /clusters/{id}/takeover/check: check the takeovers without changing anything."""
+    return await _submit(request, check=True)
+
+
+async def _submit(request: Request, *, check: bool) -> Response:
     resources = requests.resources(request)
     cluster = await _cluster(resources, request)
     content = await requests.read_body(request.headers, request.receive, resources.settings.body_limit)
@@ -49,13 +58,15 @@ async def take_over(request: Request) -> Response:
             trace_id=trace_id(request),
             allow_restart=_restart_permission(fields, cluster),
             rollout=body.policy,
+            check=check,
         )
     except TakeoverError as error:
         return await _render_form(request, cluster, fields, error)
     ids = [task.id for task, _ in submitted]
     if permitted(request.user.roles, READ_TASK):
-        page = f"/tasks/{ids[0]}" if len(ids) == 1 else f"/requests/{submitted[0][0].request_id}"
-        return RedirectResponse(f"{page}?done=takeover", 303)
+        alone = len(ids) == 1 and not check
+        page = f"/tasks/{ids[0]}" if alone else f"/requests/{submitted[0][0].request_id}"
+        return RedirectResponse(page if check else f"{page}?done=takeover", 303)
     return RedirectResponse(f"/clusters/{cluster.id}/takeover?submitted={','.join(map(str, ids))}", 303)
 
 

@@ -24,6 +24,13 @@ class UnknownRequest(TakeoverError):
     code = 4001
 
 
+class NoHostPassed(TakeoverError):
+    """Request {request_id} has no host that passed a check and was not taken over since."""
+
+    kind = Kind.CONFLICT
+    code = 1005
+
+
 class HostBusy(TakeoverError):
     """Host {host_id} already has a running task instance: {task_id}."""
 

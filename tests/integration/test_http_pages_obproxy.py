@@ -10,11 +10,13 @@ from starlette.applications import Starlette
 
 from service.access import users
 from service.access.roles import Role
+from service.model.rollout import Rollout
 from service.model.tasks import TaskFilter
 from service.model.types import Page
+from service.model.workflow import PRECHECK
 from service.outcome.run_progress import Change, Ended, ServerFacts, Started, Verdict
 from service.store.database import fetch
-from service.tasks import instances
+from service.tasks import instances, requests
 from service.tasks.recorder import Recorder
 from service.tasks.resources import Resources
 from tests.integration.http_helpers import take_over
@@ -220,3 +222,42 @@ async def test_a_managed_server_has_buttons(
     assert (answer.status_code, answer.headers["Location"]) == (303, f"/tasks/{document['id'] + 1}")
     assert status in text((await browser.get("/clusters/1")).text)
     assert (await browser.post(address.replace(operation, "upgrade"), data={"form_token": token[1]})).status_code == 404
+
+
+async def test_a_check_leads_to_the_takeover_of_the_hosts_that_passed(
+    browser: httpx.AsyncClient, app: Starlette
+) -> None:
+    resources: Resources = app.state.resources
+    found = TOKEN.search((await browser.get(FORM)).text)
+    assert found
+    token = {"form_token": found[1]}
+    typed = {"host-1": "on", "port-1": "2884", "password-1": "Old#1", "host-2": "on", "port-2": "2883"}
+
+    answer = await browser.post(f"{FORM}/check", data={**token, **typed, "canary": "1", "max-failures": "3"})
+
+    assert (answer.status_code, answer.headers["location"]) == (303, "/requests/1")
+    assert "take-over-passed" not in (await browser.get("/requests/1")).text  # it is running
+    roles = resources.workflows[PRECHECK].roles
+    for task_id, codes in ((1, {}), (2, {roles[3]: "FINDINGS"})):
+        changes: list[Change] = []
+        for role in roles:
+            verdict = Verdict.FAILED if role in codes else Verdict.SUCCESSFUL
+            ended = Ended(role=role, verdict=verdict, code="FINDINGS" if role in codes else "", message="Rule: a.")
+            changes += [Started(role=role), ended]
+        await Recorder(resources, task_id).record(changes)
+    page = (await browser.get("/requests/1")).text
+    chinese = (await browser.get("/requests/1", headers={"Accept-Language": "zh-CN"})).text
+    assert "Take over the 1 that passed" in page and "接管检查通过的 1 台主机" in chinese
+
+    answer = await browser.post("/requests/1/takeover", data=token)
+
+    assert (answer.status_code, answer.headers["location"]) == (303, "/requests/2?done=takeover")
+    async with resources.database.transaction() as connection:
+        (task,) = await fetch(connection, "tasks_of_request", request_id=2)
+        (server,) = await fetch(connection, "server_by_id", server_id=task["obproxy_server_id"])
+        (secret,) = await fetch(connection, "secrets_of_task", task_id=task["id"])
+    assert (task["workflow"], task["host_id"], server["sql_port"]) == ("takeover", 1, 2884)
+    assert resources.secrets.decrypt(secret["ciphertext"]).get_secret_value() == "Old#1"
+    assert (await requests.get(resources.database, 2)).rollout == Rollout(canary=1, max_failures=3)
+    again = await browser.post("/requests/1/takeover", data=token)
+    assert again.status_code == 409 and "no host that passed" in again.text

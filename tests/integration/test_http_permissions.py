@@ -85,6 +85,8 @@ MAY_SEE = {
     ("POST", "/clusters/{id}/servers/{obproxyId}/{operation}"): OBPROXY_WORKERS,
     ("GET", "/clusters/{id}/takeover"): OBPROXY_WORKERS,
     ("POST", "/clusters/{id}/takeover"): OBPROXY_WORKERS,
+    ("POST", "/clusters/{id}/takeover/check"): OBPROXY_WORKERS,
+    ("POST", "/requests/{requestId}/takeover"): OBPROXY_WORKERS,
     ("GET", "/audit"): frozenset({Role.ADMIN}),
 }
 STREAMS = {(operation.method, operation.path) for operation in OPERATIONS if operation.media_type == EVENT_STREAM}

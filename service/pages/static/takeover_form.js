@@ -6,7 +6,9 @@ function updateButton(form) {
   const selected = form.querySelectorAll(".host-selection [type=checkbox]:checked").length;
   const button = queryOne(form, "button.primary", HTMLButtonElement);
   button.textContent = (form.dataset.buttonText ?? "").replace("{count}", String(selected));
-  button.disabled = selected === 0;
+  for (const each of form.querySelectorAll("button[type=submit]")) {
+    if (each instanceof HTMLButtonElement) each.disabled = selected === 0;
+  }
 }
 
 if (document.getElementById("takeover")) {

@@ -50,6 +50,9 @@ LEFT JOIN LATERAL (
 WHERE t.request_id = %(request_id)s AND (%(task_ids)s::bigint[] IS NULL OR t.id = ANY(%(task_ids)s))
 ORDER BY t.position;
 
+-- name: tasks_of_request
+SELECT * FROM task_instance WHERE request_id = %(request_id)s ORDER BY position;
+
 -- name: remove_waiting_job
 -- Delete the job of a task instance that no worker has taken, held or not, unless a run of a worker that is gone may be
 -- alive.
