@@ -72,7 +72,7 @@ def test_callers(service: Service) -> None:
     blocks = commands("callers.md")
     printed = play(service, blocks)
 
-    assert len(blocks) == 11
+    assert len(blocks) == 12
     assert '"status":"SUCCESSFUL"' in printed
     assert '"SUCCESSFUL": 1' in printed, "the hosts of the request by state"
     assert "Set state for subtask" in printed
