@@ -228,6 +228,16 @@ _TAKEOVER_ERRORS = (
     model_errors.UnsupportedContentEncoding,
     model_errors.InventoryUnreadable,
 )
+_SUBMIT_ERRORS = (
+    model_errors.MalformedBody,
+    model_errors.UnknownCluster,
+    tasks_errors.HostBusy,
+    model_errors.BodyTooLarge,
+    model_errors.UnsupportedMediaType,
+    model_errors.UnsupportedContentEncoding,
+    model_errors.InventoryUnreadable,
+)
+
 OPERATIONS = (
     Operation(
         method="POST",
@@ -240,16 +250,7 @@ OPERATIONS = (
         body_required=False,
         headers=[requests.IDEMPOTENCY_KEY],
         response=envelope_schema.Success[envelope_schema.Contents[tasks_documents.TaskInstance]],
-        errors=(
-            model_errors.MalformedBody,
-            model_errors.UnknownCluster,
-            tasks_errors.HostBusy,
-            tasks_errors.IdempotencyKeyReused,
-            model_errors.BodyTooLarge,
-            model_errors.UnsupportedMediaType,
-            model_errors.UnsupportedContentEncoding,
-            model_errors.InventoryUnreadable,
-        ),
+        errors=(*_SUBMIT_ERRORS, tasks_errors.IdempotencyKeyReused),
     ),
     Operation(
         method="POST",
@@ -262,16 +263,7 @@ OPERATIONS = (
         body_required=False,
         headers=[requests.IDEMPOTENCY_KEY],
         response=envelope_schema.Success[envelope_schema.Contents[tasks_documents.TaskInstance]],
-        errors=(
-            model_errors.MalformedBody,
-            model_errors.UnknownCluster,
-            tasks_errors.HostBusy,
-            tasks_errors.IdempotencyKeyReused,
-            model_errors.BodyTooLarge,
-            model_errors.UnsupportedMediaType,
-            model_errors.UnsupportedContentEncoding,
-            model_errors.InventoryUnreadable,
-        ),
+        errors=(*_SUBMIT_ERRORS, tasks_errors.IdempotencyKeyReused),
     ),
     Operation(
         method="POST",
@@ -304,16 +296,7 @@ OPERATIONS = (
         body=request_schemas.ReleaseParam,
         headers=[requests.IDEMPOTENCY_KEY],
         response=envelope_schema.Success[envelope_schema.Contents[tasks_documents.TaskInstance]],
-        errors=(
-            model_errors.MalformedBody,
-            model_errors.UnknownCluster,
-            tasks_errors.HostBusy,
-            tasks_errors.IdempotencyKeyReused,
-            model_errors.BodyTooLarge,
-            model_errors.UnsupportedMediaType,
-            model_errors.UnsupportedContentEncoding,
-            model_errors.InventoryUnreadable,
-        ),
+        errors=(*_SUBMIT_ERRORS, tasks_errors.IdempotencyKeyReused),
     ),
     Operation(
         method="POST",
@@ -324,16 +307,10 @@ OPERATIONS = (
         body=request_schemas.ExternalRunParam,
         response=envelope_schema.Success[tasks_documents.WrappedTaskInstance],
         errors=(
-            model_errors.MalformedBody,
-            model_errors.UnknownCluster,
+            *_SUBMIT_ERRORS,
             model_errors.UnknownHost,
-            tasks_errors.HostBusy,
             tasks_errors.AlreadyManaged,
             tasks_errors.RunAlreadyRecorded,
-            model_errors.BodyTooLarge,
-            model_errors.UnsupportedMediaType,
-            model_errors.UnsupportedContentEncoding,
-            model_errors.InventoryUnreadable,
         ),
     ),
     Operation(
