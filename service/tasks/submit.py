@@ -91,8 +91,9 @@ async def take_over(
         request = NewRequest(cluster_id=cluster.id, cluster_name=cluster.name, rollout=rollout)
         tasks = await insert_tasks(connection, resources, workflow, new, creator, trace_id, request=request)
         await _insert_secrets(connection, resources, tasks, hosts)
-        copied = {check_id: tasks[host_id] for host_id, check_id in checked.items()}
-        await execute(connection, "copy_task_secrets", old=list(copied), new=list(copied.values()))
+        if checked:
+            copied = {check_id: tasks[host_id] for host_id, check_id in checked.items()}
+            await execute(connection, "copy_task_secrets", old=list(copied), new=list(copied.values()))
         await rollouts.defer(connection, resources.queue, {task: host for host, task in tasks.items()}, rollout)
         task_ids = [tasks[host.host_id] for host in hosts]
         await keep_key(connection, creator, idempotency_key, task_ids)

@@ -94,7 +94,7 @@ CASES = {
         make=partial(situations.container, network=True),
         report=("none at port 2883", "of a network namespace of its own"),
         role=PREPARE,
-        words=("port 2883 is held by nobody", "at ports 2883", "of a network namespace of its own"),
+        words=("port 2883 is held by no process", "at ports 2883", "of a network namespace of its own"),
         remedy=remedies.start_on_the_host,
     ),
     "deployed by obd as root": Case(
