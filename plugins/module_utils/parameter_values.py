@@ -116,7 +116,7 @@ def former_values(
 ) -> tuple[dict[str, str], list[str]]:
     """Return the former values to set, and messages about parameters that are not restored.
 
-    `all_desired` are the values that the takeover may have set. Any other value was set by someone else and stays.
+    `desired_values` are the values that the takeover may have set. Any other value was set by someone else and stays.
     """
     former, stays = {}, []
     for name in sorted({name for values in desired_values for name in values if is_synced(name) and name in before}):

@@ -9,7 +9,7 @@ import pytest
 from starlette.applications import Starlette
 
 from service import __version__
-from service.api.request_schemas import ExternalRunParam, ReleaseParam, TakeOverParam
+from service.api.request_schemas import ExternalRunParam, RefreshParam, ReleaseParam, RestartParam, TakeOverParam
 from service.http.envelope import SERVER_ID
 from service.http.openapi import EVENT_STREAM
 from service.model.tasks import SubtaskStatus
@@ -76,13 +76,14 @@ async def test_a_task_instance_in_detail(client: httpx.AsyncClient) -> None:
     assert_sorted(body)
     assert list(task) == [
         *("createTime", "creator", "executor", "hostName", "id", "name", "operation", "operations"),
-        *("prohibitRollback", "startTime", "status", "subtasks", "taskDefinitionId", "type"),
+        *("prohibitRollback", "requestId", "startTime", "status", "subtasks", "taskDefinitionId", "type"),
     ]
     assert task["creator"] == {"id": 100, "name": "admin"}
     assert TIME.fullmatch(task["createTime"])
     for wanted, found in zip(submitted["subtasks"], task["subtasks"], strict=True):
         create_time = found.pop("createTime")
         assert re.fullmatch(r"[^.]*", create_time), "whole seconds"
+        assert found.pop("changes") == []
         assert found.pop("operations") == []  # it is RUNNING: nothing may be asked of it yet
         assert found == {name: value for name, value in wanted.items() if name != "className"}
 
@@ -143,7 +144,7 @@ async def test_an_element_of_the_list(client: httpx.AsyncClient) -> None:
     (element,) = (await client.get(TASKS)).json()["data"]["contents"]
 
     assert_sorted(element)
-    assert list(element) == ["creator", "hostName", "id", "name", "startTime", "status", "subtasks"]
+    assert list(element) == ["creator", "hostName", "id", "name", "requestId", "startTime", "status", "subtasks"]
     assert [list(subtask) for subtask in element["subtasks"]] == [
         ["description", "id", "name", "operation", "status"]
     ] * len(submitted["subtasks"])
@@ -218,12 +219,20 @@ async def test_every_answer_is_as_described(client: httpx.AsyncClient, resources
         TakeOverParam: take_over_body(2),
         ExternalRunParam: run_report(hostId=3),
         ReleaseParam: {"obproxyServerIds": [server_id], "skipHostOperationServerIds": [server_id]},
+        RefreshParam: {},
+        RestartParam: {},
     }
     filled = {"id": 1, "hostId": 1, "taskInstanceId": task["id"], "subtaskInstanceId": subtask_id}
+    request_id = (await client.get(f"{TASKS}/{task['id']}")).json()["data"]["requestId"]
+    filled |= {"requestId": request_id, "obproxyIds": server_id}
+    superseding = (RefreshParam, RestartParam, ReleaseParam)  # their task instances supersede `task`
 
-    for operation in sorted(OPERATIONS, key=lambda operation: operation.body is ReleaseParam):  # it supersedes `task`
+    for operation in sorted(OPERATIONS, key=lambda operation: operation.body in superseding):
+        await _end_tasks(resources)
         canceled = operation.endpoint.__name__ == "cancel_subtask"
         await _put(resources, task["id"], subtask_id, "RUNNING" if canceled else "FAILED")
+        if operation.body in superseding:
+            await _manage_server(resources, server_id)
         body: dict[str, Any] = {"json": bodies[operation.body]} if operation.body else {}
         method = "HEAD" if operation.media_type == EVENT_STREAM else operation.method  # a stream has no end
         answer = await client.request(method, operation.path.format(**filled), **body)
@@ -232,6 +241,19 @@ async def test_every_answer_is_as_described(client: httpx.AsyncClient, resources
             operation.response.model_validate_json(answer.content)
         else:
             assert answer.headers["content-type"].startswith(operation.media_type)
+
+
+async def _end_tasks(resources: Resources) -> None:
+    """Fail all running task instances, so that their hosts are free."""
+    async with resources.database.transaction() as connection:
+        await connection.execute(
+            "UPDATE task_instance SET status = 'FAILED', finish_time = now() WHERE status = 'RUNNING'"
+        )
+
+
+async def _manage_server(resources: Resources, server_id: int) -> None:
+    async with resources.database.transaction() as connection:
+        await connection.execute("UPDATE obproxy_server SET status = 'RUNNING' WHERE id = %s", (server_id,))
 
 
 async def _put(resources: Resources, task_id: int, subtask_id: int, status: str) -> None:
