@@ -8,11 +8,19 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 from procrastinate.jobs import Job
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 from structlog.contextvars import get_contextvars
 
+from service.api.request_schemas import ObproxiesPath
+from service.http import requests
+from service.http.envelope import list_data, success_response, trace_id
 from service.model import workflow
 from service.model.errors import TakeoverError
 from service.model.tasks import Operation, Subtask, SubtaskStatus, TaskInstance, TaskStatus
@@ -20,7 +28,7 @@ from service.model.workflow import TAKEOVER
 from service.outcome import run_progress
 from service.runs import leftovers
 from service.store.database import execute, fetch
-from service.tasks import instances, managed_servers, operations
+from service.tasks import documents, instances, managed_servers, operations
 from service.tasks.managed_servers import ServersRequest
 from service.tasks.resources import Resources
 from service.tasks.submit import HostRequest, take_over
@@ -377,8 +385,21 @@ async def test_a_failed_rollback_can_be_retried_and_resumes(
     assert {s.status for s in subtasks} == {SubtaskStatus.PENDING}
 
 
-async def test_a_workflow_is_a_playbook_its_roles_and_a_route(local: Resources, project: Path) -> None:
-    """Follow CONTRIBUTING.md; the route calls what this test calls."""
+async def greet(request: Request) -> Response:
+    """Submit the workflow `greeting` on OBProxy servers, as the endpoints in service/api/obproxy.py do."""
+    path = requests.parse_path(request, ObproxiesPath, context={"hosts_limit": 10})
+    servers = ServersRequest(object_name="x", cluster_id=path.id, server_ids=path.obproxy_ids)
+    resources = requests.resources(request)
+    submitted = await managed_servers.submit(
+        resources, resources.workflows["greeting"], servers, creator=request.user, trace_id=trace_id(request)
+    )
+    return success_response(request, list_data(documents.task_instance(*instance) for instance in submitted))
+
+
+async def test_a_workflow_is_a_playbook_its_roles_and_a_route(
+    local: Resources, project: Path, app: Starlette, client: httpx.AsyncClient
+) -> None:
+    """Follow CONTRIBUTING.md."""
     role = project / "roles" / "greet"
     for name, text in {
         "meta/subtask.yml": SUBTASK.format(role="greet", number=0),
@@ -391,17 +412,22 @@ async def test_a_workflow_is_a_playbook_its_roles_and_a_route(local: Resources, 
     )
     write_table(project, "greeting: {task_name: Greet, playbook: greeting.yml, server_status: REFRESHING}\n")
     resources = replace(local, workflows=workflow.load(project))
+    app.state.resources = replace(app.state.resources, workflows=resources.workflows)
+    app.router.routes.insert(0, Route("/clusters/{id}/obproxies/{obproxyIds}/greet", greet, methods=["POST"]))
 
     async with worker.running(resources):
         taken, _ = await ended(resources, await submit(resources))
         assert taken.obproxy_server_id is not None
-        request = ServersRequest(object_name="x", cluster_id=1, server_ids=[taken.obproxy_server_id])
-        greeting = resources.workflows["greeting"]
-        ((task, _),) = await managed_servers.submit(resources, greeting, request, creator=ADMIN, trace_id="t")
+        answer = await client.post(f"/clusters/1/obproxies/{taken.obproxy_server_id}/greet")
+        (document,) = answer.json()["data"]["contents"]
+        task, _ = await instances.get(resources.database, document["id"])
         task, subtasks = await ended(resources, task)
+    shown = (await client.get(f"/api/v2/tasks/instances/{task.id}")).json()["data"]
 
     assert (task.workflow, task.name, task.status) == ("greeting", "Greet", TaskStatus.SUCCESSFUL)
     assert [subtask.role for subtask in subtasks] == ["greet"]
+    assert (shown["name"], shown["status"], len(shown["subtasks"])) == ("Greet", "SUCCESSFUL", 1)
+    assert (shown["prohibitRollback"], shown["creator"]["name"]) == (True, "admin")
     log, _ = await instances.log(resources.database, task.id, subtasks[0].id)
     assert "hello from 2883" in log
     async with resources.database.autocommit() as connection:
