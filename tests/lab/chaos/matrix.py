@@ -3,9 +3,10 @@
 import os
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 import psutil
 import psycopg
@@ -13,22 +14,31 @@ import psycopg
 from service.cli.client import Client, ClientError, Document
 from service.cli.tables import in_dag_order
 from service.model.settings import PROJECT
-from service.model.workflow import TAKEOVER, load
+from service.model.workflow import PRECHECK, REFRESH, RELEASE, RESTART, TAKEOVER, Workflow, load
 
 from ..host import LabHost
 from . import processes
 from .ground import Ground
 from .holds import Holds
 
-ROLES = tuple(load(PROJECT)[TAKEOVER].roles)
+WORKFLOWS = load(PROJECT)
 CANCEL, ROLLBACK = "cancel", "rollback"
-MOMENTS = (*ROLES, CANCEL, ROLLBACK)
+MOMENTS = (*WORKFLOWS[TAKEOVER].roles, CANCEL, ROLLBACK, PRECHECK, RELEASE, REFRESH)
+ALONE = (RESTART,)  # moments at which no other host of the OBProxy cluster has a run
 PARTS = ("api", "worker", "playbook", "child", "forkserver", "postgres", "sshd")
 AT_A_TIME = 5  # hosts of one round: what dies for all of them dies once
 
 _DEADLINE = 180.0  # seconds for anything; a machine that does other things too is slow
 _LEFTOVER = "mkdir -p /etc/ansible/facts.d && touch /etc/ansible/facts.d/.obproxy-takeover-old"
-_HELD_FOR_CANCEL, _HELD_FOR_ROLLBACK = "install_rpm", "sync_obproxy_parameter"
+_HELD_IN = {
+    CANCEL: "install_rpm",
+    ROLLBACK: "sync_obproxy_parameter",
+    PRECHECK: "sync_obproxy_parameter",
+    RELEASE: "remove_obproxy_record",
+    REFRESH: "sync_obproxy_parameter",
+    RESTART: "restart_obproxy",
+}
+"""The role in which a task instance is held at a moment that is not a role of a takeover."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +56,14 @@ def rounds() -> list[Round]:
     """All, with CHAOS=all in the environment; one, with CHAOS=part:moment+moment; else a sample by CHAOS_SEED."""
     asked = os.environ.get("CHAOS", "")
     if asked == "all":
-        slices = [MOMENTS[start : start + AT_A_TIME] for start in range(0, len(MOMENTS), AT_A_TIME)]
+        slices = [MOMENTS[start : start + AT_A_TIME] for start in range(0, len(MOMENTS), AT_A_TIME)] + [ALONE]
         return [Round(part, moments) for part in PARTS for moments in slices]
     if asked:
         part, _, moments = asked.partition(":")
         return [Round(part, tuple(moments.split("+")))]
     chosen = random.Random(seed())
-    return [Round(part, tuple(chosen.sample(MOMENTS, 2))) for part in chosen.sample(PARTS, 3)]
+    sample = [Round(part, tuple(chosen.sample(MOMENTS, 2))) for part in chosen.sample(PARTS, 3)]
+    return [*sample, Round(chosen.choice(PARTS), ALONE)]
 
 
 def seed() -> int:
@@ -73,16 +84,38 @@ class Subject:
     task_id: int = field(init=False)
     _paused: bool = field(init=False, default=False)
 
+    @property
+    def workflow(self) -> Workflow:
+        """The workflow of the task instance."""
+        return WORKFLOWS.get(self.moment, WORKFLOWS[TAKEOVER])
+
     def submit(self) -> None:
         """Begin, so that `arrive` finds it held."""
         self.holds.prepare(self.host)
-        role = {CANCEL: _HELD_FOR_CANCEL, ROLLBACK: _HELD_FOR_ROLLBACK}.get(self.moment, self.moment)
-        self.holds.at(self.host, role)
-        if role == "finish":
+        submit = self._submission()
+        self.role = _HELD_IN.get(self.moment, self.moment)
+        self.holds.at(self.host, self.role)
+        if self.role == "finish":
             self.host.run(_LEFTOVER)  # without one it asks nothing of the host, and is not held
-        asked = {"hostId": self.host.host_id, "sqlPort": self.host.sql_port}
-        self.task_id = self.client.take_over(1, [asked])[0]["id"]
-        self.role = role
+        self.task_id = submit()[0]["id"]
+
+    def _submission(self) -> Callable[[], Sequence[Document]]:
+        """Return the call that submits the workflow, after a takeover if the workflow needs a managed OBProxy."""
+        take_over = partial(self.client.take_over, 1, [{"hostId": self.host.host_id, "sqlPort": self.host.sql_port}])
+        if self.moment == PRECHECK:
+            return partial(take_over, check=True)
+        managed: Mapping[str, Callable[..., Sequence[Document]]] = {
+            RELEASE: self.client.release,
+            REFRESH: self.client.refresh,
+            RESTART: partial(self.client.restart, allow_cold=True),
+        }
+        if self.moment not in managed:
+            return take_over
+        (submitted,) = take_over()
+        self.task_id = submitted["id"]
+        assert self.wait_for_end()["status"] == "SUCCESSFUL"
+        server_id = int(submitted["context"]["stringMap"]["obproxy_server_id"])
+        return partial(managed[self.moment], 1, [server_id])
 
     def arrive(self) -> None:
         """At its moment: the subtask RUNNING; CANCELING; a rollback in its middle."""
@@ -139,7 +172,7 @@ class Subject:
         return str(row[0])
 
     def wait_for_running(self, role: str) -> None:
-        wanted = ROLES.index(role)
+        wanted = self.workflow.roles.index(role)
         for document in self._states():
             statuses = [subtask["status"] for subtask in in_dag_order(document["subtasks"])]
             if statuses[wanted] == "RUNNING":
