@@ -54,8 +54,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         file = directory / "roles" / "print_time" / name
         file.parent.mkdir(parents=True)
         file.write_text(text, encoding="utf-8")
-    with (directory / "playbooks" / "takeover.yml").open("a", encoding="utf-8") as playbook:
-        playbook.write(IMPORT)
+    playbook = directory / "playbooks" / "takeover.yml"
+    tasks, post_tasks, rest = playbook.read_text(encoding="utf-8").partition("  post_tasks:\n")
+    assert post_tasks
+    playbook.write_text(tasks + IMPORT + post_tasks + rest, encoding="utf-8")
     return directory
 
 

@@ -113,7 +113,7 @@ def test_sequences_of_requests_get_described_responses(
 
     run_state_machine_as_test(Sequences, settings=sequences)
 
-    assert len([label for label, successes in linked.items() if successes and "{" in label]) > 3, linked
+    assert [label for label, successes in linked.items() if successes and "{" in label], linked
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
