@@ -25,8 +25,10 @@ from service.fleet import documents as fleet_documents
 from service.http import envelope_schema, requests
 from service.http.authentication import client_address, is_repeated
 from service.http.envelope import list_data, page_data, success_response, trace_id
-from service.http.openapi import Operation
+from service.http.openapi import Endpoint, Operation
+from service.http.request_types import RequestModel
 from service.model import errors as model_errors
+from service.model.errors import TakeoverError
 from service.model.rollout import Rollout
 from service.model.tasks import ALLOW_COLD_RESTART, ALLOW_RESTART
 from service.model.workflow import REFRESH, RELEASE, RESTART
@@ -216,18 +218,6 @@ async def list_exporters(request: Request) -> Response:
     return JSONResponse(await prometheus.targets(requests.resources(request).database))
 
 
-_TAKEOVER_ERRORS = (
-    model_errors.MalformedBody,
-    model_errors.UnknownCluster,
-    model_errors.UnknownHost,
-    tasks_errors.HostBusy,
-    tasks_errors.AlreadyManaged,
-    tasks_errors.IdempotencyKeyReused,
-    model_errors.BodyTooLarge,
-    model_errors.UnsupportedMediaType,
-    model_errors.UnsupportedContentEncoding,
-    model_errors.InventoryUnreadable,
-)
 _SUBMIT_ERRORS = (
     model_errors.MalformedBody,
     model_errors.UnknownCluster,
@@ -237,66 +227,71 @@ _SUBMIT_ERRORS = (
     model_errors.UnsupportedContentEncoding,
     model_errors.InventoryUnreadable,
 )
+_TAKEOVER_ERRORS = (model_errors.UnknownHost, tasks_errors.AlreadyManaged)
+CLUSTER = "/api/v2/obproxy/clusters/{id}"
+OBPROXIES = CLUSTER + "/obproxies/{obproxyIds}"
+
+
+def _submission(
+    path: str,
+    endpoint: Endpoint,
+    summary: str,
+    body: type[RequestModel],
+    *,
+    errors: Sequence[type[TakeoverError]] = (),
+    body_required: bool = True,
+) -> Operation:
+    """Return an operation that submits a workflow and responds with its task instances."""
+    ids = {"obproxyIds": "Ids of OBProxy servers of the cluster, separated by commas"}
+    return Operation(
+        method="POST",
+        path=path,
+        endpoint=endpoint,
+        permission=UPDATE_OBPROXY,
+        summary=summary,
+        path_lists=ids if path.startswith(OBPROXIES) else {},
+        body=body,
+        body_required=body_required,
+        headers=[requests.IDEMPOTENCY_KEY],
+        response=envelope_schema.Success[envelope_schema.Contents[tasks_documents.TaskInstance]],
+        errors=(*_SUBMIT_ERRORS, tasks_errors.IdempotencyKeyReused, *errors),
+    )
+
 
 OPERATIONS = (
-    Operation(
-        method="POST",
-        path="/api/v2/obproxy/clusters/{id}/obproxies/{obproxyIds}/refresh",
-        endpoint=refresh,
-        permission=UPDATE_OBPROXY,
-        summary="Set managed OBProxy servers to their cluster's values again; one task instance per server",
-        path_lists={"obproxyIds": "Ids of OBProxy servers of the cluster, separated by commas"},
-        body=request_schemas.RefreshParam,
+    _submission(
+        OBPROXIES + "/refresh",
+        refresh,
+        "Set managed OBProxy servers to their cluster's values again; one task instance per server",
+        request_schemas.RefreshParam,
         body_required=False,
-        headers=[requests.IDEMPOTENCY_KEY],
-        response=envelope_schema.Success[envelope_schema.Contents[tasks_documents.TaskInstance]],
-        errors=(*_SUBMIT_ERRORS, tasks_errors.IdempotencyKeyReused),
     ),
-    Operation(
-        method="POST",
-        path="/api/v2/obproxy/clusters/{id}/obproxies/{obproxyIds}/restart",
-        endpoint=restart,
-        permission=UPDATE_OBPROXY,
-        summary="Restart managed OBProxy servers, one at a time; one task instance per server",
-        path_lists={"obproxyIds": "Ids of OBProxy servers of the cluster, separated by commas"},
-        body=request_schemas.RestartParam,
+    _submission(
+        OBPROXIES + "/restart",
+        restart,
+        "Restart managed OBProxy servers, one at a time; one task instance per server",
+        request_schemas.RestartParam,
         body_required=False,
-        headers=[requests.IDEMPOTENCY_KEY],
-        response=envelope_schema.Success[envelope_schema.Contents[tasks_documents.TaskInstance]],
-        errors=(*_SUBMIT_ERRORS, tasks_errors.IdempotencyKeyReused),
     ),
-    Operation(
-        method="POST",
-        path="/api/v2/obproxy/clusters/{id}/takeOver",
-        endpoint=take_over,
-        permission=UPDATE_OBPROXY,
-        summary="Take running OBProxy processes over into an OBProxy cluster; one task instance per host",
-        body=request_schemas.TakeOverParam,
-        headers=[requests.IDEMPOTENCY_KEY],
-        response=envelope_schema.Success[envelope_schema.Contents[tasks_documents.TaskInstance]],
+    _submission(
+        CLUSTER + "/takeOver",
+        take_over,
+        "Take running OBProxy processes over into an OBProxy cluster; one task instance per host",
+        request_schemas.TakeOverParam,
         errors=_TAKEOVER_ERRORS,
     ),
-    Operation(
-        method="POST",
-        path="/api/v2/obproxy/clusters/{id}/takeOver/precheck",
-        endpoint=precheck,
-        permission=UPDATE_OBPROXY,
-        summary="Check a takeover without changing anything: report all failed rules and the changes it would make",
-        body=request_schemas.TakeOverParam,
-        headers=[requests.IDEMPOTENCY_KEY],
-        response=envelope_schema.Success[envelope_schema.Contents[tasks_documents.TaskInstance]],
+    _submission(
+        CLUSTER + "/takeOver/precheck",
+        precheck,
+        "Check a takeover without changing anything: report all failed rules and the changes it would make",
+        request_schemas.TakeOverParam,
         errors=_TAKEOVER_ERRORS,
     ),
-    Operation(
-        method="POST",
-        path="/api/v2/obproxy/clusters/{id}/servers/release",
-        endpoint=release,
-        permission=UPDATE_OBPROXY,
-        summary="Release managed OBProxy servers, whose processes keep running; one task instance per server",
-        body=request_schemas.ReleaseParam,
-        headers=[requests.IDEMPOTENCY_KEY],
-        response=envelope_schema.Success[envelope_schema.Contents[tasks_documents.TaskInstance]],
-        errors=(*_SUBMIT_ERRORS, tasks_errors.IdempotencyKeyReused),
+    _submission(
+        CLUSTER + "/servers/release",
+        release,
+        "Release managed OBProxy servers, whose processes keep running; one task instance per server",
+        request_schemas.ReleaseParam,
     ),
     Operation(
         method="POST",
@@ -325,7 +320,7 @@ OPERATIONS = (
     ),
     Operation(
         method="GET",
-        path="/api/v2/obproxy/clusters/{id}",
+        path=CLUSTER,
         endpoint=get_cluster,
         permission=READ_OBPROXY,
         summary="Get an OBProxy cluster with its servers",
@@ -334,7 +329,7 @@ OPERATIONS = (
     ),
     Operation(
         method="GET",
-        path="/api/v2/obproxy/clusters/{id}/parameters",
+        path=CLUSTER + "/parameters",
         endpoint=list_cluster_parameters,
         permission=READ_OBPROXY,
         summary="List the parameters of an OBProxy cluster by name; each value has the servers with it",

@@ -79,13 +79,9 @@ class Client:
         forbids a restart; None = the setting of the OBProxy cluster applies. `rollout` is the policy by which hosts
         start; None = all at once.
         """
-        headers = {} if key is None else {"Idempotency-Key": key}
-        path = f"/api/v2/obproxy/clusters/{cluster_id}/takeOver" + ("/precheck" if check else "")
         permission = {} if allow_restart is None else {"allowRestart": allow_restart}
-        policy = {} if rollout is None else {"rollout": rollout}
-        data = self._request("POST", path, {"hosts": list(hosts), **permission, **policy}, headers=headers)
-        contents: list[Document] = data["contents"]
-        return contents
+        body = {"hosts": list(hosts), **permission, **_policy(rollout)}
+        return self._submit(cluster_id, "takeOver/precheck" if check else "takeOver", body, key)
 
     def release(
         self, cluster_id: int, server_ids: Sequence[int], skip_host_ids: Sequence[int] = (), key: str | None = None
@@ -94,21 +90,14 @@ class Client:
 
         The hosts of `skip_host_ids` are gone: their servers are only forgotten. `key` is the idempotency key.
         """
-        headers = {} if key is None else {"Idempotency-Key": key}
-        path = f"/api/v2/obproxy/clusters/{cluster_id}/servers/release"
         body = {"obproxyServerIds": list(server_ids), "skipHostOperationServerIds": list(skip_host_ids)}
-        contents: list[Document] = self._request("POST", path, body, headers=headers)["contents"]
-        return contents
+        return self._submit(cluster_id, "servers/release", body, key)
 
     def refresh(
         self, cluster_id: int, server_ids: Sequence[int], key: str | None = None, *, rollout: Document | None = None
     ) -> list[Document]:
         """Set OBProxy servers to their cluster's values again; return the task instances, one per server."""
-        headers = {} if key is None else {"Idempotency-Key": key}
-        path = f"/api/v2/obproxy/clusters/{cluster_id}/obproxies/{','.join(map(str, server_ids))}/refresh"
-        policy = {} if rollout is None else {"rollout": rollout}
-        contents: list[Document] = self._request("POST", path, policy, headers=headers)["contents"]
-        return contents
+        return self._submit(cluster_id, f"obproxies/{_joined(server_ids)}/refresh", _policy(rollout), key)
 
     def restart(
         self,
@@ -120,11 +109,8 @@ class Client:
         rollout: Document | None = None,
     ) -> list[Document]:
         """Restart OBProxy servers, one at a time; return the task instances, one per server."""
-        headers = {} if key is None else {"Idempotency-Key": key}
-        path = f"/api/v2/obproxy/clusters/{cluster_id}/obproxies/{','.join(map(str, server_ids))}/restart"
-        body = {"allowColdRestart": allow_cold, **({} if rollout is None else {"rollout": rollout})}
-        contents: list[Document] = self._request("POST", path, body, headers=headers)["contents"]
-        return contents
+        body = {"allowColdRestart": allow_cold, **_policy(rollout)}
+        return self._submit(cluster_id, f"obproxies/{_joined(server_ids)}/restart", body, key)
 
     def cluster(self, cluster_id: int) -> Document:
         """Return an OBProxy cluster with its servers."""
@@ -231,6 +217,12 @@ class Client:
             time.sleep(POLL_INTERVAL)
             yield {}
 
+    def _submit(self, cluster_id: int, operation: str, body: JSON, key: str | None) -> list[Document]:
+        headers = {} if key is None else {"Idempotency-Key": key}
+        path = f"/api/v2/obproxy/clusters/{cluster_id}/{operation}"
+        contents: list[Document] = self._request("POST", path, body, headers=headers)["contents"]
+        return contents
+
     def _request(
         self,
         method: str,
@@ -247,6 +239,14 @@ class Client:
             raise RequestRejected(envelope["error"]["message"])
         data: Document = envelope.get("data", {})
         return data
+
+
+def _policy(rollout: Document | None) -> JSON:
+    return {} if rollout is None else {"rollout": rollout}
+
+
+def _joined(ids: Sequence[int]) -> str:
+    return ",".join(map(str, ids))
 
 
 def _is_running(document: Document) -> bool:

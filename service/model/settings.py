@@ -47,10 +47,11 @@ def _networks(text: str) -> str:
 def _http_url(url: SecretStr) -> SecretStr:
     text = url.get_secret_value()
     try:
-        valid = not text or (urlsplit(text).scheme in ("http", "https") and urlsplit(text).hostname)
-    except ValueError:
-        valid = False
-    if not valid:
+        parts = urlsplit(text)
+        is_valid = not text or (parts.scheme in ("http", "https") and parts.hostname and parts.port != 0)
+    except ValueError:  # of the port, or of brackets
+        is_valid = False
+    if not is_valid:
         raise ValueError("it must be a URL with http or https and a host")
     return url
 

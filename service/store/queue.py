@@ -31,7 +31,6 @@ WEBHOOK = "send_webhook"  # Procrastinate task; argument: a CloudEvent
 WEBHOOK_ARGUMENT = "event"
 REQUEST_END = "announce_request_end"  # Procrastinate task; argument: id of a request that may have ended
 REQUEST_END_ARGUMENT = "request_id"
-WEBHOOK_PRIORITY = 10  # a webhook does not wait for the takeovers that are queued
 MAX_ATTEMPTS, RETRY_DELAY = 5, 0.3  # of a statement after a lost connection; seconds
 
 
@@ -95,7 +94,6 @@ class Queue:
             queue=WEBHOOK_QUEUE,
             lock=None,
             queueing_lock=None,
-            priority=WEBHOOK_PRIORITY,
             task_name=task,
             task_kwargs=arguments,
         )

@@ -15,9 +15,10 @@ SOURCE = "obproxy-takeover"
 
 
 async def announce_task_end(connection: Connection, queue: Queue, task_id: int) -> None:
-    """Put the event of an ended task instance on the queue, and the question whether its request has ended too.
+    """Put the event of an ended task instance on the queue, and a job that announces the end of its request.
 
-    A job asks it, after this transaction: of task instances that end at the same time, none sees the others' end here.
+    The job checks whether the request has ended, after this transaction: of task instances that end at the same time,
+    none sees the end of the others here.
     """
     ((task, subtasks),) = await instances.by_ids(connection, [task_id])
     event = cloud_event(

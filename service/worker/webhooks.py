@@ -23,6 +23,7 @@ from service.tasks.resources import Resources
 log = logging.getLogger(__name__)
 
 TIMEOUT = 10.0  # seconds of one delivery
+CONCURRENCY = 2  # deliveries of one process at the same time
 MAX_ATTEMPTS = 9
 RETRY_BASE = 4  # seconds; the delay is this number to the power of the attempt: all attempts take about a day
 CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
@@ -62,12 +63,13 @@ async def send(settings: Settings, event: JSON) -> None:
     headers = _headers(settings.notify_secret.get_secret_value(), event["id"], body)
     try:
         async with (
+            asyncio.timeout(TIMEOUT),  # httpx limits each read and write, not their sum
             httpx.AsyncClient(timeout=TIMEOUT) as client,
             client.stream("POST", settings.notify_url.get_secret_value(), content=body, headers=headers) as response,
         ):
             if not response.is_success:
-                raise DeliveryFailed(f"the receiver answered {response.status_code}")
-    except httpx.HTTPError as error:
+                raise DeliveryFailed(f"the receiver responded with {response.status_code}")
+    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
         raise DeliveryFailed(type(error).__name__) from None
 
 

@@ -23,7 +23,6 @@ from service.worker.leases import Leases
 
 log = logging.getLogger(__name__)
 
-QUEUES = [QUEUE, WEBHOOK_QUEUE]
 RECOVERY_INTERVAL = 3.0  # seconds between two observations of leases and searches for stalled jobs
 STALLED_WORKER_TIMEOUT = 86400.0  # seconds; Procrastinate's own check uses the database's clock, ours comes earlier
 REQUEUE_DELAY = 2  # seconds until a postponed job is fetched again
@@ -95,20 +94,32 @@ async def _start(resources: Resources, app: App) -> list[asyncio.Task[None]]:
             else []
         ),
         asyncio.create_task(_recover_forever(resources, leases.expiry), name="recovery"),
-        asyncio.create_task(_work_forever(resources, app), name="worker"),
+        *(
+            [
+                asyncio.create_task(
+                    _work_forever(resources, app, WEBHOOK_QUEUE, webhooks.CONCURRENCY), name="webhook-worker"
+                )
+            ]
+            if resources.queue.sends_webhooks
+            else []
+        ),
+        asyncio.create_task(_work_forever(resources, app, QUEUE, resources.settings.worker_concurrency), name="worker"),
         asyncio.create_task(leases.renew_forever(), name="leases"),  # last: ending jobs need their leases
     ]
 
 
-async def _work_forever(resources: Resources, app: App) -> None:
-    """Run Procrastinate's worker and restart it: it stops whenever it loses the database."""
+async def _work_forever(resources: Resources, app: App, queue: str, concurrency: int) -> None:
+    """Run a worker of Procrastinate and restart it: it stops whenever it loses the database.
+
+    Each queue has a worker of its own, so that a slow receiver of webhooks delays no takeover.
+    """
     task = asyncio.current_task()
     while task is None or not task.cancelling():
         try:
             await app.run_worker_async(
-                queues=QUEUES,
+                queues=[queue],
                 name=resources.executor,
-                concurrency=resources.settings.worker_concurrency,
+                concurrency=concurrency,
                 fetch_job_polling_interval=POLL_INTERVAL,
                 shutdown_graceful_timeout=resources.settings.shutdown_grace,
                 stalled_worker_timeout=STALLED_WORKER_TIMEOUT,
@@ -145,7 +156,7 @@ async def requeue_stalled_jobs(resources: Resources, expiry: Expiry) -> None:
             return
         expired = expiry.expired_workers()
         workers = {"workers": [*expired], "stamps": [*expired.values()]}
-        for job in map(Job.from_row, await fetch(connection, "stalled_jobs", queues=QUEUES, **workers)):
+        for job in map(Job.from_row, await fetch(connection, "stalled_jobs", queues=[QUEUE, WEBHOOK_QUEUE], **workers)):
             log.warning("Job %s lost its worker and is requeued", job.id, extra={"action": "job_requeued"})
             try:
                 await manager.retry_job(job)

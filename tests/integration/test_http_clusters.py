@@ -149,6 +149,8 @@ async def test_a_host_without_a_server_is_available_once_it_was_reached(
 
     assert [host["status"] for host in await contents(client, HOSTS)] == ["AVAILABLE", "NEW", "NEW"]
     assert [host["id"] for host in await contents(client, f"{HOSTS}?status=AVAILABLE")] == [1]
+    await take_over(client, 1)  # it waits for a worker
+    assert [host["id"] for host in await contents(client, f"{HOSTS}?status=AVAILABLE")] == [1]
 
 
 async def test_a_trailing_slash_is_the_same_resource(client: httpx.AsyncClient) -> None:

@@ -4,7 +4,8 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -15,6 +16,7 @@ from standardwebhooks import Webhook
 
 from service.model.settings import Settings
 from service.model.workflow import TAKEOVER
+from service.store.queue import RUN
 from service.tasks import documents, instances, operations, submit
 from service.tasks.resources import Resources
 from service.tasks.submit import HostRequest
@@ -35,10 +37,15 @@ class Receiver:
     refusals: list[int] = field(default_factory=list)
     received: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
     accepted: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    open: threading.Event = field(default_factory=threading.Event)  # until then it does not respond
+
+    def __post_init__(self) -> None:
+        self.open.set()
 
     def respond(self, headers: dict[str, str], body: bytes) -> int:
         """Return the status of the response."""
         self.received.append((headers, body))
+        self.open.wait(DEADLINE)
         if self.refusals:
             return self.refusals.pop(0)
         self.accepted.append((headers, body))
@@ -174,8 +181,39 @@ async def test_a_refused_webhook_is_sent_again_with_its_id(
 
     ids = [headers["webhook-id"] for headers, _ in receiver.received]
     assert len(ids) == 4 and len(set(ids)) == 2
-    assert "the receiver answered 503" in caplog.text
+    assert "the receiver responded with 503" in caplog.text
     assert "hush" not in caplog.text
+
+
+async def test_a_receiver_that_hangs_delays_no_takeover(resources: Resources, receiver: Receiver) -> None:
+    receiver.open.clear()
+    slow = replace(resources, settings=resources.settings.model_copy(update={"worker_concurrency": 1}))
+    (only,) = await submit_takeovers(resources, 1)
+    await succeed(resources, only)
+
+    deadline = time.monotonic() + DEADLINE
+    async with worker.running(slow):
+        while not receiver.received or await jobs(resources, RUN):
+            assert time.monotonic() < deadline, "the job of the takeover still waits"
+            await asyncio.sleep(0.05)
+        assert not receiver.accepted
+        receiver.open.set()
+
+
+async def test_a_response_that_never_ends_is_cut_off(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while True:
+                writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+
+    monkeypatch.setattr(webhooks, "TIMEOUT", 0.5)
+    async with await asyncio.start_server(drip, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        with pytest.raises(webhooks.DeliveryFailed, match="TimeoutError"):
+            async with asyncio.timeout(DEADLINE):
+                await webhooks.send(settings.model_copy(update={"notify_url": SecretStr(url)}), {"id": "1"})
 
 
 async def test_without_a_url_nothing_is_put_on_the_queue(settings: Settings, resources: Resources) -> None:

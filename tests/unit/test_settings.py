@@ -88,6 +88,7 @@ def test_the_document_has_every_variable_of_commands_and_plugins() -> None:
     ("url", "secret", "problem"),
     [
         ("ftp://example.test/", WEBHOOK_KEY, "TAKEOVER_NOTIFY_URL: Value error, it must be a URL with http or https"),
+        ("https://example.test:99999/", WEBHOOK_KEY, "TAKEOVER_NOTIFY_URL: Value error, it must be a URL with http or"),
         ("https:///hook", WEBHOOK_KEY, "TAKEOVER_NOTIFY_URL: Value error, it must be a URL with http or https"),
         ("https://example.test/", "", "it and TAKEOVER_NOTIFY_URL must be set together"),
         ("", WEBHOOK_KEY, "it and TAKEOVER_NOTIFY_URL must be set together"),

@@ -72,23 +72,34 @@ SELECT * FROM obproxy_server WHERE cluster_id = ANY(%(cluster_ids)s) ORDER BY cl
 SELECT * FROM obproxy_server WHERE host_id = ANY(%(host_ids)s) ORDER BY host_id, sql_port;
 
 -- name: latest_tasks_of_hosts
--- Without checks, which change nothing.
+-- Without checks that have ended, which have changed nothing.
 SELECT t.id, h.id AS subject_id, t.status, t.operation, t.start_time, t.superseded_by, t.held_by
 FROM unnest(%(host_ids)s::bigint[]) AS h (id)
 CROSS JOIN LATERAL (
     SELECT * FROM task_instance
-    WHERE host_id = h.id AND NOT context -> 'stringMap' ? 'check_mode' ORDER BY id DESC LIMIT 1
+    WHERE host_id = h.id AND (status = 'RUNNING' OR context -> 'stringMap' ->> 'check_mode' IS DISTINCT FROM 'true')
+    ORDER BY id DESC LIMIT 1
 ) AS t;
 
 -- name: reached_hosts
--- Hosts that the latest task instance has reached: one of its subtasks has run there and succeeded.
+-- Hosts that their latest task instance has reached: one of its subtasks has run there and succeeded. A RUNNING one
+-- counts only then.
 SELECT h.id
 FROM unnest(%(host_ids)s::bigint[]) AS h (id)
-CROSS JOIN LATERAL (SELECT id FROM task_instance WHERE host_id = h.id ORDER BY id DESC LIMIT 1) AS t
-WHERE EXISTS (
-    SELECT FROM subtask_instance s
-    WHERE s.task_instance_id = t.id AND s.status = 'SUCCESSFUL' AND s.operation IN ('EXECUTE', 'RETRY', 'ROLLBACK')
-);
+CROSS JOIN LATERAL (
+    SELECT n.is_reached
+    FROM task_instance t
+    CROSS JOIN LATERAL (
+        SELECT EXISTS (
+            SELECT FROM subtask_instance s
+            WHERE s.task_instance_id = t.id AND s.status = 'SUCCESSFUL'
+              AND s.operation IN ('EXECUTE', 'RETRY', 'ROLLBACK')
+        ) AS is_reached
+    ) AS n
+    WHERE t.host_id = h.id AND (n.is_reached OR t.status <> 'RUNNING')
+    ORDER BY t.id DESC LIMIT 1
+) AS latest
+WHERE latest.is_reached;
 
 -- name: latest_tasks_of_servers
 SELECT t.id, s.id AS subject_id, t.status, t.operation, t.start_time, t.superseded_by, t.held_by

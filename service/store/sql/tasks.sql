@@ -239,7 +239,7 @@ ORDER BY l.subtask_id, l.run_time, l.id;
 SELECT EXISTS (
     SELECT FROM task_instance
     WHERE status = 'RUNNING' AND held_by IS NULL AND context -> 'stringMap' ->> 'obproxy_allow_restart' = 'true'
-      AND NOT context -> 'stringMap' ? 'check_mode'
+      AND context -> 'stringMap' ->> 'check_mode' IS DISTINCT FROM 'true'
       AND context -> 'stringMap' ->> 'obproxy_cluster_id' = %(cluster_id)s::text
 ) AS requested;
 
