@@ -1,10 +1,13 @@
-"""The application on a real socket, in a thread of its own, for callers that are not asynchronous."""
+"""The application on a real socket: in a thread of its own, for callers that are not asynchronous, or in theirs."""
 
 import asyncio
+import base64
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from starlette.applications import Starlette
 
 from service.app import create_app
 from service.http import uvicorn_server
@@ -33,3 +36,24 @@ def serving(settings: Settings) -> Iterator[str]:
         server.should_exit = True
         thread.join(DEADLINE)
         assert not thread.is_alive(), "the service did not stop"
+
+
+@asynccontextmanager
+async def listening(app: Starlette, settings: Settings) -> AsyncIterator[tuple[str, int]]:
+    """Serve `app`, which has been started, and yield its address."""
+    server = uvicorn_server.create_server(app, settings)
+    serving = asyncio.create_task(server.serve())
+    async with asyncio.timeout(DEADLINE):
+        while not server.started:
+            await asyncio.sleep(0.01)
+    host, port = server.servers[0].sockets[0].getsockname()
+    yield host, port
+    server.should_exit = True
+    async with asyncio.timeout(DEADLINE):
+        await serving
+
+
+def authorization(settings: Settings) -> bytes:
+    """Return the Authorization header of the administrator, as a line of a request."""
+    password = (settings.data_dir / "admin-password").read_text(encoding="utf-8").strip()
+    return b"Authorization: Basic " + base64.b64encode(f"admin:{password}".encode()) + b"\r\n"

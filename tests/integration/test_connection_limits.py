@@ -15,29 +15,27 @@ from starlette.applications import Starlette
 from service.http import uvicorn_server
 from service.http.connection_limits import Limits
 from service.model.settings import PROJECT, Settings
-from tests.integration.test_http_server import Address, login
+from tests.integration.running_service import authorization, listening
 from tests.lab.service import free_port
 
 DEADLINE = 60.0  # seconds of any exchange, and of a start
 LIMITS = Limits(connections=12, busy=8, per_address=4, backlog=100)
 DESCRIPTORS = 64
-__all__ = ["login"]
+Address = tuple[str, int]
 
 
 @pytest.fixture
 async def address(app: Starlette, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Address]:
     """Yield the address of the application, which has small limits."""
     monkeypatch.setattr(uvicorn_server, "limits_of_process", lambda: LIMITS)
-    server = uvicorn_server.create_server(app, settings)
-    serving = asyncio.create_task(server.serve())
-    async with asyncio.timeout(DEADLINE):
-        while not server.started:
-            await asyncio.sleep(0.01)
-    host, port = server.servers[0].sockets[0].getsockname()
-    yield host, port
-    server.should_exit = True
-    async with asyncio.timeout(DEADLINE):
-        await serving
+    async with listening(app, settings) as found:
+        yield found
+
+
+@pytest.fixture
+def login(app: Starlette, settings: Settings) -> bytes:
+    """Return the Authorization header of the administrator."""
+    return authorization(settings)
 
 
 @asynccontextmanager

@@ -1,7 +1,6 @@
 """HTTP on a real socket: chunked bodies, disconnecting callers, bytes that are no request."""
 
 import asyncio
-import base64
 import json
 import logging
 from collections.abc import AsyncIterator
@@ -10,10 +9,10 @@ from typing import Any
 import pytest
 from starlette.applications import Starlette
 
-from service.http import uvicorn_server
 from service.model.settings import Settings
 from service.tasks.resources import Resources
 from tests.integration.http_helpers import count_rows, take_over_body
+from tests.integration.running_service import authorization, listening
 
 DEADLINE = 60.0  # seconds any exchange may take
 LIMIT = 4096
@@ -31,23 +30,14 @@ def settings(settings: Settings) -> Settings:
 @pytest.fixture
 async def address(app: Starlette, settings: Settings) -> AsyncIterator[Address]:
     """Yield the address of the application."""
-    server = uvicorn_server.create_server(app, settings)
-    serving = asyncio.create_task(server.serve())
-    async with asyncio.timeout(DEADLINE):
-        while not server.started:
-            await asyncio.sleep(0.01)
-    host, port = server.servers[0].sockets[0].getsockname()
-    yield host, port
-    server.should_exit = True
-    async with asyncio.timeout(DEADLINE):
-        await serving
+    async with listening(app, settings) as found:
+        yield found
 
 
 @pytest.fixture
 def login(app: Starlette, settings: Settings) -> bytes:
     """Return the Authorization header of the administrator."""
-    password = (settings.data_dir / "admin-password").read_text(encoding="utf-8").strip()
-    return b"Authorization: Basic " + base64.b64encode(f"admin:{password}".encode()) + b"\r\n"
+    return authorization(settings)
 
 
 async def exchange(address: Address, *pieces: bytes, hang_up: bool = False) -> tuple[int, bytes, bytes]:
