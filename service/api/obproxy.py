@@ -30,7 +30,7 @@ from service.http.request_types import RequestModel
 from service.model import errors as model_errors
 from service.model.errors import TakeoverError
 from service.model.rollout import Rollout
-from service.model.tasks import ALLOW_COLD_RESTART, ALLOW_RESTART
+from service.model.tasks import ALLOW_COLD_RESTART
 from service.model.workflow import REFRESH, RELEASE, RESTART
 from service.observe import tracing
 from service.tasks import documents as tasks_documents
@@ -95,7 +95,7 @@ async def restart(request: Request) -> Response:
     settings = resources.settings
     path = requests.parse_path(request, ObproxiesPath, context={"hosts_limit": settings.hosts_limit})
     body = await requests.parse_optional_body(request, RestartParam, limit=settings.body_limit, context={})
-    permissions = {ALLOW_RESTART: "true", **({ALLOW_COLD_RESTART: "true"} if body.allow_cold_restart else {})}
+    permissions = {ALLOW_COLD_RESTART: "true"} if body.allow_cold_restart else {}
     return await _submit(request, RESTART, _servers_of_path(path, body.policy, permissions))
 
 

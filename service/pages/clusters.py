@@ -1,7 +1,6 @@
 """Pages of OBProxy clusters and their servers."""
 
 from collections import Counter
-from collections.abc import Mapping
 from urllib.parse import urlencode
 
 from starlette.requests import Request
@@ -13,14 +12,12 @@ from service.fleet import available_hosts, clusters
 from service.http import requests
 from service.http.envelope import trace_id
 from service.model.errors import NoSuchPath
-from service.model.tasks import ALLOW_RESTART
 from service.model.workflow import REFRESH, RELEASE, RESTART
 from service.pages.rendering import render
 from service.tasks import managed_servers
 from service.tasks.managed_servers import ServersRequest
 
-# A page offers no restart that disconnects clients.
-PERMISSIONS: Mapping[str, Mapping[str, str]] = {REFRESH: {}, RESTART: {ALLOW_RESTART: "true"}, RELEASE: {}}
+WORKFLOWS = (REFRESH, RESTART, RELEASE)  # without permission for a restart that disconnects clients
 PAGE_SIZES = (10, 50, 100, 500)
 
 
@@ -55,14 +52,13 @@ async def submit_workflow(request: Request) -> Response:
     """Serve POST /clusters/{id}/servers/{obproxyId}/{operation}: refresh, restart or release one OBProxy server."""
     resources = requests.resources(request)
     cluster_id, workflow = requests.path_id(request, "id"), request.path_params["operation"]
-    if workflow not in PERMISSIONS:
+    if workflow not in WORKFLOWS:
         raise NoSuchPath(path=request.scope["path"])
     servers = ServersRequest(
         object_name="path",
         cluster_id=cluster_id,
         server_ids=[requests.path_id(request, "obproxyId")],
         ids_field="obproxyId",
-        permissions=PERMISSIONS[workflow],
     )
     ((task, _),) = await managed_servers.submit(
         resources, resources.workflows[workflow], servers, creator=request.user, trace_id=trace_id(request)

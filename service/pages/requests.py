@@ -33,7 +33,7 @@ SUBJECTS = {
     "rollback": request_operations.RETRYABLE,
     "cancel": request_operations.UNFINISHED,
 }
-"""The states of the hosts that an operation is meant for; that others reject it is no news to the user."""
+"""The states of the hosts that an operation is for. Rejections by other hosts are not shown."""
 
 OPERATIONS: dict[str, Callable[[Resources, int], Awaitable[Sequence[Outcome]]]] = {
     "retry": request_operations.retry,

@@ -9,7 +9,7 @@ from service.inventory.reader import Inventory
 from service.model.errors import InvalidRequest, SubError, UnknownCluster
 from service.model.fleet import ObproxyServer, ServerStatus
 from service.model.rollout import Rollout
-from service.model.tasks import SKIP_HOST
+from service.model.tasks import ALLOW_RESTART, SKIP_HOST
 from service.model.workflow import RESTART, Workflow
 from service.store.database import Connection, execute, fetch, fetch_as
 from service.store.database_errors import retry_contention
@@ -33,7 +33,7 @@ class ServersRequest:
     ids_field: str = "obproxyServerIds"
     skip_host_ids: Sequence[int] = ()
     rollout: Rollout | None = None  # None = all hosts start at once
-    permissions: Mapping[str, str] = field(default_factory=dict)  # keys of the context
+    permissions: Mapping[str, str] = field(default_factory=dict)  # further keys of the context
 
 
 @retry_contention
@@ -184,6 +184,10 @@ async def _new_task(
             cluster_name=server.cluster_name if cluster is None else cluster.name,
             server_id=server.id,
             parameter_version=server.parameter_version,
-            more={**request.permissions, **({SKIP_HOST: "true"} if server.id in request.skip_host_ids else {})},
+            more={
+                **({ALLOW_RESTART: "true"} if workflow.name == RESTART else {}),  # the request is the permission
+                **request.permissions,
+                **({SKIP_HOST: "true"} if server.id in request.skip_host_ids else {}),
+            },
         ),
     )
