@@ -1,5 +1,6 @@
 """Action plugin obproxy_parameters: sets an OBProxy's parameters to the desired values by SQL."""
 
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction, Result
@@ -51,8 +52,9 @@ class ActionModule(HostAction):
         pending = sorted(
             set(facts["pending_restart"]) - restart if not_restarted else {*facts["pending_restart"], *restart}
         )
-        result["obproxy_server"] = {"parameters": self.set_parameters(todo, pending)}
-        self.changes += map(parameter_change, todo)
+        stored = self.set_parameters(todo, pending)
+        result["obproxy_server"] = {"parameters": stored}
+        self.changes += [parameter_change(replace(one, after=stored[one.name])) for one in todo]
         if pending != facts["pending_restart"]:
             result["ansible_facts"] = {"obproxy": facts | {"pending_restart": pending}}
             result["obproxy_server"] |= {"pending_restart": pending}

@@ -78,11 +78,12 @@ class ActionModule(HostAction):
                 self.require_same_process(session)
                 if PROXYRO in wanted:
                     session.alter(PROXYRO, wanted[PROXYRO])
+                    self.changes.append(password_change(PROXYRO))
                     if session.parameter(PROXYRO) != stage_one(wanted[PROXYRO]):
                         raise SqlError(0, "the stored value is not the sha1 of the new password")
-                    self.changes.append(password_change(PROXYRO))
                 if SYS in wanted:
                     session.alter(SYS, wanted[SYS])
+                    self.changes.append(password_change(SYS))
             except SqlError as error:
                 raise FailedRule(
                     "OBProxy accepts the desired passwords",
@@ -91,7 +92,6 @@ class ActionModule(HostAction):
                 ) from error
             if SYS in wanted:
                 self._verify_login(tunnels, session, wanted[SYS], former)
-                self.changes.append(password_change(SYS))
 
     def _verify_login(self, tunnels: Tunnels, session: Session, password: str, former: str) -> None:
         """Log in with the new password; if that fails, restore the former one through the open session."""
@@ -101,6 +101,7 @@ class ActionModule(HostAction):
         except SqlError as error:
             try:
                 session.alter(SYS, former)
+                self.changes.remove(password_change(SYS))
                 outcome = "the former password was restored"
             except (SqlError, ValueError) as second:
                 outcome = f"the former password could not be restored: {second}"

@@ -35,6 +35,12 @@ _OUTCOMES = {
     "kept": "the new process ended before it served clients; pid {pid} still serves them, with the former values",
     "stuck": "nothing answered at the port within the time limit; no process was stopped",
 }
+_OUTCOMES_WITHOUT_PARAMETERS = {
+    "back": "it did not start at first; pid {pid} runs",
+    "down": "it does not start",
+    "kept": "the new process ended before it served clients; pid {pid} still serves them",
+    "stuck": _OUTCOMES["stuck"],
+}
 
 
 class ActionModule(HostAction):
@@ -63,9 +69,9 @@ class ActionModule(HostAction):
 
     def _act_always(self, arguments: dict[str, Any]) -> Result:
         """Restart the OBProxy, unless an earlier run with the same `restart_id` has done so."""
-        former, process = self.facts["done"].get("restart"), self.facts["process"]
-        if former and former["id"] == arguments["restart_id"] != "" and former["process"] != _identity(process):
-            return {"changed": False, "msg": f"it was restarted before: pid {process['pid']} runs"}
+        note, restart_id = self.facts["done"].get("restart", {}), arguments["restart_id"]
+        if restart_id and note.get("id") == restart_id and note["process"] != _identity(self.facts["process"]):
+            return self._complete_earlier(note["process"], arguments)
         if not arguments["allow"]:
             raise FailedRule(
                 "The restart is permitted",
@@ -77,6 +83,20 @@ class ActionModule(HostAction):
         self._read_supervision(names)
         self._require_way(arguments["allow_cold"])
         return self._act_on([], names, arguments)
+
+    def _complete_earlier(self, former: dict[str, Any], arguments: dict[str, Any]) -> Result:
+        """Complete a restart that an earlier run has requested, which was ended before it read the effect back.
+
+        While the former process runs, a hot restart can still fail.
+        """
+        process, is_over = self.facts["process"], former not in map(_identity, self.facts["draining"])
+        if is_over or self.is_check_mode:
+            return {"changed": False, "msg": f"it was restarted before: pid {process['pid']} runs"}
+        self._read_supervision([])
+        answer = self._run_restart("hot", former, {}, [], arguments["seconds"])
+        if answer["how"] == "kept":
+            self._restore_in_old_process([])
+        return {"changed": True} | self._read_effect(answer, former, [], {}, arguments["drain_seconds"])
 
     def _require_way(self, allow_cold: bool) -> None:
         """Require that clients stay connected, or that a restart which disconnects them is permitted."""
@@ -170,27 +190,43 @@ class ActionModule(HostAction):
         former = {one.name: one.before for one in todo} | facts["done"].get("former", {})
         if arguments["state"] == "restarted":
             former = {}
-            self.write_progress(restart={"id": arguments["restart_id"], "process": _identity(facts["process"])})
+            note = {"restart": {"id": arguments["restart_id"], "process": _identity(facts["process"])}}
+            # A rollback of the values that it applies restarts it too.
+            self.write_progress(**note, restarted=bool(names or facts["done"].get("restarted")))
         else:
+            note = {}
             self.write_progress(restarted=True, former=former)
         if todo:
             self.set_parameters(todo, names)
+            self.changes += map(parameter_change, todo)
         if way == "hot":
             self._request_hot_restart()
-        answer = self._run_restart(way, former, names, arguments["seconds"])
-        how, left = answer["how"], ""
-        if how == "kept":
+        answer = self._run_restart(way, facts["process"], former, names, arguments["seconds"])
+        if answer["how"] == "kept":
             self._restore_in_old_process(todo)
+            before = facts["done"]
+            self.write_progress(**note, restarted=bool(before.get("restarted")), former=before.get("former", {}))
+        if answer["how"] in ("kept", "back"):
+            self.changes = []
+        return self._read_effect(answer, facts["process"], names, expected, arguments["drain_seconds"])
+
+    def _read_effect(
+        self, answer: Result, former: dict[str, Any], names: list[str], expected: dict[str, str], drain_seconds: int
+    ) -> Result:
+        """Require that a restart has succeeded, and return its result; `former` is the process before it."""
+        how, pid, left = answer["how"], answer.get("pid"), ""
+        if pid not in (None, former["pid"]):
+            self.changes.append(process_change(former, pid))
         if how in _OUTCOMES:
-            raise _start_failure(names, _OUTCOMES[how].format(pid=answer.get("pid")))
+            outcomes = _OUTCOMES if names else _OUTCOMES_WITHOUT_PARAMETERS
+            raise _start_failure(names, outcomes[how].format(pid=pid))
         self._require_supervised_start(answer)
         if how == "hot":
-            left = self._wait_until_drained(facts["process"], arguments["drain_seconds"])
+            left = self._wait_until_drained(former, drain_seconds)
         found = self.rediscover()
         self._require_effect(answer, found["ansible_facts"]["obproxy"], expected)
-        self.changes += [*map(parameter_change, todo), process_change(facts["process"], answer["pid"])]
         applied = f": {', '.join(names)}" if names else ""
-        done = f"{how} restart, pid {facts['process']['pid']} is now {answer['pid']}{applied}"
+        done = f"{how} restart, pid {former['pid']} is now {pid}{applied}"
         return {
             "msg": "; ".join(filter(None, [done, left])),
             "ansible_facts": found["ansible_facts"],
@@ -218,11 +254,13 @@ class ActionModule(HostAction):
                 "run the takeover again after that process has ended",
             )
 
-    def _run_restart(self, way: str, former: dict[str, str], names: list[str], seconds: int) -> Result:
+    def _run_restart(
+        self, way: str, process: dict[str, Any], former: dict[str, str], names: list[str], seconds: int
+    ) -> Result:
         facts = self.facts
         interval = seconds_of(facts["parameters"].get("proxy_hot_upgrade_check_interval", ""))
         wanted = {
-            "process": {key: facts["process"][key] for key in ("pid", "started")},
+            "process": _identity(process),
             "identity": self._found["identity"],
             "home": facts["process"]["home"],
             "homes": self._homes,
@@ -274,14 +312,12 @@ class ActionModule(HostAction):
                 "set them by ALTER PROXYCONFIG before the OBProxy is started again",
             )
         self.remove_pending([one.name for one in todo])
-        before = self.facts["done"]
-        self.write_progress(restarted=bool(before.get("restarted")), former=before.get("former", {}))
 
     def _require_supervised_start(self, answer: Result) -> None:
         if answer["problems"]:
             raise FailedRule(
                 "A restarted OBProxy has the same program and home, the same ports and the same supervisor",
-                f"after the {answer['how']} restart with its new values: {'; '.join(answer['problems'])}",
+                f"after the {answer['how']} restart: {'; '.join(answer['problems'])}",
                 f"{_LOGS}, and check what starts an OBProxy on this host",
             )
 

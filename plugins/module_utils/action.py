@@ -125,13 +125,21 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
         )
 
     def result_without_login(self) -> Result | None:
-        """Return the check-mode result of work that needs a login; None with a login, or outside check mode."""
-        if self.is_check_mode and self.facts["login"] in ("denied", "unreachable", "untried"):
+        """Return the check-mode result of work that needs a login; None with a login, or outside check mode.
+
+        Raises FailedRule unless an earlier Ansible task has reported findings, such as the denied login.
+        """
+        if not self.is_check_mode or self.facts["login"] not in ("denied", "unreachable", "untried"):
+            return None
+        if self.facts.get("findings"):
             return {"changed": False, "msg": "not checked: root@proxysys cannot log in"}
-        return None
+        raise _login_failure(f"login: {self.facts['login']} ({self.facts['login_error'] or 'no error'})")
 
     def rediscover(self, *, record: bool = False) -> Result:
-        """Run the discovery again after an installation or a start; with `record`, read the complete record."""
+        """Run the discovery again after an installation or a start; with `record`, read the complete record.
+
+        Raises FailedRule when it fails, in check mode too.
+        """
         task = self._task.copy()
         task.args = self.facts["discovery_arguments"] | ({"record": True} if record else {})
         action = self._shared_loader_obj.action_loader.get(
@@ -143,7 +151,10 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
             templar=self._templar,
             shared_loader_obj=self._shared_loader_obj,
         )
-        return dict(action.run(task_vars=self.task_vars))
+        result = dict(action.run(task_vars=self.task_vars))
+        for failed in [*result.get("failed_rules", []), *result.get("findings", [])]:
+            raise (Unreachable if result.get("unreachable") else FailedRule)(**failed)
+        return result
 
     def secrets(self) -> dict[str, str | None]:
         """Return the values of the secret variables, None for an unset one."""
@@ -250,12 +261,7 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
         try:
             return self.log_in(tunnels, place, self.login_candidates(self.facts["recorded"]))
         except SqlError as error:
-            raise FailedRule(
-                "root@proxysys can log in with the given, the cluster's or the empty password",
-                f"OBProxy at {addresses.format_address(*place)} answers: {error}",
-                "give its current password: proxysysPasswd in the request, or obproxy_current_sys_password on a "
-                "direct run",
-            ) from error
+            raise _login_failure(f"OBProxy at {addresses.format_address(*place)} answers: {error}") from error
 
     def require_same_process(self, session: Session) -> None:
         """Require that a session belongs to the discovered OBProxy; raise FailedRule or SqlError."""
@@ -308,16 +314,20 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
     def converge(self, rule: str, files: list[dict[str, Any]], **options: Any) -> Result:
         """Write or remove files on the host (`programs.converge`); the result has `changed` and `diff`."""
         changed = self._write_files(rule, files, **options)
-        paths, state_directory = {file["path"] for file in files}, self.facts["discovery_arguments"]["state_directory"]
-        self.changes += [file_change(one, state_directory, is_directory=one["path"] not in paths) for one in changed]
+        wanted, state_directory = (
+            {file["path"]: file for file in files},
+            self.facts["discovery_arguments"]["state_directory"],
+        )
+        changes = [file_change(one, wanted.get(one["path"]), state_directory) for one in changed]
+        self.changes += changes
         diffs = [
             {
-                "before_header": change["path"],
-                "after_header": change["path"],
+                "before_header": change["name"],
+                "after_header": change["name"],
                 "before": change["before"] or "",
                 "after": change["after"] or "",
             }
-            for change in changed
+            for change in changes
         ]
         return {"changed": bool(diffs)} | ({"diff": diffs} if self._task.diff else {})
 
@@ -334,3 +344,11 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
             )
             raise FailedRule(rule, answer["problem"], fix_for_root(answer["problem"], otherwise, self.facts["host"]))
         return list(answer["changed"])
+
+
+def _login_failure(found: str) -> FailedRule:
+    return FailedRule(
+        "root@proxysys can log in with the given, the cluster's or the empty password",
+        found,
+        "give its current password: proxysysPasswd in the request, or obproxy_current_sys_password on a direct run",
+    )

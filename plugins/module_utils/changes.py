@@ -11,7 +11,9 @@ from .masking import MASK
 from .parameter_values import Difference
 
 Change = dict[str, Any]
-PRESENT, REWRITTEN = "present", "rewritten"  # a record's content is not shown: it can contain encrypted passwords
+PRESENT, REWRITTEN = "present", "rewritten"
+"""Stand for content that is not shown. A record can contain encrypted passwords, and the file of another program
+passwords that this run does not know and so cannot mask."""
 
 
 def change(what: str, name: str, before: str | None, after: str | None, *, needs_restart: bool = False) -> Change:
@@ -36,13 +38,22 @@ def process_change(before: Mapping[str, Any] | None, pid: int | None) -> Change:
     return change("process", "obproxy", former, "a new process" if pid is None else f"pid {pid}")
 
 
-def file_change(converged: Mapping[str, Any], state_directory: str, *, is_directory: bool) -> Change:
-    """Return the change of a file or directory, an element of `changed` in the answer of `programs.converge`."""
+def file_change(converged: Mapping[str, Any], file: Mapping[str, Any] | None, state_directory: str) -> Change:
+    """Return the change of a file, an element of `changed` in the answer of `programs.converge`.
+
+    `file` is what was wanted; None = it is a directory that was removed because it was empty.
+    """
     path, before, after = str(converged["path"]), converged["before"], converged["after"]
-    if is_directory:
+    if file is None:
         return change("directory", path, PRESENT, None)
     if PurePosixPath(path).parent != PurePosixPath(state_directory):
-        return change("file", path, before, after)
+        return change("file", path, shown_content(before, file), shown_content(after, file))
     if before is None:
         return change("record", path, None, PRESENT)
     return change("record", path, PRESENT, None if after is None else REWRITTEN)
+
+
+def shown_content(text: str | None, file: Mapping[str, Any]) -> str | None:
+    """Return the content of a file that the takeover has written or writes; otherwise only that it exists."""
+    is_ours = text == file["text"] or (file.get("signature") and file["signature"] in str(text))
+    return text if text is None or is_ours else PRESENT

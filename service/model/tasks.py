@@ -28,6 +28,10 @@ ALLOW_COLD_RESTART = "obproxy_allow_cold_restart"
 """The variable and the key in a context whose request permits a restart that disconnects clients."""
 
 
+RESTART_ID = "obproxy_restart_id"
+"""The variable and the key in a context that identifies a restart, also for a database that was made anew."""
+
+
 SKIP_HOST = "skip_host_operation"
 """The key of a context whose request leaves the host out: all of its subtasks are skipped."""
 

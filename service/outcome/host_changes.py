@@ -19,7 +19,7 @@ NAME_LIMIT = 300  # characters
 VALUE_LIMIT = 2_000  # characters of a value before or after
 
 _WHAT = re.compile("[a-z][a-z_]{0,29}")
-_RESULTS = ("runner_on_ok", "runner_on_failed")
+_RESULTS = ("runner_on_ok", "runner_on_failed", "runner_on_unreachable")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +56,12 @@ def summed(changes_by_host: Iterable[Iterable[RecordedChange]]) -> list[ChangeSu
 
 
 def _lasting(changes: Iterable[RecordedChange]) -> list[RecordedChange]:
-    """Return the last change of each name, without those that a rollback has undone."""
-    last = {(change.what, change.name): change for change in changes}
+    """Return the last change of each name, without those that a rollback has undone.
+
+    `changes` are in the order of the subtasks; a rollback follows everything else.
+    """
+    in_time = sorted(changes, key=lambda change: change.operation is Operation.ROLLBACK)
+    last = {(change.what, change.name): change for change in in_time}
     return [change for change in last.values() if change.operation is not Operation.ROLLBACK]
 
 

@@ -1,6 +1,7 @@
 """Submits a workflow on managed OBProxy servers: validates all, then writes all in one transaction with the jobs."""
 
 import json
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
@@ -9,7 +10,7 @@ from service.inventory.reader import Inventory
 from service.model.errors import InvalidRequest, SubError, UnknownCluster
 from service.model.fleet import ObproxyServer, ServerStatus
 from service.model.rollout import Rollout
-from service.model.tasks import ALLOW_RESTART, SKIP_HOST
+from service.model.tasks import ALLOW_RESTART, RESTART_ID, SKIP_HOST
 from service.model.workflow import RESTART, Workflow
 from service.store.database import Connection, execute, fetch, fetch_as
 from service.store.database_errors import retry_contention
@@ -185,9 +186,14 @@ async def _new_task(
             server_id=server.id,
             parameter_version=server.parameter_version,
             more={
-                **({ALLOW_RESTART: "true"} if workflow.name == RESTART else {}),  # the request is the permission
+                **(_new_restart() if workflow.name == RESTART else {}),
                 **request.permissions,
                 **({SKIP_HOST: "true"} if server.id in request.skip_host_ids else {}),
             },
         ),
     )
+
+
+def _new_restart() -> dict[str, str]:
+    """Return the keys of a context that only a restart has: its request is the permission."""
+    return {ALLOW_RESTART: "true", RESTART_ID: str(uuid.uuid4())}

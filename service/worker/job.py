@@ -15,7 +15,7 @@ from service.inventory.snapshot import InventorySnapshot
 from service.model import transitions
 from service.model.errors import TakeoverError, UnknownCluster, UnknownHost
 from service.model.fleet import ObproxyServer
-from service.model.tasks import ALLOW_COLD_RESTART, SQL_PORT, Subtask, TaskInstance, TaskStatus
+from service.model.tasks import ALLOW_COLD_RESTART, RESTART_ID, SQL_PORT, Subtask, TaskInstance, TaskStatus
 from service.model.workflow import RESTART
 from service.observe import tracing
 from service.observe.logs import log_context
@@ -216,7 +216,7 @@ async def _run_spec(
 def _restart_variables(task: TaskInstance) -> dict[str, object]:
     """Return the variables of a restart: a retry does not restart the OBProxy again."""
     permission = {ALLOW_COLD_RESTART: True} if task.allows_cold_restart else {}
-    return {"obproxy_restart_id": str(task.id), **permission}
+    return {RESTART_ID: task.context["stringMap"][RESTART_ID], **permission}
 
 
 def _failed(role: str, code: Code, message: str) -> Ended:

@@ -51,7 +51,7 @@ async def test_the_request_is_the_permission(client: httpx.AsyncClient, resource
     spec, _ = await job._run_spec(resources, task, subtasks)
     assert spec.inputs.allow_restart is True
     assert spec.inputs.variables == {
-        "obproxy_restart_id": str(task.id),
+        "obproxy_restart_id": task.context["stringMap"]["obproxy_restart_id"],
         **({ALLOW_COLD_RESTART: True} if allowed else {}),
     }
 

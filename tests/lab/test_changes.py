@@ -14,6 +14,9 @@ from .state_of import parameters_of
 from .task_documents import ended, statuses
 
 FACT = "/etc/ansible/facts.d/obproxy.fact"
+AGENT = "/home/admin/ocp_agent"
+AGENT_FILE = f"{AGENT}/conf/module_config/obproxy.yaml"
+UNKNOWN_SECRET = "hush-of-another-program"
 RECORD = "/var/lib/obproxy-takeover/before-2883.json"
 
 
@@ -92,3 +95,45 @@ def test_check_mode_reports_the_changes_of_the_takeover(lab: Lab, lab_host: Star
     assert [(role, change["name"]) for role, change in checked] == [(role, change["name"]) for role, change in made]
     assert ("start_obproxy", True) in [(role, change["needs_restart"]) for role, change in checked]
     assert changes_by("--check") == changes_by() == []
+
+
+def test_the_content_of_another_programs_file_is_not_shown(client: Client, lab_host: StartHost) -> None:
+    """It may have passwords that the service does not know, and so cannot mask."""
+    host = lab_host()
+    host.run(
+        f"mkdir -p {AGENT}/bin {AGENT}/conf/module_config && printf '#!/bin/sh\\n' > {AGENT}/bin/ocp_agentctl && "
+        f"chmod 755 {AGENT}/bin/ocp_agentctl && echo 'password: {UNKNOWN_SECRET}' > {AGENT_FILE} && "
+        f"chown -R admin: {AGENT}"
+    )
+
+    for check in (True, False):
+        (document,) = client.take_over(1, [{"hostId": host.host_id, "sqlPort": host.sql_port}], check=check)
+        document = ended(client, document["id"])
+        assert document["status"] == "SUCCESSFUL"
+        before, after = changes_of(document)["file", AGENT_FILE]
+        assert before == "present" and str(after).startswith("# Written by the takeover")
+        logs = "".join(client.log(document["id"], subtask["id"]) for subtask in document["subtasks"])
+        assert UNKNOWN_SECRET not in logs + str(document)
+
+
+def test_a_check_without_a_process_at_the_port_reaches_every_subtask(client: Client, lab_host: StartHost) -> None:
+    host = lab_host("stopped")
+    host.run(
+        f"mkdir -p {AGENT}/bin {AGENT}/conf/module_config && printf '#!/bin/sh\\n' > {AGENT}/bin/ocp_agentctl && "
+        f"chmod 755 {AGENT}/bin/ocp_agentctl && chown -R admin: {AGENT}"
+    )
+    (document,) = client.take_over(1, [{"hostId": host.host_id, "sqlPort": host.sql_port}], check=True)
+
+    document = ended(client, document["id"])
+
+    assert set(statuses(document)) == {"SUCCESSFUL", "FAILED"}
+    by_name = {subtask["name"]: subtask["status"] for subtask in document["subtasks"]}
+    assert by_name["Refresh ocp agent config"] == "SUCCESSFUL"
+
+
+def test_check_mode_by_hand_fails_where_the_login_is_denied(lab: Lab, lab_host: StartHost) -> None:
+    """Also where the roles that report the denied login are not selected."""
+    host = lab_host("wrong-password")
+    for role in ("start_obproxy", "sync_obproxy_parameter"):
+        done = play(lab, host, arguments=("--check", "--tags", role))
+        assert done.code == 2 and "can log in" in str(done.failure(host)), role

@@ -56,3 +56,25 @@ def test_a_cold_restart_needs_a_permission_of_its_own(client: Client, lab_host: 
     (document,) = client.restart(2, [server_id], allow_cold=True)
     assert ended(client, document["id"])["status"] == "SUCCESSFUL"
     assert host.proxy_pid() not in (None, pid)
+
+
+def test_a_retry_completes_a_restart_whose_former_process_still_drains(client: Client, lab_host: StartHost) -> None:
+    host = lab_host()
+    server_id, pid = take_over(client, host), host.proxy_pid()
+
+    with held(host, 1):
+        (document,) = client.restart(1, [server_id])
+        deadline = time.monotonic() + DEADLINE
+        while (restarted := host.proxy_pid()) in (None, pid):
+            assert time.monotonic() < deadline, client.task(document["id"])
+        (running,) = [s for s in client.task(document["id"])["subtasks"] if s["status"] == "RUNNING"]
+        client.control("cancel", document["id"], running["id"])
+        assert ended(client, document["id"])["status"] == "FAILED"
+        client.control("retry", document["id"])
+    document = ended(client, document["id"])
+
+    assert document["status"] == "SUCCESSFUL" and host.proxy_pid() == restarted
+    changes = [change for subtask in document["subtasks"] for change in subtask["changes"]]
+    assert [(c["before"], c["after"], c["operation"]) for c in changes if c["what"] == "process"] == [
+        (f"pid {pid}", f"pid {restarted}", "RETRY")
+    ]

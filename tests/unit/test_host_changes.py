@@ -19,7 +19,7 @@ def result(*changes: object, event: str = "runner_on_ok", **data: Any) -> dict[s
     return {"event": event, "event_data": {"host": "h1", "res": {"changes": list(changes)}, **data}}
 
 
-@pytest.mark.parametrize("event", ["runner_on_ok", "runner_on_failed"])
+@pytest.mark.parametrize("event", ["runner_on_ok", "runner_on_failed", "runner_on_unreachable"])
 def test_a_result_lists_its_changes(event: str) -> None:
     new = {"what": "file", "name": "/etc/a", "before": None, "after": "text\n", "needs_restart": True}
     changes, notes = validated(result(PARAMETER, new, event=event))
@@ -114,3 +114,13 @@ def test_changes_that_a_rollback_has_undone_do_not_count() -> None:
     undone = [recorded("parameter", "one"), recorded("parameter", "one", Operation.ROLLBACK)]
     assert summed([undone]) == []
     assert summed([[*undone, recorded("parameter", "two")]]) == [ChangeSum(what="parameter", names=1, hosts=1)]
+
+
+def test_a_rollback_counts_after_everything_else() -> None:
+    """Changes are in the order of the subtasks, and a rollback runs in the reverse one."""
+    done, undone = (
+        RecordedChange(what="record", name="/x", before=None, after=None, operation=operation, run_time=1)
+        for operation in (Operation.EXECUTE, Operation.ROLLBACK)
+    )
+    assert summed([[undone, done]]) == []
+    assert summed([[done]]) == [ChangeSum(what="record", names=1, hosts=1)]

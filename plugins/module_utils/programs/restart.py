@@ -159,6 +159,8 @@ def restart_process(wanted: "dict[str, Any]") -> "dict[str, Any]":
         pid = restart_by_supervisor(wanted)
         if pid is not None:
             return {"how": "cold", "pid": pid}
+        if not wanted["former"]:
+            return {"how": "down", "pid": None}
         pid = restore_by_supervisor(process, wanted, watchdogs)
         return {"how": "down" if pid is None else "back", "pid": pid}
     for one, _ in watchdogs:
@@ -166,10 +168,10 @@ def restart_process(wanted: "dict[str, Any]") -> "dict[str, Any]":
     try:
         pid = cold_restart(process, wanted, {})
         how = "cold"
-        if pid is None:
+        if pid is None and wanted["former"]:
             pid = cold_restart(process, wanted, wanted["former"])
-            how = "down" if pid is None else "back"
-        return {"how": how, "pid": pid}
+            how = "back"
+        return {"how": "down" if pid is None else how, "pid": pid}
     finally:
         for _, seen in watchdogs:
             relaunch(seen, seen["arguments"])
