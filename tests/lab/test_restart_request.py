@@ -8,6 +8,7 @@ from . import Lab
 from .fixtures import StartHost
 from .host import LabHost
 from .task_documents import ended, statuses
+from .test_draining import alter
 from .test_release import DEADLINE, configuration, take_over
 from .test_restart import LEGACY
 from .traffic import held
@@ -58,19 +59,24 @@ def test_a_cold_restart_needs_a_permission_of_its_own(client: Client, lab_host: 
     assert host.proxy_pid() not in (None, pid)
 
 
-def test_a_retry_completes_a_restart_whose_former_process_still_drains(client: Client, lab_host: StartHost) -> None:
+def test_a_retry_completes_a_restart_whose_former_process_still_drains(
+    lab: Lab, client: Client, lab_host: StartHost
+) -> None:
     host = lab_host()
     server_id, pid = take_over(client, host), host.proxy_pid()
+    alter(lab, host, hot_upgrade_exit_timeout="300000000")
 
     with held(host, 1):
         (document,) = client.restart(1, [server_id])
         deadline = time.monotonic() + DEADLINE
         while (restarted := host.proxy_pid()) in (None, pid):
             assert time.monotonic() < deadline, client.task(document["id"])
-        (running,) = [s for s in client.task(document["id"])["subtasks"] if s["status"] == "RUNNING"]
-        client.control("cancel", document["id"], running["id"])
+        subtask_id = running(client, document["id"])
+        client.control("cancel", document["id"], subtask_id)
         assert ended(client, document["id"])["status"] == "FAILED"
         client.control("retry", document["id"])
+        while running(client, document["id"]) != subtask_id:
+            assert time.monotonic() < deadline, client.task(document["id"])
     document = ended(client, document["id"])
 
     assert document["status"] == "SUCCESSFUL" and host.proxy_pid() == restarted
@@ -78,3 +84,8 @@ def test_a_retry_completes_a_restart_whose_former_process_still_drains(client: C
     assert [(c["before"], c["after"], c["operation"]) for c in changes if c["what"] == "process"] == [
         (f"pid {pid}", f"pid {restarted}", "RETRY")
     ]
+
+
+def running(client: Client, task_id: int) -> int | None:
+    """Return the id of the running subtask; None = none runs now."""
+    return next((s["id"] for s in client.task(task_id)["subtasks"] if s["status"] == "RUNNING"), None)
