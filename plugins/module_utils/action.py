@@ -132,7 +132,7 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
         if not self.is_check_mode or self.facts["login"] not in ("denied", "unreachable", "untried"):
             return None
         if self.facts.get("findings"):
-            return {"changed": False, "msg": "not checked: root@proxysys cannot log in"}
+            return {"changed": False, "msg": "Not checked: root@proxysys cannot log in.", "unchecked": True}
         raise _login_failure(f"login: {self.facts['login']} ({self.facts['login_error'] or 'no error'})")
 
     def rediscover(self, *, record: bool = False) -> Result:

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.text import Text
 
 from service.cli import request_tables
-from service.cli.client import Client, Document
+from service.cli.client import Client, Document, RequestRejected
 from service.cli.connection import with_client
 
 RequestId = Annotated[int, typer.Argument(help="Id of the request.")]
@@ -133,4 +133,7 @@ def _watch_lines(client: Client, request_id: int, silent: bool) -> Document:
 
 
 def _control(client: Client, operation: str, request_id: int) -> None:
-    print(*request_tables.operation(client.control_request(operation, request_id)), sep="\n")
+    result = client.control_request(operation, request_id)
+    print(*request_tables.operation(result), sep="\n")
+    if result["rejected"] and not result["accepted"]:
+        raise SystemExit(RequestRejected.exit_status)

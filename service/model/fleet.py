@@ -148,7 +148,7 @@ class ManagedHost:
     address: str
     ssh_port: int | None  # None = not a port number in the inventory
     idc_name: str | None
-    reached: bool  # by its latest task instance
+    reached: bool  # by a task instance
     servers: Sequence[ObproxyServer]
 
     @property

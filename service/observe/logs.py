@@ -9,6 +9,7 @@ import sys
 
 import structlog
 from structlog.contextvars import bind_contextvars, bound_contextvars
+from structlog.typing import EventDict
 
 from service.model.settings import LogFormat
 
@@ -18,7 +19,19 @@ log_context = bound_contextvars
 bind_log_context = bind_contextvars
 """The same, until the asyncio task ends."""
 
+QUEUE_RECORD_LIMIT = 200  # characters
 QUIET_LIBRARIES = ("httpx",)  # libraries that log every request at INFO
+
+
+def _shorten_queue_records(_: object, __: str, record: EventDict) -> EventDict:
+    """Cut Procrastinate's records, which repeat the arguments of a job, and leave out expected tracebacks."""
+    if str(record.get("logger", "")).startswith("procrastinate."):
+        text = str(record["event"])
+        record["event"] = text if len(text) <= QUEUE_RECORD_LIMIT else f"{text[:QUEUE_RECORD_LIMIT]} …"
+        error = (record.get("exc_info") or (None, None))[1]
+        if getattr(error, "is_expected", False):
+            del record["exc_info"]
+    return record
 
 
 def configure(level: str, log_format: LogFormat) -> None:
@@ -35,6 +48,7 @@ def configure(level: str, log_format: LogFormat) -> None:
                 structlog.contextvars.merge_contextvars,
                 structlog.stdlib.ExtraAdder(["action"]),
                 structlog.stdlib.add_logger_name,
+                _shorten_queue_records,
                 structlog.stdlib.add_log_level,
                 structlog.processors.TimeStamper(fmt="iso", utc=True),
             ],

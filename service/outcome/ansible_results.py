@@ -167,6 +167,12 @@ def has_findings(event: Mapping[str, Any]) -> bool:
     return event.get("event") == "runner_on_ok" and isinstance(findings, list) and bool(findings)
 
 
+def unchecked_message(event: Mapping[str, Any]) -> str:
+    """Return what an ok result in check mode could not check; empty = it has checked everything."""
+    res = mapping(mapping(event.get("event_data")).get("res"))
+    return paragraph(_message(res)) if res.get("unchecked") is True and event.get("event") == "runner_on_ok" else ""
+
+
 def finding_message(event: Mapping[str, Any]) -> str:
     """Return the failed rules of an ok result with findings, as one line."""
     return paragraph(_message(mapping(mapping(event.get("event_data")).get("res")))) or "A rule does not hold."

@@ -58,6 +58,8 @@ def _result(res: Mapping[str, Any], mask: Mask) -> dict[str, Any]:
         return redacted | {"censored": True}
     if isinstance(res.get("findings"), list):
         redacted["findings"] = [True] * bool(res["findings"])  # the text is in `msg`
+    if res.get("unchecked") is True:
+        redacted["unchecked"] = True
     if isinstance(res.get("changes"), list):
         # One more than what is kept, so that the service notices that some are left out.
         redacted["changes"] = [_change(each, mask) for each in res["changes"][: host_changes.MAX_CHANGES + 1]]

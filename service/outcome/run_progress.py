@@ -96,6 +96,7 @@ class Progress:
     task: str = ""  # name of the running Ansible task
     tally: ansible_results.Tally = ansible_results.EMPTY_TALLY  # of the running role
     findings: tuple[str, ...] = ()  # messages of the running role in check mode
+    unchecked: tuple[str, ...] = ()  # what the running role could not check
     failures: Failures = NO_FAILURES
     handlers: frozenset[str] = frozenset()  # uuids of handlers that ran: their events do not start roles
     items: tuple[str, ...] = ()  # messages of the failed items of the running loop
@@ -192,7 +193,7 @@ def _ended(progress: Progress, notes: Sequence[str] = ()) -> Ended:
 
 def _passed(progress: Progress, notes: Sequence[str] = ()) -> Ended:
     absent = "No Ansible task of its own ran." if progress.complete else "No event of it has arrived."
-    sentences = [str(progress.tally), "" if progress.reached else absent, *notes]
+    sentences = [str(progress.tally), "" if progress.reached else absent, *progress.unchecked, *notes]
     message = " ".join(filter(None, sentences))
     return Ended(role=progress.roles[progress.index], verdict=Verdict.SUCCESSFUL, code="", message=message)
 
@@ -275,7 +276,7 @@ def _enter(progress: Progress, index: int, moves: list[Change]) -> Progress:
     logged = len(progress.early)
     failures = replace(progress.failures, last=None)
     progress = replace(progress, index=index, reached=False, tally=ansible_results.EMPTY_TALLY, failures=failures)
-    return replace(progress, logged=logged, changed=0, early="", findings=())
+    return replace(progress, logged=logged, changed=0, early="", findings=(), unchecked=())
 
 
 def _take(progress: Progress, event: Mapping[str, Any]) -> Progress:
@@ -319,6 +320,8 @@ def _take_result(progress: Progress, event: Mapping[str, Any]) -> Progress:
     if progress.check and ansible_results.has_findings(event):
         found = ansible_results.finding_message(event)
         progress = replace(progress, findings=(*progress.findings, found)[:MAX_ITEMS])
+    if progress.check and (unchecked := ansible_results.unchecked_message(event)):
+        progress = replace(progress, unchecked=(*progress.unchecked, unchecked)[:MAX_ITEMS])
     if data.get("ignore_errors") is True or event.get("event") not in ("runner_on_failed", "runner_on_unreachable"):
         return progress
     code: FailureCode = "BAD_ARGUMENTS" if ansible_results.validates_arguments(data) else "TASK_FAILED"

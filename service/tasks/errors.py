@@ -25,7 +25,7 @@ class UnknownRequest(TakeoverError):
 
 
 class NoHostPassed(TakeoverError):
-    """Request {request_id} has no host that passed a check and was not taken over since."""
+    """Request {request_id} has no host that passed a check within a day and was not checked or taken over since."""
 
     kind = Kind.CONFLICT
     code = 1005

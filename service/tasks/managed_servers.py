@@ -50,8 +50,8 @@ async def submit(
 ) -> list[TaskWithSubtasks]:
     """Start a workflow on managed OBProxy servers: one task instance per server, in the order of the request.
 
-    The servers get the workflow's `server_status`. `idempotency_key` and `repeat_only` are as in
-    `submit.take_over`.
+    The servers get the workflow's `server_status`, with a rollout when their runs start. `idempotency_key` and
+    `repeat_only` are as in `submit.take_over`.
 
     Raise UnknownCluster, InvalidRequest, HostBusy or IdempotencyKeyReused; nothing is written then.
     """
@@ -65,8 +65,9 @@ async def submit(
             return repeated
         servers = await _lock_servers(connection, inventory, workflow, request)
         await _reject_busy(connection, servers)
-        server_ids = [server.id for server in servers]
-        await execute(connection, "mark_servers_operating", server_ids=server_ids, status=workflow.server_status)
+        if request.rollout is None:  # else each server gets it when its run starts
+            server_ids = [server.id for server in servers]
+            await execute(connection, "mark_servers_operating", server_ids=server_ids, status=workflow.server_status)
         new = [await _new_task(inventory, workflow, request, server) for server in servers]
         tasks = await insert_tasks(
             connection,

@@ -142,7 +142,8 @@ async def _resume(resources: Resources, locked: LockedTask, operation: Operation
     except psycopg.errors.UniqueViolation:
         busy = await fetch(locked.connection, "running_tasks", host_ids=[task.host_id])
         raise HostBusy(host_id=task.host_id, task_id=busy[0]["id"] if busy else None) from None
-    await _mark_operating(resources, locked)
+    if held_by is None:
+        await _mark_operating(resources, locked)
     put = resources.queue.defer if held_by is None else resources.queue.hold
     await put(locked.connection, {task.id: task.host_id})
 

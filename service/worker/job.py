@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from typing import ClassVar
 
 from procrastinate.jobs import Job
 
 from service.inventory.snapshot import InventorySnapshot
 from service.model import transitions
 from service.model.errors import TakeoverError, UnknownCluster, UnknownHost
-from service.model.fleet import ObproxyServer
+from service.model.fleet import KEPT_MANAGED, ObproxyServer
 from service.model.tasks import ALLOW_COLD_RESTART, RESTART_ID, SQL_PORT, Subtask, TaskInstance, TaskStatus
 from service.model.workflow import RESTART
 from service.observe import tracing
@@ -39,6 +40,8 @@ log = logging.getLogger(__name__)
 
 class JobPostponed(Exception):
     """The job cannot be executed now and is requeued with a delay; any worker may then execute it."""
+
+    is_expected: ClassVar = True  # no traceback in the log
 
 
 async def perform(
@@ -159,6 +162,9 @@ async def _insert_run(
         found_subtasks = await fetch_as(connection, Subtask, "subtasks_of_tasks", task_ids=[task.id])
         await _raise_if_stale(task, subtasks, job, connection, found, found_subtasks)
         await execute(connection, "insert_run", ident=spec.ident, task_id=task.id, executor=resources.executor)
+        status = resources.workflows[task.workflow].server_status
+        if status in KEPT_MANAGED:  # a rollout has not set it at the submission
+            await execute(connection, "mark_servers_operating", server_ids=[task.obproxy_server_id], status=status)
     return replace(spec, renewed=renewed)
 
 

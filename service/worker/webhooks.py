@@ -5,6 +5,7 @@ import json
 import logging
 import uuid
 from datetime import UTC, datetime
+from typing import ClassVar
 
 import httpx
 from procrastinate import BaseRetryStrategy, RetryDecision
@@ -31,6 +32,8 @@ CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
 
 class DeliveryFailed(Exception):
     """The receiver has not accepted a webhook. The message never has the URL, which may contain a secret."""
+
+    is_expected: ClassVar = True  # no traceback in the log
 
 
 class RetryStrategy(BaseRetryStrategy):
@@ -69,7 +72,7 @@ async def send(settings: Settings, event: JSON) -> None:
         ):
             if not response.is_success:
                 raise DeliveryFailed(f"the receiver responded with {response.status_code}")
-    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, TimeoutError) as error:
         raise DeliveryFailed(type(error).__name__) from None
 
 

@@ -195,6 +195,8 @@ async def test_a_request_from_submit_to_control(command: CommandLine, app: Starl
     document = json.loads((await command("request", "show", "1", "--json")).output)
     assert [host["state"] for host in document["hosts"]] == ["QUEUED", "WAITING", "WAITING"]
     assert (await command("request", "cancel", "1")).output.splitlines()[0] == "3 accepted, 0 rejected"
+    rejected = await command("request", "cancel", "1")
+    assert rejected.output.splitlines()[0] == "0 accepted, 3 rejected" and rejected.status == 4
     rolled_back = (await command("request", "rollback", "1")).output.splitlines()
     assert rolled_back[0] == "3 accepted, 0 rejected"
     assert "Request 99 does not exist." in (await command("request", "show", "99")).errors

@@ -259,5 +259,6 @@ async def test_a_check_leads_to_the_takeover_of_the_hosts_that_passed(
     assert (task["workflow"], task["host_id"], server["sql_port"]) == ("takeover", 1, 2884)
     assert resources.secrets.decrypt(secret["ciphertext"]).get_secret_value() == "Old#1"
     assert (await requests.get(resources.database, 2)).rollout == Rollout(canary=1, max_failures=3)
+    assert "take-over-passed" not in (await browser.get("/requests/1")).text  # none is left
     again = await browser.post("/requests/1/takeover", data=token)
     assert again.status_code == 409 and "no host that passed" in again.text

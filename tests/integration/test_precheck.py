@@ -13,8 +13,15 @@ from service.model.tasks import SubtaskStatus, TaskStatus
 from service.model.workflow import PRECHECK, TAKEOVER
 from service.outcome.run_progress import Change, Code, Ended, Started, Verdict
 from service.store.database import fetch
-from service.tasks import instances, operations
-from service.tasks.errors import AlreadyManaged, HostBusy, IdempotencyKeyReused, RollbackProhibited, Superseded
+from service.tasks import instances, operations, prechecks
+from service.tasks.errors import (
+    AlreadyManaged,
+    HostBusy,
+    IdempotencyKeyReused,
+    NoHostPassed,
+    RollbackProhibited,
+    Superseded,
+)
 from service.tasks.recorder import Recorder
 from service.tasks.resources import Resources
 from service.tasks.submit import HostRequest, take_over
@@ -226,3 +233,32 @@ async def test_an_idempotency_key_stands_for_a_check_or_for_a_takeover(resources
     assert await submit(resources, idempotency_key="k") == checked
     with pytest.raises(IdempotencyKeyReused):
         await submit(resources, check=False, idempotency_key="k")
+
+
+async def test_a_skipped_finding_does_not_pass(resources: Resources, roles: list[str]) -> None:
+    checked = await submit(resources)
+    await run(resources, checked, roles, found=[roles[3]])
+    _, subtasks = await instances.get(resources.database, checked)
+    await operations.skip_subtask(resources, checked, subtasks[3].id)
+    await Recorder(resources, checked).complete_skipped()
+    assert (await instances.get(resources.database, checked))[0].status is TaskStatus.SUCCESSFUL
+
+    assert await prechecks.passed(resources, 1) == []
+    with pytest.raises(NoHostPassed):
+        await prechecks.take_over_passed(resources, 1, creator=ADMIN, trace_id="t")
+
+
+async def test_a_check_passes_for_a_day_and_until_the_next_one(resources: Resources, roles: list[str]) -> None:
+    first = await submit(resources)
+    await run(resources, first, roles)
+    assert [task.id for task in await prechecks.passed(resources, 1)] == [first]
+
+    async with resources.database.transaction() as connection:
+        old = "UPDATE task_instance SET finish_time = now() - interval '25 hours' WHERE id = %s"
+        await connection.execute(old.encode(), [first])
+    assert await prechecks.passed(resources, 1) == []
+
+    second = await submit(resources)
+    assert await prechecks.passed(resources, 1) == []
+    await run(resources, second, roles)
+    assert [task.id for task in await prechecks.passed(resources, 2)] == [second]

@@ -75,6 +75,7 @@ LOOKED_FOR: list[tuple[str, dict[str, object]]] = [
     ("remove_waiting_job", {"task_id": 7}),
     ("change_numbers_of_request", {"request_id": 7}),
     ("changes_of_request", {"request_id": 7}),
+    ("passed_checks_of_request", {"request_id": 7}),
     ("lock_rollout", {"request_id": 7}),
     ("rollout_progress", {"request_id": 7, "canary": 1}),
     ("start_held_tasks", {"request_id": 7, "number": 3}),

@@ -6,7 +6,10 @@ import httpx
 import pytest
 
 from service.model.workflow import REFRESH, TAKEOVER
+from service.tasks import instances
 from service.tasks.resources import Resources
+from service.worker import job
+from tests.integration.fetched_jobs import claimed
 from tests.integration.http_helpers import assert_failure, count_rows, take_over
 from tests.integration.sample_tasks import advance
 from tests.integration.test_release import PATH as RELEASE_PATH
@@ -67,6 +70,14 @@ async def test_a_rollout_starts_the_servers_in_batches(client: httpx.AsyncClient
 
     request = (await client.get(answer.headers["Location"])).json()["data"]
     assert (request["rollout"]["batchSize"], len(request["hosts"])) == (1, 2)
+    assert set((await statuses(resources)).values()) == {"RUNNING"}, "no run has started"
+
+    first = request["hosts"][0]["taskId"]
+    task, subtasks = await instances.get(resources.database, first)
+    spec, _ = await job._run_spec(resources, task, subtasks)
+    await job._insert_run(resources, task, subtasks, spec, await claimed(resources), {})
+
+    assert await statuses(resources) == {servers[0]: "REFRESHING", servers[1]: "RUNNING"}
 
 
 @pytest.mark.parametrize(

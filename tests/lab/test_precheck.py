@@ -141,6 +141,14 @@ def test_the_first_finding_is_that_of_the_takeover(
     assert set(statuses(checked)) == {"SUCCESSFUL", "FAILED"}
 
 
+def test_what_could_not_be_checked_is_named(client: Client, lab_host: StartHost) -> None:
+    document = submit(client, lab_host("wrong-password"))
+
+    ids = {subtask["name"]: subtask["id"] for subtask in document["subtasks"]}
+    for name in ("Sync obproxy parameter", "Set obproxy user and password for connect"):
+        assert "Not checked: root@proxysys cannot log in." in client.log(document["id"], ids[name])
+
+
 def test_check_mode_by_hand_reports_all_findings_at_its_end(lab: Lab, lab_host: StartHost) -> None:
     host = lab_host("no-nc")
     host.run("ln -s /proc/none /etc/ansible")

@@ -12,6 +12,7 @@ import pytest
 
 from service.model.settings import LogFormat
 from service.observe import logs
+from service.worker.webhooks import DeliveryFailed
 
 
 @contextmanager
@@ -78,3 +79,19 @@ def test_level() -> None:
         logging.getLogger("service.test").warning("loud")
     (line,) = written.getvalue().splitlines()
     assert "loud" in line and "warning" in line and "service.test" in line
+
+
+def test_records_of_the_queue_are_short_and_have_no_expected_traceback() -> None:
+    queue = logging.getLogger("procrastinate.worker")
+    with logging_to("info", "text") as written:
+        queue.info("Starting job send_webhook[1](event=%s)", "x" * 5000)
+        for error in (DeliveryFailed("the receiver responded with 503"), ValueError("a defect")):
+            try:
+                raise error
+            except Exception:
+                queue.exception("Job ended")
+
+    text = written.getvalue()
+    assert "send_webhook[1]" in text and "x" * 300 not in text
+    assert "DeliveryFailed" not in text
+    assert "ValueError: a defect" in text and text.count("Traceback") == 1

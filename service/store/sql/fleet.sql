@@ -82,24 +82,13 @@ CROSS JOIN LATERAL (
 ) AS t;
 
 -- name: reached_hosts
--- Hosts that their latest task instance has reached: one of its subtasks has run there and succeeded. A RUNNING one
--- counts only then.
+-- Hosts that a task instance has reached: one of its subtasks has run there and succeeded.
 SELECT h.id
 FROM unnest(%(host_ids)s::bigint[]) AS h (id)
-CROSS JOIN LATERAL (
-    SELECT n.is_reached
-    FROM task_instance t
-    CROSS JOIN LATERAL (
-        SELECT EXISTS (
-            SELECT FROM subtask_instance s
-            WHERE s.task_instance_id = t.id AND s.status = 'SUCCESSFUL'
-              AND s.operation IN ('EXECUTE', 'RETRY', 'ROLLBACK')
-        ) AS is_reached
-    ) AS n
-    WHERE t.host_id = h.id AND (n.is_reached OR t.status <> 'RUNNING')
-    ORDER BY t.id DESC LIMIT 1
-) AS latest
-WHERE latest.is_reached;
+WHERE EXISTS (
+    SELECT FROM task_instance t JOIN subtask_instance s ON s.task_instance_id = t.id
+    WHERE t.host_id = h.id AND s.status = 'SUCCESSFUL' AND s.operation IN ('EXECUTE', 'RETRY', 'ROLLBACK')
+);
 
 -- name: latest_tasks_of_servers
 SELECT t.id, s.id AS subject_id, t.status, t.operation, t.start_time, t.superseded_by, t.held_by

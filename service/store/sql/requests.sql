@@ -50,6 +50,15 @@ LEFT JOIN LATERAL (
 WHERE t.request_id = %(request_id)s AND (%(task_ids)s::bigint[] IS NULL OR t.id = ANY(%(task_ids)s))
 ORDER BY t.position;
 
+-- name: passed_checks_of_request
+-- The checks that allow a takeover now. A skipped subtask has checked nothing, and after a day the password is deleted
+-- (delete_old_check_secrets).
+SELECT t.* FROM task_instance t
+WHERE t.request_id = %(request_id)s AND t.context -> 'stringMap' ->> 'check_mode' = 'true'
+  AND t.status = 'SUCCESSFUL' AND t.superseded_by IS NULL AND t.finish_time > now() - interval '24 hours'
+  AND NOT EXISTS (SELECT FROM subtask_instance s WHERE s.task_instance_id = t.id AND s.operation = 'SKIP')
+ORDER BY t.position;
+
 -- name: tasks_of_request
 SELECT * FROM task_instance WHERE request_id = %(request_id)s ORDER BY position;
 
