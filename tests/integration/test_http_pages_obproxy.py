@@ -253,7 +253,8 @@ async def test_a_check_leads_to_the_takeover_of_the_hosts_that_passed(
 
     assert (answer.status_code, answer.headers["location"]) == (303, "/requests/2?done=takeover")
     async with resources.database.transaction() as connection:
-        (task,) = await fetch(connection, "tasks_of_request", request_id=2)
+        (host,) = await fetch(connection, "hosts_of_request", request_id=2, task_ids=None)
+        (task,) = await fetch(connection, "tasks_by_id", task_ids=[host["task_id"]])
         (server,) = await fetch(connection, "server_by_id", server_id=task["obproxy_server_id"])
         (secret,) = await fetch(connection, "secrets_of_task", task_id=task["id"])
     assert (task["workflow"], task["host_id"], server["sql_port"]) == ("takeover", 1, 2884)

@@ -82,7 +82,6 @@ LOOKED_FOR: list[tuple[str, dict[str, object]]] = [
     ("hold_tasks_of_request", {"request_id": 7, "before": "ROLLOUT", "after": "MAX_FAILURES"}),
     ("accept_failures_of_request", {"request_id": 7}),
     ("requests_with_held_tasks", {}),
-    ("tasks_of_request", {"request_id": 7}),
     ("running_tasks_of_request", {"request_id": 7}),
     ("held_task_counts", {}),
     ("supersede_checks", {"task_ids": [7, 8]}),

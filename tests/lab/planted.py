@@ -109,12 +109,21 @@ class Watcher:
     """
 
     def __init__(self, searcher: Searcher, own: Iterable[int] = ()) -> None:
-        self.found: dict[str, set[str]] = {}
+        self._found: dict[tuple[str, int, int], tuple[str, set[str]]] = {}  # by kind, pid and pid of what forked it
         self.rounds = 0
         self.own = {os.getpid(), *own}
         self._searcher = searcher
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    @property
+    def found(self) -> dict[str, set[str]]:
+        """What was found, by process. A process that was just started may become one of `own` only afterwards."""
+        return {
+            f"{kind} of {pid}: {line}": names
+            for (kind, pid, forked_by), (line, names) in [*self._found.items()]
+            if kind == "command line" or self.own.isdisjoint((pid, forked_by))
+        }
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -134,17 +143,11 @@ class Watcher:
                     self._search_process(process)
 
     def _search_process(self, process: psutil.Process) -> None:
-        directory = Path(f"/proc/{process.pid}")
+        directory, parent = Path(f"/proc/{process.pid}"), process.ppid()
         line = (directory / "cmdline").read_bytes()
-        contents = {"command line": line}
-        if not self._is_own(process, line):
-            contents["environment"] = (directory / "environ").read_bytes()
-        for kind, content in contents.items():
+        # Until what was forked executes something, it shows the same as its parent.
+        forked_by = parent if parent and line == Path(f"/proc/{parent}/cmdline").read_bytes() else 0
+        for kind, content in {"command line": line, "environment": (directory / "environ").read_bytes()}.items():
             if names := self._searcher.find(content):
                 shown = line.replace(b"\0", b" ")[:200].decode(errors="replace")
-                self.found.setdefault(f"{kind} of {process.pid}: {shown}", set()).update(names)
-
-    def _is_own(self, process: psutil.Process, line: bytes) -> bool:
-        """One of them, or what it has just forked: until that executes something, it shows the same."""
-        parent = process.ppid()
-        return process.pid in self.own or (parent in self.own and line == Path(f"/proc/{parent}/cmdline").read_bytes())
+                self._found.setdefault((kind, process.pid, forked_by), (shown, set()))[1].update(names)

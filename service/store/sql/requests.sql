@@ -59,9 +59,6 @@ WHERE t.request_id = %(request_id)s AND t.context -> 'stringMap' ->> 'check_mode
   AND NOT EXISTS (SELECT FROM subtask_instance s WHERE s.task_instance_id = t.id AND s.operation = 'SKIP')
 ORDER BY t.position;
 
--- name: tasks_of_request
-SELECT * FROM task_instance WHERE request_id = %(request_id)s ORDER BY position;
-
 -- name: remove_waiting_job
 -- Delete the job of a task instance that no worker has taken, held or not, unless a run of a worker that is gone may be
 -- alive.
