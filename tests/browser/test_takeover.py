@@ -11,6 +11,7 @@ from tests.browser.visitor import Visitor, visiting
 from tests.lab import HostSpec, Lab
 from tests.lab.host import LabHost
 from tests.lab.service import Service
+from tests.lab.task_documents import ended
 
 STATES = {
     "watched": "running",
@@ -18,6 +19,7 @@ STATES = {
     "skipped": "no-nc",
     "rolled-back": "restart-needed",
     "paused": "running",
+    "accessible": "no-nc",
 }
 TAKEOVER_TIMEOUT = 90_000  # milliseconds, with several takeovers at once
 
@@ -37,6 +39,15 @@ def client(service: Service) -> Iterator[Client]:
     """Open a client of the same service."""
     with service.client() as opened:
         yield opened
+
+
+@pytest.fixture(scope="module")
+def failed_task(service: Service, hosts: dict[str, LabHost]) -> int:
+    """Return the id of a failed task instance."""
+    with service.client() as opened:
+        task_id = take_over(opened, hosts["accessible"])
+        assert ended(opened, task_id)["status"] == "FAILED"
+    return task_id
 
 
 def take_over(client: Client, host: LabHost) -> int:
@@ -140,12 +151,9 @@ def test_a_running_subtask_is_terminated(visitor: Visitor, client: Client, hosts
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_each_page_is_accessible(
-    chromium: Browser, visitor: Visitor, client: Client, theme: str, subtests: pytest.Subtests
-) -> None:
+def test_each_page_is_accessible(visitor: Visitor, failed_task: int, theme: str, subtests: pytest.Subtests) -> None:
     visitor.page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
-    failed = [task["id"] for task in client.tasks(status="FAILED")]
-    pages = ["/tasks", f"/tasks/{failed[0]}", f"/tasks/{failed[0]}?view=flow", "/login"]
+    pages = ["/tasks", f"/tasks/{failed_task}", f"/tasks/{failed_task}?view=flow", "/login"]
     for path in pages:
         with subtests.test(path):
             visitor.open(path).wait_for_load_state("networkidle")

@@ -118,7 +118,7 @@ class Watcher:
 
     @property
     def found(self) -> dict[str, set[str]]:
-        """What was found, by process. A process that was just started may become one of `own` only afterwards."""
+        """The secrets that were found, by process. A new process may become one of `own` only afterwards."""
         return {
             f"{kind} of {pid}: {line}": names
             for (kind, pid, forked_by), (line, names) in [*self._found.items()]
