@@ -30,7 +30,7 @@ flaky: environment  ## Run test files repeatedly beside busy processes: make fla
 
 lint: environment .config/javascript/node_modules .config/openapi/node_modules  ## Run every linter and type checker
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports
-	@$(PYTHON) -m scripts.prose
+	@$(PYTHON) -m scripts.prose && $(PYTHON) -m scripts.commit_subjects
 	@.venv/bin/deptry .
 	@.venv/bin/oxlint --config .config/javascript/oxlintrc.json service/pages/static
 	@PATH=$(CURDIR)/.venv/bin:$$PATH .config/javascript/node_modules/.bin/tsc --project .config/javascript
