@@ -7,11 +7,11 @@ from datetime import datetime
 from enum import StrEnum
 
 from service.model.rollout import Rollout
-from service.model.tasks import Operation, TaskStatus
+from service.model.tasks import Operation, TaskInstance, TaskStatus
 
 
 class HostState(StrEnum):
-    """State of a host of a request: that of its task instance, in more detail."""
+    """State of a task instance, and of its host in a request: its status in more detail, in the words for people."""
 
     WAITING = "WAITING"  # its batch has not started
     NOT_STARTED = "NOT_STARTED"  # too many hosts have failed, so that it does not start
@@ -101,6 +101,12 @@ def host_state(
             return HostState.SUPERSEDED if superseded else HostState.FAILED
         case TaskStatus.SUCCESSFUL:
             return HostState.ROLLED_BACK if operation is Operation.ROLLBACK else HostState.SUCCESSFUL
+
+
+def task_state(task: TaskInstance) -> HostState:
+    """Return the state of a task instance."""
+    superseded = task.superseded_by is not None
+    return host_state(task.status, task.operation, held_by=task.held_by, superseded=superseded, has_run=task.has_run)
 
 
 def status_of(counts: Mapping[HostState, int]) -> RequestStatus:

@@ -96,6 +96,7 @@ class TaskInstance:
     superseded_by: int | None = None  # the next task instance of the same OBProxy server
     request_id: int | None = None  # None for a run by hand
     held_by: str | None = None  # why its job is held, see `model.requests.Held`
+    has_run: bool = False  # a run of it is in progress
 
     @property
     def skips_host(self) -> bool:

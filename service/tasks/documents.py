@@ -10,7 +10,7 @@ from typing import Literal, NotRequired, TypedDict
 from service.model import tasks as rows
 from service.model import transitions
 from service.model.changes import RecordedChange, changes_of
-from service.model.requests import Held
+from service.model.requests import Held, HostState, task_state
 from service.model.tasks import Operation, SubtaskStatus, TaskStatus
 from service.model.wire import Timestamp, in_order, present, timestamp, timestamp_or_none
 
@@ -105,8 +105,9 @@ class WrappedTaskInstance(TypedDict):
     Beyond OCP: `heldBy` is why it does not start yet: ROLLOUT (its batch has not started) or MAX_FAILURES (too many
     hosts of its request have failed; retry the request to resume it). `hostName` is the host's name. `operations` lists
     the operations that are allowed now, of the task instance and of each subtask. `requestId` is the request that it
-    belongs to; task instances of the same call share it. `waitsFor` lists the task instances that must end before this
-    one starts. `supersededBy` is the next task instance of the same OBProxy server; then this one allows no operation.
+    belongs to; task instances of the same call share it. `state` is the status in more detail, the same as that of a
+    request's host: QUEUED waits for a worker. `supersededBy` is the next task instance of the same OBProxy server; then
+    this one allows no operation. `waitsFor` lists the task instances that must end before this one starts.
     """
 
     createTime: Timestamp
@@ -122,6 +123,7 @@ class WrappedTaskInstance(TypedDict):
     prohibitRollback: bool
     requestId: NotRequired[int | None]
     startTime: Timestamp
+    state: HostState
     status: TaskStatus
     subtasks: list[SubtaskInstance]
     supersededBy: NotRequired[int | None]
@@ -141,7 +143,7 @@ class BasicSubtask(TypedDict):
 
 
 class BasicTaskInstance(TypedDict):
-    """A task instance in the list. Beyond OCP: `heldBy`, `hostName`, `requestId` and `supersededBy`."""
+    """A task instance in the list. Beyond OCP: `heldBy`, `hostName`, `requestId`, `state` and `supersededBy`."""
 
     creator: Creator
     finishTime: NotRequired[Timestamp | None]
@@ -151,6 +153,7 @@ class BasicTaskInstance(TypedDict):
     name: str
     requestId: NotRequired[int | None]
     startTime: Timestamp
+    state: HostState
     status: TaskStatus
     subtasks: list[BasicSubtask]
     supersededBy: NotRequired[int | None]
@@ -197,6 +200,7 @@ def wrapped(
         "prohibitRollback": task.prohibit_rollback,
         "requestId": task.request_id,
         "startTime": timestamp(task.start_time),
+        "state": task_state(task),
         "status": task.status,
         "subtasks": [subtask(s, read_only=transitions.read_only(task)) for s in subtasks],
         "supersededBy": task.superseded_by,
@@ -218,6 +222,7 @@ def basic(task: rows.TaskInstance, subtasks: Collection[rows.BasicSubtask]) -> B
         "name": task.name,
         "requestId": task.request_id,
         "startTime": timestamp(task.start_time),
+        "state": task_state(task),
         "status": task.status,
         "subtasks": [
             {

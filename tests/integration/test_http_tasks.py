@@ -76,7 +76,7 @@ async def test_a_task_instance_in_detail(client: httpx.AsyncClient) -> None:
     assert_sorted(body)
     assert list(task) == [
         *("createTime", "creator", "executor", "hostName", "id", "name", "operation", "operations"),
-        *("prohibitRollback", "requestId", "startTime", "status", "subtasks", "taskDefinitionId", "type"),
+        *("prohibitRollback", "requestId", "startTime", "state", "status", "subtasks", "taskDefinitionId", "type"),
     ]
     assert task["creator"] == {"id": 100, "name": "admin"}
     assert TIME.fullmatch(task["createTime"])
@@ -144,7 +144,9 @@ async def test_an_element_of_the_list(client: httpx.AsyncClient) -> None:
     (element,) = (await client.get(TASKS)).json()["data"]["contents"]
 
     assert_sorted(element)
-    assert list(element) == ["creator", "hostName", "id", "name", "requestId", "startTime", "status", "subtasks"]
+    assert list(element) == [
+        *("creator", "hostName", "id", "name", "requestId", "startTime", "state", "status", "subtasks")
+    ]
     assert [list(subtask) for subtask in element["subtasks"]] == [
         ["description", "id", "name", "operation", "status"]
     ] * len(submitted["subtasks"])

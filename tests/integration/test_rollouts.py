@@ -114,6 +114,7 @@ async def test_a_waiting_host_shows_its_reason(client: httpx.AsyncClient, resour
     assert (waiting["heldBy"], waiting["waitsFor"]) == ("ROLLOUT", [tasks[1], tasks[2]])
     assert waiting["operations"] == [] and "heldBy" not in started
     assert listed == {task: None if host <= 2 else "ROLLOUT" for host, task in tasks.items()}
+    assert (waiting["state"], started["state"]) == ("WAITING", "QUEUED")
 
 
 async def test_the_first_failure_stops_without_a_limit(client: httpx.AsyncClient, resources: Resources) -> None:
@@ -127,6 +128,10 @@ async def test_the_first_failure_stops_without_a_limit(client: httpx.AsyncClient
     assert stopped == ("QFQNNNN", "RUNNING"), "hosts that have started continue"
     assert (await states(client), request["status"], "finishTime" in request) == ("SFSNNNN", "STOPPED", True)
     assert (held["status"], held["heldBy"], "waitsFor" in held) == ("RUNNING", "MAX_FAILURES", False)
+    assert held["state"] == "NOT_STARTED"
+    assert [task["state"] for task in (await client.get(TASKS)).json()["data"]["contents"]][-3:] == [
+        *("SUCCESSFUL", "FAILED", "SUCCESSFUL")
+    ]
     assert await jobs(resources, QUEUE) == [tasks[1], tasks[2], tasks[3]]
 
 

@@ -81,7 +81,8 @@ JOIN task_secret s ON s.task_instance_id = c.old;
 SELECT id FROM task_instance WHERE superseded_by = ANY(%(task_ids)s) ORDER BY id;
 
 -- name: tasks_by_id
-SELECT * FROM task_instance WHERE id = ANY(%(task_ids)s) ORDER BY id;
+SELECT t.*, EXISTS (SELECT FROM run r WHERE r.task_instance_id = t.id AND r.finish_time IS NULL) AS has_run
+FROM task_instance t WHERE t.id = ANY(%(task_ids)s) ORDER BY t.id;
 
 -- name: subtasks_of_tasks
 -- Subtasks in DAG order, each with the ids of its upstreams and downstreams.
