@@ -8,11 +8,11 @@ from ansible_collections.obproxy.takeover.plugins.module_utils.addresses import 
 from ansible_collections.obproxy.takeover.plugins.module_utils.documentation import argument_spec
 from ansible_collections.obproxy.takeover.plugins.module_utils.facts import (
     build_facts,
+    discovered_row,
     no_sql_facts,
     parameter_definitions,
     proxy_at_port,
     read_json_file,
-    server_row,
     sql_facts,
 )
 from ansible_collections.obproxy.takeover.plugins.module_utils.rollback_record import PROXYRO, SYS
@@ -35,7 +35,7 @@ class ActionModule(HostAction):
         self._record = read_json_file(host["files"], arguments["record_file"])
         self._about: dict[str, Any] = {}
         facts = build_facts(host, self._read_sql(host), arguments)
-        server = server_row(facts) | self._about
+        server = discovered_row(facts, self._about)
         return {"changed": False, "ansible_facts": {"obproxy": facts}, "obproxy_server": server}
 
     def _read_sql(self, host: dict[str, Any]) -> dict[str, Any]:

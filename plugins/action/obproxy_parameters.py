@@ -6,6 +6,7 @@ from typing import Any
 from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction, Result
 from ansible_collections.obproxy.takeover.plugins.module_utils.changes import parameter_change
 from ansible_collections.obproxy.takeover.plugins.module_utils.documentation import argument_spec
+from ansible_collections.obproxy.takeover.plugins.module_utils.facts import parameter_drift
 from ansible_collections.obproxy.takeover.plugins.module_utils.parameter_values import (
     Difference,
     differences,
@@ -45,7 +46,7 @@ class ActionModule(HostAction):
         }
         if not todo or self.is_check_mode:
             self.changes += map(parameter_change, todo)
-            return result
+            return result | ({} if self.is_check_mode else {"obproxy_server": self._drift(arguments, {})})
         restart = {one.name for one in todo if one.needs_restart}
         # A process that was not restarted still runs with the former values, so nothing waits for a restart.
         not_restarted = is_rollback and not facts["done"].get("restarted")
@@ -53,12 +54,17 @@ class ActionModule(HostAction):
             set(facts["pending_restart"]) - restart if not_restarted else {*facts["pending_restart"], *restart}
         )
         stored = self.set_parameters(todo, pending)
-        result["obproxy_server"] = {"parameters": stored}
+        result["obproxy_server"] = {"parameters": stored} | self._drift(arguments, stored)
         self.changes += [parameter_change(replace(one, after=stored[one.name])) for one in todo]
         if pending != facts["pending_restart"]:
             result["ansible_facts"] = {"obproxy": facts | {"pending_restart": pending}}
             result["obproxy_server"] |= {"pending_restart": pending}
         return result
+
+    def _drift(self, arguments: dict[str, Any], stored: dict[str, str]) -> dict[str, Any]:
+        """Return what the parameters' drift is now. A synchronisation accepts the changes that others have made."""
+        left = parameter_drift(arguments["desired"], self.facts["parameters"] | stored)
+        return {"parameter_drift": left, "is_synchronised": arguments["target"] == "desired"}
 
     def _require_settable(self, desired: dict[str, Any], todo: list[Difference], allow_restart: bool) -> None:
         """Require that every value can be set; raise FailedRule before anything changes."""

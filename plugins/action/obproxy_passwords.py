@@ -43,11 +43,17 @@ class ActionModule(HostAction):
             "changed": bool(wanted),
             "msg": "; ".join([done, *notes]),
             "stays": notes if arguments["target"] == "former" else [],
+            **({} if self.is_check_mode else {"obproxy_server": {"password_drift": self._drift(wanted, arguments)}}),
             "diff": {
                 "before": names.replace("\n", ": another password\n"),
                 "after": names.replace("\n", f": {arguments['target']}\n"),
             },
         }
+
+    def _drift(self, wanted: dict[str, str], arguments: dict[str, Any]) -> list[str]:
+        """Return the passwords that differ from the cluster's after `wanted` have been set."""
+        differ = {name for name, same in self.facts["passwords_as_desired"].items() if not same}
+        return sorted(differ - wanted.keys() if arguments["target"] == "desired" else differ | wanted.keys())
 
     def _passwords_to_set(self, target: str) -> tuple[dict[str, str], list[str]]:
         """Return the plain-text passwords to set by parameter name, root@proxysys last, and messages."""

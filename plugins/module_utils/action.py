@@ -154,7 +154,9 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
         result = dict(action.run(task_vars=self.task_vars))
         for failed in [*result.get("failed_rules", []), *result.get("findings", [])]:
             raise (Unreachable if result.get("unreachable") else FailedRule)(**failed)
-        return result
+        # This run may have changed the host, so the difference to the last discovery is not someone else's.
+        server = result["obproxy_server"]
+        return result | {"obproxy_server": server and server | {"is_rediscovered": True}}
 
     def secrets(self) -> dict[str, str | None]:
         """Return the values of the secret variables, None for an unset one."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from .addresses import address_of, exporter, port_holder
 from .masking import MASK, is_secret, stage_one
+from .parameter_values import differences
 from .rollback_record import PROXYRO, is_built_in
 from .supervisors import NONE, supervisor_of
 from .versions import name_of_package, version_in, version_of_package
@@ -72,6 +73,8 @@ def build_facts(host: Facts, sql: Facts, wanted: Facts) -> Facts:
     facts["version"], facts["version_from"] = version(facts, host["binary_version"])
     facts["exporter"] = exporter(proxy, facts["parameters"], host)
     facts["drift"] = drift(facts, wanted)
+    facts["parameter_drift"] = parameter_drift(wanted["desired"], facts["parameters"])
+    facts["password_drift"] = sorted(name for name, same in facts["passwords_as_desired"].items() if not same)
     return facts
 
 
@@ -242,6 +245,12 @@ def drift(facts: Facts, wanted: Facts) -> list[str]:
     return found
 
 
+def parameter_drift(desired: Mapping[str, object], parameters: Mapping[str, str]) -> list[dict[str, str]]:
+    """Return the parameters that differ from the cluster's values, with both values."""
+    differ = differences(desired, parameters, ())
+    return [{"name": one.name, "expected": one.after, "found": one.before} for one in differ]
+
+
 def sql_facts(
     config: Sequence[Mapping[str, Any]],
     binary: str,
@@ -317,3 +326,13 @@ def server_row(facts: Facts) -> Facts:
         "drift": facts["drift"],
     }
     return {key: value for key, value in row.items() if value is not None or key == "package"}
+
+
+def discovered_row(facts: Facts, parameters: Facts) -> Facts:
+    """Return the data of the OBProxy server after a discovery; `parameters` is empty when none could be read."""
+    row = server_row(facts)
+    if not row:
+        return {}
+    if not parameters:
+        return row | {"login_error": " ".join(str(facts["login_error"] or facts["login"]).split())}
+    return row | parameters | {key: facts[key] for key in ("parameter_drift", "password_drift")}

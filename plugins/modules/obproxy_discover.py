@@ -28,6 +28,10 @@ options:
   app_name:
     description: Application name of the cluster's OBProxies, to detect drift.
     type: str
+  desired:
+    description: Desired values by parameter name, to detect drift.
+    type: dict
+    default: {}
   process_keywords:
     description: Names of processes to search for.
     type: list

@@ -11,19 +11,45 @@ from typing import Literal, NotRequired, TypedDict
 
 from service.model import fleet as rows
 from service.model.fleet import HostStatus, ManagedHost, ParameterType, ServerParameter, ServerStatus, ServiceType
-from service.model.wire import Timestamp, present, timestamp_or_none
+from service.model.wire import Timestamp, present, timestamp, timestamp_or_none
+
+
+class ParameterDifference(TypedDict):
+    """A parameter with the value that its cluster expects and the value that the OBProxy has; secrets are `***`."""
+
+    expected: str
+    found: str
+    name: str
+
+
+class UnmanagedChange(TypedDict):
+    """A change of an OBProxy that was not made through the service. `seenTime`: a discovery found it.
+
+    `what` is `parameter`, `version`, `package`, `home`, `owner`, `supervisor` or `process`. `before` or `after` is
+    missing when the OBProxy belonged or belongs to no package.
+    """
+
+    after: NotRequired[str | None]
+    before: NotRequired[str | None]
+    name: str
+    seenTime: Timestamp
+    what: str
 
 
 class ObproxyServer(TypedDict):
     """A member of an OBProxy cluster. `version` is VERSION-BUILD.
 
     `drift` describes the differences between the OBProxy and its cluster's settings: version, package, program,
-    supervisor and application name. `pendingRestart` lists parameters that need a restart. `lastActiveTime` is the time
-    of the last successful health check.
+    supervisor and application name. `parameterDrift` lists the parameters and passwords that differ, and
+    `unmanagedChanges` the changes since the last takeover or refresh that were not made through the service.
+    `lastDiscoveryTime` is the time at which all of this was read; `discoveryError` is why a later discovery could not
+    read it. `pendingRestart` lists parameters that need a restart. `lastActiveTime` is the time of the last successful
+    health check.
     """
 
     architecture: NotRequired[str | None]
     clusterId: int
+    discoveryError: NotRequired[str | None]
     drift: NotRequired[list[str] | None]
     exporterPort: NotRequired[int | None]
     hostId: int
@@ -31,11 +57,14 @@ class ObproxyServer(TypedDict):
     idcName: NotRequired[str | None]
     ip: str
     lastActiveTime: NotRequired[Timestamp | None]
+    lastDiscoveryTime: NotRequired[Timestamp | None]
     operateStatus: Literal["NORMAL", "OPERATING"]
+    parameterDrift: NotRequired[list[ParameterDifference] | None]
     parameterVersion: int
     pendingRestart: NotRequired[list[str] | None]
     sqlPort: int
     status: ServerStatus
+    unmanagedChanges: NotRequired[list[UnmanagedChange] | None]
     version: NotRequired[str | None]
 
 
@@ -193,6 +222,7 @@ def obproxy_server(row: rows.ObproxyServer, idc_name: str | None = None) -> Obpr
     document: ObproxyServer = {
         "architecture": row.architecture,
         "clusterId": row.cluster_id,
+        "discoveryError": row.discovery_error,
         "drift": row.drift,
         "exporterPort": row.exporter_port,
         "hostId": row.host_id,
@@ -200,12 +230,38 @@ def obproxy_server(row: rows.ObproxyServer, idc_name: str | None = None) -> Obpr
         "idcName": idc_name,
         "ip": row.ip,
         "lastActiveTime": timestamp_or_none(row.last_active_time),
+        "lastDiscoveryTime": timestamp_or_none(row.discovered),
         "operateStatus": row.operate_status,
+        "parameterDrift": _parameter_drift(row),
         "parameterVersion": row.parameter_version,
         "pendingRestart": row.pending_restart,
         "sqlPort": row.sql_port,
         "status": row.status,
+        "unmanagedChanges": _unmanaged_changes(row),
         "version": row.version,
+    }
+    return present(document)
+
+
+def _parameter_drift(row: rows.ObproxyServer) -> list[ParameterDifference] | None:
+    if row.parameter_drift is None:
+        return None
+    return [{"expected": one.expected, "found": one.found, "name": one.name} for one in row.parameter_drift]
+
+
+def _unmanaged_changes(row: rows.ObproxyServer) -> list[UnmanagedChange] | None:
+    if row.unmanaged_changes is None:
+        return None
+    return [_unmanaged_change(change) for change in row.unmanaged_changes]
+
+
+def _unmanaged_change(change: rows.UnmanagedChange) -> UnmanagedChange:
+    document: UnmanagedChange = {
+        "after": change.after,
+        "before": change.before,
+        "name": change.name,
+        "seenTime": timestamp(change.seen),
+        "what": change.what,
     }
     return present(document)
 

@@ -28,8 +28,31 @@ class ServerStatus(StrEnum):
     TAKINGOVER = "TAKINGOVER"
 
 
+HIDDEN = "***"
+"""Stands for the value of a password."""
+
 KEPT_MANAGED = frozenset({ServerStatus.REFRESHING, ServerStatus.RESTARTING})
 """States of workflows whose failure leaves the OBProxy server managed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParameterDifference:
+    """A parameter that has another value than its cluster expects."""
+
+    name: str
+    expected: str
+    found: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnmanagedChange:
+    """A change of an OBProxy that was not made through the service. None = it did not exist."""
+
+    what: str  # parameter, version, package, home, owner, supervisor, process
+    name: str
+    before: str | None
+    after: str | None
+    seen: datetime  # when a discovery found it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +86,34 @@ class ObproxyServer:
     def drift(self) -> list[str] | None:
         """The differences between the OBProxy and its cluster's settings; None before the first discovery."""
         return self.learned.get("drift")
+
+    @property
+    def parameter_drift(self) -> list[ParameterDifference] | None:
+        """Parameters and passwords that differ from the cluster's values; None before the first discovery."""
+        parameters, passwords = self.learned.get("parameter_drift"), self.learned.get("password_drift")
+        if parameters is None and passwords is None:
+            return None
+        secret = [{"name": name, "expected": HIDDEN, "found": HIDDEN} for name in passwords or []]
+        return [ParameterDifference(**found) for found in [*(parameters or []), *secret]]
+
+    @property
+    def unmanaged_changes(self) -> list[UnmanagedChange] | None:
+        """Changes since the last takeover or refresh that discoveries found; None before the first discovery."""
+        changes = self.learned.get("unmanaged_changes")
+        if changes is None:
+            return None
+        return [UnmanagedChange(**change | {"seen": datetime.fromisoformat(change["seen"])}) for change in changes]
+
+    @property
+    def discovered(self) -> datetime | None:
+        """The time at which a discovery last read everything; None before the first one."""
+        found = self.learned.get("discovered")
+        return found and datetime.fromisoformat(found)
+
+    @property
+    def discovery_error(self) -> str | None:
+        """The reason why a later discovery could not read everything; None when it could."""
+        return self.learned.get("discovery_error")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -70,6 +70,22 @@ def _is_definition(value: object) -> bool:
     return flags and _value(1000)(description) and _value(200)(allowed)
 
 
+def _is_parameter_drift(value: object) -> bool:
+    """Return whether `value` is a list of parameters with the expected and the found value."""
+    if not isinstance(value, list) or len(value) > MAX_PARAMETERS:
+        return False
+    is_value = _value(4096)
+    return all(
+        isinstance(one, dict)
+        and one.keys() == {"name", "expected", "found"}
+        and isinstance(one["name"], str)
+        and _PARAMETER.fullmatch(one["name"])
+        and is_value(one["expected"])
+        and is_value(one["found"])
+        for one in value
+    )
+
+
 VALIDATORS: Mapping[str, Validator] = {
     "pid": _integer(1, 2**31 - 1),
     "version": lambda value: isinstance(value, str) and bool(_VERSION.fullmatch(value)),
@@ -82,6 +98,11 @@ VALIDATORS: Mapping[str, Validator] = {
     "supervised": lambda value: isinstance(value, bool),
     "pending_restart": _texts(500, 128),
     "drift": _texts(100, 2000),
+    "parameter_drift": _is_parameter_drift,
+    "password_drift": _texts(20, 128),
+    "login_error": _text(2000),
+    "is_rediscovered": lambda value: isinstance(value, bool),
+    "is_synchronised": lambda value: isinstance(value, bool),
     "managed_by": _text(256),
     "parameters": _map(_value(4096)),
     "parameter_definitions": _map(_is_definition),

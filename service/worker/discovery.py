@@ -19,12 +19,13 @@ from service.runs.spec import RunInputs, RunSpec
 from service.store.database import fetch, fetch_as
 from service.store.database_errors import retry_contention
 from service.tasks.resources import Resources
-from service.tasks.server_facts import record_server_facts
+from service.tasks.server_facts import record_discovery_error, record_server_facts
 
 log = logging.getLogger(__name__)
 
 PLAYBOOK = PROJECT / "playbooks" / "discover.yml"
 TIMEOUT = 90.0  # seconds
+FAILED = ("runner_on_failed", "runner_on_unreachable")
 RENEWAL_INTERVAL = 3.0  # seconds between two renewals of the run's lease
 
 
@@ -36,24 +37,34 @@ async def perform(resources: Resources, server_id: int) -> None:
         return
     try:
         spec, snapshot = await _run_spec(resources, servers[0])
-        facts = await _discover(spec, snapshot)
+        facts, problem = await _discover(spec, snapshot)
     except (TakeoverError, OSError, TimeoutError) as error:
         DISCOVERIES.labels("failed").inc()
-        _log(servers[0], f"could not be discovered: {error or type(error).__name__}")
+        reason = str(error) or f"it took longer than {TIMEOUT:.0f} seconds"
+        await _record_error(resources, server_id, reason)
+        _log(servers[0], f"could not be discovered: {reason}")
         return
     DISCOVERIES.labels("seen" if facts else "not_seen").inc()
-    if await _record(resources, server_id, facts):
+    if await _record(resources, server_id, facts, problem):
         _log(servers[0], "is RUNNING on its host" if facts else "is UNAVAILABLE: it does not run on its host either")
 
 
 @retry_contention
-async def _record(resources: Resources, server_id: int, facts: JSON) -> bool:
-    """Record the server facts of a discovery, empty = not found; return whether the server's status has changed."""
+async def _record(resources: Resources, server_id: int, facts: JSON, problem: str) -> bool:
+    """Record the server facts of a discovery, or why there are none; return whether the server's status has changed."""
     async with resources.database.transaction() as connection:
         if facts:
             await record_server_facts(connection, "update_managed_server_facts", server_id, facts)
+        else:
+            await record_discovery_error(connection, server_id, problem)
         query = "mark_discovered_server_running" if facts else "mark_undiscovered_server_unavailable"
         return bool(await fetch(connection, query, server_id=server_id))
+
+
+@retry_contention
+async def _record_error(resources: Resources, server_id: int, reason: str) -> None:
+    async with resources.database.transaction() as connection:
+        await record_discovery_error(connection, server_id, reason)
 
 
 async def _run_spec(resources: Resources, server: ObproxyServer) -> tuple[RunSpec, InventorySnapshot]:
@@ -75,8 +86,8 @@ async def _run_spec(resources: Resources, server: ObproxyServer) -> tuple[RunSpe
     return spec, inventory.snapshot
 
 
-async def _discover(spec: RunSpec, snapshot: InventorySnapshot) -> JSON:
-    """Return the server facts, empty when the host has no such OBProxy; raises OSError and TimeoutError."""
+async def _discover(spec: RunSpec, snapshot: InventorySnapshot) -> tuple[JSON, str]:
+    """Return the server facts, empty when none were read, and the reason; raises OSError and TimeoutError."""
     started = await asyncio.to_thread(run.start, spec, snapshot)
     renewing = asyncio.create_task(_renew_lease(started), name=f"discovery-lease-{spec.ident}")
     try:
@@ -93,15 +104,19 @@ async def _renew_lease(started: Run) -> None:
         await asyncio.sleep(RENEWAL_INTERVAL)
 
 
-async def _server_facts(started: Run, spec: RunSpec) -> JSON:
+async def _server_facts(started: Run, spec: RunSpec) -> tuple[JSON, str]:
     """Return the server facts as soon as an event has them, without waiting for the end of the run."""
+    problem = f"no OBProxy listens on port {spec.inputs.sql_port}"
     async with aclosing(started.batches()) as batches:
         async for batch, _ in batches:
             for event in batch:
-                is_result = event.get("event") == "runner_on_ok" and ansible_results.is_authentic(event, spec.token)
-                if is_result and (facts := server_facts.validated(event)[0]):
-                    return facts
-    return {}
+                if not ansible_results.is_authentic(event, spec.token):
+                    continue
+                if event.get("event") == "runner_on_ok" and (facts := server_facts.validated(event)[0]):
+                    return facts, ""
+                if event.get("event") in FAILED:
+                    problem = ansible_results.failure_message(event)
+    return {}, problem
 
 
 def _log(server: ObproxyServer, message: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from psycopg.types.json import Jsonb
 from starlette.applications import Starlette
 
 from service.access import users
@@ -15,7 +16,7 @@ from service.model.tasks import TaskFilter
 from service.model.types import Page
 from service.model.workflow import PRECHECK
 from service.outcome.run_progress import Change, Ended, ServerFacts, Started, Verdict
-from service.store.database import fetch
+from service.store.database import execute, fetch
 from service.tasks import instances, requests
 from service.tasks.recorder import Recorder
 from service.tasks.resources import Resources
@@ -66,6 +67,32 @@ async def manage(resources: Resources, task_id: int) -> None:
         changes += [Started(role=subtask.role), learned]
         changes.append(Ended(role=subtask.role, verdict=Verdict.SUCCESSFUL, code="", message=""))
     await Recorder(resources, task_id).record(changes)
+
+
+async def test_a_cluster_shows_the_drift_of_its_servers(browser: httpx.AsyncClient, app: Starlette) -> None:
+    await send(browser, **{"host-1": "on", "port-1": "2884"})
+    resources: Resources = app.state.resources
+    await manage(resources, 1)
+    learned = {
+        "drift": ["no watchdog (obproxyd.sh) supervises it"],
+        "parameter_drift": [{"name": "proxy_mem_limited", "expected": "3G", "found": "<2G>"}],
+        "password_drift": ["observer_sys_password"],
+        "unmanaged_changes": [
+            {"what": "process", "name": "obproxy", "before": "pid 7", "after": "pid 9", "seen": "2026-01-02T03:04:05Z"}
+        ],
+        "discovered": "2026-01-02T03:04:05Z",
+        "discovery_error": "Permission denied (publickey)",
+    }
+    async with resources.database.transaction() as connection:
+        await execute(connection, "update_managed_server_facts", server_id=1, values=Jsonb(learned))
+
+    answer = (await browser.get("/clusters/1")).text
+    page = text(answer)
+    assert "no watchdog (obproxyd.sh) supervises it" in page
+    assert "proxy_mem_limited is &lt;2G&gt;, expected is 3G" in page
+    assert "observer_sys_password is ***, expected is ***" in page
+    assert "Changed outside the service: process pid 7 → pid 9" in page
+    assert "Not readable: Permission denied (publickey) As of" in page
 
 
 async def test_a_takeover_of_one_host_redirects_to_its_task(browser: httpx.AsyncClient, app: Starlette) -> None:

@@ -83,6 +83,55 @@ async def test_changed_parameters_override_the_read_ones(client: httpx.AsyncClie
     assert [parameter["name"] for parameter in await contents(client, OF_CLUSTER.format(1))] == ["work_thread_num"]
 
 
+async def test_a_change_of_a_run_is_no_unmanaged_change(client: httpx.AsyncClient, resources: Resources) -> None:
+    (task,) = await take_over(client, 1)
+    read: dict[str, Any] = {"pid": 7, "parameters": SETTINGS, "parameter_definitions": DEFINITIONS}
+    await record_facts(resources, task, **read)
+    shown = await server(client)
+    assert (shown["unmanagedChanges"], "discoveryError" in shown) == ([], False)
+
+    restarted = read | {"pid": 8, "parameters": SETTINGS | {"work_thread_num": "8", "proxy_mem_limited": "3G"}}
+    await record_facts(resources, task, parameters={"proxy_mem_limited": "3G"})
+    await record_facts(resources, task, **restarted, is_rediscovered=True)
+    await record_facts(resources, task, **restarted)
+    assert (await server(client))["unmanagedChanges"] == []
+
+
+async def test_changes_by_others_are_shown_until_the_parameters_are_set(
+    client: httpx.AsyncClient, resources: Resources
+) -> None:
+    (task,) = await take_over(client, 1)
+    read: dict[str, Any] = {"pid": 7, "parameters": SETTINGS, "parameter_definitions": DEFINITIONS}
+    await record_facts(resources, task, **read)
+    changed = read | {"pid": 9, "parameters": SETTINGS | {"work_thread_num": "8", "app_name": "other"}}
+    drift = [{"name": "work_thread_num", "expected": "4", "found": "8"}]
+    await record_facts(resources, task, **changed, parameter_drift=drift)
+
+    shown = await server(client)
+    seen = shown["lastDiscoveryTime"]
+    assert shown["parameterDrift"] == drift
+    assert shown["unmanagedChanges"] == [
+        {"after": "pid 9", "before": "pid 7", "name": "obproxy", "seenTime": seen, "what": "process"},
+        {"after": "8", "before": "4", "name": "work_thread_num", "seenTime": seen, "what": "parameter"},
+    ]
+    await record_facts(resources, task, pid=9, login_error="1045: Access denied")
+    shown = await server(client)
+    assert shown["discoveryError"] == "its parameters could not be read: 1045: Access denied"
+    assert (shown["lastDiscoveryTime"], len(shown["unmanagedChanges"])) == (seen, 2)
+
+    await record_facts(resources, task, parameters={"work_thread_num": "4"}, parameter_drift=[], is_synchronised=True)
+    shown = await server(client)
+    assert (shown["parameterDrift"], shown["unmanagedChanges"]) == ([], [])
+    await record_facts(resources, task, **read | {"pid": 9})
+    assert "discoveryError" not in await server(client)
+
+
+async def server(client: httpx.AsyncClient) -> dict[str, Any]:
+    """Return the document of the only OBProxy server."""
+    (found,) = assert_envelope(await client.get("/api/v2/obproxy/clusters/1"))["data"]["obproxies"]
+    return dict(found)
+
+
 async def test_large_facts_are_stored_separately_and_written_when_they_change(
     client: httpx.AsyncClient, resources: Resources
 ) -> None:
@@ -94,7 +143,7 @@ async def test_large_facts_are_stored_separately_and_written_when_they_change(
             (server,) = await (await connection.execute("SELECT learned FROM obproxy_server")).fetchall()
             cursor = await connection.execute("SELECT xmin::text, settings FROM server_parameters")
             written += await cursor.fetchall()
-        assert server["learned"] == {"pid": 7}
+        assert server["learned"]["pid"] == 7 and not server["learned"].keys() & {"parameters", "parameter_definitions"}
     assert written[0] == written[1] and written[0]["settings"] == SETTINGS
 
     async with resources.database.transaction() as connection:

@@ -12,8 +12,10 @@ import pytest
 from service.access.roles import Role
 from service.access.users import User
 from service.fleet import clusters, parameters
-from service.model.fleet import ObproxyServer, ServerStatus
+from service.model.fleet import ObproxyServer, ParameterDifference, ServerStatus
 from service.model.settings import Settings
+from service.tasks import managed_servers
+from service.tasks.managed_servers import ServersRequest
 from service.tasks.resources import Resources, open_resources
 from service.tasks.submit import HostRequest, take_over
 from service.worker import discovery, worker
@@ -21,7 +23,7 @@ from service.worker import discovery, worker
 from . import Lab
 from .fixtures import StartHost
 from .host import LabHost
-from .inventory import CLUSTERS
+from .inventory import CLUSTERS, SYS_PASSWORD
 from .tunnel import admin, query
 
 DEADLINE = 120.0  # seconds anything may take at the most, on a machine that runs other tests
@@ -111,6 +113,44 @@ async def test_a_killed_proxy_is_unavailable_until_it_restarts(
     assert looked_at.learned["pid"] == await asyncio.to_thread(host.proxy_pid)
     values = {found.name: found.values[0].value for found in await parameters.of_cluster(resources, 1)}
     assert values["work_thread_num"] == await asyncio.to_thread(configured, lab, host, "work_thread_num")
+
+
+async def test_a_parameter_that_was_set_by_hand_is_drift_until_a_refresh(
+    lab: Lab, resources: Resources, lab_host: StartHost
+) -> None:
+    host, name = lab_host(), "proxy_mem_limited"
+    expected = CLUSTERS[0].parameters[name]
+    taken_over = await managed(resources, host)
+    assert (taken_over.parameter_drift, taken_over.unmanaged_changes, taken_over.drift) == ([], [], [])
+
+    await asyncio.to_thread(alter, lab, host, SYS_PASSWORD, name, "2G")
+    await discovery.perform(resources, taken_over.id)
+    drifted = await server(resources)
+    assert drifted.parameter_drift == [ParameterDifference(name=name, expected=expected, found="2G")]
+    assert [(one.what, one.name, one.after) for one in drifted.unmanaged_changes or []] == [("parameter", name, "2G")]
+
+    await asyncio.to_thread(alter, lab, host, SYS_PASSWORD, "obproxy_sys_password", "Other#123")
+    await discovery.perform(resources, taken_over.id)
+    denied = await server(resources)
+    assert denied.discovery_error and "could not be read" in denied.discovery_error
+    assert (denied.discovered, denied.parameter_drift) == (drifted.discovered, drifted.parameter_drift)
+    assert denied.unmanaged_changes == drifted.unmanaged_changes
+
+    await asyncio.to_thread(alter, lab, host, "Other#123", "obproxy_sys_password", SYS_PASSWORD)
+    servers = ServersRequest(object_name="refresh", cluster_id=1, server_ids=[taken_over.id])
+    workflow = resources.workflows["refresh"]
+    await managed_servers.submit(resources, workflow, servers, creator=ADMIN, trace_id="t")
+    refreshed = await until(resources, lambda found: found.operate_status == "NORMAL")
+    assert (refreshed.parameter_drift, refreshed.unmanaged_changes, refreshed.discovery_error) == ([], [], None)
+    await discovery.perform(resources, taken_over.id)
+    found = await server(resources)
+    assert (found.parameter_drift, found.unmanaged_changes, found.drift) == ([], [], [])
+
+
+def alter(lab: Lab, host: LabHost, password: str, name: str, value: str) -> None:
+    """Set a parameter as another administrator does."""
+    with admin(lab, host, password) as connection, connection.cursor() as cursor:
+        cursor.execute(f"alter proxyconfig set {name} = '{value}'")
 
 
 async def test_an_unreachable_port_causes_a_discovery(resources: Resources, lab_host: StartHost) -> None:

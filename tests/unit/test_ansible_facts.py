@@ -6,6 +6,7 @@ import pytest
 from ansible_collections.obproxy.takeover.plugins.module_utils.facts import (
     Facts,
     build_facts,
+    discovered_row,
     no_sql_facts,
     parameter_definitions,
     pending_restart,
@@ -88,6 +89,7 @@ def _wanted(**other: Any) -> Facts:
         "package_name": "obproxy",
         "package_version": "4.3.1.0-1",
         "app_name": None,
+        "desired": {},
         "agent_home": "/agent",
         "agent_control": "/agent/bin/ctl",
         "fact_file": FACT,
@@ -119,6 +121,35 @@ def test_one_supervised_proxy_as_the_cluster_wants_it() -> None:
         "pending_restart": [],
         "drift": [],
     }
+
+
+def test_parameters_and_passwords_that_differ_are_drift() -> None:
+    rows = [
+        {"name": name, "value": value, "need_reboot": "false"}
+        for name, value in {
+            "work_thread_num": "4",
+            "client_max_memory_size": "2GB",
+            "observer_sys_password": "x",
+        }.items()
+    ]
+    sql = sql_facts(rows, "", [], "cluster", {"observer_sys_password": "Proxyro#1", "obproxy_sys_password": None})
+    desired = {"work_thread_num": 8, "client_max_memory_size": "2048MB", "proxy_id": 3, "absent": 1}
+    facts = build_facts(_host(_process()), sql, _wanted(desired=desired))
+    assert facts["parameter_drift"] == [{"name": "work_thread_num", "expected": "8", "found": "4"}]
+    assert facts["password_drift"] == ["observer_sys_password"]
+    parameters = {"parameters": sql["parameters"], "parameter_definitions": {}}
+    row = discovered_row(facts, parameters)
+    assert row == server_row(facts) | parameters | {
+        "parameter_drift": facts["parameter_drift"],
+        "password_drift": facts["password_drift"],
+    }
+
+
+def test_a_discovery_without_login_reports_the_reason_and_no_parameters() -> None:
+    facts = build_facts(_host(_process()), no_sql_facts("denied", "1045: Access  denied"), _wanted(desired={"a": 1}))
+    assert discovered_row(facts, {}) == server_row(facts) | {"login_error": "1045: Access denied"}
+    nothing = build_facts(_host(), no_sql_facts("untried", None), _wanted())
+    assert discovered_row(nothing, {}) == {}
 
 
 def test_parameter_definitions_are_read() -> None:

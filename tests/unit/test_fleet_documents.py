@@ -1,9 +1,12 @@
 """JSON documents of OBProxy clusters, servers and hosts: names and order of the samples in OCP's documentation."""
 
+from datetime import datetime
+
 from service.fleet import documents
 from service.model.fleet import HostStatus, ManagedHost, ObproxyCluster, ServerStatus
 from tests.unit.records import MOMENT, server
 
+SEEN = "2026-01-02T03:04:05+00:00"
 CLUSTER = ObproxyCluster(
     id=1,
     name="test",
@@ -55,6 +58,30 @@ def test_a_cluster_has_the_properties_of_the_sample_in_the_same_order() -> None:
     assert shown["topo"] == [{"count": 1, "idcName": "am171"}]
     assert shown["versions"] == [{"count": 1, "version": "1.9.1.1-1919579"}]
     assert [list(part) for part in (*shown["topo"], *shown["versions"])] == [["count", "idcName"], ["count", "version"]]
+
+
+def test_a_server_shows_its_drift_and_the_age_of_that() -> None:
+    learned = {
+        "parameter_drift": [{"name": "work_thread_num", "expected": "8", "found": "4"}],
+        "password_drift": ["observer_sys_password"],
+        "unmanaged_changes": [
+            {"what": "package", "name": "obproxy", "before": None, "after": "obproxy-4.3.2.0", "seen": SEEN}
+        ],
+        "discovered": SEEN,
+        "discovery_error": "Permission denied",
+    }
+    shown = documents.obproxy_server(server(learned=learned))
+
+    assert shown["parameterDrift"] == [
+        {"expected": "8", "found": "4", "name": "work_thread_num"},
+        {"expected": "***", "found": "***", "name": "observer_sys_password"},
+    ]
+    assert shown["unmanagedChanges"] == [
+        {"after": "obproxy-4.3.2.0", "name": "obproxy", "seenTime": shown["lastDiscoveryTime"], "what": "package"}
+    ]
+    assert datetime.fromisoformat(str(shown["lastDiscoveryTime"])) == datetime.fromisoformat(SEEN)
+    assert shown["discoveryError"] == "Permission denied"
+    assert list(shown) == sorted(shown)
 
 
 def test_a_cluster_has_no_null_properties() -> None:

@@ -99,13 +99,22 @@ CROSS JOIN LATERAL (SELECT * FROM task_instance WHERE obproxy_server_id = s.id O
 SELECT * FROM obproxy_server WHERE host_id = ANY(%(host_ids)s) AND status <> 'TAKINGOVER' ORDER BY host_id, sql_port;
 
 -- name: update_managed_server_facts
--- Server facts from a discovery, for a managed server; see update_server_facts. Unchanged facts write nothing.
+-- Server facts from a discovery, for a managed server; see update_server_facts. Unchanged facts write nothing. The time
+-- and the error of a discovery do not change the server.
 UPDATE obproxy_server
 SET learned      = learned || %(values)s::jsonb,
     version      = coalesce(%(values)s::jsonb ->> 'version', version),
     architecture = coalesce(%(values)s::jsonb ->> 'architecture', architecture),
-    update_time  = now()
+    update_time  = CASE WHEN (learned || %(values)s::jsonb) - ARRAY['discovered', 'discovery_error']
+                             <> learned - ARRAY['discovered', 'discovery_error'] THEN now() ELSE update_time END
 WHERE id = %(server_id)s AND status IN ('RUNNING', 'UNAVAILABLE') AND learned || %(values)s::jsonb <> learned;
+
+-- name: lock_server_with_parameters
+-- The stored facts of a server, to compare them with those of a discovery.
+SELECT s.learned, p.settings, to_jsonb(now()) #>> '{}' AS now
+FROM obproxy_server s LEFT JOIN server_parameters p ON p.server_id = s.id
+WHERE s.id = %(server_id)s
+FOR UPDATE OF s;
 
 -- name: upsert_server_parameters
 -- The complete output of SHOW PROXYCONFIG. Unchanged output writes nothing.
