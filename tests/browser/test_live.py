@@ -38,6 +38,27 @@ async () => {
 """
 
 
+# Both resolve after the scroll event, which comes before a frame is drawn.
+SCROLL_UP = """
+async () => {
+  document.getElementById("log").scrollTop = 5000;
+  await new Promise(requestAnimationFrame);
+  await new Promise(requestAnimationFrame);
+}
+"""
+GROW_DURING_A_SCROLL_TO_THE_END = """
+async () => {
+  const log = document.getElementById("log");
+  log.scrollTop -= 20;
+  await new Promise(requestAnimationFrame);
+  log.scrollTop = log.scrollHeight;
+  log.append(Object.assign(document.createElement("div"), { style: "height: 500px" }));
+  await new Promise(requestAnimationFrame);
+  await new Promise(requestAnimationFrame);
+}
+"""
+
+
 @pytest.fixture(scope="module")
 def service(stage: Stage) -> Iterator[Service]:
     """Start a service on the database of the stage, without a worker."""
@@ -157,14 +178,14 @@ def test_a_log_of_100000_lines_scrolls_and_follows_only_at_its_end(
     visitor.until(lambda: page.locator("#log .chunk").count() >= SHORT)
     short = page.evaluate(COUNT_BLOCKS)
     page.locator("#log").press("End")
+    visitor.until(lambda: is_at_end(page))
     write_many_lines(stage, task_id, "long ", 98_000)
     visitor.until(lambda: page.locator("#log .chunk").count() >= LONG, seconds=180)
     visitor.until(lambda: is_at_end(page))
 
     long = page.evaluate(COUNT_BLOCKS)
     print(f"blocks laid out: {short} of {SHORT}, {long} of {LONG}")
-    page.evaluate("document.getElementById('log').scrollTop = 5000")
-    page.wait_for_timeout(100)
+    page.evaluate(SCROLL_UP)
     before = page.evaluate("document.getElementById('log').scrollTop")
     write_lines(stage, task_id, ["later 1"])
     visitor.until(lambda: lines_with(page, "later 1"))
@@ -178,6 +199,18 @@ def test_a_log_of_100000_lines_scrolls_and_follows_only_at_its_end(
     assert 0 < long <= 2 * short
     assert stayed == before
     visitor.until(lambda: is_at_end(page))
+
+
+def test_a_log_that_grows_during_a_scroll_to_its_end_is_followed(visitor: Visitor, stage: Stage, task_id: int) -> None:
+    write_many_lines(stage, task_id, "full ", 100)
+    page = visitor.open(f"/tasks/{task_id}")
+    visitor.until(lambda: len(lines_with(page, "full ")) >= 100 and is_at_end(page))
+    page.evaluate(GROW_DURING_A_SCROLL_TO_THE_END)
+
+    write_lines(stage, task_id, ["after growth"])
+    visitor.until(lambda: lines_with(page, "after growth"))
+
+    visitor.until(lambda: is_at_end(page), seconds=10)
 
 
 def test_each_page_shows_the_open_tasks(visitor: Visitor, stage: Stage, task_id: int) -> None:

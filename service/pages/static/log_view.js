@@ -1,4 +1,5 @@
-// The log of a subtask, up to 100,000 lines. New lines scroll the log only if it is scrolled to the end.
+// The log of a subtask, up to 100,000 lines. New lines scroll the log only if it is scrolled to the end. A reader leaves
+// the end by scrolling upwards; a log that grows between a scroll and its event has not been left.
 
 const CHUNK_SIZE = 100; // lines in one block; the browser skips the layout of blocks out of view
 const END_TOLERANCE = 40; // pixels from the end that count as the end
@@ -42,8 +43,11 @@ export class LogView {
     this.chunk = null;
     this.following = true;
     this.box.replaceChildren();
+    let top = this.box.scrollTop;
     this.box.onscroll = () => {
-      this.following = this.box.scrollTop + this.box.clientHeight >= this.box.scrollHeight - END_TOLERANCE;
+      if (this.isAtEnd()) this.following = true;
+      else if (this.box.scrollTop < top) this.following = false;
+      top = this.box.scrollTop;
     };
   }
 
@@ -100,11 +104,15 @@ export class LogView {
     return this.chunk;
   }
 
-  /** Scrolls to the end twice, because the last block gets its final height in the first frame. */
+  isAtEnd() {
+    return this.box.scrollTop + this.box.clientHeight >= this.box.scrollHeight - END_TOLERANCE;
+  }
+
+  /** Scrolls until the end is reached: blocks get their final heights when they come into view. */
   scrollToEnd() {
     this.box.scrollTop = this.box.scrollHeight;
     requestAnimationFrame(() => {
-      if (this.following) this.box.scrollTop = this.box.scrollHeight;
+      if (this.following && !this.isAtEnd()) this.scrollToEnd();
     });
   }
 
