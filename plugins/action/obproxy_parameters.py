@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction, Result
+from ansible_collections.obproxy.takeover.plugins.module_utils.action import Result
 from ansible_collections.obproxy.takeover.plugins.module_utils.changes import parameter_change
 from ansible_collections.obproxy.takeover.plugins.module_utils.documentation import argument_spec
 from ansible_collections.obproxy.takeover.plugins.module_utils.facts import parameter_drift
@@ -15,12 +15,17 @@ from ansible_collections.obproxy.takeover.plugins.module_utils.parameter_values 
     unknown_names,
     why_not_settable,
 )
-from ansible_collections.obproxy.takeover.plugins.module_utils.rollback_record import desired_values, is_complete
+from ansible_collections.obproxy.takeover.plugins.module_utils.recording import RecordingAction
+from ansible_collections.obproxy.takeover.plugins.module_utils.rollback_record import (
+    desired_values,
+    is_complete,
+    with_desired,
+)
 from ansible_collections.obproxy.takeover.plugins.module_utils.rules import FailedRule
 from ansible_collections.obproxy.takeover.plugins.modules.obproxy_parameters import DOCUMENTATION
 
 
-class ActionModule(HostAction):
+class ActionModule(RecordingAction):
     OPTIONS = argument_spec(DOCUMENTATION)
 
     def act(self, arguments: dict[str, Any]) -> Result:
@@ -44,6 +49,8 @@ class ActionModule(HostAction):
                 "after": "".join(f"{one.name}={one.after}\n" for one in todo),
             },
         }
+        if todo and not is_rollback:
+            self._record(desired)
         if not todo or self.is_check_mode:
             self.changes += map(parameter_change, todo)
             return result | ({} if self.is_check_mode else {"obproxy_server": self._drift(arguments, {})})
@@ -60,6 +67,19 @@ class ActionModule(HostAction):
             result["ansible_facts"] = {"obproxy": facts | {"pending_restart": pending}}
             result["obproxy_server"] |= {"pending_restart": pending}
         return result
+
+    def _record(self, desired: dict[str, Any]) -> None:
+        """Add the desired values to the record before they are set; a takeover has done so, a refresh has not.
+
+        A rollback reports a record that an earlier release wrote without parameters.
+        """
+        known = self.facts["recorded"]
+        if (
+            known is not None
+            and with_desired(known, desired) != known
+            and is_complete(whole := self.whole_record(known))
+        ):
+            self.store_desired(whole, desired)
 
     def _drift(self, arguments: dict[str, Any], stored: dict[str, str]) -> dict[str, Any]:
         """Return what the parameters' drift is now. A synchronisation accepts the changes that others have made."""

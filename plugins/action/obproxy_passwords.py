@@ -5,16 +5,15 @@ from typing import Any
 from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction, Result
 from ansible_collections.obproxy.takeover.plugins.module_utils.changes import password_change
 from ansible_collections.obproxy.takeover.plugins.module_utils.documentation import argument_spec
+from ansible_collections.obproxy.takeover.plugins.module_utils.facts import password_drift
 from ansible_collections.obproxy.takeover.plugins.module_utils.masking import stage_one
 from ansible_collections.obproxy.takeover.plugins.module_utils.parameter_values import why_not_settable
 from ansible_collections.obproxy.takeover.plugins.module_utils.rollback_record import PROXYRO, SYS, former_passwords
 from ansible_collections.obproxy.takeover.plugins.module_utils.rules import FailedRule
 from ansible_collections.obproxy.takeover.plugins.module_utils.sql import Session, SqlError
 from ansible_collections.obproxy.takeover.plugins.module_utils.tunnel import Tunnels
-from ansible_collections.obproxy.takeover.plugins.module_utils.versions import is_older
+from ansible_collections.obproxy.takeover.plugins.module_utils.versions import PROXYRO_SINCE, has_settable_proxyro
 from ansible_collections.obproxy.takeover.plugins.modules.obproxy_passwords import DOCUMENTATION
-
-_PROXYRO_SINCE = "3.2.0"  # before it the password was a constant (docs/reference/obproxy.md 4.3)
 
 
 class ActionModule(HostAction):
@@ -52,7 +51,7 @@ class ActionModule(HostAction):
 
     def _drift(self, wanted: dict[str, str], arguments: dict[str, Any]) -> list[str]:
         """Return the passwords that differ from the cluster's after `wanted` have been set."""
-        differ = {name for name, same in self.facts["passwords_as_desired"].items() if not same}
+        differ = set(password_drift(self.facts))
         return sorted(differ - wanted.keys() if arguments["target"] == "desired" else differ | wanted.keys())
 
     def _passwords_to_set(self, target: str) -> tuple[dict[str, str], list[str]]:
@@ -62,8 +61,8 @@ class ActionModule(HostAction):
         secrets, facts = self.secrets(), self.facts
         as_desired, notes, wanted = facts["passwords_as_desired"], [], {}
         if secrets["obproxy_proxyro_password"] is not None and not as_desired.get(PROXYRO, False):
-            if is_older(facts["version"] or "0", _PROXYRO_SINCE):
-                notes.append(f"proxyro's password is not set: OBProxy is older than {_PROXYRO_SINCE}")
+            if not has_settable_proxyro(facts["version"]):
+                notes.append(f"proxyro's password is not set: OBProxy is older than {PROXYRO_SINCE}")
             else:
                 wanted[PROXYRO] = secrets["obproxy_proxyro_password"]
         if secrets["obproxy_sys_password"] is not None and not as_desired.get(SYS, False):

@@ -1,12 +1,12 @@
 """Action plugin obproxy_record: stores the state before a takeover on the host, for a rollback."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction, Result
+from ansible_collections.obproxy.takeover.plugins.module_utils.action import Result
 from ansible_collections.obproxy.takeover.plugins.module_utils.documentation import argument_spec
 from ansible_collections.obproxy.takeover.plugins.module_utils.programs.converge import BACKUP
+from ansible_collections.obproxy.takeover.plugins.module_utils.recording import RecordingAction
 from ansible_collections.obproxy.takeover.plugins.module_utils.rollback_record import (
     PROXYRO,
     SYS,
@@ -20,7 +20,7 @@ from ansible_collections.obproxy.takeover.plugins.module_utils.rules import Fail
 from ansible_collections.obproxy.takeover.plugins.modules.obproxy_record import DOCUMENTATION
 
 
-class ActionModule(HostAction):
+class ActionModule(RecordingAction):
     OPTIONS = argument_spec(DOCUMENTATION)
 
     def act(self, arguments: dict[str, Any]) -> Result:
@@ -36,7 +36,7 @@ class ActionModule(HostAction):
             return self._keep(facts["recorded"], arguments["desired"])
         taken = build_record(facts, arguments["desired"], self._encrypted_passwords(facts))
         result = self.converge(
-            "The state before the takeover can be recorded on the host", [self._file(taken, replace=False)]
+            "The state before the takeover can be recorded on the host", [self.record_file(taken, replace=False)]
         )
         if taken["passwords"]:
             result["ansible_facts"] = {"obproxy": facts | {"recorded": taken}}
@@ -51,17 +51,12 @@ class ActionModule(HostAction):
             known[PROXYRO] = secrets["obproxy_current_proxyro_password"] or ""
         return encrypt_passwords(known, secrets["obproxy_sys_password"])
 
-    def _file(self, content: Record, *, replace: bool) -> dict[str, Any]:
-        text = json.dumps(content, indent=2, sort_keys=True) + "\n"
-        path = self.state_file("before")
-        return {"path": path, "text": text, "mode": "0600", "directory_mode": "0700", "replace": replace}
-
     def _finish(self, facts: dict[str, Any]) -> Result:
         """Remove the former passwords from the record, and the temporary files of killed runs."""
         known, leftovers = facts["recorded"] or {}, facts["leftovers"]
         files: list[dict[str, Any]] = [{"path": path, "text": None} for path in leftovers]
         if known.get("passwords"):
-            files.append(self._file(self._complete(known) | {"passwords": None}, replace=True))
+            files.append(self.record_file(self._complete(known) | {"passwords": None}, replace=True))
         if not files:
             return {"changed": False, "msg": "nothing to clean up"}
         done = ["removed the former passwords"] if known.get("passwords") else []
@@ -75,16 +70,14 @@ class ActionModule(HostAction):
             "msg": "the record of an earlier run exists; a rollback restores that state",
         }
         if with_desired(known, desired) != known:
-            whole = with_desired(self._complete(known), desired)
-            result |= self.converge("The record can be stored on the host", [self._file(whole, replace=True)])
+            whole, stored = self.store_desired(self._complete(known), desired)
+            result |= stored
             result["ansible_facts"] = {"obproxy": self.facts | {"recorded": whole}}
         return result
 
     def _complete(self, known: Record) -> Record:
-        """Return the record with its parameters, which a usual discovery leaves out."""
-        if is_complete(known):
-            return known
-        recorded: Record = self.rediscover(record=True)["ansible_facts"]["obproxy"]["recorded"] or {}
+        """Return the record with its parameters; raise FailedRule when it has none."""
+        recorded = self.whole_record(known)
         if not is_complete(recorded):
             raise FailedRule(
                 "The record of the state before the takeover is complete",

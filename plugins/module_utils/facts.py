@@ -15,7 +15,7 @@ from .masking import MASK, is_secret, stage_one
 from .parameter_values import differences
 from .rollback_record import PROXYRO, is_built_in
 from .supervisors import NONE, supervisor_of
-from .versions import name_of_package, version_in, version_of_package
+from .versions import has_settable_proxyro, name_of_package, version_in, version_of_package
 
 Facts = dict[str, Any]
 READ_ONLY = frozenset({"app_name"})  # ALTER rejects it (docs/reference/obproxy.md trap 8)
@@ -74,7 +74,7 @@ def build_facts(host: Facts, sql: Facts, wanted: Facts) -> Facts:
     facts["exporter"] = exporter(proxy, facts["parameters"], host)
     facts["drift"] = drift(facts, wanted)
     facts["parameter_drift"] = parameter_drift(wanted["desired"], facts["parameters"])
-    facts["password_drift"] = sorted(name for name, same in facts["passwords_as_desired"].items() if not same)
+    facts["password_drift"] = password_drift(facts)
     return facts
 
 
@@ -243,6 +243,12 @@ def drift(facts: Facts, wanted: Facts) -> list[str]:
     if app_name is not None and wanted["app_name"] and app_name != wanted["app_name"]:
         found.append(f"its app_name is '{app_name}', the cluster's is '{wanted['app_name']}'")
     return found
+
+
+def password_drift(facts: Facts) -> list[str]:
+    """Return the passwords that are not the cluster's, without one that this version cannot set."""
+    left_out = set() if has_settable_proxyro(facts["version"]) else {PROXYRO}
+    return sorted({name for name, same in facts["passwords_as_desired"].items() if not same} - left_out)
 
 
 def parameter_drift(desired: Mapping[str, object], parameters: Mapping[str, str]) -> list[dict[str, str]]:

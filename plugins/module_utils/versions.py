@@ -31,6 +31,14 @@ def numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in leading[0].split(".")) if leading else ()
 
 
+PROXYRO_SINCE = "3.2.0"  # before it the password was a constant (docs/reference/obproxy.md 4.3)
+
+
+def has_settable_proxyro(version: str | None) -> bool:
+    """Return whether proxyro's password can be set in this version."""
+    return not is_older(version or "0", PROXYRO_SINCE)
+
+
 def is_older(version: str, than: str) -> bool:
     """Return whether `version` is older than `than`; missing parts count as zero, builds are ignored."""
     left, right = numbers(version), numbers(than)

@@ -1,6 +1,6 @@
 """Finds changes of an OBProxy that were not made through the service: what two discoveries found differs (pure).
 
-What a run sets is stored with its result. So a discovery that finds another value sees a change by someone else.
+The result of a run stores the values that it has set. So another value in a discovery is a change by someone else.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

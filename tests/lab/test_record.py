@@ -10,6 +10,7 @@ from tests.roles.playing import play
 from . import Lab
 from .fixtures import StartHost
 from .host import LabHost
+from .inventory import SYS_PASSWORD
 from .states import ADOPTED_PASSWORD
 from .test_draining import RESTART
 from .tunnel import admin, query
@@ -43,6 +44,23 @@ def test_it_brings_everything_back(lab: Lab, lab_host: StartHost, runs: list[dic
     assert undone.code == 0, undone.failure(host)
     assert parameters(lab, host, ADOPTED_PASSWORD) == before
     assert "built-in password" in " ".join(undone.text.split()) and "it is unknown" not in undone.text
+
+
+def test_a_rollback_restores_what_a_refresh_has_set(lab: Lab, lab_host: StartHost) -> None:
+    host = lab_host("other-password")
+    before = parameters(lab, host, ADOPTED_PASSWORD)
+    assert play(lab, host, variables=GIVEN).code == 0
+    refreshed = {"obproxy_parameters": {"proxy_mem_limited": "4G", "client_max_connections": "1234"}}
+    assert play(lab, host, playbook="refresh", variables=refreshed, arguments=("--check",)).code == 0
+    assert "later" not in recorded(host)
+    run = play(lab, host, playbook="refresh", variables=refreshed)
+    assert run.code == 0, run.failure(host)
+    assert parameters(lab, host, SYS_PASSWORD).items() >= refreshed["obproxy_parameters"].items()
+    assert recorded(host)["later"] == [refreshed["obproxy_parameters"]]
+
+    undone = play(lab, host, playbook="rollback", variables=GIVEN)
+    assert undone.code == 0, undone.failure(host)
+    assert parameters(lab, host, ADOPTED_PASSWORD) == before
 
 
 def test_one_that_has_lost_its_parameters_breaks_no_rollback(lab: Lab, lab_host: StartHost) -> None:

@@ -54,6 +54,9 @@ def test_a_takeover_and_a_second_one(lab: Lab, lab_host: StartHost, version: str
         "supervised": True,
         "pending_restart": [],
         "drift": [],
+        "parameter_drift": [],
+        "password_drift": [],
+        "is_synchronised": True,
         "managed_by": "obproxy-takeover",
     }
     assert fact_of(host) == {

@@ -137,6 +137,8 @@ def test_parameters_and_passwords_that_differ_are_drift() -> None:
     facts = build_facts(_host(_process()), sql, _wanted(desired=desired))
     assert facts["parameter_drift"] == [{"name": "work_thread_num", "expected": "8", "found": "4"}]
     assert facts["password_drift"] == ["observer_sys_password"]
+    old = build_facts(_host(_process()), sql | {"binary": "ObProxy-OceanBase 1.9.1.1-1"}, _wanted())
+    assert old["password_drift"] == [], "its password of proxyro is a constant"
     parameters = {"parameters": sql["parameters"], "parameter_definitions": {}}
     row = discovered_row(facts, parameters)
     assert row == server_row(facts) | parameters | {
