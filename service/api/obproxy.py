@@ -30,6 +30,7 @@ from service.http.request_types import RequestModel
 from service.model import errors as model_errors
 from service.model.errors import TakeoverError
 from service.model.rollout import Rollout
+from service.model.states import state_of
 from service.model.tasks import ALLOW_COLD_RESTART
 from service.model.workflow import REFRESH, RELEASE, RESTART
 from service.observe import tracing
@@ -40,6 +41,7 @@ from service.tasks.external_runs import ExternalRun
 from service.tasks.instances import TaskWithSubtasks
 from service.tasks.managed_servers import ServersRequest
 from service.tasks.submit import HostRequest
+from service.tasks.waiting import Progress
 
 
 class Exporters(RootModel[list[prometheus.Target]]):
@@ -171,7 +173,7 @@ async def record_external_run(request: Request) -> Response:
         executor=client_address(request.scope),
     )
     task, subtasks = await external_runs.record(resources, run, creator=request.user, trace_id=trace_id(request))
-    return success_response(request, tasks_documents.wrapped(task, subtasks))
+    return success_response(request, tasks_documents.wrapped(task, subtasks, Progress(state=state_of(task))))
 
 
 async def list_clusters(request: Request) -> Response:

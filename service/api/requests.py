@@ -13,7 +13,7 @@ from service.http import requests as http_requests
 from service.http.envelope import page_data, success_response
 from service.http.openapi import Operation
 from service.tasks import errors as tasks_errors
-from service.tasks import request_documents, request_operations, requests
+from service.tasks import request_documents, request_operations, requests, waiting
 from service.tasks.request_documents import BasicRequest, RequestOperation
 from service.tasks.request_operations import Outcome
 from service.tasks.resources import Resources
@@ -25,7 +25,9 @@ REQUEST = REQUESTS + "/{requestId}"
 async def list_requests(request: Request) -> Response:
     """List requests: GET /api/v2/obproxy/requests."""
     query = http_requests.parse_query(request, RequestQuery)
-    found, total = await requests.page(http_requests.resources(request).database, query.order, query.page)
+    resources = http_requests.resources(request)
+    full = await waiting.full_clusters(resources)
+    found, total = await requests.page(resources.database, query.order, query.page, full)
     return success_response(request, page_data(map(request_documents.basic, found), query.page, total))
 
 
@@ -39,8 +41,9 @@ async def detail(
     resources: Resources, request_id: int, task_ids: Collection[int] | None = None
 ) -> request_documents.Request:
     """Return the document of a request; with `task_ids`, only their hosts. Raise UnknownRequest."""
-    found = await requests.get(resources.database, request_id)
-    return request_documents.detail(found, await requests.hosts(resources.database, request_id, task_ids))
+    full = await waiting.full_clusters(resources)
+    found = await requests.get(resources.database, request_id, full)
+    return request_documents.detail(found, await requests.hosts(resources.database, request_id, task_ids, full))
 
 
 async def retry_request(request: Request) -> Response:

@@ -13,8 +13,8 @@ from service.http import envelope_schema, requests
 from service.http.envelope import page_data, success_response
 from service.http.openapi import Operation
 from service.model import errors as model_errors
-from service.model.tasks import Subtask
-from service.tasks import diagnosis, documents, instances, operations
+from service.model.tasks import Subtask, TaskInstance
+from service.tasks import diagnosis, documents, instances, operations, waiting
 from service.tasks import errors as tasks_errors
 from service.tasks.documents import WrappedTaskInstance
 from service.tasks.resources import Resources
@@ -32,8 +32,11 @@ async def list_task_instances(request: Request) -> Response:
     query = requests.parse_query(request, TaskQuery)
     if query.filter is None:
         return success_response(request, page_data([], query.page, 0))
-    found, total = await instances.page(requests.resources(request).database, query.filter, query.page)
-    return success_response(request, page_data([documents.basic(*instance) for instance in found], query.page, total))
+    resources = requests.resources(request)
+    found, total = await instances.page(resources.database, query.filter, query.page)
+    progress = await waiting.progress_of_tasks(resources, [task for task, _ in found])
+    contents = [documents.basic(task, subtasks, progress[task.id].state) for task, subtasks in found]
+    return success_response(request, page_data(contents, query.page, total))
 
 
 async def get_task_instance(request: Request) -> Response:
@@ -55,8 +58,9 @@ async def rollback_task(request: Request) -> Response:
 
 async def retry_subtask(request: Request) -> Response:
     """Retry a subtask: POST /api/v2/tasks/instances/{taskInstanceId}/subtasks/{subtaskInstanceId}/retry."""
-    changed = await _control_subtask(request, operations.retry_subtask)
-    return success_response(request, documents.subtask(changed))
+    task, changed = await _control_subtask(request, operations.retry_subtask)
+    state = (await waiting.progress(requests.resources(request), task)).state
+    return success_response(request, documents.subtask(changed, state))
 
 
 async def skip_subtask(request: Request) -> Response:
@@ -81,15 +85,17 @@ async def _control_task(request: Request, operation: Callable[[Resources, int], 
 async def detail(resources: Resources, task_id: int) -> WrappedTaskInstance:
     """Return the document of a task instance for GET; raise UnknownTask."""
     task, subtasks = await instances.get(resources.database, task_id)
-    return documents.wrapped(task, subtasks, await instances.blocking_tasks(resources, task))
+    return documents.wrapped(task, subtasks, await waiting.progress(resources, task))
 
 
-async def _control_subtask(request: Request, operation: Callable[[Resources, int, int], Awaitable[None]]) -> Subtask:
+async def _control_subtask(
+    request: Request, operation: Callable[[Resources, int, int], Awaitable[None]]
+) -> tuple[TaskInstance, Subtask]:
     task_id = requests.path_id(request, "taskInstanceId")
     subtask_id = requests.path_id(request, "subtaskInstanceId")
     await operation(requests.resources(request), task_id, subtask_id)
-    _, subtasks = await instances.get(requests.resources(request).database, task_id)
-    return next(subtask for subtask in subtasks if subtask.id == subtask_id)
+    task, subtasks = await instances.get(requests.resources(request).database, task_id)
+    return task, next(subtask for subtask in subtasks if subtask.id == subtask_id)
 
 
 async def download_diagnosis(request: Request) -> Response:

@@ -12,11 +12,12 @@ from service.outcome.failure_groups import FailureGroup, HostFailure, group
 
 STATE_STYLES = {
     **STATUS_STYLES,
-    "QUEUED": ("○", "cyan"),
-    "ROLLED_BACK": ("↶", "magenta"),
     "STOPPED": ("‖", "bold yellow"),
 }
-URGENCY = ("RUNNING", "FAILED", "QUEUED", "NOT_STARTED", "WAITING", "SUPERSEDED", "ROLLED_BACK", "SUCCESSFUL")
+URGENCY = (
+    *("RUNNING", "FAILED", "QUEUED", "WAITING_FOR_HOST", "NOT_STARTED", "WAITING"),
+    *("SUPERSEDED", "ROLLED_BACK", "SUCCESSFUL"),
+)
 """The states of hosts, those first that a person looks for."""
 
 HOSTS_SHOWN = 8  # names of hosts in one line

@@ -19,10 +19,11 @@ STATUS_STYLES = {
     "SUCCESSFUL": ("✓", "green"),
     "SUPERSEDED": ("↷", "dim"),
     "WAITING": ("·", "dim"),
+    "WAITING_FOR_HOST": ("⧖", "cyan"),
+    "QUEUED": ("○", "cyan"),
+    "ROLLED_BACK": ("↶", "magenta"),
     "NOT_STARTED": ("‖", "yellow"),
 }
-HELD_STATUSES = {"ROLLOUT": "WAITING", "MAX_FAILURES": "NOT_STARTED"}
-"""Status that is shown for a task instance that is held, by `heldBy`."""
 
 
 def subtasks_by_host(documents: Sequence[Document]) -> Table:
@@ -48,7 +49,7 @@ def status_lines(documents: Iterable[Document]) -> Iterable[str]:
     """Yield one line per subtask, `task subtask status name`, for output to a pipe."""
     for document in documents:
         for subtask in in_dag_order(document["subtasks"]):
-            yield f"{document['id']} {subtask['id']} {subtask['status']} {subtask['name']}"
+            yield f"{document['id']} {subtask['id']} {subtask['state']} {subtask['name']}"
 
 
 def task_list(documents: Sequence[Document]) -> Table:
@@ -123,13 +124,9 @@ def in_dag_order(subtasks: Sequence[Document]) -> list[Document]:
 
 
 def _status_cell(document: Document) -> Text:
-    superseded = document["status"] == "FAILED" and "supersededBy" in document
-    held = HELD_STATUSES.get(document.get("heldBy", ""))
-    status = held or str(document["status"])
-    if superseded:
-        status = "SUPERSEDED"
-    mark, style = STATUS_STYLES[status]
-    return Text(f"{mark} {status:<10} {_elapsed(document)}", style=style)
+    state = str(document.get("state", document["status"]))
+    mark, style = STATUS_STYLES[state]
+    return Text(f"{mark} {state:<10} {_elapsed(document)}", style=style)
 
 
 def _elapsed(document: Document) -> str:

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from service.inventory.records import Host
 from service.model.fleet import DEFAULT_SQL_PORT, ObproxyServer
+from service.model.states import TaskState, task_state
 from service.model.tasks import Operation, TaskStatus
 from service.store.database import Database, fetch, fetch_as
 from service.tasks.resources import Resources
@@ -22,6 +23,15 @@ class LatestTask:
     start_time: datetime
     superseded_by: int | None
     held_by: str | None
+    has_run: bool
+
+    @property
+    def state(self) -> TaskState:
+        """Its state for people; one that waits for other hosts is QUEUED."""
+        superseded = self.superseded_by is not None
+        return task_state(
+            self.status, self.operation, held_by=self.held_by, superseded=superseded, has_run=self.has_run
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from service.model.fleet import ObproxyServer, ServerStatus
-from service.model.requests import Held
-from service.model.tasks import SubtaskStatus, TaskStatus
+from service.model.tasks import Held, SubtaskStatus, TaskStatus
 from service.model.types import JSON
 from service.store.database import Database, fetch, fetch_as
 from service.store.queue import QUEUE, RUN

@@ -7,20 +7,8 @@ from datetime import datetime
 from enum import StrEnum
 
 from service.model.rollout import Rollout
-from service.model.tasks import Operation, TaskInstance, TaskStatus
-
-
-class HostState(StrEnum):
-    """State of a task instance, and of its host in a request: its status in more detail, in the words for people."""
-
-    WAITING = "WAITING"  # its batch has not started
-    NOT_STARTED = "NOT_STARTED"  # too many hosts have failed, so that it does not start
-    QUEUED = "QUEUED"  # waits for a worker
-    RUNNING = "RUNNING"
-    FAILED = "FAILED"
-    SUCCESSFUL = "SUCCESSFUL"
-    ROLLED_BACK = "ROLLED_BACK"
-    SUPERSEDED = "SUPERSEDED"  # failed, and a later task instance of its OBProxy server exists
+from service.model.states import TaskState
+from service.model.tasks import Operation
 
 
 class RequestStatus(StrEnum):
@@ -33,11 +21,8 @@ class RequestStatus(StrEnum):
     ROLLED_BACK = "ROLLED_BACK"
 
 
-class Held(StrEnum):
-    """The reason for a held task instance: its batch has not started, or too many hosts of its request have failed."""
-
-    ROLLOUT = "ROLLOUT"
-    MAX_FAILURES = "MAX_FAILURES"
+ACTIVE = frozenset({TaskState.WAITING, TaskState.QUEUED, TaskState.WAITING_FOR_HOST, TaskState.RUNNING})
+"""The states of hosts that go on without an operation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +37,7 @@ class Request:
     creator_id: int
     rollout: Rollout | None
     create_time: datetime
-    counts: Mapping[HostState, int]
+    counts: Mapping[TaskState, int]
     last_end: datetime | None  # of a task instance
 
     @property
@@ -78,7 +63,7 @@ class RequestHost:
     host_id: int
     host_name: str
     task_id: int
-    state: HostState
+    state: TaskState
     operation: Operation
     start_time: datetime | None  # of its first subtask
     finish_time: datetime | None
@@ -88,34 +73,13 @@ class RequestHost:
     reason: str  # error message of the failed subtask; empty = none has failed
 
 
-def host_state(
-    status: TaskStatus, operation: Operation, *, held_by: str | None, superseded: bool, has_run: bool
-) -> HostState:
-    """Return the state of a host from its task instance; `has_run`: a run of it is in progress."""
-    match status:
-        case TaskStatus.RUNNING:
-            if held_by is not None:
-                return HostState.WAITING if held_by == Held.ROLLOUT else HostState.NOT_STARTED
-            return HostState.RUNNING if has_run else HostState.QUEUED
-        case TaskStatus.FAILED:
-            return HostState.SUPERSEDED if superseded else HostState.FAILED
-        case TaskStatus.SUCCESSFUL:
-            return HostState.ROLLED_BACK if operation is Operation.ROLLBACK else HostState.SUCCESSFUL
-
-
-def task_state(task: TaskInstance) -> HostState:
-    """Return the state of a task instance."""
-    superseded = task.superseded_by is not None
-    return host_state(task.status, task.operation, held_by=task.held_by, superseded=superseded, has_run=task.has_run)
-
-
-def status_of(counts: Mapping[HostState, int]) -> RequestStatus:
+def status_of(counts: Mapping[TaskState, int]) -> RequestStatus:
     """Return the status of a request whose hosts have these states."""
     found = {state for state, number in Counter(counts).items() if number}
-    if found & {HostState.WAITING, HostState.QUEUED, HostState.RUNNING}:
+    if found & ACTIVE:
         return RequestStatus.RUNNING
-    if HostState.NOT_STARTED in found:
+    if TaskState.NOT_STARTED in found:
         return RequestStatus.STOPPED
-    if found & {HostState.FAILED, HostState.SUPERSEDED}:
+    if found & {TaskState.FAILED, TaskState.SUPERSEDED}:
         return RequestStatus.FAILED
-    return RequestStatus.ROLLED_BACK if HostState.ROLLED_BACK in found else RequestStatus.SUCCESSFUL
+    return RequestStatus.ROLLED_BACK if TaskState.ROLLED_BACK in found else RequestStatus.SUCCESSFUL

@@ -48,6 +48,13 @@ EXTERNAL = "EXTERNAL"
 """The type of a task instance that records a run by hand. OCP's types are MANUAL and others."""
 
 
+class Held(StrEnum):
+    """The reason for a held task instance: its batch has not started, or too many hosts of its request have failed."""
+
+    ROLLOUT = "ROLLOUT"
+    MAX_FAILURES = "MAX_FAILURES"
+
+
 class SubtaskStatus(StrEnum):
     """State of a subtask; FAILED and SUCCESSFUL are terminal."""
 
@@ -95,7 +102,7 @@ class TaskInstance:
     finish_time: datetime | None
     superseded_by: int | None = None  # the next task instance of the same OBProxy server
     request_id: int | None = None  # None for a run by hand
-    held_by: str | None = None  # why its job is held, see `model.requests.Held`
+    held_by: str | None = None  # why its job is held, see `Held`
     has_run: bool = False  # a run of it is in progress
 
     @property

@@ -4,12 +4,15 @@ Each layer holds the subtasks of equal depth and takes one column. Rows of layer
 twelve fits the page as three rows of four. Lengths are in units of the drawing, CSS pixels at its original size.
 """
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from service.model.tasks import Subtask
 
-BOX_WIDTH, BOX_HEIGHT = 258, 68
+BOX_WIDTH = 258
+BASE_HEIGHT, LINE_HEIGHT = 50, 18  # a box without lines of its name; one line
+LINE_LENGTH = 24  # characters of a name in one line
 COLUMN_GAP, ROW_GAP = 40, 44  # between two boxes
 MARGIN = 8
 ARROW_LENGTH = 7
@@ -17,16 +20,18 @@ ARROW_LENGTH = 7
 
 @dataclass(frozen=True, kw_only=True)
 class Box:
-    """The box of a subtask; `x`, `y` are its upper left corner."""
+    """The box of a subtask; `x`, `y` are its upper left corner, `lines` is its name."""
 
     subtask: Subtask
+    lines: Sequence[str]
     x: int
     y: int
+    height: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Edge:
-    """The arrow from an upstream to `target`: line and head, each the `d` of an SVG path."""
+    """The arrow to `target`, from the subtask before it: line and head, each the `d` of an SVG path."""
 
     target: Subtask
     line: str
@@ -43,8 +48,13 @@ class Drawing:
     edges: Sequence[Edge]
 
 
-def draw(subtasks: Sequence[Subtask], columns: int) -> Drawing:
-    """Draw the DAG of `subtasks`, which are in topological order, with at most `columns` layers per row."""
+def draw(subtasks: Sequence[Subtask], columns: int, *, backward: bool = False) -> Drawing:
+    """Draw the DAG of `subtasks`, which are in topological order, with at most `columns` layers per row.
+
+    The arrows of a rollback, which is `backward`, lead from each subtask to its upstreams.
+    """
+    names = {subtask.id: textwrap.wrap(subtask.name, LINE_LENGTH) or [""] for subtask in subtasks}
+    box_height = BASE_HEIGHT + LINE_HEIGHT * max(map(len, names.values()), default=1)
     layers = layers_of(subtasks)
     rows = [layers[start : start + columns] for start in range(0, len(layers), columns)]
     boxes: dict[int, Box] = {}
@@ -54,16 +64,18 @@ def draw(subtasks: Sequence[Subtask], columns: int) -> Drawing:
         for column, layer in enumerate(row):
             position = column if number % 2 == 0 else columns - 1 - column
             for index, subtask in enumerate(layer):
-                offset = (tallest - len(layer)) * (BOX_HEIGHT + ROW_GAP) // 2
-                y = top + offset + index * (BOX_HEIGHT + ROW_GAP)
-                boxes[subtask.id] = Box(subtask=subtask, x=MARGIN + position * (BOX_WIDTH + COLUMN_GAP), y=y)
-        top += tallest * (BOX_HEIGHT + ROW_GAP)
+                offset = (tallest - len(layer)) * (box_height + ROW_GAP) // 2
+                y = top + offset + index * (box_height + ROW_GAP)
+                x = MARGIN + position * (BOX_WIDTH + COLUMN_GAP)
+                boxes[subtask.id] = Box(subtask=subtask, lines=names[subtask.id], x=x, y=y, height=box_height)
+        top += tallest * (box_height + ROW_GAP)
+    pairs = [(boxes[upstream], boxes[s.id]) for s in subtasks for upstream in s.upstreams if upstream in boxes]
     used_columns = min(columns, len(layers))
     return Drawing(
         width=2 * MARGIN + used_columns * BOX_WIDTH + (used_columns - 1) * COLUMN_GAP,
         height=top - ROW_GAP + MARGIN,
         boxes=list(boxes.values()),
-        edges=[_edge(boxes[upstream], boxes[s.id]) for s in subtasks for upstream in s.upstreams if upstream in boxes],
+        edges=[_edge(after, before) if backward else _edge(before, after) for before, after in pairs],
     )
 
 
@@ -85,14 +97,15 @@ def _depths(subtasks: Sequence[Subtask]) -> Mapping[int, int]:
 
 def _edge(source: Box, target: Box) -> Edge:
     if source.x == target.x:  # vertical
-        x, y = source.x + BOX_WIDTH // 2, source.y + BOX_HEIGHT
-        end = target.y - ARROW_LENGTH
-        head = f"M{x - 5} {end}h10l-5 {ARROW_LENGTH}z"
+        x, down = source.x + BOX_WIDTH // 2, source.y < target.y
+        y = source.y + source.height if down else source.y
+        end = target.y - ARROW_LENGTH if down else target.y + target.height + ARROW_LENGTH
+        head = f"M{x - 5} {end}h10l-5 {ARROW_LENGTH if down else -ARROW_LENGTH}z"
         return Edge(target=target.subtask, line=f"M{x} {y}V{end}", head=head)
     rightward = source.x < target.x
     start_x = source.x + (BOX_WIDTH if rightward else 0)
     end_x = target.x + (-ARROW_LENGTH if rightward else BOX_WIDTH + ARROW_LENGTH)
-    start_y, end_y = source.y + BOX_HEIGHT // 2, target.y + BOX_HEIGHT // 2
+    start_y, end_y = source.y + source.height // 2, target.y + target.height // 2
     middle = (start_x + end_x) // 2
     head = f"M{end_x} {end_y - 5}v10l{ARROW_LENGTH if rightward else -ARROW_LENGTH} -5z"
     return Edge(

@@ -12,21 +12,23 @@ from service.http import requests as http_requests
 from service.http.envelope import trace_id
 from service.http.languages import error_translator
 from service.model.errors import NoSuchPath
-from service.model.requests import HostState, RequestHost
 from service.model.requests import Request as SubmittedRequest
+from service.model.requests import RequestHost
+from service.model.states import TaskState
 from service.outcome import failure_groups, host_changes
 from service.outcome.failure_groups import FailureGroup, HostFailure
 from service.pages.rendering import language_of, render
-from service.tasks import prechecks, request_operations, requests
+from service.tasks import prechecks, request_operations, requests, waiting
 from service.tasks.request_operations import Outcome
 from service.tasks.resources import Resources
 
 PAGE_SIZES = (10, 20, 50, 100)
 NAMED_HOSTS = 48  # with more hosts, their names are shown only on demand
-ENDED = (HostState.SUCCESSFUL, HostState.FAILED, HostState.ROLLED_BACK, HostState.SUPERSEDED)
+ENDED = (TaskState.SUCCESSFUL, TaskState.FAILED, TaskState.ROLLED_BACK, TaskState.SUPERSEDED)
 STATE_ORDER = (
-    *(HostState.FAILED, HostState.RUNNING, HostState.QUEUED, HostState.WAITING, HostState.NOT_STARTED),
-    *(HostState.SUCCESSFUL, HostState.ROLLED_BACK, HostState.SUPERSEDED),
+    *(TaskState.FAILED, TaskState.RUNNING, TaskState.QUEUED, TaskState.WAITING_FOR_HOST, TaskState.WAITING),
+    TaskState.NOT_STARTED,
+    *(TaskState.SUCCESSFUL, TaskState.ROLLED_BACK, TaskState.SUPERSEDED),
 )
 SUBJECTS = {
     "retry": request_operations.RETRYABLE,
@@ -53,7 +55,9 @@ class Rejection:
 async def list_requests(request: Request) -> Response:
     """Serve GET /requests."""
     query = http_requests.parse_query(request, RequestQuery)
-    found, total = await requests.page(http_requests.resources(request).database, query.order, query.page)
+    resources = http_requests.resources(request)
+    full = await waiting.full_clusters(resources)
+    found, total = await requests.page(resources.database, query.order, query.page, full)
     return render(
         request,
         "requests.html",
@@ -106,8 +110,9 @@ def ended(request: SubmittedRequest) -> int:
 async def _render(request: Request, *, rejections: Sequence[Rejection] = (), done: str | None = None) -> Response:
     resources = http_requests.resources(request)
     request_id = http_requests.path_id(request, "requestId")
-    found = await requests.get(resources.database, request_id)
-    hosts = await requests.hosts(resources.database, request_id)
+    full = await waiting.full_clusters(resources)
+    found = await requests.get(resources.database, request_id, full)
+    hosts = await requests.hosts(resources.database, request_id, full=full)
     changes = await requests.changes(resources.database, request_id)
     workflow = resources.workflows.get(found.workflow)
     return render(
@@ -133,5 +138,5 @@ def _failures(hosts: Sequence[RequestHost]) -> list[FailureGroup]:
     return failure_groups.group(
         HostFailure(host_name=host.host_name, task_id=host.task_id, subtask=host.subtask, reason=host.reason)
         for host in hosts
-        if host.state is HostState.FAILED
+        if host.state is TaskState.FAILED
     )

@@ -14,13 +14,15 @@ from service.http.languages import error_translator
 from service.model import transitions
 from service.model.changes import changes_of
 from service.model.errors import NoSuchPath, TakeoverError
+from service.model.states import TaskState, subtask_state
 from service.model.tasks import Operation, Subtask, SubtaskStatus, TaskInstance, TaskStatus
 from service.outcome import failed_rules
 from service.outcome.failed_rules import RuleFailure
 from service.pages import dag_drawing
+from service.pages.dag_drawing import Drawing
 from service.pages.rendering import language_of, render
 from service.store.database import Database
-from service.tasks import instances, operations
+from service.tasks import instances, operations, waiting
 from service.tasks.errors import UnknownSubtask, UnknownTask
 from service.tasks.instances import Execution
 from service.tasks.resources import Resources
@@ -46,9 +48,10 @@ SUBTASK_OPERATIONS: dict[str, Callable[[Resources, int, int], Awaitable[None]]] 
 
 @dataclass(frozen=True, kw_only=True)
 class SubtaskRow:
-    """A subtask in the list, with its legal operations; subtasks of a branch are `indented`."""
+    """A subtask in the list, with its state and legal operations; subtasks of a branch are `indented`."""
 
     subtask: Subtask
+    state: SubtaskStatus | TaskState
     legal: Sequence[Operation]
     indented: bool
 
@@ -113,24 +116,27 @@ async def _render_task(request: Request, query: DetailQuery, *, error: TakeoverE
     task, subtasks = await instances.get(database, requests.path_id(request, "taskInstanceId"))
     selected = _selected(task, subtasks, query.subtask)
     executions = await instances.executions(database, selected.id)
+    progress = await waiting.progress(resources, task)
     failed = [s for s in subtasks if s.status is SubtaskStatus.FAILED] if task.status is TaskStatus.FAILED else []
     return render(
         request,
         "task.html",
         status=STATUS_CODES[error.kind] if error else 200,
         task=task,
-        subtasks=_subtask_rows(task, subtasks),
+        subtasks=_subtask_rows(task, subtasks, progress.state),
         finished=sum(s.status is SubtaskStatus.SUCCESSFUL for s in subtasks),
         legal=transitions.legal_for_task(task, subtasks),
         prohibited=not transitions.read_only(task) and transitions.rollback_prohibited(task, subtasks),
         failures=[await _failure(database, subtask) for subtask in failed],
-        waits_for=await instances.blocking_tasks(resources, task),
+        progress=progress,
         selected=selected,
+        selected_state=subtask_state(selected, progress.state),
         selected_legal=_legal(task, selected),
         executions=executions,
         changes=changes_of(selected),
         execution=_execution(executions, query.attempt),
-        drawings=[dag_drawing.draw(subtasks, columns) for columns in COLUMNS] if query.view == "flow" else [],
+        drawings=_drawings(task, subtasks) if query.view == "flow" else [],
+        states={s.id: subtask_state(s, progress.state) for s in subtasks},
         view=query.view,
         subtask_requested=query.subtask is not None,
         log_grows=selected.status in RUNNING_STATUSES,
@@ -170,9 +176,17 @@ def _execution(executions: Sequence[Execution], after: int | None) -> Execution 
     )
 
 
-def _subtask_rows(task: TaskInstance, subtasks: Sequence[Subtask]) -> list[SubtaskRow]:
+def _subtask_rows(task: TaskInstance, subtasks: Sequence[Subtask], state: TaskState) -> list[SubtaskRow]:
     in_branch = {s.id: len(layer) > 1 for layer in dag_drawing.layers_of(subtasks) for s in layer}
-    return [SubtaskRow(subtask=s, legal=_legal(task, s), indented=in_branch[s.id]) for s in subtasks]
+    return [
+        SubtaskRow(subtask=s, state=subtask_state(s, state), legal=_legal(task, s), indented=in_branch[s.id])
+        for s in subtasks
+    ]
+
+
+def _drawings(task: TaskInstance, subtasks: Sequence[Subtask]) -> list[Drawing]:
+    backward = task.operation is Operation.ROLLBACK
+    return [dag_drawing.draw(subtasks, columns, backward=backward) for columns in COLUMNS]
 
 
 def _legal(task: TaskInstance, subtask: Subtask) -> list[Operation]:

@@ -12,8 +12,10 @@ from service.http import requests
 from service.model.tasks import SubtaskStatus, TaskFilter, TaskInstance, TaskStatus
 from service.model.types import Page
 from service.pages.rendering import render
-from service.tasks import instances
+from service.tasks import instances, waiting
 from service.tasks.instances import BasicTask
+from service.tasks.resources import Resources
+from service.tasks.waiting import Progress
 
 PAGE_SIZES = (10, 20, 50, 100)
 OPEN_STATUSES = (TaskStatus.RUNNING, TaskStatus.FAILED)
@@ -25,6 +27,7 @@ class Row:
     """A task instance in a list, with its progress."""
 
     task: TaskInstance
+    progress: Progress
     finished: int
     total: int
 
@@ -36,16 +39,16 @@ class Row:
 
 async def list_tasks(request: Request) -> Response:
     """Serve GET /tasks."""
-    database = requests.resources(request).database
+    resources = requests.resources(request)
     query = requests.parse_query(request, TaskQuery)
-    found, total = await instances.page(database, query.filter, query.page) if query.filter else ([], 0)
+    found, total = await instances.page(resources.database, query.filter, query.page) if query.filter else ([], 0)
     return render(
         request,
         "tasks.html",
-        rows=_rows(found),
+        rows=await _rows(resources, found),
         total=total,
         query=query,
-        counts=await instances.count_open(database),
+        counts=await instances.count_open(resources.database),
         sizes=PAGE_SIZES,
         with_query=lambda **changes: _with_query(request, **changes),
     )
@@ -53,15 +56,22 @@ async def list_tasks(request: Request) -> Response:
 
 async def list_open_tasks(request: Request) -> Response:
     """Serve GET /tasks/open: the panel of running and failed task instances."""
-    database = requests.resources(request).database
-    page = Page(size=OPEN_TASKS_LIMIT)
-    found, _ = await instances.page(database, TaskFilter(statuses=OPEN_STATUSES, superseded=False, held=False), page)
-    return render(request, "open_tasks.html", rows=_rows(found), counts=await instances.count_open(database))
+    resources = requests.resources(request)
+    filter = TaskFilter(statuses=OPEN_STATUSES, superseded=False, held=False)
+    found, _ = await instances.page(resources.database, filter, Page(size=OPEN_TASKS_LIMIT))
+    counts = await instances.count_open(resources.database)
+    return render(request, "open_tasks.html", rows=await _rows(resources, found), counts=counts)
 
 
-def _rows(found: Sequence[BasicTask]) -> list[Row]:
+async def _rows(resources: Resources, found: Sequence[BasicTask]) -> list[Row]:
+    progress = await waiting.progress_of_tasks(resources, [task for task, _ in found])
     return [
-        Row(task=task, finished=sum(s.status is SubtaskStatus.SUCCESSFUL for s in subtasks), total=len(subtasks))
+        Row(
+            task=task,
+            progress=progress[task.id],
+            finished=sum(s.status is SubtaskStatus.SUCCESSFUL for s in subtasks),
+            total=len(subtasks),
+        )
         for task, subtasks in found
     ]
 

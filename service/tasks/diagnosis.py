@@ -29,7 +29,7 @@ async def build_archive(database: Database, task_id: int) -> bytes:
 
 def _changes(subtasks: Sequence[Subtask]) -> str:
     """Return the changes on the host by subtask id, in DAG order."""
-    changes = {s.id: documents.subtask(s)["changes"] for s in subtasks if s.changes}
+    changes = {s.id: documents.changes(s) for s in subtasks if s.changes}
     return json.dumps(changes, indent=2, ensure_ascii=False) + "\n"
 
 

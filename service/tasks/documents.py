@@ -4,15 +4,16 @@ Properties are in alphabetical order. A property marked `NotRequired` is left ou
 Shapes and null rules: docs/reference/ocp-api.md 1.2 (takeOver), 2.2 (list), 2.3 (detail).
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Literal, NotRequired, TypedDict
 
 from service.model import tasks as rows
 from service.model import transitions
 from service.model.changes import RecordedChange, changes_of
-from service.model.requests import Held, HostState, task_state
-from service.model.tasks import Operation, SubtaskStatus, TaskStatus
+from service.model.states import TaskState, subtask_state
+from service.model.tasks import Held, Operation, SubtaskStatus, TaskStatus
 from service.model.wire import Timestamp, in_order, present, timestamp, timestamp_or_none
+from service.tasks.waiting import Progress
 
 
 class Context(TypedDict):
@@ -65,7 +66,11 @@ class Change(TypedDict):
 
 
 class SubtaskInstance(Submitted):
-    """A subtask in the responses of the task API. Beyond OCP: `changes` of all its executions, in their order."""
+    """A subtask in the responses of the task API. Beyond OCP: `changes` of all its executions, in their order.
+
+    `state` is the status in more detail: the next subtask of a task instance that waits has its state, and a subtask
+    that was rolled back is ROLLED_BACK.
+    """
 
     changes: list[Change]
     createTime: Timestamp
@@ -73,6 +78,7 @@ class SubtaskInstance(Submitted):
     finishTime: NotRequired[Timestamp | None]
     operations: list[Operation]
     startTime: NotRequired[Timestamp | None]
+    state: SubtaskStatus | TaskState
 
 
 class TaskInstance(TypedDict):
@@ -105,9 +111,11 @@ class WrappedTaskInstance(TypedDict):
     Beyond OCP: `heldBy` is why it does not start yet: ROLLOUT (its batch has not started) or MAX_FAILURES (too many
     hosts of its request have failed; retry the request to resume it). `hostName` is the host's name. `operations` lists
     the operations that are allowed now, of the task instance and of each subtask. `requestId` is the request that it
-    belongs to; task instances of the same call share it. `state` is the status in more detail, the same as that of a
-    request's host: QUEUED waits for a worker. `supersededBy` is the next task instance of the same OBProxy server; then
-    this one allows no operation. `waitsFor` lists the task instances that must end before this one starts.
+    belongs to; task instances of the same call share it. `state` is the status in more detail: QUEUED (waits for a
+    worker), WAITING_FOR_HOST (waits for other task instances), WAITING (its batch has not started), NOT_STARTED (too
+    many hosts have failed), ROLLED_BACK or SUPERSEDED. `waitsFor` lists the task instances that must end before this
+    one starts, `waitsForHosts` their hosts. `supersededBy` is the next task instance of the same OBProxy server; then
+    this one allows no operation.
     """
 
     createTime: Timestamp
@@ -123,13 +131,14 @@ class WrappedTaskInstance(TypedDict):
     prohibitRollback: bool
     requestId: NotRequired[int | None]
     startTime: Timestamp
-    state: HostState
+    state: TaskState
     status: TaskStatus
     subtasks: list[SubtaskInstance]
     supersededBy: NotRequired[int | None]
     taskDefinitionId: int
     type: str
     waitsFor: NotRequired[list[int] | None]
+    waitsForHosts: NotRequired[list[str] | None]
 
 
 class BasicSubtask(TypedDict):
@@ -143,7 +152,7 @@ class BasicSubtask(TypedDict):
 
 
 class BasicTaskInstance(TypedDict):
-    """A task instance in the list. Beyond OCP: `heldBy`, `hostName`, `requestId`, `state` and `supersededBy`."""
+    """A task instance in the list. Beyond OCP: `heldBy`, `hostName`, `requestId`, `state`, `supersededBy`."""
 
     creator: Creator
     finishTime: NotRequired[Timestamp | None]
@@ -153,7 +162,7 @@ class BasicTaskInstance(TypedDict):
     name: str
     requestId: NotRequired[int | None]
     startTime: Timestamp
-    state: HostState
+    state: TaskState
     status: TaskStatus
     subtasks: list[BasicSubtask]
     supersededBy: NotRequired[int | None]
@@ -182,10 +191,8 @@ def task_instance(task: rows.TaskInstance, subtasks: Collection[rows.Subtask]) -
     }
 
 
-def wrapped(
-    task: rows.TaskInstance, subtasks: Collection[rows.Subtask], waits_for: Sequence[int] = ()
-) -> WrappedTaskInstance:
-    """Return the detailed document of a task instance; `waits_for` are ids of task instances."""
+def wrapped(task: rows.TaskInstance, subtasks: Collection[rows.Subtask], progress: Progress) -> WrappedTaskInstance:
+    """Return the detailed document of a task instance."""
     document: WrappedTaskInstance = {
         "createTime": timestamp(task.create_time.replace(microsecond=0)),
         "creator": {"id": task.creator_id, "name": task.creator},
@@ -200,18 +207,19 @@ def wrapped(
         "prohibitRollback": task.prohibit_rollback,
         "requestId": task.request_id,
         "startTime": timestamp(task.start_time),
-        "state": task_state(task),
+        "state": progress.state,
         "status": task.status,
-        "subtasks": [subtask(s, read_only=transitions.read_only(task)) for s in subtasks],
+        "subtasks": [subtask(s, progress.state, read_only=transitions.read_only(task)) for s in subtasks],
         "supersededBy": task.superseded_by,
         "taskDefinitionId": task.task_definition_id,
         "type": task.type,
-        "waitsFor": list(waits_for) or None,
+        "waitsFor": [blocker.id for blocker in progress.waits_for] or None,
+        "waitsForHosts": [blocker.host_name for blocker in progress.waits_for] or None,
     }
     return present(document)
 
 
-def basic(task: rows.TaskInstance, subtasks: Collection[rows.BasicSubtask]) -> BasicTaskInstance:
+def basic(task: rows.TaskInstance, subtasks: Collection[rows.BasicSubtask], state: TaskState) -> BasicTaskInstance:
     """Return the document of a task instance for the list."""
     document: BasicTaskInstance = {
         "creator": {"id": task.creator_id, "name": task.creator},
@@ -222,7 +230,7 @@ def basic(task: rows.TaskInstance, subtasks: Collection[rows.BasicSubtask]) -> B
         "name": task.name,
         "requestId": task.request_id,
         "startTime": timestamp(task.start_time),
-        "state": task_state(task),
+        "state": state,
         "status": task.status,
         "subtasks": [
             {
@@ -239,18 +247,24 @@ def basic(task: rows.TaskInstance, subtasks: Collection[rows.BasicSubtask]) -> B
     return present(document)
 
 
-def subtask(row: rows.Subtask, *, read_only: bool = False) -> SubtaskInstance:
-    """Return the document of a subtask; with `read_only`, it allows no operation."""
+def subtask(row: rows.Subtask, task: TaskState, *, read_only: bool = False) -> SubtaskInstance:
+    """Return the document of a subtask of a task instance in state `task`; with `read_only`, it allows no operation."""
     document: SubtaskInstance = {
-        "changes": [_change(change) for change in changes_of(row)],
+        "changes": changes(row),
         "createTime": timestamp(row.create_time.replace(microsecond=0)),
         "executor": row.executor,
         "finishTime": timestamp_or_none(row.finish_time),
         "operations": [] if read_only else transitions.legal_for_subtask(row),
         "startTime": timestamp_or_none(row.start_time),
+        "state": subtask_state(row, task),
         **_submitted(row),
     }
     return in_order(present(document))
+
+
+def changes(row: rows.Subtask) -> list[Change]:
+    """Return the documents of the changes of a subtask."""
+    return [_change(change) for change in changes_of(row)]
 
 
 def _change(change: RecordedChange) -> Change:

@@ -7,9 +7,8 @@ from psycopg.types.json import Jsonb
 
 from service.access.errors import SignatureUsed
 from service.access.users import User
-from service.model.requests import Held
 from service.model.rollout import Rollout
-from service.model.tasks import Operation, Subtask, SubtaskStatus, TaskInstance, TaskStatus
+from service.model.tasks import Held, Operation, Subtask, SubtaskStatus, TaskInstance, TaskStatus
 from service.model.types import JSON
 from service.model.workflow import Workflow
 from service.store.database import Connection, execute, fetch

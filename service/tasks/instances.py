@@ -3,18 +3,13 @@
 import asyncio
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from service.inventory.records import Cluster
-from service.model.errors import InventoryUnreadable
-from service.model.requests import Held
 from service.model.tasks import BasicSubtask, Subtask, TaskFilter, TaskInstance, TaskStatus
 from service.model.types import JSON, Order, Page
 from service.store.database import Connection, Database, fetch, fetch_as, fetch_unprepared
 from service.tasks.errors import UnknownSubtask, UnknownTask
-from service.tasks.resources import Resources
 
 TASK_QUERIES: Mapping[Order, str] = {
     Order(field="id"): "task_ids_ascending",
@@ -46,45 +41,6 @@ async def get(database: Database, task_id: int) -> TaskWithSubtasks:
     if not found:
         raise UnknownTask(task_id=task_id)
     return found[0]
-
-
-async def blocking_tasks(resources: Resources, task: TaskInstance) -> list[int]:
-    """Return the ids of the task instances that a queued `task` waits for: of its host, and of its full cluster.
-
-    A task instance whose batch has not started waits for those of its request that have started.
-    """
-    if task.status is not TaskStatus.RUNNING or task.held_by == Held.MAX_FAILURES:
-        return []
-    if task.held_by is not None:
-        async with resources.database.autocommit() as connection:
-            started = await fetch(connection, "running_tasks_of_request", request_id=task.request_id)
-        return [row["id"] for row in started]
-    cluster_id = task.context["stringMap"]["obproxy_cluster_id"]
-    async with resources.database.autocommit() as connection:
-        rows = await fetch(connection, "blocking_tasks", task_id=task.id, cluster_id=cluster_id)
-    in_cluster = any(not row["same_host"] for row in rows)
-    limited = in_cluster and not task.is_check and await _is_limited(resources, int(cluster_id))
-    return [row["id"] for row in rows if row["same_host"] or limited]
-
-
-async def _is_limited(resources: Resources, cluster_id: int) -> bool:
-    """Return whether concurrent takeovers of a cluster are limited; False when the inventory cannot be read."""
-    with suppress(InventoryUnreadable):
-        cluster = (await resources.inventory.current()).clusters.get(cluster_id)
-        async with resources.database.autocommit() as connection:
-            return cluster is not None and await concurrency_limit(connection, resources, cluster) > 0
-    return False
-
-
-async def concurrency_limit(connection: Connection, resources: Resources, cluster: Cluster) -> int:
-    """Return the maximal number of concurrent task instances of an OBProxy cluster; 0 = unlimited.
-
-    It is 1 while the cluster or a request permits a restart, so that the other OBProxy servers keep serving clients.
-    """
-    if cluster.allows_restart:
-        return 1
-    (restart,) = await fetch(connection, "restart_requested_in_cluster", cluster_id=cluster.id)
-    return 1 if restart["requested"] else resources.settings.cluster_concurrency
 
 
 async def page(database: Database, filter: TaskFilter, page: Page) -> tuple[list[BasicTask], int]:
@@ -120,11 +76,25 @@ async def _count(database: Database, criteria: JSON) -> int:
     return total
 
 
-async def count_open(database: Database) -> dict[TaskStatus, int]:
-    """Return the numbers of RUNNING and FAILED task instances; superseded ones are not counted."""
+@dataclass(frozen=True, kw_only=True)
+class OpenCounts:
+    """Numbers of task instances: with a run, before their run, and failed ones that are not superseded."""
+
+    running: int
+    waiting: int
+    failed: int
+
+
+async def count_open(database: Database) -> OpenCounts:
+    """Return the numbers of open task instances."""
     async with database.autocommit() as connection:
         rows = await fetch(connection, "open_task_counts")
-    return {TaskStatus.RUNNING: 0, TaskStatus.FAILED: 0} | {row["status"]: row["total"] for row in rows}
+        (runs,) = await fetch(connection, "count_tasks_with_run")
+        held = await fetch(connection, "held_task_counts")
+    totals = {row["status"]: row["total"] for row in rows}
+    running = min(runs["total"], totals.get(TaskStatus.RUNNING, 0))
+    waiting = totals.get(TaskStatus.RUNNING, 0) - running + sum(row["total"] for row in held)
+    return OpenCounts(running=running, waiting=waiting, failed=totals.get(TaskStatus.FAILED, 0))
 
 
 async def log(database: Database, task_id: int, subtask_id: int, *, after: int = 0) -> tuple[str, int]:

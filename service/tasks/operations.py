@@ -11,8 +11,7 @@ import psycopg
 
 from service.model import transitions
 from service.model.fleet import KEPT_MANAGED
-from service.model.requests import Held
-from service.model.tasks import Operation, Subtask, SubtaskStatus, TaskInstance, TaskStatus
+from service.model.tasks import Held, Operation, Subtask, SubtaskStatus, TaskInstance, TaskStatus
 from service.model.transitions import Trigger
 from service.store.database import execute, fetch
 from service.store.database_errors import retry_contention

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 from typing import NotRequired, TypedDict, cast
 
 from service.model import requests as rows
-from service.model.requests import HostState, RequestStatus
+from service.model.requests import RequestStatus
+from service.model.states import TaskState
 from service.model.tasks import Operation
 from service.model.wire import Timestamp, in_order, present, timestamp, timestamp_or_none
 from service.tasks.documents import Creator
@@ -16,7 +17,8 @@ class HostCounts(TypedDict):
     """Numbers of the hosts of a request by state.
 
     WAITING: its batch has not started. NOT_STARTED: it does not start because too many hosts have failed. QUEUED: it
-    waits for a worker. SUPERSEDED: it failed, and a later task instance of its OBProxy server exists.
+    waits for a worker. WAITING_FOR_HOST: it waits for other hosts of its OBProxy cluster. SUPERSEDED: it failed, and a
+    later task instance of its OBProxy server exists.
     """
 
     FAILED: int
@@ -27,6 +29,7 @@ class HostCounts(TypedDict):
     SUCCESSFUL: int
     SUPERSEDED: int
     WAITING: int
+    WAITING_FOR_HOST: int
 
 
 class RequestHost(TypedDict):
@@ -43,7 +46,7 @@ class RequestHost(TypedDict):
     operation: Operation
     reason: NotRequired[str | None]
     startTime: NotRequired[Timestamp | None]
-    state: HostState
+    state: TaskState
     subtask: NotRequired[str | None]
     subtaskCount: int
     taskId: int
@@ -166,14 +169,15 @@ def _rollout(request: rows.Request) -> Rollout | None:
 def _counts(request: rows.Request) -> HostCounts:
     counts = request.counts
     return {
-        "FAILED": counts[HostState.FAILED],
-        "NOT_STARTED": counts[HostState.NOT_STARTED],
-        "QUEUED": counts[HostState.QUEUED],
-        "ROLLED_BACK": counts[HostState.ROLLED_BACK],
-        "RUNNING": counts[HostState.RUNNING],
-        "SUCCESSFUL": counts[HostState.SUCCESSFUL],
-        "SUPERSEDED": counts[HostState.SUPERSEDED],
-        "WAITING": counts[HostState.WAITING],
+        "FAILED": counts[TaskState.FAILED],
+        "NOT_STARTED": counts[TaskState.NOT_STARTED],
+        "QUEUED": counts[TaskState.QUEUED],
+        "ROLLED_BACK": counts[TaskState.ROLLED_BACK],
+        "RUNNING": counts[TaskState.RUNNING],
+        "SUCCESSFUL": counts[TaskState.SUCCESSFUL],
+        "SUPERSEDED": counts[TaskState.SUPERSEDED],
+        "WAITING": counts[TaskState.WAITING],
+        "WAITING_FOR_HOST": counts[TaskState.WAITING_FOR_HOST],
     }
 
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from service.model import transitions
 from service.model.errors import TakeoverError
-from service.model.requests import Held, HostState, RequestHost
-from service.model.tasks import Operation, TaskStatus
+from service.model.requests import RequestHost
+from service.model.states import BEFORE_RUN, TaskState
+from service.model.tasks import Held, Operation, TaskStatus
 from service.observe.metrics import TASKS_ENDED
 from service.outcome.run_progress import Ended, Verdict
 from service.store.database import fetch
@@ -27,8 +28,8 @@ CONCURRENCY = 4  # task instances that are changed at the same time
 START_TIMEOUT = 3.0  # seconds until the first subtask of a run runs, so that it can be canceled
 START_INTERVAL = 0.1  # seconds between two attempts
 
-RETRYABLE = frozenset({HostState.FAILED, HostState.SUPERSEDED})
-UNFINISHED = frozenset({HostState.WAITING, HostState.NOT_STARTED, HostState.QUEUED, HostState.RUNNING})
+RETRYABLE = frozenset({TaskState.FAILED, TaskState.SUPERSEDED})
+UNFINISHED = BEFORE_RUN | {TaskState.RUNNING}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +56,7 @@ async def retry(resources: Resources, request_id: int) -> list[Outcome]:
     outcomes = await _each(
         [(host, Operation.RETRY, host.state in RETRYABLE) for host in hosts],
         lambda host: operations.retry_task(resources, host.task_id, held_by=Held.ROLLOUT),
-        done=[host.task_id for host in hosts if host.state is HostState.NOT_STARTED],
+        done=[host.task_id for host in hosts if host.state is TaskState.NOT_STARTED],
     )
     await rollouts.resume(resources.database, request_id)
     return outcomes

@@ -4,37 +4,43 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 
 from service.model.changes import RecordedChange, recorded
-from service.model.requests import HostState, Request, RequestHost, host_state
+from service.model.requests import Request, RequestHost
 from service.model.rollout import Rollout
+from service.model.states import TaskState, task_state
 from service.model.types import JSON, Order, Page
 from service.store.database import Connection, Database, fetch
 from service.tasks.errors import UnknownRequest
 
 
-async def get(database: Database, request_id: int) -> Request:
-    """Return a request; raise UnknownRequest."""
+async def get(database: Database, request_id: int, full: Collection[int] = ()) -> Request:
+    """Return a request; raise UnknownRequest. Queued hosts of the OBProxy clusters in `full` wait for other hosts."""
     async with database.autocommit() as connection:
-        found = await _by_ids(connection, [request_id])
+        found = await _by_ids(connection, [request_id], full)
     if not found:
         raise UnknownRequest(request_id=request_id)
     return found[0]
 
 
-async def page(database: Database, order: Order, page: Page) -> tuple[list[Request], int]:
-    """Return one page of the requests, and the number of all."""
+async def page(database: Database, order: Order, page: Page, full: Collection[int] = ()) -> tuple[list[Request], int]:
+    """Return one page of the requests, and the number of all; for `full`, see `get`."""
     query = "request_ids_descending" if order.descending else "request_ids_ascending"
     async with database.autocommit() as connection:
         rows = await fetch(connection, query, size=page.size, offset=(page.number - 1) * page.size)
         (count,) = await fetch(connection, "count_requests")
-        return await _by_ids(connection, [row["id"] for row in rows]), count["total"]
+        return await _by_ids(connection, [row["id"] for row in rows], full), count["total"]
 
 
-async def hosts(database: Database, request_id: int, task_ids: Collection[int] | None = None) -> list[RequestHost]:
-    """Return the hosts of a request, in its order; with `task_ids`, only those of these task instances."""
+async def hosts(
+    database: Database, request_id: int, task_ids: Collection[int] | None = None, full: Collection[int] = ()
+) -> list[RequestHost]:
+    """Return the hosts of a request, in its order; with `task_ids`, only those of these task instances.
+
+    For `full`, see `get`.
+    """
     only = None if task_ids is None else list(task_ids)
     async with database.autocommit() as connection:
         rows = await fetch(connection, "hosts_of_request", request_id=request_id, task_ids=only)
-    return [_host(row) for row in rows]
+    return [_host(row, full) for row in rows]
 
 
 async def changes(database: Database, request_id: int) -> list[list[RecordedChange]]:
@@ -47,19 +53,19 @@ async def changes(database: Database, request_id: int) -> list[list[RecordedChan
     return list(by_task.values())
 
 
-async def _by_ids(connection: Connection, request_ids: Sequence[int]) -> list[Request]:
+async def _by_ids(connection: Connection, request_ids: Sequence[int], full: Collection[int]) -> list[Request]:
     """Return requests in the given order; skip unknown ids."""
     rows = {row["id"]: row for row in await fetch(connection, "requests_by_id", request_ids=list(request_ids))}
     groups: dict[int, list[JSON]] = {request_id: [] for request_id in rows}
     for group in await fetch(connection, "host_counts_of_requests", request_ids=list(rows)):
         groups[group["request_id"]].append(group)
-    return [_request(rows[request_id], groups[request_id]) for request_id in request_ids if request_id in rows]
+    return [_request(rows[request_id], groups[request_id], full) for request_id in request_ids if request_id in rows]
 
 
-def _request(row: JSON, groups: Sequence[JSON]) -> Request:
-    counts = Counter(dict.fromkeys(HostState, 0))
+def _request(row: JSON, groups: Sequence[JSON], full: Collection[int]) -> Request:
+    counts = Counter(dict.fromkeys(TaskState, 0))
     for group in groups:
-        counts[_state(group)] += group["total"]
+        counts[_state(group, full)] += group["total"]
     return Request(
         id=row["id"],
         workflow=row["workflow"],
@@ -74,12 +80,12 @@ def _request(row: JSON, groups: Sequence[JSON]) -> Request:
     )
 
 
-def _host(row: JSON) -> RequestHost:
+def _host(row: JSON, full: Collection[int]) -> RequestHost:
     return RequestHost(
         host_id=row["host_id"],
         host_name=row["host_name"],
         task_id=row["task_id"],
-        state=_state(row),
+        state=_state(row, full),
         operation=row["operation"],
         start_time=row["start_time"],
         finish_time=row["finish_time"],
@@ -90,11 +96,12 @@ def _host(row: JSON) -> RequestHost:
     )
 
 
-def _state(row: JSON) -> HostState:
-    return host_state(
+def _state(row: JSON, full: Collection[int]) -> TaskState:
+    return task_state(
         row["status"],
         row["operation"],
         held_by=row["held_by"],
         superseded=row["superseded"],
         has_run=row["has_run"],
+        blocked=row["cluster_id"] in full and not row["is_check"],
     )

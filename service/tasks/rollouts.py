@@ -11,8 +11,8 @@ transaction that has locked a held task instance must not lock its request.
 import logging
 from collections.abc import Mapping, Sequence
 
-from service.model.requests import Held
 from service.model.rollout import Progress, Rollout, Step, next_step
+from service.model.tasks import Held
 from service.store.database import Connection, Database, execute, fetch
 from service.store.database_errors import retry_contention
 from service.store.queue import HELD_QUEUE, QUEUE, Queue

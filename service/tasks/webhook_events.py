@@ -4,6 +4,7 @@ import uuid
 from datetime import UTC, datetime
 
 from service.model import wire
+from service.model.states import state_of
 from service.model.types import JSON
 from service.store.database import Connection
 from service.store.queue import Queue
@@ -21,9 +22,8 @@ async def announce_task_end(connection: Connection, queue: Queue, task_id: int) 
     none sees the end of the others here.
     """
     ((task, subtasks),) = await instances.by_ids(connection, [task_id])
-    event = cloud_event(
-        TASK_ENDED, f"tasks/instances/{task.id}", str(uuid.uuid4()), dict(documents.basic(task, subtasks))
-    )
+    document = dict(documents.basic(task, subtasks, state_of(task)))
+    event = cloud_event(TASK_ENDED, f"tasks/instances/{task.id}", str(uuid.uuid4()), document)
     await queue.defer_webhook(connection, event)
     if task.request_id is not None:
         await queue.defer_request_end(connection, task.request_id)

@@ -29,7 +29,7 @@ from service.runs.spec import RunInputs, RunSpec
 from service.store.database import Connection, execute, fetch, fetch_as
 from service.store.database_errors import retry_contention
 from service.store.queue import job_ownership
-from service.tasks import instances
+from service.tasks import instances, waiting
 from service.tasks.recorder import Recorder
 from service.tasks.resources import Resources
 from service.worker.leases import Leases
@@ -153,7 +153,7 @@ async def _insert_run(
     async with resources.database.transaction() as connection:
         # Without a limit too: another worker may be counting the runs of this cluster for a run that must be alone.
         await execute(connection, "lock_cluster_concurrency", cluster_id=cluster.id)
-        if not spec.check and (limit := await instances.concurrency_limit(connection, resources, cluster)):
+        if not spec.check and (limit := await waiting.concurrency_limit(connection, resources, cluster)):
             leases = {"idents": [*expired], "stamps": [*expired.values()]}
             (alive,) = await fetch(connection, "count_leased_runs_of_cluster", cluster_id=cluster.id, **leases)
             if alive["alive"] >= limit:

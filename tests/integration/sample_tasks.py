@@ -81,8 +81,6 @@ async def fill_requests(resources: Resources, host_ids: Sequence[int]) -> dict[s
             await advance(resources, task_id, roles)
     for task_id in second[: len(second) // 2]:
         await advance(resources, task_id, roles[:4], running=roles[4])
-        async with resources.database.transaction() as connection:
-            await execute(connection, "insert_run", ident=uuid4(), task_id=task_id, executor=resources.executor)
     (stopped_task, _), (running_task, _) = [
         await instances.get(resources.database, tasks[0]) for tasks in (stopped, running)
     ]
@@ -110,6 +108,10 @@ async def advance(
     if running:
         changes += [Started(role=running), Logged(role=running, text=f"TASK [{running} : Wait until it answers]")]
     await Recorder(resources, task_id).record(changes)
+    async with resources.database.transaction() as connection:
+        await execute(connection, "finish_runs_of_task", task_id=task_id)
+        if running:
+            await execute(connection, "insert_run", ident=uuid4(), task_id=task_id, executor=resources.executor)
 
 
 def _log_of(role: str) -> str:

@@ -154,7 +154,8 @@ async def test_detail_shows_the_blocking_task(client: httpx.AsyncClient, resourc
         assert "waitsFor" not in (await client.get(f"{TASKS}/{second}")).json()["data"]
         await connection.execute("UPDATE procrastinate_jobs SET lock = 'host-1'")
 
-    assert (await client.get(f"{TASKS}/{second}")).json()["data"]["waitsFor"] == [first]
+    document = (await client.get(f"{TASKS}/{second}")).json()["data"]
+    assert (document["state"], document["waitsFor"]) == ("WAITING_FOR_HOST", [first])
     assert "waitsFor" not in (await client.get(f"{TASKS}/{first}")).json()["data"]
 
 
@@ -165,9 +166,19 @@ async def test_detail_shows_the_tasks_that_fill_the_cluster(
     second = (await submit(client, host_id=2)).json()["data"]["contents"][0]["id"]
     async with resources.database.transaction() as connection:
         await connection.execute(
-            "UPDATE procrastinate_jobs SET status = 'doing' WHERE (args ->> 'task_instance_id')::bigint = %s", (first,)
+            "INSERT INTO run (ident, task_instance_id, executor) VALUES (gen_random_uuid(), %s, 'worker-1')", (first,)
         )
+    assert (await client.get(f"{TASKS}/{second}")).json()["data"]["state"] == "QUEUED"
     text = inventory_file.read_text(encoding="utf-8")
     inventory_file.write_text(text.replace("name: test\n", "name: test\n        obproxy_allow_restart: true\n"))
 
-    assert (await client.get(f"{TASKS}/{second}")).json()["data"]["waitsFor"] == [first]
+    document = (await client.get(f"{TASKS}/{second}")).json()["data"]
+    assert (document["state"], document["waitsFor"], document["waitsForHosts"]) == (
+        *("WAITING_FOR_HOST", [first], ["odp-1"]),
+    )
+    assert [subtask["state"] for subtask in document["subtasks"]] == ["WAITING_FOR_HOST", *["PENDING"] * 11]
+    listed = {task["id"]: task["state"] for task in (await client.get(TASKS)).json()["data"]["contents"]}
+    assert listed == {first: "RUNNING", second: "WAITING_FOR_HOST"}
+    request = (await client.get(f"/api/v2/obproxy/requests/{document['requestId']}")).json()["data"]
+    assert request["hosts"][0]["state"] == "WAITING_FOR_HOST"
+    assert request["counts"]["WAITING_FOR_HOST"] == 1

@@ -273,3 +273,27 @@ async def test_the_changes_on_the_host_are_beside_the_log(browser: httpx.AsyncCl
     assert "主机上的变更" in chinese and "需要重启" in chinese
     others = (await sample_tasks.subtask_ids(resources, task_id))[1]
     assert "work_thread_num" not in (await browser.get(f"/tasks/{task_id}?subtask={others}")).text
+
+
+async def test_a_rolled_back_task_instance_does_not_look_successful(
+    browser: httpx.AsyncClient, resources: Resources
+) -> None:
+    task_id = await sample_tasks.take_over(resources, 1)
+    roles = resources.workflows[TAKEOVER].roles
+    await sample_tasks.advance(resources, task_id, roles[:1], roles[1], "It does not answer.")
+    await operations.rollback_task(resources, task_id)
+    await sample_tasks.advance(resources, task_id, [roles[1], roles[0]])
+
+    page = (await browser.get(f"/tasks/{task_id}")).text
+    assert page.count('class="badge status-ROLLED_BACK"') == 1 and "status-SUCCESSFUL" not in page
+    assert '<li class="status-ROLLED_BACK' in page and '<li class="status-PENDING' in page
+    assert "Rolled back" in (await browser.get("/tasks")).text
+
+
+async def test_a_queued_task_instance_has_no_running_subtask(browser: httpx.AsyncClient, resources: Resources) -> None:
+    first = await sample_tasks.take_over(resources, 1)
+    page = (await browser.get(f"/tasks/{first}")).text
+
+    assert 'class="badge status-QUEUED"' in page and "Waiting for a free worker." in page
+    subtasks = page[page.index('id="subtasks"') : page.index('id="log-card"')]
+    assert 'class="status-QUEUED' in subtasks and "duration" not in subtasks and "spinning" not in subtasks

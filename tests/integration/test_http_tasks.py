@@ -84,6 +84,7 @@ async def test_a_task_instance_in_detail(client: httpx.AsyncClient) -> None:
         create_time = found.pop("createTime")
         assert re.fullmatch(r"[^.]*", create_time), "whole seconds"
         assert found.pop("changes") == []
+        assert found.pop("state") == {"READY": "QUEUED"}.get(found["status"], found["status"])
         assert found.pop("operations") == []  # it is RUNNING: nothing may be asked of it yet
         assert found == {name: value for name, value in wanted.items() if name != "className"}
 

@@ -7,7 +7,7 @@ import pytest
 
 from service.model.tasks import ALLOW_COLD_RESTART, ALLOW_RESTART
 from service.model.workflow import RESTART
-from service.tasks import instances
+from service.tasks import instances, waiting
 from service.tasks.resources import Resources
 from service.worker import job
 from tests.integration.http_helpers import assert_failure, count_rows
@@ -32,7 +32,7 @@ async def test_a_restart_is_a_task_instance_per_server(client: httpx.AsyncClient
     assert await statuses(resources) == {first: "RESTARTING", second: "RESTARTING"}
     inventory = await resources.inventory.current()
     async with resources.database.transaction() as connection:
-        assert await instances.concurrency_limit(connection, resources, inventory.clusters[1]) == 1
+        assert await waiting.concurrency_limit(connection, resources, inventory.clusters[1]) == 1
     for document in documents:
         await advance(resources, document["id"], resources.workflows[RESTART].roles)
     assert await statuses(resources) == {first: "RUNNING", second: "RUNNING"}

@@ -74,7 +74,7 @@ async def test_waiting_tasks_are_shown_as_in_a_cluster_that_allows_restarts(
         tasks[host] = (await submit(client, host, **fields)).json()["data"]["contents"][0]["id"]
     async with resources.database.transaction() as connection:
         await connection.execute(
-            "UPDATE procrastinate_jobs SET status = 'doing' WHERE (args ->> 'task_instance_id')::bigint = %s",
+            "INSERT INTO run (ident, task_instance_id, executor) VALUES (gen_random_uuid(), %s, 'worker-1')",
             (tasks[1],),
         )
     assert (await client.get(f"{TASKS}/{tasks[2]}")).json()["data"]["waitsFor"] == [tasks[1]]

@@ -6,9 +6,10 @@ from itertools import batched, pairwise
 
 import pytest
 
-from service.model.requests import HostState, Request, RequestStatus
+from service.model.requests import Request, RequestStatus
 from service.model.rollout import Rollout
 from service.model.settings import Settings
+from service.model.states import TaskState
 from service.runs import run
 from service.store.database import fetch
 from service.tasks import requests
@@ -40,7 +41,7 @@ async def ended(resources: Resources, request_id: int, number: int) -> Request:
     async with asyncio.timeout(DEADLINE):
         while True:
             request = await requests.get(resources.database, request_id)
-            if request.counts[HostState.SUCCESSFUL] + request.counts[HostState.FAILED] >= number:
+            if request.counts[TaskState.SUCCESSFUL] + request.counts[TaskState.FAILED] >= number:
                 return request
             await asyncio.sleep(0.01)
 
@@ -79,16 +80,16 @@ async def test_a_rollout_survives_kills_of_its_worker(
             process.kill()
         late = await later(resources)
         monkeypatch.setattr(worker, "Leases", lambda _, late=late: late)
-        left = (await requests.get(resources.database, request_id)).counts[HostState.WAITING]
+        left = (await requests.get(resources.database, request_id)).counts[TaskState.WAITING]
         async with worker.running(resources):
             await ended(resources, request_id, HOSTS - left)
     async with worker.running(resources):
         request = await ended(resources, request_id, HOSTS)
 
     assert request.status in (RequestStatus.SUCCESSFUL, RequestStatus.FAILED)
-    assert request.counts[HostState.FAILED] <= len(kills) * BATCH, "only runs of a killed worker fail"
+    assert request.counts[TaskState.FAILED] <= len(kills) * BATCH, "only runs of a killed worker fail"
     found = await requests.hosts(resources.database, request_id)
-    assert all(host.reason.startswith("INTERRUPTED: ") for host in found if host.state is HostState.FAILED)
+    assert all(host.reason.startswith("INTERRUPTED: ") for host in found if host.state is TaskState.FAILED)
     for before, after in pairwise(batched(found, BATCH)):
         last_end = max(host.finish_time for host in before if host.finish_time)
         assert all(host.start_time and last_end <= host.start_time for host in after)

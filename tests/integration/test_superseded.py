@@ -11,6 +11,7 @@ from service.model.tasks import TaskStatus
 from service.model.workflow import TAKEOVER
 from service.tasks import instances, operations
 from service.tasks.errors import HostBusy, Superseded
+from service.tasks.instances import OpenCounts
 from service.tasks.resources import Resources
 from service.tasks.submit import HostRequest, take_over
 from tests.integration.external_run_reports import run_report
@@ -160,7 +161,7 @@ async def test_documents_and_counters_show_it(client: httpx.AsyncClient, resourc
     assert "supersededBy" not in (await client.get(f"{TASKS}/{newer}")).json()["data"]
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, 4007)
     assert f"superseded: use task instance {newer}" in answer.json()["error"]["message"]
-    assert await instances.count_open(resources.database) == {TaskStatus.RUNNING: 0, TaskStatus.FAILED: 0}
+    assert await instances.count_open(resources.database) == OpenCounts(running=0, waiting=0, failed=0)
     assert 'takeover_task_instances{status="FAILED"} 0.0' in metrics
 
 

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from standardwebhooks import Webhook
 
 from service.model.settings import Settings
+from service.model.states import state_of
 from service.model.workflow import TAKEOVER
 from service.store.queue import RUN
 from service.tasks import documents, instances, operations, submit
@@ -124,7 +125,7 @@ async def test_the_end_of_a_request_and_of_its_tasks_is_sent(resources: Resource
     (request,) = (event for event in events if event.get_type() == REQUEST_ENDED)
     async with resources.database.autocommit() as connection:
         for task, subtasks in await instances.by_ids(connection, [first, second]):
-            assert tasks[task.id].get_data() == documents.basic(task, subtasks)
+            assert tasks[task.id].get_data() == documents.basic(task, subtasks, state_of(task))
             assert tasks[task.id].get_subject() == f"tasks/instances/{task.id}"
     assert [tasks[task_id].get_data()["status"] for task_id in (first, second)] == ["SUCCESSFUL", "FAILED"]
     assert request.get_data()["status"] == "FAILED" and request.get_data()["hostCount"] == 2

@@ -26,13 +26,10 @@ def test_boxes_do_not_overlap_and_are_inside_the_drawing(subtasks: list[Subtask]
 
     assert [box.subtask.id for box in drawing.boxes] == [subtask.id for subtask in subtasks]
     for index, box in enumerate(drawing.boxes):
-        assert (
-            0 <= box.x <= drawing.width - dag_drawing.BOX_WIDTH
-            and 0 <= box.y <= drawing.height - dag_drawing.BOX_HEIGHT
-        )
+        assert 0 <= box.x <= drawing.width - dag_drawing.BOX_WIDTH and 0 <= box.y <= drawing.height - box.height
         for other in drawing.boxes[index + 1 :]:
             beside = abs(box.x - other.x) >= dag_drawing.BOX_WIDTH + dag_drawing.COLUMN_GAP
-            assert beside or abs(box.y - other.y) >= dag_drawing.BOX_HEIGHT + dag_drawing.ROW_GAP
+            assert beside or abs(box.y - other.y) >= box.height + dag_drawing.ROW_GAP
 
 
 def test_rows_of_a_chain_alternate_in_direction() -> None:
@@ -64,6 +61,26 @@ def test_arrows_lead_from_box_to_box(columns: int) -> None:
         assert on_border(target, tip)
 
 
+@pytest.mark.parametrize("columns", [1, 4])
+def test_arrows_of_a_rollback_lead_backward(columns: int) -> None:
+    drawing = dag_drawing.draw(CHAIN, columns, backward=True)
+    boxes = {box.subtask.id: box for box in drawing.boxes}
+
+    assert [edge.target.id for edge in drawing.edges] == list(range(1, 12))
+    for edge in drawing.edges:
+        assert on_border(boxes[edge.target.id + 1], points(edge.line)[0])
+        assert on_border(boxes[edge.target.id], tip_of(edge.head))
+
+
+def test_a_long_name_is_shown_in_full() -> None:
+    name = "Set the password of the OBProxy user for the agent and the exporter of the host"
+    first, second = dag_drawing.draw([subtask(id=1, name=name), subtask(id=2, name="Finish")], 4).boxes
+
+    assert " ".join(first.lines) == name
+    assert all(len(line) <= dag_drawing.LINE_LENGTH for line in first.lines)
+    assert first.height == second.height > dag_drawing.BASE_HEIGHT + dag_drawing.LINE_HEIGHT
+
+
 def test_branches_are_drawn_side_by_side_between_fork_and_join() -> None:
     drawing = dag_drawing.draw(DIAMOND, 4)
     fork, left, right, join = drawing.boxes
@@ -89,5 +106,5 @@ def tip_of(head: str) -> tuple[int, int]:
 
 def on_border(box: dag_drawing.Box, point: tuple[int, int]) -> bool:
     x, y = point[0] - box.x, point[1] - box.y
-    across = x in (0, dag_drawing.BOX_WIDTH) and y == dag_drawing.BOX_HEIGHT // 2
-    return across or (y in (0, dag_drawing.BOX_HEIGHT) and x == dag_drawing.BOX_WIDTH // 2)
+    across = x in (0, dag_drawing.BOX_WIDTH) and y == box.height // 2
+    return across or (y in (0, box.height) and x == dag_drawing.BOX_WIDTH // 2)

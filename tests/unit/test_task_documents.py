@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from service.model import wire
+from service.model.states import TaskState
 from service.tasks import documents
+from service.tasks.waiting import Blocker, Progress
 from tests.unit.records import MOMENT, subtask, task
 
 MAPS = ("stringMap", "listMap")  # not sorted by OCP either
@@ -61,8 +63,12 @@ def all_objects(value: Any) -> Iterator[dict[str, Any]]:
 
 DOCUMENTS: dict[str, Any] = {
     "takeOver": documents.task_instance(task(), [subtask()]),
-    "detail": documents.wrapped(task(finish_time=MOMENT), [subtask(start_time=MOMENT, executor="x")]),
-    "list": documents.basic(task(finish_time=MOMENT), [subtask()]),
+    "detail": documents.wrapped(
+        task(finish_time=MOMENT),
+        [subtask(start_time=MOMENT, executor="x")],
+        Progress(state=TaskState.QUEUED, waits_for=[Blocker(id=7, host_name="odp-7")]),
+    ),
+    "list": documents.basic(task(finish_time=MOMENT), [subtask()], TaskState.QUEUED),
 }
 
 
@@ -90,4 +96,4 @@ def test_the_detail_has_no_context_and_a_creator_object_and_times() -> None:
 
 
 def test_a_subtask_that_has_not_run_has_no_times() -> None:
-    assert not {"startTime", "finishTime", "executor"} & documents.subtask(subtask()).keys()
+    assert not {"startTime", "finishTime", "executor"} & documents.subtask(subtask(), TaskState.QUEUED).keys()

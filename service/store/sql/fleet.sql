@@ -73,7 +73,8 @@ SELECT * FROM obproxy_server WHERE host_id = ANY(%(host_ids)s) ORDER BY host_id,
 
 -- name: latest_tasks_of_hosts
 -- Without checks that have ended, which have changed nothing.
-SELECT t.id, h.id AS subject_id, t.status, t.operation, t.start_time, t.superseded_by, t.held_by
+SELECT t.id, h.id AS subject_id, t.status, t.operation, t.start_time, t.superseded_by, t.held_by,
+       EXISTS (SELECT FROM run r WHERE r.task_instance_id = t.id AND r.finish_time IS NULL) AS has_run
 FROM unnest(%(host_ids)s::bigint[]) AS h (id)
 CROSS JOIN LATERAL (
     SELECT * FROM task_instance
@@ -91,7 +92,8 @@ WHERE EXISTS (
 );
 
 -- name: latest_tasks_of_servers
-SELECT t.id, s.id AS subject_id, t.status, t.operation, t.start_time, t.superseded_by, t.held_by
+SELECT t.id, s.id AS subject_id, t.status, t.operation, t.start_time, t.superseded_by, t.held_by,
+       EXISTS (SELECT FROM run r WHERE r.task_instance_id = t.id AND r.finish_time IS NULL) AS has_run
 FROM unnest(%(server_ids)s::bigint[]) AS s (id)
 CROSS JOIN LATERAL (SELECT * FROM task_instance WHERE obproxy_server_id = s.id ORDER BY id DESC LIMIT 1) AS t;
 

@@ -8,6 +8,10 @@ WHERE j.status = 'todo' AND j.queue_name = %(queue)s AND j.task_name = %(task_na
 SELECT status, count(*) AS total FROM task_instance
 WHERE status IN ('RUNNING', 'FAILED') AND superseded_by IS NULL AND held_by IS NULL GROUP BY status;
 
+-- name: count_tasks_with_run
+SELECT count(*) AS total FROM run r JOIN task_instance t ON t.id = r.task_instance_id
+WHERE r.finish_time IS NULL AND t.status = 'RUNNING';
+
 -- name: held_task_counts
 SELECT held_by, count(*) AS total FROM task_instance WHERE held_by IS NOT NULL GROUP BY held_by;
 

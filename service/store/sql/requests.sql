@@ -18,10 +18,13 @@ SELECT count(*) AS total FROM request;
 -- name: host_counts_of_requests
 -- The task instances of requests, by the facts that decide the state of a host.
 SELECT t.request_id, t.status, t.operation, t.held_by, t.superseded_by IS NOT NULL AS superseded,
-       r.ident IS NOT NULL AS has_run, count(*) AS total, max(t.finish_time) AS last_end
-FROM task_instance t LEFT JOIN run r ON r.task_instance_id = t.id AND r.finish_time IS NULL
+       r.ident IS NOT NULL AS has_run, q.cluster_id,
+       coalesce(t.context -> 'stringMap' ->> 'check_mode' = 'true', false) AS is_check,
+       count(*) AS total, max(t.finish_time) AS last_end
+FROM task_instance t JOIN request q ON q.id = t.request_id
+LEFT JOIN run r ON r.task_instance_id = t.id AND r.finish_time IS NULL
 WHERE t.request_id = ANY(%(request_ids)s)
-GROUP BY 1, 2, 3, 4, 5, 6;
+GROUP BY 1, 2, 3, 4, 5, 6, 7, 8;
 
 -- name: hosts_of_request
 -- The task instances of a request in its order, with their running or failed subtask and its error message. With
@@ -29,8 +32,9 @@ GROUP BY 1, 2, 3, 4, 5, 6;
 SELECT t.id AS task_id, t.host_id, t.host_name, t.status, t.operation, t.held_by,
        t.superseded_by IS NOT NULL AS superseded, n.start_time, t.finish_time,
        EXISTS (SELECT FROM run r WHERE r.task_instance_id = t.id AND r.finish_time IS NULL) AS has_run,
+       q.cluster_id, coalesce(t.context -> 'stringMap' ->> 'check_mode' = 'true', false) AS is_check,
        n.done, n.subtasks, current.name AS subtask, failure.content AS reason
-FROM task_instance t
+FROM task_instance t JOIN request q ON q.id = t.request_id
 CROSS JOIN LATERAL (
     SELECT count(*) FILTER (WHERE s.status = 'SUCCESSFUL') AS done, count(*) AS subtasks,
            min(s.start_time) AS start_time

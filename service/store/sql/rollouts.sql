@@ -49,4 +49,5 @@ SELECT DISTINCT request_id FROM task_instance WHERE held_by = 'ROLLOUT' ORDER BY
 
 -- name: running_tasks_of_request
 -- The task instances of a request that have started and not ended.
-SELECT id FROM task_instance WHERE request_id = %(request_id)s AND status = 'RUNNING' AND held_by IS NULL ORDER BY id;
+SELECT id, host_name FROM task_instance
+WHERE request_id = %(request_id)s AND status = 'RUNNING' AND held_by IS NULL ORDER BY id;

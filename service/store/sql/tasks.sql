@@ -245,15 +245,19 @@ SELECT EXISTS (
 ) AS requested;
 
 -- name: blocking_tasks
--- The task instances with a job in execution on the same host (queue lock) or in the same OBProxy cluster (concurrency
--- limit), while the job of this one is queued.
-SELECT t.id, other.lock = mine.lock AS same_host
-FROM procrastinate_jobs mine
-JOIN procrastinate_jobs other ON other.status = 'doing' AND other.id <> mine.id
+-- The task instances with a job in execution on the same host (queue lock), while the job of the other one is queued.
+SELECT t.id, t.host_name, (mine.args ->> 'task_instance_id')::bigint AS blocked_id
+FROM procrastinate_jobs other
+JOIN procrastinate_jobs mine ON mine.lock = other.lock AND mine.status = 'todo' AND mine.id <> other.id
 JOIN task_instance t ON t.id = (other.args ->> 'task_instance_id')::bigint
-WHERE mine.status = 'todo' AND (mine.args ->> 'task_instance_id')::bigint = %(task_id)s
-  AND (other.lock = mine.lock
-       OR t.context -> 'stringMap' ->> 'obproxy_cluster_id' = %(cluster_id)s::text)
+WHERE other.status = 'doing' AND (mine.args ->> 'task_instance_id')::bigint = ANY(%(task_ids)s::bigint[])
+ORDER BY t.id;
+
+-- name: tasks_with_run
+-- The task instances with a run in progress, and their OBProxy clusters.
+SELECT t.id, t.host_name, (t.context -> 'stringMap' ->> 'obproxy_cluster_id')::bigint AS cluster_id
+FROM run r JOIN task_instance t ON t.id = r.task_instance_id
+WHERE r.finish_time IS NULL
 ORDER BY t.id;
 
 -- name: mark_task_external
