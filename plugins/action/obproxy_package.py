@@ -8,6 +8,7 @@ from ansible_collections.obproxy.takeover.plugins.module_utils.action import Hos
 from ansible_collections.obproxy.takeover.plugins.module_utils.changes import PRESENT, change
 from ansible_collections.obproxy.takeover.plugins.module_utils.documentation import argument_spec
 from ansible_collections.obproxy.takeover.plugins.module_utils.rules import FailedRule, fix_for_root
+from ansible_collections.obproxy.takeover.plugins.module_utils.versions import version_of_package
 from ansible_collections.obproxy.takeover.plugins.modules.obproxy_package import DOCUMENTATION
 
 _SECONDS = 1800
@@ -21,7 +22,7 @@ class ActionModule(HostAction):
     def act(self, arguments: dict[str, Any]) -> Result:
         facts, wanted = self.facts, f"{arguments['name']}-{arguments['version']}"
         if arguments["state"] == "absent":
-            return self._remove(facts)
+            return self._remove(facts, arguments["name"])
         if len(facts["packages"]) > 1:
             raise FailedRule(
                 "At most one OBProxy package is installed",
@@ -71,26 +72,27 @@ class ActionModule(HostAction):
         self.changes.append(change("package", arguments["name"], None, arguments["version"]))
         return {"changed": True, "msg": f"installed {wanted}", "ansible_facts": self.rediscover()["ansible_facts"]}
 
-    def _remove(self, facts: dict[str, Any]) -> Result:
+    def _remove(self, facts: dict[str, Any], name: str) -> Result:
         """Roll an installation back: remove the package, and the home if the installation created it."""
         package, home = (facts["packages"] or [None])[0], facts["done"].get("removing")
         if not package and not home:
             return {"changed": False, "msg": "no OBProxy package is installed"}
         if self.is_check_mode:
-            self._report_removal(package, home)
+            self._report_removal(name, package, home)
             return {"changed": True, "msg": f"would remove {package or home}"}
         if package:
             home = self._remove_package(facts, str(package))
-            self._report_removal(package, None)
+            self._report_removal(name, package, None)
         removed = [found for found in (package, home) if found]
         if home:
             self._remove_home(str(home), facts["done"])
-            self._report_removal(None, home)
+            self._report_removal(name, None, home)
             self.write_progress(removing=None)
         return {"changed": True, "msg": f"removed {', '.join(removed)}"}
 
-    def _report_removal(self, package: str | None, home: str | None) -> None:
-        self.changes += [change("package", str(package), PRESENT, None)] if package else []
+    def _report_removal(self, name: str, package: str | None, home: str | None) -> None:
+        """Report a removed package under the name under which its installation was reported."""
+        self.changes += [change("package", name, version_of_package(package), None)] if package else []
         self.changes += [change("directory", str(home), PRESENT, None)] if home else []
 
     def _remove_package(self, facts: dict[str, Any], package: str) -> str | None:

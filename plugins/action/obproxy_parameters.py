@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from ansible_collections.obproxy.takeover.plugins.module_utils.action import Result
-from ansible_collections.obproxy.takeover.plugins.module_utils.changes import parameter_change
+from ansible_collections.obproxy.takeover.plugins.module_utils.changes import not_restored, parameter_change
 from ansible_collections.obproxy.takeover.plugins.module_utils.documentation import argument_spec
 from ansible_collections.obproxy.takeover.plugins.module_utils.facts import parameter_drift
 from ansible_collections.obproxy.takeover.plugins.module_utils.parameter_values import (
@@ -35,7 +35,7 @@ class ActionModule(RecordingAction):
         facts, desired = self.facts, arguments["desired"]
         notes: list[str] = []
         if is_rollback := arguments["target"] == "former":
-            desired, notes = _former(facts, desired)
+            desired, notes = self._former(desired)
         todo = differences(desired, facts["parameters"], facts["restart_parameters"])
         self._require_settable(desired, todo, arguments["allow_restart"] or is_rollback)
         if left_out := sorted(name for name in desired if not is_synced(name)):
@@ -67,6 +67,15 @@ class ActionModule(RecordingAction):
             result["ansible_facts"] = {"obproxy": facts | {"pending_restart": pending}}
             result["obproxy_server"] |= {"pending_restart": pending}
         return result
+
+    def _former(self, desired: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+        """Return the recorded values of parameters that this takeover may have set, and messages about the rest."""
+        recorded, now = self.facts["recorded"], self.facts["parameters"]
+        if not is_complete(recorded):  # an earlier release wrote incomplete records
+            return {}, ["no parameter is restored: the record of the former values is incomplete"]
+        former, stays = former_values([*desired_values(recorded), desired], recorded["parameters"], now)
+        self.changes += [not_restored(name, now[name]) for name in stays]
+        return former, list(stays.values())
 
     def _record(self, desired: dict[str, Any]) -> None:
         """Add the desired values to the record before they are set; a takeover has done so, a refresh has not.
@@ -108,14 +117,6 @@ class ActionModule(RecordingAction):
                 "set obproxy_parameters to the OBProxy's values, or permit the restart: allowRestart in the request, "
                 "obproxy_allow_restart for the cluster or on a direct run",
             )
-
-
-def _former(facts: dict[str, Any], desired: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Return the recorded values of parameters that this takeover may have set, and messages about the rest."""
-    recorded = facts["recorded"]
-    if not is_complete(recorded):  # an earlier release wrote incomplete records
-        return {}, ["no parameter is restored: the record of the former values is incomplete"]
-    return former_values([*desired_values(recorded), desired], recorded["parameters"], facts["parameters"])
 
 
 def _summary(todo: list[Difference]) -> str:

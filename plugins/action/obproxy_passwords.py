@@ -3,7 +3,7 @@
 from typing import Any
 
 from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction, Result
-from ansible_collections.obproxy.takeover.plugins.module_utils.changes import password_change
+from ansible_collections.obproxy.takeover.plugins.module_utils.changes import not_restored, password_change
 from ansible_collections.obproxy.takeover.plugins.module_utils.documentation import argument_spec
 from ansible_collections.obproxy.takeover.plugins.module_utils.facts import password_drift
 from ansible_collections.obproxy.takeover.plugins.module_utils.masking import stage_one
@@ -72,9 +72,11 @@ class ActionModule(HostAction):
     def _former_passwords(self) -> tuple[dict[str, str], list[str]]:
         secrets, facts = self.secrets(), self.facts
         given = {SYS: secrets["obproxy_current_sys_password"], PROXYRO: secrets["obproxy_current_proxyro_password"]}
-        return former_passwords(
+        former, lost = former_passwords(
             facts["recorded"], facts["passwords_as_desired"], given, secrets["obproxy_sys_password"]
         )
+        self.changes += [not_restored(name, "") for name in lost]
+        return former, list(lost.values())
 
     def _set(self, tunnels: Tunnels, wanted: dict[str, str]) -> None:
         _, former, session = self.admin_session(tunnels)

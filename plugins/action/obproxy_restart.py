@@ -6,10 +6,7 @@ from typing import Any
 from ansible.utils.display import Display
 from ansible_collections.obproxy.takeover.plugins.module_utils import draining
 from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction, Result
-from ansible_collections.obproxy.takeover.plugins.module_utils.changes import (
-    parameter_change,
-    process_change,
-)
+from ansible_collections.obproxy.takeover.plugins.module_utils.changes import change, parameter_change, process_change
 from ansible_collections.obproxy.takeover.plugins.module_utils.documentation import argument_spec
 from ansible_collections.obproxy.takeover.plugins.module_utils.parameter_values import (
     Difference,
@@ -217,6 +214,8 @@ class ActionModule(HostAction):
         how, pid, left = answer["how"], answer.get("pid"), ""
         if pid not in (None, former["pid"]):
             self.changes.append(process_change(former, pid))
+        if how == "down":
+            self.changes.append(change("process", "obproxy", f"pid {former['pid']}", None))
         if how in _OUTCOMES:
             outcomes = _OUTCOMES if names else _OUTCOMES_WITHOUT_PARAMETERS
             raise _start_failure(names, outcomes[how].format(pid=pid))
@@ -302,13 +301,14 @@ class ActionModule(HostAction):
         with self.tunnels() as tunnels:
             _, _, session = self.admin_session(tunnels)
             with session:
-                failed = [one.name for one in todo if not _restore(session, one)]
+                failed = [one for one in todo if not _restore(session, one)]
                 if session.parameter(_COMMAND) == _HOT_RESTART:
                     session.alter(_COMMAND, _NOTHING)
+        self.changes = [*map(parameter_change, failed)]
         if failed:
             raise FailedRule(
                 "The former values are restored after a failed hot restart",
-                f"the old process still serves and rejects the former value of {', '.join(failed)}",
+                f"the old process still serves and rejects the former value of {', '.join(one.name for one in failed)}",
                 "set them by ALTER PROXYCONFIG before the OBProxy is started again",
             )
         self.remove_pending([one.name for one in todo])

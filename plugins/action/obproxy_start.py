@@ -4,7 +4,12 @@ from typing import Any
 
 from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction, Result
 from ansible_collections.obproxy.takeover.plugins.module_utils.addresses import named_ports
-from ansible_collections.obproxy.takeover.plugins.module_utils.changes import PRESENT, change, process_change
+from ansible_collections.obproxy.takeover.plugins.module_utils.changes import (
+    PRESENT,
+    change,
+    failed_start_changes,
+    process_change,
+)
 from ansible_collections.obproxy.takeover.plugins.module_utils.documentation import argument_spec
 from ansible_collections.obproxy.takeover.plugins.module_utils.masking import stage_one
 from ansible_collections.obproxy.takeover.plugins.module_utils.rules import FailedRule, fix_for_root
@@ -111,7 +116,8 @@ class ActionModule(HostAction):
         taken = [f"port {new['exporter']['port']} is held by {holder['description']}"] if holder else []
         self.write_progress(**note)
         undo = {"home": note["home"], "owner": note["owner"], "made": [], "check": False}
-        self.run_program("undo_start", undo | {"sql_port": new["sql_port"], "seconds": 30})
+        answer = self.run_program("undo_start", undo | {"sql_port": new["sql_port"], "seconds": 30})
+        self.changes += failed_start_changes(answer.get("ended", ()), None)
         raise FailedRule(
             "A started OBProxy listens at every configured port",
             "; ".join([found, *taken, "the started OBProxy was stopped"]),
@@ -120,6 +126,7 @@ class ActionModule(HostAction):
 
     def _run_start(self, wanted: dict[str, Any]) -> Result:
         answer = self.run_program("start", wanted)
+        self.changes += failed_start_changes(answer.get("ended", ()), answer.get("left"))
         if problem := answer.get("problem"):
             usual = "read log/obproxy.log in its home"
             raise FailedRule("A stopped OBProxy starts", problem, fix_for_root(problem, usual, self.facts["host"]))

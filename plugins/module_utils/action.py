@@ -14,7 +14,7 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 
 from . import addresses
-from .changes import Change, file_change
+from .changes import Change, file_change, parameter_change
 from .findings import findings, is_requested
 from .host_errors import become_failure, connection_failure, program_failure
 from .host_programs import NoResult, parse_result, program_text
@@ -293,6 +293,7 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
                     self._write_pending(former, pending)
                     raise
                 except SqlError as error:
+                    self.changes += map(parameter_change, getattr(error, "remaining", ()))
                     self._write_pending(former, pending)
                     raise FailedRule(
                         "OBProxy accepts every desired parameter",

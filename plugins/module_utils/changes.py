@@ -3,11 +3,11 @@
 A result has `changes`, a list of these. The service stores and shows them with the subtask.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from .masking import MASK
+from .masking import MASK, is_secret
 from .parameter_values import Difference
 
 Change = dict[str, Any]
@@ -30,6 +30,20 @@ def parameter_change(difference: Difference) -> Change:
 def password_change(name: str) -> Change:
     """Return the change of a password, without a value."""
     return change("password", name, MASK, MASK)
+
+
+def not_restored(name: str, value: str) -> Change:
+    """Return that a rollback leaves a parameter or password as it is; `value` is the one that stays."""
+    shown = MASK if is_secret(name) else value
+    return change("not_restored", name, shown, shown)
+
+
+def failed_start_changes(ended: Iterable[int], left: int | None) -> list[Change]:
+    """Return the processes that a failed start has ended, and the one that it has left."""
+    changes = []
+    for pid in ended:
+        changes += [change("process", "obproxy", None, f"pid {pid}"), change("process", "obproxy", f"pid {pid}", None)]
+    return changes + ([] if left is None else [change("process", "obproxy", None, f"pid {left}")])
 
 
 def process_change(before: Mapping[str, Any] | None, pid: int | None) -> Change:

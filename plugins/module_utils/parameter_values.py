@@ -113,21 +113,21 @@ def differences(
 
 def former_values(
     desired_values: Iterable[Mapping[str, object]], before: Mapping[str, str], now: Mapping[str, str]
-) -> tuple[dict[str, str], list[str]]:
-    """Return the former values to set, and messages about parameters that are not restored.
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the former values to set, and messages about parameters that are not restored, by name.
 
     `desired_values` are the values that the takeover may have set. Any other value was set by someone else and stays.
     """
-    former, stays = {}, []
+    former, stays = {}, {}
     for name in sorted({name for values in desired_values for name in values if is_synced(name) and name in before}):
         if name not in now or is_same_value(name, now[name], before[name]):
             continue
         if not any(
             is_same_value(name, now[name], text_of(values[name])) for values in desired_values if name in values
         ):
-            stays.append(f"{name} stays '{now[name]}': it was changed after the takeover")
+            stays[name] = f"{name} stays '{now[name]}': it was changed after the takeover"
         elif why := why_not_settable(before[name]):
-            stays.append(f"{name} stays '{now[name]}': its former value {why}")
+            stays[name] = f"{name} stays '{now[name]}': its former value {why}"
         else:
             former[name] = before[name]
     return former, stays

@@ -93,8 +93,8 @@ def decrypt_passwords(of: Mapping[str, Any] | None, key: str | None) -> dict[str
 
 def former_passwords(
     recorded: Mapping[str, Any], as_desired: Mapping[str, bool], given: Mapping[str, str | None], key: str | None
-) -> tuple[dict[str, str], list[str]]:
-    """Return the known former passwords in the order in which they are set, and messages about the others.
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the known former passwords in the order in which they are set, and messages about the others by name.
 
     OBProxy stores a hash, which SQL cannot set (docs/reference/obproxy.md 11.3). A password that is neither in
     `recorded`, decrypted by `key`, nor in `given` is lost. `as_desired`: which passwords are the cluster's now.
@@ -113,6 +113,6 @@ def former_passwords(
         if name not in known
     }
     lost |= {name: f"the former password {why}" for name in replaced if (why := why_not_settable(known.get(name, "")))}
-    return {name: known[name] for name in replaced if name not in lost}, [
-        f"{name} is not restored: {why}" for name, why in lost.items()
-    ]
+    return {name: known[name] for name in replaced if name not in lost}, {
+        name: f"{name} is not restored: {why}" for name, why in lost.items()
+    }

@@ -38,6 +38,14 @@ class SqlError(Exception):
         self.code, self.text = code, text
 
 
+class PartlySet(SqlError):
+    """A parameter was rejected, and the former values of `remaining` could not be set again."""
+
+    def __init__(self, code: int, text: str, remaining: "Sequence[Difference]") -> None:
+        super().__init__(code, text)
+        self.remaining = remaining
+
+
 class Denied(SqlError):
     """No tried password is valid for root@proxysys. OBProxy reports the same for an address that it rejects."""
 
@@ -205,7 +213,7 @@ def other_process(session: Session, process: Mapping[str, Any], binary: str) -> 
 def apply_parameters(session: Session, differences: Sequence[Difference]) -> dict[str, str]:
     """Set parameters one by one and read each back; after a failure restore the former values of this call.
 
-    Return the stored values. Raise SqlError with the parameter and the values that could not be restored.
+    Return the stored values. Raise PartlySet with the parameter and the values that could not be restored.
     """
     done: list[Difference] = []
     read: dict[str, str] = {}
@@ -218,19 +226,19 @@ def apply_parameters(session: Session, differences: Sequence[Difference]) -> dic
                 raise SqlError(0, f"it reads back as {stored!r}")
             read[difference.name] = stored
         except (SqlError, ValueError) as error:
-            not_restored = _restore(session, done)
+            remaining = _restore(session, done)
             text = f"{difference.name} = '{difference.after}' was rejected: {getattr(error, 'text', error)}"
-            if not_restored:
-                text += f"; not restored: {', '.join(not_restored)}"
-            raise SqlError(getattr(error, "code", 0), text) from error
+            if remaining:
+                text += f"; not restored: {', '.join(one.name for one in remaining)}"
+            raise PartlySet(getattr(error, "code", 0), text, remaining) from error
     return read
 
 
-def _restore(session: Session, done: Sequence[Difference]) -> list[str]:
+def _restore(session: Session, done: Sequence[Difference]) -> list[Difference]:
     failed = []
     for difference in reversed(done):
         try:
             session.alter(difference.name, difference.before)
         except (SqlError, ValueError):
-            failed.append(difference.name)
+            failed.append(difference)
     return failed

@@ -56,13 +56,23 @@ def summed(changes_by_host: Iterable[Iterable[RecordedChange]]) -> list[ChangeSu
 
 
 def _lasting(changes: Iterable[RecordedChange]) -> list[RecordedChange]:
-    """Return the last change of each name, without those that a rollback has undone.
+    """Return the last change of each name, without those that a rollback or a later change has undone.
 
     `changes` are in the order of the subtasks; a rollback follows everything else.
     """
     in_time = sorted(changes, key=lambda change: change.operation is Operation.ROLLBACK)
+    first = {(change.what, change.name): change for change in reversed(in_time)}
     last = {(change.what, change.name): change for change in in_time}
-    return [change for change in last.values() if change.operation is not Operation.ROLLBACK]
+    return [
+        change
+        for key, change in last.items()
+        if change.operation is not Operation.ROLLBACK and not _is_undone(first[key], change)
+    ]
+
+
+def _is_undone(first: RecordedChange, last: RecordedChange) -> bool:
+    """Return whether the last change has led back to the value before the first one, which is no secret."""
+    return first is not last and first.before == last.after != MASK
 
 
 def _change(value: object) -> HostChange | None:

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from tests.roles.playing import play
+from tests.roles.playing import Play, play
 
 from . import Lab, inventory
 from .fixtures import StartHost
@@ -41,6 +41,13 @@ def nothing_runs_for(host: LabHost, seconds: float) -> bool:
     return True
 
 
+def assert_started_and_ended(failed: Play, host: LabHost) -> None:
+    """Assert that the failed start reports each process that it has started and ended."""
+    changes = [(one["what"], one["before"], one["after"]) for one in failed.result(host, "start_obproxy")["changes"]]
+    ended = [before for what, before, after in changes if what == "process" and after is None]
+    assert ended and changes == [change for pid in ended for change in (("process", None, pid), ("process", pid, None))]
+
+
 def test_a_list_of_root_servers_needs_the_name_of_their_cluster(lab: Lab, lab_host: StartHost) -> None:
     host = lab_host("absent")
     refused = play(lab, host, variables=BY_LIST | {"obproxy_rs_cluster_name": ""})
@@ -61,8 +68,11 @@ def test_a_failed_first_start_can_be_corrected_and_retried(lab: Lab, lab_host: S
     if not script:
         host.run(f"rm {HOME}/bin/obproxyd.sh")
     wrong = BY_LIST | {"obproxy_rs_list": "garbage", "obproxy_sys_password": "Mistaken#1"}
-    role, message = play(lab, host, variables=wrong).failure(host)
+    failed = play(lab, host, variables=wrong)
+    role, message = failed.failure(host)
     assert role == "start_obproxy" and "its processes were stopped" in message
+    if script:  # without a watchdog, the process that rejects the list ends by itself
+        assert_started_and_ended(failed, host)
     assert nothing_runs_for(host, 2.5) and "etc" in host.run(f"ls {HOME}").split()
     done = play(lab, host, variables=BY_LIST)
     assert done.code == 0, done.failure(host)
@@ -76,8 +86,10 @@ def test_every_named_port_listens_or_the_start_has_failed(lab: Lab, lab_host: St
     host.run(INSTALL)
     take = "until [ -s /var/lib/obproxy-takeover/done-2883.json ]; do sleep 0.005; done; exec nc -lk 2884"
     host.run(f"nohup setsid bash -c '{take}' >/dev/null 2>&1 </dev/null &")
-    role, message = play(lab, host, variables=BY_LIST).failure(host)
+    failed = play(lab, host, variables=BY_LIST)
+    role, message = failed.failure(host)
     assert role == "start_obproxy" and "does not listen at 2884" in message
+    assert_started_and_ended(failed, host)
     assert "port 2884 is held by nc (pid" in message and "the started OBProxy was stopped" in message
     assert nothing_runs_for(host, 2.5)
     host.run("pkill -x nc")

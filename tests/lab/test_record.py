@@ -58,9 +58,16 @@ def test_a_rollback_restores_what_a_refresh_has_set(lab: Lab, lab_host: StartHos
     assert parameters(lab, host, SYS_PASSWORD).items() >= refreshed["obproxy_parameters"].items()
     assert recorded(host)["later"] == [refreshed["obproxy_parameters"]]
 
+    by_hand = {"slow_query_time_threshold": "77ms"}
+    with admin(lab, host, SYS_PASSWORD) as connection, connection.cursor() as cursor:
+        cursor.execute("alter proxyconfig set slow_query_time_threshold = '77ms'")
     undone = play(lab, host, playbook="rollback", variables=GIVEN)
     assert undone.code == 0, undone.failure(host)
-    assert parameters(lab, host, ADOPTED_PASSWORD) == before
+    assert parameters(lab, host, ADOPTED_PASSWORD) == before | by_hand
+    changes = [change for _, result in undone.results(host) for change in result.get("changes", ())]
+    assert [
+        (change["name"], change["before"], change["after"]) for change in changes if change["what"] == "not_restored"
+    ] == [("observer_sys_password", "***", "***"), ("slow_query_time_threshold", "77ms", "77ms")]
 
 
 def test_one_that_has_lost_its_parameters_breaks_no_rollback(lab: Lab, lab_host: StartHost) -> None:

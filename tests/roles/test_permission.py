@@ -1,9 +1,12 @@
 """Operations that need a permission: a start, an install, a parameter that waits for a restart."""
 
+from typing import Any
+
 from tests.lab import Lab
 from tests.lab.fixtures import StartHost
+from tests.lab.host import LabHost
 
-from .playing import play
+from .playing import Play, play
 
 GIVEN = {"obproxy_current_sys_password": "Adopted#0"}
 START = {"obproxy_allow_start": True}
@@ -73,12 +76,16 @@ def test_a_rollback_leaves_the_host_as_it_was(lab: Lab, lab_host: StartHost) -> 
 def test_a_rollback_stops_and_removes_only_additions_of_the_takeover(lab: Lab, lab_host: StartHost) -> None:
     host = lab_host("absent")
     before = host.run(EVERYTHING_OF_PACKAGES)
-    assert play(lab, host, variables=START).code == 0
+    done = play(lab, host, variables=START)
+    assert done.code == 0
+    (installed,) = package_changes(done, host)
     alone = play(lab, host, playbook="rollback", arguments=("--tags", "install_rpm"))
     role, message = alone.failure(host)
     assert role == "install_rpm" and "roll the start back too" in message and host.proxy_pid() is not None
     undone = play(lab, host, playbook="rollback")
     assert undone.code == 0 and {"start_obproxy", "install_rpm"} <= set(undone.changed(host))
+    (removed,) = package_changes(undone, host)
+    assert (removed["name"], removed["before"], removed["after"]) == (installed["name"], installed["after"], None)
     assert host.run("pgrep -c obproxy || true").strip() == "0"
     assert host.run(EVERYTHING_OF_PACKAGES) == before, "logs and settings too"
     assert play(lab, host, playbook="rollback").changed(host) == []
@@ -131,3 +138,9 @@ def test_an_agent_that_rejects_a_change_keeps_its_former_configuration(lab: Lab,
     assert play(lab, host).code == 0
     assert play(lab, host, playbook="rollback").code == 0
     assert host.run(f"cat {CONFIGURATION}").strip() == "theirs"
+
+
+def package_changes(done: Play, host: LabHost) -> list[dict[str, Any]]:
+    """Return the packages that a run has installed or removed."""
+    changes = [change for _, result in done.results(host) for change in result.get("changes", ())]
+    return [change for change in changes if change["what"] == "package"]

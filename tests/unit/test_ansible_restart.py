@@ -3,7 +3,9 @@
 from typing import Any
 
 import pytest
+from ansible_collections.obproxy.takeover.plugins.action.obproxy_restart import ActionModule
 from ansible_collections.obproxy.takeover.plugins.module_utils.programs import restart
+from ansible_collections.obproxy.takeover.plugins.module_utils.rules import FailedRule
 
 HOME = "/opt/taobao/install/obproxy-4.3.1.0"
 OLD, NEW = 1, 2
@@ -65,3 +67,18 @@ def test_another_program_at_the_port_is_reported(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(restart, "start_problems", lambda *_: pytest.fail("it is not the expected one"))
     problems = restart.restart(WANTED | {"identity": was})["problems"]
     assert problems == [f"its executable is /tmp/obproxy, it was {HOME}/bin/obproxy"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "after"),
+    [({"how": "down"}, None), ({"how": "down", "pid": None}, None), ({"how": "back", "pid": NEW}, f"pid {NEW}")],
+    ids=["hot", "cold", "former values"],
+)
+def test_a_failed_restart_reports_the_process_that_it_has_ended(answer: dict[str, Any], after: str | None) -> None:
+    action = ActionModule.__new__(ActionModule)
+    action.changes = []
+    with pytest.raises(FailedRule):
+        action._read_effect(answer, {"pid": OLD}, [], {}, 1)
+    assert [(change["what"], change["before"], change["after"]) for change in action.changes] == [
+        ("process", f"pid {OLD}", after)
+    ]

@@ -83,7 +83,7 @@ def _recorded(encrypted: dict[str, str], **other: Any) -> Record:
 def test_sealed_passwords_come_back_proxyro_s_first() -> None:
     former, stays = former_passwords(_recorded({SYS: "Former#2", PROXYRO: "Former#3"}), BOTH_NOW, NOT_GIVEN, KEY)
     assert list(former.items()) == [(PROXYRO, "Former#3"), (SYS, "Former#2")]
-    assert stays == []
+    assert stays == {}
 
 
 def test_given_values_override_the_record() -> None:
@@ -94,7 +94,7 @@ def test_given_values_override_the_record() -> None:
 
 def test_an_empty_password_needs_no_record() -> None:
     former, stays = former_passwords(_recorded({}, login="empty"), {SYS: True}, NOT_GIVEN, KEY)
-    assert (former, stays) == ({SYS: ""}, [])
+    assert (former, stays) == ({SYS: ""}, {})
 
 
 @pytest.mark.parametrize(
@@ -104,20 +104,20 @@ def test_an_empty_password_needs_no_record() -> None:
 )
 def test_unreplaced_values_stay_unchanged(before: dict[str, bool], now: dict[str, bool]) -> None:
     recorded = _recorded({SYS: "Former#2", PROXYRO: "Former#3"}, passwords_as_wished=before)
-    assert former_passwords(recorded, now, NOT_GIVEN, KEY) == ({}, [])
+    assert former_passwords(recorded, now, NOT_GIVEN, KEY) == ({}, {})
 
 
 def test_unknown_former_values_are_reported_with_their_owner() -> None:
     former, stays = former_passwords(_recorded({SYS: "Former#2"}), BOTH_NOW, NOT_GIVEN, "Changed#9")
     assert former == {}
-    assert [sentence.split(" ")[0] for sentence in stays] == [PROXYRO, SYS]
-    assert "set obproxy_current_proxyro_password" in stays[0] and "obproxy_current_sys_password" in stays[1]
+    assert list(stays) == [sentence.split(" ")[0] for sentence in stays.values()] == [PROXYRO, SYS]
+    assert "set obproxy_current_proxyro_password" in stays[PROXYRO] and "obproxy_current_sys_password" in stays[SYS]
 
 
 def test_the_password_that_it_is_built_with_is_recognised() -> None:
     recorded = _recorded({}, built_in_passwords=[PROXYRO])
     former, stays = former_passwords(recorded, {PROXYRO: True}, NOT_GIVEN, KEY)
-    assert former == {} and "OBProxy's built-in password" in stays[0] and "it is unknown" not in stays[0]
+    assert former == {} and "OBProxy's built-in password" in stays[PROXYRO] and "it is unknown" not in stays[PROXYRO]
     known = _recorded({PROXYRO: "Former#3"}, built_in_passwords=[PROXYRO])
     assert former_passwords(known, {PROXYRO: True}, NOT_GIVEN, KEY)[0] == {PROXYRO: "Former#3"}
 
@@ -144,7 +144,7 @@ def test_a_record_without_its_parameters_is_not_whole() -> None:
 
 def test_an_unusable_password_is_reported_without_it() -> None:
     former, stays = former_passwords(_recorded({PROXYRO: "it's"}), {PROXYRO: True}, NOT_GIVEN, KEY)
-    assert former == {} and "quote" in stays[0] and "it's" not in stays[0]
+    assert former == {} and "quote" in stays[PROXYRO] and "it's" not in stays[PROXYRO]
 
 
 def test_only_values_set_by_the_takeover_are_restored() -> None:
@@ -153,24 +153,24 @@ def test_only_values_set_by_the_takeover_are_restored() -> None:
     now = {"a": "3072M", "b": "5s", "c": "True", "d": "7", "z": "2", "e": "1"}
     former, stays = former_values(desired_values, before, now)
     assert former == {"a": "2G", "c": "False"}, "b never changed, e was not there, z was never desired"
-    assert stays == ["d stays '7': it was changed after the takeover"]
+    assert stays == {"d": "d stays '7': it was changed after the takeover"}
 
 
 def test_two_desired_values_of_one_takeover_both_count() -> None:
     """A retry may have other desired values than the run that made the record."""
     former, stays = former_values([{"a": "3"}, {"a": "4"}], {"a": "2"}, {"a": "4"})
-    assert (former, stays) == ({"a": "2"}, [])
+    assert (former, stays) == ({"a": "2"}, {})
 
 
 def test_an_unsettable_former_value_is_reported() -> None:
     former, stays = former_values([{"a": "3"}], {"a": "it's"}, {"a": "3"})
-    assert former == {} and stays[0].startswith("a stays '3': its former value contains a quote")
+    assert former == {} and stays["a"].startswith("a stays '3': its former value contains a quote")
 
 
 def test_never_per_server_or_secret_values() -> None:
     wish: dict[str, object] = {"proxy_id": "3", SYS: "x"}
-    assert former_values([wish], {"proxy_id": "1", SYS: "y"}, {"proxy_id": "3", SYS: "x"}) == ({}, [])
+    assert former_values([wish], {"proxy_id": "1", SYS: "y"}, {"proxy_id": "3", SYS: "x"}) == ({}, {})
 
 
 def test_a_parameter_that_this_version_has_not_any_more() -> None:
-    assert former_values([{"a": "3"}], {"a": "2"}, {}) == ({}, [])
+    assert former_values([{"a": "3"}], {"a": "2"}, {}) == ({}, {})

@@ -8,6 +8,7 @@ from ansible_collections.obproxy.takeover.plugins.module_utils import sql
 from ansible_collections.obproxy.takeover.plugins.module_utils.parameter_values import Difference
 from ansible_collections.obproxy.takeover.plugins.module_utils.sql import (
     Denied,
+    PartlySet,
     Session,
     SqlError,
     apply_parameters,
@@ -63,8 +64,9 @@ def test_a_value_that_does_not_read_back_is_rejected() -> None:
 
 def test_unrestored_values_are_named() -> None:
     proxy = _Proxy(refuses="c", stops_after=3)  # a, b and the rejected c; then nothing more
-    with pytest.raises(SqlError, match="not restored: b, a"):
+    with pytest.raises(PartlySet, match="not restored: b, a") as raised:
         _apply(proxy)
+    assert [one.name for one in raised.value.remaining] == ["b", "a"]
 
 
 class _Answers:

@@ -1,5 +1,6 @@
 """The changes that a result reports: what is accepted of them, and their sum over several hosts."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -114,6 +115,24 @@ def test_changes_that_a_rollback_has_undone_do_not_count() -> None:
     undone = [recorded("parameter", "one"), recorded("parameter", "one", Operation.ROLLBACK)]
     assert summed([undone]) == []
     assert summed([[*undone, recorded("parameter", "two")]]) == [ChangeSum(what="parameter", names=1, hosts=1)]
+
+
+def test_changes_that_lead_back_to_the_first_value_do_not_count() -> None:
+    process = RecordedChange(
+        what="process", name="obproxy", before=None, after="pid 7", operation=Operation.EXECUTE, run_time=1
+    )
+    ended = replace(process, before="pid 7", after=None)
+    assert summed([[process, ended]]) == []
+    assert summed([[process, ended, replace(process, after="pid 8")]]) == [ChangeSum(what="process", names=1, hosts=1)]
+    password = replace(process, what="password", before="***", after="***")
+    assert summed([[password, password]]) == [ChangeSum(what="password", names=1, hosts=1)]
+
+
+def test_what_a_rollback_does_not_restore_counts_as_changed() -> None:
+    kept = RecordedChange(
+        what="not_restored", name="one", before="c", after="c", operation=Operation.ROLLBACK, run_time=1
+    )
+    assert summed([[recorded("parameter", "one"), kept]]) == [ChangeSum(what="parameter", names=1, hosts=1)]
 
 
 def test_a_rollback_counts_after_everything_else() -> None:

@@ -39,7 +39,14 @@ HANDSHAKE_TIMEOUT = 5  # seconds for a SQL handshake, and for the end of a proce
 
 
 class Problem(Exception):
-    """The OBProxy could not be started; the text is the reason."""
+    """The OBProxy could not be started; the text is the reason.
+
+    `processes` has the pids that were ended, or the one that is left running.
+    """
+
+    def __init__(self, text: str, **processes: "Any") -> None:
+        super().__init__(text)
+        self.processes = processes
 
 
 def home_of(package: str) -> str:
@@ -134,21 +141,24 @@ def start(wanted: "dict[str, Any]") -> "dict[str, Any]":
     deadline = time.monotonic() + wanted["seconds"]
     while pid is None:
         if time.monotonic() > deadline:
-            terminate_all(home, wanted["sql_port"], HANDSHAKE_TIMEOUT)
+            ended = terminate_all(home, wanted["sql_port"], HANDSHAKE_TIMEOUT)
             raise Problem(
                 f"no OBProxy of {home} answers at port {wanted['sql_port']} {wanted['seconds']} s after its start; "
-                "its processes were stopped"
+                "its processes were stopped",
+                ended=ended,
             )
         time.sleep(0.1)
         pid = answering_process(wanted["sql_port"], proxies_in(home), HANDSHAKE_TIMEOUT)
     program = found["program"]
     if identity(pid)["executable"] != program:
-        raise Problem(f"pid {pid} at port {wanted['sql_port']} runs {identity(pid)['executable']}, not {program}")
+        raise Problem(
+            f"pid {pid} at port {wanted['sql_port']} runs {identity(pid)['executable']}, not {program}", left=pid
+        )
     kind = "obproxyd.sh" if found["has_script"] else "none"
     settled = {"home": home, "homes": [home], "ports": [wanted["sql_port"]], "supervisor": {"kind": kind}}
     problems = start_problems(pid, dict(wanted, **settled), [])
     if problems:
-        raise Problem("; ".join(problems))
+        raise Problem("; ".join(problems), left=pid)
     return {"pid": pid}
 
 
@@ -160,6 +170,8 @@ def main(wanted: "dict[str, Any]") -> None:
             answer = {"missing": wait_for_ports(wanted["pid"], wanted["ports"], wanted["seconds"])}
         else:
             answer = start(wanted) if "first" in wanted else plan(wanted)
-    except (Problem, OSError) as problem:
+    except Problem as problem:
+        answer = dict(problem.processes, problem=str(problem))
+    except OSError as problem:
         answer = {"problem": str(problem)}
     print(MARKER + json.dumps(answer))
