@@ -1,4 +1,5 @@
 // Toasts, and the confirmation dialog before an operation.
+import { probe } from "./connection.js";
 import { byId, queryOne } from "./dom.js";
 
 export const TOAST_TIMEOUT = 6000; // milliseconds
@@ -7,13 +8,38 @@ export const TOAST_TIMEOUT = 6000; // milliseconds
  * Shows a toast.
  *
  * @param {string} text
+ * @param {string} [kind] class of the toast
  */
-export function showToast(text) {
+export function showToast(text, kind = "") {
   const toast = document.createElement("div");
-  toast.className = "toast";
+  toast.className = `toast ${kind}`.trim();
   toast.textContent = text;
   queryOne(document, ".toasts").append(toast);
   setTimeout(() => toast.remove(), TOAST_TIMEOUT);
+}
+
+/**
+ * Sends `form` if the service responds. Otherwise shows a message; the page, and what was typed, stay.
+ *
+ * @param {HTMLFormElement} form
+ * @param {HTMLElement | null} [submitter] the button that was pressed
+ */
+export async function send(form, submitter) {
+  if ("sending" in form.dataset) return;
+  form.dataset.sending = "";
+  if (await serviceResponds()) form.requestSubmit(submitter);
+  delete form.dataset.sending;
+}
+
+/**
+ * Returns whether the service responds. Otherwise shows a message.
+ *
+ * @returns {Promise<boolean>}
+ */
+export async function serviceResponds() {
+  const responds = await probe();
+  if (!responds) showToast(document.body.dataset.unreachableText ?? "", "alert");
+  return responds;
 }
 
 /**
@@ -32,8 +58,12 @@ export function confirmSubmit(form) {
   // Send a copy, because a live update may replace the form while the dialog is open.
   const copy = /** @type {HTMLFormElement} */ (form.cloneNode(true));
   copy.hidden = true;
+  delete copy.dataset.confirm;
   document.body.append(copy);
-  const decide = () => (dialog.returnValue === "yes" ? copy.submit() : copy.remove());
+  const decide = async () => {
+    if (dialog.returnValue === "yes") await send(copy);
+    copy.remove();
+  };
   dialog.addEventListener("close", decide, { once: true });
   dialog.showModal();
 }

@@ -1,10 +1,13 @@
 // Live updates: on events of the service, the page fetches itself and replaces its live parts.
+import { isOutdated, requestEnded, streamLost, streamOpened, watchConnection } from "./connection.js";
+import { serviceResponds } from "./dialogs.js";
 import { queryAll } from "./dom.js";
 import { localizeTimes } from "./times.js";
 
 const POLL_INTERVAL = 2000; // milliseconds between two polls while the event stream is not available
 const OPEN_TASKS_INTERVAL = 10_000; // milliseconds between two updates of the open tasks without an event stream
 const MIN_INTERVAL = 250; // milliseconds between two requests for the same page
+const REQUEST_TIMEOUT = 15_000; // milliseconds for the response to such a request
 
 /**
  * Returns a function that calls `action`. Calls do not overlap; calls during a running one are merged into one.
@@ -52,9 +55,11 @@ export function subscribe(address, handlers) {
     for (const [name, handle] of Object.entries(handlers)) source.addEventListener(name, handle);
     source.addEventListener("open", () => {
       stopPolling();
+      streamOpened();
       callAll();
     });
     source.addEventListener("error", () => {
+      streamLost();
       timer ||= setInterval(callAll, POLL_INTERVAL);
       // The browser reconnects by itself, except after a response that is no event stream.
       if (source?.readyState === EventSource.CLOSED) setTimeout(restart, 5 * POLL_INTERVAL);
@@ -77,8 +82,12 @@ export function subscribe(address, handlers) {
     if (!document.hidden) start();
   }
 
-  document.addEventListener("visibilitychange", restart);
+  document.addEventListener("visibilitychange", () => {
+    streamLost();
+    restart();
+  });
   addEventListener("pagehide", stop);
+  watchConnection(restart);
   restart();
 }
 
@@ -89,13 +98,20 @@ export function subscribe(address, handlers) {
  */
 export async function fetchDocument(address) {
   try {
-    const response = await fetch(address, { headers: { Accept: "text/html" } });
+    const signal = AbortSignal.timeout(REQUEST_TIMEOUT);
+    const response = await fetch(address, { headers: { Accept: "text/html" }, signal });
+    requestEnded(response.status < 500);
     if (response.redirected && new URL(response.url).pathname === "/login") location.reload();
     return response.ok ? new DOMParser().parseFromString(await response.text(), "text/html") : null;
   } catch {
+    if (!leaving) requestEnded(false);
     return null;
   }
 }
+
+let leaving = false;
+addEventListener("pagehide", () => (leaving = true));
+addEventListener("pageshow", () => (leaving = false));
 
 let lastRequest = 0;
 let shownRequest = 0;
@@ -117,13 +133,14 @@ export async function refresh() {
  *
  * @param {Record<string, string | null>} values
  */
-export function goTo(values) {
+export async function goTo(values) {
+  if (isOutdated() && !(await serviceResponds())) return;
   const address = new URL(location.href);
   for (const [name, value] of Object.entries(values))
     if (value === null) address.searchParams.delete(name);
     else address.searchParams.set(name, value);
   history.pushState(null, "", address);
-  return refresh();
+  await refresh();
 }
 
 /**

@@ -8,6 +8,30 @@ const fullFormat = new Intl.DateTimeFormat(language, { dateStyle: "full", timeSt
 /** @type {WeakMap<Element, number>} */
 const clockOffsets = new WeakMap(); // seconds that the browser's clock is ahead of the server's, by element
 
+const twoDigits = (/** @type {number} */ number) => String(number).padStart(2, "0");
+
+/** @type {number | null} */
+let stoppedAt = null; // milliseconds since 1970; null = durations grow
+
+/**
+ * Returns HH:MM:SS.
+ *
+ * @param {Date} moment
+ */
+export function formatClock(moment) {
+  return [moment.getHours(), moment.getMinutes(), moment.getSeconds()].map(twoDigits).join(":");
+}
+
+/**
+ * Stops running durations at a time, because what is shown is not current any more; null = they grow again.
+ *
+ * @param {number | null} moment milliseconds since 1970
+ */
+export function stopDurations(moment) {
+  stoppedAt = moment;
+  updateDurations(document);
+}
+
 /**
  * Returns HH:MM:SS after the date, without the year if it is the current one. The same in every language.
  *
@@ -15,8 +39,7 @@ const clockOffsets = new WeakMap(); // seconds that the browser's clock is ahead
  * @param {string} [style]
  */
 function formatTime(moment, style) {
-  const twoDigits = (/** @type {number} */ number) => String(number).padStart(2, "0");
-  const clock = [moment.getHours(), moment.getMinutes(), moment.getSeconds()].map(twoDigits).join(":");
+  const clock = formatClock(moment);
   if (style === "clock") return clock;
   const day = `${twoDigits(moment.getMonth() + 1)}-${twoDigits(moment.getDate())}`;
   const year = moment.getFullYear();
@@ -60,7 +83,7 @@ export function localizeTimes(root) {
  */
 export function updateDurations(root) {
   for (const duration of queryAll(root, ".duration")) {
-    const end = Number(duration.dataset.finish ?? Date.now() / 1000 - (clockOffsets.get(duration) ?? 0));
+    const end = Number(duration.dataset.finish ?? (stoppedAt ?? Date.now()) / 1000 - (clockOffsets.get(duration) ?? 0));
     const text = formatDuration(end - Number(duration.dataset.start));
     if (duration.textContent !== text) duration.textContent = text;
   }
