@@ -160,6 +160,30 @@ def test_check_mode_by_hand_reports_all_findings_at_its_end(lab: Lab, lab_host: 
     assert "finds every command" in str(message) and "local fact" in str(message)
 
 
+@pytest.mark.parametrize("inventory", [{}, {"report_all_findings": True}], ids=["plain", "set in the inventory"])
+@pytest.mark.parametrize(
+    ("playbook", "expected"),
+    [
+        ("refresh", ["manages the OBProxy in its cluster", "acts only after a restart differs"]),
+        ("restart", ["manages the OBProxy in its cluster", "The restart is permitted"]),
+        ("release", ["No other manager manages the OBProxy"]),
+        ("rollback", []),
+    ],
+)
+def test_the_other_playbooks_report_all_findings_in_check_mode(
+    lab: Lab, lab_host: StartHost, playbook: str, expected: list[str], inventory: dict[str, object]
+) -> None:
+    host = lab_host("restart-needed")
+    host.run('mkdir -p /etc/ansible/facts.d; echo \'{"managed_by": "ocp"}\' > /etc/ansible/facts.d/obproxy.fact')
+    variables = inventory | {"obproxy_allow_restart": False}
+    before = whole(lab, host)
+    done = play(lab, host, playbook=playbook, arguments=("--check",), host_variables={host.name: variables})
+    assert_same(before, whole(lab, host))
+    assert done.code == (2 if expected else 0), done.text
+    for rule in expected:
+        assert rule in str(done.failure(host)[1])
+
+
 def test_a_check_on_the_command_line_prints_findings_and_changes(service: Service, lab_host: StartHost) -> None:
     host = lab_host("no-nc")
     command = [sys.executable, "-m", "service", "submit", "1", str(host.host_id), "--check"]

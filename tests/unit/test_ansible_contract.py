@@ -2,6 +2,8 @@
 
 import importlib
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -140,3 +142,18 @@ def test_the_sample_inventory_shows_every_variable() -> None:
     files = [ROOT / "inventory" / "hosts.yml", *(ROOT / "inventory" / "group_vars").glob("*.yml")]
     text = "\n".join(path.read_text() for path in files)
     assert [name for name in _options() if not re.search(rf"\b{name}\b", text)] == []
+
+
+@pytest.mark.parametrize("playbook", sorted({Path(entry["playbook"]).stem for entry in WORKFLOWS.values()}))
+@pytest.mark.parametrize(("arguments", "expected"), [(["--check"], 1), ([], 0)], ids=["check", "run"])
+def test_only_a_check_has_an_ansible_task_for_its_findings(playbook: str, arguments: list[str], expected: int) -> None:
+    command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "localhost,", "--list-tasks", *arguments]
+    done = subprocess.run([*command, str(PLAYBOOKS / f"{playbook}.yml")], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("Fail if the check has findings") == expected
+
+
+def test_no_inventory_decides_whether_a_check_reports_all_findings() -> None:
+    for path in PLAYBOOKS.glob("*.yml"):
+        plays = [play for play in _load(path) if "validate_argspec" in play]
+        assert all("report_all_findings" in play["vars"] for play in plays), path
