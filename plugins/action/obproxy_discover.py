@@ -9,6 +9,7 @@ from ansible_collections.obproxy.takeover.plugins.module_utils.documentation imp
 from ansible_collections.obproxy.takeover.plugins.module_utils.facts import (
     build_facts,
     discovered_row,
+    found_obproxy,
     no_sql_facts,
     parameter_definitions,
     proxy_at_port,
@@ -35,8 +36,12 @@ class ActionModule(HostAction):
         self._record = read_json_file(host["files"], arguments["record_file"])
         self._about: dict[str, Any] = {}
         facts = build_facts(host, self._read_sql(host), arguments)
-        server = discovered_row(facts, self._about)
-        return {"changed": False, "ansible_facts": {"obproxy": facts}, "obproxy_server": server}
+        return {
+            "changed": False,
+            "ansible_facts": {"obproxy": facts},
+            "obproxy_server": discovered_row(facts, self._about),
+            "obproxy_found": found_obproxy(facts),
+        }
 
     def _read_sql(self, host: dict[str, Any]) -> dict[str, Any]:
         """Log in and read parameters, but only if the OBProxy itself listens: no other process gets a password."""

@@ -1,14 +1,16 @@
 """Finds the address at which an OBProxy is reached on its host, and the process that holds a port (pure)."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
-from .programs.listeners import DEFAULT_EXPORTER_PORT
+from .programs.listeners import DEFAULT_EXPORTER_PORT, exporter_port
 
 Facts = dict[str, Any]
 DEFAULT_SQL_PORT = 2883
 WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, never bound to
 _MAPPED = "::ffff:"
+_SQL_PORT = re.compile(r"(?:(?:^|\s)-p\s*|(?<![a-z_])listen_port[= ])(\d+)")
 
 
 def reachable_address(own: Sequence[str], foreign_addresses: Sequence[str]) -> str | None:
@@ -45,6 +47,19 @@ def address_of(process: Facts | None, port: int, host: Facts) -> str | None:
     if process is None or port not in process["ports"]:
         return None
     return reachable_address(process["addresses"][str(port)], host["foreign_addresses"].get(str(port), []))
+
+
+def sql_port_of(process: Facts) -> int:
+    """Return the SQL port of an OBProxy: of its command line, else the default, else its lowest port.
+
+    The default also stands for an OBProxy whose ports are unknown.
+    """
+    ports = process["ports"] or process["ports_inside"]
+    named = _SQL_PORT.search(process["cmdline"])
+    if named and (int(named[1]) in ports or not ports):
+        return int(named[1])
+    others = [port for port in ports if port != exporter_port(process["cmdline"])]
+    return DEFAULT_SQL_PORT if DEFAULT_SQL_PORT in ports else min(others, default=DEFAULT_SQL_PORT)
 
 
 def login_obstacle(proxy: Facts | None, port: int, host: Facts) -> str | None:

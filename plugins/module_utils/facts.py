@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import PurePosixPath as Path
 from typing import Any
 
-from .addresses import address_of, exporter, port_holder
+from .addresses import address_of, exporter, port_holder, sql_port_of
 from .masking import MASK, is_secret, stage_one
 from .parameter_values import differences
 from .rollback_record import PROXYRO, is_built_in
@@ -20,6 +20,7 @@ from .versions import has_settable_proxyro, name_of_package, version_in, version
 Facts = dict[str, Any]
 READ_ONLY = frozenset({"app_name"})  # ALTER rejects it (docs/reference/obproxy.md trap 8)
 UNKNOWN = "unknown"  # the supervisor could not be read
+_APP_NAME = re.compile(r"(?:^|\s)(?:-n\s*|--appname[= ])(\S+)")
 _COMMAND_LINE_LIMIT = 100  # characters of a command line in a message
 
 
@@ -47,6 +48,7 @@ def build_facts(host: Facts, sql: Facts, wanted: Facts) -> Facts:
         "process": proxy,
         "draining": draining,
         "proxies": [describe_process(found) for found in proxies],
+        "sql_ports": sorted({sql_port_of(found) for found in proxies}),
         "defunct": [f"pid {found['pid']}, parent {found['ppid']}" for found in host["processes"] if found["defunct"]],
         "port_holder": port_holder(port, host),
         "watchdogs": watchdogs,
@@ -342,3 +344,25 @@ def discovered_row(facts: Facts, parameters: Facts) -> Facts:
     if not parameters:
         return row | {"login_error": " ".join(str(facts["login_error"] or facts["login"]).split())}
     return row | parameters | {key: facts[key] for key in ("parameter_drift", "password_drift")}
+
+
+def found_obproxy(facts: Facts) -> Facts:
+    """Return the data of a discovered OBProxy for `obproxy_found` in a result; without a process, `pid` is None."""
+    process, note = facts["process"], facts["local_fact"] or {}
+    if process is None:
+        return {"sql_port": facts["sql_port"], "pid": None}
+    named = _APP_NAME.search(process["cmdline"])
+    return {
+        "sql_port": facts["sql_port"],
+        "pid": process["pid"],
+        "version": facts["version"],
+        "package": facts["package"],
+        "app_name": facts["parameters"].get("app_name") or (named[1] if named else None),
+        "home": process["home"],
+        "owner": process["owner"],
+        "supervisor": facts["supervisor"]["kind"],
+        "start_mode": facts["start_mode"],
+        "login": facts["login"],
+        "managed_by": note.get("managed_by"),
+        "managed_cluster": note.get("cluster_name"),
+    }

@@ -89,4 +89,8 @@ obproxy_server:
   description: What the service is to know about the OBProxy server.
   returned: success
   type: dict
+obproxy_found:
+  description: The OBProxy at the SQL port, for the service's discovery of hosts; its C(pid) is null without a process.
+  returned: success
+  type: dict
 """

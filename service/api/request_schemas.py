@@ -102,7 +102,7 @@ RequestSort = Annotated[
     Field(description="`id` and direction, the direction in any case; without a direction it is `asc`."),
     BeforeValidator(_sort),
 ]
-ServerIds = Annotated[list[LongFromText], BeforeValidator(_check_hosts_limit), AfterValidator(_distinct)]
+Ids = Annotated[list[LongFromText], BeforeValidator(_check_hosts_limit), AfterValidator(_distinct)]
 EVENT_LIMIT = 10_000  # events of one run on one host
 
 
@@ -169,13 +169,26 @@ class TakeOverParam(RolloutBody):
         return {"hosts_limit": hosts_limit, "seen": set()}
 
 
+class DiscoverParam(RequestModel):
+    """The optional body of discover. Without `hostIds`, all hosts of the inventory are discovered."""
+
+    object_name = "obproxyDiscoverParam"
+
+    host_ids: Annotated[Ids, Field(min_length=1)] | None = None
+
+    @staticmethod
+    def context(hosts_limit: int) -> JSON:
+        """Return the pydantic validation context of one body."""
+        return {"hosts_limit": hosts_limit}
+
+
 class ReleaseParam(RequestModel):
     """The body of release. The hosts of `skipHostOperationServerIds` are gone: their servers are only forgotten."""
 
     object_name = "obproxyReleaseParam"
 
-    obproxy_server_ids: Annotated[ServerIds, Field(min_length=1)]
-    skip_host_operation_server_ids: ServerIds = Field(default_factory=list)
+    obproxy_server_ids: Annotated[Ids, Field(min_length=1)]
+    skip_host_operation_server_ids: Ids = Field(default_factory=list)
 
     @staticmethod
     def context(hosts_limit: int) -> JSON:
@@ -189,7 +202,7 @@ class ObproxiesPath(RequestModel):
     object_name = "path"
 
     id: LongFromText
-    obproxy_ids: Annotated[ServerIds, BeforeValidator(_split_commas), Field(min_length=1)]
+    obproxy_ids: Annotated[Ids, BeforeValidator(_split_commas), Field(min_length=1)]
 
 
 class RefreshParam(RolloutBody):
@@ -284,6 +297,13 @@ class SortedPageQuery(PageQuery):
 
 class ClusterQuery(SortedPageQuery):
     """The query of the list of OBProxy clusters."""
+
+
+class DiscoveryQuery(SortedPageQuery):
+    """The query of the list of discoveries; `keyword` is part of a host's name or address."""
+
+    host_id: LongFromText | None = None
+    keyword: Text | None = None
 
 
 class RequestQuery(PageQuery):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from service.inventory.records import Host
-from service.model.fleet import DEFAULT_SQL_PORT, ObproxyServer
+from service.model.fleet import ObproxyServer
 from service.model.states import TaskState, task_state
 from service.model.tasks import Operation, TaskStatus
 from service.store.database import Database, fetch, fetch_as
@@ -48,11 +48,8 @@ class AvailableHost:
 
     @property
     def sql_port(self) -> int:
-        """SQL port of its OBProxy: of the first server, else of the inventory, else the default."""
-        desired = self.host.variables.get("obproxy_sql_port")
-        if self.servers:
-            return self.servers[0].sql_port
-        return desired if isinstance(desired, int) else DEFAULT_SQL_PORT
+        """SQL port of its OBProxy: of the first server, else of the inventory."""
+        return self.servers[0].sql_port if self.servers else self.host.sql_port
 
 
 async def find(resources: Resources, keyword: str) -> list[AvailableHost]:

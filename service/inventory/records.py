@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from service.model.errors import InventoryUnreadable
+from service.model.fleet import DEFAULT_SQL_PORT
 from service.model.tasks import ALLOW_RESTART
 
 Variables = Mapping[str, Any]
@@ -45,6 +46,12 @@ class Host:
         """The name of the data centre (`ocp_idc_name`); None = not set."""
         name = self.variables.get("ocp_idc_name")
         return None if name is None else str(name)
+
+    @property
+    def sql_port(self) -> int:
+        """The SQL port of its OBProxy: `obproxy_sql_port`, else the default."""
+        desired = self.variables.get("obproxy_sql_port")
+        return desired if isinstance(desired, int) else DEFAULT_SQL_PORT
 
     @property
     def allows_restart(self) -> bool:

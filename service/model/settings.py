@@ -161,7 +161,7 @@ class Settings(BaseSettings):
     """Maximum size of a request body, in bytes."""
 
     hosts_limit: Annotated[int, Ge(1), Le(10_000)] = 1000
-    """Maximum of hosts in one takeOver request."""
+    """Maximum of hosts in one request, such as takeOver or discover."""
 
     tls_certificate: FilePath | None = None
     """PEM file with the certificate and its chain. With it and tls_key, the service serves HTTPS instead of HTTP."""

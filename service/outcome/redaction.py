@@ -21,6 +21,7 @@ _DATA_FIELDS = (
     *("processed", "failures", "dark"),
 )
 _RESULT_FIELDS = ("changed", "finished", "rc", "ansible_job_id")
+_FACTS = frozenset(("obproxy_server", "obproxy_found"))
 _OUTPUT_FIELDS = ("stderr", "module_stderr", "module_stdout")
 _IDENTITIES = frozenset(("pid", "version", "architecture", "home", "owner", "package", "start_mode", "exporter_port"))
 """Server facts that are not masked: a password such as `admin` must not change the owner of an OBProxy server."""
@@ -52,8 +53,8 @@ def redact(event: Mapping[str, Any], mask: Mask) -> dict[str, Any]:
 
 def _result(res: Mapping[str, Any], mask: Mask) -> dict[str, Any]:
     redacted, text = _selected(res, _RESULT_FIELDS), partial(_masked_text, mask)
-    if "obproxy_server" in res:
-        redacted["obproxy_server"] = _server_facts(ansible_results.mapping(res["obproxy_server"]), mask)
+    for name in _FACTS & res.keys():
+        redacted[name] = _server_facts(ansible_results.mapping(res[name]), mask)
     if ansible_results.is_hidden(res):
         return redacted | {"censored": True}
     if isinstance(res.get("findings"), list):

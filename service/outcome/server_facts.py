@@ -26,14 +26,16 @@ def validated(event: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     return valid, [ansible_results.clean(name, 60) or repr(type(name)) for name in facts if name not in valid]
 
 
-def _integer(low: int, high: int) -> Validator:
+def whole_number(low: int, high: int) -> Validator:
+    """Return a validator of a whole number within limits."""
     return lambda value: isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
-_is_port = _integer(1, 65535)
+_is_port = whole_number(1, 65535)
 
 
-def _text(limit: int) -> Validator:
+def text(limit: int) -> Validator:
+    """Return a validator of a single line of at most `limit` characters, which is not empty."""
     return lambda value: isinstance(value, str) and 0 < len(value) <= limit and _is_single_line(value)
 
 
@@ -43,7 +45,7 @@ def _is_single_line(value: str) -> bool:
 
 
 def _texts(count: int, limit: int) -> Validator:
-    is_text = _text(limit)
+    is_text = text(limit)
     return lambda value: isinstance(value, list) and len(value) <= count and all(map(is_text, value))
 
 
@@ -87,12 +89,12 @@ def _is_parameter_drift(value: object) -> bool:
 
 
 VALIDATORS: Mapping[str, Validator] = {
-    "pid": _integer(1, 2**31 - 1),
+    "pid": whole_number(1, 2**31 - 1),
     "version": lambda value: isinstance(value, str) and bool(_VERSION.fullmatch(value)),
-    "architecture": _text(32),
-    "home": lambda value: isinstance(value, str) and value.startswith("/") and _text(4096)(value),
-    "owner": _text(128),
-    "package": lambda value: value is None or _text(256)(value),
+    "architecture": text(32),
+    "home": lambda value: isinstance(value, str) and value.startswith("/") and text(4096)(value),
+    "owner": text(128),
+    "package": lambda value: value is None or text(256)(value),
     "start_mode": lambda value: value in ("config_url", "rs_list"),
     "exporter_port": lambda value: value is None or _is_port(value),  # None: the exporter is not registered any more
     "supervised": lambda value: isinstance(value, bool),
@@ -100,10 +102,10 @@ VALIDATORS: Mapping[str, Validator] = {
     "drift": _texts(100, 2000),
     "parameter_drift": _is_parameter_drift,
     "password_drift": _texts(20, 128),
-    "login_error": _text(2000),
+    "login_error": text(2000),
     "is_rediscovered": lambda value: isinstance(value, bool),
     "is_synchronised": lambda value: isinstance(value, bool),
-    "managed_by": _text(256),
+    "managed_by": text(256),
     "parameters": _map(_value(4096)),
     "parameter_definitions": _map(_is_definition),
 }

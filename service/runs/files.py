@@ -68,18 +68,19 @@ def write(directory: Path, inputs: RunInputs, loaded: "LoadedInventory") -> File
 
     host, cluster = inputs.host, inputs.cluster
     sources = [str(loaded.source)]
-    if not host.is_in(cluster):
+    if cluster is not None and not host.is_in(cluster):
         text = membership.inventory_source(host.name, cluster.group, loaded.clusters)
         sources.append(str(_write(directory / "inventory" / "member.yml", text)))
         loaded.add_source(Path(sources[-1]))
     secrets = inputs.encrypted_secrets.decrypt()
     variables, known = service_view.variables_and_secrets(loaded, host.name)
+    named = {} if cluster is None or "obproxy_cluster_name" in variables else {"obproxy_cluster_name": cluster.name}
     extra = {
-        **({} if "obproxy_cluster_name" in variables else {"obproxy_cluster_name": cluster.name}),
+        **named,
         **({} if inputs.allow_restart is None else {ALLOW_RESTART: inputs.allow_restart}),
         **inputs.variables,
         **secrets,
-        "obproxy_cluster_id": cluster.id,
+        **({} if cluster is None else {"obproxy_cluster_id": cluster.id}),
         "obproxy_sql_port": inputs.sql_port,
     }
     _write(directory / "env" / "extravars", _VARIABLES.render(variables=extra))

@@ -15,10 +15,13 @@ LEASE_DURATION = 20.0  # seconds until a run whose lease was not renewed termina
 
 @dataclass(frozen=True, kw_only=True)
 class RunInputs:
-    """The host of a run and its values: references to the inventory, and what the request contains."""
+    """The host of a run and its values: references to the inventory, and what the request contains.
+
+    A run without a `cluster` discovers a host that is in none.
+    """
 
     host: Host
-    cluster: Cluster
+    cluster: Cluster | None
     sql_port: int
     allow_restart: bool | None = None  # from the request; None = the inventory decides
     encrypted_secrets: EncryptedSecrets = field(default_factory=EncryptedSecrets)

@@ -1,6 +1,6 @@
 """The job queue (Procrastinate).
 
-A job runs a task instance, discovers a server, sends a webhook, or announces the end of a request.
+A job runs a task instance, discovers a server or a host, sends a webhook, or announces the end of a request.
 """
 
 import asyncio
@@ -27,6 +27,9 @@ RUN = "run_task_instance"  # Procrastinate task; its only argument is the id of 
 DISCOVERY = "look_at_server"  # Procrastinate task, by the name in existing queues; argument: id of an OBProxy server
 DISCOVERY_ARGUMENT = "server_id"
 DISCOVERY_PRIORITY = -10  # a discovery waits while a takeover is queued
+HOST_DISCOVERY_QUEUE = "host_discoveries"  # workers of the previous version do not fetch from it
+HOST_DISCOVERY = "discover_host"  # Procrastinate task; argument: id of a host
+HOST_DISCOVERY_ARGUMENT = "host_id"
 WEBHOOK = "send_webhook"  # Procrastinate task; argument: a CloudEvent
 WEBHOOK_ARGUMENT = "event"
 REQUEST_END = "announce_request_end"  # Procrastinate task; argument: id of a request that may have ended
@@ -77,6 +80,21 @@ class Queue:
                 task_kwargs={DISCOVERY_ARGUMENT: server},
             )
             for server in servers
+        ]
+        if jobs:
+            await self.app.job_manager.batch_defer_jobs_async(jobs=jobs, connection=connection)
+
+    async def defer_host_discoveries(self, connection: Connection, hosts: Iterable[int]) -> None:
+        """Put a discovery of each host on the queue, in the caller's transaction."""
+        jobs = [
+            Job(
+                queue=HOST_DISCOVERY_QUEUE,
+                lock=None,
+                queueing_lock=None,
+                task_name=HOST_DISCOVERY,
+                task_kwargs={HOST_DISCOVERY_ARGUMENT: host},
+            )
+            for host in hosts
         ]
         if jobs:
             await self.app.job_manager.batch_defer_jobs_async(jobs=jobs, connection=connection)

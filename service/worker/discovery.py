@@ -1,32 +1,28 @@
 """Discovery of a managed OBProxy server: reads its state on the host by playbooks/discover.yml, without changes."""
 
-import asyncio
 import logging
-import time
 import uuid
+from collections.abc import Mapping
 from contextlib import aclosing
+from typing import Any
 
 from service.inventory.snapshot import InventorySnapshot
 from service.model.errors import TakeoverError, UnknownCluster, UnknownHost
 from service.model.fleet import ObproxyServer
-from service.model.settings import PROJECT
 from service.model.types import JSON
 from service.observe.metrics import DISCOVERIES
 from service.outcome import ansible_results, server_facts
-from service.runs import run
 from service.runs.run import Run
 from service.runs.spec import RunInputs, RunSpec
 from service.store.database import fetch, fetch_as
 from service.store.database_errors import retry_contention
 from service.tasks.resources import Resources
 from service.tasks.server_facts import record_discovery_error, record_server_facts
+from service.worker.discovery_run import PLAYBOOK, TIMEOUT, started
 
 log = logging.getLogger(__name__)
 
-PLAYBOOK = PROJECT / "playbooks" / "discover.yml"
-TIMEOUT = 90.0  # seconds
 FAILED = ("runner_on_failed", "runner_on_unreachable")
-RENEWAL_INTERVAL = 3.0  # seconds between two renewals of the run's lease
 
 
 async def perform(resources: Resources, server_id: int) -> None:
@@ -88,35 +84,31 @@ async def _run_spec(resources: Resources, server: ObproxyServer) -> tuple[RunSpe
 
 async def _discover(spec: RunSpec, snapshot: InventorySnapshot) -> tuple[JSON, str]:
     """Return the server facts, empty when none were read, and the reason; raises OSError and TimeoutError."""
-    started = await asyncio.to_thread(run.start, spec, snapshot)
-    renewing = asyncio.create_task(_renew_lease(started), name=f"discovery-lease-{spec.ident}")
-    try:
-        async with asyncio.timeout(TIMEOUT):
-            return await _server_facts(started, spec)
-    finally:
-        renewing.cancel()
-        await started.terminate()
+    async with started(spec, snapshot) as run:
+        return await _server_facts(run, spec)
 
 
-async def _renew_lease(started: Run) -> None:
-    while True:
-        started.renew(time.monotonic())
-        await asyncio.sleep(RENEWAL_INTERVAL)
+async def _server_facts(run: Run, spec: RunSpec) -> tuple[JSON, str]:
+    """Return the server facts of the first event that has them, and the reason why there are none.
 
-
-async def _server_facts(started: Run, spec: RunSpec) -> tuple[JSON, str]:
-    """Return the server facts as soon as an event has them, without waiting for the end of the run."""
+    The events after it are about the other OBProxies of the host.
+    """
     problem = f"no OBProxy listens on port {spec.inputs.sql_port}"
-    async with aclosing(started.batches()) as batches:
+    async with aclosing(run.batches()) as batches:
         async for batch, _ in batches:
             for event in batch:
                 if not ansible_results.is_authentic(event, spec.token):
                     continue
-                if event.get("event") == "runner_on_ok" and (facts := server_facts.validated(event)[0]):
-                    return facts, ""
+                if event.get("event") == "runner_on_ok" and _has_server_facts(event):
+                    facts = server_facts.validated(event)[0]
+                    return facts, "" if facts else problem
                 if event.get("event") in FAILED:
                     problem = ansible_results.failure_message(event)
     return {}, problem
+
+
+def _has_server_facts(event: Mapping[str, Any]) -> bool:
+    return "obproxy_server" in ansible_results.mapping(ansible_results.mapping(event.get("event_data")).get("res"))
 
 
 def _log(server: ObproxyServer, message: str) -> None:

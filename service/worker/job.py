@@ -150,6 +150,7 @@ async def _insert_run(
     """
     renewed = time.monotonic()  # before the database's time: the lease in the child must not end later
     cluster = spec.inputs.cluster
+    assert cluster is not None, "a task instance belongs to an OBProxy cluster"
     async with resources.database.transaction() as connection:
         # Without a limit too: another worker may be counting the runs of this cluster for a run that must be alone.
         await execute(connection, "lock_cluster_concurrency", cluster_id=cluster.id)

@@ -13,10 +13,21 @@ from procrastinate.jobs import Job
 from service.model.types import JSON
 from service.runs import directories, run
 from service.store.database import execute, fetch
-from service.store.queue import DISCOVERY, QUEUE, REQUEST_END, RUN, WEBHOOK, WEBHOOK_QUEUE, open_queue
+from service.store.database_errors import database_error
+from service.store.queue import (
+    DISCOVERY,
+    HOST_DISCOVERY,
+    HOST_DISCOVERY_QUEUE,
+    QUEUE,
+    REQUEST_END,
+    RUN,
+    WEBHOOK,
+    WEBHOOK_QUEUE,
+    open_queue,
+)
 from service.tasks import rollouts
 from service.tasks.resources import Resources
-from service.worker import discovery, health_checks, retention, webhooks
+from service.worker import discovery, health_checks, host_discovery, retention, webhooks
 from service.worker.expiry import Expiry
 from service.worker.job import JobPostponed, perform
 from service.worker.leases import Leases
@@ -26,6 +37,7 @@ log = logging.getLogger(__name__)
 RECOVERY_INTERVAL = 3.0  # seconds between two observations of leases and searches for stalled jobs
 STALLED_WORKER_TIMEOUT = 86400.0  # seconds; Procrastinate's own check uses the database's clock, ours comes earlier
 REQUEUE_DELAY = 2  # seconds until a postponed job is fetched again
+QUEUES = [QUEUE, HOST_DISCOVERY_QUEUE, WEBHOOK_QUEUE]
 POLL_INTERVAL = 2.0  # seconds; PostgreSQL does not notify workers of requeued jobs
 RETRY_DELAY = 1.0  # seconds until Procrastinate's worker is restarted after a failure
 
@@ -77,6 +89,10 @@ async def _start(resources: Resources, app: App) -> list[asyncio.Task[None]]:
     async def discover_server(server_id: int) -> None:
         await discovery.perform(resources, server_id)
 
+    @app.task(name=HOST_DISCOVERY, queue=HOST_DISCOVERY_QUEUE, retry=RequeueStrategy())
+    async def discover_host(host_id: int) -> None:
+        await host_discovery.perform(resources, host_id)
+
     @app.task(name=WEBHOOK, queue=WEBHOOK_QUEUE, retry=webhooks.RetryStrategy())
     async def send_webhook(event: JSON) -> None:
         await webhooks.send(resources.settings, event)
@@ -94,6 +110,9 @@ async def _start(resources: Resources, app: App) -> list[asyncio.Task[None]]:
             else []
         ),
         asyncio.create_task(_recover_forever(resources, leases.expiry), name="recovery"),
+        asyncio.create_task(
+            _work_forever(resources, app, HOST_DISCOVERY_QUEUE, host_discovery.CONCURRENCY), name="discovery-worker"
+        ),
         *(
             [
                 asyncio.create_task(
@@ -127,7 +146,8 @@ async def _work_forever(resources: Resources, app: App, queue: str, concurrency:
                 delete_jobs="successful",
             )
         except Exception as error:  # the loop must survive an unavailable database
-            log.warning("The connection to the queue was lost: %s", error, extra={"action": "queue_lost"})
+            cause = database_error(error) or error  # Procrastinate's own text is "Database error."
+            log.warning("The connection to the queue was lost: %s", cause, extra={"action": "queue_lost"})
             if task is not None and task.cancelling():
                 return
         await asyncio.sleep(RETRY_DELAY)
@@ -156,7 +176,7 @@ async def requeue_stalled_jobs(resources: Resources, expiry: Expiry) -> None:
             return
         expired = expiry.expired_workers()
         workers = {"workers": [*expired], "stamps": [*expired.values()]}
-        for job in map(Job.from_row, await fetch(connection, "stalled_jobs", queues=[QUEUE, WEBHOOK_QUEUE], **workers)):
+        for job in map(Job.from_row, await fetch(connection, "stalled_jobs", queues=QUEUES, **workers)):
             log.warning("Job %s lost its worker and is requeued", job.id, extra={"action": "job_requeued"})
             try:
                 await manager.retry_job(job)

@@ -238,6 +238,20 @@ STRANGERS = {
 }
 
 OBPROXIES = "/api/v2/obproxy/clusters/1/obproxies/"
+DISCOVER = "/api/v2/obproxy/discover"
+DISCOVERIES = {
+    f"discover {what}": Case(
+        DISCOVER, status, message, code, fields=fields, content=json.dumps({"hostIds": host_ids}).encode()
+    )
+    for what, host_ids, status, message, code, fields in (
+        ("an unknown host", [998], 404, "Host 998 does not exist", 7005, ()),
+        ("unknown hosts", [998, 1, 999], 400, "Host 998 does not exist", 0, ("hostIds[0]", "hostIds[2]")),
+        ("no host", [], 400, "hostIds must", 0, ("hostIds",)),
+        ("a host twice", [1, 1], 400, "must not repeat 1", 0, ("hostIds",)),
+        ("a name", ["odp-1"], 400, "hostIds[0] must be an integer", 0, ("hostIds[0]",)),
+        ("too many hosts", [*range(HOSTS_LIMIT + 1)], 400, f"at most {HOSTS_LIMIT} elements", 0, ("hostIds",)),
+    )
+}
 WORKFLOWS = {
     f"{operation} of {ids}": Case(f"{OBPROXIES}{ids}/{operation}", 400, message, fields=fields)
     for operation in ("refresh", "restart")

@@ -31,6 +31,8 @@ MAY = {
     ("POST", "/api/v2/obproxy/clusters/{id}/obproxies/{obproxyIds}/refresh"): OBPROXY_WORKERS,
     ("POST", "/api/v2/obproxy/clusters/{id}/obproxies/{obproxyIds}/restart"): OBPROXY_WORKERS,
     ("POST", "/api/v2/obproxy/externalRuns"): OBPROXY_WORKERS,
+    ("POST", "/api/v2/obproxy/discover"): OBPROXY_WORKERS,
+    ("GET", "/api/v2/obproxy/discoveries"): OBPROXY_READERS,
     ("GET", "/api/v2/obproxy/clusters"): OBPROXY_READERS,
     ("GET", "/api/v2/obproxy/clusters/{id}"): OBPROXY_READERS,
     ("GET", "/api/v2/obproxy/clusters/{id}/parameters"): OBPROXY_READERS,

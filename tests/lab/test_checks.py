@@ -174,6 +174,18 @@ async def test_an_unreachable_port_causes_a_discovery(resources: Resources, lab_
     assert (await server(resources)).status is RUNNING
 
 
+async def test_another_obproxy_of_the_host_does_not_count(resources: Resources, lab_host: StartHost) -> None:
+    host = lab_host()
+    identifier = (await managed(resources, host)).id
+    await change(resources, "UPDATE obproxy_server SET ip = '127.9.9.9'")  # no process listens there
+    other = "install -d -o admin /home/admin/other && cd /home/admin/other && runuser -u admin -- "
+    await asyncio.to_thread(stop, host)
+    await asyncio.to_thread(host.run, f"{other}{host.home}/bin/obproxy -p 3883 -l 3884 -s 3885 -n other -r 127.0.0.1:1")
+
+    await discovery.perform(resources, identifier)
+    assert (await server(resources)).status is UNAVAILABLE
+
+
 async def stays(resources: Resources, status: ServerStatus, meanwhile: Callable[[], Awaitable[Any]]) -> None:
     assert (await server(resources)).status is status
     await meanwhile()

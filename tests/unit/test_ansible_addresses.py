@@ -8,6 +8,7 @@ from ansible_collections.obproxy.takeover.plugins.module_utils.addresses import 
     login_obstacle,
     named_ports,
     reachable_address,
+    sql_port_of,
 )
 
 ALL, ALL6 = "0.0.0.0", "::"  # noqa: S104 - nothing is bound
@@ -78,3 +79,23 @@ def test_why_nothing_is_sent(proxy: dict[str, Any] | None, foreign_addresses: li
 )
 def test_the_ports_that_a_configuration_names(parameters: dict[str, str], ports: list[int]) -> None:
     assert named_ports(parameters) == ports
+
+
+@pytest.mark.parametrize(
+    ("command_line", "ports", "inside", "port"),
+    [
+        ("./bin/obproxy -p 3883 -n a", [3883, 3884], [], 3883),
+        ("./bin/obproxy -p3883", [3883], [], 3883),
+        ("./bin/obproxy --listen_port 3883", [2883, 3883], [], 3883),
+        ("./bin/obproxy -o prometheus_listen_port=3884,listen_port=3885", [3884, 3885], [], 3885),
+        ("./bin/obproxy -p 3883", [], [], 3883),
+        ("./bin/obproxy -p 3883", [], [3883, 3884], 3883),
+        ("./bin/obproxy -p 9999", [2883, 2884], [], 2883),  # a stored parameter overrides the command line
+        ("./bin/obproxy", [2884, 3883], [], 3883),
+        ("./bin/obproxy -l 3001", [3001, 3002], [], 3002),
+        ("./bin/obproxy", [2884], [], 2883),
+        ("./bin/obproxy", [], [], 2883),
+    ],
+)
+def test_the_sql_port_of_a_process(command_line: str, ports: list[int], inside: list[int], port: int) -> None:
+    assert sql_port_of({"cmdline": command_line, "ports": ports, "ports_inside": inside}) == port

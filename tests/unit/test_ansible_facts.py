@@ -7,6 +7,7 @@ from ansible_collections.obproxy.takeover.plugins.module_utils.facts import (
     Facts,
     build_facts,
     discovered_row,
+    found_obproxy,
     no_sql_facts,
     parameter_definitions,
     pending_restart,
@@ -154,6 +155,30 @@ def test_a_discovery_without_login_reports_the_reason_and_no_parameters() -> Non
     assert discovered_row(nothing, {}) == {}
 
 
+def test_the_found_obproxy_for_the_discovery_of_hosts() -> None:
+    process = _process(cmdline="./bin/obproxy -p 2883 -n by_name")
+    note = {"path": FACT, "text": '{"managed_by": "ocp", "cluster_name": "c"}', "error": None}
+    facts = build_facts(_host(process, _watchdog(), files=[note]), _sql(app_name="stored"), _wanted())
+    assert found_obproxy(facts) == {
+        "sql_port": 2883,
+        "pid": 7,
+        "version": "4.3.1.0-1",
+        "package": "obproxy-4.3.1.0-1.el7.x86_64",
+        "app_name": "stored",
+        "home": HOME,
+        "owner": "admin",
+        "supervisor": "obproxyd.sh",
+        "start_mode": "rs_list",
+        "login": "cluster",
+        "managed_by": "ocp",
+        "managed_cluster": "c",
+    }
+    denied = build_facts(_host(process), no_sql_facts("denied", "no"), _wanted())
+    assert (found_obproxy(denied)["app_name"], found_obproxy(denied)["login"]) == ("by_name", "denied")
+    nothing = build_facts(_host(), no_sql_facts("untried", None), _wanted())
+    assert found_obproxy(nothing) == {"sql_port": 2883, "pid": None}
+
+
 def test_parameter_definitions_are_read() -> None:
     usual: Facts = {"info": "how many", "need_reboot": "false", "range": "[1,2]", "visible_level": "USER"}
     rows: list[Facts] = [
@@ -185,6 +210,7 @@ def test_a_second_proxy_and_its_watchdog_are_others() -> None:
         "obproxyd.sh with pid 10",
     ]
     assert "at ports 3883" in facts["foreign_processes"][0]
+    assert facts["sql_ports"] == [2883, 3883]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,183 @@
+"""Discoveries of hosts: requests them, and reads what each host's last discovery found."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from service.access.users import User
+from service.inventory.records import Host
+from service.model.errors import InvalidRequest, SubError, UnknownHost
+from service.model.fleet import ObproxyServer
+from service.model.types import Order, Page
+from service.store.database import execute, fetch, fetch_as
+from service.store.database_errors import retry_contention
+from service.store.queue import HOST_DISCOVERY_QUEUE
+from service.tasks.resources import Resources
+
+BODY = "obproxyDiscoverParam"  # name of the body in errors
+
+
+class DiscoveryState(StrEnum):
+    """State of a host's discovery."""
+
+    NEVER = "NEVER"  # it was never requested
+    PENDING = "PENDING"  # it is requested and has not ended
+    DISCOVERED = "DISCOVERED"
+    UNREACHABLE = "UNREACHABLE"  # the service cannot log in to the host
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedRule:
+    """A rule that prevents a takeover."""
+
+    rule: str
+    found: str
+    fix: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundObproxy:
+    """An OBProxy process of a host, managed or not. None = unknown.
+
+    `login` is the result of the login as root@proxysys: the kind of the password that is valid, `denied`, `unreachable`
+    or `untried`.
+    """
+
+    sql_port: int
+    pid: int
+    version: str | None
+    package: str | None
+    app_name: str | None
+    home: str | None
+    owner: str | None
+    supervisor: str | None
+    start_mode: str | None
+    login: str | None
+    managed_by: str | None  # the manager that the host's local fact names, and its cluster
+    managed_cluster: str | None
+    rules: Sequence[FailedRule]
+    server: ObproxyServer | None  # it is managed by this service
+
+    @property
+    def needs_password(self) -> bool:
+        """True if none of the known passwords of root@proxysys is valid."""
+        return self.login == "denied"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostDiscovery:
+    """A host of the inventory, with what its last discovery has found.
+
+    `servers` are the managed OBProxy servers of the host, also those that the discovery has not found running.
+    """
+
+    host: Host
+    state: DiscoveryState
+    request_time: datetime | None = None
+    requester: str | None = None
+    finish_time: datetime | None = None  # of the last discovery that has ended: what follows is of this time
+    message: str | None = None  # why the host could not be discovered
+    rules: Sequence[FailedRule] = ()  # of the host
+    obproxies: Sequence[FoundObproxy] = ()
+    servers: Sequence[ObproxyServer] = ()
+
+
+@retry_contention
+async def request(resources: Resources, host_ids: Sequence[int] | None, *, requester: User) -> list[HostDiscovery]:
+    """Request a discovery of hosts, or of all hosts of the inventory, and return their state.
+
+    A discovery that is queued already counts for this request. Raise UnknownHost, InvalidRequest.
+    """
+    inventory = await resources.inventory.current()
+    ids = sorted(inventory.hosts) if host_ids is None else list(host_ids)
+    _reject_unknown(ids, inventory.hosts)
+    if len(ids) > (limit := resources.settings.hosts_limit):
+        message = f"hostIds must be given: the inventory has {len(ids)} hosts, and a request has at most {limit}."
+        raise InvalidRequest([SubError(field="hostIds", message=message, object=BODY)])
+    async with resources.database.transaction() as connection:
+        await execute(connection, "request_host_discoveries", host_ids=ids, requester=requester.name)
+        queued = await fetch(connection, "hosts_with_queued_discovery", queue=HOST_DISCOVERY_QUEUE, host_ids=ids)
+        waiting = {row["host_id"] for row in queued}
+        await resources.queue.defer_host_discoveries(connection, [id for id in ids if id not in waiting])
+    return await of_hosts(resources, [inventory.hosts[host_id] for host_id in ids])
+
+
+async def page(
+    resources: Resources, order: Order, page: Page, *, keyword: str = "", host_ids: Collection[int] | None = None
+) -> tuple[list[HostDiscovery], int]:
+    """Return one page of the hosts of the inventory with their discoveries, and the number of all that match.
+
+    `keyword` is part of the name or the address.
+    """
+    found = await matching_hosts(resources, keyword, host_ids)
+    found.sort(key=lambda host: host.name if order.field == "name" else host.id, reverse=order.descending)
+    selected = found[(page.number - 1) * page.size : page.number * page.size]
+    return await of_hosts(resources, selected), len(found)
+
+
+async def matching_hosts(
+    resources: Resources, keyword: str = "", host_ids: Collection[int] | None = None
+) -> list[Host]:
+    """Return the hosts of the inventory with `keyword` in their name or address, sorted by name."""
+    inventory = await resources.inventory.current()
+    hosts = [host for host in inventory.hosts.values() if host_ids is None or host.id in host_ids]
+    fitting = [host for host in hosts if keyword.lower() in f"{host.name} {host.address}".lower()]
+    return sorted(fitting, key=lambda host: host.name)
+
+
+async def of_hosts(resources: Resources, hosts: Sequence[Host]) -> list[HostDiscovery]:
+    """Return the discoveries of hosts, in the given order."""
+    ids = [host.id for host in hosts]
+    async with resources.database.autocommit() as connection:
+        rows = {row["host_id"]: row for row in await fetch(connection, "host_discoveries", host_ids=ids)}
+        servers = await fetch_as(connection, ObproxyServer, "managed_servers_of_hosts", host_ids=ids)
+    on: dict[int, list[ObproxyServer]] = {host_id: [] for host_id in ids}
+    for server in servers:
+        on[server.host_id].append(server)
+    return [_discovery(host, rows.get(host.id), on[host.id]) for host in hosts]
+
+
+def _discovery(host: Host, row: Mapping[str, Any] | None, servers: Sequence[ObproxyServer]) -> HostDiscovery:
+    if row is None:
+        return HostDiscovery(host=host, state=DiscoveryState.NEVER, servers=servers)
+    managed = {server.sql_port: server for server in servers}
+    return HostDiscovery(
+        host=host,
+        state=DiscoveryState.PENDING if row["pending"] else DiscoveryState(row["outcome"]),
+        request_time=row["request_time"],
+        requester=row["requester"],
+        finish_time=row["finish_time"],
+        message=row["message"],
+        rules=_rules(row["rules"]),
+        obproxies=[_obproxy(found, managed.get(found["sql_port"])) for found in row["obproxies"] or ()],
+        servers=servers,
+    )
+
+
+def _obproxy(found: Mapping[str, Any], server: ObproxyServer | None) -> FoundObproxy:
+    return FoundObproxy(**{**found, "rules": _rules(found["rules"])}, server=server)
+
+
+def _rules(rules: Sequence[Mapping[str, str]] | None) -> list[FailedRule]:
+    return [FailedRule(**rule) for rule in rules or ()]
+
+
+def _reject_unknown(ids: Sequence[int], known: Collection[int]) -> None:
+    unknown = [(index, host_id) for index, host_id in enumerate(ids) if host_id not in known]
+    if len(unknown) == 1:
+        raise UnknownHost(host_id=unknown[0][1])
+    if unknown:
+        raise InvalidRequest(
+            [
+                SubError(
+                    field=f"hostIds[{index}]",
+                    message=f"Host {host_id} does not exist in the inventory.",
+                    object=BODY,
+                    rejected_value=host_id,
+                )
+                for index, host_id in unknown
+            ]
+        )

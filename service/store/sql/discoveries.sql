@@ -1,0 +1,23 @@
+-- name: request_host_discoveries
+INSERT INTO host_discovery (host_id, request_time, requester)
+SELECT host_id, now(), %(requester)s FROM unnest(%(host_ids)s::bigint[]) AS h (host_id) ORDER BY host_id
+ON CONFLICT (host_id) DO UPDATE SET request_time = excluded.request_time, requester = excluded.requester;
+
+-- name: hosts_with_queued_discovery
+-- Hosts whose discovery is queued and has not started. The caller has locked their rows.
+SELECT (args ->> 'host_id')::bigint AS host_id FROM procrastinate_jobs
+WHERE queue_name = %(queue)s AND status = 'todo' AND (args ->> 'host_id')::bigint = ANY(%(host_ids)s);
+
+-- name: host_discoveries
+SELECT *, start_time IS NULL OR start_time < request_time AS pending FROM host_discovery
+WHERE host_id = ANY(%(host_ids)s);
+
+-- name: database_time
+SELECT clock_timestamp() AS moment;
+
+-- name: record_host_discovery
+-- The result of a discovery that started at `start_time`, unless that of a later one is recorded.
+UPDATE host_discovery
+SET start_time = %(start_time)s, finish_time = clock_timestamp(), outcome = %(outcome)s, message = %(message)s,
+    rules = %(rules)s, obproxies = %(obproxies)s
+WHERE host_id = %(host_id)s AND (start_time IS NULL OR start_time <= %(start_time)s);

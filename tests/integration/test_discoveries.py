@@ -1,0 +1,213 @@
+"""Discoveries of hosts: request, queue, result, list."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from starlette.applications import Starlette
+
+from service.model.errors import UnknownHost
+from service.outcome.host_findings import HostFindings, Outcome
+from service.store.queue import HOST_DISCOVERY_QUEUE
+from service.tasks.resources import Resources
+from service.worker import host_discovery, worker
+from service.worker.job import JobPostponed
+from tests.integration.http_helpers import assert_failure, assert_sorted
+from tests.integration.test_release import managed
+
+DISCOVER, LIST = "/api/v2/obproxy/discover", "/api/v2/obproxy/discoveries"
+DEADLINE = 60.0  # seconds
+RULE = {"rule": "Exactly one.", "found": "2 of them.", "fix": "stop one."}
+FOUND = {
+    **dict.fromkeys(("package", "home", "owner", "start_mode", "managed_by", "managed_cluster")),
+    **{"sql_port": 2883, "pid": 25, "version": "4.3.1.0-1", "supervisor": "systemd", "login": "denied"},
+    **{"app_name": "a", "rules": []},
+}
+Body = dict[str, Any]
+
+
+async def discover(client: httpx.AsyncClient, *host_ids: int) -> list[Body]:
+    answer = await client.post(DISCOVER, json={"hostIds": list(host_ids)}) if host_ids else await client.post(DISCOVER)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["Location"] == LIST
+    return list(answer.json()["data"]["contents"])
+
+
+async def listed(client: httpx.AsyncClient, query: str = "") -> list[Body]:
+    answer = await client.get(f"{LIST}?size=100{query}")
+    assert answer.status_code == 200, answer.text
+    assert_sorted(answer.json()["data"])
+    return list(answer.json()["data"]["contents"])
+
+
+async def queued(resources: Resources) -> list[int]:
+    async with resources.database.autocommit() as connection:
+        cursor = await connection.execute(
+            "SELECT args FROM procrastinate_jobs WHERE queue_name = %s AND status = 'todo' ORDER BY id",
+            (HOST_DISCOVERY_QUEUE,),
+        )
+        return [row["args"]["host_id"] for row in await cursor.fetchall()]
+
+
+def finding(monkeypatch: pytest.MonkeyPatch, found: HostFindings | BaseException) -> None:
+    """Let discoveries find this, without a run."""
+
+    async def stand_in(resources: Resources, host_id: int) -> HostFindings:
+        if isinstance(found, BaseException):
+            raise found
+        return found
+
+    monkeypatch.setattr(host_discovery, "_discover", stand_in)
+
+
+async def test_a_request_is_pending_until_its_discovery_has_ended(
+    client: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert {each["state"] for each in await listed(client)} == {"NEVER"}
+
+    first, second = await discover(client, 2, 1)
+    assert [(each["hostId"], each["state"], each["requester"]) for each in (first, second)] == [
+        (2, "PENDING", "admin"),
+        (1, "PENDING", "admin"),
+    ]
+    assert "age" not in first and first["obproxies"] == []
+    assert await queued(resources) == [2, 1]
+
+    finding(monkeypatch, HostFindings(token=0, obproxies={2883: FOUND | {"rules": [RULE]}}))
+    await host_discovery.perform(resources, 1)
+    (found,) = await listed(client, "&hostId=1")
+    assert (found["state"], found["age"] < 30, found["rules"]) == ("DISCOVERED", True, [])
+    assert found["obproxies"] == [
+        {
+            **{"appName": "a", "login": "denied", "managed": False, "pid": 25, "rules": [RULE], "sqlPort": 2883},
+            **{"supervisor": "systemd", "version": "4.3.1.0-1"},
+        }
+    ]
+
+    assert (await discover(client, 1))[0]["obproxies"] == found["obproxies"], "the last result stays until the next"
+    assert [each["state"] for each in await listed(client, "&hostId=1")] == ["PENDING"]
+
+
+async def test_all_hosts_and_each_only_once_in_the_queue(client: httpx.AsyncClient, resources: Resources) -> None:
+    everything = [each["hostId"] for each in await listed(client)]
+    assert [each["hostId"] for each in await discover(client)] == sorted(everything) == await queued(resources)
+    await asyncio.gather(*(discover(client) for _ in range(5)))
+    assert await queued(resources) == sorted(everything)
+
+
+async def test_more_hosts_than_a_request_may_have(
+    app: Starlette, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resources: Resources = app.state.resources
+    limited = resources.settings.model_copy(update={"hosts_limit": 1})
+    object.__setattr__(resources, "settings", limited)
+    failure = assert_failure(await client.post(DISCOVER))
+    assert "a request has at most 1" in failure.error.message
+    assert [each.field for each in failure.error.subErrors or ()] == ["hostIds"]
+
+
+async def test_a_running_discovery_does_not_count_for_a_later_request(
+    client: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def slow(resources: Resources, host_id: int) -> HostFindings:
+        await discover(client, host_id)  # while this one is running
+        return HostFindings(token=0)
+
+    await discover(client, 1)
+    monkeypatch.setattr(host_discovery, "_discover", slow)
+    await host_discovery.perform(resources, 1)
+    assert [each["state"] for each in await listed(client, "&hostId=1")] == ["PENDING"]
+
+    finding(monkeypatch, HostFindings(token=0))
+    await host_discovery.perform(resources, 1)
+    assert [each["state"] for each in await listed(client, "&hostId=1")] == ["DISCOVERED"]
+
+
+@pytest.mark.parametrize(
+    ("found", "state", "message"),
+    [
+        (
+            HostFindings(token=0, outcome=Outcome.UNREACHABLE, message="no route", rules=[RULE]),
+            "UNREACHABLE",
+            "no route",
+        ),
+        (TimeoutError(), "FAILED", "has not ended within 90 s"),
+        (OSError("no memory"), "FAILED", "no memory"),
+        (UnknownHost(host_id=1), "FAILED", "Host 1 does not exist"),
+        (ZeroDivisionError(), "FAILED", "The service failed: ZeroDivisionError."),
+    ],
+    ids=["unreachable", "timeout", "not started", "removed", "defect"],
+)
+async def test_a_host_that_cannot_be_discovered_says_why(
+    client: httpx.AsyncClient,
+    resources: Resources,
+    monkeypatch: pytest.MonkeyPatch,
+    found: HostFindings | BaseException,
+    state: str,
+    message: str,
+) -> None:
+    await discover(client, 1, 2)
+    finding(monkeypatch, found)
+    await host_discovery.perform(resources, 1)
+    of = {each["hostId"]: each for each in await listed(client)}
+    assert of[1]["state"] == state and message in of[1]["message"] and of[2]["state"] == "PENDING"
+
+
+async def test_managed_servers_are_named(
+    client: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (server,) = await managed(client, resources, 1)
+    await discover(client, 1)
+    finding(monkeypatch, HostFindings(token=0, obproxies={2883: FOUND, 3883: FOUND | {"sql_port": 3883}}))
+    await host_discovery.perform(resources, 1)
+    ours, other = (await listed(client, "&hostId=1"))[0]["obproxies"]
+    assert (ours["managed"], ours["obproxyServerId"], ours["clusterId"]) == (True, server, 1)
+    assert other["managed"] is False and "clusterId" not in other
+
+
+async def test_the_list_is_searched_sorted_and_paged(client: httpx.AsyncClient) -> None:
+    names = [each["hostName"] for each in await listed(client, "&sort=name,desc")]
+    assert names == sorted(names, reverse=True) and len(names) > 1
+    assert [each["hostName"] for each in await listed(client, f"&keyword={names[0].upper()}")] == [names[0]]
+    page = (await client.get(f"{LIST}?size=1&page=2&sort=name,desc")).json()["data"]
+    assert [each["hostName"] for each in page["contents"]] == names[1:2]
+    assert page["page"]["totalElements"] == len(names)
+
+
+async def test_a_lost_database_postpones_the_discovery(
+    resources: Resources, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await discover(client, 1)
+    finding(monkeypatch, HostFindings(token=0))
+
+    async def lost(*_: object, **__: object) -> None:
+        raise psycopg.OperationalError("the connection is lost")
+
+    monkeypatch.setattr(host_discovery, "_record", lost)
+    with pytest.raises(JobPostponed):
+        await host_discovery.perform(resources, 1)
+
+
+async def test_a_stopping_worker_requeues_its_discovery(
+    client: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = asyncio.Event()
+
+    async def hang(resources: Resources, host_id: int) -> HostFindings:
+        began.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    await discover(client, 1)
+    monkeypatch.setattr(host_discovery, "_discover", hang)
+    async with worker.running(resources), asyncio.timeout(DEADLINE):
+        await began.wait()
+    assert await queued(resources) == [1]
+
+    finding(monkeypatch, HostFindings(token=0))
+    async with worker.running(resources), asyncio.timeout(DEADLINE):
+        while (await listed(client, "&hostId=1"))[0]["state"] == "PENDING":
+            await asyncio.sleep(0.05)
+    assert await queued(resources) == []
