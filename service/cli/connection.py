@@ -1,31 +1,38 @@
 """Options of the commands that call the service: its URL and the credentials."""
 
 import inspect
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Concatenate
 
 import typer
 
-from service.cli.client import Client, InvalidUsage
+from service.cli.client import Client
+from service.cli.errors import InvalidUsage
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 DEFAULT_PASSWORD_FILE = Path("data/admin-password")
+SECRET_FILE = "OBPROXY_TAKEOVER_ACCESS_KEY_SECRET_FILE"  # noqa: S105 - a name; the plugins read it too
+FORMER_SECRET_FILE = "OBPROXY_TAKEOVER_SECRET_FILE"  # noqa: S105 - a name
 
-Url = Annotated[str, typer.Option(envvar="OBPROXY_TAKEOVER_URL", help="URL of the service.")]
-User = Annotated[str, typer.Option(envvar="OBPROXY_TAKEOVER_USER", help="User name.")]
+Url = Annotated[str, typer.Option(metavar="URL", envvar="OBPROXY_TAKEOVER_URL", help="URL of the service.")]
+User = Annotated[str, typer.Option(metavar="NAME", envvar="OBPROXY_TAKEOVER_USER", help="User name.")]
 PasswordFile = Annotated[
-    Path, typer.Option(envvar="OBPROXY_TAKEOVER_PASSWORD_FILE", help="File that contains the user's password.")
+    Path,
+    typer.Option(metavar="FILE", envvar="OBPROXY_TAKEOVER_PASSWORD_FILE", help="File that contains the password."),
 ]
 AccessKey = Annotated[
     str | None,
     typer.Option(
-        envvar="OBPROXY_TAKEOVER_ACCESS_KEY", help="Sign requests with this access key, instead of a password."
+        metavar="ID",
+        envvar="OBPROXY_TAKEOVER_ACCESS_KEY",
+        help="Access key that signs requests, instead of a password.",
     ),
 ]
 SecretFile = Annotated[
     Path | None,
-    typer.Option(envvar="OBPROXY_TAKEOVER_SECRET_FILE", help="File that contains the secret of the access key."),
+    typer.Option(envvar=SECRET_FILE, metavar="FILE", help="File that contains the secret of the access key."),
 ]
 
 
@@ -40,6 +47,8 @@ def connect(
     """Return a client for these options. Raise InvalidUsage when they conflict or a file cannot be read."""
     if access_key is None:
         return Client(url, read_secret(password_file, "password"), user=user)
+    if secret_file is None and FORMER_SECRET_FILE in os.environ:
+        raise InvalidUsage(f"{FORMER_SECRET_FILE} is not read any more. Name the file in {SECRET_FILE}.")
     if secret_file is None:
         raise InvalidUsage("An access key needs a secret. Name the file that contains it: --secret-file.")
     return Client(url, read_secret(secret_file, "access key's secret"), access_key=access_key)

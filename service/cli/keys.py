@@ -5,14 +5,17 @@ import asyncio
 import typer
 
 from service.access import audit, key_rotation
+from service.cli.examples import examples
 from service.cli.local_audit import audit_call
 from service.model.settings import take
 from service.tasks.resources import open_resources
 
-key = typer.Typer(no_args_is_help=True, help="Rotate the key that encrypts secrets in the database.")
+key = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Rotate the key that encrypts secrets in the database."
+)
 
 
-@key.command("rotate")
+@key.command("rotate", epilog=examples(("key rotate", "encrypt all secrets with a new key")))
 def rotate() -> None:
     """Encrypt all secrets with a new key. The service can keep running.
 
@@ -32,7 +35,7 @@ def rotate() -> None:
     asyncio.run(run())
 
 
-@key.command("retire")
+@key.command("retire", epilog=examples(("key retire", "remove the previous keys")))
 def retire() -> None:
     """Encrypt the remaining secrets with the first key, and remove the previous keys from the key file."""
 

@@ -11,8 +11,9 @@ import typer
 
 from service import __version__
 from service.app import create_app
-from service.cli import keys, requests, tasks, users
-from service.cli.client import ClientError
+from service.cli import audit, control, fleet, keys, requests, submit, tasks, users
+from service.cli.errors import ClientError
+from service.cli.examples import examples
 from service.http import uvicorn_server
 from service.inventory.reader import InventoryReader, of_settings
 from service.model.errors import TakeoverError
@@ -24,28 +25,31 @@ from service.store.keyring import ADMIN_PASSWORD
 from service.tasks.resources import Resources, open_resources
 from service.worker import worker
 
-EXAMPLES = """
-serve                          run the service with its worker
-
-submit 1 1:2883 --watch        take over host 1 into OBProxy cluster 1, and watch
-
-tasks --status FAILED          list failed task instances
-
-log 7 78 -f                    follow the log of subtask 78 of task instance 7
-
-request watch 12               watch all hosts of request 12
-
-retry 7                        retry the failed subtasks of task instance 7
-"""
+EXAMPLES = examples(
+    ("serve", "run the service with its worker"),
+    ("submit test odp-1:2883 --watch", "take over host odp-1 into OBProxy cluster test, and watch"),
+    ("tasks --status FAILED", "list failed task instances"),
+    ("log odp-1 --follow", "follow the log of what runs on host odp-1"),
+    ("request watch 12", "watch all hosts of request 12"),
+    ("retry 7 --watch", "retry the failed subtasks of task instance 7, and watch"),
+)
 
 main = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
     epilog=EXAMPLES,
 )
+main.add_typer(submit.submissions)
 main.add_typer(tasks.tasks)
+main.add_typer(control.control)
 main.add_typer(requests.requests)
 main.add_typer(requests.request, name="request")
+main.add_typer(fleet.fleet)
+main.add_typer(fleet.cluster, name="cluster")
+main.add_typer(fleet.host, name="host")
+main.add_typer(audit.audit)
 main.add_typer(users.user, name="user")
 main.add_typer(users.access_key, name="accesskey")
 main.add_typer(keys.key, name="key")
@@ -67,9 +71,12 @@ def options(
     """Take over running OBProxy processes into managed OBProxy clusters."""
 
 
-@main.command()
+@main.command(epilog=examples(("serve", "run the service at http://127.0.0.1:8080 with an embedded database")))
 def serve() -> None:
-    """Run the service: HTTP server and, unless TAKEOVER_WORKER=false, worker."""
+    """Run the service: HTTP server and worker.
+
+    With TAKEOVER_WORKER=false it runs the HTTP server alone. docs/settings.md has all settings.
+    """
     disable_core_dumps()
     settings = _settings()
     tracing.start(settings.otel_endpoint)
@@ -83,7 +90,7 @@ def serve() -> None:
         raise SystemExit(1)
 
 
-@main.command("worker")
+@main.command("worker", epilog=examples(("worker", "run takeovers of the database in TAKEOVER_DATABASE_URL")))
 def run_worker() -> None:
     """Run a worker without HTTP server. Workers on several machines can share a database."""
     disable_core_dumps()
@@ -99,9 +106,12 @@ def run_worker() -> None:
         asyncio.run(work())
 
 
-@main.command()
+@main.command(epilog=examples(("migrate", "migrate the database in TAKEOVER_DATABASE_URL")))
 def migrate() -> None:
-    """Migrate the database to the schema of this version. `serve` and `worker` do it as well."""
+    """Migrate the database to the schema of this version.
+
+    `serve` and `worker` do it as well.
+    """
     settings = _settings()
 
     async def open_once() -> None:

@@ -1,19 +1,15 @@
 """Tables and lines about requests for a terminal."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 
 from rich.table import Table
-from rich.text import Text
 
-from service.cli.client import Document
-from service.cli.tables import STATUS_STYLES
+from service.cli.output import Column, Format, table
+from service.cli.states import duration, local_time, state
+from service.cli.transport import Document
 from service.outcome.failure_groups import FailureGroup, HostFailure, group
 
-STATE_STYLES = {
-    **STATUS_STYLES,
-    "STOPPED": ("‖", "bold yellow"),
-}
 URGENCY = (
     *("RUNNING", "FAILED", "QUEUED", "WAITING_FOR_HOST", "NOT_STARTED", "WAITING"),
     *("SUPERSEDED", "ROLLED_BACK", "SUCCESSFUL"),
@@ -22,28 +18,33 @@ URGENCY = (
 
 HOSTS_SHOWN = 8  # names of hosts in one line
 
+REQUESTS = (
+    Column(header="ID", value=lambda request: request["id"]),
+    Column(header="WORKFLOW", value=lambda request: request["workflow"]),
+    Column(header="CLUSTER", value=lambda request: request["clusterName"]),
+    Column(header="STATE", value=lambda request: state(request["status"])),
+    Column(header="START", value=lambda request: local_time(request["createTime"])),
+    Column(header="END", value=lambda request: local_time(request.get("finishTime")), wide=True),
+    Column(header="BY", value=lambda request: request["creator"]["name"]),
+    Column(header="HOSTS", value=lambda request: counts(request)),
+)
+HOSTS = (
+    Column(header="HOST", value=lambda host: host["hostName"]),
+    Column(header="TASK", value=lambda host: host["taskId"]),
+    Column(header="STATE", value=lambda host: state(host["state"])),
+    Column(header="DONE", value=lambda host: f"{host['finishedSubtasks']}/{host['subtaskCount']}"),
+    Column(header="DURATION", value=lambda host: duration(host.get("startTime"), host.get("finishTime"))),
+    Column(header="SUBTASK", value=lambda host: host.get("subtask")),
+    Column(header="REASON", value=lambda host: host.get("reason"), wide=True),
+)
 
-def request_list(documents: Sequence[Document]) -> Table:
-    """Return a table with one row per request."""
-    shown = Table("id", "workflow", "cluster", "status", "hosts", "start", "by", box=None, pad_edge=False)
-    for document in documents:
-        start = f"{datetime.fromisoformat(document['createTime']).astimezone():%Y-%m-%d %H:%M:%S}"
-        about = (str(document["id"]), document["workflow"], document["clusterName"])
-        shown.add_row(*about, _state(document["status"]), counts(document), start, document["creator"]["name"])
-    return shown
 
-
-def hosts(document: Document, limit: int | None = None) -> Table:
+def hosts(found: Sequence[Document], output: Format = Format.TABLE, limit: int | None = None) -> Table:
     """Return a table with one row per host of a request; with `limit`, the most urgent ones."""
-    rows = list(document["hosts"])
-    if limit is not None and len(rows) > limit:
-        rows = sorted(rows, key=lambda host: URGENCY.index(host["state"]))[:limit]
-    shown = Table("host", "task", "state", "done", "time", "subtask", box=None, pad_edge=False)
-    for host in rows:
-        done = f"{host['finishedSubtasks']}/{host['subtaskCount']}"
-        subtask = host.get("subtask", "")
-        shown.add_row(host["hostName"], str(host["taskId"]), _state(host["state"]), done, _elapsed(host), subtask)
-    return shown
+    rows = found
+    if limit is not None and len(found) > limit:
+        rows = sorted(found, key=lambda host: URGENCY.index(host["state"]))[:limit]
+    return table(HOSTS, rows, output)
 
 
 def host_line(host: Document) -> str:
@@ -56,13 +57,22 @@ def summary(document: Document) -> Iterable[str]:
     """Yield the lines that sum a request up: its status, the numbers of hosts, and the failures by reason."""
     ended = f"{document['status']} after {document['duration']:.1f} s"
     yield f"Request {document['id']}: {ended}. Hosts: {counts(document)}."
-    failed = [host for host in document["hosts"] if host["state"] == "FAILED"]
-    for found in group(map(_failure, failed)):
-        yield ""
-        yield from _group(found)
+    yield from failures(_failure(host) for host in document["hosts"] if host["state"] == "FAILED")
     if document["status"] == "STOPPED":
         yield ""
         yield f"Hosts are not started because too many have failed. To go on: request retry {document['id']}"
+
+
+def failures(found: Iterable[HostFailure]) -> Iterable[str]:
+    """Yield the failures by reason, each group after an empty line."""
+    for failed in group(found):
+        yield ""
+        yield from _group(failed)
+
+
+def counted(found: Iterable[Document]) -> str:
+    """Return the numbers of these hosts by state."""
+    return counts({"counts": Counter(host["state"] for host in found)})
 
 
 def counts(document: Document) -> str:
@@ -97,15 +107,3 @@ def _failure(host: Document) -> HostFailure:
         subtask=host.get("subtask", ""),
         reason=host.get("reason", ""),
     )
-
-
-def _state(state: str) -> Text:
-    mark, style = STATE_STYLES[state]
-    return Text(f"{mark} {state}", style=style)
-
-
-def _elapsed(host: Document) -> str:
-    if "startTime" not in host:
-        return ""
-    end = datetime.fromisoformat(host["finishTime"]) if "finishTime" in host else datetime.now(UTC)
-    return f"{(end - datetime.fromisoformat(host['startTime'])).total_seconds():.1f} s"

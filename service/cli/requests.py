@@ -1,139 +1,120 @@
 """Commands about requests: list, show, watch, and operations on all hosts of one."""
 
-import json
-import sys
-from typing import Annotated
+from typing import NoReturn
 
 import typer
-from rich.console import Console, Group
-from rich.live import Live
-from rich.text import Text
+from rich.console import Group
 
 from service.cli import request_tables
-from service.cli.client import Client, Document, RequestRejected
+from service.cli.client import REQUESTS, Client
 from service.cli.connection import with_client
+from service.cli.errors import RequestRejected
+from service.cli.examples import examples
+from service.cli.options import All, Limit, PageNumber, RequestId, Watch
+from service.cli.output import Format, Output, print_json, print_list, print_table
+from service.cli.transport import Document
+from service.cli.watching import follow
 
-RequestId = Annotated[int, typer.Argument(help="Id of the request.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 FAILED_STATUSES = ("FAILED", "STOPPED")
-OTHER_LINES = 6  # of the live display, besides the rows of hosts
 
-requests = typer.Typer()
-request = typer.Typer(no_args_is_help=True, help="Show, watch and control all hosts of a request.")
+requests = typer.Typer(rich_markup_mode=None)
+request = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Show, watch and control all hosts of a request."
+)
 
 
-@requests.command("requests")
+@requests.command("requests", epilog=examples(("requests --limit 5", "list the five newest requests")))
 @with_client
 def list_requests(
-    client: Client,
-    page: Annotated[int, typer.Option(help="Number of the page, from 1.")] = 1,
-    size: Annotated[int, typer.Option(help="Requests per page.")] = 20,
-    as_json: AsJson = False,
+    client: Client, page: PageNumber = 1, limit: Limit = 20, all_pages: All = False, output: Output = Format.TABLE
 ) -> None:
     """List requests, newest first."""
-    found = client.requests(page=page, size=size)
-    if as_json:
-        print(json.dumps(found, indent=2, ensure_ascii=False))
-    else:
-        Console(soft_wrap=True).print(request_tables.request_list(found))
+    found = client.all(REQUESTS) if all_pages else client.page(REQUESTS, page, limit)
+    print_list(found, request_tables.REQUESTS, output)
 
 
-@request.command()
+@request.command(epilog=examples(("request show 12", "show all hosts of request 12, and its failures by reason")))
 @with_client
-def show(client: Client, request_id: RequestId, as_json: AsJson = False) -> None:
-    """Show the hosts of a request, and its failures by reason.
-
-    request show 12
-    """
+def show(client: Client, request_id: RequestId, output: Output = Format.TABLE) -> None:
+    """Show the hosts of a request, and its failures by reason."""
     document = client.request(request_id)
-    if as_json:
-        print(json.dumps(document, indent=2, ensure_ascii=False))
+    if output is Format.JSON:
+        print_json(document)
     else:
-        Console(soft_wrap=True).print(request_tables.hosts(document))
+        print_table(request_tables.hosts(document["hosts"], output))
         print("", *request_tables.summary(document), sep="\n")
 
 
-@request.command()
+@request.command(
+    epilog=examples(
+        ("request watch 12", "show one line per host: live in a terminal, one per change in a pipe"),
+        ("request watch 12 -o json", "print the document at the end"),
+    )
+)
 @with_client
-def watch(client: Client, request_id: RequestId, as_json: AsJson = False) -> None:
-    """Show one line per host until no host runs. The exit status is 1 if one has failed or was not started.
-
-    request watch 12           a table in a terminal, or one line per change in a pipe
-
-    request watch 12 --json    print the JSON document at the end
-    """
-    watch_request(client, request_id, as_json)
+def watch(client: Client, request_id: RequestId, output: Output = Format.TABLE) -> None:
+    """Show one line per host until no host runs. The exit status is 1 if one has failed or was not started."""
+    watch_request(client, request_id, output)
 
 
-@request.command()
+@request.command(epilog=examples(("request retry 12 --watch", "retry, and watch until no host runs")))
 @with_client
-def retry(client: Client, request_id: RequestId) -> None:
-    """Retry all failed hosts. A stopped rollout goes on.
-
-    request retry 12
-    """
-    _control(client, "retry", request_id)
+def retry(client: Client, request_id: RequestId, watch_hosts: Watch = False, output: Output = Format.TABLE) -> None:
+    """Retry all failed hosts. A stopped rollout goes on."""
+    _control(client, "retry", request_id, watch_hosts, output)
 
 
-@request.command()
+@request.command(epilog=examples(("request rollback 12 --watch", "roll back, and watch until no host runs")))
 @with_client
-def rollback(client: Client, request_id: RequestId) -> None:
-    """Roll back all failed hosts.
-
-    request rollback 12
-    """
-    _control(client, "rollback", request_id)
+def rollback(client: Client, request_id: RequestId, watch_hosts: Watch = False, output: Output = Format.TABLE) -> None:
+    """Roll back all failed hosts."""
+    _control(client, "rollback", request_id, watch_hosts, output)
 
 
-@request.command()
+@request.command(epilog=examples(("request cancel 12 --watch", "cancel, and watch until no host runs")))
 @with_client
-def cancel(client: Client, request_id: RequestId) -> None:
-    """Cancel all hosts that run or wait.
-
-    request cancel 12
-    """
-    _control(client, "cancel", request_id)
+def cancel(client: Client, request_id: RequestId, watch_hosts: Watch = False, output: Output = Format.TABLE) -> None:
+    """Cancel all hosts that run or wait. With --watch, the exit status 0 means: all were canceled."""
+    _control(client, "cancel", request_id, watch_hosts, output)
 
 
-def watch_request(client: Client, request_id: int, as_json: bool) -> None:
+def watch_request(client: Client, request_id: int, output: Format) -> NoReturn:
     """Show the progress of a request until no host runs, then its summary. Exit with status 1 if a host has failed."""
-    show = _watch_live if sys.stdout.isatty() and not as_json else _watch_lines
-    document = show(client, request_id, as_json)
-    if as_json:
-        print(json.dumps(document, indent=2, ensure_ascii=False))
+    raise SystemExit(_follow_to_end(client, request_id, output)["status"] in FAILED_STATUSES)
+
+
+def _follow_to_end(client: Client, request_id: int, output: Format) -> Document:
+    def display(found: Document, rows: int) -> Group:
+        hosts = request_tables.hosts(found["hosts"], output, limit=rows)
+        return Group(hosts, f"\nRequest {request_id}: {request_tables.counts(found)}")
+
+    def lines(found: Document) -> dict[int, str]:
+        return {host["taskId"]: request_tables.host_line(host) for host in found["hosts"]}
+
+    document = follow(client.watch_request(request_id), output, display=display, lines=lines)
+    if output is Format.JSON:
+        print_json(document)
     else:
         print(*request_tables.summary(document), sep="\n")
-    raise SystemExit(document["status"] in FAILED_STATUSES)
-
-
-def _watch_live(client: Client, request_id: int, _: bool) -> Document:
-    console = Console()
-    document = client.request(request_id)
-
-    def shown() -> Group:
-        rows = request_tables.hosts(document, limit=max(console.height - OTHER_LINES, 1))
-        return Group(rows, Text(f"\nRequest {request_id}: {request_tables.counts(document)}"))
-
-    with Live(console=console, get_renderable=shown):
-        for found in client.watch_request(request_id):
-            document = found
     return document
 
 
-def _watch_lines(client: Client, request_id: int, silent: bool) -> Document:
-    document: Document = {}
-    printed: dict[int, str] = {}
-    for document in client.watch_request(request_id):
-        for host in document["hosts"]:
-            line = request_tables.host_line(host)
-            if printed.get(host["taskId"]) != line and not silent:
-                print(line, flush=True)
-            printed[host["taskId"]] = line
-    return document
-
-
-def _control(client: Client, operation: str, request_id: int) -> None:
+def _control(client: Client, operation: str, request_id: int, watch_hosts: bool, output: Format) -> None:
     result = client.control_request(operation, request_id)
-    print(*request_tables.operation(result), sep="\n")
+    if output is not Format.JSON:
+        print(*request_tables.operation(result), sep="\n")
+    elif not watch_hosts:
+        print_json(result)
     if result["rejected"] and not result["accepted"]:
         raise SystemExit(RequestRejected.exit_status)
+    if watch_hosts and operation == "cancel":
+        _exit_when_canceled(_follow_to_end(client, request_id, output), result)
+    if watch_hosts:
+        watch_request(client, request_id, output)
+
+
+def _exit_when_canceled(document: Document, result: Document) -> NoReturn:
+    """Exit with status 0 when every host that accepted the cancel has failed, that is: was canceled."""
+    canceled = {host["taskId"] for host in result["accepted"]}
+    states = [host["state"] for host in document["hosts"] if host["taskId"] in canceled]
+    raise SystemExit(any(state not in ("FAILED", "SUPERSEDED") for state in states))

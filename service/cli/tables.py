@@ -1,90 +1,96 @@
-"""Tables of task instances and hosts for a terminal."""
+"""Tables of task instances and their subtasks."""
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from service.cli.client import Document
+from service.cli.output import Column, Format, fields, table
+from service.cli.states import duration, local_time, parse_time, state, subtask_duration
+from service.cli.transport import Document
 from service.outcome.failed_rules import RuleFailure
 
-STATUS_STYLES = {
-    "PENDING": ("·", "dim"),
-    "READY": ("○", "cyan"),
-    "RUNNING": ("▶", "bold yellow"),
-    "CANCELING": ("◼", "bold magenta"),
-    "FAILED": ("✗", "bold red"),
-    "SUCCESSFUL": ("✓", "green"),
-    "SUPERSEDED": ("↷", "dim"),
-    "WAITING": ("·", "dim"),
-    "WAITING_FOR_HOST": ("⧖", "cyan"),
-    "QUEUED": ("○", "cyan"),
-    "ROLLED_BACK": ("↶", "magenta"),
-    "NOT_STARTED": ("‖", "yellow"),
-}
+HELD = {"ROLLOUT": "its batch has not started", "MAX_FAILURES": "too many hosts have failed"}
+
+TASKS = (
+    Column(header="ID", value=lambda task: task["id"]),
+    Column(header="HOST", value=lambda task: task["hostName"]),
+    Column(header="STATE", value=lambda task: state(task["state"])),
+    Column(header="DONE", value=lambda task: done(task["subtasks"])),
+    Column(header="START", value=lambda task: local_time(task["startTime"])),
+    Column(header="END", value=lambda task: local_time(task.get("finishTime")), wide=True),
+    Column(header="REQUEST", value=lambda task: task.get("requestId"), wide=True),
+    Column(header="SUPERSEDED_BY", value=lambda task: task.get("supersededBy"), wide=True),
+    Column(header="BY", value=lambda task: task["creator"]["name"]),
+    Column(header="NAME", value=lambda task: task["name"]),
+    Column(header="SUBTASK", value=lambda task: current_subtask(task).get("name"), wide=True),
+)
+SUBTASKS = (
+    Column(header="ID", value=lambda subtask: subtask["id"]),
+    Column(header="STATE", value=lambda subtask: state(subtask["state"])),
+    Column(header="DURATION", value=subtask_duration),
+    Column(header="OPERATION", value=lambda subtask: subtask["operation"], wide=True),
+    Column(header="EXECUTION", value=lambda subtask: subtask["runTime"], wide=True),
+    Column(header="START", value=lambda subtask: local_time(subtask.get("startTime")), wide=True),
+    Column(header="EXECUTOR", value=lambda subtask: subtask.get("executor"), wide=True),
+    Column(header="SUBTASK", value=lambda subtask: subtask["name"]),
+)
+CHANGES = (
+    Column(header="KIND", value=lambda change: change["what"]),
+    Column(header="NAME", value=lambda change: change["name"]),
+    Column(header="BEFORE", value=lambda change: change.get("before")),
+    Column(header="AFTER", value=lambda change: change.get("after")),
+    Column(header="RESTART", value=lambda change: "needed" if change["needsRestart"] else None),
+    Column(header="SUBTASK", value=lambda change: f"{change['subtask']} ({change['operation']})"),
+)
 
 
-def subtasks_by_host(documents: Sequence[Document]) -> Table:
-    """Return a table with one column per task instance and one row per subtask.
-
-    A single task instance has a column with the ids of its subtasks, which commands take as arguments.
-    """
-    id_column = ("id",) if len(documents) == 1 else ()
-    heads = (f"{document['hostName']}\ntask {document['id']}" for document in documents)
-    shown = Table(*id_column, "Subtask", *heads, title="Taking over OBProxy")
-    if not documents:
-        return shown
-    for row in zip(*(in_dag_order(document["subtasks"]) for document in documents), strict=True):
-        shown.add_row(
-            *(str(row[0]["id"]) for _ in id_column), row[0]["name"], *(_status_cell(subtask) for subtask in row)
-        )
-    shown.add_section()
-    shown.add_row(*("" for _ in id_column), "", *(_status_cell(document) for document in documents))
-    return shown
+def task(document: Document, output: Format = Format.TABLE) -> Group:
+    """Return a task instance with its subtasks."""
+    return Group(_head(document), "", table(SUBTASKS, in_dag_order(document["subtasks"]), output))
 
 
-def status_lines(documents: Iterable[Document]) -> Iterable[str]:
-    """Yield one line per subtask, `task subtask status name`, for output to a pipe."""
-    for document in documents:
-        for subtask in in_dag_order(document["subtasks"]):
-            yield f"{document['id']} {subtask['id']} {subtask['state']} {subtask['name']}"
+def subtask_lines(document: Document) -> dict[int, str]:
+    """Return one line per subtask, `task subtask state name`, by the subtask's id."""
+    return {
+        subtask["id"]: f"{document['id']} {subtask['id']} {subtask['state']} {subtask['name']}"
+        for subtask in in_dag_order(document["subtasks"])
+    }
 
 
-def task_list(documents: Sequence[Document]) -> Table:
-    """Return a table with one row per task instance."""
-    shown = Table("id", "name", "host", "status", "progress", "start", "by")
-    for document in documents:
-        statuses = [subtask["status"] for subtask in document["subtasks"]]
-        done = f"{statuses.count('SUCCESSFUL')}/{len(statuses)}"
-        start = f"{_parse_time(document['startTime']).astimezone():%Y-%m-%d %H:%M:%S}"
-        named = (str(document["id"]), document["name"], document["hostName"])
-        shown.add_row(*named, _status_cell(document), done, start, document["creator"]["name"])
-    return shown
+def host_row(document: Document) -> Document:
+    """Return a task instance in the shape of a request's host."""
+    starts = [subtask["startTime"] for subtask in document["subtasks"] if "startTime" in subtask]
+    return {
+        "hostName": document["hostName"],
+        "taskId": document["id"],
+        "state": document["state"],
+        "finishedSubtasks": sum(subtask["status"] == "SUCCESSFUL" for subtask in document["subtasks"]),
+        "subtaskCount": len(document["subtasks"]),
+        **({"startTime": min(starts, key=parse_time)} if starts else {}),
+        **({"finishTime": document["finishTime"]} if "finishTime" in document else {}),
+        **({"subtask": current["name"]} if (current := current_subtask(document)) else {}),
+    }
 
 
-def host_list(documents: Sequence[Document]) -> Table:
-    """Return a table with one row per host."""
-    shown = Table("id", "name", "address", "OBProxy cluster")
-    for document in documents:
-        clusters = ", ".join(
-            f"{service['name']} {service['version'] or ''}".strip() for service in document["services"]
-        )
-        shown.add_row(str(document["id"]), document["name"], document["innerIpAddress"], clusters)
-    return shown
+def current_subtask(document: Document) -> Document:
+    """Return the subtask that runs or, if none does, the first that has failed; empty when there is none."""
+    for statuses in (("RUNNING", "CANCELING"), ("FAILED",)):
+        for subtask in document["subtasks"]:
+            if subtask["status"] in statuses:
+                return dict(subtask)
+    return {}
+
+
+def done(subtasks: Sequence[Document]) -> str:
+    """Return the number of successful subtasks and that of all."""
+    return f"{sum(subtask['status'] == 'SUCCESSFUL' for subtask in subtasks)}/{len(subtasks)}"
 
 
 def legal_operations(document: Document) -> Iterable[str]:
-    """Yield the commands that are legal now, one per line.
-
-    For a superseded task instance also the newer one, for a held one the reason.
-    """
-    if newer := document.get("supersededBy"):
-        yield f"Superseded by task {newer} of the same OBProxy: show {newer}"
-    if held := document.get("heldBy"):
-        reason = "its batch has not started" if held == "ROLLOUT" else "too many hosts have failed"
-        yield f"Held, because {reason}: request show {document['requestId']}"
+    """Yield the commands that are legal now, one per line."""
     for operation in document["operations"]:
         yield f"    {operation.lower()} {document['id']}"
     for subtask in in_dag_order(document["subtasks"]):
@@ -92,16 +98,14 @@ def legal_operations(document: Document) -> Iterable[str]:
             yield f"    {operation.lower()} {document['id']} {subtask['id']}    # {subtask['name']}"
 
 
-def changes(document: Document, title: str = "Changes on the host") -> Table | None:
-    """Return a table with the changes on the host of a task instance, by subtask; None when there are none."""
-    shown = Table("Subtask", "What", "Name", "Before", "After", "Restart", title=title)
-    for subtask in in_dag_order(document["subtasks"]):
-        for change in subtask.get("changes", ()):
-            name = f"{subtask['name']} ({change['operation']})"
-            values = (Text(change.get(side, "-")) for side in ("before", "after"))
-            restart = "needed" if change["needsRestart"] else ""
-            shown.add_row(name, change["what"], Text(change["name"]), *values, restart)
-    return shown if shown.row_count else None
+def changes(document: Document) -> Table | None:
+    """Return the changes on the host of a task instance, by subtask; None when there are none."""
+    found = [
+        {**change, "subtask": subtask["name"]}
+        for subtask in in_dag_order(document["subtasks"])
+        for change in subtask.get("changes", ())
+    ]
+    return table(CHANGES, found) if found else None
 
 
 def failed_rules(failure: RuleFailure) -> Table:
@@ -123,18 +127,25 @@ def in_dag_order(subtasks: Sequence[Document]) -> list[Document]:
     return ordered
 
 
-def _status_cell(document: Document) -> Text:
-    state = str(document.get("state", document["status"]))
-    mark, style = STATUS_STYLES[state]
-    return Text(f"{mark} {state:<10} {_elapsed(document)}", style=style)
+def _blocker(number: int, host: str) -> str:
+    return f"task {number} ({host})"
 
 
-def _elapsed(document: Document) -> str:
-    if "startTime" not in document:
-        return ""
-    end = _parse_time(document["finishTime"]) if "finishTime" in document else datetime.now(UTC)
-    return f"{(end - _parse_time(document['startTime'])).total_seconds():5.1f} s"
-
-
-def _parse_time(timestamp: Any) -> datetime:
-    return datetime.fromisoformat(timestamp)
+def _head(document: Document) -> Table:
+    row: dict[str, Any] = dict(host_row(document))
+    held, newer, waits = document.get("heldBy"), document.get("supersededBy"), document.get("waitsFor", ())
+    request = document.get("requestId")
+    values: dict[str, object] = {
+        "Task": f"{document['id']} ({document['name']})",
+        "Host": document["hostName"],
+        "State": state(document["state"]),
+        "Operation": document["operation"],
+        "Subtasks": f"{row['finishedSubtasks']} of {row['subtaskCount']} successful",
+        "Duration": duration(row.get("startTime"), row.get("finishTime")) or None,
+        "Started by": f"{document['creator']['name']} at {local_time(document['createTime'])}",
+        "Request": request,
+        "Superseded by": newer and f"task {newer} of the same OBProxy: show {newer}",
+        "Held": held and f"because {HELD[held]}: request show {request}",
+        "Waits for": ", ".join(map(_blocker, waits, document.get("waitsForHosts", ()))) or None,
+    }
+    return fields(values)

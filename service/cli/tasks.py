@@ -1,392 +1,161 @@
-"""Commands that call a service: submit, watch and control takeovers. `discover` needs no service."""
+"""Commands that read task instances: list, show, watch, log, diagnosis."""
 
-import json
 import os
-import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.live import Live
 
-from service.cli import tables
-from service.cli.client import Client, Document, InvalidUsage
-from service.cli.connection import read_secret, with_client
-from service.cli.requests import watch_request
-from service.model.fleet import DEFAULT_SQL_PORT
-from service.model.settings import PROJECT
-from service.model.types import JSON
-from service.outcome import failed_rules
+from service.cli import names, tables
+from service.cli.client import TASKS, Client
+from service.cli.connection import with_client
+from service.cli.diagnosis import as_text
+from service.cli.errors import InvalidUsage, RequestRejected
+from service.cli.examples import examples
+from service.cli.options import All, Limit, PageNumber, TaskName, TaskNames
+from service.cli.output import Format, Output, print_json, print_list, print_table
+from service.cli.transport import Document
+from service.cli.watching import exit_with_outcome
+from service.cli.watching import watch as watch_tasks
 
-TaskId = Annotated[int, typer.Argument(help="Id of the task instance.")]
-SubtaskId = Annotated[int, typer.Argument(help="Id of a subtask.")]
-OptionalSubtaskId = Annotated[int | None, typer.Argument(help="Id of a subtask. Default: the task instance.")]
-IdempotencyKey = Annotated[
-    str | None, typer.Option(help="Idempotency key. Requests with the same key are executed once.")
-]
-WatchTasks = Annotated[bool, typer.Option("--watch", "-w", help="Watch until all task instances have ended.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-ManagingCluster = Annotated[int, typer.Argument(help="Id of the OBProxy cluster that manages the servers.")]
-ServerIds = Annotated[list[int], typer.Argument(help="Ids of the OBProxy servers.")]
-Canary = Annotated[int, typer.Option(min=0, help="Number of hosts that start before all others.")]
-BatchSize = Annotated[
-    int | None, typer.Option(min=1, help="Hosts that start together. Default: all hosts after the canary.")
-]
-MaxFailures = Annotated[
-    int | None, typer.Option(min=0, help="No further host starts when more hosts than this have failed. Default: 0.")
-]
-
-tasks = typer.Typer()
+tasks = typer.Typer(rich_markup_mode=None)
 
 
-@tasks.command()
-@with_client
-def submit(
-    client: Client,
-    cluster_id: Annotated[int, typer.Argument(help="Id of the OBProxy cluster that manages the hosts afterwards.")],
-    host: Annotated[list[str], typer.Argument(help=f"HOST_ID or HOST_ID:SQL_PORT. Default port: {DEFAULT_SQL_PORT}.")],
-    proxysys_password_file: Annotated[
-        Path | None,
-        typer.Option(
-            help="File that contains the current password of root@proxysys, if it differs from the cluster's."
-        ),
-    ] = None,
-    allow_restart: Annotated[
-        bool | None,
-        typer.Option(help="Allow or forbid a restart where a parameter needs it. Default: the setting of the cluster."),
-    ] = None,
-    canary: Canary = 0,
-    batch_size: BatchSize = None,
-    max_failures: MaxFailures = None,
-    check: Annotated[
-        bool, typer.Option("--check", help="Change nothing: report all failed rules and the changes of a takeover.")
-    ] = False,
-    idempotency_key: IdempotencyKey = None,
-    watch_tasks: WatchTasks = False,
-    as_json: AsJson = False,
-) -> None:
-    """Submit a takeover, and print the ids of its task instances.
-
-    With --canary or --batch-size, hosts start in batches, in their order.
-
-    submit 1 1:2883 2:2883        take over two hosts into OBProxy cluster 1
-
-    submit 1 3 --watch            take over host 3 at port 2883, and watch
-
-    submit 1 3 --allow-restart    restart the OBProxy where a parameter needs it
-
-    submit 1 1 2 3 4 5 --canary 1 --batch-size 2
-
-    submit 1 3 --check            check the takeover of host 3, wait, and print its findings and changes
-    """
-    with_ports = [entry.partition(":") for entry in host]
-    if not all(host_id.isdigit() and (not port or port.isdigit()) for host_id, _, port in with_ports):
-        raise InvalidUsage(f"Each host must be HOST_ID or HOST_ID:SQL_PORT, found: {' '.join(host)}")
-    password = {}
-    if proxysys_password_file:
-        password["proxysysPasswd"] = read_secret(proxysys_password_file, "password of root@proxysys")
-    hosts = [
-        {"hostId": int(host_id), "sqlPort": int(port or DEFAULT_SQL_PORT), **password}
-        for host_id, _, port in with_ports
-    ]
-    rollout = _rollout(canary, batch_size, max_failures)
-    documents = client.take_over(
-        cluster_id, hosts, idempotency_key, allow_restart=allow_restart, rollout=rollout, check=check
-    )
-    if check:
-        _watch(client, [document["id"] for document in documents], as_json, with_changes=not as_json)
-    _print_submitted(client, documents, watch_tasks, as_json)
-
-
-@tasks.command()
-@with_client
-def release(
-    client: Client,
-    cluster_id: ManagingCluster,
-    server_id: ServerIds,
-    skip_host: Annotated[
-        list[int] | None,
-        typer.Option(help="Id of a server whose host is gone. Nothing runs on the host. Can be repeated."),
-    ] = None,
-    idempotency_key: IdempotencyKey = None,
-    watch_tasks: WatchTasks = False,
-    as_json: AsJson = False,
-) -> None:
-    """Release OBProxy servers, and print the ids of the task instances. The processes keep running.
-
-    release 1 7 8                   release the servers 7 and 8 of OBProxy cluster 1
-
-    release 1 9 --skip-host 9       forget server 9, whose host is gone
-    """
-    documents = client.release(cluster_id, server_id, skip_host or (), idempotency_key)
-    _print_submitted(client, documents, watch_tasks, as_json)
-
-
-@tasks.command()
-@with_client
-def refresh(
-    client: Client,
-    cluster_id: ManagingCluster,
-    server_id: ServerIds,
-    canary: Canary = 0,
-    batch_size: BatchSize = None,
-    max_failures: MaxFailures = None,
-    idempotency_key: IdempotencyKey = None,
-    watch_tasks: WatchTasks = False,
-    as_json: AsJson = False,
-) -> None:
-    """Set managed OBProxy servers to their cluster's values again, and print the ids of the task instances.
-
-    refresh 1 7 8 --watch       refresh the servers 7 and 8 of OBProxy cluster 1, and watch
-    """
-    rollout = _rollout(canary, batch_size, max_failures)
-    documents = client.refresh(cluster_id, server_id, idempotency_key, rollout=rollout)
-    _print_submitted(client, documents, watch_tasks, as_json)
-
-
-@tasks.command()
-@with_client
-def restart(
-    client: Client,
-    cluster_id: ManagingCluster,
-    server_id: ServerIds,
-    allow_cold_restart: Annotated[
-        bool,
-        typer.Option("--allow-cold-restart", help="Permit a restart that disconnects clients, without a hot restart."),
-    ] = False,
-    canary: Canary = 0,
-    batch_size: BatchSize = None,
-    max_failures: MaxFailures = None,
-    idempotency_key: IdempotencyKey = None,
-    watch_tasks: WatchTasks = False,
-    as_json: AsJson = False,
-) -> None:
-    """Restart managed OBProxy servers, one at a time, and print the ids of the task instances.
-
-    restart 1 7 8 --watch                 restart the servers 7 and 8 of OBProxy cluster 1, and watch
-
-    restart 1 9 --allow-cold-restart      also disconnect clients, of a version without a hot restart
-    """
-    rollout = _rollout(canary, batch_size, max_failures)
-    documents = client.restart(cluster_id, server_id, idempotency_key, allow_cold=allow_cold_restart, rollout=rollout)
-    _print_submitted(client, documents, watch_tasks, as_json)
-
-
-@tasks.command()
-@with_client
-def watch(
-    client: Client,
-    task_id: Annotated[list[int], typer.Argument(help="Ids of the task instances.")],
-    as_json: AsJson = False,
-) -> None:
-    """Show the progress of task instances until all have ended. The exit status is 1 if one has failed.
-
-    watch 7 8           a table in a terminal, or one line per change in a pipe
-
-    watch 7 --json      print the JSON documents when all have ended
-    """
-    _watch(client, task_id, as_json)
-
-
-@tasks.command("tasks")
+@tasks.command(
+    "tasks",
+    epilog=examples(
+        ("tasks --status RUNNING,FAILED", "list those that run or have failed"),
+        ("tasks --host odp-1 --all", "list the history of a host"),
+        ("tasks -o json", "print the document of the API"),
+    ),
+)
 @with_client
 def list_tasks(
     client: Client,
-    status: Annotated[str, typer.Option(help="RUNNING, FAILED or SUCCESSFUL. Separate several with commas.")] = "",
-    host_id: Annotated[int | None, typer.Option(help="List only task instances of this host.")] = None,
-    page: Annotated[int, typer.Option(help="Number of the page, from 1.")] = 1,
-    size: Annotated[int, typer.Option(help="Task instances per page.")] = 20,
-    as_json: AsJson = False,
+    status: Annotated[
+        str, typer.Option(metavar="STATUS", help="RUNNING, FAILED or SUCCESSFUL. Separate several with commas.")
+    ] = "",
+    host: Annotated[str | None, typer.Option(metavar="HOST", help="Id or name of a host: list only its own.")] = None,
+    page: PageNumber = 1,
+    limit: Limit = 20,
+    all_pages: All = False,
+    output: Output = Format.TABLE,
 ) -> None:
-    """List task instances, newest first.
-
-    tasks --status RUNNING,FAILED
-    """
-    query: dict[str, str | int] = {"page": page, "size": size, "status": status}
-    if host_id is not None:
-        query["hostId"] = host_id
-    found = client.tasks(**query)
-    if as_json:
-        _print_json(found)
-    else:
-        Console().print(tables.task_list(found))
+    """List task instances, newest first."""
+    query: dict[str, str | int] = {"status": status}
+    if host is not None:
+        query["hostId"] = names.host_id(client, host)
+    found = client.all(TASKS, **query) if all_pages else client.page(TASKS, page, limit, **query)
+    print_list(found, tables.TASKS, output)
 
 
-@tasks.command()
+@tasks.command(
+    epilog=examples(
+        ("show 7", "show the subtasks, and the commands that are possible now"),
+        ("show odp-3", "show the newest task instance of host odp-3"),
+    )
+)
 @with_client
-def hosts(client: Client, as_json: AsJson = False) -> None:
-    """List the hosts of the inventory, and the OBProxy clusters that each serves."""
-    found = client.hosts()
-    if as_json:
-        _print_json(found)
-    else:
-        Console().print(tables.host_list(found))
+def show(client: Client, task: TaskName, output: Output = Format.TABLE) -> None:
+    """Show a task instance, and the operations that are legal now."""
+    document = client.task(names.task_id(client, task))
+    if output is Format.JSON:
+        print_json(document)
+        return
+    print_table(tables.task(document, output))
+    if changes := tables.changes(document):
+        print("\nChanges on the host:")
+        print_table(changes)
+    if commands := list(tables.legal_operations(document)):
+        print("\nPossible now:", *commands, sep="\n")
 
 
-@tasks.command()
+@tasks.command(
+    epilog=examples(
+        ("watch 7", "show the subtasks: live in a terminal, one line per change in a pipe"),
+        ("watch odp-1 odp-2", "show one line per host, then a summary"),
+        ("watch 7 -o json", "print the document when it has ended"),
+    )
+)
 @with_client
-def show(client: Client, task_id: TaskId, as_json: AsJson = False) -> None:
-    """Show the current state of one task instance, and the operations that are legal now.
+def watch(client: Client, task: TaskNames, output: Output = Format.TABLE) -> None:
+    """Watch task instances until all have ended.
 
-    show 7
+    The exit status is 1 if one has failed.
     """
-    document = client.task(task_id)
-    if as_json:
-        _print_json(document)
-    else:
-        Console().print(tables.subtasks_by_host([document]))
-        if changed := tables.changes(document):
-            Console().print(changed)
-        for line in tables.legal_operations(document):
-            print(line)
+    exit_with_outcome(watch_tasks(client, names.task_ids(client, task), output))
 
 
-@tasks.command()
+@tasks.command(
+    epilog=examples(
+        ("log 7", "print the log of the subtask that has failed, or that runs"),
+        ("log odp-3 'Sync obproxy parameter'", "print the log of a subtask by its name"),
+        ("log 7 78 --follow", "follow a log until the subtask has ended"),
+    )
+)
 @with_client
 def log(
     client: Client,
-    task_id: TaskId,
-    subtask_id: SubtaskId,
+    task: TaskName,
+    subtask: Annotated[
+        str | None,
+        typer.Argument(metavar="SUBTASK", help="Id or name of a subtask. Default: the one that runs, or has failed."),
+    ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow the log until the subtask has ended.")] = False,
 ) -> None:
-    """Print the log of a subtask.
-
-    log 7 78 -f         follow the log until the subtask has ended
-    """
+    """Print the log of a subtask."""
+    document = client.task(names.task_id(client, task))
+    chosen = _default_subtask(document) if subtask is None else names.subtask(document, subtask)
     if follow:
-        for piece in client.follow_log(task_id, subtask_id):
+        for piece in client.follow_log(document["id"], chosen["id"]):
             print(piece, flush=True)
     else:
-        print(client.log(task_id, subtask_id))
+        print(client.log(document["id"], chosen["id"]))
 
 
-@tasks.command()
+@tasks.command(
+    epilog=examples(
+        ("diagnosis 7", "write diagnosis-7.zip"),
+        ("diagnosis odp-3 --text --file report.txt", "write one text instead of a zip"),
+    )
+)
 @with_client
-def retry(client: Client, task_id: TaskId, subtask_id: OptionalSubtaskId = None) -> None:
-    """Retry failed subtasks.
-
-    retry 7             retry all failed subtasks of task instance 7
-
-    retry 7 78          retry one subtask
-    """
-    client.control("retry", task_id, subtask_id)
-
-
-@tasks.command()
-@with_client
-def skip(client: Client, task_id: TaskId, subtask_id: SubtaskId) -> None:
-    """Set a failed subtask to successful, and continue with the next one.
-
-    skip 7 78
-    """
-    client.control("skip", task_id, subtask_id)
-
-
-@tasks.command()
-@with_client
-def cancel(client: Client, task_id: TaskId, subtask_id: SubtaskId) -> None:
-    """Terminate a running subtask.
-
-    cancel 7 78
-    """
-    client.control("cancel", task_id, subtask_id)
-
-
-@tasks.command()
-@with_client
-def rollback(client: Client, task_id: TaskId) -> None:
-    """Roll back a failed task instance: undo its changes in reverse order.
-
-    rollback 7
-    """
-    client.control("rollback", task_id)
-
-
-@tasks.command()
-def discover(
-    host: Annotated[
-        list[str] | None, typer.Argument(help="Names of hosts in the inventory, or patterns. Default: all.")
+def diagnosis(
+    client: Client,
+    task: TaskName,
+    file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="File to write. Default: diagnosis-TASK.zip or .txt.")
     ] = None,
-    inventory: Annotated[
-        Path, typer.Option("--inventory", "-i", envvar="TAKEOVER_INVENTORY", help="Ansible inventory.")
-    ] = Path("inventory"),
+    text: Annotated[bool, typer.Option("--text", help="Write one text instead of a zip.")] = False,
 ) -> None:
-    """Read the state of hosts over SSH, as a takeover does. Needs no service and changes nothing.
+    """Write the diagnosis of a task instance to a file.
 
-    discover odp-1      show the state of one host
+    It has the subtasks, the changes on the host and the logs. Passwords are masked.
     """
-    limit = ["--limit", ",".join(host)] if host else []
-    playbook = Path(sys.executable).with_name("ansible-playbook")
-    os.environ["ANSIBLE_CONFIG"] = str(PROJECT / "ansible.cfg")
-    command = [str(playbook), "-i", str(inventory), *limit, str(PROJECT / "playbooks" / "discover.yml")]
-    os.execv(playbook, command)  # noqa: S606 - replaces this process, without a shell
+    task_id = names.task_id(client, task)
+    archive = client.diagnosis(task_id)
+    target = file or Path(f"diagnosis-{task_id}.{'txt' if text else 'zip'}")
+    _write(target, as_text(archive).encode() if text else archive)
+    print(target)
 
 
-def _rollout(canary: int, batch_size: int | None, max_failures: int | None) -> JSON | None:
-    """Return the policy by which hosts start; None = all at once. Exit when a limit has no batches."""
-    if not canary and batch_size is None:
-        if max_failures is not None:
-            raise InvalidUsage("--max-failures needs --canary or --batch-size: otherwise all hosts start at once.")
-        return None
-    policy: JSON = {"canary": canary, "maxFailures": max_failures or 0}
-    return policy if batch_size is None else {**policy, "batchSize": batch_size}
+def _default_subtask(document: Document) -> Document:
+    """Return the subtask that runs, has failed, or is the next one; raise RequestRejected when all have ended."""
+    ready = [subtask for subtask in document["subtasks"] if subtask["status"] == "READY"]
+    for found in (tables.current_subtask(document), *ready):
+        if found:
+            return dict(found)
+    number = document["id"]
+    raise RequestRejected(
+        f"No subtask of task instance {number} runs or has failed. Name one, such as: log {number}"
+        f" {document['subtasks'][0]['id']}"
+    )
 
 
-def _print_submitted(client: Client, documents: Sequence[Document], watch_tasks: bool, as_json: bool) -> None:
-    if watch_tasks and len(documents) > 1 and not as_json:
-        watch_request(client, client.task(documents[0]["id"])["requestId"], as_json)
-    elif watch_tasks:
-        _watch(client, [document["id"] for document in documents], as_json)
-    elif as_json:
-        _print_json(documents)
-    else:
-        print(*(document["id"] for document in documents), sep="\n")
-
-
-def _watch(client: Client, task_ids: Sequence[int], as_json: bool, *, with_changes: bool = False) -> NoReturn:
-    show = _watch_live if sys.stdout.isatty() and not as_json else _watch_lines
-    documents = show(client, task_ids, as_json)
-    if as_json:
-        _print_json(documents)
-    for document in documents:
-        _print_failures(client, document)
-        if with_changes and (changes := tables.changes(document, f"Changes by a takeover of {document['hostName']}")):
-            Console().print(changes)
-    raise SystemExit(any(document["status"] == "FAILED" for document in documents))
-
-
-def _watch_live(client: Client, task_ids: Sequence[int], _: bool) -> list[Document]:
-    documents: list[Document] = []
-    # Live calls get_renderable at an interval, so that the elapsed times advance between changes.
-    with Live(console=Console(), get_renderable=lambda: tables.subtasks_by_host(documents)):
-        for found in client.watch(task_ids):
-            documents = found
-    return documents
-
-
-def _watch_lines(client: Client, task_ids: Sequence[int], silent: bool) -> list[Document]:
-    documents: list[Document] = []
-    printed: set[str] = set()
-    for documents in client.watch(task_ids):
-        new = [line for line in tables.status_lines(documents) if line not in printed]
-        printed.update(new)
-        if new and not silent:
-            print("\n".join(new), flush=True)
-    return documents
-
-
-def _print_failures(client: Client, document: Document) -> None:
-    for subtask in document["subtasks"]:
-        if subtask["status"] == "FAILED":
-            log = client.log(document["id"], subtask["id"])
-            print(f"\n{subtask['name']} failed:\n{log}", file=sys.stderr)
-            failures = [failure for line in log.splitlines() if (failure := failed_rules.parse(line))]
-            for failure in failures[-1:]:  # earlier ones belong to earlier executions
-                Console(stderr=True).print(tables.failed_rules(failure))
-
-
-def _print_json(value: object) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+def _write(file: Path, content: bytes) -> None:
+    """Write a file that only this user can read. Raise InvalidUsage when that is not possible."""
+    try:
+        with open(file, "wb", opener=lambda path, flags: os.open(path, flags, 0o600)) as opened:
+            opened.write(content)
+    except OSError as error:
+        raise InvalidUsage(f"The file cannot be written: {error}") from error

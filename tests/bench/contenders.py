@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 
-from service.cli.client import Document
+from service.cli.transport import Document
 from service.model.settings import PROJECT
 from tests.lab import Lab, LabHost
 from tests.lab.inventory import PROXYRO_PASSWORD, SYS_PASSWORD

@@ -1,6 +1,7 @@
 """The command line against a running service: commands, output, exit status."""
 
 import asyncio
+import itertools
 import json
 import os
 import re
@@ -78,6 +79,15 @@ async def command(app: Starlette, settings: Settings) -> AsyncIterator[CommandLi
     await serving
 
 
+def rows(done: Done) -> list[dict[str, str]]:
+    """Return the rows of a table, by the headers of its columns; the columns are aligned by spaces."""
+    assert done.status == 0, done.errors
+    header, *lines = itertools.takewhile(bool, done.output.splitlines())
+    starts = [match.start() for match in re.finditer(r"\S+", header)]
+    columns = list(itertools.pairwise([*starts, None]))
+    return [{header[a:b].strip(): line[a:b].strip() for a, b in columns} for line in lines]
+
+
 async def fail_first(resources: Resources, task_id: int) -> int:
     """Fail the first subtask of a task instance; its id."""
     _, subtasks = await instances.get(resources.database, task_id)
@@ -108,12 +118,12 @@ async def test_from_submit_to_control(command: CommandLine, app: Starlette) -> N
     assert "what it did" in (await command("log", str(first), str(subtask))).output
     assert "it broke" in (await command("log", str(first), str(subtask), "-f")).output
 
-    failed = json.loads((await command("tasks", "--status", "FAILED", "--json")).output)
-    assert [document["id"] for document in failed] == [first]
-    assert str(second) in (await command("tasks", "--host-id", "2")).output
+    failed = json.loads((await command("tasks", "--status", "FAILED", "-o", "json")).output)
+    assert [document["id"] for document in failed["contents"]] == [first] and failed["page"]["totalElements"] == 1
+    assert [row["ID"] for row in rows(await command("tasks", "--host", "2"))] == [str(second)]
 
     assert (await command("skip", str(first), str(subtask))).status == 0
-    detail = json.loads((await command("show", str(first), "--json")).output)
+    detail = json.loads((await command("show", str(first), "-o", "json")).output)
     assert detail["subtasks"][0]["operation"] == "SKIP"
 
 
@@ -126,14 +136,16 @@ async def test_a_superseded_task_instance_names_the_newer_one(command: CommandLi
     newer = int((await command("submit", "1", "1")).output)
 
     shown = (await command("show", str(older))).output
-    assert f"Superseded by task {newer} of the same OBProxy: show {newer}" in shown.splitlines()
+    assert f"Superseded by:   task {newer} of the same OBProxy: show {newer}" in shown.splitlines()
     assert not re.search(rf"^ +(retry|skip|rollback|cancel) {older}\b", shown, re.MULTILINE)
-    assert "↷ SUPERSEDED" in shown
+    assert "State:           SUPERSEDED" in shown.splitlines()
     assert "uperseded" not in (await command("show", str(newer))).output
-    assert json.loads((await command("show", str(older), "--json")).output)["supersededBy"] == newer
-    listed = (await command("tasks", COLUMNS="200")).output.splitlines()
-    assert [line for line in listed if "↷ SUPERSEDED" in line and re.search(rf"│ {older} +│", line)], listed
-    assert sum("SUPERSEDED" in line for line in listed) == 1
+    assert json.loads((await command("show", str(older), "-o", "json")).output)["supersededBy"] == newer
+    listed = rows(await command("tasks", "-o", "wide"))
+    assert [(row["ID"], row["STATE"], row["SUPERSEDED_BY"]) for row in listed] == [
+        (str(newer), "QUEUED", "-"),
+        (str(older), "SUPERSEDED", str(newer)),
+    ]
     refused = await command("rollback", str(older))
     assert refused.status == 4
     assert f"Task instance {older} is superseded: use task instance {newer} " in refused.errors
@@ -145,7 +157,7 @@ async def test_watches_by_events_and_without_them(
 ) -> None:
     monkeypatch.setattr(events, "STREAM_LIMIT", streams)
     resources: Resources = app.state.resources
-    (document,) = json.loads((await command("submit", "1", "1", "--json")).output)
+    (document,) = json.loads((await command("submit", "1", "1", "-o", "json")).output)["contents"]
     task_id, subtask_id = document["id"], document["subtasks"][0]["id"]
     watching = asyncio.create_task(command("watch", str(task_id)))
     following = asyncio.create_task(command("log", str(task_id), str(subtask_id), "-f"))
@@ -186,13 +198,20 @@ async def test_a_request_from_submit_to_control(command: CommandLine, app: Starl
     assert "Hosts: 1 FAILED, 2 NOT_STARTED." in watched.output and "it broke" in watched.output
 
     held = (await command("show", str(tasks[2]))).output
-    assert "‖ NOT_STARTED" in held and "Held, because too many hosts have failed: request show 1\n" in held
-    listed = (await command("requests")).output.splitlines()
-    assert listed[1].split()[:3] == ["1", "takeover", "test"] and "‖ STOPPED" in listed[1]
-    assert [request["status"] for request in json.loads((await command("requests", "--json")).output)] == ["STOPPED"]
-    assert "✗ FAILED" in (await command("request", "show", "1")).output
+    assert re.search(r"^State: +NOT_STARTED$", held, re.MULTILINE)
+    assert re.search(r"^Held: +because too many hosts have failed: request show 1$", held, re.MULTILINE)
+    (listed,) = rows(await command("requests"))
+    assert (listed["ID"], listed["WORKFLOW"], listed["CLUSTER"], listed["STATE"]) == (
+        "1",
+        "takeover",
+        "test",
+        "STOPPED",
+    )
+    documents = json.loads((await command("requests", "-o", "json")).output)["contents"]
+    assert [request["status"] for request in documents] == ["STOPPED"]
+    assert [row["STATE"] for row in rows(await command("request", "show", "1"))][:1] == ["FAILED"]
     assert (await command("request", "retry", "1")).output.splitlines()[0] == "3 accepted, 0 rejected"
-    document = json.loads((await command("request", "show", "1", "--json")).output)
+    document = json.loads((await command("request", "show", "1", "-o", "json")).output)
     assert [host["state"] for host in document["hosts"]] == ["QUEUED", "WAITING", "WAITING"]
     assert (await command("request", "cancel", "1")).output.splitlines()[0] == "3 accepted, 0 rejected"
     rejected = await command("request", "cancel", "1")
@@ -237,8 +256,15 @@ async def test_signs_with_an_access_key(command: CommandLine, app: Starlette, tm
 
     submitted = await command("submit", "1", "1", "2", "--secret-file", str(tmp_path / "secret"), **signed)
     assert submitted.status == 0, submitted.errors
-    assert (await command("tasks", OBPROXY_TAKEOVER_SECRET_FILE=str(tmp_path / "secret"), **signed)).status == 0
+    assert (
+        await command("tasks", OBPROXY_TAKEOVER_ACCESS_KEY_SECRET_FILE=str(tmp_path / "secret"), **signed)
+    ).status == 0
     assert "--secret-file" in (await command("tasks", **signed)).errors
+    former = await command("tasks", OBPROXY_TAKEOVER_SECRET_FILE=str(tmp_path / "secret"), **signed)
+    assert former.status == 2
+    assert former.errors == (
+        "OBPROXY_TAKEOVER_SECRET_FILE is not read any more. Name the file in OBPROXY_TAKEOVER_ACCESS_KEY_SECRET_FILE.\n"
+    )
 
 
 async def test_submits_once_with_a_key_and_with_a_password_of_the_proxy(
@@ -260,20 +286,21 @@ async def test_submits_once_with_a_key_and_with_a_password_of_the_proxy(
     ("words", "said"), [([], None), (["--allow-restart"], "true"), (["--no-allow-restart"], "false")]
 )
 async def test_submits_with_a_restart_permission(command: CommandLine, words: list[str], said: str | None) -> None:
-    (document,) = json.loads((await command("submit", "1", "1", "--json", *words)).output)
+    (document,) = json.loads((await command("submit", "1", "1", "-o", "json", *words)).output)["contents"]
     assert document["context"]["stringMap"].get("obproxy_allow_restart") == said
 
 
 async def test_lists_the_hosts(command: CommandLine) -> None:
     listed = await command("hosts")
     assert "odp-2" in listed.output and "192.0.2.12" in listed.output
-    assert [host["id"] for host in json.loads((await command("hosts", "--json")).output)] == [1, 2, 3]
+    documents = json.loads((await command("hosts", "-o", "json")).output)["contents"]
+    assert [host["id"] for host in documents] == [1, 2, 3]
 
 
 async def test_helps_by_example(command: CommandLine) -> None:
     general = (await command("--help")).output
-    assert "submit 1 1:2883 --watch" in general
-    assert "watch 7 8" in (await command("watch", "--help")).output
+    assert "submit test odp-1:2883 --watch" in general
+    assert "watch odp-1 odp-2" in (await command("watch", "--help")).output
 
 
 async def test_completes_in_a_shell() -> None:
@@ -304,7 +331,7 @@ async def test_the_version_is_that_of_the_package(command: CommandLine) -> None:
     ("words", "status", "sentence"),
     [
         (["submit", "99", "1"], 4, "OBProxy cluster 99 does not exist in the inventory."),
-        (["submit", "1", "x:y"], 2, "Each host must be HOST_ID or HOST_ID:SQL_PORT, found: x:y"),
+        (["submit", "1", "x:y"], 2, "Each host must be HOST or HOST:SQL_PORT, found: x:y"),
         (["show", "404"], 4, "Task instance 404 does not exist."),
         (["retry", "404", "1"], 4, "Task instance 404 does not exist."),
         (["log", "1", "5", "-f"], 4, "Task instance 1 does not exist."),

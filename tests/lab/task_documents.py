@@ -2,8 +2,9 @@
 
 import time
 
-from service.cli.client import Client, Document
+from service.cli.client import Client
 from service.cli.tables import in_dag_order
+from service.cli.transport import Document
 
 END_DEADLINE = 120.0  # seconds until a task instance must have ended
 

@@ -2,8 +2,9 @@
 
 from ansible_collections.obproxy.takeover.plugins.module_utils.masking import stage_one
 
-from service.cli.client import Client, Document
+from service.cli.client import Client
 from service.cli.tables import in_dag_order
+from service.cli.transport import Document
 from tests.roles.playing import play
 
 from . import Lab

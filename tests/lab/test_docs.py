@@ -95,6 +95,7 @@ def test_on_call(service: Service) -> None:
     assert "denied" in printed, "what discovery says of the password"
     assert f"rollback {failed}" in printed and "failed again" in printed
     assert (directory / "diagnosis.zip").stat().st_size > 1000
+    assert "==> task_info.txt <==" in (directory / "diagnosis.txt").read_text(encoding="utf-8")
     with service.client() as client:
         assert states_of(client)[:2] == ["SUCCESSFUL", "SUCCESSFUL"]
 

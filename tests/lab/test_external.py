@@ -14,8 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from service.cli.client import Client, Document
+from service.cli.client import Client
 from service.cli.tables import in_dag_order
+from service.cli.transport import Document
 
 from . import Lab
 from .fixtures import StartHost

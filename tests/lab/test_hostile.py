@@ -12,8 +12,10 @@ import httpx
 import psutil
 import pytest
 
-from service.cli.client import Client, ClientError, Document
+from service.cli.client import Client
+from service.cli.errors import ClientError
 from service.cli.tables import in_dag_order
+from service.cli.transport import Document
 from service.outcome.ansible_results import MESSAGE_LIMIT
 from service.outcome.run_progress import EVENT_LIMIT
 from service.runs.child import MEMORY_LIMIT

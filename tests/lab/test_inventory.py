@@ -7,7 +7,8 @@ from typing import Any
 
 import yaml
 
-from service.cli.client import Client, Document
+from service.cli.client import Client
+from service.cli.transport import Document
 from tests.integration.inventories import write
 
 from . import Lab
@@ -76,7 +77,7 @@ def test_a_takeover_connects_as_ansible_resolves_it(lab: Lab, lab_host: StartHos
     write(tmp_path / "inventory" / "hosts.yml", tree)
 
     with running(tmp_path, tmp_path / "inventory") as service, service.client() as client:
-        (known,) = [known for known in client.hosts() if known["id"] == host.host_id]
+        (known,) = [known for known in client.hosts()["contents"] if known["id"] == host.host_id]
         document = taken_over(client, host)
 
     assert known["innerIpAddress"] == host.address

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from service.cli.client import Client, Document
+from service.cli.client import Client
 from service.cli.tables import in_dag_order
+from service.cli.transport import Document
 from service.model.settings import PROJECT
 from service.outcome import failed_rules
 from tests.roles.playing import play

@@ -2,7 +2,8 @@
 
 import time
 
-from service.cli.client import Client, Document
+from service.cli.client import Client
+from service.cli.transport import Document
 
 from . import Lab
 from .fixtures import StartHost

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from service.cli.client import Client, Document
+from service.cli.client import Client
+from service.cli.transport import Document
 
 from . import HostSpec, Lab
 from .chaos import invariants

@@ -26,8 +26,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from service.cli.client import Client, Document
+from service.cli.client import Client
 from service.cli.tables import in_dag_order
+from service.cli.transport import Document
 from service.runs.directories import PREFIX
 from tests.integration.signed_requests import Signing
 

@@ -7,8 +7,10 @@ import httpx
 import pytest
 from ansible_collections.obproxy.takeover.plugins.module_utils.masking import stage_one
 
-from service.cli.client import Client, ClientError, Document
+from service.cli.client import Client
+from service.cli.errors import ClientError
 from service.cli.tables import in_dag_order
+from service.cli.transport import Document
 
 from .fixtures import StartHost
 from .host import LabHost

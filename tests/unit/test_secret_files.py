@@ -13,8 +13,8 @@ import pytest
 from cryptography.fernet import Fernet
 from pydantic import SecretStr
 
-from service.cli.client import ClientError
 from service.cli.connection import read_secret
+from service.cli.errors import ClientError
 from service.model.errors import StartFailed
 from service.store import keyring, secret_files
 

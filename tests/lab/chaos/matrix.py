@@ -11,8 +11,10 @@ from functools import partial
 import psutil
 import psycopg
 
-from service.cli.client import Client, ClientError, Document
+from service.cli.client import Client
+from service.cli.errors import ClientError
 from service.cli.tables import in_dag_order
+from service.cli.transport import Document
 from service.model.settings import PROJECT
 from service.model.workflow import PRECHECK, REFRESH, RELEASE, RESTART, TAKEOVER, Workflow, load
 

@@ -1,0 +1,335 @@
+"""Commands against a running service, called in this process: names for ids, paging, outcomes, every listing."""
+
+import asyncio
+import io
+import itertools
+import json
+import os
+import re
+import zipfile
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from typer.testing import CliRunner
+
+from service.cli.errors import ClientError
+from service.cli.main import main
+from service.model.settings import Settings
+from service.model.workflow import TAKEOVER
+from service.outcome.run_progress import Ended, Verdict
+from service.store.database import execute
+from service.tasks import instances
+from service.tasks.recorder import Recorder
+from service.tasks.resources import Resources
+from tests.integration.sample_tasks import advance, subtask_ids
+
+DEADLINE = 60.0
+MESSAGE = "Rule: nc is installed. Found: it is missing. Fix: install nc."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """The exit status and output of a command."""
+
+    status: int
+    output: str
+    errors: str
+
+    @property
+    def rows(self) -> list[dict[str, str]]:
+        """The rows of the first table by the headers of its columns."""
+        header, *lines = itertools.takewhile(bool, self.output.splitlines())
+        starts = [match.start() for match in re.finditer(r"\S+", header)]
+        columns = list(itertools.pairwise([*starts, None]))
+        return [{header[a:b].strip(): line[a:b].strip() for a, b in columns} for line in lines]
+
+
+class Commands:
+    """Calls commands on the service of the test, in a thread."""
+
+    def __init__(self, url: str, password_file: Path) -> None:
+        self._environment = {"OBPROXY_TAKEOVER_URL": url, "OBPROXY_TAKEOVER_PASSWORD_FILE": str(password_file)}
+
+    async def __call__(self, *words: str) -> Done:
+        async with asyncio.timeout(DEADLINE):
+            return await asyncio.to_thread(self._call, words)
+
+    def _call(self, words: Sequence[str]) -> Done:
+        done = CliRunner().invoke(main, words, env=self._environment)
+        if isinstance(done.exception, ClientError):
+            return Done(status=done.exception.exit_status, output=done.stdout, errors=str(done.exception))
+        if done.exception and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return Done(status=done.exit_code, output=done.stdout, errors=done.stderr)
+
+
+@pytest.fixture
+async def command(app: Starlette, settings: Settings) -> AsyncIterator[Commands]:
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off"))
+    serving = asyncio.create_task(server.serve())
+    async with asyncio.timeout(DEADLINE):
+        while not server.started:
+            await asyncio.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield Commands(f"http://127.0.0.1:{port}", settings.data_dir / "admin-password")
+    server.should_exit = True
+    await serving
+
+
+@pytest.fixture
+def resources(app: Starlette) -> Resources:
+    found: Resources = app.state.resources
+    return found
+
+
+async def watched(app: Starlette, watching: asyncio.Task[Done]) -> None:
+    """Wait until a command has opened its event stream."""
+    async with asyncio.timeout(DEADLINE):
+        while len(app.state.notifications) < 1:
+            assert not watching.done(), watching.result()
+            await asyncio.sleep(0.01)
+
+
+async def submit(command: Commands, *hosts: str) -> list[int]:
+    """Take hosts over, by their names; return the ids of the task instances."""
+    submitted = await command("submit", "test", *hosts)
+    assert submitted.status == 0, submitted.errors
+    return [int(line) for line in submitted.output.split()]
+
+
+async def fail(resources: Resources, task_id: int, done: int = 1) -> None:
+    roles = resources.workflows[TAKEOVER].roles
+    await advance(resources, task_id, roles[:done], roles[done], MESSAGE)
+
+
+async def manage(command: Commands, resources: Resources, host: str) -> int:
+    """Take a host over successfully; return the id of its OBProxy server."""
+    (task_id,) = await submit(command, host)
+    await advance(resources, task_id, resources.workflows[TAKEOVER].roles)
+    task, _ = await instances.get(resources.database, task_id)
+    assert task.obproxy_server_id
+    return task.obproxy_server_id
+
+
+async def test_names_stand_for_ids(command: Commands, resources: Resources) -> None:
+    (first,) = await submit(command, "odp-1:2884")
+    await fail(resources, first)
+    subtasks = await subtask_ids(resources, first)
+
+    assert json.loads((await command("show", "odp-1", "-o", "json")).output)["id"] == first
+    assert (await command("tasks", "--host", "odp-1")).rows[0]["ID"] == str(first)
+    assert (await command("skip", "odp-1", "check process not exist")).status == 4, "it has not failed"
+    assert (await command("retry", "odp-1", str(subtasks[1]))).output == f"Task {first} (odp-1): retry accepted.\n"
+    unknown = await command("show", "odp-9")
+    assert (unknown.status, unknown.errors) == (4, "No host has the name odp-9.")
+    assert (await command("submit", "nowhere", "odp-1")).errors == "No OBProxy cluster has the name nowhere."
+    assert (await command("show", "odp-2")).errors == "Host odp-2 has no task instance."
+
+
+async def test_a_list_says_how_much_of_it_is_shown(command: Commands) -> None:
+    tasks = await submit(command, "odp-1", "odp-2", "odp-3")
+
+    part = await command("tasks", "--limit", "2")
+    assert [row["ID"] for row in part.rows] == [str(tasks[2]), str(tasks[1])]
+    assert part.errors == "2 of 3. The next: --page 2. All: --all.\n"
+    last = await command("tasks", "--limit", "2", "--page", "2")
+    assert [row["ID"] for row in last.rows] == [str(tasks[0])]
+    assert last.errors == "1 of 3: page 2 of 2. All: --all.\n"
+    everything = await command("tasks", "--limit", "1", "--all")
+    assert len(everything.rows) == 3 and everything.errors == ""
+
+
+async def test_states_have_words_of_their_own(command: Commands, resources: Resources) -> None:
+    done, undone, queued = await submit(command, "odp-1", "odp-2", "odp-3")
+    await advance(resources, done, resources.workflows[TAKEOVER].roles)
+    await fail(resources, undone)
+    rolling_back = asyncio.create_task(command("rollback", "odp-2", "--watch"))
+    roles = resources.workflows[TAKEOVER].roles
+    async with asyncio.timeout(DEADLINE):
+        while (await instances.get(resources.database, undone))[0].operation != "ROLLBACK":
+            await asyncio.sleep(0.01)
+    await advance(resources, undone, [roles[1], roles[0]])
+    rolled_back = await rolling_back
+
+    assert rolled_back.status == 0, rolled_back.errors
+    assert f"{undone} {(await subtask_ids(resources, undone))[0]} ROLLED_BACK" in rolled_back.output
+    assert {row["ID"]: row["STATE"] for row in (await command("tasks")).rows} == {
+        **{str(done): "SUCCESSFUL", str(undone): "ROLLED_BACK"},
+        str(queued): "QUEUED",
+    }
+    shown = (await command("show", str(undone))).output
+    assert re.search(r"^State: +ROLLED_BACK$", shown, re.MULTILINE)
+    assert re.search(r"^\d+ +ROLLED_BACK +[\d.]+ s +Prepare obproxy install$", shown, re.MULTILINE)
+    assert re.search(r"^\d+ +PENDING +- +Finish node$", shown, re.MULTILINE)
+    async with resources.database.transaction() as connection:
+        await execute(connection, "insert_run", ident="0" * 32, task_id=queued, executor=resources.executor)
+    assert (await command("tasks")).rows[0]["STATE"] == "RUNNING"
+
+
+async def test_the_log_is_that_of_the_failed_or_running_subtask(command: Commands, resources: Resources) -> None:
+    (task,) = await submit(command, "odp-1")
+    await fail(resources, task, done=2)
+    assert MESSAGE in (await command("log", "odp-1")).output
+    assert "Assert that exactly one OBProxy runs" in (await command("log", str(task), "Prepare obproxy install")).output
+
+    done = await submit(command, "odp-2")
+    await advance(resources, done[0], resources.workflows[TAKEOVER].roles)
+    nothing = await command("log", "odp-2")
+    assert nothing.status == 4 and f"No subtask of task instance {done[0]} runs or has failed." in nothing.errors
+
+
+@pytest.mark.parametrize("operation", ["retry", "skip"])
+@pytest.mark.parametrize("fails", [True, False], ids=["fails", "succeeds"])
+async def test_the_exit_status_is_that_of_the_outcome(
+    app: Starlette, command: Commands, resources: Resources, operation: str, fails: bool
+) -> None:
+    (task,) = await submit(command, "odp-1")
+    await fail(resources, task)
+    roles = resources.workflows[TAKEOVER].roles
+
+    watching = asyncio.create_task(command(operation, "odp-1", "--watch"))
+    await watched(app, watching)
+    await advance(resources, task, roles[1:3] if fails else roles[1:], roles[3] if fails else "", MESSAGE)
+    ended = await watching
+
+    assert ended.status == int(fails), ended.errors
+    assert ("Fix: install nc." in ended.errors) == fails
+
+
+@pytest.mark.parametrize("canceled", [True, False], ids=["canceled", "ended before"])
+async def test_a_cancel_succeeds_when_it_was_canceled(
+    app: Starlette, command: Commands, resources: Resources, canceled: bool
+) -> None:
+    (task,) = await submit(command, "odp-1")
+    roles = resources.workflows[TAKEOVER].roles
+    await advance(resources, task, roles[:-1], running=roles[-1])
+
+    watching = asyncio.create_task(command("cancel", "odp-1", "--watch"))
+    await watched(app, watching)
+    verdict = Verdict.FAILED if canceled else Verdict.SUCCESSFUL
+    await Recorder(resources, task).record([Ended(role=roles[-1], verdict=verdict, code="", message="")])
+
+    assert (await watching).status == int(not canceled)
+
+
+async def test_many_hosts_have_a_line_each_and_a_summary(
+    app: Starlette, command: Commands, resources: Resources
+) -> None:
+    tasks = await submit(command, "odp-1", "odp-2", "odp-3")
+    watching = asyncio.create_task(command("watch", "odp-1", "odp-2", str(tasks[2])))
+    await watched(app, watching)
+    await advance(resources, tasks[0], resources.workflows[TAKEOVER].roles)
+    for task in tasks[1:]:
+        await fail(resources, task)
+    ended = await watching
+
+    assert ended.status == 1
+    lines = ended.output.splitlines()
+    assert lines[:3] == [f"odp-{number} {task} QUEUED" for number, task in enumerate(tasks, 1)]
+    assert f"odp-1 {tasks[0]} SUCCESSFUL" in lines
+    assert f"odp-2 {tasks[1]} FAILED at Prepare create obproxy" in lines
+    assert "3 hosts: 2 FAILED, 1 SUCCESSFUL." in lines
+    assert "2 hosts failed at Prepare create obproxy: odp-2, odp-3" in lines
+    assert "    Fix:    install nc." in lines
+    assert len(lines) < 20, "no log of each host"
+
+
+async def test_operations_on_a_request_are_watched(app: Starlette, command: Commands, resources: Resources) -> None:
+    tasks = await submit(command, "odp-1", "odp-2")
+    for task in tasks:
+        await fail(resources, task)
+    watching = asyncio.create_task(command("request", "retry", "1", "--watch"))
+    await watched(app, watching)
+    roles = resources.workflows[TAKEOVER].roles
+    for task in tasks:
+        await advance(resources, task, roles[1:])
+    retried = await watching
+
+    assert retried.status == 0, retried.errors
+    assert retried.output.splitlines()[0] == "2 accepted, 0 rejected"
+    assert "Hosts: 2 SUCCESSFUL." in retried.output
+
+
+async def test_a_canceled_request_is_watched(command: Commands) -> None:
+    await submit(command, "odp-1", "odp-2")
+
+    canceled = await command("request", "cancel", "1", "--watch")
+
+    assert canceled.status == 0 and "Hosts: 2 FAILED." in canceled.output
+
+
+async def test_a_host_that_does_not_start_ends_a_watch(command: Commands, resources: Resources) -> None:
+    submitted = await command("submit", "test", "odp-1", "odp-2", "--canary", "1")
+    first, second = map(int, submitted.output.split())
+    await fail(resources, first)
+
+    ended = await command("watch", str(second))
+
+    assert ended.status == 1
+
+
+async def test_clusters_servers_and_parameters(command: Commands, resources: Resources) -> None:
+    server = await manage(command, resources, "odp-1")
+
+    clusters = (await command("clusters")).rows
+    assert (clusters[0]["ID"], clusters[0]["NAME"], clusters[0]["SERVERS"]) == ("1", "test", "1")
+    (found,) = (await command("servers", "--cluster", "test")).rows
+    assert (found["ID"], found["CLUSTER"], found["HOST"]) == (str(server), "test", "odp-1")
+    assert json.loads((await command("servers", "-o", "json")).output)["contents"][0]["id"] == server
+    shown = (await command("cluster", "show", "test")).output
+    assert "Cluster:" in shown and "odp-1" in shown
+    assert json.loads((await command("cluster", "show", "test", "-o", "json")).output)["obproxies"][0]["id"] == server
+    assert (await command("cluster", "parameters", "test")).output.startswith("NAME   VALUE   RESTART")
+
+
+@pytest.mark.parametrize("workflow", ["refresh", "restart", "release"])
+async def test_managed_servers_are_named_by_their_hosts(command: Commands, resources: Resources, workflow: str) -> None:
+    server = await manage(command, resources, "odp-1")
+
+    submitted = await command(workflow, "test", "odp-1:2883", "-o", "json")
+
+    assert submitted.status == 0, submitted.errors
+    (document,) = json.loads(submitted.output)["contents"]
+    task, _ = await instances.get(resources.database, document["id"])
+    assert (task.obproxy_server_id, task.workflow) == (server, workflow)
+    assert (await command(workflow, "test", "odp-2")).errors == "The OBProxy cluster has no server odp-2."
+
+
+async def test_hosts(command: Commands) -> None:
+    assert [row["NAME"] for row in (await command("hosts", "--keyword", "odp-2")).rows] == ["odp-2"]
+    assert re.search(r"^Address: +192.0.2.12$", (await command("host", "show", "odp-2")).output, re.MULTILINE)
+    assert json.loads((await command("host", "show", "2", "-o", "json")).output)["name"] == "odp-2"
+
+
+async def test_the_audit(command: Commands) -> None:
+    await submit(command, "odp-1")
+
+    events = (await command("audit", "--user-name", "admin")).rows
+
+    assert (events[0]["USER"], events[0]["METHOD"], events[0]["STATUS"]) == ("admin", "POST", "200")
+    assert events[0]["PATH"] == "/api/v2/obproxy/clusters/1/takeOver"
+    assert (await command("audit", "--user-name", "anne")).rows == []
+
+
+async def test_the_diagnosis_is_a_zip_or_a_text_for_its_user_alone(
+    command: Commands, resources: Resources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (task,) = await submit(command, "odp-1")
+    await fail(resources, task)
+    monkeypatch.chdir(tmp_path)
+
+    written = await command("diagnosis", "odp-1")
+    assert written.output == f"diagnosis-{task}.zip\n"
+    archive = (tmp_path / f"diagnosis-{task}.zip").read_bytes()
+    assert "task_info.txt" in zipfile.ZipFile(io.BytesIO(archive)).namelist()
+    assert (tmp_path / f"diagnosis-{task}.zip").stat().st_mode & 0o777 == 0o600
+    assert (await command("diagnosis", "odp-1", "--text")).status == 0
+    text = (tmp_path / f"diagnosis-{task}.txt").read_text(encoding="utf-8")
+    assert text.startswith("==> task_info.txt <==\n") and MESSAGE in text
+    unwritable = await command("diagnosis", "odp-1", "--file", os.devnull + "/x")
+    assert unwritable.status == 2 and "The file cannot be written" in unwritable.errors
+    assert (await command("diagnosis", "404")).errors == "Task instance 404 does not exist."
