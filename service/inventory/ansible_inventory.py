@@ -17,7 +17,6 @@ from ansible._internal._templating._engine import TemplateEngine
 from ansible.errors import AnsibleError
 from ansible.inventory.group import Group
 from ansible.inventory.host import Host as AnsibleHost
-from ansible.parsing.dataloader import DataLoader
 from ansible.parsing.vault import EncryptedString, VaultHelper
 from ansible.plugins.loader import add_all_plugin_dirs
 from ansible.utils.collection_loader import AnsibleCollectionConfig
@@ -27,6 +26,7 @@ from ansible.vars.manager import VariableManager
 from ansible.vars.plugins import get_vars_from_inventory_sources, get_vars_from_path
 
 from service.inventory.parse_errors import ParseErrors
+from service.inventory.parsed_files import ParsingLoader
 from service.model.errors import InventoryUnreadable
 from service.outcome.ansible_results import expanded
 from service.outcome.masking import Hidden
@@ -37,13 +37,13 @@ class LoadedInventory:
     """Ansible's objects for one inventory."""
 
     source: Path
-    loader: DataLoader
+    loader: ParsingLoader
     inventory: manager.InventoryManager
     warnings: list[str] = field(default_factory=list)
     needs_extra_vars: bool = False  # an inventory plugin uses the extra variables of a run (use_extra_vars)
     clusters: tuple[str, ...] = ()  # names of the groups that are OBProxy clusters
 
-    def play_prereqs(self) -> tuple[DataLoader, manager.InventoryManager, VariableManager]:
+    def play_prereqs(self) -> tuple[ParsingLoader, manager.InventoryManager, VariableManager]:
         """Replace `CLI._play_prereqs` in a run, so that Ansible does not read the inventory again."""
         cli._agent_launch.launch_ssh_agent()
         return self.loader, self.inventory, self.variable_manager()
@@ -68,7 +68,7 @@ def read(source: Path, playbooks: Path) -> LoadedInventory:
 
     Raises InventoryUnreadable and AnsibleError.
     """
-    loader = DataLoader()
+    loader = ParsingLoader()
     secrets = cli.CLI.setup_vault_secrets(loader, list(constants.DEFAULT_VAULT_IDENTITY_LIST), auto_prompt=False)
     loader.set_vault_secrets(secrets)
     add_all_plugin_dirs(os.fsencode(playbooks))

@@ -25,7 +25,8 @@ from service.model.settings import RUNS_OWN
 PLUGINS: Mapping[str, Sequence[str]] = {
     "action": ("ansible.builtin.normal", "ansible.builtin.raw"),
     "cache": ("ansible.builtin.memory",),
-    "callback": ("ansible.builtin.default", "ansible.builtin.junit", "ansible.builtin.minimal"),
+    # By the short names that Ansible uses. ansible-runner's is not loaded: its import changes Ansible's output.
+    "callback": ("default", "junit", "minimal", "oneline", "tree", "obproxy.takeover.obproxy_takeover_record"),
     "inventory": tuple(f"ansible.builtin.{name}" for name in ("auto", "host_list", "ini", "script", "toml", "yaml")),
     "lookup": ("ansible.builtin.template",),
     "strategy": ("ansible.builtin.linear",),

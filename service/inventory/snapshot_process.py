@@ -43,7 +43,7 @@ class InventorySource:
 def main(source: InventorySource, control: Connection) -> None:
     """Read the inventory and send ("read", View) or ("failed", reason); then fork processes until `control` closes."""
     global _loaded
-    from service.inventory import ansible_inventory, preload, service_view
+    from service.inventory import ansible_inventory, parsed_files, preload, service_view
 
     with suppress(OSError):  # a test calls this in a process that already leads its session
         os.setsid()
@@ -61,6 +61,7 @@ def main(source: InventorySource, control: Connection) -> None:
         control.send(("failed", _with_stderr(ansible_inventory.error_message(error), stderr())))
         return
     control.send(("read", view))
+    parsed_files.parse_project(_loaded.loader, source.playbooks.parent)
     gc.collect()
     gc.freeze()  # a garbage collection in a forked process would copy these pages
     _serve(control)

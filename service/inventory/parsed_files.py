@@ -1,0 +1,82 @@
+"""Parses the YAML files of playbooks and roles once, for all runs that are forked from this process.
+
+Imports Ansible, so only forks of the fork server import this module.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleError
+from ansible.parsing.dataloader import DataLoader
+
+FileIdentity = tuple[int, int, int, int]  # inode, mtime (ns), ctime (ns), size (bytes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParsedFile:
+    """The content of a file, which was parsed when the file had this identity."""
+
+    identity: FileIdentity | None
+    content: Any
+
+
+class ParsingLoader(DataLoader):  # type: ignore[misc] # Ansible is untyped
+    """A loader that has parsed some files before they are asked for.
+
+    Each content is handed out once, without a copy: a run is a process of its own, and may change what it gets. A file
+    that has changed since then is read as usual, like every other file.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._parsed: dict[tuple[str, bool], list[ParsedFile]] = defaultdict(list)
+
+    def parse(self, paths: Iterable[Path], *, trusted_as_template: bool) -> None:
+        """Parse files as Ansible does. Ignore those that cannot be parsed: a run that needs one reports the reason."""
+        for path in paths:
+            try:
+                identity = _identity(str(path))
+                content = self.load_from_file(str(path), cache="none", trusted_as_template=trusted_as_template)
+            except AnsibleError:
+                continue
+            self._parsed[str(path), trusted_as_template].append(ParsedFile(identity=identity, content=content))
+
+    def load_from_file(
+        self,
+        file_name: str,
+        cache: str = "all",
+        unsafe: bool = False,
+        json_only: bool = False,
+        trusted_as_template: bool = False,
+    ) -> Any:
+        """Return the content of a YAML file, see `DataLoader.load_from_file`."""
+        if cache == "all" and not unsafe and not json_only:
+            path = self.path_dwim(file_name)
+            parsed = self._parsed.get((path, trusted_as_template))
+            if parsed and parsed[-1].identity == _identity(path):
+                return parsed.pop().content
+        return super().load_from_file(file_name, cache, unsafe, json_only, trusted_as_template)
+
+
+def parse_project(loader: ParsingLoader, project: Path) -> None:
+    """Parse the playbooks of a project, and the tasks and defaults of its roles."""
+    playbooks = set((project / "playbooks").rglob("*.yml"))
+    argument_specs = set((project / "playbooks").glob("*.meta.yml"))
+    loader.parse([*(playbooks - argument_specs), *_role_files(project)], trusted_as_template=True)
+    loader.parse([*argument_specs, *argument_specs], trusted_as_template=False)  # a play reads its own twice
+
+
+def _role_files(project: Path) -> Iterator[Path]:
+    for directory in ("defaults", "tasks"):
+        yield from (project / "roles").glob(f"*/{directory}/*.yml")
+
+
+def _identity(path: str) -> FileIdentity | None:
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size
