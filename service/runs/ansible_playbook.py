@@ -13,6 +13,7 @@ import tempfile
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from multiprocessing import process, resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -52,7 +53,7 @@ def run(
         set_process_name(Path(arguments[0]).name)
         sys.argv = list(arguments)
         cli: Any = importlib.import_module("ansible.cli")
-        cli.CLI._play_prereqs = loaded.play_prereqs  # do not read the inventory again
+        cli.CLI._play_prereqs = staticmethod(partial(_play_prereqs, loaded))
         importlib.import_module("ansible.cli.playbook").main(sys.argv)
     except SystemExit as end:
         status = end.code
@@ -63,6 +64,13 @@ def run(
             with suppress(OSError, ValueError):
                 stream.flush()
         os._exit(status if isinstance(status, int) else int(status is not None))
+
+
+def _play_prereqs(loaded: "LoadedInventory") -> tuple[Any, Any, Any]:
+    """Return what `ansible-playbook` starts with: it does not read the inventory again, and it connects already."""
+    loader, inventory, variables = loaded.play_prereqs()
+    importlib.import_module("service.runs.early_connection").open_connection(loader, inventory, variables)
+    return loader, inventory, variables
 
 
 def _reset_process_state() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from service.inventory import reader
@@ -24,8 +25,8 @@ DEADLINE = 120.0  # seconds a takeover may take at the most
 async def test_a_forked_takeover_reports_the_same_as_a_started_one(lab: Lab, lab_host: StartHost) -> None:
     hosts = {start: lab_host(state="other-password") for start in ("forked", "plain")}
 
-    forked, end = await taken_over(lab, hosts["forked"], "forked")
-    plain, other_end = await taken_over(lab, hosts["plain"], "plain")
+    forked, end = await taken_over(lab.inventory, hosts["forked"], "forked")
+    plain, other_end = await taken_over(lab.inventory, hosts["plain"], "plain")
 
     assert (end.rc, end.status, end.tree_gone) == (other_end.rc, other_end.status, other_end.tree_gone)
     assert (end.rc, end.status, end.tree_gone) == (0, "successful", True)
@@ -33,8 +34,9 @@ async def test_a_forked_takeover_reports_the_same_as_a_started_one(lab: Lab, lab
     assert comparable(forked, hosts["forked"]) == comparable(plain, hosts["plain"])
 
 
-async def taken_over(lab: Lab, host: LabHost, start: RunStart) -> tuple[list[Mapping[str, Any]], RunEnd]:
-    known = await reader.read(lab.inventory)
+async def taken_over(inventory: Path, host: LabHost, start: RunStart) -> tuple[list[Mapping[str, Any]], RunEnd]:
+    """Run the takeover's playbook; return its events and its end."""
+    known = await reader.read(inventory)
     steps = workflow.load(PROJECT)[workflow.TAKEOVER]
     started = run.start(
         RunSpec(

@@ -1,0 +1,79 @@
+"""Opens the ssh connection of a run while Ansible loads the playbook.
+
+A worker process of Ansible executes one Ansible task that does nothing on the host. So the connection has the options,
+the checks and the passwords of the run, and its control socket serves all later Ansible tasks. A failure is ignored:
+the first task of the play then connects itself, and reports why it cannot.
+
+Only a forked `ansible-playbook` imports this module, because it imports Ansible.
+"""
+
+import os
+import select
+import tempfile
+from collections.abc import Callable
+
+from ansible import context
+from ansible.executor.process.worker import WorkerProcess
+from ansible.executor.task_queue_manager import FinalQueue
+from ansible.inventory.host import Host
+from ansible.inventory.manager import InventoryManager
+from ansible.parsing.dataloader import DataLoader
+from ansible.playbook.play import Play
+from ansible.playbook.play_context import PlayContext
+from ansible.plugins.loader import get_plugin_loader_namespace
+from ansible.vars.hostvars import HostVars
+from ansible.vars.manager import VariableManager
+
+WAIT_LIMIT = 1.0  # seconds that a worker process waits for the connection before it tries itself
+SSH = ("smart", "ssh", "ansible.builtin.ssh")
+_PLAY = {
+    "hosts": "all",
+    "gather_facts": False,
+    "tasks": [{"name": "Connect", "ansible.builtin.raw": ":", "check_mode": False, "no_log": True}],
+}
+_VARIABLES = {"ansible_become": False, "ansible_ssh_use_tty": False}
+
+
+def open_connection(loader: DataLoader, inventory: InventoryManager, variables: VariableManager) -> None:
+    """Start to connect to the host of this run, if it is reached by ssh. Later worker processes wait for the end."""
+    hosts = inventory.get_hosts(context.CLIARGS["subset"])
+    if len(hosts) == 1:
+        worker = _worker(hosts[0], loader, inventory, variables)
+        if worker is not None:
+            worker.start()
+            os.register_at_fork(after_in_child=_waiting_for(worker.pid))
+
+
+def _worker(
+    host: Host, loader: DataLoader, inventory: InventoryManager, variables: VariableManager
+) -> WorkerProcess | None:
+    HostVars(inventory, variables, loader)  # registers itself with the variable manager
+    play = Play.load(_PLAY, variable_manager=variables, loader=loader)
+    task = play.tasks[0].block[0]
+    task_vars = {**variables.get_vars(play=play, host=host, task=task), **_VARIABLES}
+    if task_vars.get("ansible_connection", task.connection) not in SSH:
+        return None
+    with tempfile.TemporaryFile() as lock:
+        return WorkerProcess(
+            final_q=FinalQueue(),
+            task_vars=task_vars,
+            host=host,
+            task=task,
+            play_context=PlayContext(play, {}, lock.fileno()),
+            loader=loader,
+            variable_manager=variables,
+            shared_loader_obj=get_plugin_loader_namespace(),
+            worker_id=0,
+            cliargs=context.CLIARGS,
+        )
+
+
+def _waiting_for(process: int) -> Callable[[], None]:
+    """Return a function that waits until the child process has ended, for at most `WAIT_LIMIT`."""
+    ended = select.poll()
+    ended.register(os.pidfd_open(process), select.POLLIN)
+
+    def wait() -> None:
+        ended.poll(WAIT_LIMIT * 1000)
+
+    return wait
