@@ -24,7 +24,7 @@ from ansible.plugins.loader import init_plugin_loader
 from ansible.vars.manager import VariableManager
 from service.inventory.parsed_files import ParsingLoader, parse_project
 
-context.CLIARGS = {"check": False}
+context.CLIARGS = context.CLIArgs({"check": False})
 init_plugin_loader()
 loader = ParsingLoader()
 playbook = Path(sys.argv[1])
