@@ -115,5 +115,5 @@ class ActionModule(HostAction):
             raise FailedRule(
                 "root@proxysys can log in with its new password",
                 f"{error}; {outcome}",
-                "read OBProxy's log; another takeover may have set another password at the same time",
+                "read OBProxy's log; another run may have set another password at the same time",
             ) from error

@@ -162,7 +162,7 @@ class ActionModule(HostAction):
         arguments = {"pid": process["pid"], "home": process["home"], "homes": self._homes}
         self._found = self.run_program("supervision", arguments | {"sql_port": self.facts["sql_port"]})
         if problem := self._found.get("problem"):
-            raise FailedRule("The discovered OBProxy still runs", problem, "run the takeover again")
+            raise FailedRule("The discovered OBProxy still runs", problem, "retry")
         self._supervisor: Supervisor = supervisor_of(self._found)
         if not self._supervisor.may_be_restarted:
             raise FailedRule(
@@ -170,7 +170,9 @@ class ActionModule(HostAction):
                 f"pid {process['pid']} is supervised by {self._supervisor.description}, which starts it its own way"
                 + (f"; these act only after a restart: {', '.join(names)}" if names else ""),
                 "set them in the supervisor's start command and restart the OBProxy there, or remove them from the "
-                "cluster's obproxy_parameters: a takeover without a restart is possible",
+                "cluster's obproxy_parameters: the rest needs no restart"
+                if names
+                else "restart the OBProxy through that supervisor",
             )
 
     def _method(self) -> str:
@@ -250,7 +252,7 @@ class ActionModule(HostAction):
             raise FailedRule(
                 "An OBProxy is restarted only after its former process has drained",
                 left,
-                "run the takeover again after that process has ended",
+                "retry after that process has ended",
             )
 
     def _run_restart(

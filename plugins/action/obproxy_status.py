@@ -60,7 +60,7 @@ class ActionModule(HostAction):
 
 def _unhealthy(place: tuple[str, int], found: str) -> FailedRule:
     return FailedRule(
-        f"OBProxy answers root@proxysys at {format_address(*place)} at the end of the takeover",
+        f"OBProxy answers root@proxysys at {format_address(*place)} at the end",
         found,
-        "read OBProxy's log/obproxy.log, then run the takeover again",
+        "read OBProxy's log/obproxy.log, then retry",
     )

@@ -272,7 +272,7 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
             raise FailedRule(
                 "The OBProxy at the port is still the one that was discovered",
                 found,
-                "it was restarted during the run: check its supervisor, then run the takeover again",
+                "it was restarted during the run: check its supervisor, then retry",
             )
 
     def set_parameters(self, todo: list[Difference], pending: list[str]) -> dict[str, str]:
@@ -341,10 +341,7 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
         usual = {"mode": "0644", "replace": True, "directory_mode": "0755", "keep": False, "signature": ""}
         answer = self.run_program("converge", wanted | options | {"files": [usual | file for file in files]})
         if answer.get("problem"):
-            otherwise = (
-                answer.get("half_done")
-                or "remove the cause, then run the takeover again; all files have their former content"
-            )
+            otherwise = answer.get("half_done") or "remove the cause, then retry; all files have their former content"
             raise FailedRule(rule, answer["problem"], fix_for_root(answer["problem"], otherwise, self.facts["host"]))
         return list(answer["changed"])
 

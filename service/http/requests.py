@@ -44,7 +44,7 @@ PYDANTIC_RULES: Mapping[str, str] = {
     "uuid_type": "must be a UUID",
     "uuid_parsing": "must be a UUID",
     "dict_type": "must be an object",
-    "list_type": "must be an array",
+    "list_type": "must be a list",
     "model_type": "must be an object",
     "greater_than_equal": "must be at least {ge}",
     "less_than_equal": "must be at most {le}",
@@ -71,6 +71,12 @@ QUERY_RULES: Mapping[str, str] = {
     "none": "is not a query parameter of this operation, which has none",
 }
 """Rule for the name of a query parameter."""
+
+RULES_WITH_VALUE = frozenset({"missing", "too_short", "repeated"})
+"""Types of errors whose rule names the value: it is missing, empty or repeated."""
+
+RULES_OF_LENGTH = frozenset({"too_long", "too_many"})
+"""Types of errors about the length of a list."""
 
 SECRET_FIELDS = frozenset({"proxysysPasswd"})
 """Fields whose value is never repeated in an error."""
@@ -242,10 +248,17 @@ def _sub_error(details: ErrorDetails, object_name: str, name: str) -> SubError:
         or CUSTOM_RULES.get(details["type"])
         or details["msg"].replace("{", "{{").replace("}", "}}")
     )
-    if details["type"] == "missing" or SECRET_FIELDS.intersection(details["loc"]):
+    sent = details["input"]
+    if details["type"] in RULES_WITH_VALUE or SECRET_FIELDS.intersection(details["loc"]):
         wording = Wording(sentence="{field} {rule}.", field=field, rule=rule, limits=limits)
         return SubError(field=field, message=wording.say(), object=object_name, wording=wording)
-    shown, rejected = _shown(details["input"])
+    if isinstance(sent, list) and details["type"] in RULES_OF_LENGTH:
+        shown = str(len(sent))
+        wording = Wording(
+            sentence="{field} {rule}; it has {shown}.", field=field, rule=rule, limits=limits, shown=shown
+        )
+        return SubError(field=field, message=wording.say(), object=object_name, wording=wording)
+    shown, rejected = _shown(sent)
     wording = Wording(sentence="{field} {rule}; it is {shown}.", field=field, rule=rule, limits=limits, shown=shown)
     return SubError(field=field, message=wording.say(), object=object_name, rejected_value=rejected, wording=wording)
 
@@ -256,10 +269,10 @@ def _path(location: Sequence[str | int]) -> str:
 
 
 def _shown(value: Any) -> tuple[str, Any]:
-    """Return a rejected value as text, and for `rejectedValue`; not arrays and objects, which may hold a secret."""
+    """Return a rejected value as text, and for `rejectedValue`; not lists and objects, which may hold a secret."""
     match value:
         case list():
-            return "an array", None
+            return "a list", None
         case dict():
             return "an object", None
         case float() if not math.isfinite(value):

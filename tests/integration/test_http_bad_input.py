@@ -93,9 +93,9 @@ BODIES = {
 
 HOSTS = {
     "no hosts": take_over_of({}, 400, "hosts is required.", fields=("hosts",)),
-    "hosts null": take_over_of({"hosts": None}, 400, "hosts must be an array", fields=("hosts",)),
+    "hosts null": take_over_of({"hosts": None}, 400, "hosts must be a list", fields=("hosts",)),
     "hosts empty": take_over_of(hosts(), 400, "hosts must not be empty", fields=("hosts",)),
-    "hosts a map": take_over_of({"hosts": host()}, 400, "hosts must be an array", fields=("hosts",)),
+    "hosts a map": take_over_of({"hosts": host()}, 400, "hosts must be a list", fields=("hosts",)),
     "too many hosts": take_over_of(
         hosts(*[{}] * (HOSTS_LIMIT + 1)), 400, f"hosts must have at most {HOSTS_LIMIT} elements", fields=("hosts",)
     ),

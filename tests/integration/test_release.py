@@ -133,8 +133,8 @@ async def test_every_bad_id_is_named_and_nothing_is_written(client: httpx.AsyncC
     ("body", "message"),
     [
         ({}, "obproxyServerIds is required."),
-        ({"obproxyServerIds": []}, "obproxyServerIds must not be empty; it is an array."),
-        ({"obproxyServerIds": [1, 2, 1]}, "obproxyServerIds must not repeat 1; it is an array."),
+        ({"obproxyServerIds": []}, "obproxyServerIds must not be empty."),
+        ({"obproxyServerIds": [1, 2, 1]}, "obproxyServerIds must not repeat 1."),
         ({"obproxyServerIds": ["x"]}, 'obproxyServerIds[0] must be an integer; it is "x".'),
     ],
 )

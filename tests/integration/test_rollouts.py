@@ -341,7 +341,7 @@ async def test_hosts_that_wait_are_not_counted_as_running(client: httpx.AsyncCli
         ({"canary": 1, "maxFailures": -1}, "rollout.maxFailures", "rollout.maxFailures must be at least 0; it is -1."),
         ({"canary": "one"}, "rollout.canary", 'rollout.canary must be an integer; it is "one".'),
         ({"canary": 1, "batchsize": 2}, "rollout.batchsize", "rollout.batchsize is not a known field; it is 2."),
-        ([], "rollout", "rollout must be an object; it is an array."),
+        ([], "rollout", "rollout must be an object; it is a list."),
     ],
 )
 async def test_an_invalid_policy_is_rejected(

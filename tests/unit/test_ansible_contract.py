@@ -157,3 +157,18 @@ def test_no_inventory_decides_whether_a_check_reports_all_findings() -> None:
     for path in PLAYBOOKS.glob("*.yml"):
         plays = [play for play in _load(path) if "validate_argspec" in play]
         assert all("report_all_findings" in play["vars"] for play in plays), path
+
+
+def test_the_actions_of_several_workflows_do_not_name_the_takeover_as_the_run() -> None:
+    """A refresh or restart shows their messages too."""
+    own = ROLES / "sync_obproxy_parameter", *(ROLES / role for name in ("refresh", "restart") for role in _roles(name))
+    actions = {
+        found
+        for role in own
+        for found in re.findall(r"obproxy\.takeover\.(\w+):", (role / "tasks" / "main.yml").read_text())
+    }
+    assert {"obproxy_restart", "obproxy_parameters", "obproxy_status"} <= actions
+    sources = [ACTIONS / f"{name}.py" for name in actions - {"obproxy_record"}]  # it keeps the record of a takeover
+    for path in [*sources, ROOT / "plugins" / "module_utils" / "action.py"]:
+        assert "the takeover again" not in path.read_text(), path
+        assert "end of the takeover" not in path.read_text(), path

@@ -84,6 +84,7 @@ def error_messages() -> set[str]:
     sentences = {
         "{field} {rule}.",
         "{field} {rule}; it is {shown}.",
+        "{field} {rule}; it has {shown}.",
         *requests.PYDANTIC_RULES.values(),
         *requests.QUERY_RULES.values(),
     }

@@ -101,7 +101,7 @@ async def test_takes_a_restart_permission(said: str, means: bool | None) -> None
     assert body.allow_restart is means
 
 
-@pytest.mark.parametrize(("value", "shown"), [("true", '"true"'), (1, "1"), ([True], "an array"), ({}, "an object")])
+@pytest.mark.parametrize(("value", "shown"), [("true", '"true"'), (1, "1"), ([True], "a list"), ({}, "an object")])
 async def test_a_restart_permission_is_a_boolean(value: object, shown: str) -> None:
     (error,) = await errors_of({"hosts": [{"hostId": 1, "sqlPort": 1}], "allowRestart": value})
     assert (error.field, error.message) == ("allowRestart", f"allowRestart must be true or false; it is {shown}.")
@@ -140,12 +140,12 @@ async def test_rejects_other_content_types(content_type: str | None) -> None:
     [
         ({}, "hosts", "hosts is required.", None),
         (None, "body", "body must be an object; it is null.", None),
-        ([], "body", "body must be an object; it is an array.", None),
+        ([], "body", "body must be an object; it is a list.", None),
         ("hosts", "body", 'body must be an object; it is "hosts".', "hosts"),
-        ({"hosts": None}, "hosts", "hosts must be an array; it is null.", None),
-        ({"hosts": {}}, "hosts", "hosts must be an array; it is an object.", None),
-        ({"hosts": []}, "hosts", "hosts must not be empty; it is an array.", None),
-        ({"hosts": [{}] * 4}, "hosts", "hosts must have at most 3 elements; it is an array.", None),
+        ({"hosts": None}, "hosts", "hosts must be a list; it is null.", None),
+        ({"hosts": {}}, "hosts", "hosts must be a list; it is an object.", None),
+        ({"hosts": []}, "hosts", "hosts must not be empty.", None),
+        ({"hosts": [{}] * 4}, "hosts", "hosts must have at most 3 elements; it has 4.", None),
         ({"hosts": [7]}, "hosts[0]", "hosts[0] must be an object; it is 7.", 7),
         ({"hosts": [{"sqlPort": 1}]}, "hosts[0].hostId", "hosts[0].hostId is required.", None),
         ({"hosts": [{"hostId": 1}]}, "hosts[0].sqlPort", "hosts[0].sqlPort is required.", None),
@@ -167,7 +167,7 @@ async def test_names_the_field_the_rule_and_the_value(
         (1e300, "must be an integer", "1e+300", 1e300),
         (True, "must be an integer", "true", True),
         (None, "must be an integer", "null", None),
-        ([1], "must be an integer", "an array", None),
+        ([1], "must be an integer", "a list", None),
         ({"a": 1}, "must be an integer", "an object", None),
         (float("nan"), "must be an integer", "nan", None),
         (float("-inf"), "must be an integer", "-inf", None),
@@ -365,7 +365,7 @@ def test_a_parameter_that_is_there_twice_is_joined_by_a_comma() -> None:
         (b"clusterId=x", "clusterId", 'clusterId must be an integer; it is "x".'),
         (b"status=DONE", "status[0]", "status[0] must be 'RUNNING', 'FAILED' or 'SUCCESSFUL'; it is \"DONE\"."),
         (b"status=RUNNING,", "status[1]", "status[1] must be 'RUNNING', 'FAILED' or 'SUCCESSFUL'; it is \"\"."),
-        (b"status=" + b"X," * 30_000, "status", "status must have at most 10 elements; it is an array."),
+        (b"status=" + b"X," * 30_000, "status", "status must have at most 10 elements; it has 30001."),
         (b"sort=type,asc", "sort", SORT_RULE + ' it is "type,asc".'),
         (b"sort=id,up", "sort", SORT_RULE + ' it is "id,up".'),
         (b"name=%00", "name", 'name must not contain control characters; it is "\\u0000".'),
