@@ -9,10 +9,12 @@ Only a forked `ansible-playbook` imports this module, because it imports Ansible
 
 import os
 import select
-import tempfile
+import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from ansible import context
+from ansible.errors import AnsibleError
 from ansible.executor.process.worker import WorkerProcess
 from ansible.executor.task_queue_manager import FinalQueue
 from ansible.inventory.host import Host
@@ -24,7 +26,7 @@ from ansible.plugins.loader import get_plugin_loader_namespace
 from ansible.vars.hostvars import HostVars
 from ansible.vars.manager import VariableManager
 
-WAIT_LIMIT = 1.0  # seconds that a worker process waits for the connection before it tries itself
+WAIT_LIMIT = 1.0  # seconds after which worker processes no longer wait for the connection, but try themselves
 SSH = ("smart", "ssh", "ansible.builtin.ssh")
 _PLAY = {
     "hosts": "all",
@@ -37,7 +39,9 @@ _VARIABLES = {"ansible_become": False, "ansible_ssh_use_tty": False}
 def open_connection(loader: DataLoader, inventory: InventoryManager, variables: VariableManager) -> None:
     """Start to connect to the host of this run, if it is reached by ssh. Later worker processes wait for the end."""
     hosts = inventory.get_hosts(context.CLIARGS["subset"])
-    if len(hosts) == 1:
+    if len(hosts) != 1:
+        return
+    with suppress(AnsibleError):
         worker = _worker(hosts[0], loader, inventory, variables)
         if worker is not None:
             worker.start()
@@ -53,27 +57,27 @@ def _worker(
     task_vars = {**variables.get_vars(play=play, host=host, task=task), **_VARIABLES}
     if task_vars.get("ansible_connection", task.connection) not in SSH:
         return None
-    with tempfile.TemporaryFile() as lock:
-        return WorkerProcess(
-            final_q=FinalQueue(),
-            task_vars=task_vars,
-            host=host,
-            task=task,
-            play_context=PlayContext(play, {}, lock.fileno()),
-            loader=loader,
-            variable_manager=variables,
-            shared_loader_obj=get_plugin_loader_namespace(),
-            worker_id=0,
-            cliargs=context.CLIARGS,
-        )
+    return WorkerProcess(
+        final_q=FinalQueue(),
+        task_vars=task_vars,
+        host=host,
+        task=task,
+        play_context=PlayContext(play),
+        loader=loader,
+        variable_manager=variables,
+        shared_loader_obj=get_plugin_loader_namespace(),
+        worker_id=0,
+        cliargs=context.CLIARGS,
+    )
 
 
 def _waiting_for(process: int) -> Callable[[], None]:
-    """Return a function that waits until the child process has ended, for at most `WAIT_LIMIT`."""
+    """Return a function that waits until the child process has ended, but not longer than `WAIT_LIMIT` from now."""
     ended = select.poll()
     ended.register(os.pidfd_open(process), select.POLLIN)
+    deadline = time.monotonic() + WAIT_LIMIT
 
     def wait() -> None:
-        ended.poll(WAIT_LIMIT * 1000)
+        ended.poll(max(deadline - time.monotonic(), 0.0) * 1000)  # milliseconds
 
     return wait
