@@ -62,7 +62,7 @@ class ParsingLoader(DataLoader):  # type: ignore[misc] # Ansible is untyped
 
 
 def parse_project(loader: ParsingLoader, project: Path) -> None:
-    """Parse the playbooks of a project, and the tasks and defaults of its roles."""
+    """Parse the playbooks of a project, and the defaults, rules and tasks of its roles."""
     playbooks = set((project / "playbooks").rglob("*.yml"))
     argument_specs = set((project / "playbooks").glob("*.meta.yml"))
     loader.parse([*(playbooks - argument_specs), *_role_files(project)], trusted_as_template=True)
@@ -70,7 +70,7 @@ def parse_project(loader: ParsingLoader, project: Path) -> None:
 
 
 def _role_files(project: Path) -> Iterator[Path]:
-    for directory in ("defaults", "tasks"):
+    for directory in ("defaults", "rules", "tasks"):
         yield from (project / "roles").glob(f"*/{directory}/*.yml")
 
 

@@ -10,7 +10,7 @@ import pytest
 from ansible.errors import AnsibleError, AnsibleFileNotFound
 from ansible.parsing.dataloader import DataLoader
 
-from service.inventory.parsed_files import ParsingLoader
+from service.inventory.parsed_files import ParsingLoader, parse_project
 from service.model.settings import PROJECT
 
 PLAYBOOKS = [path for path in sorted((PROJECT / "playbooks").glob("*.yml")) if not path.name.endswith(".meta.yml")]
@@ -115,3 +115,14 @@ def test_no_file_of_a_playbook_is_read_in_a_run(playbook: Path) -> None:
         check=True,
     )
     assert done.stdout.splitlines() == ["tasks: True"]
+
+
+def test_no_rules_of_a_role_are_read_in_a_run() -> None:
+    rules = sorted((PROJECT / "roles").glob("*/rules/*.yml"))
+    loader = ParsingLoader()
+    parse_project(loader, PROJECT)
+
+    with patch.object(DataLoader, "get_text_file_contents", side_effect=AssertionError("read again")):
+        found = [loader.load_from_file(str(path), trusted_as_template=True) for path in rules]
+
+    assert found and all(found)
