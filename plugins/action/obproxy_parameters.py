@@ -114,8 +114,8 @@ class ActionModule(RecordingAction):
             raise FailedRule(
                 "No parameter that acts only after a restart differs, unless a restart is permitted",
                 "; ".join(f"{one.name} is '{one.before}', desired is '{one.after}'" for one in restart),
-                "set obproxy_parameters to the OBProxy's values, or permit the restart: allowRestart in the request, "
-                "obproxy_allow_restart for the cluster or on a direct run",
+                "take the OBProxy over again and permit the restart, which obproxy_allow_restart does for the cluster "
+                "or a direct run; or set obproxy_parameters to the OBProxy's values",
             )
 
 

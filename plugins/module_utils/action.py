@@ -350,5 +350,5 @@ def _login_failure(found: str) -> FailedRule:
     return FailedRule(
         "root@proxysys can log in with the given, the cluster's or the empty password",
         found,
-        "give its current password: proxysysPasswd in the request, or obproxy_current_sys_password on a direct run",
+        "take the OBProxy over again with its current password; a direct run takes obproxy_current_sys_password",
     )

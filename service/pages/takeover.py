@@ -28,9 +28,14 @@ HOSTS_LIMIT = 500  # hosts in one form; users with more hosts search
 
 
 async def show_form(request: Request) -> Response:
-    """Serve GET /clusters/{id}/takeover."""
+    """Serve GET /clusters/{id}/takeover. Query parameters with the names of fields fill the form in."""
     resources = requests.resources(request)
-    return await _render_form(request, await _cluster(resources, request), {}, None)
+    given = dict(request.query_params)
+    fields = given if any(HOST_FIELD.fullmatch(name) for name in given) else {}
+    cluster = await _cluster(resources, request)
+    if fields and cluster.allows_restart:
+        fields[ALLOW_RESTART] = "on"
+    return await _render_form(request, cluster, fields, None)
 
 
 async def take_over(request: Request) -> Response:

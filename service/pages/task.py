@@ -18,7 +18,7 @@ from service.model.states import TaskState, subtask_state
 from service.model.tasks import Operation, Subtask, SubtaskStatus, TaskInstance, TaskStatus
 from service.outcome import failed_rules
 from service.outcome.failed_rules import RuleFailure
-from service.pages import dag_drawing
+from service.pages import dag_drawing, remedies
 from service.pages.dag_drawing import Drawing
 from service.pages.rendering import language_of, render
 from service.store.database import Database
@@ -118,6 +118,9 @@ async def _render_task(request: Request, query: DetailQuery, *, error: TakeoverE
     executions = await instances.executions(database, selected.id)
     progress = await waiting.progress(resources, task)
     failed = [s for s in subtasks if s.status is SubtaskStatus.FAILED] if task.status is TaskStatus.FAILED else []
+    failures = [await _failure(database, subtask) for subtask in failed]
+    fixable = not transitions.read_only(task) and task.operation is not Operation.ROLLBACK
+    remedy = remedies.remedy_of(failure.rules for failure in failures) if fixable else None
     return render(
         request,
         "task.html",
@@ -127,7 +130,9 @@ async def _render_task(request: Request, query: DetailQuery, *, error: TakeoverE
         finished=sum(s.status is SubtaskStatus.SUCCESSFUL for s in subtasks),
         legal=transitions.legal_for_task(task, subtasks),
         prohibited=not transitions.read_only(task) and transitions.rollback_prohibited(task, subtasks),
-        failures=[await _failure(database, subtask) for subtask in failed],
+        failures=failures,
+        remedy=remedy,
+        takeover_address=await remedies.takeover_address(database, task, remedy) if remedy else None,
         progress=progress,
         selected=selected,
         selected_state=subtask_state(selected, progress.state),
@@ -140,8 +145,6 @@ async def _render_task(request: Request, query: DetailQuery, *, error: TakeoverE
         view=query.view,
         subtask_requested=query.subtask is not None,
         log_grows=selected.status in RUNNING_STATUSES,
-        start=min((s.start_time for s in subtasks if s.start_time), default=None),
-        end=max((s.finish_time for s in subtasks if s.finish_time), default=None),
         error=error.say(error_translator(language_of(request))) if error else "",
         canonical_address=_task_address(task.id, query.view) if error else "",
         done=query.done,

@@ -218,7 +218,7 @@ def test_each_page_shows_the_open_tasks(visitor: Visitor, stage: Stage, task_id:
     open_tasks = page.locator(".open-tasks summary")
     expect(open_tasks).to_have_text(re.compile("1 Running.*0 Failed", re.S))
     open_tasks.press("Enter")
-    row = page.locator("#open-tasks-panel tr", has_text="Install obproxy")
+    row = page.locator("#open-tasks-panel tr", has_text="Takeover")
     for shown in (str(task_id), "0/12", "Running", "odp-1"):
         expect(row).to_contain_text(shown)
     visitor.assert_accessible()

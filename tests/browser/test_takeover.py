@@ -77,7 +77,7 @@ def test_log_in_and_watch_a_takeover_to_its_end(
         page.evaluate("window.notReloaded = true")
 
         task_id = take_over(client, hosts["watched"])
-        page.get_by_role("row", name=re.compile("b-watched")).get_by_role("link", name="Install obproxy").click()
+        page.get_by_role("row", name=re.compile("b-watched")).get_by_role("link", name="Takeover").click()
         page.evaluate("window.notReloaded = true")
         expect_status(page, "Completed")
 

@@ -1,5 +1,6 @@
 """Page of one task instance: content, operations, errors."""
 
+import html
 import re
 from collections.abc import AsyncIterator
 
@@ -297,3 +298,30 @@ async def test_a_queued_task_instance_has_no_running_subtask(browser: httpx.Asyn
     assert 'class="badge status-QUEUED"' in page and "Waiting for a free worker." in page
     subtasks = page[page.index('id="subtasks"') : page.index('id="log-card"')]
     assert 'class="status-QUEUED' in subtasks and "duration" not in subtasks and "spinning" not in subtasks
+
+
+PASSWORD_RULE = (
+    "Rule: root@proxysys can log in with the given, the cluster's or the empty password. Found: OBProxy"
+    " at 127.0.0.1:2883 answers: Access denied. Fix: take the OBProxy over again with its current password."
+)
+
+
+async def test_a_wrong_password_leads_to_the_form_first(app: Starlette, resources: Resources) -> None:
+    await users.add(resources.database, "otto", "long enough", [Role.ADMIN])
+    task_id = await failed_at(resources, 1, PASSWORD_RULE)
+    other = await sample_tasks.take_over(resources, 2)
+    roles = resources.workflows[TAKEOVER].roles
+    await sample_tasks.advance(resources, other, [], roles[0], "The disk is full.")
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://service", headers=PAGE) as admin:
+        await log_in(admin, "long enough", "otto")
+        page = (await admin.get(f"/tasks/{task_id}")).text
+        link = re.search(r'class="button primary" id="take-over-again" href="([^"]+)"', page)
+        assert link
+        assert re.search(r'<button id="task-retry" type="submit" class="">', page)
+        form = (await admin.get(html.unescape(link[1]))).text
+        unfixable = (await admin.get(f"/tasks/{other}")).text
+
+    assert re.search(r'name="host-1"[^>]* checked', form) and 'name="port-1"' in form
+    assert re.search(r'name="port-1"[^>]* value="2883"', form)
+    assert "take-over-again" not in unfixable and 'id="task-retry" type="submit" class="primary"' in unfixable

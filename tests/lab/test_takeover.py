@@ -177,7 +177,7 @@ def test_a_request_with_permission_restarts_one_host_at_a_time(client: Client, l
         for document in watch(client, asked)[-1]:
             assert statuses(document)[6] == "FAILED", document
             log = client.log(document["id"], in_dag_order(document["subtasks"])[6]["id"])
-            assert "work_thread_num is '4', desired is '8'" in log and "allowRestart in the request" in log
+            assert "work_thread_num is '4', desired is '8'" in log and "permit the restart" in log
     assert [host.proxy_pid() for host in hosts] == pids
 
     finals = watch(client, client.take_over(1, [request(host) for host in hosts], allow_restart=True))[-1]
