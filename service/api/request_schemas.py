@@ -383,6 +383,11 @@ class TaskQuery(SortedPageQuery):
     status: Annotated[list[Status], Field(max_length=LIST_LIMIT), BeforeValidator(_split_commas)] | None = None
     type: Literal["MANUAL", "SYS_ONECE", "SCHEDULED", "SYS_SCHEDULED", "EXTERNAL"] | None = None
     host_id: LongFromText | None = None
+    host_name: Text | None = None
+    obproxy_cluster: Annotated[Text, Field(description="Part of the name of an OBProxy cluster.")] | None = None
+    creator: Text | None = None
+    start_after: Annotated[Time, Field(strict=False)] | None = None
+    start_before: Annotated[Time, Field(strict=False)] | None = None
     cluster_id: LongFromText | None = None
     cluster_name: Text | None = None
     cluter_name: (
@@ -406,5 +411,22 @@ class TaskQuery(SortedPageQuery):
             statuses=self.status,
             type=self.type,
             host_id=self.host_id,
+            host_name=self.host_name,
+            cluster=self.obproxy_cluster,
+            creator=self.creator,
+            start_after=self.start_after,
+            start_before=self.start_before,
             order=self.order,
         )
+
+
+class HostPageQuery(SortedPageQuery):
+    """The query of the page of a host: a page of its task instances."""
+
+    sort: Sort = "id,desc"
+
+
+class TaskPageQuery(TaskQuery):
+    """The query of the page of task instances: a filter, and the operation that was executed just now."""
+
+    done: Literal["retry", "rollback", "cancel"] | None = None

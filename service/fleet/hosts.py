@@ -36,6 +36,12 @@ async def get(resources: Resources, host_id: int) -> ManagedHost:
     return found
 
 
+async def servers(resources: Resources, host_id: int) -> list[ObproxyServer]:
+    """Return the OBProxy servers of a host, those in takeover too."""
+    async with resources.database.autocommit() as connection:
+        return await fetch_as(connection, ObproxyServer, "servers_of_hosts", host_ids=[host_id])
+
+
 async def _managed(resources: Resources, hosts: Sequence[Host]) -> list[ManagedHost]:
     host_ids = [host.id for host in hosts]
     async with resources.database.autocommit() as connection:

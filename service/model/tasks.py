@@ -169,6 +169,11 @@ class TaskFilter:
     statuses: Sequence[TaskStatus] | None = None
     type: str | None = None
     host_id: int | None = None
+    host_name: str | None = None  # substring, as cluster and creator
+    cluster: str | None = None  # name of the OBProxy cluster
+    creator: str | None = None
+    start_after: datetime | None = None
+    start_before: datetime | None = None
     superseded: bool | None = None
     held: bool | None = None
     order: Order = NEWEST_FIRST

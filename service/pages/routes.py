@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from service.access.roles import ANY_USER, PUBLIC, READ_AUDIT, READ_OBPROXY, READ_TASK, UPDATE_OBPROXY, UPDATE_TASK
 from service.http.openapi import Endpoint
-from service.pages import audit, clusters, login, requests, static_files, takeover, task, tasks
+from service.pages import audit, clusters, hosts, login, requests, static_files, takeover, task, tasks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,11 +29,15 @@ PAGES = (
     PageRoute(path="/preferences", endpoint=login.preferences, permission=PUBLIC),
     PageRoute(path="/tasks", endpoint=tasks.list_tasks, permission=READ_TASK),
     PageRoute(path="/tasks/open", endpoint=tasks.list_open_tasks, permission=READ_TASK),
+    PageRoute(
+        path="/tasks/selected/{operation}", endpoint=tasks.execute_operation, permission=UPDATE_TASK, method="POST"
+    ),
     PageRoute(path=TASK, endpoint=task.show_task, permission=READ_TASK),
     PageRoute(path=TASK + "/{operation}", endpoint=task.execute_operation, permission=UPDATE_TASK, method="POST"),
     PageRoute(path=SUBTASK + "/{operation}", endpoint=task.execute_operation, permission=UPDATE_TASK, method="POST"),
     PageRoute(path=SUBTASK + "/lines", endpoint=task.log_lines, permission=READ_TASK),
     PageRoute(path=SUBTASK + "/log", endpoint=task.download_log, permission=READ_TASK),
+    PageRoute(path="/hosts/{hostId}", endpoint=hosts.show_host, permission=READ_TASK),
     PageRoute(path="/requests", endpoint=requests.list_requests, permission=READ_TASK),
     PageRoute(path=REQUEST, endpoint=requests.show_request, permission=READ_TASK),
     PageRoute(path=REQUEST + "/takeover", endpoint=requests.take_over_passed, permission=UPDATE_OBPROXY, method="POST"),

@@ -1,56 +1,92 @@
 """Pages with task instances: the list, and the panel of open tasks in every page."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
-from service.api.request_schemas import TaskQuery
+from service.api.request_schemas import TaskPageQuery
 from service.http import requests
-from service.model.tasks import SubtaskStatus, TaskFilter, TaskInstance, TaskStatus
+from service.http.languages import error_translator
+from service.model.errors import NoSuchPath, TakeoverError
+from service.model.tasks import TaskFilter, TaskStatus
 from service.model.types import Page
-from service.pages.rendering import render
-from service.tasks import instances, waiting
-from service.tasks.instances import BasicTask
+from service.pages.rendering import language_of, render
+from service.pages.task_rows import PAGE_SIZES, rows_of, with_query
+from service.tasks import instances, request_operations
 from service.tasks.resources import Resources
-from service.tasks.waiting import Progress
 
-PAGE_SIZES = (10, 20, 50, 100)
 OPEN_STATUSES = (TaskStatus.RUNNING, TaskStatus.FAILED)
 OPEN_TASKS_LIMIT = 10  # rows of the panel
+OPERATIONS: Mapping[str, Callable[[Resources, Sequence[int]], Awaitable[dict[int, TakeoverError]]]] = {
+    "retry": request_operations.retry_tasks,
+    "rollback": request_operations.rollback_tasks,
+    "cancel": request_operations.cancel_tasks,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """A task instance in a list, with its progress."""
+class Rejection:
+    """A selected task instance that does not allow the operation that was requested, with the reason."""
 
-    task: TaskInstance
-    progress: Progress
-    finished: int
-    total: int
-
-    @property
-    def cluster(self) -> str:
-        """Return the name of the OBProxy cluster that the takeover is for."""
-        return str(self.task.context["stringMap"]["obproxy_cluster_name"])
+    task_id: int
+    host_name: str
+    message: str
 
 
 async def list_tasks(request: Request) -> Response:
     """Serve GET /tasks."""
+    return await _render_list(request)
+
+
+async def execute_operation(request: Request) -> Response:
+    """Serve POST /tasks/selected/{operation}: retry, roll back or cancel several task instances."""
+    operation = request.path_params["operation"]
+    if operation not in OPERATIONS:
+        raise NoSuchPath(path=request.scope["path"])
     resources = requests.resources(request)
-    query = requests.parse_query(request, TaskQuery)
+    content = await requests.read_body(request.headers, request.receive, resources.settings.body_limit)
+    fields = requests.form_fields(content)
+    ids = [int(text) for text in re.findall("[0-9]{1,18}", fields.get("tasks", ""))][: PAGE_SIZES[-1]]
+    errors = await OPERATIONS[operation](resources, ids)
+    if not errors:
+        return RedirectResponse(_back(fields.get("back", ""), operation), 303)
+    async with resources.database.autocommit() as connection:
+        names = {task.id: task.host_name for task, _ in await instances.by_ids(connection, list(errors))}
+    translate = error_translator(language_of(request))
+    rejections = [
+        Rejection(task_id=task_id, host_name=names.get(task_id, ""), message=error.say(translate))
+        for task_id, error in errors.items()
+    ]
+    return await _render_list(request, rejections)
+
+
+def _back(address: str, operation: str) -> str:
+    """Return the address of the list from which an operation was requested, with a message that it was accepted."""
+    query = [pair for pair in parse_qsl(urlsplit(address).query) if pair[0] != "done"]
+    return "/tasks?" + urlencode([*query, ("done", operation)])
+
+
+async def _render_list(request: Request, rejections: Sequence[Rejection] = ()) -> Response:
+    resources = requests.resources(request)
+    query = requests.parse_query(request, TaskPageQuery)
     found, total = await instances.page(resources.database, query.filter, query.page) if query.filter else ([], 0)
     return render(
         request,
         "tasks.html",
-        rows=await _rows(resources, found),
+        rows=await rows_of(resources, found),
         total=total,
         query=query,
+        searched=query.filter is not None and query.filter != TaskFilter(statuses=query.status, order=query.order),
+        rejections=rejections,
+        canonical_address="/tasks" if rejections else "",
+        done=query.done,
         counts=await instances.count_open(resources.database),
         sizes=PAGE_SIZES,
-        with_query=lambda **changes: _with_query(request, **changes),
+        with_query=lambda **changes: with_query(request, **changes),
     )
 
 
@@ -60,25 +96,4 @@ async def list_open_tasks(request: Request) -> Response:
     filter = TaskFilter(statuses=OPEN_STATUSES, superseded=False, held=False)
     found, _ = await instances.page(resources.database, filter, Page(size=OPEN_TASKS_LIMIT))
     counts = await instances.count_open(resources.database)
-    return render(request, "open_tasks.html", rows=await _rows(resources, found), counts=counts)
-
-
-async def _rows(resources: Resources, found: Sequence[BasicTask]) -> list[Row]:
-    progress = await waiting.progress_of_tasks(resources, [task for task, _ in found])
-    return [
-        Row(
-            task=task,
-            progress=progress[task.id],
-            finished=sum(s.status is SubtaskStatus.SUCCESSFUL for s in subtasks),
-            total=len(subtasks),
-        )
-        for task, subtasks in found
-    ]
-
-
-def _with_query(request: Request, **changes: object) -> str:
-    """Return the address of this page with changes to its query. The page number is reset unless it is changed."""
-    kept = {name: value for name, value in request.query_params.items() if name not in ("page", *changes)}
-    query = {name: value for name, value in {**kept, **changes}.items() if value not in ("", None)}
-    path: str = request.scope["path"]
-    return path + (f"?{urlencode(query)}" if query else "")
+    return render(request, "open_tasks.html", rows=await rows_of(resources, found), counts=counts)

@@ -83,6 +83,35 @@ async def cancel(resources: Resources, request_id: int) -> list[Outcome]:
     )
 
 
+async def retry_tasks(resources: Resources, task_ids: Sequence[int]) -> dict[int, TakeoverError]:
+    """Retry task instances of any requests; return the errors of those that do not allow it."""
+    return await _errors(task_ids, lambda task_id: operations.retry_task(resources, task_id))
+
+
+async def rollback_tasks(resources: Resources, task_ids: Sequence[int]) -> dict[int, TakeoverError]:
+    """Roll task instances of any requests back; return the errors of those that do not allow it."""
+    return await _errors(task_ids, lambda task_id: operations.rollback_task(resources, task_id))
+
+
+async def cancel_tasks(resources: Resources, task_ids: Sequence[int]) -> dict[int, TakeoverError]:
+    """Cancel task instances of any requests, those that wait first; return the errors of those that do not allow it."""
+    waiting = await _gather(lambda task_id: _cancel_waiting(resources, task_id), task_ids)
+    started = [task_id for task_id, ended in zip(task_ids, waiting, strict=True) if not ended]
+    return await _errors(started, lambda task_id: _cancel_started(resources, task_id))
+
+
+async def _errors(task_ids: Sequence[int], function: Callable[[int], Awaitable[None]]) -> dict[int, TakeoverError]:
+    async def one(task_id: int) -> TakeoverError | None:
+        try:
+            await function(task_id)
+        except TakeoverError as error:
+            return error
+        return None
+
+    outcomes = await _gather(one, task_ids)
+    return {task_id: error for task_id, error in zip(task_ids, outcomes, strict=True) if error is not None}
+
+
 async def _operate(resources: Resources, request_id: int, operation: Operation, function: OneTask) -> list[Outcome]:
     hosts = await _hosts(resources, request_id)
     return await _each(

@@ -149,16 +149,16 @@ QUERIES = {
     "a sort field": Case(f"{TASKS}?sort=type", 400, "sort must be 'id,asc'", fields=("sort",), method="GET", code=1011),
     **{
         f"unknown parameter of {path}": Case(
-            f"{path}?hostName=x&page=0", 400, "hostName is not a query parameter", fields=fields, method=method
+            f"{path}?machine=x&page=0", 400, "machine is not a query parameter", fields=fields, method=method
         )
         for method, path, fields in (
-            ("GET", TASKS, ("hostName",)),
-            ("GET", f"{TASKS}/TASK", ("hostName", "page")),
-            ("GET", f"{TASKS}/TASK/events", ("hostName", "page")),
-            ("GET", "/api/v2/compute/hosts", ("hostName",)),
-            ("GET", "/api/v2/obproxy/clusters", ("hostName",)),
-            ("GET", "/api/v2/info", ("hostName", "page")),
-            ("POST", TAKE_OVER, ("hostName", "page")),
+            ("GET", TASKS, ("machine",)),
+            ("GET", f"{TASKS}/TASK", ("machine", "page")),
+            ("GET", f"{TASKS}/TASK/events", ("machine", "page")),
+            ("GET", "/api/v2/compute/hosts", ("machine",)),
+            ("GET", "/api/v2/obproxy/clusters", ("machine",)),
+            ("GET", "/api/v2/info", ("machine", "page")),
+            ("POST", TAKE_OVER, ("machine", "page")),
         )
     },
     **{

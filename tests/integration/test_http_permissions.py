@@ -74,6 +74,8 @@ MAY_SEE = {
     ("GET", "/preferences"): EVERYBODY,
     ("GET", "/tasks"): TASK_READERS,
     ("GET", "/tasks/open"): TASK_READERS,
+    ("POST", "/tasks/selected/{operation}"): TASK_WORKERS,
+    ("GET", "/hosts/{hostId}"): TASK_READERS,
     ("GET", PAGE): TASK_READERS,
     ("POST", PAGE + "/{operation}"): TASK_WORKERS,
     ("POST", PAGE_OF_SUBTASK + "/{operation}"): TASK_WORKERS,

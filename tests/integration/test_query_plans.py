@@ -15,6 +15,7 @@ TASKS, HOSTS = 4000, 400
 LARGE = ("request", "task_instance", "subtask_instance", "subtask_dependency", "subtask_log", "run", "obproxy_server")
 PAGE: dict[str, object] = {
     **{"names": None, "statuses": None, "type": None, "host_id": None, "superseded": None, "held": None},
+    **{"host_names": None, "clusters": None, "creators": None, "start_after": None, "start_before": None},
     **{"size": 10, "offset": 0},
 }
 RUN = "6f1ed002-ab5b-4b39-8e0c-2f1d5f5b3f6a"
@@ -31,6 +32,10 @@ FILTERS: list[dict[str, object]] = [
     {"names": ["Install obproxy"]},
     {"names": []},
     {"offset": TASKS - 10},
+    {"host_names": ["host-7", "host-8"]},
+    {"clusters": ["one of many"]},
+    {"creators": ["admin"]},
+    {"start_after": datetime(2026, 11, 29, tzinfo=UTC), "start_before": datetime(2026, 11, 30, tzinfo=UTC)},
 ]
 LOOKED_FOR: list[tuple[str, dict[str, object]]] = [
     ("task_by_id", {"task_id": 7}),
@@ -45,6 +50,9 @@ LOOKED_FOR: list[tuple[str, dict[str, object]]] = [
     ("log_rows_after", {"subtask_id": 80, "after": 0}),
     ("log_rows_of_task", {"task_id": 7}),
     ("task_names", {"text": "obproxy"}),
+    ("task_host_names", {"text": "host-1"}),
+    ("task_cluster_names", {"text": "test"}),
+    ("task_creators", {"text": "admin"}),
     *[(query, {**PAGE, **asked}) for query in LISTS for asked in FILTERS],
     ("running_tasks", {"host_ids": [7, 8]}),
     ("server_by_id", {"server_id": 7}),

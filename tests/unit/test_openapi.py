@@ -138,6 +138,7 @@ def test_describes_the_query_of_the_list(description: JSON) -> None:
 
     assert set(by_name) == {
         *("name", "status", "type", "hostId", "page", "size", "sort"),
+        *("hostName", "obproxyCluster", "creator", "startAfter", "startBefore"),
         *("clusterId", "clusterName", "cluterName", "tenantId", "tenantName"),
     }
     assert by_name["size"]["schema"]["maximum"] == 2000

@@ -167,9 +167,14 @@ function replacePart(old, source) {
   const focused = old.contains(document.activeElement) ? document.activeElement?.id : "";
   const open = [...queryAll(old, "details[open][id]")].map((details) => details.id);
   const menus = [...queryAll(old, ":popover-open")];
+  const checked = [...queryAll(old, "[type=checkbox][id]")].filter((box) => box.matches(":checked"));
   const top = old.scrollTop;
   old.replaceWith(fresh);
   for (const id of open) fresh.querySelector(`#${id}`)?.setAttribute("open", "");
+  for (const { id } of checked) {
+    const box = fresh.querySelector(`#${id}`);
+    if (box instanceof HTMLInputElement) box.checked = true;
+  }
   for (const { id, style } of menus) {
     const menu = fresh.querySelector(`#${id}`);
     if (!(menu instanceof HTMLElement)) continue;
@@ -193,6 +198,10 @@ function isUnchanged(old, fresh) {
       duration.textContent = "";
       duration.removeAttribute("data-server-time");
     }
+    const status = copy.querySelector("#selected-count");
+    if (status) status.textContent = "";
+    for (const field of copy.querySelectorAll("[data-selected]")) field.removeAttribute("value");
+    for (const button of queryAll(copy, ".selection button")) button.removeAttribute("disabled");
     for (const details of copy.querySelectorAll("details[open]")) details.removeAttribute("open");
     for (const menu of copy.querySelectorAll("[popover]")) menu.removeAttribute("style");
     return copy.innerHTML;

@@ -107,12 +107,47 @@ WITH RECURSIVE found (name) AS (
 )
 SELECT name FROM found WHERE strpos(lower(name), lower(%(text)s)) > 0;
 
+-- name: task_host_names
+-- Like task_names, of the hosts.
+WITH RECURSIVE found (name) AS (
+    SELECT min(host_name) FROM task_instance
+    UNION ALL
+    SELECT (SELECT min(host_name) FROM task_instance WHERE host_name > found.name)
+    FROM found WHERE found.name IS NOT NULL
+)
+SELECT name FROM found WHERE strpos(lower(name), lower(%(text)s)) > 0;
+
+-- name: task_cluster_names
+-- Like task_names, of the OBProxy clusters.
+WITH RECURSIVE found (name) AS (
+    SELECT min((context -> 'stringMap' ->> 'obproxy_cluster_name')) FROM task_instance
+    UNION ALL
+    SELECT (SELECT min((context -> 'stringMap' ->> 'obproxy_cluster_name')) FROM task_instance WHERE (context -> 'stringMap' ->> 'obproxy_cluster_name') > found.name)
+    FROM found WHERE found.name IS NOT NULL
+)
+SELECT name FROM found WHERE strpos(lower(name), lower(%(text)s)) > 0;
+
+-- name: task_creators
+-- Like task_names, of the initiators.
+WITH RECURSIVE found (name) AS (
+    SELECT min(creator) FROM task_instance
+    UNION ALL
+    SELECT (SELECT min(creator) FROM task_instance WHERE creator > found.name)
+    FROM found WHERE found.name IS NOT NULL
+)
+SELECT name FROM found WHERE strpos(lower(name), lower(%(text)s)) > 0;
+
 -- name: task_ids_descending
 SELECT id FROM task_instance
 WHERE (%(names)s::text[] IS NULL OR name = ANY(%(names)s))
   AND (%(statuses)s::task_status[] IS NULL OR status = ANY(%(statuses)s))
   AND (%(type)s::text IS NULL OR type = %(type)s)
   AND (%(host_id)s::bigint IS NULL OR host_id = %(host_id)s)
+  AND (%(host_names)s::text[] IS NULL OR host_name = ANY(%(host_names)s))
+  AND (%(clusters)s::text[] IS NULL OR context -> 'stringMap' ->> 'obproxy_cluster_name' = ANY(%(clusters)s))
+  AND (%(creators)s::text[] IS NULL OR creator = ANY(%(creators)s))
+  AND (%(start_after)s::timestamptz IS NULL OR start_time >= %(start_after)s)
+  AND (%(start_before)s::timestamptz IS NULL OR start_time < %(start_before)s)
   AND (%(superseded)s::boolean IS NULL OR (superseded_by IS NOT NULL) = %(superseded)s)
   AND (%(held)s::boolean IS NULL OR (held_by IS NOT NULL) = %(held)s)
 ORDER BY id DESC LIMIT %(size)s OFFSET %(offset)s;
@@ -123,6 +158,11 @@ WHERE (%(names)s::text[] IS NULL OR name = ANY(%(names)s))
   AND (%(statuses)s::task_status[] IS NULL OR status = ANY(%(statuses)s))
   AND (%(type)s::text IS NULL OR type = %(type)s)
   AND (%(host_id)s::bigint IS NULL OR host_id = %(host_id)s)
+  AND (%(host_names)s::text[] IS NULL OR host_name = ANY(%(host_names)s))
+  AND (%(clusters)s::text[] IS NULL OR context -> 'stringMap' ->> 'obproxy_cluster_name' = ANY(%(clusters)s))
+  AND (%(creators)s::text[] IS NULL OR creator = ANY(%(creators)s))
+  AND (%(start_after)s::timestamptz IS NULL OR start_time >= %(start_after)s)
+  AND (%(start_before)s::timestamptz IS NULL OR start_time < %(start_before)s)
   AND (%(superseded)s::boolean IS NULL OR (superseded_by IS NOT NULL) = %(superseded)s)
   AND (%(held)s::boolean IS NULL OR (held_by IS NOT NULL) = %(held)s)
 ORDER BY id LIMIT %(size)s OFFSET %(offset)s;
@@ -133,6 +173,11 @@ WHERE (%(names)s::text[] IS NULL OR name = ANY(%(names)s))
   AND (%(statuses)s::task_status[] IS NULL OR status = ANY(%(statuses)s))
   AND (%(type)s::text IS NULL OR type = %(type)s)
   AND (%(host_id)s::bigint IS NULL OR host_id = %(host_id)s)
+  AND (%(host_names)s::text[] IS NULL OR host_name = ANY(%(host_names)s))
+  AND (%(clusters)s::text[] IS NULL OR context -> 'stringMap' ->> 'obproxy_cluster_name' = ANY(%(clusters)s))
+  AND (%(creators)s::text[] IS NULL OR creator = ANY(%(creators)s))
+  AND (%(start_after)s::timestamptz IS NULL OR start_time >= %(start_after)s)
+  AND (%(start_before)s::timestamptz IS NULL OR start_time < %(start_before)s)
   AND (%(superseded)s::boolean IS NULL OR (superseded_by IS NOT NULL) = %(superseded)s)
   AND (%(held)s::boolean IS NULL OR (held_by IS NOT NULL) = %(held)s)
 ORDER BY name, id DESC LIMIT %(size)s OFFSET %(offset)s;
@@ -143,6 +188,11 @@ WHERE (%(names)s::text[] IS NULL OR name = ANY(%(names)s))
   AND (%(statuses)s::task_status[] IS NULL OR status = ANY(%(statuses)s))
   AND (%(type)s::text IS NULL OR type = %(type)s)
   AND (%(host_id)s::bigint IS NULL OR host_id = %(host_id)s)
+  AND (%(host_names)s::text[] IS NULL OR host_name = ANY(%(host_names)s))
+  AND (%(clusters)s::text[] IS NULL OR context -> 'stringMap' ->> 'obproxy_cluster_name' = ANY(%(clusters)s))
+  AND (%(creators)s::text[] IS NULL OR creator = ANY(%(creators)s))
+  AND (%(start_after)s::timestamptz IS NULL OR start_time >= %(start_after)s)
+  AND (%(start_before)s::timestamptz IS NULL OR start_time < %(start_before)s)
   AND (%(superseded)s::boolean IS NULL OR (superseded_by IS NOT NULL) = %(superseded)s)
   AND (%(held)s::boolean IS NULL OR (held_by IS NOT NULL) = %(held)s)
 ORDER BY name DESC, id LIMIT %(size)s OFFSET %(offset)s;
@@ -153,6 +203,11 @@ WHERE (%(names)s::text[] IS NULL OR name = ANY(%(names)s))
   AND (%(statuses)s::task_status[] IS NULL OR status = ANY(%(statuses)s))
   AND (%(type)s::text IS NULL OR type = %(type)s)
   AND (%(host_id)s::bigint IS NULL OR host_id = %(host_id)s)
+  AND (%(host_names)s::text[] IS NULL OR host_name = ANY(%(host_names)s))
+  AND (%(clusters)s::text[] IS NULL OR context -> 'stringMap' ->> 'obproxy_cluster_name' = ANY(%(clusters)s))
+  AND (%(creators)s::text[] IS NULL OR creator = ANY(%(creators)s))
+  AND (%(start_after)s::timestamptz IS NULL OR start_time >= %(start_after)s)
+  AND (%(start_before)s::timestamptz IS NULL OR start_time < %(start_before)s)
   AND (%(superseded)s::boolean IS NULL OR (superseded_by IS NOT NULL) = %(superseded)s)
   AND (%(held)s::boolean IS NULL OR (held_by IS NOT NULL) = %(held)s);
 

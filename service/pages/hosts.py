@@ -1,0 +1,44 @@
+"""Page of one host: its OBProxy servers, and the history of its task instances."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service.api.request_schemas import HostPageQuery
+from service.fleet import hosts
+from service.http import requests
+from service.model.errors import UnknownHost
+from service.model.tasks import TaskFilter
+from service.model.types import Page
+from service.model.workflow import PRECHECK
+from service.pages.rendering import render
+from service.pages.task_rows import PAGE_SIZES, rows_of, with_query
+from service.tasks import instances
+
+
+async def show_host(request: Request) -> Response:
+    """Serve GET /hosts/{hostId}. A host that was removed from the inventory keeps its history."""
+    resources = requests.resources(request)
+    host_id = requests.path_id(request, "hostId")
+    query = requests.parse_query(request, HostPageQuery)
+    host = (await resources.inventory.current()).hosts.get(host_id)
+    filter = TaskFilter(host_id=host_id, order=query.order)
+    found, total = await instances.page(resources.database, filter, query.page)
+    newest, _ = await instances.page(resources.database, TaskFilter(host_id=host_id), Page(size=1))
+    if host is None and not newest:
+        raise UnknownHost(host_id=host_id)
+    check = TaskFilter(host_id=host_id, name=resources.workflows[PRECHECK].task_name)
+    prechecks, _ = await instances.page(resources.database, check, Page(size=1))
+    return render(
+        request,
+        "host.html",
+        host_id=host_id,
+        host=host,
+        name=host.name if host else newest[0][0].host_name,
+        servers=await hosts.servers(resources, host_id),
+        precheck=next(iter(await rows_of(resources, prechecks)), None),
+        rows=await rows_of(resources, found),
+        total=total,
+        query=query,
+        sizes=PAGE_SIZES,
+        with_query=lambda **changes: with_query(request, **changes),
+    )

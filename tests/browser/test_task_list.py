@@ -1,0 +1,78 @@
+"""The list of task instances in a browser: selection, which live updates keep, long names, search by local times."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import expect
+
+from service.model.workflow import TAKEOVER
+from service.tasks.resources import Resources
+from tests.browser.staging import Stage
+from tests.browser.visitor import Visitor
+from tests.integration import sample_tasks
+from tests.lab.service import Service
+
+LONG = "obproxy-production-zone-{n}.very-long-subdomain.example-internal.test"[:62]
+HOSTS = "all:\n  vars: {obproxy_cluster_id: 1, obproxy_cluster_name: test}\n  hosts:\n" + "".join(
+    f"    {LONG.format(n=n)}: {{ansible_host: 192.0.2.{n}, ocp_host_id: {n}}}\n" for n in range(1, 6)
+)
+
+
+@pytest.fixture(scope="module")
+def service(stage: Stage) -> Iterator[Service]:
+    """Start a service on the database of the stage, without a worker."""
+    (stage.inventory / "hosts.yml").write_text(HOSTS, encoding="utf-8")
+    with stage.served() as started:
+        yield started
+
+
+async def fail(resources: Resources, host_id: int) -> int:
+    """Make a failed task instance."""
+    task_id = await sample_tasks.take_over(resources, host_id)
+    await sample_tasks.advance(resources, task_id, [], resources.workflows[TAKEOVER].roles[0], "It is full.")
+    return task_id
+
+
+def test_selected_tasks_are_retried_after_a_live_update(visitor: Visitor, stage: Stage) -> None:
+    first = stage.do(lambda resources: fail(resources, 1))
+    second = stage.do(lambda resources: fail(resources, 2))
+    page = visitor.open("/tasks")
+    expect(page.locator("#selected-retry button")).to_be_disabled()
+    page.check(f"#select-{first}")
+    expect(page.locator("#selected-count")).to_have_text("1 selected")
+
+    third = stage.do(lambda resources: fail(resources, 3))  # the list is updated
+    expect(page.locator(f"#select-{third}")).to_be_visible()
+    expect(page.locator(f"#select-{first}")).to_be_checked()
+    expect(page.locator("#selected-count")).to_have_text("1 selected")
+    page.check(f"#select-{second}")
+    visitor.assert_accessible()
+    visitor.confirm("#selected-retry button")
+
+    expect(page.locator(".toast")).to_contain_text("Retry submitted.")
+    for task_id, shown in ((first, "Queued"), (second, "Queued"), (third, "Failed")):
+        expect(page.locator("tr", has=page.locator(f"#select-{task_id}"))).to_contain_text(shown)
+
+
+@pytest.mark.parametrize("path", ["/tasks", "/hosts/4", "/clusters/1"])
+def test_tables_with_long_names_fit(visitor: Visitor, stage: Stage, path: str) -> None:
+    stage.do(lambda resources: fail(resources, 4))
+    page = visitor.open(path)
+
+    overflow = page.evaluate(
+        "[...document.querySelectorAll('.scroll')].map((box) => box.scrollWidth - box.clientWidth)"
+    )
+
+    assert overflow and max(overflow) <= 0
+    visitor.assert_accessible()
+
+
+def test_times_are_searched_in_the_zone_of_the_browser(visitor: Visitor, stage: Stage) -> None:
+    stage.do(lambda resources: fail(resources, 5))
+    page = visitor.open("/tasks")
+    after = page.locator("[data-local-time=startAfter]")
+    after.fill("2199-12-31T10:30")
+    page.locator(".search button").click()
+
+    expect(page.locator(".empty")).to_contain_text("No matching task.")
+    expect(after).to_have_value("2199-12-31T10:30")

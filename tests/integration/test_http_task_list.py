@@ -1,0 +1,149 @@
+"""Pages that list task instances: search, operations on selected ones, the page of a host."""
+
+import re
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+
+from service.access import users
+from service.access.roles import Role
+from service.model.tasks import TaskStatus
+from service.model.workflow import TAKEOVER
+from service.tasks import instances
+from service.tasks.resources import Resources
+from tests.integration import sample_tasks
+from tests.integration.test_http_pages import PAGE, form_token, log_in
+
+
+@pytest.fixture
+async def browser(app: Starlette) -> AsyncIterator[httpx.AsyncClient]:
+    """Open a browser in which an administrator is logged in."""
+    await users.add(app.state.resources.database, "anne", "long enough", [Role.ADMIN])
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://service", headers=PAGE) as http:
+        await log_in(http, "long enough")
+        yield http
+
+
+@pytest.fixture
+def resources(app: Starlette) -> Resources:
+    """Return the resources of the application."""
+    found: Resources = app.state.resources
+    return found
+
+
+async def failed(resources: Resources, host_id: int) -> int:
+    """Make a failed task instance."""
+    task_id = await sample_tasks.take_over(resources, host_id)
+    await sample_tasks.advance(resources, task_id, [], resources.workflows[TAKEOVER].roles[0], "It is full.")
+    return task_id
+
+
+async def status(resources: Resources, task_id: int) -> TaskStatus:
+    """Return the status of a task instance."""
+    return (await instances.get(resources.database, task_id))[0].status
+
+
+@pytest.mark.parametrize(
+    ("query", "hosts"),
+    [
+        ("hostName=ODP-1", {1}),
+        ("hostName=odp", {1, 2}),
+        ("hostName=nothing", set()),
+        ("obproxyCluster=tes", {1, 2}),
+        ("obproxyCluster=other", set()),
+        ("creator=adm", {1, 2}),
+        ("creator=otto", set()),
+        ("startAfter=2020-01-01T00:00:00Z&startBefore=2199-01-01T00:00:00%2B08:00", {1, 2}),
+        ("startAfter=2199-01-01T00:00:00Z", set()),
+        ("startBefore=2020-01-01T00:00:00Z", set()),
+        ("hostName=odp-2&status=FAILED", {2}),
+        ("hostName=odp-1&status=FAILED", set()),
+    ],
+)
+async def test_the_list_is_searched(
+    browser: httpx.AsyncClient, resources: Resources, query: str, hosts: set[int]
+) -> None:
+    await sample_tasks.take_over(resources, 1)
+    await failed(resources, 2)
+
+    page = (await browser.get(f"/tasks?{query}")).text
+    listed = (await browser.get(f"/api/v2/tasks/instances?{query}")).json()["data"]
+
+    assert {int(number) for number in re.findall(r'href="/hosts/(\d+)"', page)} == hosts
+    assert {task["hostName"] for task in listed["contents"]} == {f"odp-{host}" for host in hosts}
+    assert listed["page"]["totalElements"] == len(hosts)
+    assert ("No matching task." in page) == (not hosts)
+
+
+@pytest.mark.parametrize("moment", ["yesterday", "2026-11-29T10:00:00", "1999-01-01T00:00:00Z"])
+async def test_a_time_must_be_complete(browser: httpx.AsyncClient, moment: str) -> None:
+    answer = await browser.get(f"/api/v2/tasks/instances?startAfter={moment}")
+
+    assert answer.status_code == 400 and answer.json()["error"]["subErrors"][0]["field"] == "startAfter"
+
+
+async def test_selected_tasks_are_retried(browser: httpx.AsyncClient, resources: Resources) -> None:
+    tasks = [await failed(resources, host) for host in (1, 2)]
+
+    answer = await browser.post(
+        "/tasks/selected/retry",
+        data={
+            "form_token": await form_token(browser),
+            "tasks": ",".join(map(str, tasks)),
+            "back": "/tasks?status=FAILED&page=1&done=cancel",
+        },
+    )
+
+    assert (answer.status_code, answer.headers["location"]) == (303, "/tasks?status=FAILED&page=1&done=retry")
+    assert [await status(resources, task) for task in tasks] == [TaskStatus.RUNNING] * 2
+    assert "Retry submitted." in (await browser.get(answer.headers["location"])).text
+
+
+async def test_selected_tasks_that_allow_it_are_rolled_back(browser: httpx.AsyncClient, resources: Resources) -> None:
+    fine, queued = await failed(resources, 1), await sample_tasks.take_over(resources, 2)
+
+    data = {"form_token": await form_token(browser), "tasks": f"{fine},{queued},9999"}
+    page = (await browser.post("/tasks/selected/rollback", data=data)).text
+
+    assert await status(resources, fine) is TaskStatus.RUNNING
+    assert "2 tasks do not allow this operation:" in page
+    assert f'<a href="/tasks/{queued}">odp-2</a>' in page and '<a href="/tasks/9999">9999</a>' in page
+
+
+async def test_selected_tasks_are_canceled(browser: httpx.AsyncClient, resources: Resources) -> None:
+    queued = await sample_tasks.take_over(resources, 1)
+
+    data = {"form_token": await form_token(browser), "tasks": str(queued), "back": "https://elsewhere/"}
+    answer = await browser.post("/tasks/selected/cancel", data=data)
+
+    assert (answer.status_code, answer.headers["location"]) == (303, "/tasks?done=cancel")
+    assert await status(resources, queued) is TaskStatus.FAILED
+    assert (await browser.post("/tasks/selected/skip", data=data)).status_code == 404
+
+
+async def test_a_host_has_a_page_with_its_history(browser: httpx.AsyncClient, resources: Resources) -> None:
+    older = await failed(resources, 1)
+    newer = await failed(resources, 1)
+    other = await failed(resources, 2)
+
+    page = (await browser.get("/hosts/1")).text
+
+    assert "<title>odp-1 · Host · OBProxy Takeover</title>" in page
+    assert "2 entries" in page and f'href="/tasks/{other}"' not in page
+    assert page.index(f'href="/tasks/{newer}"') < page.index(f'href="/tasks/{older}"')
+    assert "To be taken over" in page and 'href="/clusters/1"' in page
+    assert (await browser.get("/hosts/999")).status_code == 404
+    assert 'href="/hosts/1"' in (await browser.get(f"/tasks/{older}")).text
+
+
+async def test_a_host_without_inventory_keeps_its_history(browser: httpx.AsyncClient, resources: Resources) -> None:
+    task_id = await failed(resources, 1)
+    async with resources.database.transaction() as connection:
+        await connection.execute("UPDATE task_instance SET host_id = 77, host_name = 'gone' WHERE id = %s", (task_id,))
+
+    page = (await browser.get("/hosts/77")).text
+
+    assert "The host is no longer in the inventory." in page and "<h1>gone</h1>" in page
