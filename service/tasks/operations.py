@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 import psycopg
 
 from service.model import transitions
-from service.model.fleet import KEPT_MANAGED
 from service.model.tasks import Held, Operation, Subtask, SubtaskStatus, TaskInstance, TaskStatus
 from service.model.transitions import Trigger
 from service.store.database import execute, fetch
@@ -141,18 +140,8 @@ async def _resume(resources: Resources, locked: LockedTask, operation: Operation
     except psycopg.errors.UniqueViolation:
         busy = await fetch(locked.connection, "running_tasks", host_ids=[task.host_id])
         raise HostBusy(host_id=task.host_id, task_id=busy[0]["id"] if busy else None) from None
-    if held_by is None:
-        await _mark_operating(resources, locked)
     put = resources.queue.defer if held_by is None else resources.queue.hold
     await put(locked.connection, {task.id: task.host_id})
-
-
-async def _mark_operating(resources: Resources, locked: LockedTask) -> None:
-    """Set the status of the workflow again, if the failure has reset it."""
-    workflow, server_id = resources.workflows.get(locked.task.workflow), locked.task.obproxy_server_id
-    if workflow is not None and workflow.server_status in KEPT_MANAGED:
-        status = workflow.server_status
-        await execute(locked.connection, "mark_servers_operating", server_ids=[server_id], status=status)
 
 
 def _retry_trigger(locked: LockedTask) -> Trigger:

@@ -4,6 +4,7 @@ import logging
 import uuid
 from collections.abc import Mapping
 from contextlib import aclosing
+from datetime import datetime
 from typing import Any
 
 from service.inventory.snapshot import InventorySnapshot
@@ -14,7 +15,7 @@ from service.observe.metrics import DISCOVERIES
 from service.outcome import ansible_results, server_facts
 from service.runs.run import Run
 from service.runs.spec import RunInputs, RunSpec
-from service.store.database import fetch, fetch_as
+from service.store.database import execute, fetch, fetch_as
 from service.store.database_errors import retry_contention
 from service.tasks.resources import Resources
 from service.tasks.server_facts import record_discovery_error, record_server_facts
@@ -29,6 +30,7 @@ async def perform(resources: Resources, server_id: int) -> None:
     """Discover an OBProxy server and record the result, unless a takeover of it is running."""
     async with resources.database.autocommit() as connection:
         servers = await fetch_as(connection, ObproxyServer, "server_for_discovery", server_id=server_id)
+        (now,) = await fetch(connection, "time_now")
     if not servers:
         return
     try:
@@ -41,14 +43,20 @@ async def perform(resources: Resources, server_id: int) -> None:
         _log(servers[0], f"could not be discovered: {reason}")
         return
     DISCOVERIES.labels("seen" if facts else "not_seen").inc()
-    if await _record(resources, server_id, facts, problem):
+    if await _record(resources, server_id, now["moment"], facts, problem):
         _log(servers[0], "is RUNNING on its host" if facts else "is UNAVAILABLE: it does not run on its host either")
 
 
 @retry_contention
-async def _record(resources: Resources, server_id: int, facts: JSON, problem: str) -> bool:
-    """Record the server facts of a discovery, or why there are none; return whether the server's status has changed."""
+async def _record(resources: Resources, server_id: int, began: datetime, facts: JSON, problem: str) -> bool:
+    """Record the server facts of a discovery, or why there are none; return whether the server's status has changed.
+
+    Facts that are older than the work of a run are out of date, and are dropped.
+    """
     async with resources.database.transaction() as connection:
+        await execute(connection, "lock_servers", server_ids=[server_id])
+        if await fetch(connection, "runs_of_server_since", server_id=server_id, began=began):
+            return False
         if facts:
             await record_server_facts(connection, "update_managed_server_facts", server_id, facts)
         else:

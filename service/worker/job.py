@@ -164,7 +164,7 @@ async def _insert_run(
         await _raise_if_stale(task, subtasks, job, connection, found, found_subtasks)
         await execute(connection, "insert_run", ident=spec.ident, task_id=task.id, executor=resources.executor)
         status = resources.workflows[task.workflow].server_status
-        if status in KEPT_MANAGED:  # a rollout has not set it at the submission
+        if status in KEPT_MANAGED:  # not set at the submission
             await execute(connection, "mark_servers_operating", server_ids=[task.obproxy_server_id], status=status)
     return replace(spec, renewed=renewed)
 

@@ -75,6 +75,7 @@ LOOKED_FOR: list[tuple[str, dict[str, object]]] = [
     ("subtask_counts_of_running_tasks", {}),
     ("run_statistics", {}),
     ("server_for_discovery", {"server_id": 7}),
+    ("runs_of_server_since", {"server_id": 7, "began": datetime(2026, 11, 29, tzinfo=UTC)}),
     ("lock_server_with_parameters", {"server_id": 7}),
     ("requests_by_id", {"request_ids": [7, 8]}),
     ("request_ids_descending", {"size": 10, "offset": 0}),

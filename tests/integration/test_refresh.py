@@ -6,9 +6,10 @@ import httpx
 import pytest
 
 from service.model.workflow import REFRESH, TAKEOVER
+from service.store.database import fetch
 from service.tasks import instances
 from service.tasks.resources import Resources
-from service.worker import job
+from service.worker import discovery, job
 from tests.integration.fetched_jobs import claimed
 from tests.integration.http_helpers import assert_failure, count_rows, take_over
 from tests.integration.sample_tasks import advance
@@ -33,7 +34,10 @@ async def test_a_refresh_is_a_task_instance_per_server(client: httpx.AsyncClient
 
     assert [document["hostId"] for document in documents] == [2, 1]
     assert {(document["name"], document["status"]) for document in documents} == {("Refresh obproxy", "RUNNING")}
-    assert await statuses(resources) == {first: "REFRESHING", second: "REFRESHING"}
+    assert await statuses(resources) == {first: "RUNNING", second: "RUNNING"}, "no run has started"
+    async with resources.database.transaction() as connection:
+        checked = await fetch(connection, "servers_to_health_check")
+    assert [server["id"] for server in checked] == [first, second]
     for document in documents:
         await advance(resources, document["id"], resources.workflows[REFRESH].roles)
     assert await statuses(resources) == {first: "RUNNING", second: "RUNNING"}
@@ -48,10 +52,46 @@ async def test_a_failed_refresh_leaves_the_server_managed(client: httpx.AsyncCli
 
     assert await statuses(resources) == {server: "RUNNING"}
     assert (await client.post(f"{TASKS}/{document['id']}/retry")).status_code == 200
+    await start_run(resources, document["id"])
     assert await statuses(resources) == {server: "REFRESHING"}
     await advance(resources, document["id"], roles[1:])
     assert (await client.get(f"{TASKS}/{document['id']}")).json()["data"]["status"] == "SUCCESSFUL"
     assert await statuses(resources) == {server: "RUNNING"}
+
+
+async def test_a_discovery_that_a_run_has_overtaken_is_dropped(client: httpx.AsyncClient, resources: Resources) -> None:
+    (server,) = await managed(client, resources, 1)
+    read: Body = {"parameters": {"a": "1"}, "parameter_definitions": {"a": ["", False, "", False]}}
+    async with resources.database.transaction() as connection:
+        (before,) = await fetch(connection, "time_now")
+    (document,) = await refresh(client, server)
+    assert not await discovery._record(resources, server, before["moment"], read | {"pid": 1}, "")
+    assert (await learned(resources, server))["pid"] == 1, "the run has not begun"
+
+    await start_run(resources, document["id"])
+    await discovery._record(resources, server, before["moment"], read | {"pid": 2}, "")
+    await advance(resources, document["id"], resources.workflows[REFRESH].roles)
+    async with resources.database.transaction() as connection:
+        await connection.execute("UPDATE run SET finish_time = now()")
+    await discovery._record(resources, server, before["moment"], read | {"pid": 3}, "")
+    assert (await learned(resources, server))["pid"] == 1
+
+    async with resources.database.transaction() as connection:
+        (after,) = await fetch(connection, "time_now")
+    await discovery._record(resources, server, after["moment"], read | {"pid": 4}, "")
+    assert (await learned(resources, server))["pid"] == 4
+
+
+async def learned(resources: Resources, server_id: int) -> Body:
+    async with resources.database.transaction() as connection:
+        (row,) = await fetch(connection, "server_by_id", server_id=server_id)
+    return dict(row["learned"])
+
+
+async def start_run(resources: Resources, task_id: int) -> None:
+    task, subtasks = await instances.get(resources.database, task_id)
+    spec, _ = await job._run_spec(resources, task, subtasks)
+    await job._insert_run(resources, task, subtasks, spec, await claimed(resources), {})
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{}", b'{"rollout": {"batchSize": 1}}'], ids=str)
@@ -72,10 +112,7 @@ async def test_a_rollout_starts_the_servers_in_batches(client: httpx.AsyncClient
     assert (request["rollout"]["batchSize"], len(request["hosts"])) == (1, 2)
     assert set((await statuses(resources)).values()) == {"RUNNING"}, "no run has started"
 
-    first = request["hosts"][0]["taskId"]
-    task, subtasks = await instances.get(resources.database, first)
-    spec, _ = await job._run_spec(resources, task, subtasks)
-    await job._insert_run(resources, task, subtasks, spec, await claimed(resources), {})
+    await start_run(resources, request["hosts"][0]["taskId"])
 
     assert await statuses(resources) == {servers[0]: "REFRESHING", servers[1]: "RUNNING"}
 

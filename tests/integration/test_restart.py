@@ -29,7 +29,7 @@ async def test_a_restart_is_a_task_instance_per_server(client: httpx.AsyncClient
     documents = await restart(client, first, second)
 
     assert {(document["name"], document["status"]) for document in documents} == {("Restart obproxy", "RUNNING")}
-    assert await statuses(resources) == {first: "RESTARTING", second: "RESTARTING"}
+    assert await statuses(resources) == {first: "RUNNING", second: "RUNNING"}, "no run has started"
     inventory = await resources.inventory.current()
     async with resources.database.transaction() as connection:
         assert await waiting.concurrency_limit(connection, resources, inventory.clusters[1]) == 1

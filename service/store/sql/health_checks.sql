@@ -77,6 +77,15 @@ RETURNING server_id;
 -- name: server_for_discovery
 SELECT * FROM obproxy_server WHERE id = %(server_id)s AND status IN ('RUNNING', 'UNAVAILABLE');
 
+-- name: time_now
+SELECT now() AS moment;
+
+-- name: runs_of_server_since
+-- Runs that work on a server, or have ended since a discovery of it began.
+SELECT r.ident FROM run r JOIN task_instance t ON t.id = r.task_instance_id
+WHERE t.obproxy_server_id = %(server_id)s AND (r.finish_time IS NULL OR r.finish_time >= %(began)s)
+LIMIT 1;
+
 -- name: mark_discovered_server_running
 -- The discovery found OBProxy running. If the health check failed before, the SQL port is not reachable from the
 -- service, so the health check is ignored from now on.
