@@ -150,8 +150,9 @@ def create_server(
 ) -> uvicorn.Server:
     """Return a server for `app` that serves within `lifespan`; it calls `on_shutdown` when it begins to stop.
 
-    Raise SettingsInvalid when the TLS certificate or its key cannot be loaded.
+    Raise SettingsInvalid when the address does not exist, or the TLS certificate or its key cannot be loaded.
     """
+    _check_address(settings)
     connections = Connections(limits_of_process(), trusted=[ip_network(n) for n in settings.trusted_proxy_networks])
     config = uvicorn.Config(
         OverloadMiddleware(app, connections=connections),
@@ -177,3 +178,11 @@ def create_server(
     except OSError as error:  # SSLError is one
         raise SettingsInvalid(reason=f"TAKEOVER_TLS_CERTIFICATE, TAKEOVER_TLS_KEY: {error}") from error
     return Server(config, lifespan or nullcontext(), on_shutdown)
+
+
+def _check_address(settings: Settings) -> None:
+    try:
+        socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (socket.gaierror, UnicodeError) as error:
+        reason = f"TAKEOVER_HOST: it must be an address, or a name that resolves to one. Found: {settings.host!r}"
+        raise SettingsInvalid(reason=reason) from error

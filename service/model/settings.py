@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from annotated_types import Ge, Gt, Le
 from pydantic import AfterValidator, Field, FilePath, SecretStr, ValidationError, ValidationInfo
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.model.errors import SettingsInvalid
@@ -231,7 +232,7 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
     try:
         settings = Settings()
     except ValidationError as error:
-        problems += [f"{PREFIX}{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
+        problems += map(_describe, error.errors())
     if problems:
         raise SettingsInvalid(reason="; ".join(problems))
     return settings
@@ -244,6 +245,15 @@ def take() -> Settings:
         if field.annotation is SecretStr:
             os.environ.pop(PREFIX + name.upper(), None)
     return settings
+
+
+def _describe(error: ErrorDetails) -> str:
+    """Return the setting, its rule and, unless it is secret, the value that was found."""
+    name = str(error["loc"][0])
+    rule = error["msg"].removeprefix("Value error, ")
+    if error["input"] is None or Settings.model_fields[name].annotation is SecretStr:
+        return f"{PREFIX}{name.upper()}: {rule}"
+    return f"{PREFIX}{name.upper()}: {rule}. Found: {error['input']!r}"
 
 
 def _suggest(name: str, known: set[str]) -> str:

@@ -347,3 +347,11 @@ async def test_every_answer_has_the_security_headers() -> None:
             assert {name: answer.headers[name] for name in SECURITY_HEADERS} == SECURITY_HEADERS
             assert "server" not in answer.headers
             assert "strict-transport-security" not in answer.headers
+
+
+@pytest.mark.parametrize("host", ["999.1.1.1", "no such host", "a" * 70])
+def test_an_address_that_does_not_exist_is_named(host: str) -> None:
+    with pytest.raises(SettingsInvalid) as error:
+        uvicorn_server.create_server(PlainTextResponse("x"), Settings(host=host))
+
+    assert str(error.value).startswith("TAKEOVER_HOST: it must be an address") and repr(host) in str(error.value)
