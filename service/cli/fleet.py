@@ -155,7 +155,7 @@ def show_host(client: Client, host: HostName, output: Output = Format.TABLE) -> 
         print_json(document)
     else:
         shown = (column for column in HOST_COLUMNS if output is Format.WIDE or not column.wide)
-        print_table(fields({column.header.capitalize(): column.value(document) for column in shown}))
+        print_table(fields({_label(column.header): column.value(document) for column in shown}))
 
 
 @fleet.command(epilog=examples(("discover odp-1", "show the state of one host"), ("discover -i hosts.yml", "of all")))
@@ -202,6 +202,10 @@ def _drift(server: Document) -> list[str]:
 def _changes_by_others(server: Document) -> list[str]:
     changes = server.get("unmanagedChanges") or ()
     return [f"{one['name']}: {one.get('before', '-')} -> {one.get('after', '-')}" for one in changes]
+
+
+def _label(header: str) -> str:
+    return header if header in ("ID", "IDC") else header.replace("_", " ").capitalize()
 
 
 def _service(service: Document) -> str:
