@@ -1,5 +1,6 @@
 """The wheel: built and installed without a network, it takes a host over from a directory that is no checkout."""
 
+import re
 import subprocess
 import sys
 import time
@@ -76,6 +77,16 @@ def test_nothing_is_missing_and_no_tests_are_in_it(installed: Path, tree: str) -
     there = packages / tree if tree == "service" else _shipped(installed) / tree
     assert files(there) == files(PROJECT / tree)
     assert not [path for path in there.rglob("molecule")]
+
+
+def test_the_document_leads_to_the_files_of_its_steps(installed: Path, tmp_path: Path) -> None:
+    document = (PROJECT / "docs" / "operations.md").read_text(encoding="utf-8")
+    (change,) = re.findall(r"^\$ (cd .+)$", document, re.MULTILINE)
+    steps = re.findall(r"^# install -m \d+ (deploy/\S+)", document, re.MULTILINE)
+    assert len(steps) == 2
+
+    command = change.replace("/opt/obproxy-takeover", str(installed))
+    _run("bash", "-euc", f"{command} && ls {' '.join(steps)} playbooks/takeover.yml inventory", cwd=tmp_path)
 
 
 def test_the_inventory_in_it_is_read_by_default(installed: Path, tmp_path: Path) -> None:
