@@ -52,11 +52,10 @@ class AvailableHost:
         return self.servers[0].sql_port if self.servers else self.host.sql_port
 
 
-async def find(resources: Resources, keyword: str) -> list[AvailableHost]:
-    """Return the hosts with `keyword` in their name or address, sorted by name."""
+async def find(resources: Resources) -> list[AvailableHost]:
+    """Return the hosts of the inventory, sorted by name."""
     inventory = await resources.inventory.current()
-    fitting = [h for h in inventory.hosts.values() if keyword.lower() in f"{h.name} {h.address}".lower()]
-    ids = [host.id for host in fitting]
+    ids = list(inventory.hosts)
     async with resources.database.transaction() as connection:
         servers = await fetch_as(connection, ObproxyServer, "servers_of_hosts", host_ids=ids)
         latest = await fetch_as(connection, LatestTask, "latest_tasks_of_hosts", host_ids=ids)
@@ -65,7 +64,7 @@ async def find(resources: Resources, keyword: str) -> list[AvailableHost]:
     on: dict[int, list[ObproxyServer]] = {host_id: [] for host_id in ids}
     for server in servers:
         on[server.host_id].append(server)
-    in_order = sorted(fitting, key=lambda host: host.name)
+    in_order = sorted(inventory.hosts.values(), key=lambda host: host.name)
     return [
         AvailableHost(host=host, servers=on[host.id], last=latest_tasks.get(host.id), busy=host.id in busy)
         for host in in_order

@@ -95,7 +95,7 @@ async def request(resources: Resources, host_ids: Sequence[int] | None, *, reque
     ids = sorted(inventory.hosts) if host_ids is None else list(host_ids)
     _reject_unknown(ids, inventory.hosts)
     if len(ids) > (limit := resources.settings.hosts_limit):
-        message = f"hostIds must be given: the inventory has {len(ids)} hosts, and a request has at most {limit}."
+        message = f"A discovery has at most {limit} hosts, not {len(ids)}. Name or search for fewer hosts."
         raise InvalidRequest([SubError(field="hostIds", message=message, object=BODY)])
     async with resources.database.transaction() as connection:
         await execute(connection, "request_host_discoveries", host_ids=ids, requester=requester.name)

@@ -55,6 +55,9 @@ PAGES = (
     PageRoute(path="/clusters/{id}/takeover", endpoint=takeover.show_form, permission=UPDATE_OBPROXY),
     PageRoute(path="/clusters/{id}/takeover", endpoint=takeover.take_over, permission=UPDATE_OBPROXY, method="POST"),
     PageRoute(path="/clusters/{id}/takeover/check", endpoint=takeover.check, permission=UPDATE_OBPROXY, method="POST"),
+    PageRoute(
+        path="/clusters/{id}/takeover/discover", endpoint=takeover.discover, permission=UPDATE_OBPROXY, method="POST"
+    ),
     PageRoute(path="/audit", endpoint=audit.list_events, permission=READ_AUDIT),
     *(PageRoute(path=path, endpoint=static_files.serve, permission=PUBLIC) for path in static_files.FILES),
 )

@@ -1,20 +1,25 @@
-"""Page with the form that submits takeovers of hosts of the inventory."""
+"""Page with the form that submits takeovers of hosts of the inventory, and shows what runs on them."""
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from service.access.roles import READ_TASK, permitted
 from service.api.request_schemas import TakeOverParam
-from service.fleet import available_hosts
+from service.fleet import available_hosts, discoveries
+from service.fleet.available_hosts import AvailableHost
+from service.fleet.discoveries import DiscoveryState, FailedRule, FoundObproxy, HostDiscovery
 from service.http import requests
 from service.http.envelope import STATUS_CODES, trace_id
 from service.http.languages import error_translator
 from service.inventory.records import Cluster
 from service.model.errors import TakeoverError, UnknownCluster
+from service.model.fleet import ServerStatus
 from service.model.workflow import TAKEOVER
 from service.pages.rendering import language_of, render
 from service.tasks import submit
@@ -24,7 +29,56 @@ from service.tasks.submit import HostRequest
 ALLOW_RESTART = "allow-restart"  # name of the checkbox
 ROLLOUT_FIELDS = {"canary": "canary", "batch-size": "batchSize", "max-failures": "maxFailures"}
 HOST_FIELD = re.compile(r"host-([0-9]{1,18})")
-HOSTS_LIMIT = 500  # hosts in one form; users with more hosts search
+
+
+@dataclass(frozen=True, kw_only=True)
+class FormHost:
+    """A host in the form, with what its last discovery found. `matches`: the search has found it."""
+
+    available: AvailableHost
+    discovery: HostDiscovery
+    matches: bool
+
+    @property
+    def is_managed(self) -> bool:
+        """True if an OBProxy of it is managed: another takeover would be rejected."""
+        return any(server.status is not ServerStatus.TAKINGOVER for server in self.available.servers)
+
+    @property
+    def is_locked(self) -> bool:
+        """True if it cannot be selected."""
+        return self.is_managed or self.available.busy
+
+    @property
+    def unmanaged(self) -> Sequence[FoundObproxy]:
+        """The OBProxies that this service does not manage."""
+        return [found for found in self.discovery.obproxies if found.server is None]
+
+    @property
+    def rules(self) -> Sequence[FailedRule]:
+        """The rules that prevent a takeover, each once."""
+        every = [*self.discovery.rules, *(rule for found in self.unmanaged for rule in found.rules)]
+        return list({rule.rule: rule for rule in every}.values())
+
+    @property
+    def sql_port(self) -> int:
+        """The SQL port of the only OBProxy found, else that of the inventory."""
+        return self.unmanaged[0].sql_port if len(self.unmanaged) == 1 else self.available.sql_port
+
+    @property
+    def qualifies(self) -> bool:
+        """True if nothing that was found prevents a takeover."""
+        return self._has_one_to_take_over and not self.unmanaged[0].needs_password
+
+    @property
+    def needs_password(self) -> bool:
+        """True if it qualifies with the current password of root@proxysys."""
+        return self._has_one_to_take_over and self.unmanaged[0].needs_password
+
+    @property
+    def _has_one_to_take_over(self) -> bool:
+        discovered = self.discovery.state is DiscoveryState.DISCOVERED and not self.is_locked
+        return discovered and len(self.unmanaged) == 1 and not self.rules
 
 
 async def show_form(request: Request) -> Response:
@@ -46,6 +100,21 @@ async def take_over(request: Request) -> Response:
 async def check(request: Request) -> Response:
     """Serve POST /clusters/{id}/takeover/check: check the takeovers without changing anything."""
     return await _submit(request, check=True)
+
+
+async def discover(request: Request) -> Response:
+    """Serve POST /clusters/{id}/takeover/discover: request a discovery of the hosts that the search has found."""
+    resources = requests.resources(request)
+    cluster = await _cluster(resources, request)
+    content = await requests.read_body(request.headers, request.receive, resources.settings.body_limit)
+    keyword = requests.form_fields(content).get("keyword", "")
+    try:
+        hosts = await discoveries.matching_hosts(resources, keyword)
+        await discoveries.request(resources, [host.id for host in hosts], requester=request.user)
+    except TakeoverError as error:
+        return await _render_form(request, cluster, {}, error)
+    query = f"?{urlencode({'keyword': keyword})}" if keyword else ""
+    return RedirectResponse(f"/clusters/{cluster.id}/takeover{query}", 303)
 
 
 async def _submit(request: Request, *, check: bool) -> Response:
@@ -110,15 +179,13 @@ async def _render_form(
 ) -> Response:
     resources = requests.resources(request)
     keyword = request.query_params.get("keyword", "")
-    found = await available_hosts.find(resources, keyword)
     submitted = re.findall("[0-9]{1,18}", request.query_params.get("submitted", ""))
     return render(
         request,
         "takeover.html",
         status=STATUS_CODES[error.kind] if error else 200,
         cluster=cluster,
-        hosts=found[:HOSTS_LIMIT],
-        hosts_not_shown=max(0, len(found) - HOSTS_LIMIT),
+        hosts=await _form_hosts(resources, keyword),
         keyword=keyword,
         fields=fields,
         allow_restart=ALLOW_RESTART in fields if fields else cluster.allows_restart,
@@ -126,3 +193,14 @@ async def _render_form(
         error=error.say(error_translator(language_of(request))) if error else "",
         submitted=submitted,
     )
+
+
+async def _form_hosts(resources: Resources, keyword: str) -> list[FormHost]:
+    """Return all hosts: those that the search has not found are hidden, and keep what was typed."""
+    found = {host.id for host in await discoveries.matching_hosts(resources, keyword)}
+    every = await available_hosts.find(resources)
+    discovered = await discoveries.of_hosts(resources, [available.host for available in every])
+    return [
+        FormHost(available=available, discovery=discovery, matches=available.host.id in found)
+        for available, discovery in zip(every, discovered, strict=True)
+    ]

@@ -1,12 +1,21 @@
 """Takeover form, pages of OBProxy clusters, and audit."""
 
 import re
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import parse_qs
 
 import pytest
-from playwright.sync_api import Browser, StorageState, expect
+from playwright.sync_api import Browser, Locator, Page, StorageState, expect
+from psycopg.types.json import Jsonb
 
+from service.store import embedded
+from service.store.database import execute, fetch
+from service.tasks.resources import Resources
+from tests.browser.staging import Stage
 from tests.browser.visitor import Visitor, visiting
+from tests.integration.test_discoveries import FOUND
 from tests.lab import HostSpec, Lab
 from tests.lab.host import LabHost
 from tests.lab.service import Service
@@ -17,53 +26,179 @@ FORM = "/clusters/1/takeover"
 
 @pytest.fixture(scope="module")
 def hosts(lab: Lab) -> Iterator[list[LabHost]]:
-    """Start two hosts whose proxies can be taken over."""
-    started = lab.start_many([HostSpec(f"form-{n}", 7100 + n, "running") for n in (1, 2)])
+    """Start hosts whose proxies can be taken over."""
+    started = lab.start_many([HostSpec(f"form-{n}", 7100 + n, "running") for n in (1, 2, 3)])
     yield started
     for host in started:
         host.remove()
 
 
-def test_the_form_submits_a_takeover_that_ends_with_a_managed_proxy(visitor: Visitor, hosts: list[LabHost]) -> None:
+def row_of(page: Page, host: LabHost | int) -> Locator:
+    """Return the row of a host in the form."""
+    return page.locator(f"#row-{host if isinstance(host, int) else host.host_id}")
+
+
+def test_hosts_are_discovered_checked_and_taken_over(visitor: Visitor, hosts: list[LabHost]) -> None:
     page = visitor.open("/clusters")
     page.get_by_role("link", name="Take over test").click()
-    row = page.locator("tr", has=page.locator(f"#host-{hosts[0].host_id}"))
-    button = page.locator("#takeover button.primary")
-    expect(row).to_contain_text("Not managed")
+    row = row_of(page, hosts[0])
+    expect(row).to_contain_text("Not discovered")
+    expect(page.locator("#select-qualifying")).to_be_disabled()
     page.check("[name=allow-restart]")
-    expect(button).to_be_disabled()  # the permission alone selects no host
-    visitor.assert_accessible()
+    expect(page.locator("#check")).to_be_disabled()  # the permission alone selects no host
+    expect(page.locator("#take-over")).to_be_disabled()
     page.uncheck("[name=allow-restart]")
-    row.locator("[type=number]").fill(str(hosts[0].sql_port))  # input in a row selects its host
+
+    page.fill("[name=keyword]", hosts[0].name)
+    page.click("#discover button")
+    expect(row).to_contain_text("Can be taken over", timeout=END)
+    expect(row).to_contain_text("port 2883, 4.3.1.0-1, test, obproxyd.sh")
+    visitor.assert_accessible()
+    page.click("#select-qualifying")
     expect(row.locator("[type=checkbox]")).to_be_checked()
-    expect(button).to_have_text("Take over (1)")
-    button.click()
-    page.wait_for_url(re.compile(r"/tasks/\d+"))
-    task_id = page.url.rpartition("/")[2]
-    expect(page.locator("#task-header .heading .badge")).to_have_text("Completed", timeout=END)
+    expect(page.locator("#take-over")).to_have_text("Take over (1)")
+    page.click("#check")
+    page.wait_for_url(re.compile(r"/requests/\d+"))
+    expect(page.locator("#take-over-passed")).to_have_text("Take over the 1 that passed", timeout=END)
+    visitor.assert_accessible()
+    checked = page.url
+    visitor.confirm("#take-over-passed")
+    page.wait_for_url(lambda url: "/requests/" in url and not url.startswith(checked))
+    expect(page.locator(".heading .badge").first).to_have_text("Completed", timeout=END)
 
     page = visitor.open("/clusters/1")
-    managed = page.locator("tr", has_text=hosts[0].name)
+    managed = page.locator("#servers tr", has_text=hosts[0].name)
     expect(managed).to_contain_text("Running")
     expect(managed).to_contain_text("4.3.1.0-1")
-    expect(managed.get_by_role("link", name=f"#{task_id}")).to_be_visible()
     visitor.assert_accessible()
+    row = row_of(visitor.open(FORM), hosts[0])
+    expect(row).to_contain_text("Running port 2883 in test")
+    expect(row.locator("[type=checkbox]")).to_be_disabled()
     page = visitor.open("/audit")
-    expect(page.locator("tr", has_text=FORM).first).to_contain_text("303")  # the newest
+    expect(page.locator("tr", has_text=f"{FORM}/check").first).to_contain_text("303")  # the newest
     visitor.assert_accessible()
 
 
-def test_a_rejected_form_keeps_its_input(visitor: Visitor, hosts: list[LabHost]) -> None:
+def test_a_takeover_without_a_check_is_confirmed(visitor: Visitor, hosts: list[LabHost]) -> None:
+    page = visitor.open(FORM)
+    page.check(f"#host-{hosts[2].host_id}")
+    page.click("#take-over")
+    expect(page.locator("#confirm h2")).to_have_text("Take over into test? Hosts: 1")
+    visitor.assert_accessible()
+    page.locator("#confirm").get_by_role("button", name="Cancel").click()
+    expect(page.locator(f"#host-{hosts[2].host_id}")).to_be_checked()
+    visitor.confirm("#take-over")
+    page.wait_for_url(re.compile(r"/tasks/\d+"))
+    expect(page.locator("#task-header .heading .badge")).to_have_text("Completed", timeout=END)
+
+
+def test_enter_in_a_field_submits_nothing(visitor: Visitor, hosts: list[LabHost]) -> None:
+    page = visitor.open(FORM)
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.method))
+    row = row_of(page, hosts[1])
+    row.locator("[type=password]").fill("Secret#1")  # input in a row selects its host
+    expect(row.locator("[type=checkbox]")).to_be_checked()
+    row.locator("[type=password]").press("Enter")
+    row.locator("[type=number]").press("Enter")
+    page.locator("details.rollout summary").click()
+    page.locator("[name=canary]").press("Enter")
+    expect(page.locator("#confirm")).to_be_hidden()
+    assert "POST" not in requests and page.url.endswith(FORM)
+
+
+def test_a_failed_submission_keeps_what_was_typed(visitor: Visitor, hosts: list[LabHost]) -> None:
     visitor.expected = ("Failed to load resource: the server responded with a status of 400",)
     page = visitor.open(FORM)
-    host = hosts[1].host_id
-    page.check(f"#host-{host}")
-    page.fill(f"[name=port-{host}]", "70000")
-    page.locator("#takeover").evaluate("form => form.noValidate = true")
-    page.click("#takeover button.primary")
+    row = row_of(page, hosts[1])
+    row.locator("[type=number]").evaluate("field => field.removeAttribute('max')")
+    row.locator("[type=number]").fill("70000")
+    row.locator("[type=password]").fill("Secret#1")
+    page.click("#check")
     expect(page.get_by_role("alert")).to_contain_text("at most 65535; it is 70000")
-    expect(page.locator(f"#host-{host}")).to_be_checked()
-    expect(page.locator(f"[name=port-{host}]")).to_have_value("70000")
+    expect(row.locator("[type=checkbox]")).to_be_checked()
+    expect(row.locator("[type=number]")).to_have_value("70000")
+    expect(row.locator("[type=password]")).to_have_value("Secret#1")
+    expect(page.locator("#check")).to_be_enabled()
+
+
+MANY = 1000
+
+
+@pytest.fixture(scope="module")
+def many(chromium: Browser) -> Iterator[Service]:
+    """Serve an inventory of a thousand hosts that do not exist, some of them discovered, without a worker."""
+    with tempfile.TemporaryDirectory(prefix="many-") as name, embedded.running(Path(name) / "pg") as url:
+        inventory = Path(name) / "inventory"
+        inventory.mkdir()
+        line = "        odp-{n:04}: {{ansible_host: 192.0.2.1, ocp_host_id: {n}}}\n"
+        hosts = "".join(line.format(n=n) for n in range(1, MANY + 1))
+        head = "all:\n  children:\n    test:\n      vars: {obproxy_cluster_id: 1, obproxy_cluster_name: test}\n"
+        (inventory / "hosts.yml").write_text(f"{head}      hosts:\n{hosts}", encoding="utf-8")
+        stage = Stage(database_url=url, directory=Path(name), inventory=inventory)
+        with stage.served() as service:
+            stage.do(fill_discoveries)
+            yield service
+
+
+async def fill_discoveries(resources: Resources) -> None:
+    """Record that hosts 100 to 199 can be taken over, that host 200 needs a password, and that 201 is prevented."""
+    rule = {"rule": "Exactly one OBProxy runs.", "found": "2 of them.", "fix": "stop one."}
+    results = {n: [FOUND | {"login": "cluster"}] for n in range(100, 200)}
+    results |= {200: [FOUND], 201: [FOUND | {"rules": [rule]}]}
+    async with resources.database.transaction() as connection:
+        await execute(connection, "request_host_discoveries", host_ids=list(results), requester="admin")
+        (row,) = await fetch(connection, "database_time")
+        for host_id, obproxies in results.items():
+            result = {"outcome": "DISCOVERED", "message": None, "rules": Jsonb([]), "obproxies": Jsonb(obproxies)}
+            await execute(connection, "record_host_discovery", host_id=host_id, start_time=row["moment"], **result)
+
+
+def test_a_search_among_a_thousand_hosts_keeps_ticks_and_typed_values(chromium: Browser, many: Service) -> None:
+    with visiting(chromium, many.url) as visitor:
+        visitor.open("/login")
+        visitor.log_in(many.password)
+        visitor.page.wait_for_url("**/tasks")
+        page = visitor.open(FORM)
+        shown = page.locator("#hosts tr:visible")
+        expect(shown).to_have_count(50)
+        expect(page.locator("#host-pages")).to_contain_text("50 of 1000")
+        expect(page.locator("#take-over")).to_be_in_viewport()
+        page.click("#next-hosts")
+        expect(shown.first).to_contain_text("odp-0051")
+        visitor.assert_accessible()
+
+        page.fill("[name=keyword]", "odp-0007")
+        expect(shown).to_have_count(1)
+        row_of(page, 7).locator("[type=password]").fill("Secret#1")
+        row_of(page, 7).locator("[type=number]").fill("3306")
+        page.fill("[name=keyword]", "odp-015")
+        expect(shown).to_have_count(10)
+        expect(page.locator("#select-qualifying")).to_have_text("Select all that qualify (10)")
+        page.click("#select-qualifying")
+        expect(page.locator("#take-over")).to_have_text("Take over (11)")
+        page.fill("[name=keyword]", "")
+        expect(page.locator("#select-qualifying")).to_have_text("Select all that qualify (100)")
+        row_of(page, 200).locator("[type=password]").evaluate("field => { field.value = 'Secret#2' }")
+        page.click("#select-qualifying")
+        expect(page.locator("#take-over")).to_have_text("Take over (102)")
+        page.fill("[name=keyword]", "odp-0007")
+        expect(row_of(page, 7).locator("[type=password]")).to_have_value("Secret#1")
+        expect(row_of(page, 7).locator("[type=checkbox]")).to_be_checked()
+        page.fill("[name=keyword]", "odp-0201")
+        expect(shown).to_contain_text("Cannot be taken over")
+        shown.locator("summary").click()
+        expect(shown.locator("dl")).to_contain_text("stop one.")
+        expect(shown.locator("[type=checkbox]")).not_to_be_checked()
+
+        with page.expect_request(lambda request: request.method == "POST") as sent:
+            page.click("#check")
+        fields = parse_qs(sent.value.post_data or "")
+        assert len([name for name in fields if name.startswith("port-")]) == 102, (
+            "no field of a host that is not selected"
+        )
+        assert (fields["port-7"], fields["password-7"]) == (["3306"], ["Secret#1"])
+        page.wait_for_url(re.compile(r"/requests/\d+"))
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

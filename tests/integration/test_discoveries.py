@@ -104,7 +104,7 @@ async def test_more_hosts_than_a_request_may_have(
     limited = resources.settings.model_copy(update={"hosts_limit": 1})
     object.__setattr__(resources, "settings", limited)
     failure = assert_failure(await client.post(DISCOVER))
-    assert "a request has at most 1" in failure.error.message
+    assert "at most 1 hosts, not 3" in failure.error.message
     assert [each.field for each in failure.error.subErrors or ()] == ["hostIds"]
 
 

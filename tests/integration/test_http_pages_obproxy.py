@@ -1,8 +1,9 @@
 """Pages of OBProxy clusters, the takeover form, and the audit."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -21,6 +22,7 @@ from service.tasks import instances, requests
 from service.tasks.recorder import Recorder
 from service.tasks.resources import Resources
 from tests.integration.http_helpers import take_over
+from tests.integration.test_discoveries import FOUND
 
 PAGE = {"Accept": "text/html"}
 FORM = "/clusters/1/takeover"
@@ -182,6 +184,62 @@ async def test_a_rejected_form_shows_the_error_and_keeps_its_input(
     assert total == 1
 
 
+async def discovered(
+    app: Starlette, host_id: int, outcome: str, *obproxies: dict[str, Any], rules: Sequence[dict[str, str]] = ()
+) -> None:
+    """Record the result of a discovery that was requested."""
+    async with app.state.resources.database.transaction() as connection:
+        (row,) = await fetch(connection, "database_time")
+        await execute(
+            connection,
+            "record_host_discovery",
+            host_id=host_id,
+            start_time=row["moment"],
+            outcome=outcome,
+            message=None if outcome == "DISCOVERED" else "no <route>",
+            rules=Jsonb(list(rules)),
+            obproxies=Jsonb(list(obproxies)),
+        )
+
+
+async def test_the_form_shows_what_runs_on_the_hosts_and_what_prevents_a_takeover(
+    browser: httpx.AsyncClient, app: Starlette
+) -> None:
+    token = TOKEN.search((await browser.get(FORM)).text)
+    assert token
+    answer = await browser.post(f"{FORM}/discover", data={"form_token": token[1], "keyword": "odp-"})
+    assert (answer.status_code, answer.headers["location"]) == (303, f"{FORM}?keyword=odp-")
+    form = (await browser.get(FORM)).text
+    assert [text(row(form, f"odp-{n}")).count("Being discovered") for n in (1, 2, 3)] == [1, 1, 1]
+
+    rule = {"rule": "Exactly one OBProxy runs.", "found": "2 of <them>.", "fix": "stop one."}
+    await discovered(app, 1, "DISCOVERED", FOUND | {"sql_port": 3883, "app_name": "<shop>", "login": "cluster"})
+    await discovered(app, 2, "DISCOVERED", FOUND | {"rules": [rule]}, FOUND | {"sql_port": 3883, "rules": [rule]})
+    await discovered(app, 3, "UNREACHABLE")
+    form = (await browser.get(FORM)).text
+    good, two, gone = (row(form, f"odp-{n}") for n in (1, 2, 3))
+    assert "Can be taken over port 3883, 4.3.1.0-1, &lt;shop&gt;, systemd" in text(good)
+    assert "data-qualifies" in good and 'value="3883"' in good
+    assert "Cannot be taken over" in text(two) and "data-qualifies" not in two
+    assert two.count("Exactly one OBProxy runs.") == 1 and "2 of &lt;them&gt;." in two and "stop one." in two
+    assert "Unreachable no &lt;route&gt;" in text(gone) and "disabled" not in gone
+
+    await discovered(app, 1, "DISCOVERED", FOUND | {"login": "denied"})
+    await discovered(app, 2, "DISCOVERED", rules=[rule])
+    form = (await browser.get(FORM)).text
+    assert "Password needed" in text(row(form, "odp-1")) and "data-needs-password" in row(form, "odp-1")
+    assert "No OBProxy runs" in text(row(form, "odp-2")) and "stop one." in row(form, "odp-2")
+
+
+async def test_too_many_hosts_to_discover_are_rejected_on_the_form(browser: httpx.AsyncClient, app: Starlette) -> None:
+    resources: Resources = app.state.resources
+    object.__setattr__(resources, "settings", resources.settings.model_copy(update={"hosts_limit": 1}))
+    token = TOKEN.search((await browser.get(FORM)).text)
+    assert token
+    answer = await browser.post(f"{FORM}/discover", data={"form_token": token[1]})
+    assert answer.status_code == 400 and "at most 1 hosts, not 3" in answer.text
+
+
 async def test_the_form_shows_servers_and_last_takeovers(
     browser: httpx.AsyncClient, app: Starlette, client: httpx.AsyncClient
 ) -> None:
@@ -191,12 +249,12 @@ async def test_the_form_shows_servers_and_last_takeovers(
 
     assert "Running port 2883 in test, 4.3.1.0-1 Last task" in text(row(form, "odp-1"))
     assert f"#{done['id']} Completed" in text(row(form, "odp-1"))
-    assert "disabled" in row(form, "odp-2") and "disabled" not in row(form, "odp-1")
-    assert "Not managed" in text(row(form, "odp-3"))
+    assert "disabled" in row(form, "odp-2"), "a task instance of it is running"
+    assert "disabled" in row(form, "odp-1"), "it is managed"
+    assert "Not discovered" in text(row(form, "odp-3")) and "disabled" not in row(form, "odp-3")
     assert "bastion" not in form
-    assert (
-        "odp-3" in (narrowed := (await browser.get(FORM, params={"keyword": "2.13"})).text) and "odp-1" not in narrowed
-    )
+    narrowed = (await browser.get(FORM, params={"keyword": "2.13"})).text
+    assert [" hidden>" in row(narrowed, name) for name in ("odp-1", "odp-2", "odp-3")] == [True, True, False]
     assert "Prepare obproxy install" in form and "does not allow a restart" in form
 
 

@@ -90,6 +90,7 @@ MAY_SEE = {
     ("GET", "/clusters/{id}/takeover"): OBPROXY_WORKERS,
     ("POST", "/clusters/{id}/takeover"): OBPROXY_WORKERS,
     ("POST", "/clusters/{id}/takeover/check"): OBPROXY_WORKERS,
+    ("POST", "/clusters/{id}/takeover/discover"): OBPROXY_WORKERS,
     ("POST", "/requests/{requestId}/takeover"): OBPROXY_WORKERS,
     ("GET", "/audit"): frozenset({Role.ADMIN}),
 }

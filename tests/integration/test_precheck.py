@@ -173,11 +173,11 @@ async def test_a_precheck_excludes_a_takeover_while_it_runs_and_leaves_its_trace
     checked = await submit(resources)
     with pytest.raises(HostBusy):
         await submit(resources, check=False)
-    (host,) = [each for each in await available_hosts.find(resources, "") if each.host.id == 1]
+    (host,) = [each for each in await available_hosts.find(resources) if each.host.id == 1]
     assert host.last and (host.last.id, host.busy) == (checked, True)
     await run(resources, checked, roles)
 
-    (host,) = [each for each in await available_hosts.find(resources, "") if each.host.id == 1]
+    (host,) = [each for each in await available_hosts.find(resources) if each.host.id == 1]
     assert host.last and (host.last.id, host.busy) == (failed, False)
     await operations.retry_task(resources, failed)  # the precheck has not superseded it
     await advance(resources, failed, roles)

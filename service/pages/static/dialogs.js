@@ -47,23 +47,38 @@ export async function serviceResponds() {
  *
  * @param {HTMLFormElement} form
  */
-export function confirmSubmit(form) {
-  const dialog = /** @type {HTMLDialogElement} */ (byId("confirm"));
-  const confirmButton = queryOne(dialog, "[data-confirm-yes]");
-  queryOne(dialog, "h2").textContent = form.dataset.confirm ?? "";
-  queryOne(dialog, "[data-confirm-message]").textContent = form.dataset.confirmQuestion ?? "";
-  confirmButton.textContent = queryOne(form, "button").textContent.trim();
-  confirmButton.classList.toggle("danger", "danger" in form.dataset);
-  dialog.returnValue = "";
+export async function confirmSubmit(form) {
   // Send a copy, because a live update may replace the form while the dialog is open.
   const copy = /** @type {HTMLFormElement} */ (form.cloneNode(true));
   copy.hidden = true;
   delete copy.dataset.confirm;
   document.body.append(copy);
-  const decide = async () => {
-    if (dialog.returnValue === "yes") await send(copy);
-    copy.remove();
-  };
-  dialog.addEventListener("close", decide, { once: true });
+  const isConfirmed = await askConfirmation({
+    title: form.dataset.confirm ?? "",
+    question: form.dataset.confirmQuestion ?? "",
+    answer: queryOne(form, "button").textContent.trim(),
+    isDangerous: "danger" in form.dataset,
+  });
+  if (isConfirmed) await send(copy);
+  copy.remove();
+}
+
+/**
+ * Returns whether the user confirms; `answer` is the text of the button that does.
+ *
+ * @param {{ title: string, question: string, answer: string, isDangerous?: boolean }} texts
+ * @returns {Promise<boolean>}
+ */
+export function askConfirmation({ title, question, answer, isDangerous = false }) {
+  const dialog = /** @type {HTMLDialogElement} */ (byId("confirm"));
+  const confirmButton = queryOne(dialog, "[data-confirm-yes]");
+  queryOne(dialog, "h2").textContent = title;
+  queryOne(dialog, "[data-confirm-message]").textContent = question;
+  confirmButton.textContent = answer;
+  confirmButton.classList.toggle("danger", isDangerous);
+  dialog.returnValue = "";
   dialog.showModal();
+  return new Promise((decide) =>
+    dialog.addEventListener("close", () => decide(dialog.returnValue === "yes"), { once: true }),
+  );
 }
