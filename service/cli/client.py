@@ -11,6 +11,7 @@ TASKS = "/api/v2/tasks/instances"
 REQUESTS = "/api/v2/obproxy/requests"
 CLUSTERS = "/api/v2/obproxy/clusters"
 HOSTS = "/api/v2/compute/hosts"
+DISCOVERIES = "/api/v2/obproxy/discoveries"
 AUDIT = "/api/v2/audit/events"
 
 
@@ -128,6 +129,12 @@ class Client(Transport):
     def hosts(self) -> Document:
         """Return all hosts of the inventory, with the OBProxy clusters that each serves."""
         return self.all(HOSTS)
+
+    def discover(self, host_ids: Sequence[int] | None) -> list[Document]:
+        """Request a discovery of hosts, None = of all; return their states. The list of discoveries has the results."""
+        body = {} if host_ids is None else {"hostIds": list(host_ids)}
+        contents: list[Document] = self._request("POST", "/api/v2/obproxy/discover", body)["contents"]
+        return contents
 
     def follow_log(self, task_id: int, subtask_id: int) -> Iterator[str]:
         """Yield the log of a subtask, piece by piece, until the subtask has ended."""

@@ -63,7 +63,7 @@ PARAMETER_COLUMNS = (
 
 fleet = typer.Typer(rich_markup_mode=None)
 cluster = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Show an OBProxy cluster and its parameters.")
-host = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Show a host.")
+host = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Show a host, or discover what runs on hosts.")
 
 
 @fleet.command(epilog=examples(("clusters", "list the OBProxy clusters of the inventory")))

@@ -11,7 +11,7 @@ import typer
 
 from service import __version__
 from service.app import create_app
-from service.cli import audit, control, fleet, keys, requests, submit, tasks, users
+from service.cli import audit, control, discoveries, fleet, keys, requests, submit, tasks, users
 from service.cli.errors import ClientError
 from service.cli.examples import examples
 from service.http import uvicorn_server
@@ -49,6 +49,7 @@ main.add_typer(requests.request, name="request")
 main.add_typer(fleet.fleet)
 main.add_typer(fleet.cluster, name="cluster")
 main.add_typer(fleet.host, name="host")
+main.add_typer(discoveries.listing)
 main.add_typer(audit.audit)
 main.add_typer(users.user, name="user")
 main.add_typer(users.access_key, name="accesskey")

@@ -18,14 +18,19 @@ from typer.testing import CliRunner
 
 from service.cli.errors import ClientError
 from service.cli.main import main
+from service.fleet import discoveries
+from service.fleet.discoveries import DiscoveryState
 from service.model.settings import Settings
 from service.model.workflow import TAKEOVER
+from service.outcome.host_findings import HostFindings, Outcome
 from service.outcome.run_progress import Ended, Verdict
-from service.store.database import execute
+from service.store.database import execute, fetch
 from service.tasks import instances
 from service.tasks.recorder import Recorder
 from service.tasks.resources import Resources
+from service.worker import host_discovery
 from tests.integration.sample_tasks import advance, subtask_ids
+from tests.integration.test_discoveries import FOUND
 
 DEADLINE = 60.0
 MESSAGE = "Rule: nc is installed. Found: it is missing. Fix: install nc."
@@ -333,3 +338,47 @@ async def test_the_diagnosis_is_a_zip_or_a_text_for_its_user_alone(
     unwritable = await command("diagnosis", "odp-1", "--file", os.devnull + "/x")
     assert unwritable.status == 2 and "The file cannot be written" in unwritable.errors
     assert (await command("diagnosis", "404")).errors == "Task instance 404 does not exist."
+
+
+async def discovered(resources: Resources, host_id: int, found: HostFindings) -> None:
+    """Let a worker record the result of a host's discovery as soon as it is requested."""
+    host = (await resources.inventory.current()).hosts[host_id]
+    async with asyncio.timeout(DEADLINE):
+        while (await discoveries.of_hosts(resources, [host]))[0].state is not DiscoveryState.PENDING:
+            await asyncio.sleep(0.01)
+    async with resources.database.autocommit() as connection:
+        (row,) = await fetch(connection, "database_time")
+    await host_discovery._record(resources, host_id, row["moment"], found)
+
+
+async def test_hosts_are_discovered_by_the_service(command: Commands, resources: Resources) -> None:
+    assert [row["STATE"] for row in (await command("discoveries")).rows] == ["NEVER"] * 3
+    rule = {"rule": "Exactly one.", "found": "2 of them.", "fix": "stop one."}
+    two = {port: FOUND | {"sql_port": port, "rules": [rule]} for port in (2883, 3883)}
+
+    waiting = asyncio.create_task(command("host", "discover", "odp-1", "2"))
+    await discovered(resources, 1, HostFindings(token=0, obproxies={2883: FOUND}))
+    await discovered(resources, 2, HostFindings(token=0, obproxies=two))
+    done = await waiting
+
+    assert (done.status, done.errors) == (0, "")
+    assert [(row["HOST"], row["PORT"], row["VERSION"], row["PREVENTED_BY"]) for row in done.rows] == [
+        ("odp-1", "2883", "4.3.1.0-1", "-"),
+        ("odp-2", "2883", "4.3.1.0-1", "Exactly one"),
+        ("odp-2", "3883", "4.3.1.0-1", "Exactly one"),
+    ]
+    listed = await command("discoveries", "--limit", "1", "-o", "wide")
+    assert [row["LOGIN"] for row in listed.rows] == ["denied"] and listed.errors.startswith("1 of 3.")
+    document = json.loads((await command("discoveries", "--keyword", "odp-3", "-o", "json")).output)
+    assert [each["state"] for each in document["contents"]] == ["NEVER"]
+
+
+async def test_a_host_that_cannot_be_discovered_ends_with_status_1(command: Commands, resources: Resources) -> None:
+    waiting = asyncio.create_task(command("host", "discover"))
+    await discovered(resources, 1, HostFindings(token=0, outcome=Outcome.UNREACHABLE, message="no route", rules=[]))
+    for host_id in (2, 3):
+        await discovered(resources, host_id, HostFindings(token=0))
+    done = await waiting
+
+    assert done.status == 1 and done.errors == "1 of 3 hosts cannot be discovered: odp-1"
+    assert (done.rows[0]["STATE"], done.rows[0]["PREVENTED_BY"]) == ("UNREACHABLE", "no route")
