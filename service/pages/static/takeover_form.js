@@ -237,4 +237,6 @@ byId("next-hosts").addEventListener("click", () => {
 });
 byId("select-qualifying").hidden = byId("select-none").hidden = false;
 searchRows();
+const [chosen] = selected();
+if (chosen) reveal(chosen); // the address or a rejected form names it
 followDiscoveries();
