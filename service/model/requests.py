@@ -1,11 +1,12 @@
 """Records of requests: the task instances of one call, their policy, and the state of each host."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from service.model.changes import RecordedChange
 from service.model.rollout import Rollout
 from service.model.states import TaskState
 from service.model.tasks import Operation
@@ -57,6 +58,14 @@ class Request:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Finding:
+    """The failed rules of a subtask in a check."""
+
+    subtask: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class RequestHost:
     """One host of a request, with its task instance."""
 
@@ -71,6 +80,8 @@ class RequestHost:
     subtasks: int
     subtask: str  # name of the running or failed subtask; empty = there is none
     reason: str  # error message of the failed subtask; empty = none has failed
+    findings: Sequence[Finding] = ()  # of a check, one per failed subtask
+    changes: Sequence[RecordedChange] = ()  # of all subtasks, in their order
 
 
 def status_of(counts: Mapping[TaskState, int]) -> RequestStatus:

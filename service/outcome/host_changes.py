@@ -41,6 +41,14 @@ def validated(event: Mapping[str, Any], room: int = MAX_CHANGES) -> tuple[list[H
     return changes, [] if is_whole else [f"[changes: some are left out: invalid, or more than {MAX_CHANGES}]"]
 
 
+def lasting_names(changes: Iterable[RecordedChange]) -> dict[str, list[str]]:
+    """Return the names of a host's lasting changes by kind, both in alphabetical order."""
+    names: dict[str, list[str]] = {}
+    for what, name in sorted({(change.what, change.name) for change in _lasting(changes)}):
+        names.setdefault(what, []).append(name)
+    return names
+
+
 def summed(changes_by_host: Iterable[Iterable[RecordedChange]]) -> list[ChangeSum]:
     """Sum up the changes that last, from all subtasks of each host; the kind on the most hosts comes first."""
     names: dict[str, set[str]] = {}

@@ -12,8 +12,8 @@ from service.http import requests as http_requests
 from service.http.envelope import trace_id
 from service.http.languages import error_translator
 from service.model.errors import NoSuchPath
+from service.model.requests import Finding, RequestHost
 from service.model.requests import Request as SubmittedRequest
-from service.model.requests import RequestHost
 from service.model.states import TaskState
 from service.outcome import failure_groups, host_changes
 from service.outcome.failure_groups import FailureGroup, HostFailure
@@ -113,7 +113,6 @@ async def _render(request: Request, *, rejections: Sequence[Rejection] = (), don
     full = await waiting.full_clusters(resources)
     found = await requests.get(resources.database, request_id, full)
     hosts = await requests.hosts(resources.database, request_id, full=full)
-    changes = await requests.changes(resources.database, request_id)
     workflow = resources.workflows.get(found.workflow)
     return render(
         request,
@@ -124,7 +123,8 @@ async def _render(request: Request, *, rejections: Sequence[Rejection] = (), don
         ended=ended(found),
         states=STATE_ORDER,
         failures=_failures(hosts),
-        changes=host_changes.summed(changes),
+        changed_names=host_changes.lasting_names,
+        changes=host_changes.summed(host.changes for host in hosts),
         is_check=workflow is not None and workflow.check,
         passed=len(await prechecks.passed(resources, request_id)),
         can_roll_back=workflow is not None and workflow.rollback is not None,
@@ -136,7 +136,8 @@ async def _render(request: Request, *, rejections: Sequence[Rejection] = (), don
 
 def _failures(hosts: Sequence[RequestHost]) -> list[FailureGroup]:
     return failure_groups.group(
-        HostFailure(host_name=host.host_name, task_id=host.task_id, subtask=host.subtask, reason=host.reason)
+        HostFailure(host_name=host.host_name, task_id=host.task_id, subtask=found.subtask, reason=found.message)
         for host in hosts
+        for found in host.findings or [Finding(subtask=host.subtask, message=host.reason)]
         if host.state is TaskState.FAILED
     )

@@ -1,6 +1,6 @@
 """JSON objects of requests, which OCP does not have. Conventions are those of `tasks.documents`."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import NotRequired, TypedDict, cast
 
@@ -9,6 +9,7 @@ from service.model.requests import RequestStatus
 from service.model.states import TaskState
 from service.model.tasks import Operation
 from service.model.wire import Timestamp, in_order, present, timestamp, timestamp_or_none
+from service.outcome import host_changes
 from service.tasks.documents import Creator
 from service.tasks.request_operations import Outcome
 
@@ -32,13 +33,39 @@ class HostCounts(TypedDict):
     WAITING_FOR_HOST: int
 
 
+class ChangedNames(TypedDict):
+    """The names of one kind that were changed on a host, or that a takeover would change after a check."""
+
+    names: list[str]
+    what: str
+
+
+class ChangeSum(TypedDict):
+    """The number of different names of one kind, and of the hosts that they were changed on."""
+
+    hosts: int
+    names: int
+    what: str
+
+
+class Finding(TypedDict):
+    """The failed rules of a subtask in a check."""
+
+    message: str
+    subtask: str
+
+
 class RequestHost(TypedDict):
     """A host of a request, with its task instance.
+
+    `changes` leaves out what a rollback has undone. `findings` are those of a check, one per failed subtask.
 
     `subtask` is the name of the running or failed subtask, `reason` the error message of a failed one. `startTime` is
     the start of the first subtask.
     """
 
+    changes: list[ChangedNames]
+    findings: list[Finding]
     finishTime: NotRequired[Timestamp | None]
     finishedSubtasks: int
     hostId: int
@@ -82,8 +109,12 @@ class BasicRequest(TypedDict):
 
 
 class Request(BasicRequest):
-    """A request with its hosts, in the order of the call."""
+    """A request with its hosts, in the order of the call.
 
+    `changes` sums up the lasting changes of all hosts. An event with only some of the hosts has none.
+    """
+
+    changes: NotRequired[list[ChangeSum] | None]
     hosts: list[RequestHost]
 
 
@@ -148,10 +179,16 @@ def basic(request: rows.Request) -> BasicRequest:
     return present(document)
 
 
-def detail(request: rows.Request, hosts: Iterable[rows.RequestHost]) -> Request:
-    """Return the document of a request with `hosts`."""
-    document: Request = {**basic(request), "hosts": [_host(host) for host in hosts]}
-    return in_order(document)
+def detail(request: rows.Request, hosts: Sequence[rows.RequestHost]) -> Request:
+    """Return the document of a request with `hosts`: all of them, or those that have changed."""
+    changes = _sums(hosts) if len(hosts) == request.hosts else None
+    document: Request = {**basic(request), "changes": changes, "hosts": [_host(host) for host in hosts]}
+    return in_order(present(document))
+
+
+def _sums(hosts: Sequence[rows.RequestHost]) -> list[ChangeSum]:
+    sums = host_changes.summed(host.changes for host in hosts)
+    return [{"hosts": each.hosts, "names": each.names, "what": each.what} for each in sums]
 
 
 def _rollout(request: rows.Request) -> Rollout | None:
@@ -182,7 +219,10 @@ def _counts(request: rows.Request) -> HostCounts:
 
 
 def _host(host: rows.RequestHost) -> RequestHost:
+    names = host_changes.lasting_names(host.changes)
     document: RequestHost = {
+        "changes": [{"names": names[what], "what": what} for what in names],
+        "findings": [{"message": found.message, "subtask": found.subtask} for found in host.findings],
         "finishTime": timestamp_or_none(host.finish_time),
         "finishedSubtasks": host.done,
         "hostId": host.host_id,

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 
 from service.model.changes import RecordedChange, recorded
-from service.model.requests import Request, RequestHost
+from service.model.requests import Finding, Request, RequestHost
 from service.model.rollout import Rollout
 from service.model.states import TaskState, task_state
 from service.model.types import JSON, Order, Page
@@ -40,17 +40,11 @@ async def hosts(
     only = None if task_ids is None else list(task_ids)
     async with database.autocommit() as connection:
         rows = await fetch(connection, "hosts_of_request", request_id=request_id, task_ids=only)
-    return [_host(row, full) for row in rows]
-
-
-async def changes(database: Database, request_id: int) -> list[list[RecordedChange]]:
-    """Return what each host of a request was changed by, from all its subtasks; hosts without changes are left out."""
-    async with database.autocommit() as connection:
-        rows = await fetch(connection, "changes_of_request", request_id=request_id)
+        changes = await fetch(connection, "changes_of_request", request_id=request_id, task_ids=only)
     by_task: dict[int, list[RecordedChange]] = {}
-    for row in rows:
+    for row in changes:
         by_task.setdefault(row["task_instance_id"], []).extend(recorded(row["changes"]))
-    return list(by_task.values())
+    return [_host(row, full, by_task.get(row["task_id"], [])) for row in rows]
 
 
 async def _by_ids(connection: Connection, request_ids: Sequence[int], full: Collection[int]) -> list[Request]:
@@ -80,7 +74,7 @@ def _request(row: JSON, groups: Sequence[JSON], full: Collection[int]) -> Reques
     )
 
 
-def _host(row: JSON, full: Collection[int]) -> RequestHost:
+def _host(row: JSON, full: Collection[int], changes: Sequence[RecordedChange]) -> RequestHost:
     return RequestHost(
         host_id=row["host_id"],
         host_name=row["host_name"],
@@ -93,6 +87,8 @@ def _host(row: JSON, full: Collection[int]) -> RequestHost:
         subtasks=row["subtasks"],
         subtask=row["subtask"] or "",
         reason=row["reason"] or "",
+        findings=[Finding(**found) for found in row["findings"] or ()],
+        changes=changes,
     )
 
 

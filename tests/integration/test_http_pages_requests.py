@@ -12,11 +12,15 @@ from service.access import users
 from service.access.roles import Role
 from service.model.changes import HostChange
 from service.model.rollout import Rollout
-from service.model.workflow import TAKEOVER
-from service.outcome.run_progress import Changed
+from service.model.workflow import PRECHECK, TAKEOVER
+from service.outcome.run_progress import Change, Changed, Ended, Started, Verdict
+from service.outcome.verdict import Code
+from service.tasks import submit
 from service.tasks.recorder import Recorder
 from service.tasks.resources import Resources
+from service.tasks.submit import HostRequest
 from tests.integration.sample_tasks import FAILED_RULES, advance, fill_requests, submit_request
+from tests.integration.users import ADMIN
 
 PAGE = {"Accept": "text/html"}
 TOKEN = re.compile(r'name="form_token" value="([0-9a-f]{64})"')
@@ -132,6 +136,34 @@ async def test_the_changes_of_all_hosts_are_summed_up(browser: httpx.AsyncClient
     page = text((await browser.get("/requests/1")).text)
 
     assert "Changes on the hosts 2 parameters on 3 hosts" in page
+
+
+async def test_a_check_groups_the_findings_of_all_subtasks(browser: httpx.AsyncClient, resources: Resources) -> None:
+    roles = resources.workflows[PRECHECK].roles
+    made = HostChange(what="parameter", name="work_thread_num", before="1", after="2")
+    for task_id in await fill_checks(resources, 1, 2):
+        changes: list[Change] = []
+        for role in roles:
+            code: Code = "FINDINGS" if role in roles[:2] else ""
+            verdict, message = (
+                (Verdict.FAILED, f"Rule: {role}. Found: b. Fix: c.") if code else (Verdict.SUCCESSFUL, "")
+            )
+            changes += [Started(role=role), Changed(role=role, changes=[made])]
+            changes.append(Ended(role=role, verdict=verdict, code=code, message=message))
+        await Recorder(resources, task_id).record(changes)
+
+    page = (await browser.get("/requests/1")).text
+
+    failures = part(page, "failures")
+    assert text(failures).count("2 hosts failed at") == 2 and roles[0] in failures and roles[1] in failures
+    assert re.search(r'title="odp-1: Failed[^"]* · 1 parameter"', page)
+
+
+async def fill_checks(resources: Resources, *host_ids: int) -> list[int]:
+    """Submit a check of some hosts and return its task instances."""
+    hosts = [HostRequest(host_id=host_id, sql_port=2883) for host_id in host_ids]
+    submitted = await submit.take_over(resources, 1, hosts, creator=ADMIN, trace_id="t", check=True)
+    return [task.id for task, _ in submitted]
 
 
 async def test_the_list_has_the_progress_of_each_request(browser: httpx.AsyncClient, resources: Resources) -> None:

@@ -13,7 +13,7 @@ from service.model.tasks import SubtaskStatus, TaskStatus
 from service.model.workflow import PRECHECK, TAKEOVER
 from service.outcome.run_progress import Change, Code, Ended, Started, Verdict
 from service.store.database import fetch
-from service.tasks import instances, operations, prechecks
+from service.tasks import instances, operations, prechecks, requests
 from service.tasks.errors import (
     AlreadyManaged,
     HostBusy,
@@ -110,6 +110,18 @@ async def test_a_finding_fails_a_subtask_and_the_next_one_runs(resources: Resour
     task, subtasks = await instances.get(resources.database, task_id)
     assert task.status is TaskStatus.FAILED
     assert [s.role for s in subtasks if s.status is SubtaskStatus.FAILED] == [roles[1], roles[3], roles[-1]]
+
+
+async def test_a_request_has_the_findings_of_all_subtasks(resources: Resources, roles: list[str]) -> None:
+    task_id = await submit(resources)
+    await run(resources, task_id, roles, found=[roles[1], roles[4]])
+
+    task, subtasks = await instances.get(resources.database, task_id)
+    assert task.request_id is not None
+    (host,) = await requests.hosts(resources.database, task.request_id)
+
+    assert [finding.subtask for finding in host.findings] == [subtasks[1].name, subtasks[4].name]
+    assert all("Rule: a. Found: b. Fix: c." in finding.message for finding in host.findings)
 
 
 async def test_an_error_ends_a_precheck_and_a_retry_repeats_what_failed(resources: Resources, roles: list[str]) -> None:

@@ -5,9 +5,13 @@ from typing import Any
 
 import httpx
 
+from service.api import requests as requests_api
+from service.model.changes import HostChange
 from service.model.workflow import TAKEOVER
+from service.outcome.run_progress import Changed, Started
 from service.store.database import execute
 from service.tasks import operations
+from service.tasks.recorder import Recorder
 from service.tasks.resources import Resources
 from service.worker import retention
 from tests.integration.http_helpers import assert_envelope, assert_sorted, take_over, take_over_body
@@ -58,8 +62,9 @@ async def test_the_document_has_every_host_in_the_order_of_the_call(
 
     (listed,) = (await read(client, REQUESTS))["contents"]
     request = await read(client, f"{REQUESTS}/{listed['id']}")
-    hosts = request.pop("hosts")
+    hosts, changes = request.pop("hosts"), request.pop("changes")
 
+    assert changes == [] and all(host["changes"] == host["findings"] == [] for host in hosts)
     assert {**request, "duration": 0} == {**listed, "duration": 0}
     assert request["duration"] >= 0 and "finishTime" not in request
     assert request["creator"] == {"id": 100, "name": "admin"}
@@ -72,6 +77,33 @@ async def test_the_document_has_every_host_in_the_order_of_the_call(
     assert [host["finishedSubtasks"] for host in hosts] == [12, 6, 0]
     assert hosts[1]["subtask"] == "Sync obproxy parameter" and FAILED_RULES in hosts[1]["reason"]
     assert "subtask" not in hosts[0] and "reason" not in hosts[0] and "startTime" not in hosts[2]
+
+
+async def test_the_document_sums_up_the_changes_of_its_hosts(client: httpx.AsyncClient, resources: Resources) -> None:
+    tasks = [task["id"] for task in await take_over(client, 1, 2, 3)]
+    for task_id, names in zip(tasks, (["b", "a"], ["a"], []), strict=True):
+        made = [HostChange(what="parameter", name=name, before="1", after="2") for name in names]
+        made += [HostChange(what="file", name="/etc/a", before=None, after="text")] if len(made) == 2 else []
+        role = resources.workflows[TAKEOVER].roles[0]
+        await Recorder(resources, task_id).record(
+            [Started(role=role), *([Changed(role=role, changes=made)] if made else [])]
+        )
+
+    (listed,) = (await read(client, REQUESTS))["contents"]
+    request = await read(client, f"{REQUESTS}/{listed['id']}")
+
+    assert request["changes"] == [
+        {"hosts": 2, "names": 2, "what": "parameter"},
+        {"hosts": 1, "names": 1, "what": "file"},
+    ]
+    assert [host["changes"] for host in request["hosts"]] == [
+        [{"names": ["/etc/a"], "what": "file"}, {"names": ["a", "b"], "what": "parameter"}],
+        [{"names": ["a"], "what": "parameter"}],
+        [],
+    ]
+    part = await requests_api.detail(resources, listed["id"], [tasks[1]])
+    assert "changes" not in part and [host["taskId"] for host in part["hosts"]] == [tasks[1]]
+    assert part["hosts"][0] == request["hosts"][1]
 
 
 async def test_a_request_ends_with_its_last_host(client: httpx.AsyncClient, resources: Resources) -> None:

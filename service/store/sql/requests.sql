@@ -27,13 +27,13 @@ WHERE t.request_id = ANY(%(request_ids)s)
 GROUP BY 1, 2, 3, 4, 5, 6, 7, 8;
 
 -- name: hosts_of_request
--- The task instances of a request in its order, with their running or failed subtask and its error message. With
--- `task_ids`, only these.
+-- The task instances of a request in its order, with their running or failed subtask and its error message, and the
+-- messages of all failed subtasks of a check. With `task_ids`, only these.
 SELECT t.id AS task_id, t.host_id, t.host_name, t.status, t.operation, t.held_by,
        t.superseded_by IS NOT NULL AS superseded, n.start_time, t.finish_time,
        EXISTS (SELECT FROM run r WHERE r.task_instance_id = t.id AND r.finish_time IS NULL) AS has_run,
        q.cluster_id, coalesce(t.context -> 'stringMap' ->> 'check_mode' = 'true', false) AS is_check,
-       n.done, n.subtasks, current.name AS subtask, failure.content AS reason
+       n.done, n.subtasks, current.name AS subtask, failure.content AS reason, found.findings
 FROM task_instance t JOIN request q ON q.id = t.request_id
 CROSS JOIN LATERAL (
     SELECT count(*) FILTER (WHERE s.status = 'SUCCESSFUL') AS done, count(*) AS subtasks,
@@ -51,6 +51,15 @@ LEFT JOIN LATERAL (
       AND NOT starts_with(l.content, 'Set state for subtask: ')
     ORDER BY l.id DESC LIMIT 1
 ) AS failure ON true
+LEFT JOIN LATERAL (
+    SELECT jsonb_agg(jsonb_build_object('subtask', s.name, 'message', l.content) ORDER BY s.id) AS findings
+    FROM subtask_instance s CROSS JOIN LATERAL (
+        SELECT content FROM subtask_log
+        WHERE subtask_id = s.id AND NOT starts_with(content, 'Set state for subtask: ')
+        ORDER BY id DESC LIMIT 1
+    ) AS l
+    WHERE s.task_instance_id = t.id AND s.status = 'FAILED'
+) AS found ON t.context -> 'stringMap' ->> 'check_mode' = 'true'
 WHERE t.request_id = %(request_id)s AND (%(task_ids)s::bigint[] IS NULL OR t.id = ANY(%(task_ids)s))
 ORDER BY t.position;
 
@@ -78,10 +87,11 @@ FROM task_instance t LEFT JOIN task_change c ON c.task_instance_id = t.id
 WHERE t.request_id = %(request_id)s;
 
 -- name: changes_of_request
--- The changes on the hosts of a request, in the order of their subtasks.
+-- The changes on the hosts of a request, in the order of their subtasks. With `task_ids`, only those of these.
 SELECT s.task_instance_id, s.changes
 FROM task_instance t JOIN subtask_instance s ON s.task_instance_id = t.id
 WHERE t.request_id = %(request_id)s AND s.changes IS NOT NULL
+  AND (%(task_ids)s::bigint[] IS NULL OR t.id = ANY(%(task_ids)s))
 ORDER BY s.id;
 
 -- name: claim_request_announcement
