@@ -28,6 +28,7 @@ class ActionModule(HostAction):
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         self._port: int = arguments["sql_port"]
+        self._only_user: str | None = arguments["user"] if arguments["is_other"] else None
         arguments["record_file"] = f"{arguments['state_directory']}/before-{self._port}.json"
         arguments["done_file"] = f"{arguments['state_directory']}/done-{self._port}.json"
         arguments["pending_file"] = f"{arguments['state_directory']}/pending-{self._port}.json"
@@ -47,7 +48,7 @@ class ActionModule(HostAction):
         """Log in and read parameters, but only if the OBProxy itself listens: no other process gets a password."""
         proxy = proxy_at_port(host, self._port)
         address = address_of(proxy, self._port, host)
-        if (why := login_obstacle(proxy, self._port, host)) or address is None:
+        if (why := login_obstacle(proxy, self._port, host, self._only_user)) or address is None:
             return no_sql_facts("untried", why)
         with self.tunnels() as tunnels:
             try:

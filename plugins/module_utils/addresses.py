@@ -8,6 +8,7 @@ from .programs.listeners import DEFAULT_EXPORTER_PORT, exporter_port
 
 Facts = dict[str, Any]
 DEFAULT_SQL_PORT = 2883
+MAX_PORT = 65535
 WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, never bound to
 _MAPPED = "::ffff:"
 _SQL_PORT = re.compile(r"(?:(?:^|\s)-p\s*|(?<![a-z_])listen_port[= ])(\d+)")
@@ -56,16 +57,23 @@ def sql_port_of(process: Facts) -> int:
     """
     ports = process["ports"] or process["ports_inside"]
     named = _SQL_PORT.search(process["cmdline"])
-    if named and (int(named[1]) in ports or not ports):
-        return int(named[1])
+    port = int(named[1]) if named else 0
+    if port in ports or (not ports and 0 < port <= MAX_PORT):
+        return port
     others = [port for port in ports if port != exporter_port(process["cmdline"])]
     return DEFAULT_SQL_PORT if DEFAULT_SQL_PORT in ports else min(others, default=DEFAULT_SQL_PORT)
 
 
-def login_obstacle(proxy: Facts | None, port: int, host: Facts) -> str | None:
-    """Return why a login must not be tried, None when it may be: passwords go only to this OBProxy."""
+def login_obstacle(proxy: Facts | None, port: int, host: Facts, user: str | None = None) -> str | None:
+    """Return why a login must not be tried, None when it may be: passwords go only to this OBProxy.
+
+    With `user`, only to an OBProxy of this user or of root: the process of another one could pass the login on to a
+    real OBProxy.
+    """
     if proxy is None:
         return f"no OBProxy listens on port {port}"
+    if user is not None and proxy["owner"] not in (user, "root"):
+        return f"pid {proxy['pid']} belongs to {proxy['owner']}, not to {user} (obproxy_user)"
     if proxy["engine"]:
         return f"pid {proxy['pid']} runs in a container ({proxy['engine']})"
     if address_of(proxy, port, host) is None:

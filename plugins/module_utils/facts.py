@@ -22,6 +22,7 @@ READ_ONLY = frozenset({"app_name"})  # ALTER rejects it (docs/reference/obproxy.
 UNKNOWN = "unknown"  # the supervisor could not be read
 _APP_NAME = re.compile(r"(?:^|\s)(?:-n\s*|--appname[= ])(\S+)")
 _COMMAND_LINE_LIMIT = 100  # characters of a command line in a message
+_MAX_PORTS = 50  # OBProxies that a discovery of the host checks; any user can start processes of this name
 
 
 def build_facts(host: Facts, sql: Facts, wanted: Facts) -> Facts:
@@ -48,7 +49,7 @@ def build_facts(host: Facts, sql: Facts, wanted: Facts) -> Facts:
         "process": proxy,
         "draining": draining,
         "proxies": [describe_process(found) for found in proxies],
-        "sql_ports": sorted({sql_port_of(found) for found in proxies}),
+        "sql_ports": sql_ports(port, proxies),
         "defunct": [f"pid {found['pid']}, parent {found['ppid']}" for found in host["processes"] if found["defunct"]],
         "port_holder": port_holder(port, host),
         "watchdogs": watchdogs,
@@ -133,6 +134,12 @@ def draining_proxies(port: int, proxies: list[Facts]) -> list[Facts]:
 def is_proxy(process: Facts) -> bool:
     """Return whether a process is an OBProxy by its comm or executable (docs/reference/obproxy.md 7.4)."""
     return process["comm"] == "obproxy" or Path(process["exe"]).name == "obproxy"
+
+
+def sql_ports(own: int, proxies: Sequence[Facts]) -> list[int]:
+    """Return the SQL ports of OBProxy processes, at most `_MAX_PORTS`, with `own` first if a process has it."""
+    ports = {sql_port_of(found) for found in proxies}
+    return sorted(ports, key=lambda port: (port != own, port))[:_MAX_PORTS]
 
 
 def describe_process(process: Facts) -> str:

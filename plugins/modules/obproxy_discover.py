@@ -46,6 +46,12 @@ options:
     description: The user of an OBProxy that does not run.
     type: str
     default: admin
+  is_other:
+    description:
+      - The OBProxy is not the one that the inventory or a request names. Passwords are sent to it only if it belongs
+        to O(user) or root.
+    type: bool
+    default: false
   agent_home:
     description: Directory of the monitoring agent.
     type: path

@@ -92,3 +92,16 @@ async def test_hosts_in_many_states(lab: Lab, resources: Resources, lab_host: St
     assert its.rules == [], "a host may be in no cluster of the inventory"
 
     assert_same(before, await asyncio.to_thread(whole, lab, running))
+
+
+async def test_the_process_of_another_user_gets_no_password(resources: Resources, lab_host: StartHost) -> None:
+    host = lab_host("running")
+    await asyncio.to_thread(
+        host.run,
+        "install -d -o nobody /tmp/theirs && cd /tmp/theirs && runuser -u nobody -- "
+        f"{host.home}/bin/obproxy -p 3883 -l 3884 -s 3885 -n theirs -r 127.0.0.1:2881 -c theirs",
+    )
+    (found,) = await discovered(resources, [host])
+    ours, theirs = found.obproxies
+    assert (ours.sql_port, ours.login) == (2883, "cluster")
+    assert (theirs.sql_port, theirs.owner, theirs.login) == (3883, "nobody", "untried")

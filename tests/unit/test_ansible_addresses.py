@@ -68,6 +68,20 @@ def test_why_nothing_is_sent(proxy: dict[str, Any] | None, foreign_addresses: li
 
 
 @pytest.mark.parametrize(
+    ("owner", "user", "why"),
+    [
+        ("mallory", None, None),  # the inventory or a request names this port
+        ("mallory", "admin", "pid 7 belongs to mallory, not to admin (obproxy_user)"),
+        ("admin", "admin", None),
+        ("root", "admin", None),
+    ],
+)
+def test_whose_obproxy_gets_a_password(owner: str, user: str | None, why: str | None) -> None:
+    proxy = {"pid": 7, "ports": [3883], "addresses": {"3883": [ALL]}, "engine": None, "owner": owner}
+    assert login_obstacle(proxy, 3883, {"foreign_addresses": {}}, user) == why
+
+
+@pytest.mark.parametrize(
     ("parameters", "ports"),
     [
         ({}, []),
@@ -95,6 +109,8 @@ def test_the_ports_that_a_configuration_names(parameters: dict[str, str], ports:
         ("./bin/obproxy -l 3001", [3001, 3002], [], 3002),
         ("./bin/obproxy", [2884], [], 2883),
         ("./bin/obproxy", [], [], 2883),
+        ("./bin/obproxy -p 65536", [], [], 2883),
+        (f"./bin/obproxy -p {'9' * 1900}", [], [], 2883),
     ],
 )
 def test_the_sql_port_of_a_process(command_line: str, ports: list[int], inside: list[int], port: int) -> None:

@@ -213,6 +213,12 @@ def test_a_second_proxy_and_its_watchdog_are_others() -> None:
     assert facts["sql_ports"] == [2883, 3883]
 
 
+def test_the_own_port_comes_first_among_many_processes_with_the_name_of_an_obproxy() -> None:
+    others = [_process(pid=100 + port, ports=[port], cmdline=f"obproxy -p {port}") for port in range(1, 400)]
+    ports = build_facts(_host(*others, _process()), _sql(), _wanted())["sql_ports"]
+    assert ports == [2883, *range(1, 50)]
+
+
 @pytest.mark.parametrize(
     "copy",
     [
