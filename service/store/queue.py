@@ -85,11 +85,14 @@ class Queue:
             await self.app.job_manager.batch_defer_jobs_async(jobs=jobs, connection=connection)
 
     async def defer_host_discoveries(self, connection: Connection, hosts: Iterable[int]) -> None:
-        """Put a discovery of each host on the queue, in the caller's transaction."""
+        """Put a discovery of each host on the queue, in the caller's transaction.
+
+        A host has one discovery at a time, so that repeated requests for one that does not answer delay no other host.
+        """
         jobs = [
             Job(
                 queue=HOST_DISCOVERY_QUEUE,
-                lock=None,
+                lock=f"discovery-{host}",
                 queueing_lock=None,
                 task_name=HOST_DISCOVERY,
                 task_kwargs={HOST_DISCOVERY_ARGUMENT: host},

@@ -68,7 +68,7 @@ async def running(resources: Resources) -> AsyncIterator[None]:
 
 async def _start(resources: Resources, app: App) -> list[asyncio.Task[None]]:
     """Start the worker's long-lived asyncio tasks; return them in the order in which they must be stopped."""
-    leases = Leases(resources.database)
+    leases, settings = Leases(resources.database), resources.settings
 
     @app.task(name=RUN, queue=QUEUE, pass_context=True, retry=RequeueStrategy())
     async def run_task_instance(context: JobContext, task_instance_id: int) -> None:
@@ -111,25 +111,31 @@ async def _start(resources: Resources, app: App) -> list[asyncio.Task[None]]:
         ),
         asyncio.create_task(_recover_forever(resources, leases.expiry), name="recovery"),
         asyncio.create_task(
-            _work_forever(resources, app, HOST_DISCOVERY_QUEUE, host_discovery.CONCURRENCY), name="discovery-worker"
+            # Without a grace: a discovery changes nothing, and a takeover must not start while it is waited for.
+            _work_forever(resources, app, HOST_DISCOVERY_QUEUE, host_discovery.CONCURRENCY, grace=0),
+            name="discovery-worker",
         ),
         *(
             [
                 asyncio.create_task(
-                    _work_forever(resources, app, WEBHOOK_QUEUE, webhooks.CONCURRENCY), name="webhook-worker"
+                    _work_forever(resources, app, WEBHOOK_QUEUE, webhooks.CONCURRENCY, settings.shutdown_grace),
+                    name="webhook-worker",
                 )
             ]
             if resources.queue.sends_webhooks
             else []
         ),
-        asyncio.create_task(_work_forever(resources, app, QUEUE, resources.settings.worker_concurrency), name="worker"),
+        asyncio.create_task(
+            _work_forever(resources, app, QUEUE, settings.worker_concurrency, settings.shutdown_grace), name="worker"
+        ),
         asyncio.create_task(leases.renew_forever(), name="leases"),  # last: ending jobs need their leases
     ]
 
 
-async def _work_forever(resources: Resources, app: App, queue: str, concurrency: int) -> None:
+async def _work_forever(resources: Resources, app: App, queue: str, concurrency: int, grace: float) -> None:
     """Run a worker of Procrastinate and restart it: it stops whenever it loses the database.
 
+    At a stop it waits `grace` seconds for its jobs, then cancels them.
     Each queue has a worker of its own, so that a slow receiver of webhooks delays no takeover.
     """
     task = asyncio.current_task()
@@ -140,7 +146,7 @@ async def _work_forever(resources: Resources, app: App, queue: str, concurrency:
                 name=resources.executor,
                 concurrency=concurrency,
                 fetch_job_polling_interval=POLL_INTERVAL,
-                shutdown_graceful_timeout=resources.settings.shutdown_grace,
+                shutdown_graceful_timeout=grace,
                 stalled_worker_timeout=STALLED_WORKER_TIMEOUT,
                 install_signal_handlers=False,
                 delete_jobs="successful",

@@ -125,6 +125,26 @@ async def test_a_running_discovery_does_not_count_for_a_later_request(
     assert [each["state"] for each in await listed(client, "&hostId=1")] == ["DISCOVERED"]
 
 
+async def test_a_host_has_one_discovery_at_a_time(
+    client: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began: asyncio.Queue[int] = asyncio.Queue()
+
+    async def hang(resources: Resources, host_id: int) -> HostFindings:
+        began.put_nowait(host_id)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(host_discovery, "_discover", hang)
+    async with worker.running(resources), asyncio.timeout(DEADLINE):
+        await discover(client, 1)
+        assert await began.get() == 1
+        await discover(client, 1)
+        await discover(client, 2)  # queued after it
+        assert await began.get() == 2
+        assert await queued(resources) == [1]
+
+
 @pytest.mark.parametrize(
     ("found", "state", "message"),
     [
@@ -202,8 +222,11 @@ async def test_a_stopping_worker_requeues_its_discovery(
 
     await discover(client, 1)
     monkeypatch.setattr(host_discovery, "_discover", hang)
-    async with worker.running(resources), asyncio.timeout(DEADLINE):
-        await began.wait()
+    async with worker.running(resources):
+        await asyncio.wait_for(began.wait(), DEADLINE)
+        asked = asyncio.get_running_loop().time()
+    stopped = asyncio.get_running_loop().time() - asked
+    assert stopped < resources.settings.shutdown_grace, "a takeover could start while the worker waits"
     assert await queued(resources) == [1]
 
     finding(monkeypatch, HostFindings(token=0))
