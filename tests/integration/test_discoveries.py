@@ -210,6 +210,18 @@ async def test_a_lost_database_postpones_the_discovery(
         await host_discovery.perform(resources, 1)
 
 
+async def test_a_discovery_survives_the_death_of_its_worker(
+    client: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await discover(client, 1)
+    async with resources.database.transaction() as connection:
+        await connection.execute("UPDATE procrastinate_jobs SET status = 'doing', worker_id = NULL")
+    finding(monkeypatch, HostFindings(token=0))
+    async with worker.running(resources), asyncio.timeout(DEADLINE):
+        while (await listed(client, "&hostId=1"))[0]["state"] == "PENDING":
+            await asyncio.sleep(0.05)
+
+
 async def test_a_stopping_worker_requeues_its_discovery(
     client: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
