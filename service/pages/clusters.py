@@ -8,7 +8,7 @@ from starlette.responses import RedirectResponse, Response
 
 from service.access.roles import READ_TASK, permitted
 from service.api.request_schemas import PageQuery
-from service.fleet import available_hosts, clusters
+from service.fleet import available_hosts, clusters, deviations
 from service.http import requests
 from service.http.envelope import trace_id
 from service.model.errors import NoSuchPath
@@ -18,6 +18,7 @@ from service.tasks import managed_servers
 from service.tasks.managed_servers import ServersRequest
 
 WORKFLOWS = (REFRESH, RESTART, RELEASE)  # without permission for a restart that disconnects clients
+FORGET = "forget"  # a release that leaves out the host, which is gone
 PAGE_SIZES = (10, 50, 100, 500)
 
 
@@ -45,19 +46,35 @@ async def show_cluster(request: Request) -> Response:
     resources = requests.resources(request)
     cluster = await clusters.get(resources, requests.path_id(request, "id"))
     last_tasks = await available_hosts.latest_tasks_of_servers(resources.database, cluster.servers)
-    return render(request, "cluster.html", cluster=cluster, last_tasks=last_tasks)
+    hosts = (await resources.inventory.current()).hosts
+    return render(
+        request,
+        "cluster.html",
+        cluster=cluster,
+        last_tasks=last_tasks,
+        deviations=deviations.group(cluster.servers),
+        unread=sum(server.parameter_drift is None for server in cluster.servers),
+        gone={server.id for server in cluster.servers if server.host_id not in hosts},
+    )
 
 
 async def submit_workflow(request: Request) -> Response:
-    """Serve POST /clusters/{id}/servers/{obproxyId}/{operation}: refresh, restart or release one OBProxy server."""
+    """Serve POST /clusters/{id}/servers/{obproxyId}/{operation}: refresh, restart or release one OBProxy server.
+
+    With the operation `forget`, its host is gone: the service only forgets the server.
+    """
     resources = requests.resources(request)
     cluster_id, workflow = requests.path_id(request, "id"), request.path_params["operation"]
+    forget = workflow == FORGET
+    workflow = RELEASE if forget else workflow
     if workflow not in WORKFLOWS:
         raise NoSuchPath(path=request.scope["path"])
+    server_id = requests.path_id(request, "obproxyId")
     servers = ServersRequest(
         object_name="path",
         cluster_id=cluster_id,
-        server_ids=[requests.path_id(request, "obproxyId")],
+        server_ids=[server_id],
+        skip_host_ids=[server_id] if forget else [],
         ids_field="obproxyId",
     )
     ((task, _),) = await managed_servers.submit(

@@ -33,6 +33,17 @@ async def fail(resources: Resources, host_id: int) -> int:
     return task_id
 
 
+@pytest.fixture(scope="module")
+def managed(stage: Stage) -> None:
+    """Take a host over, so that its OBProxy server has operations."""
+
+    async def take_over(resources: Resources) -> None:
+        task_id = await sample_tasks.take_over(resources, 4)
+        await sample_tasks.advance(resources, task_id, resources.workflows[TAKEOVER].roles)
+
+    stage.do(take_over)
+
+
 def test_selected_tasks_are_retried_after_a_live_update(visitor: Visitor, stage: Stage) -> None:
     first = stage.do(lambda resources: fail(resources, 1))
     second = stage.do(lambda resources: fail(resources, 2))
@@ -55,8 +66,8 @@ def test_selected_tasks_are_retried_after_a_live_update(visitor: Visitor, stage:
 
 
 @pytest.mark.parametrize("path", ["/tasks", "/hosts/4", "/clusters/1"])
-def test_tables_with_long_names_fit(visitor: Visitor, stage: Stage, path: str) -> None:
-    stage.do(lambda resources: fail(resources, 4))
+@pytest.mark.usefixtures("managed")
+def test_tables_with_long_names_fit(visitor: Visitor, path: str) -> None:
     page = visitor.open(path)
 
     overflow = page.evaluate(

@@ -290,7 +290,7 @@ async def test_the_pages_are_translated(browser: httpx.AsyncClient) -> None:
 @pytest.mark.parametrize(
     # Its status changes when the run starts, but that of a released one at once.
     ("operation", "status"),
-    [("refresh", "Running 4.3.1.0-1"), ("restart", "Running 4.3.1.0-1"), ("release", "Being released")],
+    [("refresh", "Running Last active"), ("restart", "Running Last active"), ("release", "Being released")],
 )
 async def test_a_managed_server_has_buttons(
     browser: httpx.AsyncClient, client: httpx.AsyncClient, resources: Resources, operation: str, status: str
@@ -307,7 +307,9 @@ async def test_a_managed_server_has_buttons(
     answer = await browser.post(address, data={"form_token": token[1]})
 
     assert (answer.status_code, answer.headers["Location"]) == (303, f"/tasks/{document['id'] + 1}")
-    assert status in text((await browser.get("/clusters/1")).text)
+    submitted = (await browser.get("/clusters/1")).text
+    assert status in text(submitted)
+    assert address not in submitted, "its workflow is running"
     assert (await browser.post(address.replace(operation, "upgrade"), data={"form_token": token[1]})).status_code == 404
 
 
