@@ -16,7 +16,7 @@ from tests.lab.leftovers import SessionDirectory
 
 from . import accounting
 from .answers import answers
-from .cases import scale, takeover
+from .cases import precheck, scale, takeover
 from .harness import Plan
 from .inventory import inventory
 from .plot import plot
@@ -24,7 +24,13 @@ from .profile import profile
 from .results import Result, save, table
 
 Case = Callable[[Path, Plan], list[Result]]
-CASES: Mapping[str, Case] = {"answers": answers, "inventory": inventory, "takeover": takeover, "scale": scale}
+CASES: Mapping[str, Case] = {
+    "answers": answers,
+    "inventory": inventory,
+    "takeover": takeover,
+    "precheck": precheck,
+    "scale": scale,
+}
 DEFAULT_REPETITIONS = 5
 HOSTS = [1, 10, 50]
 WIDTH = 140  # characters of a line where there is no terminal

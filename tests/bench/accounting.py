@@ -67,9 +67,12 @@ def running_descendants() -> set[int]:
 
 
 def settle(before: set[int]) -> None:
-    """Wait until nothing runs that did not run before: its CPU time is known to its parent then."""
+    """Wait until nothing runs that did not run before: its CPU time is known to its parent then.
+
+    The service reads its inventory again each minute. The process with the new snapshot replaces one of those before.
+    """
     deadline = time.monotonic() + SETTLE_DEADLINE
-    while more := running_descendants() - before:
+    while len(more := (now := running_descendants()) - before) > len(before - now):
         if time.monotonic() > deadline:
             raise TimeoutError(f"still running: {sorted(more)}")
         time.sleep(_PAUSE)

@@ -8,7 +8,7 @@ from service.model.settings import Settings
 from tests.lab import LabHost
 
 from . import accounting, contenders
-from .ground import Ground, prepared
+from .ground import Ground, check_unchanged, prepared
 from .harness import Cost, Plan, rounds
 from .results import Goal, Result, compare
 
@@ -35,6 +35,17 @@ def takeover(directory: Path, plan: Plan) -> list[Result]:
         ("bare playbook", "generic modules", None),
     ]
     return [result for ours, theirs, goal in pairs for result in _pair(ours, theirs, costs, goal)]
+
+
+def precheck(directory: Path, plan: Plan) -> list[Result]:
+    """Measure a check against the takeover after it, on one host."""
+    with prepared(directory, 1) as ground:
+        entries = {
+            "precheck": (contenders.precheck(ground), ground.hosts),
+            "takeover": (contenders.service(ground), ground.hosts),
+        }
+        costs = rounds(ground, entries, plan, {"precheck": check_unchanged})
+    return _pair("precheck", "takeover", costs, None)
 
 
 def scale(directory: Path, plan: Plan) -> list[Result]:

@@ -45,11 +45,21 @@ def service(ground: Ground) -> Contender:
     return take_over
 
 
-def serve(ground: Ground, hosts: Sequence[LabHost]) -> tuple[float, list[Document]]:
+def precheck(ground: Ground) -> Contender:
+    """One request for a check over HTTP to the warm service; until the last of its task instances is SUCCESSFUL."""
+
+    def check(hosts: Sequence[LabHost]) -> float:
+        sent, documents = serve(ground, hosts, check=True)
+        return max(seconds(document["finishTime"]) for document in documents) - sent
+
+    return check
+
+
+def serve(ground: Ground, hosts: Sequence[LabHost], *, check: bool = False) -> tuple[float, list[Document]]:
     """When the request was sent, and the final documents; raises Failed."""
     asked = [{"hostId": host.host_id, "sqlPort": host.sql_port, "proxysysPasswd": ADOPTED_PASSWORD} for host in hosts]
     sent = time.time()
-    waiting = [document["id"] for document in ground.client.take_over(CLUSTER.id, asked)]
+    waiting = [document["id"] for document in ground.client.take_over(CLUSTER.id, asked, check=check)]
     finished: list[Document] = []
     while waiting:
         time.sleep(_POLL)

@@ -77,6 +77,22 @@ def check(lab: Lab, hosts: Sequence[LabHost]) -> None:
         host.run(f"test -s {WRITTEN[0]}/obproxy.fact -a -s {WRITTEN[1]}/before-{host.sql_port}.json")
 
 
+def check_taken_over(ground: Ground, hosts: Sequence[LabHost]) -> None:
+    """Check that hosts are taken over; raise NotTakenOver."""
+    check(ground.lab, hosts)
+
+
+def check_unchanged(ground: Ground, hosts: Sequence[LabHost]) -> None:
+    """Check that hosts are as before a takeover; raise NotTakenOver. Then give them the password that `reset` uses."""
+    for host in hosts:
+        with admin(ground.lab, host, ADOPTED_PASSWORD) as connection:
+            now = _parameters(connection)
+            if changed := {name: now[name] for name in CLUSTER.parameters if now[name] != ground.before[name]}:
+                raise NotTakenOver(f"{host.name} was changed: {changed}")
+            _alter(connection, {"obproxy_sys_password": SYS_PASSWORD})
+        host.run(f"test ! -e {WRITTEN[0]} -a ! -e {WRITTEN[1]}")
+
+
 @contextmanager
 def prepared(directory: Path, hosts: int, settings: Mapping[str, str] | None = None) -> Iterator[Ground]:
     """Start `hosts` hosts and the service, with `settings`, below `directory`; at the end nothing of them is left."""

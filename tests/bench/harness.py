@@ -9,9 +9,11 @@ from tests.lab import LabHost
 
 from . import accounting
 from .contenders import Contender
-from .ground import Ground, check
+from .ground import Ground, check_taken_over
 
 Say = Callable[[str], None]
+Outcome = Callable[[Ground, Sequence[LabHost]], None]
+"""Checks the state in which a contender leaves the hosts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,11 +41,15 @@ class Cost:
 
 
 def rounds(
-    ground: Ground, entries: Mapping[str, tuple[Contender, Sequence[LabHost]]], plan: Plan
+    ground: Ground,
+    entries: Mapping[str, tuple[Contender, Sequence[LabHost]]],
+    plan: Plan,
+    outcomes: Mapping[str, Outcome] | None = None,
 ) -> dict[str, list[Cost]]:
     """Return the costs of each entry, as often as planned: A B C, B C A, ... so that none always follows the same one.
 
-    One round before them warms up what is cached anywhere, and is not counted.
+    One round before them warms up what is cached anywhere, and is not counted. `outcomes` are those of the entries that
+    take nothing over.
     """
     names = list(entries)
     costs: dict[str, list[Cost]] = {name: [] for name in names}
@@ -51,7 +57,8 @@ def rounds(
         start = number % len(names)
         for name in names[start:] + names[:start]:
             contender, hosts = entries[name]
-            cost = measure(ground, contender, hosts, plan.patience)
+            outcome = (outcomes or {}).get(name, check_taken_over)
+            cost = measure(ground, contender, hosts, plan.patience, outcome)
             done = f"{number}/{plan.repetitions}" if number else "warm-up"
             plan.say(f"{done}  {name}: {cost.wall:.2f} s, CPU {cost.cpu:.2f} s; others {cost.others:.0%}")
             if number:
@@ -59,7 +66,13 @@ def rounds(
     return costs
 
 
-def measure(ground: Ground, contender: Contender, hosts: Sequence[LabHost], patience: float) -> Cost:
+def measure(
+    ground: Ground,
+    contender: Contender,
+    hosts: Sequence[LabHost],
+    patience: float,
+    outcome: Outcome = check_taken_over,
+) -> Cost:
     """Reset the hosts, let them be taken over, see that they are."""
     ground.reset(hosts)
     accounting.wait_until_quiet(patience)
@@ -78,7 +91,7 @@ def measure(ground: Ground, contender: Contender, hosts: Sequence[LabHost], pati
         host_cpu=host_cpu,
         others=max(0.0, used - cpu - host_cpu) / elapsed / (os.cpu_count() or 1),
     )
-    check(ground.lab, hosts)
+    outcome(ground, hosts)
     return cost
 
 

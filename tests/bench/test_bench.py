@@ -48,6 +48,30 @@ def test_the_asyncssh_script_does_all_that_a_takeover_does(lab: Lab, lab_host: S
     check(lab, [host])
 
 
+def test_a_precheck_is_measured_against_a_takeover(tmp_path: Path) -> None:
+    output = tmp_path / "results.json"
+
+    command = [sys.executable, "-m", "tests.bench", "--case", "precheck", "--repetitions", "1", "--patience", "0"]
+    command += ["--output", str(output)]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=DEADLINE)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    names = [row["name"] for row in json.loads(output.read_text())]
+    assert names[:2] == ["precheck / takeover: wall", "precheck / takeover: CPU"]
+
+
+def test_a_process_that_replaces_another_one_may_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service reads its inventory again each minute, into a process that stays."""
+    monkeypatch.setattr(accounting, "SETTLE_DEADLINE", 0.0)
+    running = [{1, 2, 4}, {1, 3}]
+    monkeypatch.setattr(accounting, "_PAUSE", 0.0)
+    monkeypatch.setattr(accounting, "running_descendants", lambda: running[0])
+    with pytest.raises(TimeoutError, match="4"):
+        accounting.settle({1, 2})
+    monkeypatch.setattr(accounting, "running_descendants", lambda: running[1])
+    accounting.settle({1, 2})
+
+
 def test_a_result_is_of_medians_with_the_spread_of_single_ratios() -> None:
     result = compare("a / b", "s", [1.0, 9.0, 2.0], [2.0, 3.0, 4.0], Goal(at_most=0.6))
 
