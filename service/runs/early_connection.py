@@ -14,7 +14,6 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from ansible import context
-from ansible.errors import AnsibleError
 from ansible.executor.process.worker import WorkerProcess
 from ansible.executor.task_queue_manager import FinalQueue
 from ansible.inventory.host import Host
@@ -38,11 +37,9 @@ _VARIABLES = {"ansible_become": False, "ansible_ssh_use_tty": False}
 
 def open_connection(loader: DataLoader, inventory: InventoryManager, variables: VariableManager) -> None:
     """Start to connect to the host of this run, if it is reached by ssh. Later worker processes wait for the end."""
-    hosts = inventory.get_hosts(context.CLIARGS["subset"])
-    if len(hosts) != 1:
-        return
-    with suppress(AnsibleError):
-        worker = _worker(hosts[0], loader, inventory, variables)
+    with suppress(Exception):  # whatever has failed, the run reports it where it matters
+        hosts = inventory.get_hosts(context.CLIARGS["subset"])
+        worker = _worker(hosts[0], loader, inventory, variables) if len(hosts) == 1 else None
         if worker is not None:
             worker.start()
             os.register_at_fork(after_in_child=_waiting_for(worker.pid))
