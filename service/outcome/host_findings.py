@@ -86,9 +86,10 @@ class HostFindings:
         del rules[MAX_RULES:]
 
     def _fail(self, outcome: Outcome, message: str) -> None:
+        cleaned = ansible_results.clean(message)
         self.outcome = outcome
-        self.rules = _rules(message)
-        self.message = ansible_results.paragraph(ansible_results.clean(message), MESSAGE_LIMIT)
+        self.rules = _rules(cleaned)
+        self.message = ansible_results.paragraph(cleaned, MESSAGE_LIMIT)
 
 
 def _rules(message: str) -> list[JSON]:

@@ -11,7 +11,8 @@ from psycopg.types.json import Jsonb
 from service.inventory.reader import Inventory
 from service.inventory.records import Cluster, Host
 from service.model.errors import TakeoverError, UnknownHost
-from service.outcome.host_findings import HostFindings, Outcome
+from service.outcome import ansible_results
+from service.outcome.host_findings import MESSAGE_LIMIT, HostFindings, Outcome
 from service.runs.spec import RunInputs, RunSpec
 from service.store.database import execute, fetch
 from service.store.database_errors import is_transient, retry_contention
@@ -80,7 +81,7 @@ def _cluster_of(inventory: Inventory, host: Host) -> Cluster | None:
 
 
 def _failed(message: str) -> HostFindings:
-    return HostFindings(token=0, outcome=Outcome.FAILED, message=message)
+    return HostFindings(token=0, outcome=Outcome.FAILED, message=ansible_results.clean(message, MESSAGE_LIMIT))
 
 
 @retry_contention

@@ -155,10 +155,11 @@ async def test_a_host_has_one_discovery_at_a_time(
         ),
         (TimeoutError(), "FAILED", "has not ended within 90 s"),
         (OSError("no memory"), "FAILED", "no memory"),
+        (OSError("cannot read hosts-\udcff\0.yml"), "FAILED", "cannot read hosts-"),
         (UnknownHost(host_id=1), "FAILED", "Host 1 does not exist"),
         (ZeroDivisionError(), "FAILED", "The service failed: ZeroDivisionError."),
     ],
-    ids=["unreachable", "timeout", "not started", "removed", "defect"],
+    ids=["unreachable", "timeout", "not started", "no text", "removed", "defect"],
 )
 async def test_a_host_that_cannot_be_discovered_says_why(
     client: httpx.AsyncClient,
