@@ -36,7 +36,7 @@ def test_a_unit_starts_a_command_that_there_is_with_settings_that_there_are(name
     scripts = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["scripts"]
 
     assert Path(program).name in scripts
-    assert f"&& {Path(program).parent}/pip install" in INSTALLING, "where the document puts the wheel"
+    assert f"# {Path(program).parent}/pip install " in INSTALLING, "where the document puts the wheel"
     assert command in get_command(main).commands  # type: ignore[attr-defined]
     assert settings_of(service["Environment"].replace(" ", "\n")) <= set(Settings.model_fields)
 
