@@ -10,8 +10,9 @@ Only a forked `ansible-playbook` imports this module, because it imports Ansible
 import os
 import select
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from typing import Any
 
 from ansible import context
 from ansible.executor.process.worker import WorkerProcess
@@ -27,6 +28,7 @@ from ansible.vars.manager import VariableManager
 
 WAIT_LIMIT = 1.0  # seconds after which worker processes no longer wait for the connection, but try themselves
 SSH = ("smart", "ssh", "ansible.builtin.ssh")
+PASSWORDS = ("ansible_password", "ansible_ssh_pass", "ansible_ssh_password")
 _PLAY = {
     "hosts": "all",
     "gather_facts": False,
@@ -45,6 +47,14 @@ def open_connection(loader: DataLoader, inventory: InventoryManager, variables: 
             os.register_at_fork(after_in_child=_waiting_for(worker.pid))
 
 
+def opens_early(variables: Mapping[str, Any], connection: str) -> bool:
+    """Return whether to connect early to a host with these variables and this default of `ansible_connection`.
+
+    Only by ssh, and without a password: a wrong one would count twice towards a lockout of the account.
+    """
+    return variables.get("ansible_connection", connection) in SSH and not any(map(variables.get, PASSWORDS))
+
+
 def _worker(
     host: Host, loader: DataLoader, inventory: InventoryManager, variables: VariableManager
 ) -> WorkerProcess | None:
@@ -52,7 +62,7 @@ def _worker(
     play = Play.load(_PLAY, variable_manager=variables, loader=loader)
     task = play.tasks[0].block[0]
     task_vars = {**variables.get_vars(play=play, host=host, task=task), **_VARIABLES}
-    if task_vars.get("ansible_connection", task.connection) not in SSH:
+    if not opens_early(task_vars, task.connection):
         return None
     return WorkerProcess(
         final_q=FinalQueue(),

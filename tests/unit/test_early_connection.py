@@ -1,4 +1,4 @@
-"""An early connection that cannot be started never ends the run."""
+"""An early connection is only tried where it does no harm, and its failure never ends the run."""
 
 import os
 from typing import Any, cast
@@ -43,3 +43,16 @@ def test_a_failure_is_ignored(monkeypatch: pytest.MonkeyPatch, place: str, error
     monkeypatch.setattr(os, "pidfd_open", fail)
     early_connection.open_connection(DataLoader(), cast(InventoryManager, OneHost()), VariableManager())
     assert asked == [place]
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, True),
+        ({"ansible_connection": "ssh", "ansible_password": ""}, True),
+        ({"ansible_connection": "local"}, False),
+        *(({name: "secret"}, False) for name in early_connection.PASSWORDS),
+    ],
+)
+def test_only_ssh_without_a_password_is_opened_early(variables: dict[str, str], expected: bool) -> None:
+    assert early_connection.opens_early(variables, "ssh") is expected
