@@ -9,7 +9,14 @@ import pytest
 from starlette.applications import Starlette
 
 from service import __version__
-from service.api.request_schemas import ExternalRunParam, RefreshParam, ReleaseParam, RestartParam, TakeOverParam
+from service.api.request_schemas import (
+    DiscoverParam,
+    ExternalRunParam,
+    RefreshParam,
+    ReleaseParam,
+    RestartParam,
+    TakeOverParam,
+)
 from service.http.envelope import SERVER_ID
 from service.http.openapi import EVENT_STREAM
 from service.model.tasks import SubtaskStatus
@@ -224,6 +231,7 @@ async def test_every_answer_is_as_described(client: httpx.AsyncClient, resources
         ReleaseParam: {"obproxyServerIds": [server_id], "skipHostOperationServerIds": [server_id]},
         RefreshParam: {},
         RestartParam: {},
+        DiscoverParam: {"hostIds": [1]},
     }
     filled = {"id": 1, "hostId": 1, "taskInstanceId": task["id"], "subtaskInstanceId": subtask_id}
     request_id = (await client.get(f"{TASKS}/{task['id']}")).json()["data"]["requestId"]

@@ -142,7 +142,7 @@ FAILURES = [
     ("foreign", 1, ["two", "3883"]),
     ("old-version", 1, ["1.7.4", "1.8.0"]),
     ("owner-root", 1, ["root", "admin"]),
-    ("wrong-password", 2, ["password", "proxysysPasswd"]),
+    ("wrong-password", 2, ["password", "obproxy_current_sys_password"]),
     ("rs-list", 1, ["rs_list", "config_url"]),
     ("no-nc", 4, ["nc"]),
     ("restart-needed", 7, ["work_thread_num", "obproxy_allow_restart"]),
