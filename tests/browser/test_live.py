@@ -265,7 +265,7 @@ def test_pages_can_be_used_by_keyboard(visitor: Visitor, task_id: int) -> None:
     page.keyboard.press("Enter")
     assert page.evaluate(f"{focused}.id") == "main"
 
-    page.locator(".page-header .menu summary").first.focus()
+    page.locator(".menu summary[title='Appearance and language']").focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("link", name="Dark")).to_be_visible()
     page.keyboard.press("Escape")

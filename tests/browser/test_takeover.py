@@ -133,9 +133,8 @@ def test_a_failed_task_is_rolled_back_in_the_flow_view(
 
     visitor.confirm("#task-rollback")
 
-    expect_status(page, "Completed")
-    expect(page.locator("#task-header .heading .chip")).to_have_text("Rollback")
-    expect(page.locator(".columns-4 .box.status-PENDING")).to_have_count(12)
+    expect_status(page, "Rolled back")
+    expect(page.locator(".columns-4 .box:is(.status-ROLLED_BACK, .status-PENDING)")).to_have_count(12)
 
 
 def test_a_running_subtask_is_terminated(visitor: Visitor, client: Client, hosts: dict[str, LabHost]) -> None:

@@ -140,7 +140,7 @@ async def test_a_parameter_that_was_set_by_hand_is_drift_until_a_refresh(
     servers = ServersRequest(object_name="refresh", cluster_id=1, server_ids=[taken_over.id])
     workflow = resources.workflows["refresh"]
     await managed_servers.submit(resources, workflow, servers, creator=ADMIN, trace_id="t")
-    refreshed = await until(resources, lambda found: found.operate_status == "NORMAL")
+    refreshed = await until(resources, lambda found: found.operate_status == "NORMAL" and not found.parameter_drift)
     assert (refreshed.parameter_drift, refreshed.unmanaged_changes, refreshed.discovery_error) == ([], [], None)
     await discovery.perform(resources, taken_over.id)
     found = await server(resources)
