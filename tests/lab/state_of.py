@@ -21,6 +21,8 @@ find "${places[@]}" -xdev \\( "${prune[@]}" \\) -prune -o \\
     -type f -print0 2>/dev/null | sort -z | xargs -0 sha256sum
 echo ---
 for p in $(pgrep -x obproxy; pgrep -x obproxyd.sh); do
+    # A child of the watchdog is about to be its nc or sleep.
+    grep -qx obproxy /proc/$p/comm || ! grep -qx obproxyd.sh /proc/$(cut -d' ' -f4 /proc/$p/stat)/comm || continue
     echo $p $(cut -d' ' -f22 /proc/$p/stat) "$(tr '\\0' ' ' < /proc/$p/cmdline)"
 done
 echo ---
