@@ -17,12 +17,13 @@ INVENTORY = "all:\n  vars: {{obproxy_cluster_id: 1, obproxy_cluster_name: test}}
 HOST = "    odp-{n}: {{ansible_host: 192.0.2.{n}, ocp_host_id: {n}}}\n"
 HOSTS = range(1, 67)
 LIVE = range(101, 104)
+PRESSED = range(111, 114)
 
 
 @pytest.fixture(scope="module")
 def service(stage: Stage) -> Iterator[Service]:
     """Start a service on the database of the stage, without a worker."""
-    hosts = "".join(HOST.format(n=n) for n in (*HOSTS, *LIVE))
+    hosts = "".join(HOST.format(n=n) for n in (*HOSTS, *LIVE, *PRESSED))
     (stage.inventory / "hosts.yml").write_text(INVENTORY.format(hosts), encoding="utf-8")
     with stage.served() as started:
         yield started
@@ -64,6 +65,32 @@ def test_a_page_follows_its_hosts_and_cancels_and_retries_all(visitor: Visitor, 
     expect(page.locator("#request-header .badge")).to_have_text("Failed")
     tile.click()
     expect(page).to_have_url(f"{visitor.url}/tasks/{second}")
+
+
+def test_a_live_update_takes_no_click_away(visitor: Visitor, stage: Stage) -> None:
+    """The part with the button is replaced after the release, not between press and release."""
+
+    async def submit(resources: Resources) -> list[int]:
+        return await sample_tasks.submit_request(resources, PRESSED, Rollout(canary=1))
+
+    async def fail(resources: Resources) -> None:
+        role = resources.workflows[TAKEOVER].roles[0]
+        await sample_tasks.advance(resources, canary, [], role, "It does not answer.")
+
+    canary, *_ = stage.do(submit)
+    page = visitor.open(f"/tasks/{canary}")
+    page.click("#request")
+    expect(page.locator("#connection")).to_have_attribute("data-state", "live")
+    page.locator("#request-cancel").hover()
+    page.mouse.down()
+    with page.expect_response(lambda response: response.url == page.url) as fetched:
+        stage.do(fail)
+    fetched.value.finished()
+    page.evaluate("() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))")
+    page.mouse.up()
+
+    expect(page.locator("#confirm")).to_be_visible()
+    expect(page.locator("#request-header .badge")).to_have_text("Stopped")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

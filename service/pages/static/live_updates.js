@@ -8,6 +8,7 @@ const POLL_INTERVAL = 2000; // milliseconds between two polls while the event st
 const OPEN_TASKS_INTERVAL = 10_000; // milliseconds between two updates of the open tasks without an event stream
 const MIN_INTERVAL = 250; // milliseconds between two requests for the same page
 const REQUEST_TIMEOUT = 15_000; // milliseconds for the response to such a request
+const PRESS_LIMIT = 3000; // milliseconds that a pressed pointer delays the replacement of parts
 
 /**
  * Returns a function that calls `action`. Calls do not overlap; calls during a running one are merged into one.
@@ -113,6 +114,24 @@ let leaving = false;
 addEventListener("pagehide", () => (leaving = true));
 addEventListener("pageshow", () => (leaving = false));
 
+// A button that is replaced between press and release gets no click.
+let released = Promise.resolve();
+addEventListener("pointerdown", () => {
+  released = new Promise((resolve) => {
+    // The click follows the release in the same task.
+    for (const end of ["pointerup", "pointercancel"]) addEventListener(end, () => setTimeout(resolve), { once: true });
+    setTimeout(resolve, PRESS_LIMIT);
+  });
+});
+
+async function pointerReleased() {
+  let before;
+  do {
+    before = released;
+    await before;
+  } while (before !== released);
+}
+
 let lastRequest = 0;
 let shownRequest = 0;
 
@@ -121,6 +140,7 @@ export async function refresh() {
   const request = ++lastRequest;
   const address = location.href;
   const fresh = await fetchDocument(address);
+  await pointerReleased();
   // Ignore responses that are older than the one shown, or for an address that has changed since the request.
   if (!fresh || request < shownRequest || address !== location.href) return;
   shownRequest = request;
@@ -232,5 +252,6 @@ export function startLiveUpdates() {
 /** @param {HTMLElement} panel */
 async function refreshOpenTasks(panel) {
   const fresh = await fetchDocument(panel.dataset.contentUrl ?? "");
+  await pointerReleased();
   if (fresh) replaceParts(queryAll(panel, "#open-tasks-counts, #open-tasks-panel"), fresh);
 }
