@@ -41,10 +41,11 @@ async def hosts(
     async with database.autocommit() as connection:
         rows = await fetch(connection, "hosts_of_request", request_id=request_id, task_ids=only)
         changes = await fetch(connection, "changes_of_request", request_id=request_id, task_ids=only)
+        blocked = {row["id"] for row in await fetch(connection, "blocked_tasks_of_requests", request_ids=[request_id])}
     by_task: dict[int, list[RecordedChange]] = {}
     for row in changes:
         by_task.setdefault(row["task_instance_id"], []).extend(recorded(row["changes"]))
-    return [_host(row, full, by_task.get(row["task_id"], [])) for row in rows]
+    return [_host(row, _state(row, full, row["task_id"] in blocked), by_task.get(row["task_id"], [])) for row in rows]
 
 
 async def _by_ids(connection: Connection, request_ids: Sequence[int], full: Collection[int]) -> list[Request]:
@@ -53,13 +54,19 @@ async def _by_ids(connection: Connection, request_ids: Sequence[int], full: Coll
     groups: dict[int, list[JSON]] = {request_id: [] for request_id in rows}
     for group in await fetch(connection, "host_counts_of_requests", request_ids=list(rows)):
         groups[group["request_id"]].append(group)
-    return [_request(rows[request_id], groups[request_id], full) for request_id in request_ids if request_id in rows]
+    found = await fetch(connection, "blocked_tasks_of_requests", request_ids=list(rows))
+    blocked = Counter(row["request_id"] for row in found)
+    return [_request(rows[one], groups[one], full, blocked[one]) for one in request_ids if one in rows]
 
 
-def _request(row: JSON, groups: Sequence[JSON], full: Collection[int]) -> Request:
+def _request(row: JSON, groups: Sequence[JSON], full: Collection[int], blocked: int) -> Request:
+    """Return a request; `blocked` of its hosts wait for other task instances of the same hosts."""
     counts = Counter(dict.fromkeys(TaskState, 0))
     for group in groups:
         counts[_state(group, full)] += group["total"]
+    waiting = min(blocked, counts[TaskState.QUEUED])  # none is queued in a full cluster
+    counts[TaskState.QUEUED] -= waiting
+    counts[TaskState.WAITING_FOR_HOST] += waiting
     return Request(
         id=row["id"],
         workflow=row["workflow"],
@@ -74,12 +81,12 @@ def _request(row: JSON, groups: Sequence[JSON], full: Collection[int]) -> Reques
     )
 
 
-def _host(row: JSON, full: Collection[int], changes: Sequence[RecordedChange]) -> RequestHost:
+def _host(row: JSON, state: TaskState, changes: Sequence[RecordedChange]) -> RequestHost:
     return RequestHost(
         host_id=row["host_id"],
         host_name=row["host_name"],
         task_id=row["task_id"],
-        state=_state(row, full),
+        state=state,
         operation=row["operation"],
         start_time=row["start_time"],
         finish_time=row["finish_time"],
@@ -92,12 +99,12 @@ def _host(row: JSON, full: Collection[int], changes: Sequence[RecordedChange]) -
     )
 
 
-def _state(row: JSON, full: Collection[int]) -> TaskState:
+def _state(row: JSON, full: Collection[int], blocked: bool = False) -> TaskState:
     return task_state(
         row["status"],
         row["operation"],
         held_by=row["held_by"],
         superseded=row["superseded"],
         has_run=row["has_run"],
-        blocked=row["cluster_id"] in full and not row["is_check"],
+        blocked=blocked or (row["cluster_id"] in full and not row["is_check"]),
     )

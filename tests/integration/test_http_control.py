@@ -157,6 +157,9 @@ async def test_detail_shows_the_blocking_task(client: httpx.AsyncClient, resourc
     document = (await client.get(f"{TASKS}/{second}")).json()["data"]
     assert (document["state"], document["waitsFor"]) == ("WAITING_FOR_HOST", [first])
     assert "waitsFor" not in (await client.get(f"{TASKS}/{first}")).json()["data"]
+    request = (await client.get(f"/api/v2/obproxy/requests/{document['requestId']}")).json()["data"]
+    assert request["hosts"][0]["state"] == "WAITING_FOR_HOST"
+    assert (request["counts"]["WAITING_FOR_HOST"], request["counts"]["QUEUED"]) == (1, 0)
 
 
 async def test_detail_shows_the_tasks_that_fill_the_cluster(

@@ -308,6 +308,14 @@ JOIN task_instance t ON t.id = (other.args ->> 'task_instance_id')::bigint
 WHERE other.status = 'doing' AND (mine.args ->> 'task_instance_id')::bigint = ANY(%(task_ids)s::bigint[])
 ORDER BY t.id;
 
+-- name: blocked_tasks_of_requests
+-- The task instances of requests that `blocking_tasks` finds a task instance for.
+SELECT DISTINCT t.id, t.request_id
+FROM procrastinate_jobs other
+JOIN procrastinate_jobs mine ON mine.lock = other.lock AND mine.status = 'todo' AND mine.id <> other.id
+JOIN task_instance t ON t.id = (mine.args ->> 'task_instance_id')::bigint
+WHERE other.status = 'doing' AND other.args ? 'task_instance_id' AND t.request_id = ANY(%(request_ids)s::bigint[]);
+
 -- name: tasks_with_run
 -- The task instances with a run in progress, and their OBProxy clusters.
 SELECT t.id, t.host_name, (t.context -> 'stringMap' ->> 'obproxy_cluster_id')::bigint AS cluster_id
