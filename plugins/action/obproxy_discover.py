@@ -28,7 +28,7 @@ class ActionModule(HostAction):
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         self._port: int = arguments["sql_port"]
-        self._only_user: str | None = arguments["user"] if arguments["is_other"] else None
+        self._only_user: str | None = arguments["user"] if arguments["only_known_users"] else None
         arguments["record_file"] = f"{arguments['state_directory']}/before-{self._port}.json"
         arguments["done_file"] = f"{arguments['state_directory']}/done-{self._port}.json"
         arguments["pending_file"] = f"{arguments['state_directory']}/pending-{self._port}.json"

@@ -46,10 +46,9 @@ options:
     description: The user of an OBProxy that does not run.
     type: str
     default: admin
-  is_other:
+  only_known_users:
     description:
-      - The OBProxy is not the one that the inventory or a request names. Passwords are sent to it only if it belongs
-        to O(user) or root.
+      - Send passwords only to an OBProxy of O(user) or of root, because no takeover names this OBProxy.
     type: bool
     default: false
   agent_home:

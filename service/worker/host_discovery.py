@@ -63,7 +63,12 @@ async def _discover(resources: Resources, host_id: int) -> HostFindings:
         ident=str(uuid.uuid4()),
         playbook=PLAYBOOK,
         roles=(),
-        inputs=RunInputs(host=host, cluster=_cluster_of(inventory, host), sql_port=host.sql_port),
+        inputs=RunInputs(
+            host=host,
+            cluster=_cluster_of(inventory, host),
+            sql_port=host.sql_port,
+            variables={"only_known_users": True},
+        ),
     )
     found = HostFindings(token=spec.token)
     async with started(spec, inventory.snapshot) as run, aclosing(run.batches()) as batches:

@@ -24,6 +24,10 @@ from .test_precheck import assert_same, whole
 
 DEADLINE = 120.0  # seconds of all discoveries, on a machine that runs other tests
 DISCOVERED = DiscoveryState.DISCOVERED
+OF_NOBODY = (
+    "install -d -o nobody /tmp/theirs && cd /tmp/theirs && runuser -u nobody -- "
+    "{home}/bin/obproxy -p {port} -l 3884 -s 3885 -n theirs -r 127.0.0.1:2881 -c theirs"
+)
 
 
 @pytest.fixture
@@ -95,13 +99,15 @@ async def test_hosts_in_many_states(lab: Lab, resources: Resources, lab_host: St
 
 
 async def test_the_process_of_another_user_gets_no_password(resources: Resources, lab_host: StartHost) -> None:
-    host = lab_host("running")
-    await asyncio.to_thread(
-        host.run,
-        "install -d -o nobody /tmp/theirs && cd /tmp/theirs && runuser -u nobody -- "
-        f"{host.home}/bin/obproxy -p 3883 -l 3884 -s 3885 -n theirs -r 127.0.0.1:2881 -c theirs",
-    )
-    (found,) = await discovered(resources, [host])
-    ours, theirs = found.obproxies
+    """At another port than the host's own, and at that one while the host's OBProxy is stopped."""
+    running, stopped = lab_host("running"), lab_host("stopped")
+    await asyncio.to_thread(running.run, OF_NOBODY.format(home=running.home, port=3883))
+    await asyncio.to_thread(stopped.run, OF_NOBODY.format(home=stopped.home, port=2883))
+
+    beside, instead = await discovered(resources, [running, stopped])
+
+    ours, theirs = beside.obproxies
     assert (ours.sql_port, ours.login) == (2883, "cluster")
     assert (theirs.sql_port, theirs.owner, theirs.login) == (3883, "nobody", "untried")
+    (theirs,) = instead.obproxies
+    assert (theirs.sql_port, theirs.owner, theirs.login) == (2883, "nobody", "untried")
