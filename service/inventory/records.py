@@ -50,8 +50,8 @@ class Host:
     @property
     def sql_port(self) -> int:
         """The SQL port of its OBProxy: `obproxy_sql_port`, else the default."""
-        desired = self.variables.get("obproxy_sql_port")
-        return desired if isinstance(desired, int) else DEFAULT_SQL_PORT
+        desired = str(self.variables.get("obproxy_sql_port", ""))  # YAML may have it in quotes
+        return int(desired) if desired.isdecimal() else DEFAULT_SQL_PORT
 
     @property
     def allows_restart(self) -> bool:

@@ -40,6 +40,13 @@ def test_the_address_is_where_ssh_connects_to(variables: dict[str, str], address
 
 
 @pytest.mark.parametrize(
+    ("value", "port"), [(None, 2883), (2885, 2885), ("2885", 2885), (True, 2883), ("{{ x }}", 2883)]
+)
+def test_the_sql_port_may_be_in_quotes(value: Any, port: int) -> None:
+    assert host(1, **({} if value is None else {"obproxy_sql_port": value})).sql_port == port
+
+
+@pytest.mark.parametrize(
     ("group", "of_host", "allows"),
     [("yes", None, True), ("no", None, False), (None, None, False), (False, True, True), (False, "off", False)],
 )
