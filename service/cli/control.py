@@ -38,8 +38,7 @@ def retry(
     """Retry the failed subtasks, or one of them."""
     document = client.task(names.task_id(client, task))
     chosen = None if subtask is None else names.subtask(document, subtask)
-    _operate(client, "retry", document, chosen)
-    _show(client, "retry", document, watch_task, output)
+    _control(client, "retry", document, chosen, watch_task, output)
 
 
 @control.command(
@@ -61,8 +60,7 @@ def skip(
     Default: the only failed subtask.
     """
     document = client.task(names.task_id(client, task))
-    _operate(client, "skip", document, _chosen(document, subtask, ("FAILED",), "failed"))
-    _show(client, "skip", document, watch_task, output)
+    _control(client, "skip", document, _chosen(document, subtask, ("FAILED",), "failed"), watch_task, output)
 
 
 @control.command(
@@ -84,8 +82,7 @@ def cancel(
     Default: the one that runs. With --watch, the exit status 0 means: it was canceled.
     """
     document = client.task(names.task_id(client, task))
-    _operate(client, "cancel", document, _chosen(document, subtask, ("RUNNING",), "running"))
-    _show(client, "cancel", document, watch_task, output)
+    _control(client, "cancel", document, _chosen(document, subtask, ("RUNNING",), "running"), watch_task, output)
 
 
 @control.command(
@@ -101,8 +98,7 @@ def rollback(client: Client, task: TaskName, watch_task: Watch = False, output: 
     The subtasks are rolled back in reverse order.
     """
     document = client.task(names.task_id(client, task))
-    _operate(client, "rollback", document, None)
-    _show(client, "rollback", document, watch_task, output)
+    _control(client, "rollback", document, None, watch_task, output)
 
 
 def _chosen(document: Document, name: str | None, statuses: Sequence[str], word: str) -> Document:
@@ -118,11 +114,11 @@ def _chosen(document: Document, name: str | None, statuses: Sequence[str], word:
     return found[0]
 
 
-def _operate(client: Client, operation: str, document: Document, subtask: Document | None) -> None:
+def _control(
+    client: Client, operation: str, document: Document, subtask: Document | None, watch_task: bool, output: Format
+) -> None:
+    """Request an operation and show its outcome, or only that it was accepted."""
     client.control(operation, document["id"], None if subtask is None else subtask["id"])
-
-
-def _show(client: Client, operation: str, document: Document, watch_task: bool, output: Format) -> None:
     if watch_task:
         exit_with_outcome(watch(client, [document["id"]], output), expected="FAILED" if operation == "cancel" else None)
     elif output is Format.JSON:

@@ -1,6 +1,5 @@
 """Commands about discoveries by the service: which OBProxies run on hosts, and what prevents their takeover."""
 
-import sys
 import time
 from collections.abc import Iterable
 from typing import Annotated
@@ -14,10 +13,10 @@ from service.cli.errors import ClientError
 from service.cli.examples import examples
 from service.cli.fleet import host
 from service.cli.options import All, Limit, PageNumber
-from service.cli.output import Column, Format, Output, paging, print_json, print_table, table
+from service.cli.output import Column, Format, Output, print_json, print_list, print_table, table
 from service.cli.transport import Document, when_reachable
 
-POLL_INTERVAL = 0.5  # seconds between two polls for results
+POLL_INTERVAL = 1.0  # seconds between two polls for results
 
 COLUMNS = (
     Column(header="HOST", value=lambda row: row["hostName"]),
@@ -55,11 +54,12 @@ def discover(
     It changes nothing. The exit status is 1 if a host cannot be discovered.
     """
     ids = names.host_ids(client, hosts) if hosts else None
-    asked = {found["hostId"] for found in client.discover(ids)}
-    found = [each for each in client.all(DISCOVERIES)["contents"] if each["hostId"] in asked]
+    found = client.discover(ids)
+    asked = {each["hostId"] for each in found}
+    query = {"hostId": found[0]["hostId"]} if len(found) == 1 else {}
     while any(each["state"] == "PENDING" for each in found):
         time.sleep(POLL_INTERVAL)
-        listed = when_reachable(lambda: client.all(DISCOVERIES))
+        listed = when_reachable(lambda: client.all(DISCOVERIES, **query))
         found = [each for each in listed["contents"] if each["hostId"] in asked]
     if output is Format.JSON:
         print_json(found)
@@ -86,12 +86,7 @@ def discoveries(
     """List what the last discovery of each host found. A host has a row for each OBProxy."""
     query = {"keyword": keyword} if keyword else {}
     found = client.all(DISCOVERIES, **query) if all_pages else client.page(DISCOVERIES, page, limit, **query)
-    if output is Format.JSON:
-        print_json(found)
-        return
-    print_table(table(COLUMNS, _rows(found["contents"]), output))
-    if len(found["contents"]) < found["page"]["totalElements"]:
-        print(paging(len(found["contents"]), found["page"]), file=sys.stderr)
+    print_list(found, COLUMNS, output, _rows)
 
 
 def _rows(found: Iterable[Document]) -> Iterable[Document]:

@@ -74,12 +74,20 @@ def print_json(document: object) -> None:
     print(json.dumps(document, indent=2, ensure_ascii=False))
 
 
-def print_list(found: Document, columns: Sequence[Column], output: Format) -> None:
-    """Print the list of an API response. Standard error has the number of all elements when not all are shown."""
+def print_list(
+    found: Document,
+    columns: Sequence[Column],
+    output: Format,
+    rows: Callable[[list[Document]], Iterable[Document]] = iter,
+) -> None:
+    """Print the list of an API response. Standard error has the number of all elements when not all are shown.
+
+    `rows` returns the rows of a table for the elements.
+    """
     if output is Format.JSON:
         print_json(found)
         return
-    print_table(table(columns, found["contents"], output))
+    print_table(table(columns, rows(found["contents"]), output))
     page = found.get("page")
     if page and len(found["contents"]) < page["totalElements"]:
         print(paging(len(found["contents"]), page), file=sys.stderr)
