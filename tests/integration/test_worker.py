@@ -357,7 +357,10 @@ async def test_rollback_undoes_in_reverse_order_and_leaves_no_server(local: Reso
         (SubtaskStatus.PENDING, Operation.ROLLBACK),
         (SubtaskStatus.PENDING, Operation.EXECUTE),
     ]
-    assert subtasks[1].finish_time and subtasks[0].finish_time and subtasks[1].finish_time < subtasks[0].finish_time
+    async with local.database.autocommit() as connection:  # their times are equal if one transaction has recorded both
+        rows = await connection.execute("SELECT subtask_id FROM subtask_log WHERE content LIKE '%undo %' ORDER BY id")
+        undone = [row["subtask_id"] for row in await rows.fetchall()]
+    assert undone == [subtasks[1].id, subtasks[0].id]
     log, _ = await instances.log(local.database, task.id, subtasks[0].id)
     assert "undo one" in log
     async with local.database.transaction() as connection:
