@@ -66,9 +66,8 @@ async def running(resources: Resources) -> AsyncIterator[None]:
                     await task
 
 
-async def _start(resources: Resources, app: App) -> list[asyncio.Task[None]]:
-    """Start the worker's long-lived asyncio tasks; return them in the order in which they must be stopped."""
-    leases, settings = Leases(resources.database), resources.settings
+def _register_tasks(resources: Resources, app: App, leases: Leases) -> None:
+    """Register the functions that execute the jobs of each kind."""
 
     @app.task(name=RUN, queue=QUEUE, pass_context=True, retry=RequeueStrategy())
     async def run_task_instance(context: JobContext, task_instance_id: int) -> None:
@@ -101,6 +100,11 @@ async def _start(resources: Resources, app: App) -> list[asyncio.Task[None]]:
     async def announce_request_end(request_id: int) -> None:
         await webhooks.announce_request_end(resources, request_id)
 
+
+async def _start(resources: Resources, app: App) -> list[asyncio.Task[None]]:
+    """Start the worker's long-lived asyncio tasks; return them in the order in which they must be stopped."""
+    leases, settings = Leases(resources.database), resources.settings
+    _register_tasks(resources, app, leases)
     await asyncio.to_thread(run.remove_orphaned_runs)
     await asyncio.to_thread(directories.check_tmpfs)
     return [
