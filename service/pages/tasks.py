@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from service.api.request_schemas import TaskPageQuery
 from service.http import requests
 from service.http.languages import error_translator
-from service.model.errors import NoSuchPath, TakeoverError
+from service.model.errors import InvalidRequest, NoSuchPath, SubError, TakeoverError
 from service.model.tasks import TaskFilter, TaskStatus
 from service.model.types import Page
 from service.pages.rendering import language_of, render
@@ -50,7 +50,7 @@ async def execute_operation(request: Request) -> Response:
     resources = requests.resources(request)
     content = await requests.read_body(request.headers, request.receive, resources.settings.body_limit)
     fields = requests.form_fields(content)
-    ids = [int(text) for text in re.findall("[0-9]{1,18}", fields.get("tasks", ""))][: PAGE_SIZES[-1]]
+    ids = _selected_ids(fields.get("tasks", ""))
     errors = await OPERATIONS[operation](resources, ids)
     if not errors:
         return RedirectResponse(_back(fields.get("back", ""), operation), 303)
@@ -62,6 +62,15 @@ async def execute_operation(request: Request) -> Response:
         for task_id, error in errors.items()
     ]
     return await _render_list(request, rejections)
+
+
+def _selected_ids(text: str) -> list[int]:
+    """Return the ids of the selected task instances; raise InvalidRequest for none, and for more than a page has."""
+    ids = [int(found) for found in re.findall("[0-9]{1,18}", text)]
+    if 0 < len(ids) <= PAGE_SIZES[-1]:
+        return ids
+    message = f"tasks must have 1 to {PAGE_SIZES[-1]} ids; it has {len(ids)}."
+    raise InvalidRequest([SubError(field="tasks", message=message, object="selection")])
 
 
 def _back(address: str, operation: str) -> str:

@@ -11,6 +11,7 @@ from service.access import users
 from service.access.roles import Role
 from service.model.tasks import TaskStatus
 from service.model.workflow import TAKEOVER
+from service.pages.task_rows import PAGE_SIZES
 from service.tasks import instances
 from service.tasks.resources import Resources
 from tests.integration import sample_tasks
@@ -100,6 +101,19 @@ async def test_selected_tasks_are_retried(browser: httpx.AsyncClient, resources:
     assert (answer.status_code, answer.headers["location"]) == (303, "/tasks?status=FAILED&page=1&done=retry")
     assert [await status(resources, task) for task in tasks] == [TaskStatus.RUNNING] * 2
     assert "Retry submitted." in (await browser.get(answer.headers["location"])).text
+
+
+@pytest.mark.parametrize(("tasks", "count"), [("", 0), (",".join(map(str, range(1, 502))), 501)], ids=["none", "many"])
+async def test_a_selection_has_the_tasks_of_one_page(
+    browser: httpx.AsyncClient, resources: Resources, tasks: str, count: int
+) -> None:
+    first = await failed(resources, 1)
+    data = {"form_token": await form_token(browser), "tasks": tasks}
+
+    answer = await browser.post("/tasks/selected/retry", data=data)
+
+    assert answer.status_code == 400 and f"tasks must have 1 to {PAGE_SIZES[-1]} ids; it has {count}." in answer.text
+    assert await status(resources, first) is TaskStatus.FAILED
 
 
 async def test_selected_tasks_that_allow_it_are_rolled_back(browser: httpx.AsyncClient, resources: Resources) -> None:
