@@ -5,7 +5,7 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from service.outcome import unmanaged_changes
+from service.outcome import ansible_results, unmanaged_changes
 from service.store.database import Connection, execute, fetch
 
 SETTINGS, DEFINITIONS = "parameters", "parameter_definitions"
@@ -47,7 +47,7 @@ async def record_server_facts(
 
 async def record_discovery_error(connection: Connection, server_id: int, error: str) -> None:
     """Record why an OBProxy server could not be discovered. Its former facts stay, with their age."""
-    values = Jsonb({"discovery_error": error[:ERROR_LIMIT]})
+    values = Jsonb({"discovery_error": ansible_results.clean(error, ERROR_LIMIT)})
     await execute(connection, "update_managed_server_facts", server_id=server_id, values=values)
 
 

@@ -11,6 +11,7 @@ from service.store.database import execute
 from service.tasks import instances
 from service.tasks.recorder import Recorder
 from service.tasks.resources import Resources
+from service.tasks.server_facts import record_discovery_error
 from tests.integration.http_helpers import assert_envelope, assert_failure, assert_sorted, take_over
 
 OF_CLUSTER = "/api/v2/obproxy/clusters/{}/parameters"
@@ -124,6 +125,16 @@ async def test_changes_by_others_are_shown_until_the_parameters_are_set(
     assert (shown["parameterDrift"], shown["unmanagedChanges"]) == ([], [])
     await record_facts(resources, task, **read | {"pid": 9})
     assert "discoveryError" not in await server(client)
+
+
+async def test_the_error_of_a_discovery_may_be_any_text(client: httpx.AsyncClient, resources: Resources) -> None:
+    (task,) = await take_over(client, 1)
+    server_id = int(task["context"]["stringMap"]["obproxy_server_id"])
+    async with resources.database.transaction() as connection:
+        await connection.execute("UPDATE obproxy_server SET status = 'RUNNING'")
+        await record_discovery_error(connection, server_id, "/tmp/\udcff\0: no such file")
+
+    assert (await server(client))["discoveryError"] == "/tmp/?: no such file"
 
 
 async def server(client: httpx.AsyncClient) -> dict[str, Any]:
