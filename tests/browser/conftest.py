@@ -50,7 +50,6 @@ def logged_in(chromium: Browser, service: Service) -> StorageState:
     with visiting(chromium, service.url) as visitor:
         visitor.open("/login")
         visitor.log_in(service.password)
-        visitor.page.wait_for_url("**/tasks")
         return visitor.page.context.storage_state()
 
 

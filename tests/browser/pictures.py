@@ -101,7 +101,6 @@ def take_screenshots(
         visitor.expected = ("Failed to load resource: the server responded with a status of 404",)
         visitor.open("/login")
         visitor.log_in(service.password)
-        visitor.page.wait_for_url("**/tasks")
         for name, path in PAGES.items():
             page = visitor.open(path.format(**ids))
             page.wait_for_timeout(300)

@@ -46,10 +46,11 @@ class Visitor:
         return self.page
 
     def log_in(self, password: str, name: str = "admin") -> None:
-        """Log in through the form on the current page."""
+        """Log in through the form on the current page, and wait for the page that follows."""
         self.page.fill("#name", name)
         self.page.fill("#password", password)
         self.page.click("button[type=submit].primary")
+        self.page.wait_for_url(lambda url: not url.startswith(f"{self.url}/login"))
 
     def confirm(self, button: str) -> None:
         """Press the first such button, and confirm the dialog."""
