@@ -10,6 +10,8 @@ from pathlib import Path
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
+from service.http.text_patterns import TextPatterns
+
 LOCALE = Path(__file__).parent / "locale"
 ENGLISH, CHINESE = "en", "zh-CN"
 LANGUAGES = {ENGLISH: "English", CHINESE: "中文"}
@@ -18,6 +20,8 @@ LANGUAGES = {ENGLISH: "English", CHINESE: "中文"}
 CATALOGS = {CHINESE: "zh_CN.po"}
 ERROR_CATALOGS = {CHINESE: "errors_zh_CN.po"}
 """Error messages: they have placeholders in braces and are in no template, so pybabel does not extract them."""
+RULE_CATALOGS = {CHINESE: "rules_zh_CN.po"}
+"""Rules and fixes of roles and plugins: a host's message has them in English, with values in them."""
 
 _RANGE = re.compile(r"([A-Za-z]{2,3})(?:-[A-Za-z0-9-]+)?\s*(?:;\s*q=([01](?:\.\d{0,3})?))?")
 
@@ -41,6 +45,16 @@ def choose(accept_language: str, preferred: str = "") -> str:
 def error_translator(language: str) -> Callable[[str], str]:
     """Return the function that translates error messages into one of LANGUAGES."""
     return _read(ERROR_CATALOGS[language]).gettext if language in ERROR_CATALOGS else str
+
+
+@cache
+def rule_translator(language: str) -> Callable[[str], str]:
+    """Return the function that translates rules and fixes, as a failed subtask reports them, into one of LANGUAGES."""
+    if language not in RULE_CATALOGS:
+        return str
+    with (LOCALE / RULE_CATALOGS[language]).open("rb") as file:
+        catalog = {str(message.id): str(message.string) for message in read_po(file) if message.id}
+    return TextPatterns(catalog).translate
 
 
 def translations(language: str) -> gettext.NullTranslations:

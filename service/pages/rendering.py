@@ -75,6 +75,7 @@ def environment(language: str) -> Environment:
     )
     jinja.install_gettext_translations(languages.translations(language), newstyle=True)  # type: ignore[attr-defined]
     jinja.filters["compact_json"] = lambda value: json.dumps(value, ensure_ascii=False)
+    jinja.filters["rule_text"] = languages.rule_translator(language)
     jinja.globals.update(languages=languages.LANGUAGES, static=static_files.versioned)
     return jinja
 

@@ -306,6 +306,15 @@ PASSWORD_RULE = (
 )
 
 
+async def test_a_failed_rule_is_shown_in_chinese(browser: httpx.AsyncClient, resources: Resources) -> None:
+    task_id = await failed_at(resources, 1, PASSWORD_RULE)
+
+    page = (await browser.get(f"/tasks/{task_id}", headers={"Accept-Language": "zh-CN"})).text
+
+    assert "<dt>规则</dt><dd>root@proxysys 可以用提供的密码、集群的密码或空密码登录</dd>" in page
+    assert "OBProxy at 127.0.0.1:2883 answers: Access denied." in page
+
+
 async def test_a_wrong_password_leads_to_the_form_first(app: Starlette, resources: Resources) -> None:
     await users.add(resources.database, "otto", "long enough", [Role.ADMIN])
     task_id = await failed_at(resources, 1, PASSWORD_RULE)

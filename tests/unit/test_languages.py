@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ansible_collections.obproxy.takeover.plugins.module_utils.rules import fix_for_root
 from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
@@ -15,8 +16,11 @@ from service.http.languages import CATALOGS, LOCALE, choose, translations
 from service.model import errors as model_errors
 from service.model.errors import TakeoverError
 from service.tasks import errors as tasks_errors
+from tests.rule_texts import VALUE, rule_texts
 
 SERVICE = Path(__file__).parents[2] / "service"
+CHINESE_CHARACTER = re.compile(r"[\u4e00-\u9fff]")
+SELINUX = "check whether SELinux denied the access: ausearch -m avc -ts recent. Otherwise {fix}"
 
 
 @pytest.mark.parametrize(
@@ -112,3 +116,48 @@ def test_our_own_rules_are_those_of_the_validators() -> None:
     schemas = (SERVICE / "http" / "request_types.py", SERVICE / "api" / "request_schemas.py")
     source = "".join(path.read_text(encoding="utf-8") for path in schemas)
     assert dict(re.findall(r'PydanticCustomError\("(\w+)", "([^"]+)"', source)) == requests.CUSTOM_RULES
+
+
+@pytest.mark.parametrize("language", languages.RULE_CATALOGS)
+def test_every_rule_and_fix_is_translated_with_its_values(language: str) -> None:
+    translate = languages.rule_translator(language)
+
+    for text in rule_texts():
+        values = [f"value-{number}" for number in range(text.count(VALUE))]
+        translated = translate(f"{text.format(*values)}.")
+        assert CHINESE_CHARACTER.search(translated), text
+        assert re.findall(r"value-\d", translated) == values, text
+
+
+@pytest.mark.parametrize("language", languages.RULE_CATALOGS)
+def test_a_catalog_of_rules_has_nothing_else(language: str) -> None:
+    with (LOCALE / languages.RULE_CATALOGS[language]).open("rb") as file:
+        known = {str(message.id): str(message.string) for message in read_po(file) if message.id}
+
+    assert {re.sub(r"\{\d+\}", VALUE, text) for text in known} == {*rule_texts(), SELINUX}
+    for text, translated in known.items():
+        assert re.findall(r"\{\w+\}", text) == re.findall(r"\{\w+\}", translated)
+
+
+def test_the_rules_of_all_roles_and_plugins_are_read() -> None:
+    texts = rule_texts()
+
+    assert "The host is in the group of an OBProxy cluster" in texts  # a file of rules
+    assert f"free at least {VALUE} MiB; on a full disk OBProxy rejects ALTER" in texts  # a rule of an Ansible task
+    assert "The agent accepts its former configuration" in texts  # an argument of an action
+    assert f"make su - {VALUE} work for root on the host" in texts  # a variable of an Ansible task
+    assert "read OBProxy's log; a full disk is a common cause" in texts  # an action
+    assert "correct the host's sudoers; visudo -c shows the invalid line" in texts  # a table of a module
+
+
+def test_a_rule_can_have_another_fix_in_its_fix() -> None:
+    fix = fix_for_root("Permission denied", "install obproxy-4.3.1 by hand", {"is_root": True, "selinux": "enforcing"})
+
+    translated = languages.rule_translator("zh-CN")(f"{fix}.")
+
+    assert "手动安装 obproxy-4.3.1" in translated and "SELinux" in translated
+
+
+def test_other_texts_stay_as_they_are() -> None:
+    assert languages.rule_translator("zh-CN")("The moon is full.") == "The moon is full."
+    assert languages.rule_translator("en")("mount it writable.") == "mount it writable."
