@@ -80,6 +80,7 @@ def test_a_live_update_takes_no_click_away(visitor: Visitor, stage: Stage) -> No
     canary, *_ = stage.do(submit)
     page = visitor.open(f"/tasks/{canary}")
     page.click("#request")
+    page.wait_for_url("**/requests/*")
     expect(page.locator("#connection")).to_have_attribute("data-state", "live")
     page.locator("#request-cancel").hover()
     page.mouse.down()

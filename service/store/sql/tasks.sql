@@ -137,8 +137,7 @@ WITH RECURSIVE found (name) AS (
 )
 SELECT name FROM found WHERE strpos(lower(name), lower(%(text)s)) > 0;
 
--- name: task_ids_descending
-SELECT id FROM task_instance
+-- part: task_filter
 WHERE (%(names)s::text[] IS NULL OR name = ANY(%(names)s))
   AND (%(statuses)s::task_status[] IS NULL OR status = ANY(%(statuses)s))
   AND (%(type)s::text IS NULL OR type = %(type)s)
@@ -150,66 +149,31 @@ WHERE (%(names)s::text[] IS NULL OR name = ANY(%(names)s))
   AND (%(start_before)s::timestamptz IS NULL OR start_time < %(start_before)s)
   AND (%(superseded)s::boolean IS NULL OR (superseded_by IS NOT NULL) = %(superseded)s)
   AND (%(held)s::boolean IS NULL OR (held_by IS NOT NULL) = %(held)s)
+
+-- name: task_ids_descending
+SELECT id FROM task_instance
+-- include: task_filter
 ORDER BY id DESC LIMIT %(size)s OFFSET %(offset)s;
 
 -- name: task_ids_ascending
 SELECT id FROM task_instance
-WHERE (%(names)s::text[] IS NULL OR name = ANY(%(names)s))
-  AND (%(statuses)s::task_status[] IS NULL OR status = ANY(%(statuses)s))
-  AND (%(type)s::text IS NULL OR type = %(type)s)
-  AND (%(host_id)s::bigint IS NULL OR host_id = %(host_id)s)
-  AND (%(host_names)s::text[] IS NULL OR host_name = ANY(%(host_names)s))
-  AND (%(clusters)s::text[] IS NULL OR context -> 'stringMap' ->> 'obproxy_cluster_name' = ANY(%(clusters)s))
-  AND (%(creators)s::text[] IS NULL OR creator = ANY(%(creators)s))
-  AND (%(start_after)s::timestamptz IS NULL OR start_time >= %(start_after)s)
-  AND (%(start_before)s::timestamptz IS NULL OR start_time < %(start_before)s)
-  AND (%(superseded)s::boolean IS NULL OR (superseded_by IS NOT NULL) = %(superseded)s)
-  AND (%(held)s::boolean IS NULL OR (held_by IS NOT NULL) = %(held)s)
+-- include: task_filter
 ORDER BY id LIMIT %(size)s OFFSET %(offset)s;
 
 -- name: task_ids_by_name_ascending
 SELECT id FROM task_instance
-WHERE (%(names)s::text[] IS NULL OR name = ANY(%(names)s))
-  AND (%(statuses)s::task_status[] IS NULL OR status = ANY(%(statuses)s))
-  AND (%(type)s::text IS NULL OR type = %(type)s)
-  AND (%(host_id)s::bigint IS NULL OR host_id = %(host_id)s)
-  AND (%(host_names)s::text[] IS NULL OR host_name = ANY(%(host_names)s))
-  AND (%(clusters)s::text[] IS NULL OR context -> 'stringMap' ->> 'obproxy_cluster_name' = ANY(%(clusters)s))
-  AND (%(creators)s::text[] IS NULL OR creator = ANY(%(creators)s))
-  AND (%(start_after)s::timestamptz IS NULL OR start_time >= %(start_after)s)
-  AND (%(start_before)s::timestamptz IS NULL OR start_time < %(start_before)s)
-  AND (%(superseded)s::boolean IS NULL OR (superseded_by IS NOT NULL) = %(superseded)s)
-  AND (%(held)s::boolean IS NULL OR (held_by IS NOT NULL) = %(held)s)
+-- include: task_filter
 ORDER BY name, id DESC LIMIT %(size)s OFFSET %(offset)s;
 
 -- name: task_ids_by_name_descending
 SELECT id FROM task_instance
-WHERE (%(names)s::text[] IS NULL OR name = ANY(%(names)s))
-  AND (%(statuses)s::task_status[] IS NULL OR status = ANY(%(statuses)s))
-  AND (%(type)s::text IS NULL OR type = %(type)s)
-  AND (%(host_id)s::bigint IS NULL OR host_id = %(host_id)s)
-  AND (%(host_names)s::text[] IS NULL OR host_name = ANY(%(host_names)s))
-  AND (%(clusters)s::text[] IS NULL OR context -> 'stringMap' ->> 'obproxy_cluster_name' = ANY(%(clusters)s))
-  AND (%(creators)s::text[] IS NULL OR creator = ANY(%(creators)s))
-  AND (%(start_after)s::timestamptz IS NULL OR start_time >= %(start_after)s)
-  AND (%(start_before)s::timestamptz IS NULL OR start_time < %(start_before)s)
-  AND (%(superseded)s::boolean IS NULL OR (superseded_by IS NOT NULL) = %(superseded)s)
-  AND (%(held)s::boolean IS NULL OR (held_by IS NOT NULL) = %(held)s)
+-- include: task_filter
 ORDER BY name DESC, id LIMIT %(size)s OFFSET %(offset)s;
 
 -- name: count_tasks
 SELECT count(*) AS total FROM task_instance
-WHERE (%(names)s::text[] IS NULL OR name = ANY(%(names)s))
-  AND (%(statuses)s::task_status[] IS NULL OR status = ANY(%(statuses)s))
-  AND (%(type)s::text IS NULL OR type = %(type)s)
-  AND (%(host_id)s::bigint IS NULL OR host_id = %(host_id)s)
-  AND (%(host_names)s::text[] IS NULL OR host_name = ANY(%(host_names)s))
-  AND (%(clusters)s::text[] IS NULL OR context -> 'stringMap' ->> 'obproxy_cluster_name' = ANY(%(clusters)s))
-  AND (%(creators)s::text[] IS NULL OR creator = ANY(%(creators)s))
-  AND (%(start_after)s::timestamptz IS NULL OR start_time >= %(start_after)s)
-  AND (%(start_before)s::timestamptz IS NULL OR start_time < %(start_before)s)
-  AND (%(superseded)s::boolean IS NULL OR (superseded_by IS NOT NULL) = %(superseded)s)
-  AND (%(held)s::boolean IS NULL OR (held_by IS NOT NULL) = %(held)s);
+-- include: task_filter
+;
 
 -- name: subtask_in_task
 SELECT id FROM subtask_instance WHERE id = %(subtask_id)s AND task_instance_id = %(task_id)s;
