@@ -1,7 +1,9 @@
-"""Pytest plugins and Hypothesis settings for all tests, and the random seed that the processes of a session share."""
+"""Pytest plugins and Hypothesis settings for all tests, and what the processes of a session share."""
 
 import os
 import random
+import shutil
+import tempfile
 
 from hypothesis import settings
 
@@ -10,6 +12,19 @@ pytest_plugins = ["tests.lab.fixtures"]
 # Set before the pytest-xdist workers start: all of them must collect the same tests.
 os.environ.setdefault("CHAOS_SEED", str(random.SystemRandom().randrange(10**6)))
 
+# A starting session closes pytest's usual directory to other users. The embedded PostgreSQL of a session that runs
+# beside it works there as another user.
+_TEMPROOT = "PYTEST_DEBUG_TEMPROOT"
+_created = tempfile.mkdtemp(prefix="pytest-") if _TEMPROOT not in os.environ else None
+if _created:
+    os.environ[_TEMPROOT] = _created
+
 # The time of one example depends on the load of the machine.
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
+
+
+def pytest_sessionfinish(exitstatus: int) -> None:
+    """Remove the temporary directories of a successful session. Only the process that created them has their name."""
+    if _created and exitstatus == 0:
+        shutil.rmtree(_created)
