@@ -5,7 +5,7 @@ OPENAPI := .config/openapi/node_modules/.bin
 # One more than the processors: tests wait for hosts about half of their time.
 TESTERS ?= $(shell echo $$(( $$(nproc) + 1 )))
 
-.PHONY: help environment lab demo test unit flaky lint bench chaos container lock openapi pictures messages lab-up lab-down clean molecule
+.PHONY: help environment lab demo test unit flaky mutants lint bench chaos container lock openapi pictures messages lab-up lab-down clean molecule
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -27,6 +27,9 @@ unit: environment  ## Run the unit tests, which need only Python
 
 flaky: environment  ## Run test files repeatedly beside busy processes: make flaky FILES="tests/unit" RUNS=10
 	@$(PYTHON) -m scripts.flaky --runs $(or $(RUNS),10) $(FILES)
+
+mutants: environment  ## Change the code and list what no unit test notices: make mutants MODULES="service/outcome sql"
+	@$(PYTHON) -m scripts.mutants $(MODULES)
 
 lint: environment .config/javascript/node_modules .config/openapi/node_modules  ## Run every linter and type checker
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports
