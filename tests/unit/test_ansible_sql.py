@@ -17,11 +17,11 @@ from ansible_collections.obproxy.takeover.plugins.module_utils.sql import (
 
 
 class _Proxy:
-    """Replaces a session: stores values, rejects some names, loses some values."""
+    """Replaces a session: stores values, rejects some names, loses some values and rounds some up."""
 
-    def __init__(self, refuses: str = "", forgets: str = "", stops_after: int = 99) -> None:
+    def __init__(self, refuses: str = "", forgets: str = "", rounds: str = "", stops_after: int = 99) -> None:
         self.values = {"a": "1", "b": "1", "c": "1"}
-        self.refuses, self.forgets, self.left = refuses, forgets, stops_after
+        self.refuses, self.forgets, self.rounds, self.left = refuses, forgets, rounds, stops_after
         self.log: list[str] = []
 
     def alter(self, name: str, value: str) -> None:
@@ -30,7 +30,7 @@ class _Proxy:
             raise SqlError(4147, "Invalid config")
         self.log.append(f"{name}={value}")
         if name != self.forgets:
-            self.values[name] = value
+            self.values[name] = "8" if name == self.rounds and value == "2" else value
 
     def parameter(self, name: str) -> str | None:
         return self.values.get(name)
@@ -62,11 +62,91 @@ def test_a_value_that_does_not_read_back_is_rejected() -> None:
     assert proxy.values == {"a": "1", "b": "1", "c": "1"}
 
 
+def test_a_value_that_reads_back_differently_is_restored_too() -> None:
+    proxy = _Proxy(rounds="b")
+    with pytest.raises(SqlError, match="it reads back as '8'"):
+        _apply(proxy)
+    assert proxy.values == {"a": "1", "b": "1", "c": "1"}
+
+
+def test_a_parameter_that_cannot_be_read_back_is_rejected() -> None:
+    proxy = _Proxy()
+    del proxy.values["a"]
+    proxy.forgets = "a"
+    with pytest.raises(PartlySet, match=r"^a = '2' was rejected: it reads back as None") as raised:
+        _apply(proxy)
+    assert raised.value.code == 0
+
+
+def test_the_error_keeps_the_code_of_obproxy() -> None:
+    with pytest.raises(PartlySet) as raised:
+        _apply(_Proxy(refuses="a"))
+    assert (raised.value.code, raised.value.remaining) == (4147, [])
+
+
 def test_unrestored_values_are_named() -> None:
     proxy = _Proxy(refuses="c", stops_after=3)  # a, b and the rejected c; then nothing more
     with pytest.raises(PartlySet, match="not restored: b, a") as raised:
         _apply(proxy)
     assert [one.name for one in raised.value.remaining] == ["b", "a"]
+
+
+@pytest.fixture
+def session(monkeypatch: pytest.MonkeyPatch) -> Session:
+    """Return a session without a connection: a test gives `rows`."""
+    monkeypatch.setattr(Session, "rows", lambda _self, _statement: [])
+    return Session.__new__(Session)
+
+
+def _returning(rows: list[dict[str, object]], *statements: str) -> Any:
+    def answer(_self: Session, statement: str) -> list[dict[str, object]]:
+        assert statement in statements
+        return rows
+
+    return answer
+
+
+def test_a_parameter_is_not_confused_with_others_that_match_its_pattern(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: list[dict[str, object]] = [
+        {"name": "syslogXlevel", "value": "WARN"},
+        {"name": "syslog_level", "value": "INFO"},
+        {"name": "syslog_level_max", "value": "ERROR"},
+        {"name": "empty", "value": None},
+    ]
+    names = ("syslog_level", "syslog_leve", "empty")
+    patterns = [f"SHOW PROXYCONFIG LIKE '{name}%'" for name in names]
+    monkeypatch.setattr(Session, "rows", _returning(rows, *patterns))
+
+    assert [session.parameter(name) for name in names] == ["INFO", None, ""]
+
+
+@pytest.mark.parametrize(("code", "none"), [(4018, True), (4016, False), (2013, False)])
+def test_only_a_missing_entry_means_that_no_cluster_was_reached(
+    session: Session, monkeypatch: pytest.MonkeyPatch, code: int, none: bool
+) -> None:
+    def fail(_self: Session, _statement: str) -> None:
+        raise SqlError(code, "entry not exist")
+
+    monkeypatch.setattr(Session, "rows", fail)
+
+    if none:
+        assert session.clusters() == []
+    else:
+        with pytest.raises(SqlError, match=str(code)):
+            session.clusters()
+
+
+def test_reached_clusters_and_the_binary_are_read_from_their_columns(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clusters: list[dict[str, object]] = [{"cluster_name": "one"}, {"cluster_name": "two"}]
+    monkeypatch.setattr(Session, "rows", _returning(clusters, "SHOW PROXYCLUSTER"))
+    assert session.clusters() == ["one", "two"]
+
+    monkeypatch.setattr(Session, "rows", _returning([{"info": "a"}, {"info": "b"}], "SHOW PROXYINFO BINARY"))
+    assert session.binary() == "a\nb"
 
 
 class _Answers:
@@ -89,6 +169,7 @@ class _Answers:
         (_Answers(8), [], "pid 8 answers there, pid 7 did when the host was discovered"),
         (_Answers(8), ["net", "pid"], ""),
         (_Answers(None), [], ""),
+        (_Answers(7, f"{300 * 'x'} end"), [], f"pid 7 is '{200 * 'x'}', it was 'ObProxy-OceanBase 4.3.1.0-1'"),
         (_Answers(7, "another"), [], "pid 7 is 'another', it was 'ObProxy-OceanBase 4.3.1.0-1'"),
         (_Answers(1, "another"), ["pid"], "pid 7 is 'another', it was 'ObProxy-OceanBase 4.3.1.0-1'"),
     ],
@@ -142,3 +223,26 @@ def test_all_rejected_logins_are_named_without_passwords() -> None:
     with pytest.raises(Denied, match="tried: given, empty") as refused:
         log_in(_channel, [("given", "Secret#1"), ("empty", "")])
     assert "Secret#1" not in str(refused.value)
+
+
+@pytest.mark.usefixtures("_logins")
+def test_no_login_at_all_is_denied() -> None:
+    with pytest.raises(Denied, match=r"^no password; tried: "):
+        log_in(_channel, [])
+
+
+def test_a_port_that_does_not_speak_the_protocol_ends_the_logins(monkeypatch: pytest.MonkeyPatch) -> None:
+    here, there = socket.socketpair()
+    tried: list[str] = []
+
+    def fail(_channel: socket.socket, password: str) -> None:
+        tried.append(password)
+        raise SqlError(2027, "it does not speak the protocol")
+
+    monkeypatch.setattr(sql, "Session", fail)
+
+    with there, pytest.raises(SqlError, match="2027"):
+        log_in(lambda: here, [("given", "x"), ("cluster", "y")])
+
+    assert tried == ["x"]
+    assert here.fileno() == -1
