@@ -1,13 +1,14 @@
 """The state of each host of a request, and the status of the request that follows from them."""
 
 from itertools import combinations
+from typing import Any
 
 import pytest
 
 from service.model.requests import RequestStatus, status_of
-from service.model.states import TaskState, subtask_state, task_state
+from service.model.states import TaskState, state_of, subtask_state, task_state
 from service.model.tasks import Held, Operation, SubtaskStatus, TaskStatus
-from tests.unit.records import subtask
+from tests.unit.records import subtask, task
 
 RUNNING, FAILED, SUCCESSFUL = TaskStatus.RUNNING, TaskStatus.FAILED, TaskStatus.SUCCESSFUL
 EXECUTE, ROLLBACK = Operation.EXECUTE, Operation.ROLLBACK
@@ -34,6 +35,29 @@ def test_state_of_a_host(
     status: TaskStatus, operation: Operation, held_by: str | None, superseded: bool, has_run: bool, expected: TaskState
 ) -> None:
     assert task_state(status, operation, held_by=held_by, superseded=superseded, has_run=has_run) is expected
+
+
+def test_callers_see_the_name_of_a_state() -> None:
+    assert all(state.value == state.name for state in TaskState)
+
+
+@pytest.mark.parametrize(
+    ("values", "blocked", "expected"),
+    [
+        ({}, False, TaskState.QUEUED),
+        ({}, True, TaskState.WAITING_FOR_HOST),
+        ({"has_run": True}, True, TaskState.RUNNING),
+        ({"held_by": Held.ROLLOUT}, False, TaskState.WAITING),
+        ({"status": FAILED}, False, TaskState.FAILED),
+        ({"status": FAILED, "superseded_by": 2}, False, TaskState.SUPERSEDED),
+        ({"status": SUCCESSFUL, "operation": ROLLBACK}, False, TaskState.ROLLED_BACK),
+    ],
+)
+def test_state_of_a_task_instance(values: dict[str, Any], blocked: bool, expected: TaskState) -> None:
+    instance = task(**values)
+
+    assert state_of(instance, blocked=blocked) is expected
+    assert blocked or state_of(instance) is expected
 
 
 @pytest.mark.parametrize(("has_run", "expected"), [(False, TaskState.WAITING_FOR_HOST), (True, TaskState.RUNNING)])
