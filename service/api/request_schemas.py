@@ -37,6 +37,7 @@ from service.http.request_types import (
 )
 from service.model.fleet import HostFilter, HostStatus, ServiceType
 from service.model.rollout import Rollout
+from service.model.states import TaskState
 from service.model.tasks import TaskFilter, TaskStatus
 from service.model.types import JSON, Order, Page
 
@@ -381,6 +382,9 @@ class TaskQuery(SortedPageQuery):
 
     name: Text | None = None
     status: Annotated[list[Status], Field(max_length=LIST_LIMIT), BeforeValidator(_split_commas)] | None = None
+    state: (
+        Annotated[TaskState, Field(strict=False, description="The status in more detail, such as queued.")] | None
+    ) = None
     type: Literal["MANUAL", "SYS_ONECE", "SCHEDULED", "SYS_SCHEDULED", "EXTERNAL"] | None = None
     host_id: LongFromText | None = None
     host_name: Text | None = None

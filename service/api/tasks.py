@@ -14,7 +14,7 @@ from service.http.envelope import page_data, success_response
 from service.http.openapi import Operation
 from service.model import errors as model_errors
 from service.model.tasks import Subtask, TaskInstance
-from service.tasks import diagnosis, documents, instances, operations, waiting
+from service.tasks import diagnosis, documents, instances, operations, task_lists, waiting
 from service.tasks import errors as tasks_errors
 from service.tasks.documents import WrappedTaskInstance
 from service.tasks.resources import Resources
@@ -33,7 +33,7 @@ async def list_task_instances(request: Request) -> Response:
     if query.filter is None:
         return success_response(request, page_data([], query.page, 0))
     resources = requests.resources(request)
-    found, total = await instances.page(resources.database, query.filter, query.page)
+    found, total = await task_lists.page(resources, query.filter, query.page, query.state)
     progress = await waiting.progress_of_tasks(resources, [task for task, _ in found])
     contents = [documents.basic(task, subtasks, progress[task.id].state) for task, subtasks in found]
     return success_response(request, page_data(contents, query.page, total))

@@ -176,4 +176,7 @@ class TaskFilter:
     start_before: datetime | None = None
     superseded: bool | None = None
     held: bool | None = None
+    held_by: Held | None = None
+    rolled_back: bool | None = None
+    ids: Sequence[int] | None = None
     order: Order = NEWEST_FIRST

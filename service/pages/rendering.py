@@ -28,7 +28,7 @@ def render(request: HTTPConnection, template: str, *, status: int = 200, **value
     """Render a page in the language and theme of the browser.
 
     Besides `values`, templates can use: `user` (None = not logged in), `may(permission)`, `csrf_token`,
-    `path`, `here` (path and query), `language`, `theme`, `now`.
+    `path`, `here` (the canonical address, or path and query), `language`, `theme`, `now`.
     """
     language = language_of(request)
     user: User | None = request.scope.get("user")
@@ -41,7 +41,7 @@ def render(request: HTTPConnection, template: str, *, status: int = 200, **value
             may=lambda needed: user is not None and permitted(user.roles, needed),
             csrf_token=request.scope.get("csrf_token", ""),
             path=request.scope["path"],
-            here=request.scope["path"] + (f"?{query}" if query else ""),
+            here=values.get("canonical_address") or request.scope["path"] + (f"?{query}" if query else ""),
             language=language,
             theme=theme_of(request),
             now=datetime.now(UTC),

@@ -44,9 +44,11 @@ async def rows_of(resources: Resources, found: Sequence[BasicTask]) -> list[Row]
     ]
 
 
-def with_query(request: Request, **changes: object) -> str:
-    """Return the address of this page with changes to its query. The page number is reset unless it is changed."""
-    kept = {name: value for name, value in request.query_params.items() if name not in ("page", *changes)}
+def with_query(request: Request, path: str = "", **changes: object) -> str:
+    """Return the address of this page, or of `path`, with changes to its query.
+
+    The page number is reset unless it is changed, and the note of an operation that was executed is left out.
+    """
+    kept = {name: value for name, value in request.query_params.items() if name not in ("page", "done", *changes)}
     query = {name: value for name, value in {**kept, **changes}.items() if value not in ("", None)}
-    path: str = request.scope["path"]
-    return path + (f"?{urlencode(query)}" if query else "")
+    return (path or str(request.scope["path"])) + (f"?{urlencode(query)}" if query else "")

@@ -1,9 +1,8 @@
 """Pages with task instances: the list, and the panel of open tasks in every page."""
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -12,13 +11,20 @@ from service.api.request_schemas import TaskPageQuery
 from service.http import requests
 from service.http.languages import error_translator
 from service.model.errors import InvalidRequest, NoSuchPath, SubError, TakeoverError
+from service.model.states import TaskState
 from service.model.tasks import TaskFilter, TaskStatus
 from service.model.types import Page
 from service.pages.rendering import language_of, render
 from service.pages.task_rows import PAGE_SIZES, rows_of, with_query
-from service.tasks import instances, request_operations
+from service.tasks import instances, request_operations, task_lists
 from service.tasks.resources import Resources
 
+LIST = "/tasks"
+STATES = (
+    *(TaskState.RUNNING, TaskState.QUEUED, TaskState.WAITING_FOR_HOST, TaskState.WAITING, TaskState.NOT_STARTED),
+    *(TaskState.FAILED, TaskState.SUCCESSFUL, TaskState.ROLLED_BACK, TaskState.SUPERSEDED),
+)
+"""The states in the filter of the list, in its order."""
 OPEN_STATUSES = (TaskStatus.RUNNING, TaskStatus.FAILED)
 OPEN_TASKS_LIMIT = 10  # rows of the panel
 OPERATIONS: Mapping[str, Callable[[Resources, Sequence[int]], Awaitable[dict[int, TakeoverError]]]] = {
@@ -53,7 +59,7 @@ async def execute_operation(request: Request) -> Response:
     ids = _selected_ids(fields.get("tasks", ""))
     errors = await OPERATIONS[operation](resources, ids)
     if not errors:
-        return RedirectResponse(_back(fields.get("back", ""), operation), 303)
+        return RedirectResponse(with_query(request, LIST, page=_page_number(request), done=operation), 303)
     async with resources.database.autocommit() as connection:
         names = {task.id: task.host_name for task, _ in await instances.by_ids(connection, list(errors))}
     translate = error_translator(language_of(request))
@@ -61,7 +67,7 @@ async def execute_operation(request: Request) -> Response:
         Rejection(task_id=task_id, host_name=names.get(task_id, ""), message=error.say(translate))
         for task_id, error in errors.items()
     ]
-    return await _render_list(request, rejections)
+    return await _render_list(request, rejections, ids)
 
 
 def _selected_ids(text: str) -> list[int]:
@@ -73,16 +79,19 @@ def _selected_ids(text: str) -> list[int]:
     raise InvalidRequest([SubError(field="tasks", message=message, object="selection")])
 
 
-def _back(address: str, operation: str) -> str:
-    """Return the address of the list from which an operation was requested, with a message that it was accepted."""
-    query = [pair for pair in parse_qsl(urlsplit(address).query) if pair[0] != "done"]
-    return "/tasks?" + urlencode([*query, ("done", operation)])
+def _page_number(request: Request) -> str:
+    """Return the number of the page of the list, as the address has it; empty = the first page."""
+    return request.query_params.get("page", "")
 
 
-async def _render_list(request: Request, rejections: Sequence[Rejection] = ()) -> Response:
+async def _render_list(
+    request: Request, rejections: Sequence[Rejection] = (), selected: Collection[int] = ()
+) -> Response:
+    """Render the list with its filter, which a rejected operation keeps, as it keeps the selection."""
     resources = requests.resources(request)
     query = requests.parse_query(request, TaskPageQuery)
-    found, total = await instances.page(resources.database, query.filter, query.page) if query.filter else ([], 0)
+    found, total = await task_lists.page(resources, query.filter, query.page, query.state) if query.filter else ([], 0)
+    address = with_query(request, LIST, page=_page_number(request))
     return render(
         request,
         "tasks.html",
@@ -90,12 +99,15 @@ async def _render_list(request: Request, rejections: Sequence[Rejection] = ()) -
         total=total,
         query=query,
         searched=query.filter is not None and query.filter != TaskFilter(statuses=query.status, order=query.order),
+        states=STATES,
         rejections=rejections,
-        canonical_address="/tasks" if rejections else "",
+        selected=selected,
+        canonical_address=address if rejections else "",
+        list_address=address,
         done=query.done,
         counts=await instances.count_open(resources.database),
         sizes=PAGE_SIZES,
-        with_query=lambda **changes: with_query(request, **changes),
+        with_query=lambda **changes: with_query(request, LIST, **changes),
     )
 
 

@@ -57,6 +57,9 @@ async def page(database: Database, filter: TaskFilter, page: Page) -> tuple[list
         "start_before": filter.start_before,
         "superseded": filter.superseded,
         "held": filter.held,
+        "held_by": filter.held_by,
+        "rolled_back": filter.rolled_back,
+        "ids": list(filter.ids) if filter.ids is not None else None,
     }
     # Concurrently: counting a long history takes PostgreSQL as long as this process takes for the page.
     return await asyncio.gather(_page(database, criteria, filter, page), _count(database, criteria))

@@ -228,7 +228,7 @@ async def test_the_query_filters_and_pages_the_list(
     assert first.text.count("<tr>") == 2 and "odp-2" in first.text
     assert "No matching task." in none.text
     assert paged.text.count("<tr>") == 2 and "Page 2 of 2" in paged.text
-    assert 'href="/tasks?size=2&amp;sort=id%2Casc&amp;status=FAILED"' in paged.text, "another filter, its first page"
+    assert 'href="/tasks?size=2&amp;sort=id%2Casc&amp;state=FAILED"' in paged.text, "another filter, its first page"
     assert wrong.status_code == 400 and "size must be at least 1" in wrong.text
 
 

@@ -1,5 +1,6 @@
 """Pages that list task instances: search, operations on selected ones, the page of a host."""
 
+import html
 import re
 from collections.abc import AsyncIterator
 
@@ -90,12 +91,8 @@ async def test_selected_tasks_are_retried(browser: httpx.AsyncClient, resources:
     tasks = [await failed(resources, host) for host in (1, 2)]
 
     answer = await browser.post(
-        "/tasks/selected/retry",
-        data={
-            "form_token": await form_token(browser),
-            "tasks": ",".join(map(str, tasks)),
-            "back": "/tasks?status=FAILED&page=1&done=cancel",
-        },
+        "/tasks/selected/retry?status=FAILED&page=1&done=cancel",
+        data={"form_token": await form_token(browser), "tasks": ",".join(map(str, tasks))},
     )
 
     assert (answer.status_code, answer.headers["location"]) == (303, "/tasks?status=FAILED&page=1&done=retry")
@@ -127,10 +124,31 @@ async def test_selected_tasks_that_allow_it_are_rolled_back(browser: httpx.Async
     assert f'<a href="/tasks/{queued}">odp-2</a>' in page and '<a href="/tasks/9999">9999</a>' in page
 
 
+async def test_a_rejected_operation_keeps_the_filter_and_the_selection(
+    browser: httpx.AsyncClient, resources: Resources
+) -> None:
+    first, second = [await failed(resources, host) for host in (1, 2)]
+    other = await sample_tasks.take_over(resources, 1)  # supersedes the first one
+    page = (await browser.get("/tasks?hostName=odp-&size=20&page=1&done=retry")).text
+    action = re.search(r'action="(/tasks/selected/rollback[^"]*)"', page)
+    assert action
+
+    data = {"form_token": await form_token(browser), "tasks": f"{first},{second}"}
+    page = (await browser.post(html.unescape(action[1]), data=data)).text
+
+    address = "/tasks?hostName=odp-&amp;size=20&amp;page=1"
+    assert "1 task does not allow this operation:" in page
+    assert f'data-canonical-address="{address}"' in page and f'href="{address}" title="Reload"' in page
+    assert f'action="{address.replace("/tasks", "/tasks/selected/rollback")}"' in page
+    assert 'name="hostName" value="odp-"' in page and '<input type="hidden" name="size" value="20">' in page
+    assert re.findall(r'id="select-(\d+)"[^>]* value="\d+" checked', page) == [str(second), str(first)]
+    assert f'value="{other}" aria-label' in page
+
+
 async def test_selected_tasks_are_canceled(browser: httpx.AsyncClient, resources: Resources) -> None:
     queued = await sample_tasks.take_over(resources, 1)
 
-    data = {"form_token": await form_token(browser), "tasks": str(queued), "back": "https://elsewhere/"}
+    data = {"form_token": await form_token(browser), "tasks": str(queued)}
     answer = await browser.post("/tasks/selected/cancel", data=data)
 
     assert (answer.status_code, answer.headers["location"]) == (303, "/tasks?done=cancel")

@@ -16,7 +16,7 @@ LARGE = ("request", "task_instance", "subtask_instance", "subtask_dependency", "
 PAGE: dict[str, object] = {
     **{"names": None, "statuses": None, "type": None, "host_id": None, "superseded": None, "held": None},
     **{"host_names": None, "clusters": None, "creators": None, "start_after": None, "start_before": None},
-    **{"size": 10, "offset": 0},
+    **{"held_by": None, "rolled_back": None, "ids": None, "size": 10, "offset": 0},
 }
 RUN = "6f1ed002-ab5b-4b39-8e0c-2f1d5f5b3f6a"
 EXPIRED: dict[str, object] = {"idents": [RUN], "stamps": [datetime(2026, 11, 29, tzinfo=UTC)]}
@@ -29,6 +29,11 @@ FILTERS: list[dict[str, object]] = [
     {"statuses": ["RUNNING", "FAILED"]},
     {"host_id": 7},
     {"statuses": ["RUNNING", "FAILED"], "superseded": False, "held": False},
+    {"statuses": ["RUNNING"], "held_by": "ROLLOUT"},
+    {"statuses": ["SUCCESSFUL"], "rolled_back": True},
+    {"statuses": ["SUCCESSFUL"], "rolled_back": False},
+    {"statuses": ["FAILED"], "superseded": True},
+    {"ids": [7, 8]},
     {"names": ["Install obproxy"]},
     {"names": []},
     {"offset": TASKS - 10},
@@ -42,6 +47,7 @@ LOOKED_FOR: list[tuple[str, dict[str, object]]] = [
     ("lock_task", {"task_id": 7}),
     ("tasks_superseded_by", {"task_ids": [7, 8]}),
     ("open_task_counts", {}),
+    ("started_tasks", {}),
     ("count_tasks_with_run", {}),
     ("tasks_by_id", {"task_ids": [7, 8, 9]}),
     ("subtasks_of_tasks", {"task_ids": [7, 8, 9]}),

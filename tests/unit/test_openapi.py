@@ -137,7 +137,7 @@ def test_describes_the_query_of_the_list(description: JSON) -> None:
     by_name = {parameter["name"]: parameter for parameter in parameters}
 
     assert set(by_name) == {
-        *("name", "status", "type", "hostId", "page", "size", "sort"),
+        *("name", "status", "state", "type", "hostId", "page", "size", "sort"),
         *("hostName", "obproxyCluster", "creator", "startAfter", "startBefore"),
         *("clusterId", "clusterName", "cluterName", "tenantId", "tenantName"),
     }

@@ -93,6 +93,11 @@ FROM subtask_instance s
 WHERE s.task_instance_id = ANY(%(task_ids)s)
 ORDER BY s.task_instance_id, s.id;
 
+-- name: started_tasks
+-- The RUNNING task instances that are not held, of every kind; a host has at most one.
+SELECT t.*, EXISTS (SELECT FROM run r WHERE r.task_instance_id = t.id AND r.finish_time IS NULL) AS has_run
+FROM task_instance t WHERE t.status = 'RUNNING' AND t.held_by IS NULL ORDER BY t.id;
+
 -- name: basic_subtasks_of_tasks
 SELECT id, task_instance_id, name, description, status, operation FROM subtask_instance
 WHERE task_instance_id = ANY(%(task_ids)s)
@@ -149,6 +154,9 @@ WHERE (%(names)s::text[] IS NULL OR name = ANY(%(names)s))
   AND (%(start_before)s::timestamptz IS NULL OR start_time < %(start_before)s)
   AND (%(superseded)s::boolean IS NULL OR (superseded_by IS NOT NULL) = %(superseded)s)
   AND (%(held)s::boolean IS NULL OR (held_by IS NOT NULL) = %(held)s)
+  AND (%(held_by)s::text IS NULL OR held_by = %(held_by)s)
+  AND (%(rolled_back)s::boolean IS NULL OR (operation = 'ROLLBACK') = %(rolled_back)s)
+  AND (%(ids)s::bigint[] IS NULL OR id = ANY(%(ids)s))
 
 -- name: task_ids_descending
 SELECT id FROM task_instance
