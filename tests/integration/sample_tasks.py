@@ -27,9 +27,12 @@ ok: [odp-1]""",
 }
 FAILURE = "The configuration of the agent is not valid: unknown key exporter_port."
 FAILED_RULES = (
-    "Rule: a parameter that requires a restart has its desired value. Found: work_thread_num is 4, desired is 8, and"
-    " obproxy_allow_restart is false. Fix: allow a restart for this cluster or takeover, or restart the OBProxy."
-    " Rule: the host has 1 GiB of free memory. Found: 0.4 GiB. Fix: stop other processes."
+    "Rule: No parameter that acts only after a restart differs, unless a restart is permitted."
+    " Found: work_thread_num is 4, desired is 8, and obproxy_allow_restart is false."
+    " Fix: take the OBProxy over again and permit the restart, which obproxy_allow_restart does for the cluster or a"
+    " direct run; or set obproxy_parameters to the OBProxy's values."
+    " Rule: Every disk that the takeover writes to has free space. Found: /home/admin has 12 MiB free."
+    " Fix: free at least 64 MiB; on a full disk OBProxy rejects ALTER."
     ' (Ansible task "Set parameters", role sync_obproxy_parameter, host odp-8)'
 )
 

@@ -86,7 +86,7 @@ async def test_a_stopped_request_says_how_it_goes_on(browser: httpx.AsyncClient,
 
     assert "3 hosts are not started: more hosts have failed than the limit allows (0)." in page
     assert "odp-6 : Not started" in page, "names are shown when there are few hosts"
-    assert "Rule a parameter that requires a restart has its desired value." in page
+    assert "Rule No parameter that acts only after a restart differs, unless a restart is permitted." in page
     assert "first 1 host, batches of 2 hosts, at most 0 failures" in page
 
 

@@ -76,7 +76,10 @@ async def test_a_failed_rule_is_shown_in_three_labelled_parts(browser: httpx.Asy
         r"<dt>(.*?)</dt><dd>(.*?)</dd>", english[english.index("failed-rule") : english.index("</div>\n<dl")]
     )
     assert [label for label, _ in parts] == ["Rule", "Found", "Fix"] * 2
-    assert parts[4:] == [("Found", "0.4 GiB."), ("Fix", "stop other processes.")]
+    assert parts[4:] == [
+        ("Found", "/home/admin has 12 MiB free."),
+        ("Fix", "free at least 64 MiB; on a full disk OBProxy rejects ALTER."),
+    ]
     assert re.findall(r"<dt>(规则|检查结果|修复建议)</dt>", chinese) == ["规则", "检查结果", "修复建议"] * 2
     assert "role sync_obproxy_parameter, host odp-8" in english
 
