@@ -1,6 +1,7 @@
 """HTTP and HTTPS server: uvicorn with slow-client timeouts (slowloris, slow POST, slow read) and size limits."""
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
@@ -138,6 +139,26 @@ class Server(uvicorn.Server):
         log_exhausted_descriptors_once(asyncio.get_running_loop())
         async with self._lifespan:
             await super()._serve(sockets)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen; raise SettingsInvalid when that fails. uvicorn only logs the error, without the setting."""
+        try:
+            bound = sockets or await self._bind()
+            await super().startup(bound)
+        except OSError as error:
+            problem = os.strerror(error.errno) if error.errno else error
+            reason = f"TAKEOVER_HOST, TAKEOVER_PORT: {self.config.host}:{self.config.port}: {problem}"
+            raise SettingsInvalid(reason=reason) from error
+        self._log_started_message(bound)
+
+    async def _bind(self) -> list[socket.socket]:
+        """Bind a socket for each address of the host, as asyncio does."""
+        server = await asyncio.get_running_loop().create_server(
+            asyncio.Protocol, self.config.host, self.config.port, start_serving=False
+        )
+        bound = [each.dup() for each in server.sockets]
+        server.close()
+        return bound
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         if self._on_shutdown:
