@@ -161,3 +161,11 @@ def test_a_rule_can_have_another_fix_in_its_fix() -> None:
 def test_other_texts_stay_as_they_are() -> None:
     assert languages.rule_translator("zh-CN")("The moon is full.") == "The moon is full."
     assert languages.rule_translator("en")("mount it writable.") == "mount it writable."
+
+
+@pytest.mark.parametrize("language", sorted(CATALOGS))
+def test_a_release_has_one_term(language: str) -> None:
+    texts = {str(message.id): str(message.string) for message in catalog(language)}
+    releases = {text: wording for text, wording in texts.items() if re.search(r"\breleased?\b", text, re.IGNORECASE)}
+
+    assert releases and {text for text, wording in releases.items() if "移出" not in wording} == set()
