@@ -5,7 +5,7 @@ OPENAPI := .config/openapi/node_modules/.bin
 # One more than the processors: tests wait for hosts about half of their time.
 TESTERS ?= $(shell echo $$(( $$(nproc) + 1 )))
 
-.PHONY: help environment lab demo test unit flaky mutants lint bench chaos container lock openapi pictures messages lab-up lab-down clean molecule
+.PHONY: help environment lab demo test unit flaky coverage mutants lint bench chaos container lock openapi pictures messages lab-up lab-down clean molecule
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -30,6 +30,10 @@ flaky: environment  ## Run test files repeatedly beside busy processes: make fla
 
 mutants: environment  ## Change the code and list what no unit test notices: make mutants MODULES="service/outcome sql"
 	@$(PYTHON) -m scripts.mutants $(MODULES)
+
+coverage: environment  ## Measure the branch coverage: make coverage FILES="tests/unit tests/integration"
+	@.venv/bin/coverage erase && .venv/bin/coverage run -m pytest $(or $(FILES),tests/unit) $(ARGS)
+	@.venv/bin/coverage combine --quiet && $(PYTHON) -m scripts.coverage_report
 
 lint: environment .config/javascript/node_modules .config/openapi/node_modules  ## Run every linter and type checker
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports
