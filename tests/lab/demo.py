@@ -19,6 +19,7 @@ from .service import Service, running
 DIRECTORY = Path(".lab/demo")
 HOSTS = [HostSpec(f"odp-{number}", number, "running", "4.3.1.0-1", 2883, "") for number in (1, 2, 3)]
 CLUSTER = 1
+SHOWN_LINES = 40  # of an answer
 
 
 def main() -> int:
@@ -40,7 +41,7 @@ def main() -> int:
             options = ["--url", service.url, "--password-file", str(service.password_file)]
             watched = subprocess.run([sys.executable, "-m", "service", "watch", *map(str, tasks), *options])
             print_headline(f"The document of task {tasks[0]}, as it is now")
-            print(curl(service, f"/api/v2/tasks/instances/{tasks[0]}"))
+            print_beginning(curl(service, f"/api/v2/tasks/instances/{tasks[0]}"))
             print_headline("Where to look further")
             further(lab, service, tasks[0])
             if sys.stdin.isatty() and sys.stdout.isatty():
@@ -54,8 +55,14 @@ def post(service: Service) -> list[int]:
     body = json.dumps({"hosts": [{"hostId": host.host_id, "sqlPort": host.sql_port} for host in HOSTS]})
     answer = curl(service, f"/api/v2/obproxy/clusters/{CLUSTER}/takeOver", body)
     documents = json.loads(answer)["data"]["contents"]
-    print("\n".join([*answer.splitlines()[:40], f"    … {len(answer.splitlines()) - 40} lines more"]))
+    print_beginning(answer)
     return [document["id"] for document in documents]
+
+
+def print_beginning(answer: str) -> None:
+    """Print the first lines of an answer: all of them would push everything else off the screen."""
+    lines = answer.splitlines()
+    print("\n".join([*lines[:SHOWN_LINES], f"    … {len(lines) - SHOWN_LINES} lines more"]))
 
 
 def curl(service: Service, path: str, body: str = "") -> str:

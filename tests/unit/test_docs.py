@@ -13,8 +13,10 @@ OPTION = re.compile(
     r"(?m)(?:-o |--file[ =]|-keyout |-out |--wheel-dir |install -m 0600 \S+ |cp -a \S+ )([\w./-]*\w)(?=[\s)]|$)",
     re.MULTILINE,
 )
+MOUNT = re.compile(r"-v \./([\w-]+):")
 OUTSIDE = ("/etc", "/dev", "/opt")
 FORMATS = ("json", "wide")  # of `-o`
+TRACKED = ("inventory",)
 
 
 @pytest.mark.parametrize("name", ["callers", "on-call", "administrators", "operators", "operations", "monitoring"])
@@ -25,16 +27,25 @@ def test_a_document_with_commands_begins_with_its_prerequisites(name: str) -> No
 
 
 def files_written() -> set[str]:
-    """Return the paths that commands of the documents write, relative to the checkout."""
+    """Return the paths that commands of the documents write or mount, relative to the checkout."""
     documents = [*(PROJECT / "docs").glob("*.md"), PROJECT / "README.md"]
     blocks = [block for path in documents for block in BLOCK.findall(path.read_text(encoding="utf-8"))]
-    found = {name for block in blocks for kind in (REDIRECTION, OPTION) for name in kind.findall(block)}
-    return {name for name in found if not name.startswith(OUTSIDE) and name not in FORMATS}
+    found = {name for block in blocks for kind in (REDIRECTION, OPTION, MOUNT) for name in kind.findall(block)}
+    return {name for name in found if not name.startswith(OUTSIDE) and name not in (*FORMATS, *TRACKED)}
 
 
 def test_git_ignores_what_the_steps_leave_behind() -> None:
     written = files_written()
-    assert {"data/netrc", "netrc", "key.pem", "dist", "diagnosis.zip", "takeover.dump", "takeover-backup"} <= written
+    assert {
+        "data/netrc",
+        "netrc",
+        "key.pem",
+        "dist",
+        "diagnosis.zip",
+        "takeover.dump",
+        "takeover-backup",
+        "ssh",
+    } <= written
 
     ignored = subprocess.run(
         ["git", "check-ignore", "--no-index", *(f"{name}/x" if "." not in name else name for name in written)],
