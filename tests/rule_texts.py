@@ -29,9 +29,11 @@ def _role_texts() -> Iterator[str]:
 
 
 def _item_texts(item: dict[str, Any]) -> Iterator[str]:
-    """Yield the texts of a rule or of an Ansible task: of its rules, and of the rule that is its argument."""
+    """Yield the texts of a rule or of an Ansible task: of its rules or steps, and of the rule that is its argument."""
     variables = item.get("vars", {})
     arguments = [value for value in item.values() if isinstance(value, dict)]
+    for step in (step for each in arguments for step in each.get("steps", ())):
+        yield from _item_texts({"vars": variables, **step})
     rules = [item, *arguments, *(rule for each in arguments for rule in each.get("rules", ()))]
     for rule in rules:
         for text in (rule[part] for part in ("rule", "fix") if isinstance(rule.get(part), str)):

@@ -19,6 +19,7 @@ from .findings import findings, is_requested
 from .host_errors import become_failure, connection_failure, program_failure
 from .host_programs import NoResult, parse_result, program_text
 from .masking import Hidden, masked, masker
+from .nested import nested_action
 from .parameter_values import Difference
 from .rollback_record import SYS, decrypt_passwords
 from .rules import FailedRule, Unreachable, fix_for_root
@@ -140,17 +141,8 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
 
         Raises FailedRule when it fails, in check mode too.
         """
-        task = self._task.copy()
-        task.args = self.facts["discovery_arguments"] | ({"record": True} if record else {})
-        action = self._shared_loader_obj.action_loader.get(
-            "obproxy.takeover.obproxy_discover",
-            task=task,
-            connection=self._connection,
-            play_context=self._play_context,
-            loader=self._loader,
-            templar=self._templar,
-            shared_loader_obj=self._shared_loader_obj,
-        )
+        arguments = self.facts["discovery_arguments"] | ({"record": True} if record else {})
+        action = nested_action(self, "obproxy.takeover.obproxy_discover", arguments)
         result = dict(action.run(task_vars=self.task_vars))
         for failed in [*result.get("failed_rules", []), *result.get("findings", [])]:
             raise (Unreachable if result.get("unreachable") else FailedRule)(**failed)

@@ -66,7 +66,7 @@ def parse_project(loader: ParsingLoader, project: Path) -> None:
     playbooks = set((project / "playbooks").rglob("*.yml"))
     argument_specs = set((project / "playbooks").glob("*.meta.yml"))
     loader.parse([*(playbooks - argument_specs), *_role_files(project)], trusted_as_template=True)
-    loader.parse([*argument_specs, *argument_specs], trusted_as_template=False)  # a play reads its own twice
+    loader.parse(argument_specs, trusted_as_template=False)
 
 
 def _role_files(project: Path) -> Iterator[Path]:

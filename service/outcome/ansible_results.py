@@ -183,6 +183,11 @@ def validates_arguments(data: Mapping[str, Any]) -> bool:
     return clean(data.get("task_action"), 200).endswith("validate_argument_spec")
 
 
+def has_wrong_arguments(data: Mapping[str, Any]) -> bool:
+    """Return whether a failed result reports wrong variables: by Ansible's own task, or by `obproxy_arguments`."""
+    return validates_arguments(data) or "argument_errors" in mapping(data.get("res"))
+
+
 def essential_lines(event: Mapping[str, Any]) -> str:
     """Return the lines of a failed result that no limit may cut from a log: rc and msg."""
     res = mapping(mapping(event.get("event_data")).get("res"))

@@ -324,7 +324,7 @@ def _take_result(progress: Progress, event: Mapping[str, Any]) -> Progress:
         progress = replace(progress, unchecked=(*progress.unchecked, unchecked)[:MAX_ITEMS])
     if data.get("ignore_errors") is True or event.get("event") not in ("runner_on_failed", "runner_on_unreachable"):
         return progress
-    code: FailureCode = "BAD_ARGUMENTS" if ansible_results.validates_arguments(data) else "TASK_FAILED"
+    code: FailureCode = "BAD_ARGUMENTS" if ansible_results.has_wrong_arguments(data) else "TASK_FAILED"
     if event.get("event") == "runner_on_unreachable":
         code = "UNREACHABLE"
     failure = Failure(

@@ -176,3 +176,15 @@ def test_a_host_that_the_inventory_does_not_have_is_named_in_full(message: str) 
     said = "hostvars['cfg'] is undefined: the inventory has no host 'cfg' "
     assert ansible_results.failure_message(event).startswith(said)
     assert ansible_results.expanded("hostvars['cfg'] is fine") == "hostvars['cfg'] is fine"
+
+
+@pytest.mark.parametrize(
+    ("action", "res", "expected"),
+    [
+        ("ansible.builtin.validate_argument_spec", {}, True),
+        ("obproxy.takeover.obproxy_steps", {"argument_errors": ["port is missing"]}, True),
+        ("obproxy.takeover.obproxy_steps", {"msg": "boom"}, False),
+    ],
+)
+def test_wrong_arguments_are_recognized(action: str, res: dict[str, Any], expected: bool) -> None:
+    assert ansible_results.has_wrong_arguments({"task_action": action, "res": res}) is expected

@@ -1,0 +1,95 @@
+"""Several actions as one Ansible task: their results are merged, and each sees the facts of those before it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.obproxy.takeover.plugins.module_utils.step_results import merged
+
+from service.model.settings import PROJECT
+
+RULE = {"rule": "It holds", "found": "it does not", "fix": "make it hold"}
+STEPS = "obproxy.takeover.obproxy_steps"
+REQUIRE = "obproxy.takeover.obproxy_require"
+
+
+def run_steps(directory: Path, *steps: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    """Run steps on this machine; return the exit status of Ansible and the result of the Ansible task."""
+    play = {"hosts": "localhost", "gather_facts": False, "tasks": [{"name": "Do", STEPS: {"steps": list(steps)}}]}
+    playbook = directory / "play.yml"
+    playbook.write_text(json.dumps([play]), encoding="utf-8")
+    own = {"ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"}
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("ansible-playbook")), "-v", "-i", "localhost,", "-c", "local", playbook],
+        cwd=PROJECT,
+        env={**os.environ, **own},
+        capture_output=True,
+        text=True,
+    )
+    start = done.stdout.index("=> {") + len("=> ")
+    return done.returncode, json.JSONDecoder().raw_decode(done.stdout[start:])[0]
+
+
+def test_a_step_sees_the_facts_of_the_steps_before_it(tmp_path: Path) -> None:
+    code, result = run_steps(
+        tmp_path,
+        {"ansible.builtin.set_fact": {"color": "green", "cacheable": True}},
+        {REQUIRE: {"rules": [{**RULE, "that": "ansible_facts.color == 'green'"}], "success": "it is green"}},
+    )
+    assert (code, result["msg"]) == (0, "it is green")
+
+
+def test_a_step_whose_condition_does_not_hold_is_not_templated(tmp_path: Path) -> None:
+    code, result = run_steps(
+        tmp_path,
+        {REQUIRE: {"rules": [], "rules_from": [], "success": "first"}, "when": ["true", "not false"]},
+        {REQUIRE: {"rules": [], "success": "{{ nowhere }}"}, "when": "false"},
+    )
+    assert (code, result["msg"]) == (0, "first")
+
+
+def test_the_first_failed_step_ends_the_task(tmp_path: Path) -> None:
+    code, result = run_steps(
+        tmp_path,
+        {REQUIRE: {"rules": [], "success": "first"}},
+        {REQUIRE: {"rules": [{**RULE, "that": "false"}]}},
+        {REQUIRE: {"rules": [], "success": "{{ nowhere }}"}},
+    )
+    assert code == 2
+    assert result["failed_rules"] == [RULE]
+    assert result["msg"] == "Rule: It holds. Found: it does not. Fix: make it hold."
+    assert result["other_messages"] == ["first"]
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [({}, "has 0"), ({"a": {}, "b": {}}, "has 2"), ({"no.such.action": {}}, "no.such.action")],
+    ids=["none", "two", "unknown"],
+)
+def test_a_wrong_step_fails_by_name(tmp_path: Path, step: dict[str, Any], message: str) -> None:
+    code, result = run_steps(tmp_path, step)
+    assert code == 2
+    assert message in result["msg"]
+
+
+def test_changes_and_messages_of_all_steps_are_reported() -> None:
+    first = {"changed": True, "msg": "one", "changes": [1], "diff": {"after": "a"}, "obproxy_server": {"pid": 1}}
+    second = {"changed": False, "msg": "two", "changes": [2], "diff": [{"after": "b"}], "obproxy_server": None}
+    assert merged([first, second]) == {
+        "changed": True,
+        "msg": "one\ntwo",
+        "changes": [1, 2],
+        "diff": [{"after": "a"}, {"after": "b"}],
+        "obproxy_server": {"pid": 1},
+    }
+
+
+@pytest.mark.parametrize("kind", ["unreachable", "failed", "findings", "unchecked"])
+def test_only_the_worst_steps_give_the_message(kind: str) -> None:
+    value = [RULE] if kind == "findings" else True
+    whole = merged([{"msg": "good"}, {"msg": "bad", kind: value}])
+    assert (whole["msg"], whole["other_messages"], whole[kind]) == ("bad", ["good"], value)
