@@ -39,7 +39,7 @@ async def perform(resources: Resources, server_id: int) -> None:
     except (TakeoverError, OSError, TimeoutError) as error:
         DISCOVERIES.labels("failed").inc()
         reason = str(error) or f"it took longer than {TIMEOUT:.0f} seconds"
-        await _record_error(resources, server_id, reason)
+        await _record_error(resources, server_id, now["moment"], reason)
         _log(servers[0], f"could not be discovered: {reason}")
         return
     DISCOVERIES.labels("seen" if facts else "not_seen").inc()
@@ -66,9 +66,12 @@ async def _record(resources: Resources, server_id: int, began: datetime, facts: 
 
 
 @retry_contention
-async def _record_error(resources: Resources, server_id: int, reason: str) -> None:
+async def _record_error(resources: Resources, server_id: int, began: datetime, reason: str) -> None:
+    """Record why a discovery has failed, unless a run has worked on the server since it began."""
     async with resources.database.transaction() as connection:
-        await record_discovery_error(connection, server_id, reason)
+        await execute(connection, "lock_servers", server_ids=[server_id])
+        if not await fetch(connection, "runs_of_server_since", server_id=server_id, began=began):
+            await record_discovery_error(connection, server_id, reason)
 
 
 async def _run_spec(resources: Resources, server: ObproxyServer) -> tuple[RunSpec, InventorySnapshot]:

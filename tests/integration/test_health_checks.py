@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 
+from service.tasks import submit
 from service.tasks.resources import Resources
-from service.worker import health_checks
+from service.tasks.submit import HostRequest
+from service.worker import discovery, health_checks
 from service.worker.health_checks import Address, responding_addresses
+from tests.integration.users import ADMIN
 from tests.lab.instance import free_ports
 
 GREETING = b"\x4a\x00\x00\x00\x0a5.6.25\x00"
@@ -233,3 +236,32 @@ async def test_a_thousand_servers_cost_little(checked: Resources) -> None:
     await health_checks.check_round(checked)
     found = await rows(checked, "SELECT status, count(*) AS n FROM obproxy_server GROUP BY 1")
     assert [(row["status"], row["n"]) for row in found] == [("UNAVAILABLE", MANY)]
+
+
+async def test_a_failed_discovery_records_no_error_after_a_run_of_its_server(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts = [HostRequest(host_id=1, sql_port=2883)]
+    ((task, _),) = await submit.take_over(resources, 1, hosts, creator=ADMIN, trace_id="t")
+    await rows(resources, "UPDATE obproxy_server SET status = 'RUNNING' RETURNING id")
+    (server,) = await rows(resources, "SELECT id FROM obproxy_server")
+
+    async def late(*_: object) -> None:
+        await rows(
+            resources,
+            "INSERT INTO run (ident, task_instance_id, executor, finish_time)"
+            " VALUES (gen_random_uuid(), %(task)s, 'worker-1', clock_timestamp()) RETURNING 1",
+            task=task.id,
+        )
+        raise TimeoutError
+
+    async def failed(*_: object) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr(discovery, "_discover", late)
+    await discovery.perform(resources, server["id"])
+    assert await rows(resources, "SELECT 1 FROM obproxy_server WHERE learned ? 'discovery_error'") == []
+
+    monkeypatch.setattr(discovery, "_discover", failed)
+    await discovery.perform(resources, server["id"])
+    assert await rows(resources, "SELECT 1 FROM obproxy_server WHERE learned ? 'discovery_error'") != []
