@@ -169,6 +169,7 @@ async def fill_checks(resources: Resources, *host_ids: int) -> list[int]:
 async def test_the_list_has_the_progress_of_each_request(browser: httpx.AsyncClient, resources: Resources) -> None:
     assert "No requests yet." in (await browser.get("/requests")).text
     found = await fill_requests(resources, HOSTS)
+    assert "No requests yet." not in (await browser.get("/requests?page=9")).text
 
     page = (await browser.get("/requests")).text
 
