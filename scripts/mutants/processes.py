@@ -13,7 +13,8 @@ import signal
 import sys
 import time
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,11 +71,17 @@ class Fork:
         """Return how the run ended, or None while it runs; kill it after its deadline."""
         if not self._late and time.monotonic() > self._deadline:
             self._late = True
-            os.killpg(self.pid, signal.SIGKILL)
+            self.kill()
         pid, status = os.waitpid(self.pid, os.WNOHANG)
         if not pid:
             return None
         return Ended(os.waitstatus_to_exitcode(status), self._late, time.monotonic() - self._started)
+
+    def kill(self) -> None:
+        """End the run and the processes that it has started."""
+        with suppress(ProcessLookupError):  # it is not yet the leader of its group
+            os.killpg(self.pid, signal.SIGKILL)
+        os.kill(self.pid, signal.SIGKILL)
 
 
 def preload(names: Sequence[str]) -> None:
@@ -128,15 +135,19 @@ def _run(finders: Sequence[importlib.abc.MetaPathFinder], tests: Sequence[str]) 
         os._exit(status)
 
 
-def each[Work](work: Sequence[Work], start: Callable[[Work], Fork], at_once: int) -> Iterator[tuple[Work, Ended]]:
+def each[Work](work: Sequence[Work], start: Callable[[Work], Fork], at_once: int) -> Generator[tuple[Work, Ended]]:
     """Start a run for each piece of work, a few at a time, and yield it with its end."""
     waiting, running = list(reversed(work)), list[tuple[Work, Fork]]()
-    while waiting or running:
-        while waiting and len(running) < at_once:
-            piece = waiting.pop()
-            running.append((piece, start(piece)))
-        time.sleep(0.005)
-        for entry in list(running):
-            if ended := entry[1].poll():
-                running.remove(entry)
-                yield entry[0], ended
+    try:
+        while waiting or running:
+            while waiting and len(running) < at_once:
+                piece = waiting.pop()
+                running.append((piece, start(piece)))
+            time.sleep(0.005)
+            for entry in list(running):
+                if ended := entry[1].poll():
+                    running.remove(entry)
+                    yield entry[0], ended
+    finally:
+        for _, fork in running:  # this program was interrupted
+            fork.kill()

@@ -1,5 +1,7 @@
 """`make mutants`: mutations of a module, runs of its tests, and the list of equivalent mutations."""
 
+import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -122,6 +124,23 @@ def test_a_run_that_does_not_end_is_killed(folder: Path) -> None:
 
     assert ended.late
     assert ended.status != 0
+
+
+def test_an_interrupt_ends_the_other_runs(folder: Path) -> None:
+    (folder / "test_short.py").write_text("def test_short(): pass\n", encoding="utf-8")
+    (folder / "test_endless.py").write_text("def test_endless():\n    while True: pass\n", encoding="utf-8")
+    forks: dict[str, processes.Fork] = {}
+
+    def start(name: str) -> processes.Fork:
+        forks[name] = processes.Fork([], [str(folder / f"test_{name}.py")], TIME)
+        return forks[name]
+
+    runs = processes.each(["endless", "short"], start, at_once=2)
+    assert next(runs)[0] == "short"
+    runs.close()
+
+    _, status = os.waitpid(forks["endless"].pid, 0)
+    assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
 
 
 @pytest.mark.parametrize("path", sorted(scope.configuration()["modules"]))
