@@ -1,5 +1,6 @@
 """Records of the inventory's hosts and OBProxy clusters, with templated public variables and no secrets."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -21,6 +22,10 @@ PUBLIC_VARIABLES = frozenset(
 """Variables that the service uses and may show."""
 
 _TRUE = {"y", "yes", "on", "1", "true", "t", "1.0"}  # BOOLEANS_TRUE of ansible.module_utils.parsing.convert_bool
+
+
+_DIGITS = re.compile("[0-9]{1,5}")
+MAX_PORT = 65535
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +54,9 @@ class Host:
 
     @property
     def sql_port(self) -> int:
-        """The SQL port of its OBProxy: `obproxy_sql_port`, else the default."""
+        """The SQL port of its OBProxy: `obproxy_sql_port`, else the default; also when the value is no port."""
         desired = str(self.variables.get("obproxy_sql_port", ""))  # YAML may have it in quotes
-        return int(desired) if desired.isdecimal() else DEFAULT_SQL_PORT
+        return int(desired) if _DIGITS.fullmatch(desired) and 0 < int(desired) <= MAX_PORT else DEFAULT_SQL_PORT
 
     @property
     def allows_restart(self) -> bool:

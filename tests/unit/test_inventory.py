@@ -40,9 +40,14 @@ def test_the_address_is_where_ssh_connects_to(variables: dict[str, str], address
 
 
 @pytest.mark.parametrize(
-    ("value", "port"), [(None, 2883), (2885, 2885), ("2885", 2885), (True, 2883), ("{{ x }}", 2883)]
+    ("value", "port"),
+    [
+        *((None, 2883), (2885, 2885), ("2885", 2885), (True, 2883), ("{{ x }}", 2883)),
+        *((0, 2883), (65535, 65535), (70000, 2883), (-1, 2883), ("9" * 20, 2883), ("٢٨٨٥", 2883)),
+    ],
+    ids=repr,
 )
-def test_the_sql_port_may_be_in_quotes(value: Any, port: int) -> None:
+def test_the_sql_port_may_be_in_quotes_and_is_a_port(value: Any, port: int) -> None:
     assert host(1, **({} if value is None else {"obproxy_sql_port": value})).sql_port == port
 
 
