@@ -167,7 +167,8 @@ async def test_a_host_has_a_page_with_its_history(browser: httpx.AsyncClient, re
     assert "2 entries" in page and f'href="/tasks/{other}"' not in page
     assert page.index(f'href="/tasks/{newer}"') < page.index(f'href="/tasks/{older}"')
     assert "To be taken over" in page and 'href="/clusters/1"' in page
-    assert "No takeovers yet." not in (await browser.get("/hosts/1?page=9")).text
+    for address in ("/hosts/1?page=9", "/tasks?page=9"):
+        assert "No takeovers yet." not in (await browser.get(address)).text, address
     assert (await browser.get("/hosts/999")).status_code == 404
     assert 'href="/hosts/1"' in (await browser.get(f"/tasks/{older}")).text
 
