@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from datetime import datetime
 
 import httpx
 import pytest
@@ -188,10 +189,10 @@ def test_a_request_with_permission_restarts_one_host_at_a_time(client: Client, l
     assert first[1] <= second[0], "the other one served clients meanwhile"
 
 
-def when(document: Document) -> tuple[str, str]:
-    """From the first start of a subtask to the last end."""
-    starts, ends = zip(*((s["startTime"], s["finishTime"]) for s in document["subtasks"]), strict=True)
-    return min(starts), max(ends)
+def when(document: Document) -> tuple[datetime, datetime]:
+    """Return the first start of a subtask and the last end."""
+    times = [[datetime.fromisoformat(s[name]) for s in document["subtasks"]] for name in ("startTime", "finishTime")]
+    return min(times[0]), max(times[1])
 
 
 def test_versions_below_and_from_4_do_not_mix(client: Client, lab_host: StartHost) -> None:
