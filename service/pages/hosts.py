@@ -3,9 +3,12 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
+from service.access.roles import READ_OBPROXY, permitted
 from service.api.request_schemas import HostPageQuery
-from service.fleet import hosts
+from service.fleet import discoveries, hosts
+from service.fleet.discoveries import HostDiscovery
 from service.http import requests
+from service.inventory.records import Host
 from service.model.errors import UnknownHost
 from service.model.tasks import TaskFilter
 from service.model.types import Page
@@ -35,6 +38,7 @@ async def show_host(request: Request) -> Response:
         host=host,
         name=host.name if host else newest[0][0].host_name,
         servers=await hosts.servers(resources, host_id),
+        discovery=await _discovery(request, host),
         precheck=next(iter(await rows_of(resources, prechecks)), None),
         rows=await rows_of(resources, found),
         total=total,
@@ -42,3 +46,11 @@ async def show_host(request: Request) -> Response:
         sizes=PAGE_SIZES,
         with_query=lambda **changes: with_query(request, **changes),
     )
+
+
+async def _discovery(request: Request, host: Host | None) -> HostDiscovery | None:
+    """Return the last discovery of a host of the inventory, if the user may read it."""
+    if host is None or not permitted(request.user.roles, READ_OBPROXY):
+        return None
+    (found,) = await discoveries.of_hosts(requests.resources(request), [host])
+    return found

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
+from babel import Locale
+from babel.dates import format_timedelta
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import HTTPConnection
 from starlette.responses import HTMLResponse, Response
@@ -76,6 +78,8 @@ def environment(language: str) -> Environment:
     jinja.install_gettext_translations(languages.translations(language), newstyle=True)  # type: ignore[attr-defined]
     jinja.filters["compact_json"] = lambda value: json.dumps(value, ensure_ascii=False)
     jinja.filters["rule_text"] = languages.rule_translator(language)
+    locale = Locale.parse(language, sep="-")
+    jinja.filters["ago"] = lambda passed: format_timedelta(-passed, add_direction=True, locale=locale)
     jinja.globals.update(languages=languages.LANGUAGES, static=static_files.versioned)
     return jinja
 

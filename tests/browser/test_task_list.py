@@ -4,12 +4,15 @@ from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import expect
+from psycopg.types.json import Jsonb
 
 from service.model.workflow import TAKEOVER
+from service.store.database import execute, fetch
 from service.tasks.resources import Resources
 from tests.browser.staging import Stage
 from tests.browser.visitor import Visitor
 from tests.integration import sample_tasks
+from tests.integration.test_discoveries import FOUND
 from tests.lab.service import Service
 
 LONG = "obproxy-production-zone-{n}.very-long-subdomain.example-internal.test"[:62]
@@ -34,14 +37,24 @@ async def fail(resources: Resources, host_id: int) -> int:
 
 
 @pytest.fixture(scope="module")
-def managed(stage: Stage) -> None:
-    """Take a host over, so that its OBProxy server has operations."""
+def managed(service: Service, stage: Stage) -> None:
+    """Take a host over, so that its OBProxy server has operations, and record a discovery of it."""
 
     async def take_over(resources: Resources) -> None:
         task_id = await sample_tasks.take_over(resources, 4)
         await sample_tasks.advance(resources, task_id, resources.workflows[TAKEOVER].roles)
 
+    async def discover(resources: Resources) -> None:
+        rule = {"rule": "Exactly one OBProxy runs.", "found": "2 of them.", "fix": "stop one."}
+        obproxies = [FOUND, FOUND | {"sql_port": 2899, "rules": [rule]}]
+        result = {"outcome": "DISCOVERED", "message": None, "rules": Jsonb([]), "obproxies": Jsonb(obproxies)}
+        async with resources.database.transaction() as connection:
+            await execute(connection, "request_host_discoveries", host_ids=[4], requester="admin")
+            (row,) = await fetch(connection, "database_time")
+            await execute(connection, "record_host_discovery", host_id=4, start_time=row["moment"], **result)
+
     stage.do(take_over)
+    stage.do(discover)
 
 
 def test_selected_tasks_are_retried_after_a_live_update(visitor: Visitor, stage: Stage) -> None:
@@ -75,6 +88,15 @@ def test_tables_with_long_names_fit(visitor: Visitor, path: str) -> None:
     )
 
     assert overflow and max(overflow) <= 0
+    visitor.assert_accessible()
+
+
+@pytest.mark.usefixtures("managed")
+def test_the_last_discovery_of_a_host_is_accessible(visitor: Visitor) -> None:
+    page = visitor.open("/hosts/4")
+    page.locator("#discovery summary").click()
+
+    expect(page.locator("#discovery")).to_contain_text("stop one.")
     visitor.assert_accessible()
 
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+from psycopg.types.json import Jsonb
 from starlette.applications import Starlette
 
 from service.access import users
@@ -13,9 +14,11 @@ from service.access.roles import Role
 from service.model.tasks import TaskStatus
 from service.model.workflow import TAKEOVER
 from service.pages.task_rows import PAGE_SIZES
+from service.store.database import execute, fetch
 from service.tasks import instances
 from service.tasks.resources import Resources
 from tests.integration import sample_tasks
+from tests.integration.test_discoveries import FOUND
 from tests.integration.test_http_pages import PAGE, form_token, log_in
 
 
@@ -171,6 +174,26 @@ async def test_a_host_has_a_page_with_its_history(browser: httpx.AsyncClient, re
         assert "No takeovers yet." not in (await browser.get(address)).text, address
     assert (await browser.get("/hosts/999")).status_code == 404
     assert 'href="/hosts/1"' in (await browser.get(f"/tasks/{older}")).text
+
+
+async def test_a_host_shows_its_last_discovery(browser: httpx.AsyncClient, resources: Resources) -> None:
+    assert 'id="discovery"' not in (await browser.get("/hosts/1")).text
+    rule = {"rule": "Exactly one OBProxy runs.", "found": "2 of them.", "fix": "stop one."}
+    found = FOUND | {"sql_port": 2899, "version": "4.3.9.9", "owner": "otto", "rules": [rule]}
+    async with resources.database.transaction() as connection:
+        await execute(connection, "request_host_discoveries", host_ids=[1], requester="admin")
+        (row,) = await fetch(connection, "database_time")
+        result = {"outcome": "DISCOVERED", "message": None, "rules": Jsonb([]), "obproxies": Jsonb([found])}
+        await execute(connection, "record_host_discovery", host_id=1, start_time=row["moment"], **result)
+
+    page = (await browser.get("/hosts/1")).text
+    chinese = (await browser.get("/hosts/1", headers={"accept-language": "zh"})).text
+
+    assert all(text in page for text in ("Last discovery", "2899", "4.3.9.9", "otto", "2 of them.", " ago</span>"))
+    async with resources.database.transaction() as connection:
+        await connection.execute("UPDATE user_account SET roles = %s WHERE name = 'anne'", ([Role.TASK_VIEWER],))
+    assert 'id="discovery"' not in (await browser.get("/hosts/1")).text, "it needs OBPROXY:*:READ"
+    assert "最近一次探测" in chinese and "前</span>" in chinese
 
 
 async def test_a_host_without_inventory_keeps_its_history(browser: httpx.AsyncClient, resources: Resources) -> None:
