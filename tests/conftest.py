@@ -15,7 +15,7 @@ os.environ.setdefault("CHAOS_SEED", str(random.SystemRandom().randrange(10**6)))
 # A starting session closes pytest's usual directory to other users. The embedded PostgreSQL of a session that runs
 # beside it works there as another user.
 _TEMPROOT = "PYTEST_DEBUG_TEMPROOT"
-_created = tempfile.mkdtemp(prefix="pytest-") if _TEMPROOT not in os.environ else None
+_created = tempfile.mkdtemp(prefix="t-") if _TEMPROOT not in os.environ else None
 if _created:
     os.environ[_TEMPROOT] = _created
 

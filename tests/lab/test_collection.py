@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from service.model.settings import PROJECT
@@ -33,13 +34,14 @@ def test_it_takes_a_host_over_where_it_is_installed(lab: Lab, lab_host: StartHos
     (archive,) = tmp_path.glob("obproxy-takeover-*.tar.gz")
     _run("ansible-galaxy", "collection", "install", "--offline", "-p", collections, archive, cwd=tmp_path)
 
-    output = _run(
-        "ansible-playbook",
-        *("-i", lab.inventory, "-l", host.name, "obproxy.takeover.takeover"),
-        cwd=tmp_path,
-        ANSIBLE_COLLECTIONS_PATH=str(collections),
-        ANSIBLE_SSH_CONTROL_PATH_DIR=str(tmp_path / "cp"),
-    )
+    with tempfile.TemporaryDirectory(prefix="cp-") as sockets:  # the path of a socket has at most 107 bytes
+        output = _run(
+            "ansible-playbook",
+            *("-i", lab.inventory, "-l", host.name, "obproxy.takeover.takeover"),
+            cwd=tmp_path,
+            ANSIBLE_COLLECTIONS_PATH=str(collections),
+            ANSIBLE_SSH_CONTROL_PATH_DIR=sockets,
+        )
 
     assert "failed=0" in output and str(PROJECT) not in output
     fact = host.run("cat /etc/ansible/facts.d/obproxy.fact")
