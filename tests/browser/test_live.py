@@ -46,6 +46,8 @@ async () => {
   await new Promise(requestAnimationFrame);
 }
 """
+# The browser does not scroll for a key event that a script makes.
+END_KEY = "document.getElementById('log').dispatchEvent(new KeyboardEvent('keydown', { key: 'End' }))"
 GROW_DURING_A_SCROLL_TO_THE_END = """
 async () => {
   const log = document.getElementById("log");
@@ -211,6 +213,21 @@ def test_a_log_that_grows_during_a_scroll_to_its_end_is_followed(visitor: Visito
     visitor.until(lambda: lines_with(page, "after growth"))
 
     visitor.until(lambda: is_at_end(page), seconds=10)
+
+
+def test_the_end_key_follows_a_log_whose_end_moves(visitor: Visitor, stage: Stage, task_id: int) -> None:
+    """The key reaches the end without the browser's own scrolling, which stops where the end was before."""
+    page = visitor.open(f"/tasks/{task_id}")
+    visitor.until(lambda: page.locator("#log .chunk").count() >= SHORT and is_at_end(page))
+    page.evaluate(SCROLL_UP)
+    assert not is_at_end(page)
+
+    page.evaluate(END_KEY)
+    visitor.until(lambda: is_at_end(page))
+    write_lines(stage, task_id, ["after the key"])
+
+    visitor.until(lambda: lines_with(page, "after the key"))
+    visitor.until(lambda: is_at_end(page))
 
 
 def test_each_page_shows_the_open_tasks(visitor: Visitor, stage: Stage, task_id: int) -> None:

@@ -32,6 +32,9 @@ export class LogView {
   /** @param {HTMLElement} box */
   constructor(box) {
     this.box = box;
+    box.addEventListener("keydown", (event) => {
+      if (event.key === "End") this.follow(event);
+    });
     this.reset();
   }
 
@@ -108,11 +111,27 @@ export class LogView {
     return this.box.scrollTop + this.box.clientHeight >= this.box.scrollHeight - END_TOLERANCE;
   }
 
-  /** Scrolls until the end is reached: blocks get their final heights when they come into view. */
-  scrollToEnd() {
+  /**
+   * Follows the end from now on. The browser's own scrolling goes to where the end is when the key is pressed.
+   *
+   * @param {KeyboardEvent} event
+   */
+  follow(event) {
+    event.preventDefault();
+    this.following = true;
+    this.scrollToEnd();
+  }
+
+  /**
+   * Scrolls until the end is reached in two frames: blocks get their final heights when they come into view.
+   *
+   * @param {boolean} [reached] in the last frame
+   */
+  scrollToEnd(reached = false) {
     this.box.scrollTop = this.box.scrollHeight;
     requestAnimationFrame(() => {
-      if (this.following && !this.isAtEnd()) this.scrollToEnd();
+      const isAtEnd = this.isAtEnd();
+      if (this.following && !(reached && isAtEnd)) this.scrollToEnd(isAtEnd);
     });
   }
 
