@@ -67,6 +67,18 @@ def test_a_page_shows_that_it_is_offline_and_what_is_old(visitor: Visitor, stage
     expect(page.locator("#task-header .heading .badge")).to_have_text("Failed")
 
 
+def test_a_narrow_page_is_not_widened_by_the_state_of_its_connection(visitor: Visitor) -> None:
+    visitor.expected = (CONNECTION_ERROR,)
+    visitor.page.set_viewport_size({"width": 360, "height": 800})
+    page = visitor.open("/tasks")
+    expect_state(page, "live", "Live")
+
+    page.context.set_offline(True)
+    expect_state(page, "offline", f"Offline since {CLOCK}")
+
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+
+
 def test_operations_and_links_fail_in_place(visitor: Visitor, stage: Stage) -> None:
     async def failed(resources: Resources) -> int:
         task_id = await sample_tasks.take_over(resources, 2)

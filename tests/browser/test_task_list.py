@@ -20,6 +20,15 @@ HOSTS = "all:\n  vars: {obproxy_cluster_id: 1, obproxy_cluster_name: test}\n  ho
     f"    {LONG.format(n=n)}: {{ansible_host: 192.0.2.{n}, ocp_host_id: {n}}}\n" for n in range(1, 6)
 )
 
+OVERLAPPING_CELLS = """
+[...document.querySelectorAll(".list tbody tr")].flatMap((row) => {
+  const boxes = [...row.cells].map((cell) => [cell.textContent.trim(), cell.getBoundingClientRect()]);
+  const overlap = (one, other) =>
+    one.left < other.right && other.left < one.right && one.top < other.bottom && other.top < one.bottom;
+  return boxes.filter(([, one], i) => boxes.some(([, other], j) => i < j && overlap(one, other))).map(([text]) => text);
+})
+"""
+
 
 @pytest.fixture(scope="module")
 def service(stage: Stage) -> Iterator[Service]:
@@ -78,9 +87,11 @@ def test_selected_tasks_are_retried_after_a_live_update(visitor: Visitor, stage:
         expect(page.locator("tr", has=page.locator(f"#select-{task_id}"))).to_contain_text(shown)
 
 
+@pytest.mark.parametrize("width", [1280, 360])
 @pytest.mark.parametrize("path", ["/tasks", "/hosts/4", "/clusters/1"])
 @pytest.mark.usefixtures("managed")
-def test_tables_with_long_names_fit(visitor: Visitor, path: str) -> None:
+def test_tables_with_long_names_fit(visitor: Visitor, path: str, width: int) -> None:
+    visitor.page.set_viewport_size({"width": width, "height": 900})
     page = visitor.open(path)
 
     overflow = page.evaluate(
@@ -88,6 +99,7 @@ def test_tables_with_long_names_fit(visitor: Visitor, path: str) -> None:
     )
 
     assert overflow and max(overflow) <= 0
+    assert page.evaluate(OVERLAPPING_CELLS) == []
     visitor.assert_accessible()
 
 
