@@ -40,8 +40,8 @@ async def takeover_address(database: Database, task: TaskInstance, remedy: Remed
     port = strings.get(SQL_PORT)
     if task.obproxy_server_id is not None:
         async with database.autocommit() as connection:
-            (server,) = await fetch(connection, "server_by_id", server_id=task.obproxy_server_id)
-        port = str(server["sql_port"])
+            for server in await fetch(connection, "server_by_id", server_id=task.obproxy_server_id):
+                port = str(server["sql_port"])  # no row: the server was deleted after the task instance was read
     fields = {"keyword": task.host_name, f"host-{task.host_id}": "on"}
     if port is not None:
         fields[f"port-{task.host_id}"] = port

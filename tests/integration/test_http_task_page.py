@@ -3,6 +3,7 @@
 import html
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -14,6 +15,7 @@ from service.model.changes import HostChange
 from service.model.tasks import SubtaskStatus, TaskStatus
 from service.model.workflow import TAKEOVER
 from service.outcome.run_progress import Changed, Started
+from service.pages.remedies import Remedy, takeover_address
 from service.tasks import instances, operations
 from service.tasks.recorder import Recorder
 from service.tasks.resources import Resources
@@ -337,3 +339,12 @@ async def test_a_wrong_password_leads_to_the_form_first(app: Starlette, resource
     assert re.search(r'name="host-1"[^>]* checked', form) and 'name="port-1"' in form
     assert re.search(r'name="port-1"[^>]* value="2883"', form)
     assert "take-over-again" not in unfixable and 'id="task-retry" type="submit" class="primary"' in unfixable
+
+
+async def test_a_server_that_is_deleted_meanwhile_leaves_the_form_without_its_port(resources: Resources) -> None:
+    task, _ = await instances.get(resources.database, await failed_at(resources, 0))
+    gone = replace(task, obproxy_server_id=10**6)
+
+    address = await takeover_address(resources.database, gone, Remedy.PASSWORD)
+
+    assert address and "host-1=on" in address and "port-1" not in address
