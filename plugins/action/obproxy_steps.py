@@ -43,15 +43,16 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible is untyped
         return all(self._templar.evaluate_conditional(one) for one in conditions)
 
     def _result(self, step: dict[str, Any], earlier: list[Result]) -> Result:
-        """Run a step and return its result. An error ends the Ansible task, with the changes of the earlier steps."""
+        """Run a step and return its result. An error ends the Ansible task, with the results of the earlier steps."""
         try:
             name, arguments = _action_of(step)
             action = nested_action(self, name, self._templated(name, arguments))
             return dict(action.run(task_vars=self._variables))
         except AnsibleError as error:
-            if not any(result.get("changes") for result in earlier):
+            if not earlier:
                 raise
-            raise AnsibleActionFail(str(error.message), obj=step, result=merged(earlier)) from error
+            failed = {"failed": True, "msg": str(error.message)}
+            raise AnsibleActionFail(failed["msg"], obj=step, result=merged([*earlier, failed])) from error
 
     def _templated(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         action = self._shared_loader_obj.action_loader.get(name, class_only=True)

@@ -5,21 +5,21 @@ from typing import Any
 
 Result = dict[str, Any]
 _LISTS = ("changes", "findings", "stays")
+_DICTIONARIES = ("ansible_facts", "obproxy_server")
 # A result is reported as the worst of its steps, and only the messages of such steps are its `msg`.
 _WORST_FIRST = ("unreachable", "failed", "findings", "unchecked")
 
 
 def merged(results: Sequence[Result]) -> Result:
-    """Return one result. A later value replaces an earlier one, lists are joined, and no message is lost."""
+    """Return one result. A later value replaces an earlier one; lists, facts and messages are joined."""
     whole = {key: value for result in results for key, value in result.items()}
     whole["changed"] = any(result.get("changed") for result in results)
     whole |= {key: joined for key in _LISTS if (joined := [one for result in results for one in result.get(key, ())])}
     if sum("diff" in result for result in results) > 1:
         whole["diff"] = [diff for result in results for diff in _diffs(result)]
-    if any(result.get("obproxy_server") for result in results):
-        whole["obproxy_server"] = {
-            key: value for result in results for key, value in (result.get("obproxy_server") or {}).items()
-        }
+    for key in _DICTIONARIES:
+        if entries := {name: value for result in results for name, value in (result.get(key) or {}).items()}:
+            whole[key] = entries
     return whole | _messages(results, whole)
 
 

@@ -65,6 +65,18 @@ def test_the_first_failed_step_ends_the_task(tmp_path: Path) -> None:
     assert result["other_messages"] == ["first"]
 
 
+def test_an_error_keeps_the_results_of_the_steps_before_it(tmp_path: Path) -> None:
+    code, result = run_steps(
+        tmp_path,
+        {"ansible.builtin.set_fact": {"color": "green", "cacheable": True}},
+        {REQUIRE: {"rules": [], "success": "first"}},
+        {REQUIRE: {"rules": [], "success": "{{ nowhere }}"}},
+    )
+    assert code == 2
+    assert "nowhere" in result["msg"]
+    assert (result["ansible_facts"], result["other_messages"]) == ({"color": "green"}, ["first"])
+
+
 @pytest.mark.parametrize(
     ("step", "message"),
     [({}, "has 0"), ({"a": {}, "b": {}}, "has 2"), ({"no.such.action": {}}, "no.such.action")],
@@ -78,13 +90,16 @@ def test_a_wrong_step_fails_by_name(tmp_path: Path, step: dict[str, Any], messag
 
 def test_changes_and_messages_of_all_steps_are_reported() -> None:
     first = {"changed": True, "msg": "one", "changes": [1], "diff": {"after": "a"}, "obproxy_server": {"pid": 1}}
+    first["ansible_facts"] = {"color": "red", "size": 1}
     second = {"changed": False, "msg": "two", "changes": [2], "diff": [{"after": "b"}], "obproxy_server": None}
+    second["ansible_facts"] = {"color": "green"}
     assert merged([first, second]) == {
         "changed": True,
         "msg": "one\ntwo",
         "changes": [1, 2],
         "diff": [{"after": "a"}, {"after": "b"}],
         "obproxy_server": {"pid": 1},
+        "ansible_facts": {"color": "green", "size": 1},
     }
 
 
