@@ -17,6 +17,8 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
+from service.model.fleet import MAX_PORT
+
 CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -42,7 +44,7 @@ def reject_control_characters[Value: (str, SecretStr)](value: Value) -> Value:
 Long = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
 Text = Annotated[str, AfterValidator(reject_control_characters)]
 FromText = BeforeValidator(parse_integer)
-Port = Annotated[int, Field(ge=1, le=65535), FromText]
+Port = Annotated[int, Field(ge=1, le=MAX_PORT), FromText]
 LongFromText = Annotated[Long, FromText]
 RowNumber = Annotated[int, Field(ge=0, le=2**63 - 1), FromText]
 """Number of an event; 0 is before the first."""

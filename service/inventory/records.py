@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from service.model.errors import InventoryUnreadable
-from service.model.fleet import DEFAULT_SQL_PORT
+from service.model.fleet import DEFAULT_SQL_PORT, MAX_PORT
 from service.model.tasks import ALLOW_RESTART
 
 Variables = Mapping[str, Any]
@@ -22,10 +22,7 @@ PUBLIC_VARIABLES = frozenset(
 """Variables that the service uses and may show."""
 
 _TRUE = {"y", "yes", "on", "1", "true", "t", "1.0"}  # BOOLEANS_TRUE of ansible.module_utils.parsing.convert_bool
-
-
-_DIGITS = re.compile("[0-9]{1,5}")
-MAX_PORT = 65535
+_PORT = re.compile("[0-9]{1,5}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +51,9 @@ class Host:
 
     @property
     def sql_port(self) -> int:
-        """The SQL port of its OBProxy: `obproxy_sql_port`, else the default; also when the value is no port."""
+        """The SQL port of its OBProxy: `obproxy_sql_port`; the default if that is missing or no port."""
         desired = str(self.variables.get("obproxy_sql_port", ""))  # YAML may have it in quotes
-        return int(desired) if _DIGITS.fullmatch(desired) and 0 < int(desired) <= MAX_PORT else DEFAULT_SQL_PORT
+        return int(desired) if _PORT.fullmatch(desired) and 0 < int(desired) <= MAX_PORT else DEFAULT_SQL_PORT
 
     @property
     def allows_restart(self) -> bool:

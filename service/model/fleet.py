@@ -13,6 +13,7 @@ from service.model.types import BY_ID, Order
 
 DEFAULT_SQL_PORT = 2883
 """OBProxy's default port for clients (`listen_port`, docs/reference/obproxy.md 3)."""
+MAX_PORT = 65535
 
 
 class ServerStatus(StrEnum):

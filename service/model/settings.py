@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.model.errors import SettingsInvalid
+from service.model.fleet import MAX_PORT
 
 PREFIX = "TAKEOVER_"
 WEBHOOK_KEY_PREFIX = "whsec_"
@@ -114,12 +115,12 @@ class Settings(BaseSettings):
     """Names of environment variables, separated by commas, that are passed on to inventory plugins and runs."""
 
     host: str = "127.0.0.1"
-    port: Annotated[int, Ge(0), Le(65535)] = 8080
+    port: Annotated[int, Ge(0), Le(MAX_PORT)] = 8080
 
     worker: bool = True
     """Whether `serve` also runs a worker; otherwise `worker` processes execute the takeovers."""
 
-    worker_metrics_port: Annotated[int, Ge(0), Le(65535)] = 0
+    worker_metrics_port: Annotated[int, Ge(0), Le(MAX_PORT)] = 0
     """Port at `host` where a `worker` process serves GET /metrics without authentication; 0 = off."""
 
     worker_concurrency: Annotated[int, Ge(1), Le(1000)] = 10

@@ -11,7 +11,7 @@ from typing import Any
 
 from service.model.types import JSON
 from service.outcome import ansible_results, failed_rules
-from service.outcome.server_facts import text, whole_number
+from service.outcome.server_facts import is_port, text, whole_number
 from service.outcome.verdict import RunEnd
 
 MAX_OBPROXIES = 50  # of one host; a host has one or two
@@ -20,7 +20,6 @@ RULE_LIMIT = 2_000  # characters of each part of a rule
 MESSAGE_LIMIT = 2_000  # characters of a message
 
 _is_text = text(4096)
-_is_port = whole_number(1, 65535)
 _is_pid = whole_number(1, 2**31 - 1)
 _TEXTS = (
     *("version", "package", "app_name", "home", "owner", "supervisor", "start_mode", "login"),
@@ -74,7 +73,7 @@ class HostFindings:
         self.discovered = True
         self._current = None
         port, pid = found.get("sql_port"), found.get("pid")
-        if not (_is_port(port) and _is_pid(pid)) or len(self.obproxies) >= MAX_OBPROXIES:
+        if not (is_port(port) and _is_pid(pid)) or len(self.obproxies) >= MAX_OBPROXIES:
             return
         self._current = int(port or 0)
         texts = {name: found[name] if _is_text(found.get(name)) else None for name in _TEXTS}

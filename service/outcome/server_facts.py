@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from service.model.fleet import MAX_PORT
 from service.outcome import ansible_results
 
 MAX_PARAMETERS = 1000  # of one OBProxy; 4.3.1 has 306
@@ -31,7 +32,7 @@ def whole_number(low: int, high: int) -> Validator:
     return lambda value: isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
-_is_port = whole_number(1, 65535)
+is_port = whole_number(1, MAX_PORT)
 
 
 def text(limit: int) -> Validator:
@@ -96,7 +97,7 @@ VALIDATORS: Mapping[str, Validator] = {
     "owner": text(128),
     "package": lambda value: value is None or text(256)(value),
     "start_mode": lambda value: value in ("config_url", "rs_list"),
-    "exporter_port": lambda value: value is None or _is_port(value),  # None: the exporter is not registered any more
+    "exporter_port": lambda value: value is None or is_port(value),  # None: the exporter is not registered any more
     "supervised": lambda value: isinstance(value, bool),
     "pending_restart": _texts(500, 128),
     "drift": _texts(100, 2000),
