@@ -103,7 +103,7 @@ async def _render_list(
         rejections=rejections,
         selected=selected,
         canonical_address=address if rejections else "",
-        list_address=address,
+        list_query=address.removeprefix(LIST),
         done=query.done,
         counts=await instances.count_open(resources.database),
         sizes=PAGE_SIZES,

@@ -18,8 +18,8 @@ class HostCounts(TypedDict):
     """Numbers of the hosts of a request by state.
 
     WAITING: its batch has not started. NOT_STARTED: it does not start because too many hosts have failed. QUEUED: it
-    waits for a worker. WAITING_FOR_HOST: it waits for other hosts of its OBProxy cluster. SUPERSEDED: it failed, and a
-    later task instance of its OBProxy server exists.
+    waits for a worker. WAITING_FOR_HOST: it waits for another task instance of the host or of its OBProxy cluster.
+    SUPERSEDED: it failed, and a later task instance of its OBProxy server exists.
     """
 
     FAILED: int
