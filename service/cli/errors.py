@@ -19,7 +19,7 @@ class InvalidUsage(ClientError):
 
 
 class ServiceUnreachable(ClientError):
-    """The service did not send a valid response."""
+    """The service did not send a valid response, or cannot execute requests now: its database does not respond."""
 
     exit_status = 3
 

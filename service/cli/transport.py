@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any, Self
 
 import httpx
@@ -51,13 +52,14 @@ class Transport:
         return self._data(response)
 
     def _data(self, response: httpx.Response) -> Document:
-        """Return the data of an envelope; raise RequestRejected with its error."""
+        """Return the data of an envelope; raise ServiceUnreachable or RequestRejected with its error."""
         try:
             envelope = response.json()
         except json.JSONDecodeError as error:
             raise self._unreachable(error) from error
         if not envelope["successful"]:
-            raise RequestRejected(envelope["error"]["message"])
+            unavailable = response.status_code == HTTPStatus.SERVICE_UNAVAILABLE
+            raise (ServiceUnreachable if unavailable else RequestRejected)(envelope["error"]["message"])
         data: Document = envelope.get("data", {})
         return data
 

@@ -2,9 +2,12 @@
 
 import json
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
+import psycopg
 from psycopg.sql import SQL, Identifier
 
 from service.http.envelope_schema import Failure
@@ -75,3 +78,17 @@ async def count_rows(resources: Resources) -> dict[str, int]:
             assert row
             counts[table] = row["n"]
     return counts
+
+
+@asynccontextmanager
+async def away(postgres: str, database_url: str) -> AsyncIterator[None]:
+    """Make the database unavailable: it terminates its connections and accepts none."""
+    name = psycopg.conninfo.conninfo_to_dict(database_url)["dbname"]
+    allow = SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS {}")
+    async with await psycopg.AsyncConnection.connect(postgres, autocommit=True) as connection:
+        await connection.execute(allow.format(Identifier(str(name)), SQL("false")))
+        await connection.execute(
+            "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = %s", (name,)
+        )
+        yield
+        await connection.execute(allow.format(Identifier(str(name)), SQL("true")))

@@ -24,11 +24,12 @@ from service.model.settings import Settings
 from service.model.workflow import TAKEOVER
 from service.outcome.host_findings import HostFindings, Outcome
 from service.outcome.run_progress import Ended, Verdict
-from service.store.database import execute, fetch
+from service.store.database import CONNECTION_TIMEOUT, execute, fetch
 from service.tasks import instances
 from service.tasks.recorder import Recorder
 from service.tasks.resources import Resources
 from service.worker import host_discovery
+from tests.integration.http_helpers import away
 from tests.integration.sample_tasks import advance, subtask_ids
 from tests.integration.test_discoveries import FOUND
 
@@ -219,6 +220,24 @@ async def test_a_cancel_succeeds_when_it_was_canceled(
     await Recorder(resources, task).record([Ended(role=roles[-1], verdict=verdict, code="", message="")])
 
     assert (await watching).status == int(not canceled)
+
+
+async def test_a_service_without_its_database_counts_as_unreachable(
+    app: Starlette, command: Commands, resources: Resources, postgres: str, database_url: str
+) -> None:
+    (task,) = await submit(command, "odp-1")
+    resources.database.pool.timeout = 0.5  # seconds that a request waits for the database
+    watching = asyncio.create_task(command("watch", str(task)))
+    await watched(app, watching)
+
+    async with away(postgres, database_url):
+        shown = await command("show", str(task))
+        assert (shown.status, shown.errors) == (3, "The database does not answer. Try again later.")
+        assert not watching.done(), "a watch waits until the service is reachable again"
+
+    resources.database.pool.timeout = CONNECTION_TIMEOUT
+    await advance(resources, task, resources.workflows[TAKEOVER].roles)
+    assert (await watching).status == 0
 
 
 async def test_many_hosts_have_a_line_each_and_a_summary(

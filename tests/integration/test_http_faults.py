@@ -2,17 +2,15 @@
 
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import httpx
 import psycopg
 import pytest
-from psycopg import sql
 from starlette.applications import Starlette
 
 from service.model.settings import Settings
 from service.store import database
-from tests.integration.http_helpers import take_over_body
+from tests.integration.http_helpers import away, take_over_body
 
 TASKS = "/api/v2/tasks/instances"
 TAKE_OVER = "/api/v2/obproxy/clusters/1/takeOver"
@@ -27,20 +25,6 @@ async def client(app: Starlette, settings: Settings) -> AsyncIterator[httpx.Asyn
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=True)
     async with httpx.AsyncClient(transport=transport, base_url="http://service", auth=("admin", password)) as http:
         yield http
-
-
-@asynccontextmanager
-async def away(postgres: str, database_url: str) -> AsyncIterator[None]:
-    """Make the database unavailable: it terminates its connections and accepts none."""
-    name = psycopg.conninfo.conninfo_to_dict(database_url)["dbname"]
-    allow = sql.SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS {}")
-    async with await psycopg.AsyncConnection.connect(postgres, autocommit=True) as connection:
-        await connection.execute(allow.format(sql.Identifier(str(name)), sql.SQL("false")))
-        await connection.execute(
-            "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = %s", (name,)
-        )
-        yield
-        await connection.execute(allow.format(sql.Identifier(str(name)), sql.SQL("true")))
 
 
 def logged_requests(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
