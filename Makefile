@@ -20,7 +20,8 @@ demo: lab  ## Take three simulated OBProxy hosts over and show the progress
 	@$(PYTHON) -m tests.lab.demo
 
 test: lab lint  ## Run the linters and all tests
-	@$(PYTHON) -m pytest tests --numprocesses=$(TESTERS) --dist=loadfile $(ARGS)
+	@# In the order of the folders, the long tests first: at the end the short ones keep every process busy.
+	@$(PYTHON) -m pytest tests --numprocesses=$(TESTERS) --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 unit: environment  ## Run the unit tests, which need only Python
 	@$(PYTHON) -m pytest tests/unit $(ARGS)

@@ -5,7 +5,10 @@ import random
 import shutil
 import tempfile
 
+import pytest
 from hypothesis import settings
+
+from tests.progress import ProgressPlugin
 
 pytest_plugins = ["tests.lab.fixtures"]
 
@@ -22,6 +25,13 @@ if _created:
 # The time of one example depends on the load of the machine.
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Show the progress where pytest-xdist runs the tests: on the controller."""
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    if config.getoption("numprocesses", None) and terminal is not None:
+        config.pluginmanager.register(ProgressPlugin(terminal))
 
 
 def pytest_sessionfinish(exitstatus: int) -> None:
