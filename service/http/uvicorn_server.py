@@ -19,6 +19,7 @@ from service.http.connection_limits import (
     limits_of_process,
     log_exhausted_descriptors_once,
 )
+from service.http.tls_handshake import TlsHandshake
 from service.model.errors import SettingsInvalid
 from service.model.settings import Settings
 
@@ -144,7 +145,9 @@ class Server(uvicorn.Server):
         """Listen; raise SettingsInvalid when that fails. uvicorn only logs the error, without the setting."""
         try:
             bound = sockets or await self._bind()
+            context, self.config.ssl = self.config.ssl, None  # TlsHandshake has it
             await super().startup(bound)
+            self.config.ssl = context
         except OSError as error:
             problem = os.strerror(error.errno) if error.errno else error
             reason = f"TAKEOVER_HOST, TAKEOVER_PORT: {self.config.host}:{self.config.port}: {problem}"
@@ -175,12 +178,13 @@ def create_server(
     """
     _check_address(settings)
     connections = Connections(limits_of_process(), trusted=[ip_network(n) for n in settings.trusted_proxy_networks])
+    http = partial(SlowClientTimeoutProtocol, open_connections=connections)
     config = uvicorn.Config(
         OverloadMiddleware(app, connections=connections),
         host=settings.host,
         port=settings.port,
         lifespan="off",
-        http=cast(type[asyncio.Protocol], partial(SlowClientTimeoutProtocol, open_connections=connections)),
+        http=cast(type[asyncio.Protocol], http),
         ws="none",
         ssl_certfile=settings.tls_certificate,
         ssl_keyfile=settings.tls_key,
@@ -198,6 +202,9 @@ def create_server(
         config.load()
     except OSError as error:  # SSLError is one
         raise SettingsInvalid(reason=f"TAKEOVER_TLS_CERTIFICATE, TAKEOVER_TLS_KEY: {error}") from error
+    if config.ssl:
+        handshake = partial(TlsHandshake, context=config.ssl, http=http, open_connections=connections)
+        config.http_protocol_class = cast(type[asyncio.Protocol], handshake)
     return Server(config, lifespan or nullcontext(), on_shutdown)
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,7 +20,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from service.http import uvicorn_server
+from service.http import tls_handshake, uvicorn_server
+from service.http.connection_limits import Connection, Connections, Limits, limits_for
 from service.http.security_headers import SECURITY_HEADERS, SecurityHeadersMiddleware
 from service.model.errors import SettingsInvalid
 from service.model.settings import Settings
@@ -319,12 +320,17 @@ def certificate(tmp_path: Path) -> Path:
     return tmp_path / "certificate.pem"
 
 
-async def test_with_a_certificate_it_is_tls(certificate: Path) -> None:
-    settings = Settings(port=0, tls_certificate=certificate, tls_key=certificate.parent / "key.pem")
+@pytest.fixture
+def encrypted(certificate: Path) -> Settings:
+    """Return the settings of a server with TLS."""
+    return Settings(port=0, tls_certificate=certificate, tls_key=certificate.parent / "key.pem")
+
+
+async def test_with_a_certificate_it_is_tls(certificate: Path, encrypted: Settings) -> None:
     context = ssl.create_default_context(cafile=str(certificate))
     context.check_hostname = False
     async with (
-        serving(settings) as (host, port),
+        serving(encrypted) as (host, port),
         httpx.AsyncClient(verify=context) as http,
     ):
         answer = await http.get(f"https://{host}:{port}/")
@@ -333,6 +339,59 @@ async def test_with_a_certificate_it_is_tls(certificate: Path) -> None:
         assert answer.headers["strict-transport-security"] == "max-age=31536000"
         with pytest.raises(httpx.RemoteProtocolError):
             await http.get(f"http://{host}:{port}/")
+
+
+async def test_an_unfinished_handshake_counts_as_a_connection(
+    encrypted: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = Limits(connections=6, busy=4, per_address=3, backlog=10)
+    monkeypatch.setattr(uvicorn_server, "limits_of_process", lambda: limits)
+    async with serving(encrypted) as address, AsyncExitStack() as stack:
+        silent = [(await stack.enter_async_context(connecting(address)))[0] for _ in range(4)]
+        context = ssl.create_default_context(cafile=str(encrypted.tls_certificate))
+        context.check_hostname = False
+        async with asyncio.timeout(DEADLINE), httpx.AsyncClient(verify=context) as http:
+            assert (await http.get(f"https://{address[0]}:{address[1]}/")).status_code == 200
+            assert [await reader.read() for reader in silent[:2]] == [b"", b""], "the oldest ones are closed"
+        assert not any(reader.at_eof() for reader in silent[2:])
+
+
+async def test_a_handshake_has_a_time_limit(encrypted: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tls_handshake, "HANDSHAKE_TIMEOUT", 0.05)
+    async with asyncio.timeout(DEADLINE), serving(encrypted) as address, connecting(address) as (reader, writer):
+        writer.write(b"\x16\x03\x01")  # the beginning of a ClientHello
+        assert await reader.read() == b""
+
+
+@pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01", CLOSE], ids=["nothing", "beginning", "no TLS"])
+async def test_a_handshake_that_the_client_ends_leaves_nothing(
+    encrypted: Settings, sent: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    added: list[Connection] = []
+    opened = Connections(limits_for(1000))
+
+    def add(connection: Connection) -> None:
+        added.append(connection)
+        Connections.add(opened, connection)
+
+    monkeypatch.setattr(opened, "add", add)
+    monkeypatch.setattr(uvicorn_server, "Connections", lambda *_, **__: opened)
+    async with serving(encrypted) as address:
+        async with connecting(address) as (_, writer):
+            writer.write(sent)
+            await until(lambda: added)
+        await until(lambda: not opened._open)
+    assert not caplog.records
+
+
+async def test_a_stop_does_not_wait_for_handshakes(encrypted: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tls_handshake, "HANDSHAKE_TIMEOUT", 10 * DEADLINE)
+    async with AsyncExitStack() as stack:
+        async with serving(encrypted) as address:
+            reader, writer = await stack.enter_async_context(connecting(address))
+            writer.write(b"\x16\x03\x01")
+            await writer.drain()
+        assert await reader.read() == b""
 
 
 def test_an_invalid_certificate_is_named(certificate: Path) -> None:
