@@ -94,5 +94,5 @@ class HostFindings:
 def _rules(message: str) -> list[JSON]:
     """Return the failed rules of a message; none when it has another form."""
     failure = failed_rules.parse(message)
-    rules = [asdict(rule) for rule in failure.rules] if failure else []
+    rules = [asdict(rule) for rule in failure.rules[:MAX_RULES]] if failure else []
     return [{name: part[:RULE_LIMIT] for name, part in rule.items()} for rule in rules]

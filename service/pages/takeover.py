@@ -62,8 +62,12 @@ class FormHost:
 
     @property
     def sql_port(self) -> int:
-        """The SQL port of the only OBProxy found, else that of the inventory."""
-        return self.unmanaged[0].sql_port if len(self.unmanaged) == 1 else self.available.sql_port
+        """The SQL port of the only OBProxy found if no rule prevents its takeover, else that of the inventory.
+
+        Any user of the host can start a process with that name, at a port of its own.
+        """
+        found = self.unmanaged
+        return found[0].sql_port if len(found) == 1 and not found[0].rules else self.available.sql_port
 
     @property
     def qualifies(self) -> bool:

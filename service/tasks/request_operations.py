@@ -96,6 +96,8 @@ async def rollback_tasks(resources: Resources, task_ids: Sequence[int]) -> dict[
 async def cancel_tasks(resources: Resources, task_ids: Sequence[int]) -> dict[int, TakeoverError]:
     """Cancel task instances of any requests, those that wait first; return the errors of those that do not allow it."""
     waiting = await _gather(lambda task_id: _cancel_waiting(resources, task_id), task_ids)
+    ended = [task_id for task_id, was_waiting in zip(task_ids, waiting, strict=True) if was_waiting]
+    await rollouts.advance_of_tasks(resources.database, ended)
     started = [task_id for task_id, ended in zip(task_ids, waiting, strict=True) if not ended]
     return await _errors(started, lambda task_id: _cancel_started(resources, task_id))
 
@@ -170,11 +172,11 @@ async def _cancel_waiting(resources: Resources, task_id: int) -> bool:
     """End a task instance whose job waits, or is held; return False when a worker has taken the job."""
     async with resources.database.transaction() as connection:
         locked = await lock_task(connection, resources.queue, task_id, resources.executor)
-        if locked is None or not await fetch(connection, "remove_waiting_job", task_id=task_id):
+        if locked is None or locked.task.status is not TaskStatus.RUNNING:
             return False
-        if locked.task.status is not TaskStatus.RUNNING:
+        if not await fetch(connection, "remove_waiting_job", task_id=task_id):
             return False
-        locked.advances_rollout = False  # it is stopped, and the transaction must not lock the request
+        locked.advances_rollout = False  # the transaction must not lock the request after a held task instance
         first = transitions.remaining(locked.task.operation, list(locked.subtasks.values()))[0]
         await locked.apply_change(
             Ended(role=first.role, verdict=Verdict.FAILED, code="CANCELED", message=CANCELED_MESSAGE)

@@ -90,6 +90,14 @@ async def advance_all(database: Database) -> None:
         await _advance_one(database, row["request_id"])
 
 
+async def advance_of_tasks(database: Database, task_ids: Sequence[int]) -> None:
+    """Advance the rollouts of task instances that have ended in transactions which did not."""
+    async with database.autocommit() as connection:
+        rows = await fetch(connection, "tasks_by_id", task_ids=list(task_ids))
+    for request_id in sorted({row["request_id"] for row in rows} - {None}):
+        await _advance_one(database, request_id)
+
+
 @retry_contention
 async def _advance_one(database: Database, request_id: int) -> None:
     async with database.transaction() as connection:

@@ -224,6 +224,9 @@ async def test_the_form_shows_what_runs_on_the_hosts_and_what_prevents_a_takeove
     assert two.count("Exactly one OBProxy runs.") == 1 and "2 of &lt;them&gt;." in two and "stop one." in two
     assert "Unreachable no &lt;route&gt;" in text(gone) and "disabled" not in gone
 
+    await discovered(app, 1, "DISCOVERED", FOUND | {"sql_port": 3884, "login": "untried", "rules": [rule]})
+    assert 'value="2883"' in row((await browser.get(FORM)).text, "odp-1"), "any user can start such a process"
+
     await discovered(app, 1, "DISCOVERED", FOUND | {"login": "denied"})
     await discovered(app, 2, "DISCOVERED", rules=[rule])
     form = (await browser.get(FORM)).text

@@ -6,7 +6,8 @@ import httpx
 import pytest
 
 from service.model.workflow import TAKEOVER
-from service.tasks import operations
+from service.tasks import operations, request_operations
+from service.tasks.errors import OperationNotAllowed
 from service.tasks.request_operations import CANCELED_MESSAGE
 from service.tasks.resources import Resources
 from service.worker import job
@@ -184,3 +185,15 @@ async def test_an_unknown_request(client: httpx.AsyncClient, verb: str) -> None:
     answer = await client.post(f"/api/v2/obproxy/requests/4711/{verb}")
 
     assert (answer.status_code, assert_failure(answer).error.message) == (404, "Request 4711 does not exist.")
+
+
+async def test_canceling_an_ended_host_leaves_its_job(tasks: dict[int, int], resources: Resources) -> None:
+    """A worker that stops requeues the job of a run that has just ended."""
+    query = b"SELECT count(*) FROM procrastinate_jobs WHERE (args ->> 'task_instance_id')::bigint = %s"
+    async with resources.database.autocommit() as connection:
+        before = await (await connection.execute(query, (tasks[1],))).fetchone()
+        errors = await request_operations.cancel_tasks(resources, [tasks[1]])
+        after = await (await connection.execute(query, (tasks[1],))).fetchone()
+
+    assert isinstance(errors[tasks[1]], OperationNotAllowed)
+    assert before == after == {"count": 1}

@@ -11,7 +11,7 @@ from service.model.rollout import Rollout
 from service.model.workflow import RELEASE, TAKEOVER
 from service.store.database import fetch
 from service.store.queue import HELD_QUEUE, QUEUE
-from service.tasks import managed_servers, operations, requests, rollouts
+from service.tasks import managed_servers, operations, request_operations, requests, rollouts
 from service.tasks.errors import IdempotencyKeyReused
 from service.tasks.managed_servers import ServersRequest
 from service.tasks.request_operations import CANCELED_MESSAGE
@@ -364,3 +364,25 @@ async def test_numbers_as_text_and_a_null_are_accepted(client: httpx.AsyncClient
     assert (first.status_code, second.status_code) == (200, 200)
     assert (await read(client))["counts"]["WAITING"] == 1
     assert "rollout" not in (await client.get("/api/v2/obproxy/requests/2")).json()["data"]
+
+
+@pytest.mark.parametrize(("limit", "found"), [(0, "FQNNNNN"), (1, "FQWWWWW")])
+async def test_a_canceled_host_counts_as_failed_at_once(
+    client: httpx.AsyncClient, resources: Resources, limit: int, found: str
+) -> None:
+    """Without a worker, whose recovery does it later."""
+    tasks = await submit(client, batchSize=2, maxFailures=limit)
+
+    assert await request_operations.cancel_tasks(resources, [tasks[1]]) == {}
+
+    assert await states(client) == found
+
+
+async def test_the_next_batch_starts_when_the_hosts_before_are_canceled(
+    client: httpx.AsyncClient, resources: Resources
+) -> None:
+    tasks = await submit(client, batchSize=2, maxFailures=7)
+
+    assert await request_operations.cancel_tasks(resources, [tasks[1], tasks[2], tasks[6]]) == {}
+
+    assert await states(client) == "FFQQWFW"

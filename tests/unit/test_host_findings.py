@@ -125,3 +125,8 @@ def test_the_number_of_obproxies_and_rules_is_limited() -> None:
     rules = ok(findings=[{}], msg=" ".join([RULE] * (MAX_RULES + 2)))
     found = findings(ok(obproxy_found=FOUND), rules, *many)
     assert len(found.obproxies) == MAX_OBPROXIES and len(found.obproxies[2883]["rules"]) == MAX_RULES
+
+
+def test_the_rules_of_a_failure_are_limited() -> None:
+    found = findings(event("runner_on_failed", msg=" ".join([RULE] * (MAX_RULES + 2))))
+    assert len(found.rules) == MAX_RULES
