@@ -1,4 +1,4 @@
-"""Server-sent events about task instances and requests.
+"""Server-sent events about task instances, requests and discoveries.
 
 The id of an event is the number of the last row in it. A client that reconnects with this id, to any process of the
 service, gets the rows behind it: none is lost or repeated. The next rows are read when the client has received the
@@ -19,7 +19,7 @@ from sse_starlette import EventSourceResponse, JSONServerSentEvent
 
 from service.store.database import Database, fetch
 from service.store.database_errors import is_lost
-from service.store.notifications import ANY_TASK, Notifications, Subscription
+from service.store.notifications import ANY, Channel, Notifications, Subscription
 from service.tasks.errors import UnknownRequest, UnknownTask
 
 STREAM_LIFETIME = 900.0  # seconds; then the client reconnects and is authenticated again
@@ -29,7 +29,7 @@ SHUTDOWN_GRACE = 5.0  # seconds for a stream to end by itself when the service s
 RECONNECT_DELAY = 1000  # milliseconds until a client reconnects
 ROW_LIMIT = 500  # rows of a log per query
 TASK_EVENT_INTERVAL = 0.03  # seconds between two queries for the rows of one stream
-REQUEST_EVENT_INTERVAL = 0.25  # seconds between two events of a request
+HOSTS_EVENT_INTERVAL = 0.25  # seconds between two events of a request, or of discoveries
 INTERVAL_PER_HOST = 0.001  # seconds; the page of a request with 1000 hosts has 300 kB
 LIST_EVENT_INTERVAL = 0.25  # seconds between two events of the list, each of which counts all RUNNING
 RETRY_DELAY = 0.3  # seconds until the next attempt to reach the database
@@ -38,7 +38,9 @@ log = logging.getLogger(__name__)
 
 Document = Callable[[], Awaitable[Mapping[str, object]]]
 ChangedDocument = Callable[[Sequence[int] | None], Awaitable[Mapping[str, object]]]
-"""Returns the document of a request with the hosts of some task instances; None = all."""
+"""Returns the document of a request or of discoveries, with the hosts that some ids belong to; None = all."""
+Versions = Callable[[], Awaitable[Mapping[int, object]]]
+"""Returns a value for each id of a document, which differs after each change."""
 
 
 def event_stream_response(events: AsyncIterator[JSONServerSentEvent]) -> EventSourceResponse:
@@ -95,11 +97,11 @@ async def list_events(database: Database, notifications: Notifications) -> Async
     Without ids any task instance may have changed.
     """
     until = time.monotonic() + STREAM_LIFETIME
-    with notifications.subscribe(ANY_TASK) as subscription:
+    with notifications.subscribe(ANY) as subscription:
         while await _wait_for_change(subscription, until):
             changed = subscription.take_changes()
             running = await _retry_while_unavailable(lambda: _running(database))
-            names = {} if changed is ANY_TASK else {"changed": sorted(changed)}
+            names = {} if changed is ANY else {"changed": sorted(changed)}
             yield _event("tasks", None, {"running": running, **names})
             await asyncio.sleep(LIST_EVENT_INTERVAL)
 
@@ -107,29 +109,52 @@ async def list_events(database: Database, notifications: Notifications) -> Async
 async def request_events(
     database: Database, notifications: Notifications, request_id: int, document: ChangedDocument
 ) -> AsyncIterator[JSONServerSentEvent]:
-    """Yield the document of a request, with all hosts at first, then with those that have changed.
-
-    The events have no id: a client that reconnects gets all hosts again. A number cannot say what it has seen, since
-    task instances change at the same time.
-    """
-    until = time.monotonic() + STREAM_LIFETIME
-    numbers: Mapping[int, int] = {}
+    """Yield the document of a request, with all hosts at first, then with those that have changed."""
 
     async def read_numbers() -> Mapping[int, int]:
         async with database.autocommit() as connection:
             rows = await fetch(connection, "change_numbers_of_request", request_id=request_id)
         return {row["id"]: row["number"] for row in rows}
 
-    with notifications.subscribe(ANY_TASK) as subscription, suppress(UnknownRequest):
-        while await _wait_for_change(subscription, until):
-            notified = subscription.take_changes()
-            if not numbers or notified is ANY_TASK or not notified.isdisjoint(numbers):
-                seen, numbers = numbers, await _retry_while_unavailable(read_numbers)
-                changed = [task_id for task_id, number in numbers.items() if seen.get(task_id) != number]
-                if changed:
-                    task_ids = changed if seen else None
-                    yield _event("request", None, await _retry_while_unavailable(partial(document, task_ids)))
-            await asyncio.sleep(max(REQUEST_EVENT_INTERVAL, INTERVAL_PER_HOST * len(numbers)))
+    with notifications.subscribe(ANY) as subscription, suppress(UnknownRequest):
+        async for event in _documents_of_changes("request", subscription, read_numbers, document):
+            yield event
+
+
+async def discovery_events(
+    notifications: Notifications, versions: Versions, document: ChangedDocument
+) -> AsyncIterator[JSONServerSentEvent]:
+    """Yield the discoveries of all hosts at first, then those that were requested or have ended since."""
+    with notifications.subscribe(ANY, Channel.DISCOVERIES) as subscription:
+        async for event in _documents_of_changes("discoveries", subscription, versions, document, ids_are_fixed=False):
+            yield event
+
+
+async def _documents_of_changes(
+    name: str,
+    subscription: Subscription,
+    read_versions: Versions,
+    document: ChangedDocument,
+    *,
+    ids_are_fixed: bool = True,
+) -> AsyncIterator[JSONServerSentEvent]:
+    """Yield a document of hosts, complete at first, then with the hosts that have changed.
+
+    The events have no id: a client that reconnects gets all hosts again. A number cannot say what it has seen, since
+    hosts change at the same time. With `ids_are_fixed`, notifications of other ids than those of the document do not
+    concern it.
+    """
+    until = time.monotonic() + STREAM_LIFETIME
+    versions: Mapping[int, object] | None = None
+    while await _wait_for_change(subscription, until):
+        notified = subscription.take_changes()
+        if versions is None or notified is ANY or not ids_are_fixed or not notified.isdisjoint(versions):
+            seen, versions = versions, await _retry_while_unavailable(read_versions)
+            if seen is None:
+                yield _event(name, None, await _retry_while_unavailable(partial(document, None)))
+            elif changed := [id for id, version in versions.items() if seen.get(id) != version]:
+                yield _event(name, None, await _retry_while_unavailable(partial(document, changed)))
+        await asyncio.sleep(max(HOSTS_EVENT_INTERVAL, INTERVAL_PER_HOST * len(versions or ())))
 
 
 async def _wait_for_change(subscription: Subscription, until: float) -> bool:

@@ -1,16 +1,20 @@
 """Endpoints of event streams."""
 
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from service.access.roles import READ_TASK
+from service.access.roles import READ_OBPROXY, READ_TASK
 from service.api import event_streams, request_schemas
-from service.api.request_schemas import EventsQuery
+from service.api.discoveries import DISCOVERIES
+from service.api.request_schemas import DiscoveryEventsQuery, EventsQuery
 from service.api.requests import REQUEST
 from service.api.requests import detail as request_detail
 from service.api.tasks import TASK, detail
+from service.fleet import discoveries, discovery_documents
 from service.http import requests
 from service.http.openapi import EVENT_STREAM, Operation
 from service.model import errors as model_errors
@@ -59,6 +63,28 @@ async def follow_request(request: Request) -> Response:
     return event_streams.event_stream_response(events)
 
 
+async def follow_discoveries(request: Request) -> Response:
+    """Stream the discoveries of hosts: GET /api/v2/obproxy/discoveries/events."""
+    resources = requests.resources(request)
+    query = requests.parse_query(request, DiscoveryEventsQuery)
+    notifications = _notifications(request)
+    host_ids = None if query.host_id is None else {query.host_id}
+    keyword = query.keyword or ""
+    await discoveries.matching_hosts(resources, keyword, host_ids)  # raises before the stream begins
+
+    async def versions() -> Mapping[int, object]:
+        return await discoveries.versions(resources, await discoveries.matching_hosts(resources, keyword, host_ids))
+
+    async def document(changed: Sequence[int] | None) -> Mapping[str, object]:
+        hosts = await discoveries.matching_hosts(resources, keyword, host_ids)
+        sent = hosts if changed is None else [host for host in hosts if host.id in set(changed)]
+        found = await discoveries.of_hosts(resources, sent)
+        pending = await discoveries.count_pending(resources, hosts)
+        return {**discovery_documents.discovery_event(found, pending, datetime.now(UTC))}
+
+    return event_streams.event_stream_response(event_streams.discovery_events(notifications, versions, document))
+
+
 def _notifications(request: Request) -> Notifications:
     notifications: Notifications = request.app.state.notifications
     if len(notifications) >= STREAM_LIMIT:
@@ -95,5 +121,15 @@ OPERATIONS = (
         summary="Stream a request: `request` has the document, first with all hosts, then with changed ones",
         media_type=EVENT_STREAM,
         errors=(tasks_errors.UnknownRequest, model_errors.TooManyStreams),
+    ),
+    Operation(
+        method="GET",
+        path=DISCOVERIES + "/events",
+        endpoint=follow_discoveries,
+        permission=READ_OBPROXY,
+        summary="Stream discoveries: `discoveries` has the hosts, first all, then changed ones, and the number PENDING",
+        query=DiscoveryEventsQuery,
+        media_type=EVENT_STREAM,
+        errors=(model_errors.InventoryUnreadable, model_errors.TooManyStreams),
     ),
 )

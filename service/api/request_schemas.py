@@ -300,11 +300,15 @@ class ClusterQuery(SortedPageQuery):
     """The query of the list of OBProxy clusters."""
 
 
-class DiscoveryQuery(SortedPageQuery):
-    """The query of the list of discoveries; `keyword` is part of a host's name or address."""
+class DiscoveryEventsQuery(RequestModel):
+    """The query of the stream of discoveries; `keyword` is part of a host's name or address."""
 
     host_id: LongFromText | None = None
     keyword: Text | None = None
+
+
+class DiscoveryQuery(DiscoveryEventsQuery, SortedPageQuery):
+    """The query of the list of discoveries."""
 
 
 class RequestQuery(PageQuery):

@@ -11,7 +11,7 @@ from service.inventory.records import Host
 from service.model.errors import InvalidRequest, SubError, UnknownHost
 from service.model.fleet import ObproxyServer
 from service.model.types import Order, Page
-from service.store.database import execute, fetch, fetch_as
+from service.store.database import Connection, execute, fetch, fetch_as
 from service.store.database_errors import retry_contention
 from service.store.queue import HOST_DISCOVERY_QUEUE
 from service.tasks.resources import Resources
@@ -99,6 +99,7 @@ async def request(resources: Resources, host_ids: Sequence[int] | None, *, reque
         raise InvalidRequest([SubError(field="hostIds", message=message, object=BODY)])
     async with resources.database.transaction() as connection:
         await execute(connection, "request_host_discoveries", host_ids=ids, requester=requester.name)
+        await execute(connection, "notify_discovery_changes", host_ids=ids)
         queued = await fetch(connection, "hosts_with_queued_discovery", queue=HOST_DISCOVERY_QUEUE, host_ids=ids)
         waiting = {row["host_id"] for row in queued}
         await resources.queue.defer_host_discoveries(connection, [id for id in ids if id not in waiting])
@@ -138,6 +139,33 @@ async def of_hosts(resources: Resources, hosts: Sequence[Host]) -> list[HostDisc
     for server in servers:
         on[server.host_id].append(server)
     return [_discovery(host, rows.get(host.id), on[host.id]) for host in hosts]
+
+
+async def versions(resources: Resources, hosts: Sequence[Host]) -> dict[int, object]:
+    """Return a value for each host, which differs after each request and each result of a discovery."""
+    found: dict[int, object] = dict.fromkeys(host.id for host in hosts)
+    async with resources.database.autocommit() as connection:
+        rows = await fetch(connection, "host_discovery_times", host_ids=list(found))
+    return found | {row["host_id"]: (row["request_time"], row["start_time"]) for row in rows}
+
+
+async def count_pending(resources: Resources, hosts: Sequence[Host]) -> int:
+    """Return the number of hosts with a discovery that has not ended."""
+    async with resources.database.autocommit() as connection:
+        rows = await fetch(connection, "pending_host_discoveries", host_ids=[host.id for host in hosts])
+    total: int = rows[0]["total"]
+    return total
+
+
+async def recover(resources: Resources, connection: Connection) -> list[int]:
+    """Queue the requested discoveries that have lost their job, in the caller's transaction; return their hosts.
+
+    A job is lost when it has failed, or when the database was restored without it.
+    """
+    rows = await fetch(connection, "host_discoveries_without_job", queue=HOST_DISCOVERY_QUEUE)
+    hosts = [row["host_id"] for row in rows]
+    await resources.queue.defer_host_discoveries(connection, hosts)
+    return hosts
 
 
 def _discovery(host: Host, row: Mapping[str, Any] | None, servers: Sequence[ObproxyServer]) -> HostDiscovery:

@@ -1,5 +1,6 @@
 """JSON objects of the discoveries of hosts: their types and their construction. OCP has no such objects."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NotRequired, TypedDict
 
@@ -61,6 +62,18 @@ class HostDiscovery(TypedDict):
     requester: NotRequired[str | None]
     rules: list[Rule]
     state: DiscoveryState
+
+
+class DiscoveryEvent(TypedDict):
+    """An event of the stream of discoveries: the hosts that have changed, and the number of all PENDING ones."""
+
+    contents: list[HostDiscovery]
+    pending: int
+
+
+def discovery_event(found: Sequence[discoveries.HostDiscovery], pending: int, now: datetime) -> DiscoveryEvent:
+    """Return an event with the documents of hosts."""
+    return {"contents": [host_discovery(each, now) for each in found], "pending": pending}
 
 
 def host_discovery(found: discoveries.HostDiscovery, now: datetime) -> HostDiscovery:

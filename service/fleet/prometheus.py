@@ -28,14 +28,16 @@ QUERIES = (
     "worker_statistics",
     "server_counts",
     "health_check_round_age",
+    "pending_host_discoveries",
 )
+PARAMETERS: JSON = {"queue": QUEUE, "task_name": RUN, "host_ids": None}
 UNFINISHED = (TaskStatus.RUNNING, TaskStatus.FAILED)
 
 
 async def read(resources: Resources) -> Rows:
     """Return the rows of each query by its name; raise psycopg.Error."""
     async with resources.database.transaction() as connection:
-        return {query: await fetch(connection, query, queue=QUEUE, task_name=RUN) for query in QUERIES}
+        return {query: await fetch(connection, query, **PARAMETERS) for query in QUERIES}
 
 
 def render(rows: Rows | None, *, inventory_readable: bool) -> bytes:
@@ -98,6 +100,10 @@ def _row_metrics(rows: Rows) -> Iterator[Metric]:
         "server_check_age_seconds",
         "Time since the start of the last round of health checks, in seconds",
         {(): check["age"]},
+    )
+    (discoveries,) = rows["pending_host_discoveries"]
+    yield _gauge(
+        "host_discoveries_pending", "Hosts whose discovery is requested and has not ended", {(): discoveries["total"]}
     )
     yield _servers(rows["server_counts"])
     yield _gauge(

@@ -83,6 +83,10 @@ DISCOVERIES = Counter(
     "takeover_server_looks", "Discoveries of OBProxy servers, by outcome", ("outcome",), registry=REGISTRY
 )
 
+HOST_DISCOVERIES = Counter(
+    "takeover_host_discoveries", "Ended discoveries of hosts, by outcome", ("outcome",), registry=REGISTRY
+)
+
 
 def count_recorded_events(events: Sequence[Mapping[str, Any]]) -> None:
     """Count the recorded events of a run. Their `created` is a UTC time in ISO 8601, without an offset."""

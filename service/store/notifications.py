@@ -1,8 +1,8 @@
-"""Fans out PostgreSQL notifications about task instances to the subscribers of this process, over one LISTEN.
+"""Fans out PostgreSQL notifications to the subscribers of this process, over one connection.
 
-A notification carries only the id of a task instance. Changes are rows with numbers; a subscriber reads those after the
-last number it has seen. Late, repeated or merged notifications therefore lose and repeat nothing, and a slow subscriber
-costs no memory.
+A notification carries only an id: that of a task instance, or that of a host whose discovery has changed. Subscribers
+read the rows that they have not seen. Late, repeated or merged notifications therefore lose and repeat nothing, and a
+slow subscriber costs no memory.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ import logging
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Set
 from contextlib import asynccontextmanager, contextmanager, suppress
+from enum import StrEnum
 from typing import NoReturn
 
 import psycopg
@@ -20,32 +21,39 @@ from service.store.database import Connection, execute
 CHECK_INTERVAL = 5.0  # seconds between two checks of the connection
 CHECK_TIMEOUT = 5.0  # seconds for the database to answer such a check
 RETRY_DELAY = 0.3  # seconds between two connection attempts
-MAX_TASK_IDS = 1000  # ids that a subscription collects; above that, it reports ANY_TASK
+MAX_IDS = 1000  # ids that a subscription collects; above that, it reports ANY
 
 log = logging.getLogger(__name__)
 
-ANY_TASK = None
-"""Stands for a task instance where any of them may have changed."""
+ANY = None
+"""Stands for an id where any of them may have changed."""
+
+
+class Channel(StrEnum):
+    """A channel of PostgreSQL: the subject of its notifications."""
+
+    TASKS = "takeover_task"  # ids of task instances
+    DISCOVERIES = "host_discovery"  # ids of hosts
 
 
 class Subscription:
-    """Collects the task instances that have changed, and wakes the subscriber.
+    """Collects the ids of what has changed, and wakes the subscriber.
 
     A new subscription is notified at once, since it has missed everything before.
     """
 
     def __init__(self) -> None:
         self._notified = asyncio.Event()
-        self._changed: set[int] | None = ANY_TASK
+        self._changed: set[int] | None = ANY
         self.closed = False
         self._notified.set()
 
-    def notify(self, task_id: int | None) -> None:
-        """Note that a task instance has changed, or that ANY_TASK may have."""
-        if task_id is ANY_TASK or (self._changed is not None and len(self._changed) >= MAX_TASK_IDS):
-            self._changed = ANY_TASK
+    def notify(self, changed: int | None) -> None:
+        """Note that the subject with an id has changed, or that ANY may have."""
+        if changed is ANY or (self._changed is not None and len(self._changed) >= MAX_IDS):
+            self._changed = ANY
         elif self._changed is not None:
-            self._changed.add(task_id)
+            self._changed.add(changed)
         self._notified.set()
 
     def close(self) -> None:
@@ -60,7 +68,7 @@ class Subscription:
             self._notified.clear()
 
     def take_changes(self) -> Set[int] | None:
-        """Return the ids of the task instances that have changed since the last call, or ANY_TASK."""
+        """Return the ids of what has changed since the last call, or ANY."""
         changed, self._changed = self._changed, set()
         return changed
 
@@ -69,32 +77,38 @@ class Notifications:
     """The subscriptions of this process."""
 
     def __init__(self) -> None:
-        self._subscriptions: defaultdict[int | None, set[Subscription]] = defaultdict(set)
+        self._subscriptions: defaultdict[tuple[Channel, int | None], set[Subscription]] = defaultdict(set)
         self.closed = False
 
     def __len__(self) -> int:
         return sum(len(subscriptions) for subscriptions in self._subscriptions.values())
 
     @contextmanager
-    def subscribe(self, task_id: int | None) -> Iterator[Subscription]:
-        """Subscribe to one task instance, or to ANY_TASK, for the length of the block."""
+    def subscribe(self, subject: int | None, channel: Channel = Channel.TASKS) -> Iterator[Subscription]:
+        """Subscribe to one id of a channel, or to ANY, for the length of the block."""
         subscription = Subscription()
         if self.closed:
             subscription.close()
-        self._subscriptions[task_id].add(subscription)
+        topic = (channel, subject)
+        self._subscriptions[topic].add(subscription)
         try:
             yield subscription
         finally:
-            self._subscriptions[task_id].discard(subscription)
-            if not self._subscriptions[task_id]:
-                del self._subscriptions[task_id]
+            self._subscriptions[topic].discard(subscription)
+            if not self._subscriptions[topic]:
+                del self._subscriptions[topic]
 
-    def publish(self, task_id: int | None) -> None:
-        """Notify the subscribers of a task instance, or all of them for ANY_TASK."""
-        topics = {task_id, ANY_TASK} if task_id is not ANY_TASK else set(self._subscriptions)
-        for topic in topics & self._subscriptions.keys():
+    def publish(self, channel: Channel, changed: int) -> None:
+        """Notify the subscribers of an id, and those of all ids of its channel."""
+        for topic in {(channel, changed), (channel, ANY)} & self._subscriptions.keys():
             for subscription in self._subscriptions[topic]:
-                subscription.notify(task_id)
+                subscription.notify(changed)
+
+    def publish_all(self) -> None:
+        """Notify every subscriber: anything may have changed."""
+        for subscriptions in self._subscriptions.values():
+            for subscription in subscriptions:
+                subscription.notify(ANY)
 
     def close(self) -> None:
         """Close every subscription, and those that follow: the process ends."""
@@ -123,10 +137,11 @@ async def _publish_all(notifications: Notifications, url: str) -> NoReturn:
         try:
             async with await Connection.connect(url, autocommit=True, row_factory=dict_row) as connection:
                 await execute(connection, "listen_for_task_changes")
-                notifications.publish(ANY_TASK)  # changes while there was no connection were not notified
+                await execute(connection, "listen_for_discoveries")
+                notifications.publish_all()  # changes while there was no connection were not notified
                 while True:
                     async for notification in connection.notifies(timeout=CHECK_INTERVAL):
-                        notifications.publish(int(notification.payload))
+                        notifications.publish(Channel(notification.channel), int(notification.payload))
                     async with asyncio.timeout(CHECK_TIMEOUT):
                         await execute(connection, "ping")
         except (psycopg.Error, TimeoutError) as error:

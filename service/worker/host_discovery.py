@@ -11,6 +11,7 @@ from psycopg.types.json import Jsonb
 from service.inventory.reader import Inventory
 from service.inventory.records import Cluster, Host
 from service.model.errors import TakeoverError, UnknownHost
+from service.observe.metrics import HOST_DISCOVERIES
 from service.outcome import ansible_results
 from service.outcome.host_findings import MESSAGE_LIMIT, HostFindings, Outcome
 from service.runs.spec import RunInputs, RunSpec
@@ -47,10 +48,16 @@ async def _perform(resources: Resources, host_id: int) -> None:
         found = _failed(f"The discovery has not ended within {TIMEOUT:.0f} s.")
     except (TakeoverError, OSError) as error:
         found = _failed(str(error) or type(error).__name__)
-    except Exception as error:  # the host must not stay pending, whatever has failed
-        log.exception("The discovery of host %s failed", host_id, extra={"action": "host_discovery_lost"})
-        found = _failed(f"The service failed: {type(error).__name__}.")
-    await _record(resources, host_id, row["moment"], found)
+    except Exception as error:
+        found = _lost(host_id, error)
+    try:
+        await _record(resources, host_id, row["moment"], found)
+    except psycopg.Error as error:
+        if is_transient(error):
+            raise
+        found = _lost(host_id, error)
+        await _record(resources, host_id, row["moment"], found)
+    HOST_DISCOVERIES.labels(found.outcome).inc()
 
 
 async def _discover(resources: Resources, host_id: int) -> HostFindings:
@@ -85,6 +92,12 @@ def _cluster_of(inventory: Inventory, host: Host) -> Cluster | None:
     return next((cluster for cluster in inventory.clusters.values() if host.is_in(cluster)), None)
 
 
+def _lost(host_id: int, error: Exception) -> HostFindings:
+    """Log an unexpected error; return findings with it. The host must not stay pending, whatever has failed."""
+    log.error("The discovery of host %s failed", host_id, exc_info=error, extra={"action": "host_discovery_lost"})
+    return _failed(f"The service failed: {type(error).__name__}.")
+
+
 def _failed(message: str) -> HostFindings:
     return HostFindings(token=0, outcome=Outcome.FAILED, message=ansible_results.clean(message, MESSAGE_LIMIT))
 
@@ -102,3 +115,4 @@ async def _record(resources: Resources, host_id: int, start_time: datetime, foun
             rules=Jsonb(found.rules),
             obproxies=Jsonb([found.obproxies[port] for port in sorted(found.obproxies)]),
         )
+        await execute(connection, "notify_discovery_changes", host_ids=[host_id])

@@ -1,5 +1,8 @@
 """Deletes old records. Running task instances and those that can still be retried are kept."""
 
+from contextlib import suppress
+
+from service.model.errors import InventoryUnreadable
 from service.store.database import execute
 from service.store.database_errors import retry_contention
 from service.tasks.resources import Resources
@@ -9,7 +12,8 @@ from service.tasks.resources import Resources
 async def apply(resources: Resources) -> None:
     """Delete logs, task instances and audit records older than the settings allow.
 
-    Also delete expired idempotency keys and the passwords of old checks.
+    Also delete expired idempotency keys, the passwords of old checks, and the discoveries of hosts that have left the
+    inventory.
     """
     settings = resources.settings
     async with resources.database.transaction() as connection:
@@ -22,8 +26,18 @@ async def apply(resources: Resources) -> None:
             await execute(connection, "delete_old_audit_events", days=settings.retention_days_audit)
         await execute(connection, "delete_old_idempotency_keys")
         await execute(connection, "delete_old_check_secrets")
+    await _delete_discoveries_of_removed_hosts(resources)
     if settings.retention_days_tasks:
         hours = settings.retention_days_tasks * 24
         await resources.queue.app.job_manager.delete_old_jobs(
             nb_hours=hours, include_failed=True, include_cancelled=True, include_aborted=True
         )
+
+
+@retry_contention
+async def _delete_discoveries_of_removed_hosts(resources: Resources) -> None:
+    """Delete them unless the inventory cannot be read, which removes no host."""
+    with suppress(InventoryUnreadable):
+        hosts = (await resources.inventory.current()).hosts
+        async with resources.database.transaction() as connection:
+            await execute(connection, "delete_discoveries_of_removed_hosts", host_ids=list(hosts))

@@ -2,14 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
 
 from procrastinate import App, BaseRetryStrategy, JobContext, RetryDecision
 from procrastinate.exceptions import ProcrastinateException
 from procrastinate.job_context import AbortReason
 from procrastinate.jobs import Job
 
+from service.fleet import discoveries
 from service.model.types import JSON
 from service.runs import directories, run
 from service.store.database import execute, fetch
@@ -56,14 +57,12 @@ class RequeueStrategy(BaseRetryStrategy):
 async def running(resources: Resources) -> AsyncIterator[None]:
     """Run a worker within the block. At its end, the worker's runs have ended or are requeued."""
     async with open_queue(resources.database) as queue:
-        tasks = await _start(resources, queue.app)
+        stages = await _start(resources, queue.app)
         try:
             yield
         finally:
-            for task in tasks:
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+            for tasks in stages:
+                await _stop(tasks)
 
 
 def _register_tasks(resources: Resources, app: App, leases: Leases) -> None:
@@ -101,39 +100,43 @@ def _register_tasks(resources: Resources, app: App, leases: Leases) -> None:
         await webhooks.announce_request_end(resources, request_id)
 
 
-async def _start(resources: Resources, app: App) -> list[asyncio.Task[None]]:
-    """Start the worker's long-lived asyncio tasks; return them in the order in which they must be stopped."""
+async def _start(resources: Resources, app: App) -> list[list[asyncio.Task[None]]]:
+    """Start the worker's long-lived asyncio tasks; return them in stages, in which they must be stopped."""
     leases, settings = Leases(resources.database), resources.settings
     _register_tasks(resources, app, leases)
     await asyncio.to_thread(run.remove_orphaned_runs)
     await asyncio.to_thread(directories.check_tmpfs)
+    grace = settings.shutdown_grace
+    workers = {
+        # Without a grace: a discovery changes nothing.
+        "discovery-worker": _work_forever(resources, app, HOST_DISCOVERY_QUEUE, host_discovery.CONCURRENCY, grace=0),
+        "worker": _work_forever(resources, app, QUEUE, settings.worker_concurrency, grace),
+    }
+    if resources.queue.sends_webhooks:
+        workers["webhook-worker"] = _work_forever(resources, app, WEBHOOK_QUEUE, webhooks.CONCURRENCY, grace)
     return [
-        *(
-            [asyncio.create_task(health_checks.check_forever(resources), name="health-checks")]
-            if health_checks.are_enabled(resources)
-            else []
-        ),
-        asyncio.create_task(_recover_forever(resources, leases.expiry), name="recovery"),
-        asyncio.create_task(
-            # Without a grace: a discovery changes nothing, and a takeover must not start while it is waited for.
-            _work_forever(resources, app, HOST_DISCOVERY_QUEUE, host_discovery.CONCURRENCY, grace=0),
-            name="discovery-worker",
-        ),
-        *(
-            [
-                asyncio.create_task(
-                    _work_forever(resources, app, WEBHOOK_QUEUE, webhooks.CONCURRENCY, settings.shutdown_grace),
-                    name="webhook-worker",
-                )
-            ]
-            if resources.queue.sends_webhooks
-            else []
-        ),
-        asyncio.create_task(
-            _work_forever(resources, app, QUEUE, settings.worker_concurrency, settings.shutdown_grace), name="worker"
-        ),
-        asyncio.create_task(leases.renew_forever(), name="leases"),  # last: ending jobs need their leases
+        [
+            asyncio.create_task(_recover_forever(resources, leases.expiry), name="recovery"),
+            *(
+                [asyncio.create_task(health_checks.check_forever(resources), name="health-checks")]
+                if health_checks.are_enabled(resources)
+                else []
+            ),
+        ],
+        # At the same time: none takes a job while another one waits for its own.
+        [asyncio.create_task(each, name=name) for name, each in workers.items()],
+        [asyncio.create_task(leases.renew_forever(), name="leases")],  # last: ending jobs need their leases
     ]
+
+
+async def _stop(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Cancel asyncio tasks and wait until all have ended; raise the error of one that has failed."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    for task in tasks:
+        if not task.cancelled():
+            task.result()
 
 
 async def _work_forever(resources: Resources, app: App, queue: str, concurrency: int, grace: float) -> None:
@@ -195,6 +198,7 @@ async def requeue_stalled_jobs(resources: Resources, expiry: Expiry) -> None:
         # A running task instance without a job: the cause is unknown, a new attempt decides.
         abandoned = await fetch(connection, "running_tasks_without_job")
         await resources.queue.defer(connection, {row["id"]: row["host_id"] for row in abandoned})
+        await discoveries.recover(resources, connection)
         await execute(
             connection, "delete_stalled_workers", **workers
         )  # last: a requeue could wait for the rows it locks

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +17,7 @@ LIST_EVENTS = "/api/v2/tasks/events"
 
 
 async def events(
-    http: httpx.AsyncClient, path: str, last: str | None = None, *, query: dict[str, int] | None = None
+    http: httpx.AsyncClient, path: str, last: str | None = None, *, query: Mapping[str, int | str] | None = None
 ) -> AsyncGenerator[ServerSentEvent]:
     """Yield the events of one connection, until it ends."""
     headers = {} if last is None else {"Last-Event-ID": last}

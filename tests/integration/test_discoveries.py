@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from starlette.applications import Starlette
 
+from service.fleet import discoveries
 from service.model.errors import UnknownHost
 from service.outcome.host_findings import HostFindings, Outcome
 from service.store.queue import HOST_DISCOVERY_QUEUE
@@ -15,6 +16,7 @@ from service.tasks.resources import Resources
 from service.worker import host_discovery, worker
 from service.worker.job import JobPostponed
 from tests.integration.http_helpers import assert_failure, assert_sorted
+from tests.integration.test_http_metrics import value
 from tests.integration.test_release import managed
 
 DISCOVER, LIST = "/api/v2/obproxy/discover", "/api/v2/obproxy/discoveries"
@@ -247,3 +249,53 @@ async def test_a_stopping_worker_requeues_its_discovery(
         while (await listed(client, "&hostId=1"))[0]["state"] == "PENDING":
             await asyncio.sleep(0.05)
     assert await queued(resources) == []
+
+
+async def test_a_discovery_that_has_lost_its_job_is_queued_again(
+    client: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a failed job, or a restore of the database."""
+    await discover(client, 1, 2)
+    finding(monkeypatch, HostFindings(token=0))
+    await host_discovery.perform(resources, 2)
+    async with resources.database.transaction() as connection:
+        await connection.execute("UPDATE procrastinate_jobs SET status = 'doing'")
+        await connection.execute("UPDATE procrastinate_jobs SET status = 'failed'")
+    async with worker.running(resources), asyncio.timeout(DEADLINE):
+        while (await listed(client, "&hostId=1"))[0]["state"] == "PENDING":
+            await asyncio.sleep(0.05)
+    assert await queued(resources) == []
+
+
+async def test_a_queued_or_running_discovery_has_its_job(client: httpx.AsyncClient, resources: Resources) -> None:
+    await discover(client, 1, 2)
+    async with resources.database.transaction() as connection:
+        await connection.execute("UPDATE procrastinate_jobs SET status = 'doing' WHERE args ->> 'host_id' = '1'")
+        assert await discoveries.recover(resources, connection) == []
+    assert await queued(resources) == [2]
+
+
+async def test_a_result_that_cannot_be_recorded_is_a_failure(
+    client: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await discover(client, 1)
+    finding(monkeypatch, HostFindings(token=0, obproxies={2883: FOUND | {"app_name": "no text: \0"}}))
+    await host_discovery.perform(resources, 1)
+    (found,) = await listed(client, "&hostId=1")
+    assert found["state"] == "FAILED" and found["message"].startswith("The service failed: ")
+
+
+async def test_metrics_count_pending_and_ended_discoveries(
+    client: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = {"outcome": "UNREACHABLE"}
+    before = await value(client, "takeover_host_discoveries_total", **ended) or 0
+    pending = [await value(client, "takeover_host_discoveries_pending")]
+    await discover(client, 1, 2)
+    pending.append(await value(client, "takeover_host_discoveries_pending"))
+    finding(monkeypatch, HostFindings(token=0, outcome=Outcome.UNREACHABLE))
+    await host_discovery.perform(resources, 1)
+    pending.append(await value(client, "takeover_host_discoveries_pending"))
+
+    assert pending == [0, 2, 1]
+    assert await value(client, "takeover_host_discoveries_total", **ended) == before + 1

@@ -19,8 +19,11 @@ from httpx_sse import ServerSentEvent
 
 from service.api import event_streams
 from service.api import events as api_events
+from service.api.discoveries import DISCOVERIES
+from service.fleet import discoveries
 from service.model.settings import Settings
 from service.model.tasks import Subtask
+from service.outcome.host_findings import HostFindings
 from service.outcome.run_progress import Ended, Logged, Started, Verdict
 from service.store.database import execute
 from service.tasks import instances
@@ -28,11 +31,13 @@ from service.tasks.operations import skip_subtask
 from service.tasks.recorder import Recorder
 from service.tasks.resources import Resources
 from service.tasks.submit import HostRequest, take_over
+from service.worker import host_discovery
 from tests.integration.event_stream_client import DEADLINE, LIST_EVENTS, TASK_EVENTS, Reader, events, first
 from tests.integration.http_helpers import assert_failure
 from tests.integration.running_service import serving
 from tests.integration.users import ADMIN
 
+DISCOVERY_EVENTS = f"{DISCOVERIES}/events"
 LINES = 100_000
 GOAL = 0.1  # seconds from the commit to the reader, for 99 of 100
 
@@ -357,3 +362,50 @@ async def test_the_stream_of_an_unknown_request_is_rejected(https: list[httpx.As
     answer = await https[0].get("/api/v2/obproxy/requests/4711/events")
 
     assert (answer.status_code, assert_failure(answer).error.code) == (404, 4001)
+
+
+async def test_a_stream_of_discoveries_sends_all_hosts_and_then_changed_ones(
+    https: list[httpx.AsyncClient], resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nothing_found(*_: object) -> HostFindings:
+        return HostFindings(token=0)
+
+    monkeypatch.setattr(host_discovery, "_discover", nothing_found)
+    task_id, (role, *_) = await submit(resources, 3)
+    received: list[tuple[int, dict[int, str]]] = []
+
+    async with asyncio.timeout(DEADLINE), aclosing(events(https[1], DISCOVERY_EVENTS)) as stream:
+
+        async def receive() -> None:
+            event = await anext(stream)
+            assert (event.event, event.id) == ("discoveries", "")
+            data = json.loads(event.data)
+            received.append((data["pending"], {host["hostId"]: host["state"] for host in data["contents"]}))
+
+        await receive()
+        await recorder(resources, task_id).record([Started(role=role.role)])
+        await discoveries.request(resources, [1, 2], requester=ADMIN)
+        await receive()
+        await host_discovery.perform(resources, 2)
+        await receive()
+        listed = (await https[1].get(DISCOVERIES)).json()["data"]["contents"]
+
+    assert received == [
+        (0, {1: "NEVER", 2: "NEVER", 3: "NEVER"}),
+        (2, {1: "PENDING", 2: "PENDING"}),
+        (1, {2: "DISCOVERED"}),
+    ]
+    assert [host["state"] for host in listed] == ["PENDING", "DISCOVERED", "NEVER"]
+
+
+async def test_a_stream_of_discoveries_covers_the_hosts_of_its_query(
+    https: list[httpx.AsyncClient], resources: Resources
+) -> None:
+    for query, found in (({"hostId": 2}, [2]), ({"keyword": "odp-3"}, [3]), ({"keyword": "none"}, [])):
+        async with asyncio.timeout(DEADLINE), aclosing(events(https[0], DISCOVERY_EVENTS, query=query)) as stream:
+            assert [host["hostId"] for host in json.loads((await anext(stream)).data)["contents"]] == found
+            await discoveries.request(resources, [1], requester=ADMIN)
+            await discoveries.request(resources, found[:1], requester=ADMIN)
+            if found:
+                changed = json.loads((await anext(stream)).data)
+                assert ([host["hostId"] for host in changed["contents"]], changed["pending"]) == (found, 1)

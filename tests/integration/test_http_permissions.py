@@ -33,6 +33,7 @@ MAY = {
     ("POST", "/api/v2/obproxy/externalRuns"): OBPROXY_WORKERS,
     ("POST", "/api/v2/obproxy/discover"): OBPROXY_WORKERS,
     ("GET", "/api/v2/obproxy/discoveries"): OBPROXY_READERS,
+    ("GET", "/api/v2/obproxy/discoveries/events"): OBPROXY_READERS,
     ("GET", "/api/v2/obproxy/clusters"): OBPROXY_READERS,
     ("GET", "/api/v2/obproxy/clusters/{id}"): OBPROXY_READERS,
     ("GET", "/api/v2/obproxy/clusters/{id}/parameters"): OBPROXY_READERS,

@@ -80,6 +80,7 @@ LOOKED_FOR: list[tuple[str, dict[str, object]]] = [
     ("running_tasks_without_job", {}),
     ("subtask_counts_of_running_tasks", {}),
     ("run_statistics", {}),
+    ("host_discoveries_without_job", {"queue": "host_discoveries"}),
     ("server_for_discovery", {"server_id": 7}),
     ("runs_of_server_since", {"server_id": 7, "began": datetime(2026, 11, 29, tzinfo=UTC)}),
     ("lock_server_with_parameters", {"server_id": 7}),

@@ -1,8 +1,10 @@
 """Retention removes old task instances, and keeps running ones and those with possible operations."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from service.access import audit
+from service.fleet import discoveries
 from service.model.audit import AuditCall
 from service.model.tasks import TaskInstance
 from service.model.types import Page
@@ -87,3 +89,23 @@ async def test_old_audit_records_are_removed_after_their_setting(resources: Reso
     assert (await audit.events(resources.database, Page(), None))[1] == 3
     await retention.apply(after(7))
     assert (await audit.events(resources.database, Page(), None))[1] == 2
+
+
+async def test_discoveries_of_hosts_that_left_the_inventory_are_removed(
+    resources: Resources, inventory_file: Path
+) -> None:
+    async def discovered() -> list[int]:
+        await retention.apply(resources)
+        async with resources.database.autocommit() as connection:
+            rows = await (await connection.execute("SELECT host_id FROM host_discovery ORDER BY host_id")).fetchall()
+        return [row["host_id"] for row in rows]
+
+    await discoveries.request(resources, [1, 2, 3], requester=ADMIN)
+    async with resources.database.autocommit() as connection:
+        await connection.execute("UPDATE host_discovery SET request_time = now() - interval '2 days' WHERE host_id < 3")
+    assert await discovered() == [1, 2, 3]
+
+    inventory_file.write_text("all: {hosts: [}")
+    assert await discovered() == [1, 2, 3], "an unreadable inventory removes no host"
+    inventory_file.write_text("all: {hosts: {odp-1: {ocp_host_id: 1}}}")
+    assert await discovered() == [1, 3], "a script may leave a host out for some time"

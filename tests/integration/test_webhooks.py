@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -199,6 +199,29 @@ async def test_a_receiver_that_hangs_delays_no_takeover(resources: Resources, re
             await asyncio.sleep(0.05)
         assert not receiver.accepted
         receiver.open.set()
+
+
+async def test_a_stopping_worker_waits_for_the_jobs_of_all_queues_at_the_same_time(
+    resources: Resources, receiver: Receiver
+) -> None:
+    """One after the other, a queue would start jobs while the service waits for those of another."""
+    receiver.open.clear()
+    (only,) = await submit_takeovers(resources, 1)
+    await succeed(resources, only)
+    async with asyncio.timeout(DEADLINE), AsyncExitStack() as stack:
+        await stack.enter_async_context(worker.running(resources))
+        while not receiver.received:
+            await asyncio.sleep(0.01)
+        workers = {task.get_name(): task for task in asyncio.all_tasks() if task.get_name().endswith("worker")}
+        assert set(workers) == {"discovery-worker", "webhook-worker", "worker"}
+
+        stopping = asyncio.create_task(stack.aclose())
+        while not all(task.cancelling() for task in workers.values()):
+            await asyncio.sleep(0.01)
+
+        assert not workers["webhook-worker"].done(), "it has ended before the others were stopped"
+        receiver.open.set()
+        await stopping
 
 
 async def test_a_response_that_never_ends_is_cut_off(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,26 @@ WHERE queue_name = %(queue)s AND status = 'todo' AND (args ->> 'host_id')::bigin
 SELECT *, start_time IS NULL OR start_time < request_time AS pending FROM host_discovery
 WHERE host_id = ANY(%(host_ids)s);
 
+-- name: host_discovery_times
+SELECT host_id, request_time, start_time FROM host_discovery WHERE host_id = ANY(%(host_ids)s);
+
+-- name: pending_host_discoveries
+-- The number of hosts whose discovery is requested and has not ended; of all hosts when `host_ids` is null.
+SELECT count(*) AS total FROM host_discovery
+WHERE (start_time IS NULL OR start_time < request_time)
+  AND (%(host_ids)s::bigint[] IS NULL OR host_id = ANY(%(host_ids)s));
+
+-- name: host_discoveries_without_job
+-- Hosts whose discovery is requested, has not ended and is neither queued nor running.
+SELECT d.host_id FROM host_discovery d
+WHERE (d.start_time IS NULL OR d.start_time < d.request_time)
+  AND NOT EXISTS (
+      SELECT FROM procrastinate_jobs j
+      WHERE j.queue_name = %(queue)s AND j.status IN ('todo', 'doing')
+        AND (j.args ->> 'host_id')::bigint = d.host_id
+  )
+ORDER BY d.host_id FOR UPDATE SKIP LOCKED;
+
 -- name: database_time
 SELECT clock_timestamp() AS moment;
 

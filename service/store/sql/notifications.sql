@@ -11,6 +11,13 @@ SELECT pg_notify('takeover_task', id::text) FROM unnest(%(task_ids)s::bigint[]) 
 -- name: listen_for_task_changes
 LISTEN takeover_task;
 
+-- name: listen_for_discoveries
+LISTEN host_discovery;
+
+-- name: notify_discovery_changes
+-- Notify subscribers of the discoveries of hosts when the transaction commits.
+SELECT pg_notify('host_discovery', id::text) FROM unnest(%(host_ids)s::bigint[]) AS h (id);
+
 -- name: last_change_of_task
 -- The number of the last change of a task instance or of its log; no row when the task instance does not exist.
 SELECT greatest(c.number, max(l.id), 0) AS position

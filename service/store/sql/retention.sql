@@ -39,3 +39,12 @@ DELETE FROM idempotency_key WHERE (creator, key) IN (
 DELETE FROM audit_event WHERE id IN (
     SELECT id FROM audit_event WHERE time < now() - make_interval(days => %(days)s) FOR UPDATE SKIP LOCKED
 );
+
+-- name: delete_discoveries_of_removed_hosts
+-- Discoveries of hosts that left the inventory. A host that was discovered in the last 24 hours is kept: an inventory
+-- script may leave it out for some time.
+DELETE FROM host_discovery WHERE host_id IN (
+    SELECT host_id FROM host_discovery
+    WHERE host_id <> ALL(%(host_ids)s) AND request_time < now() - interval '24 hours'
+    FOR UPDATE SKIP LOCKED
+);
