@@ -52,6 +52,7 @@ def run(
         _reset_process_state()
         set_process_name(Path(arguments[0]).name)
         sys.argv = list(arguments)
+        importlib.import_module("service.runs.result_wakeup").install()
         cli: Any = importlib.import_module("ansible.cli")
         cli.CLI._play_prereqs = staticmethod(partial(_play_prereqs, loaded))
         importlib.import_module("ansible.cli.playbook").main(sys.argv)

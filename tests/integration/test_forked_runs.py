@@ -38,6 +38,25 @@ ASKED_OF_A_PROCESS = """
       tags: [look]
 """
 
+# Counts how often ansible-playbook, the first process of that name, goes to sleep while an Ansible task runs.
+WAITING = """
+- hosts: all
+  gather_facts: false
+  tasks:
+    - name: Wait
+      ansible.builtin.shell: |
+        process=$$
+        while [ "$process" -gt 1 ]; do
+          [ "$(cat /proc/$process/comm)" = ansible-playboo ] && first=$process
+          process=$(ps -o ppid= -p $process | tr -d ' ')
+        done
+        count() { sed -n 's/^voluntary_ctxt_switches:\\s*//p' /proc/$first/status; }
+        before=$(count)
+        sleep 1
+        echo $(($(count) - before))
+      tags: [look]
+"""
+
 
 async def played(prepared: PreparedRun, start: RunStart) -> tuple[list[Mapping[str, Any]], RunEnd]:
     return await follow(prepared.changed(start=start).start())
@@ -73,6 +92,23 @@ async def test_both_starts_report_the_same_events(tmp_path: Path, caplog: pytest
     assert len({event["uuid"] for event in [*forked, *plain]}) == len(forked) + len(plain)
     tasks = [{event["event_data"].get("task_uuid") for event in events} - {None} for events in (forked, plain)]
     assert tasks[0] and tasks[0].isdisjoint(tasks[1])
+
+
+async def test_a_forked_run_does_not_poll_for_results(tmp_path: Path) -> None:
+    prepared = prepare(tmp_path, "look")
+    prepared.spec.playbook.write_text(WAITING, encoding="utf-8")
+
+    forked = wakeups(await played(prepared, "forked"))
+    plain = wakeups(await played(prepared, "plain"))
+
+    assert 0 < forked < plain / 3
+
+
+def wakeups(run: tuple[list[Mapping[str, Any]], RunEnd]) -> int:
+    events, end = run
+    assert end.rc == 0, end
+    (done,) = [event for event in events if event["event"] == "runner_on_ok"]
+    return int(done["event_data"]["res"]["stdout"])
 
 
 async def test_forked_runs_share_no_identity(tmp_path: Path) -> None:
