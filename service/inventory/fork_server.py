@@ -7,4 +7,5 @@ preload.load(
     environment.common(),
     actions=sorted((PROJECT / "plugins" / "action").glob("*.py")),
     others=[PROJECT / "ansible.cfg", *sorted((PROJECT / "plugins" / "module_utils").rglob("*.py"))],
+    project=PROJECT,
 )

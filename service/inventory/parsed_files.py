@@ -63,15 +63,19 @@ class ParsingLoader(DataLoader):  # type: ignore[misc] # Ansible is untyped
 
 def parse_project(loader: ParsingLoader, project: Path) -> None:
     """Parse the playbooks of a project, and the defaults, rules and tasks of its roles."""
-    playbooks = set((project / "playbooks").rglob("*.yml"))
-    argument_specs = set((project / "playbooks").glob("*.meta.yml"))
-    loader.parse([*(playbooks - argument_specs), *_role_files(project)], trusted_as_template=True)
-    loader.parse(argument_specs, trusted_as_template=False)
+    loader.parse(template_files(project), trusted_as_template=True)
+    loader.parse(_argument_specs(project), trusted_as_template=False)
 
 
-def _role_files(project: Path) -> Iterator[Path]:
+def template_files(project: Path) -> Iterator[Path]:
+    """Yield the playbooks of a project, and the defaults, rules and tasks of its roles: all files with templates."""
+    yield from set((project / "playbooks").rglob("*.yml")) - _argument_specs(project)
     for directory in ("defaults", "rules", "tasks"):
         yield from (project / "roles").glob(f"*/{directory}/*.yml")
+
+
+def _argument_specs(project: Path) -> set[Path]:
+    return set((project / "playbooks").glob("*.meta.yml"))
 
 
 def _identity(path: str) -> FileIdentity | None:

@@ -52,11 +52,13 @@ _preloaded: Preloaded | None = None
 _failure = "Ansible is not preloaded"
 
 
-def load(environment: Mapping[str, str], *, actions: Sequence[Path], others: Sequence[Path]) -> None:
+def load(
+    environment: Mapping[str, str], *, actions: Sequence[Path], others: Sequence[Path], project: Path | None = None
+) -> None:
     """Import Ansible for runs with this `environment`. Does not raise: `reason_not_to_fork` reports a failure.
 
     `actions` are this project's action plugins, `others` its configuration and the modules that plugins import. Ansible
-    reads these files once.
+    reads these files once. The templates in the playbooks and roles of `project` are compiled.
     """
     global _preloaded, _failure
     former = dict(os.environ)
@@ -66,6 +68,8 @@ def load(environment: Mapping[str, str], *, actions: Sequence[Path], others: Seq
             set_environment(complete)
             files = {path: _stamp(path) for path in (*actions, *others)}
             _import_ansible([f"{COLLECTION}.{path.stem}" for path in actions])
+            if project is not None:
+                importlib.import_module("service.inventory.compiled_templates").compile_project(project)
         _preloaded = Preloaded(environment=_shared(complete), files=files, main_process=process.current_process())
     except (Exception, SystemExit) as error:  # runs can start ansible-playbook as a program instead
         _failure = f"{type(error).__name__} while Ansible was preloaded: {error}"
