@@ -29,7 +29,7 @@ unit: environment  ## Run the unit tests, which need only Python
 flaky: environment  ## Run test files repeatedly beside busy processes: make flaky FILES="tests/unit" RUNS=10
 	@$(PYTHON) -m scripts.flaky --runs $(or $(RUNS),10) $(FILES)
 
-mutants: environment  ## Change the code and list what no unit test notices: make mutants MODULES="service/outcome sql"
+mutants: environment  ## Change code and queries, list what no test notices: make mutants MODULES="service/outcome sql"
 	@$(PYTHON) -m scripts.mutants $(MODULES)
 
 coverage: environment  ## Measure the branch coverage: make coverage FILES="tests/unit tests/integration"

@@ -8,13 +8,15 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from scripts.mutants import processes, scope
-from scripts.mutants.mutations import Mutation, mutations
+from scripts.mutants import processes, scope, session
+from scripts.mutants.mutations import Mutation
+from scripts.mutants.subjects import ModuleSubject
 
-LONGEST = 300.0  # seconds of the first run
+INTERVAL = 30.0  # seconds between lines of progress where there is no terminal
 
 
 @dataclass(frozen=True)
@@ -33,30 +35,68 @@ class Result:
         return 100 * (1 - len(self.survivors) / counted) if counted else 100.0
 
 
+class Progress:
+    """Shows how many mutations are done: in place on a terminal, else a line every half a minute."""
+
+    def __init__(self, path: str, total: int) -> None:
+        self._path = path
+        self._total = total
+        self._done = 0
+        self._shown = time.monotonic()
+
+    def one_more(self) -> None:
+        """Count a mutation."""
+        self._done += 1
+        on_terminal, now = sys.stderr.isatty(), time.monotonic()
+        if on_terminal or now - self._shown >= INTERVAL:
+            self._shown = now
+            end = "\r" if on_terminal else "\n"
+            print(f"{self._path}: {self._done} of {self._total}", end=end, file=sys.stderr, flush=True)
+
+
 def tested(module: scope.Module, at_once: int) -> Result:
     """Run the tests of one module with each of its mutations."""
-    tests = [str(file) for file in module.tests]
-    first, names = processes.first(tests, LONGEST)
-    if first.status:
-        raise SystemExit(f"{module.name}: its tests fail without a mutation: python -m pytest {' '.join(tests)}")
-    processes.preload(names)
-    again, _ = processes.first(tests, LONGEST)
-    limit = 5 + 5 * again.seconds
-    every = mutations(module.file.read_text(encoding="utf-8"))
+    every = module.mutations()
+    progress = Progress(module.path, len(every))
     survivors: list[Mutation] = []
-
-    def start(mutation: Mutation) -> processes.Fork:
-        finder = processes.Mutated(module.name, module.file, mutation.code)
-        return processes.Fork([finder], tests, limit)
-
-    for number, (mutation, ended) in enumerate(processes.each(every, start, at_once), 1):
-        if ended.status == 0:
+    for mutation, status in _runs(module, every, at_once):
+        progress.one_more()
+        if status == session.SURVIVED:
             survivors.append(mutation)
-        if sys.stderr.isatty():
-            print(f"\r{module.path}: {number} of {len(every)}", end="\r", file=sys.stderr, flush=True)
     equivalent = [mutation for mutation in survivors if module.explains(mutation.before, mutation.after)]
     alive = [mutation for mutation in survivors if mutation not in equivalent]
     return Result(module, len(every), len(equivalent), tuple(sorted(alive, key=lambda mutation: mutation.line)))
+
+
+def _runs(module: scope.Module, every: Sequence[Mutation], at_once: int) -> Iterator[tuple[Mutation, int]]:
+    """Yield each mutation with the exit status of its run: at first those that need no other import."""
+    tests = [str(file) for file in module.tests]
+    subject = module.subject()
+    imported: list[Mutation] = []
+    runs = session.run(subject, tests, every, at_once)
+    try:
+        profile = next(runs)
+        assert isinstance(profile, session.Profile)
+        for message in runs:
+            assert isinstance(message, tuple)
+            if message[1] == session.IMPORTED:
+                imported.append(message[0])
+            else:
+                yield message
+    except session.TestsFailed as error:
+        command = f"python -m pytest {' '.join(tests)}"
+        raise SystemExit(f"{module.path}: its tests fail without a mutation, {error}: {command}") from error
+    processes.preload(profile.libraries)  # also for the next module
+
+    def start(mutation: Mutation) -> processes.Fork:
+        assert isinstance(subject, ModuleSubject)
+        finders = [subject.mutated(mutation)]
+        return processes.Fork(
+            partial(session.run_again, finders, tests, profile.order(subject, mutation)), profile.limit
+        )
+
+    for mutation, ended in processes.each(imported, start, at_once):
+        yield mutation, ended.status
 
 
 def report(result: Result, seconds: float) -> None:

@@ -20,16 +20,20 @@ PASS = cst.Pass()
 REPLACED = (operator_string, operator_number, operator_arg_removal)
 STATEMENTS = cst.Expr | cst.Raise | cst.Return | cst.Del
 # Their mutation changes nothing that runs, or what a type checker finds.
-UNTOUCHED = m.Annotation() | m.Decorator() | m.Import() | m.ImportFrom() | m.TypeAlias()
+ALIASES = m.Assign(
+    [m.AssignTarget(m.Name(m.MatchRegex("_?[A-Z][a-z].*")))], m.Subscript() | m.BinaryOperation(operator=m.BitOr())
+)
+UNTOUCHED = ALIASES | m.Annotation() | m.Decorator() | m.Import() | m.ImportFrom() | m.TypeAlias()
 DOCUMENTATION = m.SimpleStatementLine([m.Expr(m.SimpleString() | m.ConcatenatedString())])
 TYPE_CALLS = m.Call(m.OneOf(*(m.Name(name) for name in ("TypeVar", "cast", "TypedDict", "NewType"))))
 
 
 @dataclass(frozen=True)
 class Mutation:
-    """One changed module, with the first line that differs."""
+    """One changed module, with the first and the last of its lines that differ."""
 
     line: int
+    last: int
     before: str
     after: str
     code: str
@@ -46,7 +50,7 @@ def mutations(source: str) -> list[Mutation]:
         for changed in chain(negated, _variants(node)):
             code = _replaced(wrapper.module, source, node, span, changed)
             if code != source and code not in made and _compiles(code):
-                made[code] = _described(source, code)
+                made[code] = described(source, code)
     return sorted(made.values(), key=lambda mutation: mutation.line)
 
 
@@ -110,11 +114,18 @@ def _compiles(code: str) -> bool:
     return True
 
 
-def _described(source: str, code: str) -> Mutation:
+def described(source: str, code: str) -> Mutation:
+    """Return the change from one source to another."""
     old, new = source.splitlines(), code.splitlines()
     start = _common(old, new)
     same = min(_common(old[::-1], new[::-1]), min(len(old), len(new)) - start)
-    return Mutation(start + 1, _text(old[start : len(old) - same]), _text(new[start : len(new) - same]), code)
+    return Mutation(
+        start + 1,
+        max(start + 1, len(old) - same),
+        _text(old[start : len(old) - same]),
+        _text(new[start : len(new) - same]),
+        code,
+    )
 
 
 def _common(old: list[str], new: list[str]) -> int:

@@ -9,6 +9,10 @@ from typing import Any
 
 import yaml
 
+from scripts.mutants.mutations import Mutation, mutations
+from scripts.mutants.sql import Queries, variants
+from scripts.mutants.subjects import ModuleSubject, Subject
+
 ROOT = Path(__file__).parents[2]
 CONFIGURATION = Path(__file__).with_name("modules.yml")
 COLLECTION = "ansible_collections.obproxy.takeover."
@@ -25,10 +29,10 @@ class Equivalent:
 
 @dataclass(frozen=True)
 class Module:
-    """One module, its tests, and the share of mutations that the tests must kill, in percent."""
+    """One module, or file of queries, its tests, and the share of mutations that the tests must kill, in percent."""
 
     path: str
-    name: str
+    names: tuple[str, ...]  # a link to a module is imported under a name of its own
     tests: tuple[Path, ...]
     least: float
     equivalent: tuple[Equivalent, ...]
@@ -37,6 +41,16 @@ class Module:
     def file(self) -> Path:
         """File of the module."""
         return ROOT / self.path
+
+    def subject(self) -> Subject:
+        """Return the module, or the queries, as something that mutations change."""
+        return Queries() if self.file.suffix == ".sql" else ModuleSubject(self.names, self.file)
+
+    def mutations(self) -> list[Mutation]:
+        """Return all mutations of the file."""
+        if self.file.suffix == ".sql":
+            return variants(self.file)
+        return mutations(self.file.read_text(encoding="utf-8"))
 
     def explains(self, before: str, after: str) -> bool:
         """Return whether this change of a line is known to be equivalent."""
@@ -65,18 +79,26 @@ def modules(chosen: Sequence[str] = ()) -> list[Module]:
 
 
 def _matches(module: Module, choice: str) -> bool:
-    return module.path == choice or module.path.startswith(choice.rstrip("/") + "/") or module.name.endswith(choice)
+    return (
+        module.path == choice
+        or module.path.startswith(choice.rstrip("/") + "/")
+        or any(name.endswith(choice) for name in module.names)
+    )
 
 
 def _module(path: str, known: dict[str, Any]) -> Module:
-    dotted = path.removesuffix(".py").replace("/", ".")
-    name = COLLECTION + dotted if dotted.startswith("plugins.") else dotted
+    names = (_name(path), *(_name(link) for link in known.get("links", {}).get(path, ())))
     more = known["modules"].get(path, {})
-    tests = {ROOT / "tests/unit" / f"{test}.py" for test in more.get("tests", ())}
+    tests = {ROOT / "tests" / f"{test}.py" for test in more.get("tests", ())}
     if not more.get("only"):
-        tests |= {file for file, imported in _imports().items() if name in imported}
+        tests |= {file for file, imported in _imports().items() if imported.intersection(names)}
     equivalent = tuple(Equivalent(**entry) for entry in more.get("equivalent", ()))
-    return Module(path, name, tuple(sorted(tests)), more.get("least", known["least"]), equivalent)
+    return Module(path, names, tuple(sorted(tests)), more.get("least", known["least"]), equivalent)
+
+
+def _name(path: str) -> str:
+    dotted = path.removesuffix(".py").replace("/", ".")
+    return COLLECTION + dotted if dotted.startswith("plugins.") else dotted
 
 
 @cache

@@ -72,12 +72,12 @@ class HostFindings:
     def _add_obproxy(self, found: Mapping[str, Any]) -> None:
         self.discovered = True
         self._current = None
-        port, pid = found.get("sql_port"), found.get("pid")
+        port, pid = found.get("sql_port", 0), found.get("pid")
         if not (is_port(port) and _is_pid(pid)) or len(self.obproxies) >= MAX_OBPROXIES:
             return
-        self._current = int(port or 0)
+        self._current = port
         texts = {name: found[name] if _is_text(found.get(name)) else None for name in _TEXTS}
-        self.obproxies[self._current] = {"sql_port": port, "pid": pid, **texts, "rules": []}
+        self.obproxies[port] = {"sql_port": port, "pid": pid, **texts, "rules": []}
 
     def _add_rules(self, message: str) -> None:
         rules: list[JSON] = self.rules if self._current is None else self.obproxies[self._current]["rules"]

@@ -1,8 +1,10 @@
 """A real PostgreSQL for the session, and for each test a fresh copy of the migrated template database."""
 
+import os
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -46,7 +48,10 @@ all:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
-    """Yield the connection string of a PostgreSQL server of this session's own."""
+    """Yield the connection string of a PostgreSQL server: the running one of TEST_POSTGRES, or the session's own."""
+    if running := os.environ.get("TEST_POSTGRES"):
+        yield running
+        return
     # Not pytest's directory: the length of a Unix socket's path is limited.
     with (
         tempfile.TemporaryDirectory(prefix="takeover-pg-") as directory,
@@ -58,7 +63,8 @@ def postgres() -> Iterator[str]:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def template_database(postgres: str) -> str:
     """Return a migrated database that tests copy."""
-    await _execute(postgres, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
+    with suppress(psycopg.errors.DuplicateDatabase):  # sessions on a running server share it
+        await _execute(postgres, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
     async with open_database(psycopg.conninfo.make_conninfo(postgres, dbname=TEMPLATE)):
         pass
     return TEMPLATE

@@ -20,6 +20,7 @@ from service.tasks.errors import (
 from service.tasks.recorder import Recorder
 from service.tasks.resources import Resources
 from service.tasks.submit import HostRequest, take_over
+from tests.integration.fetched_jobs import claimed
 from tests.integration.users import ADMIN
 
 SubtaskState = tuple[SubtaskStatus, Operation]
@@ -103,6 +104,25 @@ async def test_a_running_subtask_is_canceling_until_its_run_has_ended(
         await operations.cancel_subtask(resources, task.id, subtasks[0].id)
 
     assert (await positions(resources, task))[0] == (SubtaskStatus.CANCELING, Operation.EXECUTE)
+
+
+@pytest.mark.parametrize("target", ["task instance", "subtask"])
+async def test_a_cancel_requests_the_abort_of_the_job(
+    resources: Resources, submitted: tuple[TaskInstance, list[Subtask]], target: str
+) -> None:
+    """Its worker is notified at once, and not at the next renewal of the lease."""
+    task, subtasks = submitted
+    job = await claimed(resources)
+    await Recorder(resources, task.id).record([Started(role=subtasks[0].role)])
+
+    if target == "subtask":
+        await operations.cancel_subtask(resources, task.id, subtasks[0].id)
+    else:
+        await operations.cancel_task(resources, task.id)
+
+    async with resources.database.autocommit() as connection:
+        rows = await connection.execute("SELECT id FROM procrastinate_jobs WHERE abort_requested")
+        assert await rows.fetchall() == [{"id": job.id}]
 
 
 OPERATIONS_ON_TASK = [operations.retry_task, operations.rollback_task]

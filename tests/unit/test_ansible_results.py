@@ -78,41 +78,54 @@ GOOD: dict[str, list[Any]] = {
     "version": ["4.3.1.0-1", "1.9.1.1-1919579"],
     "architecture": ["x86_64", "aarch64"],
     "home": ["/opt/taobao/install/obproxy-4.3.1.0", "/"],
-    "owner": ["admin"],
+    "owner": ["admin", "a" * 128],
     "package": ["obproxy-4.3.1.0-1.el8.x86_64", None],
     "start_mode": ["config_url", "rs_list"],
     "exporter_port": [1, 2884, 65535, None],
     "supervised": [True, False],
     "pending_restart": [[], ["x" * 128] * 500, ["proxy_mem_limited", "work_thread_num"]],
-    "drift": [["The binary belongs to no  package.", "Größe: 5 %"]],
-    "parameter_drift": [[], [{"name": "work_thread_num", "expected": "8", "found": ""}]],
+    "drift": [["The binary belongs to no  package.", "Größe: 5 %", f"\t{'x' * 1998}."]],
+    "parameter_drift": [
+        [],
+        [{"name": "work_thread_num", "expected": "8", "found": ""}] * 1000,
+        [{"name": "a", "expected": "x" * 4096, "found": "\t"}],
+    ],
     "password_drift": [[], ["observer_sys_password"]],
     "login_error": ["1045: Access denied"],
     "is_rediscovered": [True, False],
     "is_synchronised": [True, False],
     "managed_by": ["another manager"],
-    "parameters": [{}, {"mng_url": "", "_x9": "Größe: 5 %"}, {f"p{n}": "x" * 150 for n in range(1000)}],
-    "parameter_definitions": [{"work_thread_num": ["thread num, [1, +∞]", True, "[1,128]", False]}],
+    "parameters": [
+        {},
+        {"mng_url": "", "_x9": "Größe: 5 %"},
+        {f"p{n}": "x" * 150 for n in range(1000)},
+        {"a": "x" * 4096},
+    ],
+    "parameter_definitions": [
+        {"work_thread_num": ["thread num, [1, +∞]", True, "[1,128]", False]},
+        {"a": ["d" * 1000, True, "r" * 200, True]},
+    ],
 }
 BAD: dict[str, list[Any]] = {
     "pid": [0, -1, True, "1", 2**31, None, 1.0],
     "version": ["4.3.1.0", "latest", "", None, "4.3.1.0-1\n", 4, "1.2-" + "x" * 100],
     "architecture": ["", "x" * 33, ["x86_64"], "x86\x1b[31m"],
     "home": ["relative", "", "/" + "x" * 4096, "/a\nb", b"/home"],
-    "owner": ["", None, "a\x00b", "\ud800"],
+    "owner": ["", "a" * 129, None, "a\x00b", "\ud800"],
     "package": ["", 1, "x" * 257],
     "start_mode": ["other", None, [], {}],
     "exporter_port": [0, 65536, "2884", False],
     "supervised": [0, 1, "true", None],
-    "pending_restart": ["proxy_mem_limited", [1], [[]], [""], ["x"] * 501, {}],
+    "pending_restart": ["proxy_mem_limited", [1], [[]], [""], ["x"] * 501, ["x" * 129], {}],
     "drift": ["a sentence", [None], ["x" * 2001], ["y"] * 101],
     "parameter_drift": [
         *(None, {}, ["a"], [{}], [{"name": "a", "expected": "1"}], [{"name": "a b", "expected": "", "found": ""}]),
         *([{"name": "a", "expected": 1, "found": ""}], [{"name": "a", "expected": "", "found": "x\x1b[31m"}]),
         *([{"name": "a", "expected": "", "found": "", "x": ""}], [{"name": "a", "expected": "", "found": ""}] * 1001),
+        *([{"name": "a", "expected": "x" * 4097, "found": ""}], [{"name": "a", "expected": "", "found": "x" * 4097}]),
         [{"name": 1, "expected": "", "found": ""}],
     ],
-    "password_drift": [None, "a", [1], ["x"] * 21],
+    "password_drift": [None, "a", [1], ["x"] * 21, ["x" * 129]],
     "login_error": [None, "", "a\nb", "x" * 2001],
     "is_rediscovered": [1, None],
     "is_synchronised": [0, "true"],
@@ -123,6 +136,7 @@ BAD: dict[str, list[Any]] = {
     ],
     "parameter_definitions": [
         *({"a": []}, {"a": ["d", True, ""]}, {"a": ["d", "true", "", False]}, {"a": ["d", True, "", 0]}),
+        *({"a": ["d" * 1001, True, "", False]}, {"a": ["d", True, "r" * 201, False]}),
         *({"a": [None, True, "", False]}, {"a": ["d\x00", True, "", False]}, {"a": "dtrf"}),
     ],
     "unknown": ["anything"],
@@ -138,6 +152,21 @@ def test_accepted_facts(key: str, value: Any) -> None:
 @pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in BAD.items() for value in values])
 def test_ignored_facts(key: str, value: Any) -> None:
     assert server_facts.validated(event(obproxy_server={key: value})) == ({}, [key])
+
+
+def test_the_parameters_of_one_server_are_limited_together() -> None:
+    full = {f"p{n:03}": "x" * 4096 for n in range(server_facts.PARAMETERS_LIMIT // 4100)}
+    rest = server_facts.PARAMETERS_LIMIT - 4100 * len(full)
+
+    def is_valid(last: int) -> bool:
+        return bool(server_facts.validated(event(obproxy_server={"parameters": full | {"last": "x" * last}}))[0])
+
+    assert is_valid(rest - len("last"))
+    assert not is_valid(rest - len("last") + 1)
+
+
+def test_the_names_of_ignored_facts_are_cut() -> None:
+    assert server_facts.validated(event(obproxy_server={"x" * 61: 1, 7: 1})) == ({}, ["x" * 60, "<class 'int'>"])
 
 
 def test_every_fact_key_is_tested() -> None:

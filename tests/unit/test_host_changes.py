@@ -7,7 +7,7 @@ import pytest
 
 from service.model.changes import HostChange, RecordedChange
 from service.model.tasks import Operation
-from service.outcome.host_changes import MAX_CHANGES, NAME_LIMIT, VALUE_LIMIT, ChangeSum, summed, validated
+from service.outcome.host_changes import MAX_CHANGES, ChangeSum, summed, validated
 from service.outcome.masking import masker
 from service.outcome.redaction import redact
 from service.outcome.run_progress import Changed, advance, begin
@@ -29,6 +29,11 @@ def test_a_result_lists_its_changes(event: str) -> None:
         HostChange(what="file", name="/etc/a", before=None, after="text\n", needs_restart=True),
     ]
     assert notes == []
+
+
+def test_a_value_of_the_greatest_length_is_kept() -> None:
+    ((change,), _) = validated(result(PARAMETER | {"after": "x" * 2000}))
+    assert change.after == "x" * 2000
 
 
 @pytest.mark.parametrize(
@@ -55,11 +60,11 @@ def test_only_final_results_have_changes(event: str) -> None:
 
 
 def test_names_and_values_are_cut_and_a_secret_name_hides_its_values() -> None:
-    long = "x" * (VALUE_LIMIT * 3)
+    long = "x" * 6000
     (cut, secret), _ = validated(
         result(PARAMETER | {"name": long, "after": long}, PARAMETER | {"name": "a_password", "before": None})
     )
-    assert len(cut.name) == NAME_LIMIT and cut.after == "x" * VALUE_LIMIT + " …"
+    assert (cut.name, cut.after) == ("x" * 300, f"{'x' * 2000} …")
     assert (secret.before, secret.after) == (None, "***")
 
 
@@ -81,7 +86,7 @@ def test_changes_of_another_host_are_ignored() -> None:
 
 def test_a_redacted_change_has_no_secret_and_stays_what_it_was() -> None:
     hide = masker([{"password": "Needle#1"}])
-    secret = PARAMETER | {"name": "Needle#1", "before": "at Needle#1", "after": "x" * VALUE_LIMIT + "Needle#1"}
+    secret = PARAMETER | {"name": "Needle#1", "before": "at Needle#1", "after": "x" * 2000 + "Needle#1"}
     redacted = redact(result(secret, PARAMETER | {"before": 7}, PARAMETER, "text", *[PARAMETER] * 1000), hide)
     assert "Needle#1" not in repr(redacted)
     assert len(redacted["event_data"]["res"]["changes"]) == MAX_CHANGES + 1

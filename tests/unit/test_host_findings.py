@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from service.outcome.host_findings import MAX_OBPROXIES, MAX_RULES, HostFindings, Outcome
+from service.outcome.host_findings import HostFindings, Outcome
 from service.outcome.masking import masker
 from service.outcome.redaction import redact
 from service.outcome.verdict import RunEnd
@@ -43,6 +43,16 @@ def test_failed_rules_belong_to_the_obproxy_before_them() -> None:
     assert (found.outcome, found.message, found.rules) == (Outcome.DISCOVERED, "", [])
     assert {port: one["rules"] for port, one in found.obproxies.items()} == {2883: [], 3883: [PARSED]}
     assert found.obproxies[2883]["version"] == "4.3.1.0-1" and found.obproxies[2883]["package"] is None
+
+
+def test_an_obproxy_is_described_by_its_texts() -> None:
+    names = ("version", "package", "app_name", "home", "owner", "supervisor", "start_mode", "login", "managed_by")
+    texts = {name: f"the {name}" for name in (*names, "managed_cluster")}
+
+    found = findings(ok(obproxy_found={"sql_port": 1, "pid": 2**31 - 1, "more": "x"} | texts))
+
+    assert found.obproxies == {1: {"sql_port": 1, "pid": 2**31 - 1, **texts, "rules": []}}
+    assert findings(ok(obproxy_found=FOUND | {"pid": 1})).obproxies[2883]["pid"] == 1
 
 
 def test_rules_of_a_host_without_an_obproxy_are_its_own() -> None:
@@ -121,12 +131,21 @@ def test_secrets_are_masked() -> None:
 
 
 def test_the_number_of_obproxies_and_rules_is_limited() -> None:
-    many = [ok(obproxy_found=FOUND | {"sql_port": port}) for port in range(1, MAX_OBPROXIES + 3)]
-    rules = ok(findings=[{}], msg=" ".join([RULE] * (MAX_RULES + 2)))
+    many = [ok(obproxy_found=FOUND | {"sql_port": port}) for port in range(1, 53)]
+    rules = ok(findings=[{}], msg=" ".join([RULE] * 52))
     found = findings(ok(obproxy_found=FOUND), rules, *many)
-    assert len(found.obproxies) == MAX_OBPROXIES and len(found.obproxies[2883]["rules"]) == MAX_RULES
+    assert len(found.obproxies) == 50 and len(found.obproxies[2883]["rules"]) == 50
 
 
 def test_the_rules_of_a_failure_are_limited() -> None:
-    found = findings(event("runner_on_failed", msg=" ".join([RULE] * (MAX_RULES + 2))))
-    assert len(found.rules) == MAX_RULES
+    assert len(findings(event("runner_on_failed", msg=" ".join([RULE] * 52))).rules) == 50
+
+
+def test_rules_and_messages_are_cut() -> None:
+    rule = {"rule": f"{'R' * 2100}.", "found": f"{'f' * 2100}.", "fix": f"{'x' * 2100}."}
+    text = f"Rule: {rule['rule']} Found: {rule['found']} Fix: {rule['fix']}"
+    (shown,) = findings(ok(obproxy_found={"sql_port": None}), ok(findings=[{}], msg=text)).rules
+    assert {name: len(part) for name, part in shown.items()} == {"rule": 2000, "found": 2000, "fix": 2000}
+
+    failed = findings(end=RunEnd(rc=1, status="failed", last_lines="e" * 3000))
+    assert failed.message == f"{'e' * 2000} …"

@@ -14,7 +14,7 @@ from ansible_collections.obproxy.takeover.plugins.module_utils.programs import l
 from ansible_collections.obproxy.takeover.plugins.module_utils.run_recorder import RunRecorder
 
 from service.outcome import masking
-from service.outcome.masking import MASK, Hidden, masker
+from service.outcome.masking import MASK, Hidden, masker, stage_one
 
 Case = tuple[dict[str, object], str, str]  # variables, a text, and what is shown of it
 ENCRYPTED: Case = ({"plain": {"any": Hidden("Needle#1")}}, "Needle#1", MASK)  # by itself; for Ansible: see below
@@ -47,6 +47,15 @@ CASES: list[Case] = [
     ({"db_credential": "Needle#1", "s3_access_key": "Needle#2"}, "Needle#1 Needle#2", f"{MASK} {MASK}"),
     ({"db": {"pwd": 12345678, "hosts": [{"api_key": "Needle#1"}]}}, "12345678 Needle#1", f"{MASK} {MASK}"),
     ({}, "text", "text"),
+    ({"x_token": "1234", "y_token": 123, "z_secret": 1.25}, "1234 123 1.25", f"{MASK} 123 {MASK}"),
+    ({"plain": ["Needle#1", 12345678]}, "Needle#1 12345678", "Needle#1 12345678"),
+    ({"a_token": "zz zz", "b_token": "zz zz and more"}, "zz zz and more", MASK),  # one is the start of the other
+    ({"x_secret": 'é"bc'}, r'as JSON "é\"bc"', f'as JSON "{MASK}"'),
+    ({"x_secret": "é\nit's"}, r"""in Python é\nit's.""", f"in Python {MASK}."),
+    ({"x_secret": "a/b c"}, "a%2Fb%20c", MASK),
+    ({"x_secret": "Needle#1\ud800"}, f"Needle%231%3F {stage_one('Needle#1?')}", f"{MASK} {MASK}"),  # no UTF-8
+    ({"x_secret": "-BEGIN-\n  0123456789abcdef\n"}, "0123456789abcdef 0123456789abcde", f"{MASK} 0123456789abcde"),
+    ({"x_secret": "Need\x1b[1mle\r\n#1\r#2\x9b0m"}, "Needle\n#1\n#2", MASK),  # as it is shown
 ]
 
 
@@ -124,5 +133,10 @@ def test_other_names_are_no_secrets(name: str) -> None:
 
 def test_numbers_are_masked_below_a_secret_name_alone() -> None:
     mask = masker([{"db_pwd": 12345678}])
-    value = {"db_pwd": 12345678, "pid": 12345678, "nested": {"secrets": [12345678, True, 7]}}
-    assert masking.masked(value, mask) == {"db_pwd": MASK, "pid": 12345678, "nested": {"secrets": [MASK, True, 7]}}
+    value = {"db_pwd": 12345678, "pid": 12345678, "nested": {"secrets": [12345678, True, 7]}, 12345678: "12345678"}
+    assert masking.masked(value, mask) == {
+        "db_pwd": MASK,
+        "pid": 12345678,
+        "nested": {"secrets": [MASK, True, 7]},
+        12345678: MASK,
+    }

@@ -1,6 +1,5 @@
 """`make mutants`: mutations of a module, runs of its tests, and the list of equivalent mutations."""
 
-import os
 import signal
 import sys
 import time
@@ -9,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from scripts.mutants import __main__ as program
-from scripts.mutants import processes, scope
+from scripts.mutants import processes, scope, session
 from scripts.mutants.mutations import mutations
+from scripts.mutants.sql import Variant, variants
 
 SOURCE = '''"""Limits."""
 
@@ -41,6 +41,7 @@ def test_limit():
 def test_names():
     assert names(["a", "", "b"]) == "a, b"
 """
+TEST_FILES = ("test_mutated", "test_single", "test_double")
 TIME = 60.0
 
 
@@ -80,14 +81,14 @@ def module(folder: Path, *tests: str, equivalent: tuple[scope.Equivalent, ...] =
     (folder / "mutated.py").write_text(SOURCE, encoding="utf-8")
     (folder / "test_mutated.py").write_text("".join(tests), encoding="utf-8")
     return scope.Module(
-        str(folder / "mutated.py"), "mutated", (folder / "test_mutated.py",), least=95, equivalent=equivalent
+        str(folder / "mutated.py"), ("mutated",), (folder / "test_mutated.py",), least=95, equivalent=equivalent
     )
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    monkeypatch.setattr(processes, "PROJECT", (*processes.PROJECT, "mutated", "test_mutated"))
+    monkeypatch.setattr(processes, "PROJECT", (*processes.PROJECT, "mutated", *TEST_FILES))
     return tmp_path
 
 
@@ -113,40 +114,115 @@ def test_tests_that_fail_without_a_mutation_end_the_program(folder: Path) -> Non
         program.tested(module(folder, "def test_fails(): assert False"), at_once=1)
 
 
-def test_a_run_that_does_not_end_is_killed(folder: Path) -> None:
-    endless = folder / "test_endless.py"
-    endless.write_text("def test_endless():\n    while True: pass\n", encoding="utf-8")
-    run = processes.Fork([], [str(endless)], seconds=0.5)
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_mutation_that_does_not_end_is_killed(folder: Path, waits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "START", 1.0)
+    wait = "time.sleep(1000)" if waits else "pass"
+    endless = f"import time\nfrom mutated import names\n\ndef test_endless():\n    while names(['a']) != 'a': {wait}\n"
+    found = module(folder, endless)
+    (removed,) = [one for one in found.mutations() if one.line == 14 and one.after == "pass"]
 
-    deadline = time.monotonic() + TIME
-    while (ended := run.poll()) is None:
-        assert time.monotonic() < deadline
+    _, end = session.run(found.subject(), [str(found.tests[0])], [removed], at_once=1)
 
-    assert ended.late
-    assert ended.status != 0
+    assert isinstance(end, tuple)
+    assert end[0] == removed
+    assert end[1] < 0
 
 
-def test_an_interrupt_ends_the_other_runs(folder: Path) -> None:
-    (folder / "test_short.py").write_text("def test_short(): pass\n", encoding="utf-8")
-    (folder / "test_endless.py").write_text("def test_endless():\n    while True: pass\n", encoding="utf-8")
+def test_a_constant_counts_where_it_is_imported_and_where_it_is_used_at_the_import(folder: Path) -> None:
+    """Not only in its own module: `DOUBLE` is computed at the import, and the test has imported `SINGLE`."""
+    (folder / "mutated.py").write_text("SINGLE = 300\nDOUBLE = 2 * SINGLE\n", encoding="utf-8")
+    tests = "import mutated\nfrom mutated import SINGLE\n\ndef test_{}(): assert {} == {}\n"
+    (folder / "test_single.py").write_text(tests.format("single", "SINGLE", 300), encoding="utf-8")
+    (folder / "test_double.py").write_text(tests.format("double", "mutated.DOUBLE", 600), encoding="utf-8")
+
+    def survivors(test: str) -> list[str]:
+        found = scope.Module(str(folder / "mutated.py"), ("mutated",), (folder / test,), least=95, equivalent=())
+        return [mutation.after for mutation in program.tested(found, at_once=2).survivors]
+
+    assert survivors("test_double.py") == []
+    assert "SINGLE = 600" not in survivors("test_single.py")
+
+
+def test_tests_of_the_changed_line_run_first(folder: Path) -> None:
+    found = module(folder, TESTS)
+    profile, *_ = session.run(found.subject(), [str(found.tests[0])], [], at_once=1)
+    assert isinstance(profile, session.Profile)
+
+    def order(line: int) -> list[str]:
+        changed = next(one for one in found.mutations() if one.line == line)
+        return [name.rpartition("::")[2] for name in profile.order(found.subject(), changed)]
+
+    assert order(14) == ["test_names"]
+    assert order(10) == ["test_limit"]
+    assert set(order(3)) == {"test_limit", "test_names"}
+
+
+def test_an_interrupt_ends_the_other_runs() -> None:
     forks: dict[str, processes.Fork] = {}
 
     def start(name: str) -> processes.Fork:
-        forks[name] = processes.Fork([], [str(folder / f"test_{name}.py")], TIME)
+        def work() -> int:
+            time.sleep(TIME if name == "endless" else 0)
+            return 0
+
+        forks[name] = processes.Fork(work, 2 * TIME)
         return forks[name]
 
     runs = processes.each(["endless", "short"], start, at_once=2)
     assert next(runs)[0] == "short"
     runs.close()
 
-    _, status = os.waitpid(forks["endless"].pid, 0)
-    assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
+    assert forks["endless"].wait().status == -signal.SIGKILL
+
+
+QUERIES = """-- name: first
+-- A comment with WHERE a AND b.
+SELECT DISTINCT a FROM t LEFT JOIN u ON u.id = t.id
+WHERE (t.a = 'x AND y' OR t.b IS NOT DISTINCT FROM %(b)s) AND t.c > 1
+ORDER BY t.a, t.b DESC LIMIT 3 FOR UPDATE SKIP LOCKED;
+
+-- part: both
+WHERE a = 1
+
+-- name: second
+SELECT count(*) FILTER (WHERE b) FROM t
+-- include: both
+;
+"""
+
+
+def test_queries_lose_conditions_orders_limits_and_locks(tmp_path: Path) -> None:
+    file = tmp_path / "some.sql"
+    file.write_text(QUERIES, encoding="utf-8")
+
+    made = variants(file)
+
+    assert [(variant.line, variant.after) for variant in made] == [
+        (3, "SELECT  a FROM t LEFT JOIN u ON u.id = t.id"),
+        (3, "SELECT DISTINCT a FROM t  JOIN u ON u.id = t.id"),
+        (3, "SELECT DISTINCT a FROM t LEFT JOIN u ON true"),
+        (4, "WHERE true AND t.c > 1"),
+        (4, "WHERE (false OR t.b IS NOT DISTINCT FROM %(b)s) AND t.c > 1"),
+        (4, "WHERE (t.a = 'x AND y' OR false) AND t.c > 1"),
+        (4, "WHERE (t.a = 'x AND y' OR t.b IS NOT DISTINCT FROM %(b)s) AND true"),
+        (5, "ORDER BY t.a DESC, t.b DESC LIMIT 3 FOR UPDATE SKIP LOCKED;"),
+        (5, "ORDER BY t.a, t.b  LIMIT 3 FOR UPDATE SKIP LOCKED;"),
+        (5, "ORDER BY t.a, t.b DESC  FOR UPDATE SKIP LOCKED;"),
+        (5, "ORDER BY t.a, t.b DESC LIMIT 3 ;"),
+        (5, "ORDER BY t.a, t.b DESC LIMIT 3 FOR UPDATE ;"),
+        (8, "WHERE true"),
+        (11, "SELECT count(*) FILTER (WHERE true) FROM t"),
+    ]
+    assert [set(variant.queries) for variant in made if isinstance(variant, Variant)] == 12 * [{"first"}] + 2 * [
+        {"second"}
+    ]
 
 
 @pytest.mark.parametrize("path", sorted(scope.configuration()["modules"]))
 def test_each_equivalent_mutation_exists_and_has_a_reason(path: str) -> None:
     (found,) = scope.modules([path])
-    made = {(mutation.before, mutation.after) for mutation in mutations(found.file.read_text(encoding="utf-8"))}
+    made = {(mutation.before, mutation.after) for mutation in found.mutations()}
 
     assert all(len(entry.reason.split()) >= 3 for entry in found.equivalent)
     assert {(entry.before, entry.after) for entry in found.equivalent} <= made

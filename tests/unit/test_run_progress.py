@@ -111,14 +111,13 @@ def test_a_gap_is_reported_but_keeps_the_verdict() -> None:
 def test_the_log_of_an_event_keeps_its_rc_and_msg() -> None:
     _, (logged,) = take(started(), failed("x" * 20_000, rc=7, msg="the reason"))
     assert isinstance(logged, Logged)
-    kept = run_progress.EVENT_LIMIT
-    assert logged.text == f"{'x' * kept}\n[cut: {20_000 - kept} characters more]\nrc: 7\nmsg: the reason"
+    assert logged.text == f"{'x' * 16_384}\n[cut: 3616 characters more]\nrc: 7\nmsg: the reason"
 
 
 def test_the_log_of_a_role_is_cut_but_for_failures() -> None:
-    lines = [event("verbose", "y" * run_progress.EVENT_LIMIT)] * (run_progress.ROLE_LIMIT // run_progress.EVENT_LIMIT)
+    lines = [event("verbose", "y" * 16_384)] * 64
     progress, changes = take(started(), *lines, event("verbose", "more"))
-    assert sum(len(change.text) for change in changes if isinstance(change, Logged)) == run_progress.ROLE_LIMIT
+    assert sum(len(change.text) for change in changes if isinstance(change, Logged)) == 1_048_576
     progress, changes = take(progress, failed("the reason at length", msg="the reason"))
     assert changes == [Logged(role="first", text="msg: the reason")]
     _, changes = take(progress, event("playbook_on_task_start", "a fresh log", role="second"))
@@ -126,17 +125,49 @@ def test_the_log_of_a_role_is_cut_but_for_failures() -> None:
 
 
 def test_one_huge_event_does_not_use_up_the_log_of_its_role() -> None:
-    progress, _ = take(started(), event("verbose", "x" * (run_progress.ROLE_LIMIT + 1)))
+    progress, _ = take(started(), event("verbose", "x" * 1_048_577))
     _, changes = take(progress, event("verbose", "and on"))
     assert changes == [Logged(role="first", text="and on")]
 
 
 def test_the_role_that_exceeds_the_limit_reports_it_once() -> None:
-    progress, _ = take(
-        started(), *[event("verbose", "y" * run_progress.EVENT_LIMIT)] * 63, event("verbose", "z" * 16_000)
-    )
+    progress, _ = take(started(), *[event("verbose", "y" * 16_384)] * 63, event("verbose", "z" * 16_000))
     _, changes = take(progress, event("verbose", "w" * 1_000), event("verbose", "never"))
     assert changes == [Logged(role="first", text=f"{'w' * 384}\n[cut: 616 characters more]")]
+
+
+def test_the_output_before_the_playbook_is_cut() -> None:
+    progress, _ = take(begin(["first"], "h1"), *[event("verbose", "x" * 10_000)] * 2)
+    _, changes = take(progress, event("playbook_on_start"))
+    assert changes == [Started(role="first"), Logged(role="first", text=f"{'x' * 10_000}\n{'x' * 6_383}")]
+
+
+def test_a_failed_loop_names_ten_items_and_the_next_loop_its_own() -> None:
+    items = [
+        event("runner_item_on_failed", host="h1", res={"msg": "bad", "_ansible_item_label": f"item{number}"})
+        for number in range(12)
+    ]
+    other = event("runner_item_on_failed", host="h2", res={"msg": "of another host"})
+
+    progress, _ = take(started(), other, *items, failed(msg="One or more items failed"))
+
+    (failure,) = progress.failures.pending
+    named = " ".join(f"item{number}: bad" for number in range(10))
+    assert failure.message.startswith(f"One or more items failed {named} (")
+    progress, _ = take(progress, event("playbook_on_task_start", name="Next"))
+    assert progress.items == ()
+
+
+def test_twenty_invalid_facts_are_named() -> None:
+    facts = {f"fact{number}": 1 for number in range(25)}
+    _, changes = take(started(), event("runner_on_ok", host="h1", role="first", res={"obproxy_server": facts}))
+    named = ", ".join(f"fact{number}" for number in range(20))
+    assert changes == [Logged(role="first", text=f"[obproxy_server: {named} ignored: unknown or invalid]")]
+
+
+def test_the_name_of_an_ansible_task_is_cut() -> None:
+    progress, _ = take(started(), event("playbook_on_task_start", name="n" * 201))
+    assert progress.task == "n" * 200
 
 
 def test_unsigned_events_are_text_only() -> None:
@@ -283,6 +314,19 @@ def test_findings_of_the_last_role_and_those_before_a_failure_are_reported() -> 
     (ended,) = finish(progress, RunEnd(rc=2, status="failed"))
     assert isinstance(ended, Ended) and ended.code == "TASK_FAILED"
     assert ended.message.startswith("Rule: a. boom")
+
+
+def test_ten_findings_and_ten_unchecked_rules_of_a_role_are_reported() -> None:
+    progress, _ = advance(begin(["first", "second"], "h1", check=True), event("playbook_on_start"))
+    unchecked = [
+        event("runner_on_ok", host="h1", role="first", res={"unchecked": True, "msg": f"u{number}"})
+        for number in range(12)
+    ]
+    passed = take(progress, *unchecked, event("playbook_on_task_start", role="second"))[1]
+    found = take(progress, *[finding("first", str(number)) for number in range(12)])[0]
+
+    assert " ".join(f"u{number}" for number in range(10)) in str(passed) and "u10" not in str(passed)
+    assert found.findings == tuple(f"Rule: {number}." for number in range(10))
 
 
 def test_findings_count_only_in_check_mode() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.outcome.unmanaged_changes import MAX_CHANGES, added, compared
+from service.outcome.unmanaged_changes import added, compared
 
 FIRST, SECOND = "2026-01-02T03:04:05+00:00", "2026-01-02T09:04:05+00:00"
 SERVER = {"pid": 7, "version": "4.3.1.0-1", "package": None, "home": "/a", "owner": "admin", "supervised": True}
@@ -23,9 +23,12 @@ def test_a_discovery_that_finds_the_same_reports_nothing() -> None:
 
 def test_changes_of_the_process_and_its_program_are_found() -> None:
     found = SERVER | {"pid": 8, "version": "4.3.2.0-1", "package": "obproxy-4.3.2.0-1", "supervised": False}
+    found |= {"home": "/b", "owner": "ops"}
     assert compared(SERVER, {}, found, FIRST) == [
         change("obproxy", "4.3.1.0-1", "4.3.2.0-1", "version"),
         change("obproxy", None, "obproxy-4.3.2.0-1", "package"),
+        change("obproxy", "/a", "/b", "home"),
+        change("obproxy", "admin", "ops", "owner"),
         change("obproxy", "supervised", "not supervised", "supervisor"),
         change("obproxy", "pid 7", "pid 8", "process"),
     ]
@@ -33,7 +36,9 @@ def test_changes_of_the_process_and_its_program_are_found() -> None:
 
 def test_only_known_parameters_that_the_user_can_set_are_compared() -> None:
     former = {"a": "1", "gone": "1", "json_config_version": "1", "current_local_config_version": "1", "same": ""}
+    former |= {"proxy_local_cmd": "a"}
     values = {"a": "2", "new": "1", "json_config_version": "2", "current_local_config_version": "2", "same": ""}
+    values |= {"proxy_local_cmd": "b"}
     definitions = {"a": ["", False, "", False], "json_config_version": ["", False, "", True]}
     found = {"parameters": values, "parameter_definitions": definitions}
     assert compared({}, former, found, FIRST) == [change("a", "1", "2")]
@@ -52,7 +57,7 @@ def test_a_change_keeps_its_first_value_and_ends_when_it_is_undone() -> None:
 
 
 def test_the_number_of_changes_is_limited() -> None:
-    assert len(added([], [change(f"p{number}", "1", "2") for number in range(MAX_CHANGES + 1)])) == MAX_CHANGES
+    assert len(added([], [change(f"p{number}", "1", "2") for number in range(501)])) == 500
 
 
 @given(st.lists(st.dictionaries(st.sampled_from("abc"), st.sampled_from("123"), min_size=3), min_size=2))

@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -15,7 +15,11 @@ MIGRATIONS = FOLDER / "migrations"
 @cache
 def queries() -> Mapping[str, str]:
     """Return every query by its name."""
-    texts = [file.read_text(encoding="utf-8") for file in sorted(FOLDER.glob("*.sql"))]
+    return named([file.read_text(encoding="utf-8") for file in sorted(FOLDER.glob("*.sql"))])
+
+
+def named(texts: Sequence[str]) -> dict[str, str]:
+    """Return the queries of some files by their names."""
     parts = {name: part for text in texts for kind, name, part in _named(text) if kind == "part"}
     return {name: _complete(query, parts) for text in texts for kind, name, query in _named(text) if kind == "name"}
 
