@@ -123,8 +123,8 @@ class Settings(BaseSettings):
     worker_metrics_port: Annotated[int, Ge(0), Le(MAX_PORT)] = 0
     """Port at `host` where a `worker` process serves GET /metrics without authentication; 0 = off."""
 
-    worker_concurrency: Annotated[int, Ge(1), Le(1000)] = 10
-    """Maximum of task instances that one worker runs at the same time."""
+    worker_concurrency: Annotated[int, Ge(0), Le(1000)] = 0
+    """Maximum of task instances that one worker runs at the same time; 0 = chosen from processors and memory."""
 
     cluster_concurrency: Annotated[int, Ge(0)] = 0
     """Maximum of takeovers into one OBProxy cluster that run at the same time, over all workers; 0 = no limit."""

@@ -28,7 +28,7 @@ from service.store.queue import (
 )
 from service.tasks import rollouts
 from service.tasks.resources import Resources
-from service.worker import discovery, health_checks, host_discovery, retention, webhooks
+from service.worker import concurrency, discovery, health_checks, host_discovery, retention, webhooks
 from service.worker.expiry import Expiry
 from service.worker.job import JobPostponed, perform
 from service.worker.leases import Leases
@@ -107,10 +107,12 @@ async def _start(resources: Resources, app: App) -> list[list[asyncio.Task[None]
     await asyncio.to_thread(run.remove_orphaned_runs)
     await asyncio.to_thread(directories.check_tmpfs)
     grace = settings.shutdown_grace
+    runs = settings.worker_concurrency or concurrency.of_this_machine()
+    log.info("Up to %d task instances run at the same time", runs, extra={"action": "worker_started"})
     workers = {
         # Without a grace: a discovery changes nothing.
         "discovery-worker": _work_forever(resources, app, HOST_DISCOVERY_QUEUE, host_discovery.CONCURRENCY, grace=0),
-        "worker": _work_forever(resources, app, QUEUE, settings.worker_concurrency, grace),
+        "worker": _work_forever(resources, app, QUEUE, runs, grace),
     }
     if resources.queue.sends_webhooks:
         workers["webhook-worker"] = _work_forever(resources, app, WEBHOOK_QUEUE, webhooks.CONCURRENCY, grace)
