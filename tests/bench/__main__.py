@@ -32,7 +32,7 @@ CASES: Mapping[str, Case] = {
     "scale": scale,
 }
 DEFAULT_REPETITIONS = 5
-HOSTS = [1, 10, 50]
+HOSTS = [1, 50]
 WIDTH = 140  # characters of a line where there is no terminal
 
 

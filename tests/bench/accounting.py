@@ -13,7 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from service.runs.process_tree import become_subreaper
@@ -24,6 +24,8 @@ _PROXY = ("obproxy", "obproxyd.sh")  # of a host: they work all the time, in eve
 _PAUSE = 0.02  # seconds between two looks
 _QUIET = 0.25  # of this machine's CPU time; lab hosts that are left alone need some of it
 _LOOK = 0.5  # seconds over which that is measured
+UNSHARED = ("Private_Clean", "Private_Dirty")
+"""Kinds of memory that a process shares with no other: after a fork, the pages that it has written to."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,19 +99,22 @@ def wait_until_quiet(patience: float) -> None:
 
 @dataclass
 class Peak:
-    """The most memory at one time."""
+    """The most memory at one time, in bytes: with shared pages split among their holders, and of unshared pages."""
 
-    bytes: int = field(default=0)
+    split: int = 0
+    unshared: int = 0
 
 
 @contextmanager
 def peak_memory(before: set[int], *, interval: float = 0.25) -> Iterator[Peak]:
-    """Return the largest memory of processes that did not run `before`; their shared pages are split among them."""
+    """Return the largest memory of the processes that did not run `before`."""
     peak, stop = Peak(), threading.Event()
 
     def sample() -> None:
         while not stop.wait(interval):
-            peak.bytes = max(peak.bytes, sum(memory(pid) for pid in running_descendants() - before))
+            pids = running_descendants() - before
+            peak.split = max(peak.split, sum(memory(pid) for pid in pids))
+            peak.unshared = max(peak.unshared, sum(memory(pid, *UNSHARED) for pid in pids))
 
     thread = threading.Thread(target=sample, daemon=True)
     thread.start()
@@ -157,13 +162,18 @@ def parse(text: str) -> Entry:
     )
 
 
-def memory(pid: int, kind: str = "Pss") -> int:
-    """Bytes of a process, of a kind that /proc/PID/smaps_rollup names: Pss splits shared pages among their holders."""
+def memory(pid: int, *kinds: str) -> int:
+    """Bytes of a process, of the kinds that /proc/PID/smaps_rollup names.
+
+    By default Pss, which splits shared pages among their holders.
+    """
+    wanted = {f"{kind}:" for kind in kinds or ("Pss",)}
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     except OSError:  # gone meanwhile
         return 0
-    return next((int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith(f"{kind}:")), 0)
+    rows = (line.split() for line in text.splitlines()[1:])
+    return sum(int(size) * 1024 for kind, size, *_ in rows if kind in wanted)
 
 
 def named(name: str) -> set[int]:

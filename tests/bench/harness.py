@@ -48,15 +48,18 @@ def rounds(
 ) -> dict[str, list[Cost]]:
     """Return the costs of each entry, as often as planned: A B C, B C A, ... so that none always follows the same one.
 
-    One round before them warms up what is cached anywhere, and is not counted. `outcomes` are those of the entries that
-    take nothing over.
+    One round before them warms up what is cached anywhere, and is not counted. It leaves out the entries with more
+    hosts than others. `outcomes` are those of the entries that take nothing over.
     """
     names = list(entries)
     costs: dict[str, list[Cost]] = {name: [] for name in names}
+    fewest = min(len(hosts) for _, hosts in entries.values())
     for number in range(plan.repetitions + 1):
         start = number % len(names)
         for name in names[start:] + names[:start]:
             contender, hosts = entries[name]
+            if not number and len(hosts) > fewest:
+                continue
             outcome = (outcomes or {}).get(name, check_taken_over)
             cost = measure(ground, contender, hosts, plan.patience, outcome)
             done = f"{number}/{plan.repetitions}" if number else "warm-up"
