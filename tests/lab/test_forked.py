@@ -50,6 +50,7 @@ async def taken_over(inventory: Path, host: LabHost, start: RunStart) -> tuple[l
                 encrypted_secrets=encrypted(obproxy_current_sys_password=ADOPTED_PASSWORD),
             ),
             start=start,
+            lease=DEADLINE,  # no worker renews it
         ),
         known.snapshot,
     )
