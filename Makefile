@@ -1,11 +1,13 @@
 # Main targets: `make demo` and `make test`. Both install what is missing.
+# Targets that need each other's results say so; the others run side by side: the linters, and the preparation of the lab.
+MAKEFLAGS += --jobs=$(shell nproc)
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
 OPENAPI := .config/openapi/node_modules/.bin
 # One more than the processors: tests wait for hosts about half of their time.
 TESTERS ?= $(shell echo $$(( $$(nproc) + 1 )))
 
-.PHONY: help environment lab demo test unit flaky coverage mutants lint bench chaos container lock openapi pictures messages lab-up lab-down clean molecule
+.PHONY: help environment lab demo test unit flaky coverage mutants lint lint-python lint-pages lint-openapi lint-ansible bench chaos container lock openapi pictures messages lab-up lab-down clean molecule
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -36,16 +38,24 @@ coverage: environment  ## Measure the branch coverage: make coverage FILES="test
 	@.venv/bin/coverage erase && .venv/bin/coverage run -m pytest $(or $(FILES),tests/unit) $(ARGS)
 	@.venv/bin/coverage combine --quiet && $(PYTHON) -m scripts.coverage_report
 
-lint: environment .config/javascript/node_modules .config/openapi/node_modules  ## Run every linter and type checker
+lint: lint-python lint-pages lint-openapi lint-ansible  ## Run every linter and type checker
+
+lint-python: environment
 	@.venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy && .venv/bin/lint-imports
 	@$(PYTHON) -m scripts.prose && $(PYTHON) -m scripts.commit_subjects
 	@.venv/bin/deptry .
+
+lint-pages: environment .config/javascript/node_modules
 	@.venv/bin/oxlint --config .config/javascript/oxlintrc.json service/pages/static
 	@PATH=$(CURDIR)/.venv/bin:$$PATH .config/javascript/node_modules/.bin/tsc --project .config/javascript
+
+lint-openapi: environment .config/openapi/node_modules
 	@.venv/bin/openapi-spec-validator docs/openapi.json
 	@REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true PATH=$(CURDIR)/.venv/bin:$$PATH $(OPENAPI)/redocly lint docs/openapi.json --config .config/openapi/redocly.yaml
 	@PATH=$(CURDIR)/.venv/bin:$$PATH $(OPENAPI)/spectral lint docs/openapi.json \
 	    --ruleset .config/openapi/spectral.yaml --fail-severity hint --quiet
+
+lint-ansible: environment
 	@.venv/bin/yamllint --strict . && PATH=$(CURDIR)/.venv/bin:$$PATH .venv/bin/ansible-lint --strict
 
 .config/%/node_modules: .config/%/package-lock.json | environment
@@ -58,8 +68,8 @@ molecule: lab  ## Test one role on a lab host: make molecule ROLE=check_command
 bench: lab  ## Benchmark the service against bare Ansible and generic modules
 	@$(PYTHON) -m tests.bench
 
-chaos: lab  ## Run the crash tests: kill each component at each subtask
-	@CHAOS=all $(PYTHON) -m pytest tests/lab/test_chaos.py -s $(ARGS)
+chaos: lab  ## Kill each component at each subtask; with RANDOM=10, let faults happen at random for ten minutes
+	@CHAOS=all CHAOS_MINUTES=$(RANDOM) $(PYTHON) -m pytest tests/lab/test_$(if $(RANDOM),random_)chaos.py -s $(ARGS)
 
 container: lab  ## Build deploy/Containerfile and run a takeover from the container
 	@CONTAINER=1 $(PYTHON) -m pytest tests/lab/test_containerfile.py -s $(ARGS)

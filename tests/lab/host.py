@@ -3,11 +3,12 @@
 import json
 import re
 import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .podman import podman
+from .podman import as_root, podman
 from .states import DEFAULT_VERSION, STATES, home_of
 
 _OWNER = re.compile(r'\("obproxy",pid=(\d+),')
@@ -49,6 +50,11 @@ class LabHost:
     def run(self, command: str) -> str:
         """Run a shell command as root on the host and return its output. Raise LabError if it fails."""
         return podman("exec", self.container, "bash", "-c", command)
+
+    def run_from_outside(self, command: str) -> None:
+        """Run a shell command on the host as the machine's root, who may mount where the host's own may not."""
+        pid = podman("inspect", "--format", "{{.State.Pid}}", self.container).strip()
+        subprocess.run(as_root("nsenter", "-t", pid, "-m", "-p", "-n", "-u", "-i", "sh", "-c", command), check=True)
 
     def proxy_pid(self) -> int | None:
         """Return the pid of the newest obproxy that listens at the SQL port, as seen on the host; None = none does."""

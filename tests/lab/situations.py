@@ -3,12 +3,10 @@
 Unlike a state, a situation stops what the state has started and starts it in its own way.
 """
 
-import subprocess
 from collections.abc import Callable
 
 from .host import LabHost
 from .inventory import SYS_PASSWORD
-from .podman import podman
 from .states import cluster_for, package_home
 
 Make = Callable[[LabHost, int], None]
@@ -189,7 +187,7 @@ def private_mounts(host: LabHost) -> None:
     """Start it as a unit with PrivateTmp: in a mount namespace of its own, with the host's files."""
     start = f"cd {host.home} && setpriv --reuid admin --regid admin --clear-groups ./bin/obproxy -p 2883 -n test"
     host.run(_STOP)
-    _from_outside(host, f"unshare -m sh -c '{start}' >/dev/null 2>&1 </dev/null")
+    host.run_from_outside(f"unshare -m sh -c '{start}' >/dev/null 2>&1 </dev/null")
     host.run(_UNTIL_IT_LISTENS)
 
 
@@ -212,12 +210,6 @@ def without_ptrace(host: LabHost) -> None:
     host.run("setpriv --bounding-set -sys_ptrace --inh-caps -sys_ptrace /usr/sbin/sshd -p 2222")
 
 
-def _from_outside(host: LabHost, command: str) -> None:
-    """Run a shell command on the host as the machine's root, who may mount where the host's own may not."""
-    pid = podman("inspect", "--format", "{{.State.Pid}}", host.container).strip()
-    subprocess.run(["nsenter", "-t", pid, "-m", "-p", "-n", "-u", "-i", "sh", "-c", command], check=True)
-
-
 def container(host: LabHost, *, network: bool) -> None:
     """In namespaces of its own, with a home that the host has none of; `network`: its network is its own, too."""
     flag, cluster = "-n" if network else "", cluster_for(host.version)
@@ -238,7 +230,7 @@ setpriv --reuid admin --regid admin --clear-groups /home/admin/obproxy/bin/obpro
 echo "ended: $?"
 tail log/*
 EOS""")
-    _from_outside(host, f"nohup unshare -m -p {flag} --fork sh /root/inside >/root/inside.log 2>&1 </dev/null &")
+    host.run_from_outside(f"nohup unshare -m -p {flag} --fork sh /root/inside >/root/inside.log 2>&1 </dev/null &")
     host.run(
         "for _ in $(seq 100); do pgrep -x obproxy >/dev/null && exit 0; sleep 0.1; done; cat /root/inside.log; exit 1"
     )
@@ -253,7 +245,7 @@ def no_inodes(host: LabHost) -> None:
     """Put the takeover's directory on a file system that has room and no free inode."""
     where = "/var/lib/obproxy-takeover"
     mount = f"mkdir -p {where} && mount -t tmpfs -o size=300m,nr_inodes=20,mode=700 tmpfs {where}"
-    _from_outside(host, f"{mount} && for n in $(seq 19); do touch {where}/filler-$n; done")
+    host.run_from_outside(f"{mount} && for n in $(seq 19); do touch {where}/filler-$n; done")
 
 
 def requires_tty(host: LabHost) -> None:

@@ -12,7 +12,7 @@ from .host import LabHost
 
 USER = "app@sys#obcluster"
 PAUSE = 0.02  # seconds between two queries of one connection
-SLOW = 30.0  # seconds after which an answer counts as none
+SLOW = 30.0  # seconds
 
 
 @dataclass
@@ -25,11 +25,14 @@ class Traffic:
 
 
 @contextmanager
-def held(host: LabHost, connections: int = 20) -> Iterator[Traffic]:
-    """Hold `connections` through the proxy of `host`, each sending queries without end and never connecting again."""
+def held(host: LabHost, connections: int = 20, slow: float = SLOW) -> Iterator[Traffic]:
+    """Hold `connections` through the proxy of `host`, each sending queries without end and never connecting again.
+
+    An answer that takes longer than `slow` seconds counts as none.
+    """
     traffic = Traffic(answers=[0] * connections)
     stop = threading.Event()
-    opened = [_connect(host) for _ in range(connections)]
+    opened = [_connect(host, slow) for _ in range(connections)]
     threads = [
         threading.Thread(target=_query, args=(traffic, number, connection, stop), daemon=True)
         for number, connection in enumerate(opened)
@@ -41,13 +44,13 @@ def held(host: LabHost, connections: int = 20) -> Iterator[Traffic]:
     finally:
         stop.set()
         for thread, connection in zip(threads, opened, strict=True):
-            thread.join(SLOW)
+            thread.join(slow)
             connection.close()
 
 
-def _connect(host: LabHost) -> "pymysql.Connection[pymysql.cursors.Cursor]":
+def _connect(host: LabHost, slow: float) -> "pymysql.Connection[pymysql.cursors.Cursor]":
     return pymysql.connect(
-        host=host.address, port=host.sql_port, user=USER, password="app", connect_timeout=10, read_timeout=int(SLOW)
+        host=host.address, port=host.sql_port, user=USER, password="app", connect_timeout=10, read_timeout=int(slow)
     )
 
 

@@ -2,36 +2,37 @@
 
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import psycopg
 from psycopg.rows import dict_row
 
-from service.runs.directories import PREFIX
+from service.runs.directories import PREFIX, TMPFS
 
 from . import processes
 
 _SEPARATOR = re.compile(r"^############\{(\w+)\}\{[^}]*\}############$", re.MULTILINE)
 _HEADER = re.compile(r"^(?:TASK|RUNNING HANDLER) \[[^\]]*\]", re.MULTILINE)
 _ENDING = re.compile(r"^Set state for subtask: .*$", re.MULTILINE)
-_BASE = Path("/dev/shm")
-
-
 _DEADLINE = 60.0  # seconds for what follows a task instance's end: its job, its directory
 
 
-def check(url: str, task_ids: Iterable[int], workers: set[int]) -> None:
-    """Raise AssertionError that names what was lost, doubled or left. `workers`: pids of all there ever were."""
+def check(url: str, task_ids: Collection[int], workers: set[int], bases: Iterable[Path] = (TMPFS,)) -> None:
+    """Raise AssertionError that names what was lost, doubled or left.
+
+    `workers` are the pids of all there ever were, `bases` the directories in which their runs have their own.
+    """
     deadline = time.monotonic() + _DEADLINE
     while True:
         try:
             with psycopg.connect(url, row_factory=dict_row) as connection:
+                _check_accepted(connection, task_ids)
                 for task_id in task_ids:
                     _check_state(connection, task_id)
                     _check_log(connection, task_id)
                     _check_processes(connection, task_id)
-            _check_directories(workers)
+            _check_directories(workers, bases)
             return
         except AssertionError:
             if time.monotonic() > deadline:
@@ -45,10 +46,9 @@ def _check_processes(connection: psycopg.Connection[dict[str, object]], task_id:
     assert not left, f"processes of the runs are left on the controller: {left}"
 
 
-def _check_directories(workers: set[int]) -> None:
-    left = [
-        path.name for path in _BASE.glob(f"{PREFIX}*") if int(path.name.removeprefix(PREFIX).split("-")[0]) in workers
-    ]
+def _check_directories(workers: set[int], bases: Iterable[Path]) -> None:
+    found = [path.name for base in bases for path in base.glob(f"{PREFIX}*")]
+    left = [name for name in found if int(name.removeprefix(PREFIX).split("-")[0]) in workers]
     assert not left, f"private directories are left: {left}"
 
 
@@ -65,6 +65,12 @@ def _check_state(connection: psycopg.Connection[dict[str, object]], task_id: int
     )
     doing = "SELECT count(*) FROM procrastinate_jobs WHERE status IN ('doing', 'todo') AND args ->> 'task_instance_id'"
     assert not count(f"{doing} = %(id)s::text"), "a job of an ended task instance holds its host's lock"
+
+
+def _check_accepted(connection: psycopg.Connection[dict[str, object]], task_ids: Collection[int]) -> None:
+    known = connection.execute("SELECT id FROM task_instance WHERE id = ANY(%s)", (list(task_ids),)).fetchall()
+    lost = set(task_ids) - {row["id"] for row in known}
+    assert not lost, f"task instances that were accepted are lost: {lost}"
 
 
 def _check_log(connection: psycopg.Connection[dict[str, object]], task_id: int) -> None:

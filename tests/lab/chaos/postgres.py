@@ -26,9 +26,12 @@ _DEADLINE = 60.0
 class Postgres:
     """One server at `address`; the superuser needs no password."""
 
-    def __init__(self, address: str = "127.0.0.1", trusted: str = "127.0.0.1/32") -> None:
+    def __init__(
+        self, address: str = "127.0.0.1", trusted: str = "127.0.0.1/32", *, parent: Path | None = None
+    ) -> None:
         # Not in the lab's directory, which is its owner's alone.
-        self.directory = Path(tempfile.mkdtemp(prefix="lab-postgres-"))
+        self.directory = Path(tempfile.mkdtemp(prefix="lab-postgres-", dir=parent))
+        self.environment = dict(os.environ)
         self.address = address
         (self.port,) = free_ports(1)
         self._user = _USER if os.geteuid() == 0 else None
@@ -55,11 +58,16 @@ class Postgres:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> None:
         """Start it and wait for its answer; also again after it was killed."""
         deadline = time.monotonic() + _DEADLINE
         while True:  # a killed one's children may hold its memory for a moment
-            self._process = self._launch()
+            self.launch()
+            assert self._process is not None
             while self._process.poll() is None:
                 try:
                     psycopg.connect(self.url).close()
@@ -70,6 +78,16 @@ class Postgres:
                 raise LabError(f"PostgreSQL does not start:\n{(self.directory / 'server.log').read_text()}")
             time.sleep(0.2)
 
+    def launch(self) -> None:
+        """Start it without a wait for its answer."""
+        arguments = ["-D", str(self.directory), "-k", "", "-h", self.address, "-p", str(self.port), "-c", "fsync=off"]
+        with (self.directory / "server.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [str(_BINARIES / "postgres"), *arguments],
+                user=self._user, env=self.environment, cwd="/",
+                stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+
     def kill(self) -> None:
         assert self._process is not None
         self._process.kill()
@@ -77,15 +95,8 @@ class Postgres:
 
     def stop(self) -> None:
         """Stop it and remove its data."""
-        if self._process is not None and self._process.poll() is None:
+        if self.alive:
+            assert self._process is not None
             self._process.send_signal(2)  # fast: without waiting for clients
             self._process.wait(_DEADLINE)
         shutil.rmtree(self.directory)
-
-    def _launch(self) -> subprocess.Popen[bytes]:
-        arguments = ["-D", str(self.directory), "-k", "", "-h", self.address, "-p", str(self.port), "-c", "fsync=off"]
-        with (self.directory / "server.log").open("ab") as log:
-            return subprocess.Popen(
-                [str(_BINARIES / "postgres"), *arguments],
-                user=self._user, cwd="/", stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
