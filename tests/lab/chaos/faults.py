@@ -65,7 +65,7 @@ def inject(
 ) -> Iterator[Fault]:
     """Let the faults happen at their times; yield each that has begun. All are over at the end.
 
-    `supervise` is called again and again meanwhile.
+    `supervise` is called every 50 ms meanwhile.
     """
     started = time.monotonic()
     left, active = list(faults), dict[str, tuple[float, Heal]]()
@@ -89,7 +89,7 @@ def inject(
 
 
 def of_part(part: Part | Postgres, clock: PartClock) -> dict[str, Strike]:
-    """Return the faults of a process of the service, or of PostgreSQL. Somebody else starts it again."""
+    """Return the faults of a process of the service, or of PostgreSQL. A supervisor starts it again."""
     return {
         "kill": lambda _: _kill(part),
         "stop": lambda chance: _stop(psutil.Process(part.pid), chance) if part.alive else None,

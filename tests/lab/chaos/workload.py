@@ -136,7 +136,7 @@ class Workload:
         raise AssertionError
 
     def _check_reason(self, document: Document) -> None:
-        """Raise AssertionError unless one subtask has failed and its log says why."""
+        """Raise AssertionError unless one subtask has failed and its log has the reason."""
         failed = [subtask for subtask in document["subtasks"] if subtask["status"] == "FAILED"]
         assert len(failed) == 1, document
         log = self._answer(partial(self.client.log, document["id"], failed[0]["id"]))
