@@ -6,6 +6,7 @@ Changes one place of a module at a time and runs the closest unit tests: those t
 
 import argparse
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -116,6 +117,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("modules", nargs="*", help="files, folders or names of modules; all if there are none")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="test runs at the same time")
     options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and ends the forks before
     os.chdir(scope.ROOT)
     sys.path[:0] = [str(scope.ROOT), str(scope.ROOT / ".collections")]
     below: list[str] = []

@@ -66,6 +66,8 @@ def _run(work: Callable[[], int]) -> None:
     status = 1
     try:
         os.setpgid(0, 0)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell ignores it
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         if "MUTANTS_OUTPUT" not in os.environ:
             null = os.open(os.devnull, os.O_RDWR)
             for descriptor in (0, 1, 2):

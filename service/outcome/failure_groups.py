@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from service.outcome import failed_rules
 from service.outcome.failed_rules import FailedRule
 
-_ORIGIN = re.compile(r" \(Ansible task \".*", re.DOTALL)
+_ORIGIN = re.compile(r" \(Ansible task \".*")
 
 
 @dataclass(frozen=True, kw_only=True)

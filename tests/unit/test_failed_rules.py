@@ -23,6 +23,12 @@ def test_a_message_is_split_into_its_rules(code: str, separator: str, task: str)
     assert failed_rules.parse(message) == RuleFailure(rules=[DISK, USER], task=task)
 
 
+def test_the_labels_may_appear_again_in_what_was_found_and_in_the_fix() -> None:
+    rule = FailedRule(rule="a.", found="x Found: y.", fix="b. Fix: c.")
+
+    assert failed_rules.parse(text(rule)) == RuleFailure(rules=[rule], task="")
+
+
 @pytest.mark.parametrize(
     "message",
     [

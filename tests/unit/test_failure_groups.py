@@ -48,6 +48,8 @@ def test_a_part_of_a_word_is_not_the_host() -> None:
     assert names([failure("nc", "nc-old is missing"), failure("x", "nc-old is missing")]) == [["nc", "x"]]
     (found,) = group([failure("odp-1", "odp-11 and odp-1.example.com, odp-1.")])
     assert found.message == "odp-11 and odp-1.example.com, HOST."
+    (found,) = group([failure("", "no name")])
+    assert found.message == "no name"
 
 
 @given(st.lists(st.tuples(st.text(max_size=5), st.text(max_size=30), st.sampled_from(["One", "Two"])), max_size=20))

@@ -1,5 +1,6 @@
 """JSON documents of OBProxy clusters, servers and hosts: names and order of the samples in OCP's documentation."""
 
+from dataclasses import replace
 from datetime import datetime
 
 from service.fleet import documents
@@ -65,8 +66,10 @@ def test_a_server_shows_its_drift_and_the_age_of_that() -> None:
         "parameter_drift": [{"name": "work_thread_num", "expected": "8", "found": "4"}],
         "password_drift": ["observer_sys_password"],
         "unmanaged_changes": [
-            {"what": "package", "name": "obproxy", "before": None, "after": "obproxy-4.3.2.0", "seen": SEEN}
+            {"what": "package", "name": "obproxy", "before": None, "after": "obproxy-4.3.2.0", "seen": SEEN},
+            {"what": "parameter", "name": "a", "before": "1", "after": "2", "seen": SEEN},
         ],
+        "drift": ["The binary belongs to no package."],
         "discovered": SEEN,
         "discovery_error": "Permission denied",
     }
@@ -76,12 +79,22 @@ def test_a_server_shows_its_drift_and_the_age_of_that() -> None:
         {"expected": "8", "found": "4", "name": "work_thread_num"},
         {"expected": "***", "found": "***", "name": "observer_sys_password"},
     ]
+    seen = {"seenTime": shown["lastDiscoveryTime"]}
     assert shown["unmanagedChanges"] == [
-        {"after": "obproxy-4.3.2.0", "name": "obproxy", "seenTime": shown["lastDiscoveryTime"], "what": "package"}
+        seen | {"after": "obproxy-4.3.2.0", "name": "obproxy", "what": "package"},
+        seen | {"after": "2", "before": "1", "name": "a", "what": "parameter"},
     ]
+    assert shown["drift"] == ["The binary belongs to no package."]
     assert datetime.fromisoformat(str(shown["lastDiscoveryTime"])) == datetime.fromisoformat(SEEN)
     assert shown["discoveryError"] == "Permission denied"
     assert list(shown) == sorted(shown)
+
+
+def test_a_host_has_the_architecture_of_its_first_known_server() -> None:
+    found = host()
+    assert documents.host(found)["architecture"] is None
+    servers = [server(architecture=architecture) for architecture in (None, "aarch64", "x86_64")]
+    assert documents.host(replace(found, servers=servers))["architecture"] == "aarch64"
 
 
 def test_a_cluster_has_no_null_properties() -> None:
