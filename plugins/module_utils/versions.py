@@ -42,5 +42,4 @@ def has_settable_proxyro(version: str | None) -> bool:
 def is_older(version: str, than: str) -> bool:
     """Return whether `version` is older than `than`; missing parts count as zero, builds are ignored."""
     left, right = numbers(version), numbers(than)
-    length = max(len(left), len(right))
-    return left + (0,) * (length - len(left)) < right + (0,) * (length - len(right))
+    return left + (0,) * (len(right) - len(left)) < right

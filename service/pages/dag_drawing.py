@@ -49,12 +49,12 @@ class Drawing:
 
 
 def draw(subtasks: Sequence[Subtask], columns: int, *, backward: bool = False) -> Drawing:
-    """Draw the DAG of `subtasks`, which are in topological order, with at most `columns` layers per row.
+    """Draw the DAG of `subtasks`, at least one, which are in topological order, with at most `columns` layers per row.
 
     The arrows of a rollback, which is `backward`, lead from each subtask to its upstreams.
     """
-    names = {subtask.id: textwrap.wrap(subtask.name, LINE_LENGTH) or [""] for subtask in subtasks}
-    box_height = BASE_HEIGHT + LINE_HEIGHT * max(map(len, names.values()), default=1)
+    names = {subtask.id: textwrap.wrap(subtask.name, LINE_LENGTH) for subtask in subtasks}
+    box_height = BASE_HEIGHT + LINE_HEIGHT * max(map(len, names.values()))
     layers = layers_of(subtasks)
     rows = [layers[start : start + columns] for start in range(0, len(layers), columns)]
     boxes: dict[int, Box] = {}
@@ -82,7 +82,7 @@ def draw(subtasks: Sequence[Subtask], columns: int, *, backward: bool = False) -
 def layers_of(subtasks: Sequence[Subtask]) -> list[list[Subtask]]:
     """Group the subtasks by depth, the length of the longest path to them."""
     depths = _depths(subtasks)
-    layers: list[list[Subtask]] = [[] for _ in range(max(depths.values(), default=-1) + 1)]
+    layers: list[list[Subtask]] = [[] for _ in range(max(depths.values()) + 1)]
     for subtask in subtasks:
         layers[depths[subtask.id]].append(subtask)
     return layers

@@ -16,6 +16,7 @@ from ansible_collections.obproxy.takeover.plugins.module_utils.masking import (
 from ansible_collections.obproxy.takeover.plugins.module_utils.programs.listeners import mask
 from ansible_collections.obproxy.takeover.plugins.module_utils.rules import FailedRule, fix_for_root, message_of
 from ansible_collections.obproxy.takeover.plugins.module_utils.versions import (
+    has_settable_proxyro,
     is_older,
     name_of_package,
     version_in,
@@ -60,10 +61,20 @@ def test_package_names(nevra: str, name: str | None, version: str | None) -> Non
         ("3.2.0-1", "3.2.0", False),
         ("3.1.9.9-9", "3.2.0", True),
         ("4.0.0-1", "4.0", False),
+        ("4.3", "4.3.1", True),
+        ("4.3", "4.3.0.0", False),
+        ("latest", "1", True),
     ],
 )
 def test_order_of_versions(version: str, than: str, older: bool) -> None:
     assert is_older(version, than) is older
+
+
+@pytest.mark.parametrize(
+    ("version", "settable"), [("3.1.9.9-9", False), ("3.2.0-1", True), ("4.3.1.0-1", True), (None, False)]
+)
+def test_the_password_of_proxyro_can_be_set_since_3_2(version: str | None, settable: bool) -> None:
+    assert has_settable_proxyro(version) is settable
 
 
 @pytest.mark.parametrize(
@@ -120,9 +131,9 @@ def test_an_endless_answer_is_none() -> None:
 
 
 def test_a_failed_rule_is_reported_in_three_parts() -> None:
-    failed = FailedRule("Water is wet", "dust.", "add water")
-    assert str(failed) == "Rule: Water is wet. Found: dust. Fix: add water."
-    assert failed.as_data() == {"rule": "Water is wet", "found": "dust.", "fix": "add water"}
+    failed = FailedRule("Water is XX", "dust.", "add water")
+    assert str(failed) == "Rule: Water is XX. Found: dust. Fix: add water."
+    assert failed.as_data() == {"rule": "Water is XX", "found": "dust.", "fix": "add water"}
     assert message_of([failed, failed]) == f"{failed}\n\n{failed}"
 
 

@@ -91,6 +91,43 @@ def test_branches_are_drawn_side_by_side_between_fork_and_join() -> None:
     assert [len(layer) for layer in dag_drawing.layers_of(DIAMOND)] == [1, 2, 1]
 
 
+def test_boxes_and_arrows_of_two_columns() -> None:
+    """The first row leads to the right, the second one back, and a rollback the other way round."""
+    forward = dag_drawing.draw(CHAIN[:5], 2)
+    backward = dag_drawing.draw(CHAIN[:5], 2, backward=True)
+
+    assert (forward.width, forward.height) == (8 + 258 + 40 + 258 + 8, 8 + 3 * 68 + 2 * 44 + 8)
+    assert [(box.x, box.y, box.height) for box in forward.boxes] == [
+        *((8, 8, 68), (306, 8, 68)),
+        *((306, 120, 68), (8, 120, 68)),
+        (8, 232, 68),
+    ]
+    assert forward.boxes == backward.boxes
+    assert [edge.line for edge in forward.edges] == [
+        *("M266 42C282 42 282 42 299 42", "M435 76V113", "M306 154C289 154 289 154 273 154", "M137 188V225")
+    ]
+    assert [edge.line for edge in backward.edges] == [
+        *("M306 42C289 42 289 42 273 42", "M435 120V83", "M266 154C282 154 282 154 299 154", "M137 232V195")
+    ]
+
+
+def test_a_fork_is_in_the_middle_of_its_branches() -> None:
+    drawing = dag_drawing.draw(DIAMOND, 4)
+
+    assert [box.y for box in drawing.boxes] == [64, 8, 120, 64]
+    assert drawing.edges[0].line == "M266 98C282 98 282 42 299 42"
+
+
+def test_a_subtask_whose_upstream_is_not_drawn_is_in_the_first_layer() -> None:
+    subtasks = [subtask(id=2, upstreams=(1,)), subtask(id=3, upstreams=(2,))]
+    assert dag_drawing.layers_of(subtasks) == [[subtasks[0]], [subtasks[1]]]
+
+
+def test_a_line_of_a_name_has_24_characters_at_most() -> None:
+    (box,) = dag_drawing.draw([subtask(id=1, name=f"{'a' * 12} {'b' * 11} {'c' * 12} {'d' * 12}")], 1).boxes
+    assert [len(line) for line in box.lines] == [24, 12, 12]
+
+
 def points(path: str) -> list[tuple[int, int]]:
     numbers = [int(number) for number in re.findall(r"-?\d+", path)]
     return list(zip(numbers[::2], numbers[1::2], strict=False))
