@@ -69,7 +69,7 @@ bench: lab  ## Benchmark the service against bare Ansible and generic modules
 	@$(PYTHON) -m tests.bench
 
 chaos: lab  ## Kill each component at each subtask; with RANDOM=10, let faults happen at random for ten minutes
-	@CHAOS=all CHAOS_MINUTES=$(RANDOM) $(PYTHON) -m pytest tests/lab/test_$(if $(RANDOM),random_)chaos.py -s $(ARGS)
+	@CHAOS=all CHAOS_MINUTES=$(RANDOM) $(PYTHON) -m pytest $(if $(RANDOM),tests/lab/test_random_chaos.py,tests/lab/test_chaos.py tests/lab/test_discovery_chaos.py) -s $(ARGS)
 
 container: lab  ## Build deploy/Containerfile and run a takeover from the container
 	@CONTAINER=1 $(PYTHON) -m pytest tests/lab/test_containerfile.py -s $(ARGS)

@@ -66,8 +66,9 @@ class HostFindings:
         """Add the end of the run: without a result it has failed."""
         if self.outcome is not Outcome.DISCOVERED or (self.discovered and end.rc == 0):
             return
-        why = end.start_error or end.last_lines or f"The discovery ended without a result (exit code {end.rc})."
-        self._fail(Outcome.FAILED, why)
+        cause = "killed" if end.rc is None else f"exit status {end.rc}"
+        output = f" Its last output: {end.last_lines}" if end.last_lines else ""
+        self._fail(Outcome.FAILED, end.start_error or f"The discovery ended without a result ({cause}).{output}")
 
     def _add_obproxy(self, found: Mapping[str, Any]) -> None:
         self.discovered = True

@@ -9,8 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
+from service.model.changes import HostChange
 from service.model.tasks import Subtask
-from service.outcome.run_progress import Ended, Logged, Started, Verdict
+from service.outcome.run_progress import Changed, Ended, Logged, Started, Verdict
 from service.tasks import instances
 from service.tasks.recorder import Recorder
 from service.tasks.resources import Resources
@@ -104,6 +105,24 @@ async def test_diagnosis_is_a_zip_with_an_overview_and_a_log_for_each_execution(
     assert overview[0].startswith(f"{first.id} FAILED - ")
     assert overview[1].startswith(f"{failed[1][1].id} PENDING {first.id} ")
     assert "what it did" in log and "it broke" in log
+
+
+async def test_the_diagnosis_has_the_changes_on_the_host(
+    client: httpx.AsyncClient, failed: tuple[int, list[Subtask]], resources: Resources
+) -> None:
+    task_id, (subtask, *_) = failed
+    change = HostChange(what="parameter", name="work_thread_num", before="4", after="8", needs_restart=True)
+    await Recorder(resources, task_id).record([Changed(role=subtask.role, changes=[change])])
+    document = (await client.get(f"{TASKS}/{task_id}")).json()["data"]["subtasks"][0]
+
+    answer = await client.post(f"{TASKS}/{task_id}/downloadDiagnosis")
+
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as packed:
+        changes = json.loads(packed.read("changes.json"))
+    assert changes == {str(subtask.id): document["changes"]}
+    assert [(each["name"], each["before"], each["after"]) for each in document["changes"]] == [
+        ("work_thread_num", "4", "8")
+    ]
 
 
 async def test_the_same_key_and_request_is_answered_the_same(client: httpx.AsyncClient, resources: Resources) -> None:

@@ -24,17 +24,24 @@ from .task_documents import ended, statuses
 from .test_changes import changes_of
 
 # All files but the proxy's own log and store, what logins and package managers write by themselves, and file systems
-# of the kernel. Access times are left out, since reading sets them.
-WHOLE_HOST = r"""
+# of the kernel. Access times are left out, since reading sets them. Every write changes the time of a file's inode.
+# That of a directory also changes when the file system of the container copies it.
+FILES = r"""
 find / \( -path /proc -o -path /sys -o -path /dev -o -path /run -o -path '/var/log/*' -o -path '*/obproxy*/log' \
-    -o -path '*/etc/proxyconfig*' -o -path '*/var/lib/rpm' \) -prune -o -printf '%p %y %M %U:%G %s %T@ %l\n' | sort
+    -o -path '*/etc/proxyconfig*' -o -path '*/var/lib/rpm' \) -prune -o -printf '%p %y %M %U:%G %s %T@ %l' \
+    \( -type d -printf '\n' -o -printf ' %C@\n' \) | sort
+"""
+CONTENTS = r"""
 find / -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /run -o -path '/var/log/*' -o -path '*/obproxy*/log' \
     -o -path '*/etc/proxyconfig*' -o -path '*/var/lib/rpm' \) -prune -o -type f -print0 | sort -z | xargs -0 sha256sum
+"""
+PROCESSES = r"""
 for p in $(ls /proc | grep -x '[0-9]*'); do
     case "$(cat /proc/$p/comm 2>/dev/null)" in sshd*|bash|sh|ps|ls|systemd*|sleep|nc|"") continue ;; esac
     [ $p = $$ ] || echo "$p $(cut -d' ' -f22 /proc/$p/stat) $(tr '\0' ' ' </proc/$p/cmdline)"
 done 2>/dev/null | grep -v ' \(find\|sort\|cut\|cat\|grep\|tr\) '
 """
+WHOLE_HOST = f"{FILES}{CONTENTS}{PROCESSES}"
 
 
 def whole(lab: Lab, host: LabHost, password: str = SYS_PASSWORD) -> Mapping[str, object]:
@@ -46,6 +53,11 @@ def assert_same(before: Mapping[str, object], after: Mapping[str, object]) -> No
     lines = [set(state["host"]) for state in (before, after)]  # type: ignore[call-overload]
     assert sorted(lines[0] ^ lines[1]) == []
     assert before["parameters"] == after["parameters"]
+
+
+def files(host: LabHost) -> set[str]:
+    """Return a line for each file of a host, which differs after each write."""
+    return set(host.run(FILES).splitlines())
 
 
 def submit(client: Client, host: LabHost, *, check: bool = True) -> Document:

@@ -80,10 +80,11 @@ def test_a_failure_has_its_rule_and_keeps_the_reason(kind: str, outcome: Outcome
     [
         (RunEnd(rc=None, status="error", start_error="The run cannot start: no memory"), "no memory"),
         (RunEnd(rc=1, status="failed", last_lines="ERROR! broken"), "ERROR! broken"),
-        (RunEnd(rc=None, status=None), "without a result"),
-        (GOOD, "without a result"),
+        (RunEnd(rc=-9, status="failed", last_lines="TASK [a]"), "(exit status -9). Its last output: TASK [a]"),
+        (RunEnd(rc=None, status=None), "without a result (killed)."),
+        (GOOD, "without a result (exit status 0)."),
     ],
-    ids=["not started", "output", "killed", "no event"],
+    ids=["not started", "output", "killed playbook", "killed", "no event"],
 )
 def test_a_run_without_a_result_has_failed(end: RunEnd, message: str) -> None:
     found = findings(end=end)

@@ -32,7 +32,7 @@ def check(url: str, task_ids: Collection[int], workers: set[int], bases: Iterabl
                     _check_state(connection, task_id)
                     _check_log(connection, task_id)
                     _check_processes(connection, task_id)
-            _check_directories(workers, bases)
+            check_directories(workers, bases)
             return
         except AssertionError:
             if time.monotonic() > deadline:
@@ -46,7 +46,8 @@ def _check_processes(connection: psycopg.Connection[dict[str, object]], task_id:
     assert not left, f"processes of the runs are left on the controller: {left}"
 
 
-def _check_directories(workers: set[int], bases: Iterable[Path]) -> None:
+def check_directories(workers: set[int], bases: Iterable[Path] = (TMPFS,)) -> None:
+    """Raise AssertionError when private directories of runs of these workers are left."""
     found = [path.name for base in bases for path in base.glob(f"{PREFIX}*")]
     left = [name for name in found if int(name.removeprefix(PREFIX).split("-")[0]) in workers]
     assert not left, f"private directories are left: {left}"

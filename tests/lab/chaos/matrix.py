@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Protocol
 
 import psutil
 import psycopg
@@ -224,7 +225,17 @@ def settle(subjects: Sequence[Subject]) -> None:
         subject.check_end(subject.wait_for_end())
 
 
-def kill(part: str, ground: Ground, subjects: Sequence[Subject]) -> None:
+class Victim(Protocol):
+    """A subject of a kill: it has a run, and a host that may be paused."""
+
+    host: LabHost
+
+    def ident(self) -> str: ...
+
+    def thaw(self) -> None: ...
+
+
+def kill(part: str, ground: Ground, subjects: Sequence[Victim]) -> None:
     """SIGKILL for the part, and what brings it back where nothing of the service does."""
     if part in ("playbook", "child", "forkserver"):
         find = {"playbook": processes.playbook, "child": processes.child, "forkserver": processes.forkserver}[part]
@@ -250,10 +261,10 @@ def kill(part: str, ground: Ground, subjects: Sequence[Subject]) -> None:
         ground.postgres.start()
 
 
-def _found(find: Callable[[str], psutil.Process], subject: Subject) -> psutil.Process | None:
+def _found(find: Callable[[str], psutil.Process], subject: Victim) -> psutil.Process | None:
     """None when a cancel has ended the run already."""
     try:
         return find(subject.ident())
     except psutil.NoSuchProcess:
-        assert subject.moment == CANCEL
+        assert isinstance(subject, Subject) and subject.moment == CANCEL
         return None
