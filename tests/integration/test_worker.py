@@ -28,11 +28,12 @@ from service.model.workflow import TAKEOVER
 from service.outcome import run_progress
 from service.runs import leftovers
 from service.store.database import execute, fetch
+from service.store.queue import QUEUE
 from service.tasks import documents, instances, managed_servers, operations
 from service.tasks.managed_servers import ServersRequest
 from service.tasks.resources import Resources
 from service.tasks.submit import HostRequest, take_over
-from service.worker import job, worker
+from service.worker import concurrency, job, worker
 from service.worker.expiry import EXPIRY_TIMEOUT, Expiry
 from service.worker.leases import Leases
 from tests.integration.fetched_jobs import claimed
@@ -193,6 +194,24 @@ async def test_a_stopping_worker_requeues_its_runs_and_the_next_one_finishes_the
     assert task.status is TaskStatus.SUCCESSFUL
     log, _ = await instances.log(local.database, task.id, subtasks[1].id)
     assert "The worker is stopping" in log and log.count("############{EXECUTE}") == 2
+
+
+@pytest.mark.parametrize(("setting", "runs"), [(0, 7), (3, 3)])
+async def test_a_worker_runs_as_many_at_once_as_set_or_as_the_machine_allows(
+    local: Resources, monkeypatch: pytest.MonkeyPatch, setting: int, runs: int
+) -> None:
+    started: asyncio.Queue[int] = asyncio.Queue()
+
+    async def work(_resources: Resources, _app: object, queue: str, at_once: int, grace: float) -> None:
+        if queue == QUEUE:
+            started.put_nowait(at_once)
+
+    monkeypatch.setattr(worker, "_work_forever", work)
+    monkeypatch.setattr(concurrency, "of_this_machine", lambda: 7)
+    settings = local.settings.model_copy(update={"worker_concurrency": setting})
+
+    async with asyncio.timeout(DEADLINE), worker.running(replace(local, settings=settings)):
+        assert await started.get() == runs
 
 
 async def test_an_expired_worker_registers_again(local: Resources) -> None:
