@@ -148,5 +148,5 @@ def test_rules_and_messages_are_cut() -> None:
     (shown,) = findings(ok(obproxy_found={"sql_port": None}), ok(findings=[{}], msg=text)).rules
     assert {name: len(part) for name, part in shown.items()} == {"rule": 2000, "found": 2000, "fix": 2000}
 
-    failed = findings(end=RunEnd(rc=1, status="failed", last_lines="e" * 3000))
+    failed = findings(end=RunEnd(rc=None, status="error", start_error="e" * 3000))
     assert failed.message == f"{'e' * 2000} …"
