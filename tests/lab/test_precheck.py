@@ -1,6 +1,7 @@
 """A precheck changes nothing on the host, and reports every failed rule and every change of a takeover."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -12,14 +13,15 @@ from service.cli.tables import in_dag_order
 from service.cli.transport import Document
 from service.model.settings import PROJECT
 from service.outcome import failed_rules
-from tests.roles.playing import play
+from tests.roles.playing import Play, play
 
 from . import Lab
 from .fixtures import StartHost
-from .host import LabHost
+from .host import HostSpec, LabHost
 from .inventory import SYS_PASSWORD
 from .service import Service
 from .state_of import parameters_of
+from .states import STATES
 from .task_documents import ended, statuses
 from .test_changes import changes_of
 
@@ -41,6 +43,7 @@ for p in $(ls /proc | grep -x '[0-9]*'); do
     [ $p = $$ ] || echo "$p $(cut -d' ' -f22 /proc/$p/stat) $(tr '\0' ' ' </proc/$p/cmdline)"
 done 2>/dev/null | grep -v ' \(find\|sort\|cut\|cat\|grep\|tr\) '
 """
+_RULE = re.compile(r"Rule: (.*?) Found: ")
 WHOLE_HOST = f"{FILES}{CONTENTS}{PROCESSES}"
 
 
@@ -58,6 +61,18 @@ def assert_same(before: Mapping[str, object], after: Mapping[str, object]) -> No
 def files(host: LabHost) -> set[str]:
     """Return a line for each file of a host, which differs after each write."""
     return set(host.run(FILES).splitlines())
+
+
+def assert_foreseen(check: Play, takeover: Play, host: LabHost) -> None:
+    """Check that a takeover fails if and only if the check before it does, and for a reason that it has reported."""
+    if takeover.stats(host)["unreachable"] > check.stats(host)["unreachable"]:
+        return  # the connection was lost, which no check foresees
+    verdicts = [sum(play.stats(host)[kind] for kind in ("failures", "unreachable")) for play in (check, takeover)]
+    assert bool(verdicts[0]) == bool(verdicts[1]), (check.text, takeover.text)
+    if verdicts[1]:
+        _, message = takeover.failure(host)
+        reported = "\n".join(str(result.get("msg", "")) for _, result in check.results(host))
+        assert set(_RULE.findall(str(message))) <= set(_RULE.findall(reported)), (message, reported)
 
 
 def submit(client: Client, host: LabHost, *, check: bool = True) -> Document:
@@ -152,6 +167,25 @@ def test_the_first_finding_is_that_of_the_takeover(
     assert list(findings(client, taken_over)) == [next(iter(found))]
     assert subtask in found and len(found) <= 3, found
     assert set(statuses(checked)) == {"SUCCESSFUL", "FAILED"}
+
+
+def test_a_takeover_of_a_host_in_any_state_fails_for_nothing_that_the_check_has_not_reported(lab: Lab) -> None:
+    specs = [HostSpec(f"checked-{number}", 7800 + number, state) for number, state in enumerate(STATES)]
+    hosts = lab.start_many(specs)
+    try:
+        before = {host.name: files(host) for host in hosts}
+        check = play(lab, *hosts, arguments=("--check",))
+        changed = {host.name: sorted(before[host.name] ^ files(host)) for host in hosts}
+        takeover = play(lab, *hosts)
+    finally:
+        for host in hosts:
+            host.remove()
+
+    assert changed == {host.name: [] for host in hosts}
+    for host in hosts:
+        assert_foreseen(check, takeover, host)
+    passed = [spec.state for spec, host in zip(specs, hosts, strict=True) if not check.stats(host)["failures"]]
+    assert "running" in passed and "foreign" not in passed
 
 
 def test_what_could_not_be_checked_is_named(client: Client, lab_host: StartHost) -> None:
