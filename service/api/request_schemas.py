@@ -36,6 +36,7 @@ from service.http.request_types import (
     reject_control_characters,
 )
 from service.model.fleet import HostFilter, HostStatus, ServiceType
+from service.model.requests import RequestFilter, RequestStatus
 from service.model.rollout import Rollout
 from service.model.states import TaskState
 from service.model.tasks import TaskFilter, TaskStatus
@@ -85,6 +86,7 @@ def _not_before_start(moment: datetime, info: ValidationInfo) -> datetime:
 
 
 Status = Annotated[TaskStatus, Field(strict=False)]
+RequestState = Annotated[RequestStatus, Field(strict=False)]
 HostState = Annotated[HostStatus, Field(strict=False)]
 Service = Annotated[ServiceType, Field(strict=False)]
 SORTS: Mapping[str, Order] = {
@@ -314,12 +316,30 @@ class DiscoveryQuery(DiscoveryEventsQuery, SortedPageQuery):
 class RequestQuery(PageQuery):
     """The query of the list of requests."""
 
+    workflow: Annotated[Text, Field(description="Name of a workflow, such as `takeover`.")] | None = None
+    status: Annotated[list[RequestState], Field(max_length=LIST_LIMIT), BeforeValidator(_split_commas)] | None = None
+    host_id: LongFromText | None = None
+    host_name: Annotated[Text, Field(description="Part of the name of one of its hosts.")] | None = None
+    obproxy_cluster: Annotated[Text, Field(description="Part of the name of an OBProxy cluster.")] | None = None
+    creator: Text | None = None
+    start_after: Annotated[Time, Field(strict=False)] | None = None
+    start_before: Annotated[Time, Field(strict=False)] | None = None
     sort: RequestSort = "id,desc"
 
     @property
-    def order(self) -> Order:
-        """Return the order of the list."""
-        return SORTS[self.sort]
+    def filter(self) -> RequestFilter:
+        """The filter of the list."""
+        return RequestFilter(
+            workflow=self.workflow,
+            statuses=self.status,
+            host_id=self.host_id,
+            host_name=self.host_name,
+            cluster=self.obproxy_cluster,
+            creator=self.creator,
+            start_after=self.start_after,
+            start_before=self.start_before,
+            order=SORTS[self.sort],
+        )
 
 
 class DetailQuery(RequestModel):
@@ -328,13 +348,6 @@ class DetailQuery(RequestModel):
     view: Literal["log", "flow"] = "log"
     subtask: LongFromText | None = None
     attempt: LongFromText | None = None
-    done: Literal["takeover", "retry", "rollback", "skip", "cancel"] | None = None
-
-
-class RequestPageQuery(RequestModel):
-    """The query of a request's page: the operation that was executed just now."""
-
-    done: Literal["takeover", "retry", "rollback", "cancel"] | None = None
 
 
 class LinesQuery(RequestModel):
@@ -428,13 +441,13 @@ class TaskQuery(SortedPageQuery):
         )
 
 
+class ChangedRowsQuery(RequestModel):
+    """The query of the changed rows of the takeover form."""
+
+    since: Annotated[Time, Field(strict=False)]
+
+
 class HostPageQuery(SortedPageQuery):
     """The query of the page of a host: a page of its task instances."""
 
     sort: Sort = "id,desc"
-
-
-class TaskPageQuery(TaskQuery):
-    """The query of the page of task instances: a filter, and the operation that was executed just now."""
-
-    done: Literal["retry", "rollback", "cancel"] | None = None

@@ -27,7 +27,7 @@ async def list_requests(request: Request) -> Response:
     query = http_requests.parse_query(request, RequestQuery)
     resources = http_requests.resources(request)
     full = await waiting.full_clusters(resources)
-    found, total = await requests.page(resources.database, query.order, query.page, full)
+    found, total = await requests.page(resources.database, query.filter, query.page, full)
     return success_response(request, page_data(map(request_documents.basic, found), query.page, total))
 
 

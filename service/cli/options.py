@@ -16,6 +16,7 @@ TaskNames = Annotated[
     list[str], typer.Argument(metavar="TASK", help="Ids of task instances, or names of hosts: their newest ones.")
 ]
 RequestId = Annotated[int, typer.Argument(metavar="REQUEST", help="Id of the request.")]
+RequestIds = Annotated[list[int], typer.Argument(metavar="REQUEST", help="Ids of requests.")]
 Watch = Annotated[
     bool, typer.Option("--watch", "-w", help="Watch until all have ended. The exit status is that of the outcome.")
 ]

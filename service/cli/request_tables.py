@@ -80,9 +80,13 @@ def counts(document: Document) -> str:
     return ", ".join(f"{document['counts'][state]} {state}" for state in URGENCY if document["counts"][state])
 
 
-def operation(result: Document) -> Iterable[str]:
-    """Yield the result of an operation on a request: the hosts that allow it, and the others with the reason."""
-    yield f"{len(result['accepted'])} accepted, {len(result['rejected'])} rejected"
+def operation(result: Document, *, of_several: bool = False) -> Iterable[str]:
+    """Yield the result of an operation on a request: the hosts that allow it, and the others with the reason.
+
+    With `of_several` requests, it names the request.
+    """
+    name = f"Request {result['requestId']}: " if of_several else ""
+    yield f"{name}{len(result['accepted'])} accepted, {len(result['rejected'])} rejected"
     for host in result["rejected"]:
         yield f"{host['hostName']} {host['taskId']}: {host['message']}"
 

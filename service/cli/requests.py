@@ -1,21 +1,26 @@
 """Commands about requests: list, show, watch, and operations on all hosts of one."""
 
-from typing import NoReturn
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Group
 
-from service.cli import request_tables
+from service.cli import names, request_tables
 from service.cli.client import REQUESTS, Client
 from service.cli.connection import with_client
 from service.cli.errors import RequestRejected
 from service.cli.examples import examples
-from service.cli.options import All, Limit, PageNumber, RequestId, Watch
+from service.cli.options import All, Limit, PageNumber, RequestId, RequestIds, Watch
 from service.cli.output import Format, Output, print_json, print_list, print_table
 from service.cli.transport import Document
 from service.cli.watching import follow
 
 FAILED_STATUSES = ("FAILED", "STOPPED")
+TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]
+TIME_HELP = "Submitted at or after this time, such as 2026-11-29 or 2026-11-29T16:30, in the local time zone."
 
 requests = typer.Typer(rich_markup_mode=None)
 request = typer.Typer(
@@ -23,13 +28,46 @@ request = typer.Typer(
 )
 
 
-@requests.command("requests", epilog=examples(("requests --limit 5", "list the five newest requests")))
+@requests.command(
+    "requests",
+    epilog=examples(
+        ("requests --status FAILED,STOPPED", "list those that need an operation"),
+        ("requests --host odp-1 --after 2026-11-01", "list those of a host since November"),
+    ),
+)
 @with_client
 def list_requests(
-    client: Client, page: PageNumber = 1, limit: Limit = 20, all_pages: All = False, output: Output = Format.TABLE
+    client: Client,
+    status: Annotated[
+        str,
+        typer.Option(
+            metavar="STATUS",
+            help="RUNNING, STOPPED, FAILED, SUCCESSFUL or ROLLED_BACK. Separate several with commas.",
+        ),
+    ] = "",
+    workflow: Annotated[str, typer.Option(metavar="WORKFLOW", help="Name of a workflow, such as takeover.")] = "",
+    cluster: Annotated[str, typer.Option(metavar="TEXT", help="Part of the name of an OBProxy cluster.")] = "",
+    host: Annotated[str | None, typer.Option(metavar="HOST", help="Id or name of a host: list only its own.")] = None,
+    creator: Annotated[str, typer.Option(metavar="TEXT", help="Part of the name of a user.")] = "",
+    after: Annotated[datetime | None, typer.Option(formats=TIMES, metavar="TIME", help=TIME_HELP)] = None,
+    before: Annotated[datetime | None, typer.Option(formats=TIMES, metavar="TIME", help="End of that time.")] = None,
+    page: PageNumber = 1,
+    limit: Limit = 20,
+    all_pages: All = False,
+    output: Output = Format.TABLE,
 ) -> None:
     """List requests, newest first."""
-    found = client.all(REQUESTS) if all_pages else client.page(REQUESTS, page, limit)
+    query: dict[str, str | int] = {
+        "status": status,
+        "workflow": workflow,
+        "obproxyCluster": cluster,
+        "creator": creator,
+        "startAfter": after.astimezone().isoformat() if after else "",
+        "startBefore": before.astimezone().isoformat() if before else "",
+    }
+    if host is not None:
+        query["hostId"] = names.host_id(client, host)
+    found = client.all(REQUESTS, **query) if all_pages else client.page(REQUESTS, page, limit, **query)
     print_list(found, request_tables.REQUESTS, output)
 
 
@@ -57,25 +95,32 @@ def watch(client: Client, request_id: RequestId, output: Output = Format.TABLE) 
     watch_request(client, request_id, output)
 
 
-@request.command(epilog=examples(("request retry 12 --watch", "retry, and watch until no host runs")))
+@request.command(
+    epilog=examples(
+        ("request retry 12 --watch", "retry, and watch until no host runs"),
+        ("request retry 12 13 14", "retry the failed hosts of several requests"),
+    )
+)
 @with_client
-def retry(client: Client, request_id: RequestId, watch_hosts: Watch = False, output: Output = Format.TABLE) -> None:
+def retry(client: Client, request_ids: RequestIds, watch_hosts: Watch = False, output: Output = Format.TABLE) -> None:
     """Retry all failed hosts. A stopped rollout goes on."""
-    _control(client, "retry", request_id, watch_hosts, output)
+    _control(client, "retry", request_ids, watch_hosts, output)
 
 
 @request.command(epilog=examples(("request rollback 12 --watch", "roll back, and watch until no host runs")))
 @with_client
-def rollback(client: Client, request_id: RequestId, watch_hosts: Watch = False, output: Output = Format.TABLE) -> None:
+def rollback(
+    client: Client, request_ids: RequestIds, watch_hosts: Watch = False, output: Output = Format.TABLE
+) -> None:
     """Roll back all failed hosts."""
-    _control(client, "rollback", request_id, watch_hosts, output)
+    _control(client, "rollback", request_ids, watch_hosts, output)
 
 
 @request.command(epilog=examples(("request cancel 12 --watch", "cancel, and watch until no host runs")))
 @with_client
-def cancel(client: Client, request_id: RequestId, watch_hosts: Watch = False, output: Output = Format.TABLE) -> None:
+def cancel(client: Client, request_ids: RequestIds, watch_hosts: Watch = False, output: Output = Format.TABLE) -> None:
     """Cancel all hosts that run or wait. With --watch, the exit status 0 means: all were canceled."""
-    _control(client, "cancel", request_id, watch_hosts, output)
+    _control(client, "cancel", request_ids, watch_hosts, output)
 
 
 def watch_request(client: Client, request_id: int, output: Format) -> NoReturn:
@@ -99,22 +144,37 @@ def _follow_to_end(client: Client, request_id: int, output: Format) -> Document:
     return document
 
 
-def _control(client: Client, operation: str, request_id: int, watch_hosts: bool, output: Format) -> None:
-    result = client.control_request(operation, request_id)
-    if output is not Format.JSON:
-        print(*request_tables.operation(result), sep="\n")
-    elif not watch_hosts:
-        print_json(result)
-    if result["rejected"] and not result["accepted"]:
-        raise SystemExit(RequestRejected.exit_status)
-    if watch_hosts and operation == "cancel":
-        _exit_when_canceled(_follow_to_end(client, request_id, output), result)
-    if watch_hosts:
-        watch_request(client, request_id, output)
+def _control(client: Client, operation: str, request_ids: Sequence[int], watch_hosts: bool, output: Format) -> None:
+    """Execute an operation on requests, one after the other, then watch them. Exit with the highest exit status.
+
+    A request that rejects the operation does not keep it from the others.
+    """
+    accepted, exit_status = [], 0
+    for request_id in request_ids:
+        try:
+            result = client.control_request(operation, request_id)
+        except RequestRejected as error:
+            if len(request_ids) == 1:
+                raise
+            print(error, file=sys.stderr)
+            exit_status = RequestRejected.exit_status
+            continue
+        if output is not Format.JSON:
+            print(*request_tables.operation(result, of_several=len(request_ids) > 1), sep="\n")
+        elif not watch_hosts:
+            print_json(result)
+        if result["rejected"] and not result["accepted"]:
+            exit_status = RequestRejected.exit_status
+        else:
+            accepted.append(result)
+    for result in accepted if watch_hosts else ():
+        document = _follow_to_end(client, result["requestId"], output)
+        failed = not _is_canceled(document, result) if operation == "cancel" else document["status"] in FAILED_STATUSES
+        exit_status = max(exit_status, int(failed))
+    raise SystemExit(exit_status)
 
 
-def _exit_when_canceled(document: Document, result: Document) -> NoReturn:
-    """Exit with status 0 when every host that accepted the cancel has failed, that is: was canceled."""
+def _is_canceled(document: Document, result: Document) -> bool:
+    """Return whether every host that accepted the cancel has failed, that is: was canceled."""
     canceled = {host["taskId"] for host in result["accepted"]}
-    states = [host["state"] for host in document["hosts"] if host["taskId"] in canceled]
-    raise SystemExit(any(state not in ("FAILED", "SUPERSEDED") for state in states))
+    return all(host["state"] in ("FAILED", "SUPERSEDED") for host in document["hosts"] if host["taskId"] in canceled)

@@ -1,6 +1,6 @@
 """Hosts available for takeover, and the latest task instance of hosts and OBProxy servers."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -52,10 +52,10 @@ class AvailableHost:
         return self.servers[0].sql_port if self.servers else self.host.sql_port
 
 
-async def find(resources: Resources) -> list[AvailableHost]:
-    """Return the hosts of the inventory, sorted by name."""
-    inventory = await resources.inventory.current()
-    ids = list(inventory.hosts)
+async def find(resources: Resources, host_ids: Collection[int] | None = None) -> list[AvailableHost]:
+    """Return the hosts of the inventory, or those of them in `host_ids`, sorted by name."""
+    hosts = (await resources.inventory.current()).hosts
+    ids = list(hosts) if host_ids is None else [host_id for host_id in host_ids if host_id in hosts]
     async with resources.database.transaction() as connection:
         servers = await fetch_as(connection, ObproxyServer, "servers_of_hosts", host_ids=ids)
         latest = await fetch_as(connection, LatestTask, "latest_tasks_of_hosts", host_ids=ids)
@@ -64,7 +64,7 @@ async def find(resources: Resources) -> list[AvailableHost]:
     on: dict[int, list[ObproxyServer]] = {host_id: [] for host_id in ids}
     for server in servers:
         on[server.host_id].append(server)
-    in_order = sorted(inventory.hosts.values(), key=lambda host: host.name)
+    in_order = sorted((hosts[host_id] for host_id in ids), key=lambda host: host.name)
     return [
         AvailableHost(host=host, servers=on[host.id], last=latest_tasks.get(host.id), busy=host.id in busy)
         for host in in_order

@@ -129,6 +129,13 @@ async def matching_hosts(
     return sorted(fitting, key=lambda host: host.name)
 
 
+async def changed_since(resources: Resources, moment: datetime) -> list[int]:
+    """Return the ids of the hosts whose discovery was requested or has ended since a moment of the database."""
+    async with resources.database.autocommit() as connection:
+        rows = await fetch(connection, "host_discoveries_since", moment=moment)
+    return [row["host_id"] for row in rows]
+
+
 async def of_hosts(resources: Resources, hosts: Sequence[Host]) -> list[HostDiscovery]:
     """Return the discoveries of hosts, in the given order."""
     ids = [host.id for host in hosts]

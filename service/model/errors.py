@@ -126,6 +126,10 @@ class MethodNotAllowed(TakeoverError):
     code = 1008
 
 
+class NotConfirmed(TakeoverError):
+    """Nothing was submitted: the takeover was not confirmed. Check the hosts; the result offers their takeover."""
+
+
 class UnknownCluster(TakeoverError):
     """OBProxy cluster {cluster_id} does not exist in the inventory."""
 

@@ -10,6 +10,7 @@ from service.model.changes import RecordedChange
 from service.model.rollout import Rollout
 from service.model.states import TaskState
 from service.model.tasks import Operation
+from service.model.types import NEWEST_FIRST, Order
 
 
 class RequestStatus(StrEnum):
@@ -55,6 +56,21 @@ class Request:
     def finish_time(self) -> datetime | None:
         """The time at which the last host has ended; None while the request is RUNNING."""
         return None if self.status is RequestStatus.RUNNING else self.last_end
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestFilter:
+    """Filter of a list of requests; None = no filter."""
+
+    workflow: str | None = None
+    statuses: Sequence[RequestStatus] | None = None
+    host_id: int | None = None
+    host_name: str | None = None  # substring, as cluster and creator
+    cluster: str | None = None  # name of the OBProxy cluster
+    creator: str | None = None
+    start_after: datetime | None = None
+    start_before: datetime | None = None
+    order: Order = NEWEST_FIRST
 
 
 @dataclass(frozen=True, kw_only=True)

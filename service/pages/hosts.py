@@ -13,8 +13,10 @@ from service.model.errors import UnknownHost
 from service.model.tasks import TaskFilter
 from service.model.types import Page
 from service.model.workflow import PRECHECK
+from service.pages.addresses import with_query
 from service.pages.rendering import render
-from service.pages.task_rows import PAGE_SIZES, rows_of, with_query
+from service.pages.selection import PAGE_SIZES
+from service.pages.task_rows import rows_of
 from service.tasks import instances
 
 

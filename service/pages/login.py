@@ -1,7 +1,5 @@
 """Login, logout, and the preferences of a browser: language and theme."""
 
-import re
-
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -11,11 +9,10 @@ from service.access.roles import ANY_USER, READ_OBPROXY, READ_TASK, permitted
 from service.http import languages, requests
 from service.http.audit import begin_record
 from service.http.authentication import LOGIN_PAGE, SESSION_COOKIE, BasicAuthentication
+from service.pages.addresses import local_path
 from service.pages.rendering import LANGUAGE_COOKIE, THEME_COOKIE, THEMES, render
 
-HOME = "/"
 START_PAGES = (("/tasks", READ_TASK), ("/clusters", READ_OBPROXY), ("/docs", ANY_USER))
-LOCAL_PATH = re.compile(r"/(?!/)[^\\\x00-\x20\x7f]*")
 FORM_LIMIT = 16 * 1024  # bytes of a login form
 PREFERENCE_AGE = 365 * 24 * 3600  # seconds
 
@@ -28,7 +25,7 @@ async def home(request: Request) -> Response:
 
 async def login_form(request: Request) -> Response:
     """Serve GET /login."""
-    return render(request, "login.html", next=_local_path(request.query_params.get("next", "")), failure="", name="")
+    return render(request, "login.html", next=local_path(request.query_params.get("next", "")), failure="", name="")
 
 
 async def login(request: Request) -> Response:
@@ -38,7 +35,7 @@ async def login(request: Request) -> Response:
     resources = requests.resources(request)
     basic: BasicAuthentication = request.app.state.basic
     fields = requests.form_fields(await requests.read_body(request.headers, request.receive, FORM_LIMIT))
-    name, target = fields.get("name", ""), _local_path(fields.get("next", ""))
+    name, target = fields.get("name", ""), local_path(fields.get("next", ""))
     try:
         user = await basic.login(request.scope, name, fields.get("password", "").encode())
     except LoginBlocked:
@@ -67,14 +64,9 @@ async def logout(request: Request) -> Response:
 
 async def preferences(request: Request) -> Response:
     """Serve GET /preferences: store language or theme in a cookie, and redirect to `next`."""
-    response = RedirectResponse(_local_path(request.query_params.get("next", "")), 303)
+    response = RedirectResponse(local_path(request.query_params.get("next", "")), 303)
     for cookie, known in ((LANGUAGE_COOKIE, languages.LANGUAGES), (THEME_COOKIE, THEMES)):
         value = request.query_params.get(cookie, "")
         if value in known:
             response.set_cookie(cookie, value, max_age=PREFERENCE_AGE, samesite="lax")
     return response
-
-
-def _local_path(target: str) -> str:
-    """Return `target` if it is a path of this service, else `/`; no open redirect (`//other.site`, `/\\other.site`)."""
-    return target if LOCAL_PATH.fullmatch(target) else HOME

@@ -19,7 +19,7 @@ from service.access.roles import permitted
 from service.access.users import User
 from service.http import languages
 from service.model.types import JSON
-from service.pages import static_files
+from service.pages import addresses, static_files
 
 TEMPLATES = Path(__file__).parent / "templates"
 THEMES = ("auto", "light", "dark")
@@ -29,8 +29,9 @@ LANGUAGE_COOKIE, THEME_COOKIE = "language", "theme"
 def render(request: HTTPConnection, template: str, *, status: int = 200, **values: object) -> Response:
     """Render a page in the language and theme of the browser.
 
-    Besides `values`, templates can use: `user` (None = not logged in), `may(permission)`, `csrf_token`,
-    `path`, `here` (the canonical address, or path and query), `language`, `theme`, `now`.
+    Besides `values`, templates can use: `user` (None = not logged in), `may(permission)`, `csrf_token`, `path`,
+    `here` (the canonical address, or path and query), `note` (the operation that was executed just now, or None),
+    `language`, `theme`, `now`.
     """
     language = language_of(request)
     user: User | None = request.scope.get("user")
@@ -44,6 +45,7 @@ def render(request: HTTPConnection, template: str, *, status: int = 200, **value
             csrf_token=request.scope.get("csrf_token", ""),
             path=request.scope["path"],
             here=values.get("canonical_address") or request.scope["path"] + (f"?{query}" if query else ""),
+            note=addresses.note_of(request),
             language=language,
             theme=theme_of(request),
             now=datetime.now(UTC),

@@ -1,28 +1,29 @@
 """Pages of requests: the list, and one request with its hosts, its failures by reason, and operations on all hosts."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from urllib.parse import urlencode
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from service.api.request_schemas import RequestPageQuery, RequestQuery
+from service.api.request_schemas import RequestQuery
 from service.http import requests as http_requests
-from service.http.envelope import trace_id
+from service.http.envelope import STATUS_CODES, trace_id
 from service.http.languages import error_translator
-from service.model.errors import NoSuchPath
-from service.model.requests import Finding, RequestHost
+from service.model.errors import NoSuchPath, TakeoverError
+from service.model.requests import Finding, RequestFilter, RequestHost, RequestStatus
 from service.model.requests import Request as SubmittedRequest
 from service.model.states import TaskState
 from service.outcome import failure_groups, host_changes
 from service.outcome.failure_groups import FailureGroup, HostFailure
+from service.pages.addresses import Note, with_note, with_query
 from service.pages.rendering import language_of, render
+from service.pages.selection import PAGE_SIZES, Rejection, page_number, selected_ids
 from service.tasks import prechecks, request_operations, requests, waiting
+from service.tasks.errors import NoHostForOperation
 from service.tasks.request_operations import Outcome
 from service.tasks.resources import Resources
 
-PAGE_SIZES = (10, 20, 50, 100)
+LIST = "/requests"
 NAMED_HOSTS = 48  # with more hosts, their names are shown only on demand
 ENDED = (TaskState.SUCCESSFUL, TaskState.FAILED, TaskState.ROLLED_BACK, TaskState.SUPERSEDED)
 STATE_ORDER = (
@@ -44,53 +45,78 @@ OPERATIONS: dict[str, Callable[[Resources, int], Awaitable[Sequence[Outcome]]]] 
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rejection:
-    """A host that does not allow the operation that was requested, with the reason."""
-
-    host: RequestHost
-    message: str
-
-
 async def list_requests(request: Request) -> Response:
     """Serve GET /requests."""
-    query = http_requests.parse_query(request, RequestQuery)
+    return await _render_list(request)
+
+
+async def execute_on_selected(request: Request) -> Response:
+    """Serve POST /requests/selected/{operation}: retry, roll back or cancel all hosts of several requests."""
+    operation = _operation(request)
     resources = http_requests.resources(request)
-    full = await waiting.full_clusters(resources)
-    found, total = await requests.page(resources.database, query.order, query.page, full)
-    return render(
-        request,
-        "requests.html",
-        requests=found,
-        ended=ended,
-        states=STATE_ORDER,
-        total=total,
-        query=query,
-        sizes=PAGE_SIZES,
-        with_query=lambda **changes: "/requests?" + urlencode({"size": query.page.size, **changes}),
-    )
+    ids = await selected_ids(request, "requests")
+    translate = error_translator(language_of(request))
+    rejections: list[Rejection] = []
+    for request_id in ids:
+        try:
+            outcomes = await _operate(resources, request_id, operation)
+        except TakeoverError as error:
+            message = error.say(translate)
+            rejections.append(Rejection(name=str(request_id), address=f"{LIST}/{request_id}", message=message))
+        else:
+            rejections += _rejections(operation, outcomes, translate)
+    if rejections:
+        return await _render_list(request, rejections, ids)
+    address = with_query(request, LIST, page=page_number(request))
+    return RedirectResponse(with_note(request, address, Note(operation=operation)), 303)
 
 
 async def show_request(request: Request) -> Response:
     """Serve GET /requests/{requestId}."""
-    return await _render(request, done=http_requests.parse_query(request, RequestPageQuery).done)
+    return await _render(request)
 
 
 async def execute_operation(request: Request) -> Response:
     """Serve POST /requests/{requestId}/{operation}."""
-    request_id, operation = http_requests.path_id(request, "requestId"), request.path_params["operation"]
+    request_id, operation = http_requests.path_id(request, "requestId"), _operation(request)
+    try:
+        outcomes = await _operate(http_requests.resources(request), request_id, operation)
+    except NoHostForOperation as error:
+        return await _render(request, error=error)
+    if rejections := _rejections(operation, outcomes, error_translator(language_of(request))):
+        return await _render(request, rejections=rejections)
+    return RedirectResponse(with_note(request, f"{LIST}/{request_id}", Note(operation=operation)), 303)
+
+
+def _operation(request: Request) -> str:
+    """Return the operation in the path; raise NoSuchPath."""
+    operation: str = request.path_params["operation"]
     if operation not in OPERATIONS:
         raise NoSuchPath(path=request.scope["path"])
-    outcomes = await OPERATIONS[operation](http_requests.resources(request), request_id)
-    translate = error_translator(language_of(request))
-    rejections = [
-        Rejection(host=outcome.host, message=outcome.error.say(translate))
+    return operation
+
+
+async def _operate(resources: Resources, request_id: int, operation: str) -> Sequence[Outcome]:
+    """Execute an operation on all hosts that it is for. Raise UnknownRequest, and NoHostForOperation for none."""
+    outcomes = await OPERATIONS[operation](resources, request_id)
+    subjects = SUBJECTS[operation]
+    if all(outcome.error is not None and outcome.host.state not in subjects for outcome in outcomes):
+        expected = " or ".join(state for state in STATE_ORDER if state in subjects)
+        raise NoHostForOperation(request_id=request_id, operation=operation.upper(), expected=expected)
+    return outcomes
+
+
+def _rejections(operation: str, outcomes: Sequence[Outcome], translate: Callable[[str], str]) -> list[Rejection]:
+    """Return the rejections by hosts that the operation is for."""
+    return [
+        Rejection(
+            name=outcome.host.host_name,
+            address=f"/tasks/{outcome.host.task_id}",
+            message=outcome.error.say(translate),
+        )
         for outcome in outcomes
         if outcome.error is not None and outcome.host.state in SUBJECTS[operation]
     ]
-    if rejections:
-        return await _render(request, rejections=rejections)
-    return RedirectResponse(f"/requests/{request_id}?done={operation}", 303)
 
 
 async def take_over_passed(request: Request) -> Response:
@@ -99,7 +125,8 @@ async def take_over_passed(request: Request) -> Response:
     submitted = await prechecks.take_over_passed(
         http_requests.resources(request), request_id, creator=request.user, trace_id=trace_id(request)
     )
-    return RedirectResponse(f"/requests/{submitted[0][0].request_id}?done=takeover", 303)
+    address = f"{LIST}/{submitted[0][0].request_id}"
+    return RedirectResponse(with_note(request, address, Note(operation="takeover")), 303)
 
 
 def ended(request: SubmittedRequest) -> int:
@@ -107,7 +134,39 @@ def ended(request: SubmittedRequest) -> int:
     return sum(request.counts[state] for state in ENDED)
 
 
-async def _render(request: Request, *, rejections: Sequence[Rejection] = (), done: str | None = None) -> Response:
+async def _render_list(
+    request: Request, rejections: Sequence[Rejection] = (), selected: Collection[int] = ()
+) -> Response:
+    """Render the list with its filter, which a rejected operation keeps, as it keeps the selection."""
+    resources = http_requests.resources(request)
+    query = http_requests.parse_query(request, RequestQuery)
+    full = await waiting.full_clusters(resources)
+    found, total = await requests.page(resources.database, query.filter, query.page, full)
+    address = with_query(request, LIST, page=page_number(request))
+    return render(
+        request,
+        "requests.html",
+        requests=found,
+        ended=ended,
+        states=STATE_ORDER,
+        statuses=tuple(RequestStatus),
+        workflows=sorted(resources.workflows),
+        total=total,
+        query=query,
+        searched=query.filter
+        != RequestFilter(workflow=query.workflow, statuses=query.status, order=query.filter.order),
+        rejections=rejections,
+        selected=selected,
+        canonical_address=address if rejections else "",
+        list_query=address.removeprefix(LIST),
+        sizes=PAGE_SIZES,
+        with_query=lambda **changes: with_query(request, LIST, **changes),
+    )
+
+
+async def _render(
+    request: Request, *, rejections: Sequence[Rejection] = (), error: TakeoverError | None = None
+) -> Response:
     resources = http_requests.resources(request)
     request_id = http_requests.path_id(request, "requestId")
     full = await waiting.full_clusters(resources)
@@ -117,6 +176,7 @@ async def _render(request: Request, *, rejections: Sequence[Rejection] = (), don
     return render(
         request,
         "request.html",
+        status=STATUS_CODES[error.kind] if error else 200,
         submitted=found,
         hosts=hosts,
         named=len(hosts) <= NAMED_HOSTS,
@@ -129,8 +189,8 @@ async def _render(request: Request, *, rejections: Sequence[Rejection] = (), don
         passed=len(await prechecks.passed(resources, request_id)),
         can_roll_back=workflow is not None and workflow.rollback is not None,
         rejections=rejections,
-        canonical_address=f"/requests/{request_id}" if rejections else "",
-        done=done,
+        error=error.say(error_translator(language_of(request))) if error else "",
+        canonical_address=f"{LIST}/{request_id}" if rejections or error else "",
     )
 
 

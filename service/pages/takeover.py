@@ -2,15 +2,16 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from service.access.roles import READ_TASK, permitted
-from service.api.request_schemas import TakeOverParam
+from service.api.request_schemas import ChangedRowsQuery, TakeOverParam
 from service.fleet import available_hosts, discoveries
 from service.fleet.available_hosts import AvailableHost
 from service.fleet.discoveries import DiscoveryState, FailedRule, FoundObproxy, HostDiscovery
@@ -18,16 +19,20 @@ from service.http import requests
 from service.http.envelope import STATUS_CODES, trace_id
 from service.http.languages import error_translator
 from service.inventory.records import Cluster
-from service.model.errors import TakeoverError, UnknownCluster
+from service.model.errors import NotConfirmed, TakeoverError, UnknownCluster
 from service.model.fleet import ServerStatus
 from service.model.workflow import TAKEOVER
+from service.pages.addresses import Note, with_note
+from service.pages.confirmation import CONFIRMED
 from service.pages.rendering import language_of, render
+from service.store.database import fetch
 from service.tasks import submit
 from service.tasks.resources import Resources
 from service.tasks.submit import HostRequest
 
 ALLOW_RESTART = "allow-restart"  # name of the checkbox
 ROLLOUT_FIELDS = {"canary": "canary", "batch-size": "batchSize", "max-failures": "maxFailures"}
+COMMIT_DELAY = timedelta(seconds=2)  # between the time of a change and its commit
 HOST_FIELD = re.compile(r"host-([0-9]{1,18})")
 
 
@@ -96,6 +101,17 @@ async def show_form(request: Request) -> Response:
     return await _render_form(request, cluster, fields, None)
 
 
+async def list_changed_rows(request: Request) -> Response:
+    """Serve GET /clusters/{id}/takeover/rows: the rows whose discovery has changed `since` a moment."""
+    resources = requests.resources(request)
+    await _cluster(resources, request)
+    since = requests.parse_query(request, ChangedRowsQuery).since
+    moment = await _moment(resources)
+    changed = await discoveries.changed_since(resources, since - COMMIT_DELAY)
+    hosts = await _form_hosts(resources, host_ids=changed)
+    return render(request, "takeover_rows.html", hosts=hosts, moment=moment)
+
+
 async def take_over(request: Request) -> Response:
     """Serve POST /clusters/{id}/takeover: submit the takeovers, or show the form again with the error."""
     return await _submit(request, check=False)
@@ -127,6 +143,8 @@ async def _submit(request: Request, *, check: bool) -> Response:
     content = await requests.read_body(request.headers, request.receive, resources.settings.body_limit)
     fields = requests.form_fields(content)
     try:
+        if not check and CONFIRMED not in fields:
+            raise NotConfirmed
         body = _body(fields, resources)
         submitted = await submit.take_over(
             resources,
@@ -144,8 +162,9 @@ async def _submit(request: Request, *, check: bool) -> Response:
     if permitted(request.user.roles, READ_TASK):
         alone = len(ids) == 1 and not check
         page = f"/tasks/{ids[0]}" if alone else f"/requests/{submitted[0][0].request_id}"
-        return RedirectResponse(page if check else f"{page}?done=takeover", 303)
-    return RedirectResponse(f"/clusters/{cluster.id}/takeover?submitted={','.join(map(str, ids))}", 303)
+        return RedirectResponse(page if check else with_note(request, page, Note(operation=TAKEOVER)), 303)
+    address = f"/clusters/{cluster.id}/takeover"
+    return RedirectResponse(with_note(request, address, Note(operation=TAKEOVER, task_ids=ids)), 303)
 
 
 async def _cluster(resources: Resources, request: Request) -> Cluster:
@@ -183,26 +202,36 @@ async def _render_form(
 ) -> Response:
     resources = requests.resources(request)
     keyword = request.query_params.get("keyword", "")
-    submitted = re.findall("[0-9]{1,18}", request.query_params.get("submitted", ""))
+    moment = await _moment(resources)
     return render(
         request,
         "takeover.html",
         status=STATUS_CODES[error.kind] if error else 200,
         cluster=cluster,
         hosts=await _form_hosts(resources, keyword),
+        moment=moment,
         keyword=keyword,
         fields=fields,
         allow_restart=ALLOW_RESTART in fields if fields else cluster.allows_restart,
         subtasks=resources.workflows[TAKEOVER].subtasks,
         error=error.say(error_translator(language_of(request))) if error else "",
-        submitted=submitted,
     )
 
 
-async def _form_hosts(resources: Resources, keyword: str) -> list[FormHost]:
-    """Return all hosts: those that the search has not found are hidden, and keep what was typed."""
+async def _moment(resources: Resources) -> datetime:
+    """Return the time of the database, before rows are read."""
+    async with resources.database.autocommit() as connection:
+        (row,) = await fetch(connection, "database_time")
+    moment: datetime = row["moment"]
+    return moment
+
+
+async def _form_hosts(
+    resources: Resources, keyword: str = "", host_ids: Collection[int] | None = None
+) -> list[FormHost]:
+    """Return all hosts, or those in `host_ids`. The search hides those that it has not found; their fields stay."""
     found = {host.id for host in await discoveries.matching_hosts(resources, keyword)}
-    every = await available_hosts.find(resources)
+    every = await available_hosts.find(resources, host_ids)
     discovered = await discoveries.of_hosts(resources, [available.host for available in every])
     return [
         FormHost(available=available, discovery=discovery, matches=available.host.id in found)

@@ -19,6 +19,7 @@ from service.model.tasks import Operation, Subtask, SubtaskStatus, TaskInstance,
 from service.outcome import failed_rules
 from service.outcome.failed_rules import RuleFailure
 from service.pages import dag_drawing, remedies
+from service.pages.addresses import Note, with_note
 from service.pages.dag_drawing import Drawing
 from service.pages.rendering import language_of, render
 from service.store.database import Database
@@ -88,7 +89,7 @@ async def execute_operation(request: Request) -> Response:
         raise
     except TakeoverError as error:
         return await _render_task(request, DetailQuery(view=view), error=error)
-    return RedirectResponse(_task_address(task_id, view, done=operation), 303)
+    return RedirectResponse(with_note(request, _task_address(task_id, view), Note(operation=operation)), 303)
 
 
 async def log_lines(request: Request) -> Response:
@@ -147,7 +148,6 @@ async def _render_task(request: Request, query: DetailQuery, *, error: TakeoverE
         log_grows=selected.status in RUNNING_STATUSES,
         error=error.say(error_translator(language_of(request))) if error else "",
         canonical_address=_task_address(task.id, query.view) if error else "",
-        done=query.done,
     )
 
 
@@ -156,10 +156,9 @@ async def _failure(database: Database, subtask: Subtask) -> Failure:
     return Failure(subtask=subtask, message=message, rules=failed_rules.parse(message))
 
 
-def _task_address(task_id: int, view: str, **query: str) -> str:
-    """Return the address of the page of a task instance in a view, with further query parameters."""
-    parameters = {**({} if view == "log" else {"view": view}), **query}
-    return f"/tasks/{task_id}" + (f"?{urlencode(parameters)}" if parameters else "")
+def _task_address(task_id: int, view: str) -> str:
+    """Return the address of the page of a task instance in a view."""
+    return f"/tasks/{task_id}" + ("" if view == "log" else f"?{urlencode({'view': view})}")
 
 
 def _selected(task: TaskInstance, subtasks: Sequence[Subtask], subtask_id: int | None) -> Subtask:

@@ -1,21 +1,21 @@
 """Pages with task instances: the list, and the panel of open tasks in every page."""
 
-import re
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from service.api.request_schemas import TaskPageQuery
+from service.api.request_schemas import TaskQuery
 from service.http import requests
 from service.http.languages import error_translator
-from service.model.errors import InvalidRequest, NoSuchPath, SubError, TakeoverError
+from service.model.errors import NoSuchPath, TakeoverError
 from service.model.states import TaskState
 from service.model.tasks import TaskFilter, TaskStatus
 from service.model.types import Page
+from service.pages.addresses import Note, with_note, with_query
 from service.pages.rendering import language_of, render
-from service.pages.task_rows import PAGE_SIZES, rows_of, with_query
+from service.pages.selection import PAGE_SIZES, Rejection, page_number, selected_ids
+from service.pages.task_rows import rows_of
 from service.tasks import instances, request_operations, task_lists
 from service.tasks.resources import Resources
 
@@ -34,15 +34,6 @@ OPERATIONS: Mapping[str, Callable[[Resources, Sequence[int]], Awaitable[dict[int
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rejection:
-    """A selected task instance that does not allow the operation that was requested, with the reason."""
-
-    task_id: int
-    host_name: str
-    message: str
-
-
 async def list_tasks(request: Request) -> Response:
     """Serve GET /tasks."""
     return await _render_list(request)
@@ -54,34 +45,19 @@ async def execute_operation(request: Request) -> Response:
     if operation not in OPERATIONS:
         raise NoSuchPath(path=request.scope["path"])
     resources = requests.resources(request)
-    content = await requests.read_body(request.headers, request.receive, resources.settings.body_limit)
-    fields = requests.form_fields(content)
-    ids = _selected_ids(fields.get("tasks", ""))
+    ids = await selected_ids(request, "tasks")
     errors = await OPERATIONS[operation](resources, ids)
     if not errors:
-        return RedirectResponse(with_query(request, LIST, page=_page_number(request), done=operation), 303)
+        address = with_query(request, LIST, page=page_number(request))
+        return RedirectResponse(with_note(request, address, Note(operation=operation)), 303)
     async with resources.database.autocommit() as connection:
         names = {task.id: task.host_name for task, _ in await instances.by_ids(connection, list(errors))}
     translate = error_translator(language_of(request))
     rejections = [
-        Rejection(task_id=task_id, host_name=names.get(task_id, ""), message=error.say(translate))
+        Rejection(name=names.get(task_id) or str(task_id), address=f"{LIST}/{task_id}", message=error.say(translate))
         for task_id, error in errors.items()
     ]
     return await _render_list(request, rejections, ids)
-
-
-def _selected_ids(text: str) -> list[int]:
-    """Return the ids of the selected task instances; raise InvalidRequest for none, and for more than a page has."""
-    ids = [int(found) for found in re.findall("[0-9]{1,18}", text)]
-    if 0 < len(ids) <= PAGE_SIZES[-1]:
-        return ids
-    message = f"tasks must have 1 to {PAGE_SIZES[-1]} ids; it has {len(ids)}."
-    raise InvalidRequest([SubError(field="tasks", message=message, object="selection")])
-
-
-def _page_number(request: Request) -> str:
-    """Return the number of the page of the list, as the address has it; empty = the first page."""
-    return request.query_params.get("page", "")
 
 
 async def _render_list(
@@ -89,9 +65,9 @@ async def _render_list(
 ) -> Response:
     """Render the list with its filter, which a rejected operation keeps, as it keeps the selection."""
     resources = requests.resources(request)
-    query = requests.parse_query(request, TaskPageQuery)
+    query = requests.parse_query(request, TaskQuery)
     found, total = await task_lists.page(resources, query.filter, query.page, query.state) if query.filter else ([], 0)
-    address = with_query(request, LIST, page=_page_number(request))
+    address = with_query(request, LIST, page=page_number(request))
     return render(
         request,
         "tasks.html",
@@ -104,7 +80,6 @@ async def _render_list(
         selected=selected,
         canonical_address=address if rejections else "",
         list_query=address.removeprefix(LIST),
-        done=query.done,
         counts=await instances.count_open(resources.database),
         sizes=PAGE_SIZES,
         with_query=lambda **changes: with_query(request, LIST, **changes),

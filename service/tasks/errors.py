@@ -24,6 +24,13 @@ class UnknownRequest(TakeoverError):
     code = 4001
 
 
+class NoHostForOperation(TakeoverError):
+    """Request {request_id} has no host for {operation}: no host is {expected}."""
+
+    kind = Kind.CONFLICT
+    code = 4007
+
+
 class NoHostPassed(TakeoverError):
     """Request {request_id} has no host that passed a check within a day and was not checked or taken over since."""
 

@@ -46,13 +46,13 @@ async def get(database: Database, task_id: int) -> TaskWithSubtasks:
 async def page(database: Database, filter: TaskFilter, page: Page) -> tuple[list[BasicTask], int]:
     """Return one page of the task instances that match `filter`, and the number of all that match."""
     criteria: JSON = {
-        "names": await _names(database, "task_names", filter.name),
+        "names": await names_with(database, "task_names", filter.name),
         "statuses": list(filter.statuses) if filter.statuses is not None else None,
         "type": filter.type,
         "host_id": filter.host_id,
-        "host_names": await _names(database, "task_host_names", filter.host_name),
-        "clusters": await _names(database, "task_cluster_names", filter.cluster),
-        "creators": await _names(database, "task_creators", filter.creator),
+        "host_names": await names_with(database, "task_host_names", filter.host_name),
+        "clusters": await names_with(database, "task_cluster_names", filter.cluster),
+        "creators": await names_with(database, "task_creators", filter.creator),
         "start_after": filter.start_after,
         "start_before": filter.start_before,
         "superseded": filter.superseded,
@@ -65,8 +65,8 @@ async def page(database: Database, filter: TaskFilter, page: Page) -> tuple[list
     return await asyncio.gather(_page(database, criteria, filter, page), _count(database, criteria))
 
 
-async def _names(database: Database, query: str, text: str | None) -> list[str] | None:
-    """Return the names that contain a text, in any case; None without a text."""
+async def names_with(database: Database, query: str, text: str | None) -> list[str] | None:
+    """Return the names of `query` that contain a text, in any case; None without a text."""
     if text is None:
         return None
     async with database.autocommit() as connection:

@@ -4,12 +4,13 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 
 from service.model.changes import RecordedChange, recorded
-from service.model.requests import Finding, Request, RequestHost
+from service.model.requests import Finding, Request, RequestFilter, RequestHost
 from service.model.rollout import Rollout
 from service.model.states import TaskState, task_state
-from service.model.types import JSON, Order, Page
-from service.store.database import Connection, Database, fetch
+from service.model.types import JSON, Page
+from service.store.database import Connection, Database, fetch, fetch_unprepared
 from service.tasks.errors import UnknownRequest
+from service.tasks.instances import names_with
 
 
 async def get(database: Database, request_id: int, full: Collection[int] = ()) -> Request:
@@ -21,12 +22,26 @@ async def get(database: Database, request_id: int, full: Collection[int] = ()) -
     return found[0]
 
 
-async def page(database: Database, order: Order, page: Page, full: Collection[int] = ()) -> tuple[list[Request], int]:
-    """Return one page of the requests, and the number of all; for `full`, see `get`."""
-    query = "request_ids_descending" if order.descending else "request_ids_ascending"
+async def page(
+    database: Database, filter: RequestFilter, page: Page, full: Collection[int] = ()
+) -> tuple[list[Request], int]:
+    """Return one page of the requests that match `filter`, and the number of all that match; for `full`, see `get`."""
+    criteria: JSON = {
+        "workflow": filter.workflow,
+        "statuses": list(filter.statuses) if filter.statuses is not None else None,
+        "host_id": filter.host_id,
+        "host_names": await names_with(database, "task_host_names", filter.host_name),
+        "clusters": await names_with(database, "request_cluster_names", filter.cluster),
+        "creators": await names_with(database, "request_creators", filter.creator),
+        "start_after": filter.start_after,
+        "start_before": filter.start_before,
+    }
+    query = "request_ids_descending" if filter.order.descending else "request_ids_ascending"
+    part = {"size": page.size, "offset": (page.number - 1) * page.size}
     async with database.autocommit() as connection:
-        rows = await fetch(connection, query, size=page.size, offset=(page.number - 1) * page.size)
-        (count,) = await fetch(connection, "count_requests")
+        # The best index depends on the filter, as for task instances.
+        rows = await fetch_unprepared(connection, query, **criteria, **part)
+        (count,) = await fetch_unprepared(connection, "count_requests", **criteria)
         return await _by_ids(connection, [row["id"] for row in rows], full), count["total"]
 
 

@@ -18,12 +18,13 @@ HOST = "    odp-{n}: {{ansible_host: 192.0.2.{n}, ocp_host_id: {n}}}\n"
 HOSTS = range(1, 67)
 LIVE = range(101, 104)
 PRESSED = range(111, 114)
+SELECTED = range(121, 123)
 
 
 @pytest.fixture(scope="module")
 def service(stage: Stage) -> Iterator[Service]:
     """Start a service on the database of the stage, without a worker."""
-    hosts = "".join(HOST.format(n=n) for n in (*HOSTS, *LIVE, *PRESSED))
+    hosts = "".join(HOST.format(n=n) for n in (*HOSTS, *LIVE, *PRESSED, *SELECTED))
     (stage.inventory / "hosts.yml").write_text(INVENTORY.format(hosts), encoding="utf-8")
     with stage.served() as started:
         yield started
@@ -65,6 +66,28 @@ def test_a_page_follows_its_hosts_and_cancels_and_retries_all(visitor: Visitor, 
     expect(page.locator("#request-header .badge")).to_have_text("Failed")
     tile.click()
     expect(page).to_have_url(f"{visitor.url}/tasks/{second}")
+
+
+def test_the_hosts_of_selected_requests_are_retried(visitor: Visitor, stage: Stage) -> None:
+    async def fail(resources: Resources) -> None:
+        for host_id in SELECTED:
+            (task_id,) = await sample_tasks.submit_request(resources, [host_id])
+            await sample_tasks.advance(resources, task_id, [], resources.workflows[TAKEOVER].roles[0], "It is full.")
+
+    stage.do(fail)
+    page = visitor.open("/requests")
+    page.locator(".segments a", has_text="Failed").click()
+    page.fill("[name=hostName]", f"odp-{SELECTED[0]}")
+    page.locator(".search button").click()
+    page.check("[data-select=requests]")
+    expect(page.locator("#selected-count")).to_have_text("1 selected")
+    visitor.assert_accessible()
+    visitor.confirm("#selected-retry button")
+
+    expect(page.locator(".toast")).to_contain_text("Retry submitted.")
+    expect(page.locator(".empty")).to_contain_text("No matching request.")
+    page.locator(".segments a", has_text="Running").click()
+    expect(page.locator("[data-select=requests]")).to_have_count(1)
 
 
 def test_a_live_update_takes_no_click_away(visitor: Visitor, stage: Stage) -> None:

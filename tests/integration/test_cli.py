@@ -17,8 +17,9 @@ from starlette.applications import Starlette
 from service import __version__
 from service.access import access_keys
 from service.api import events
+from service.model.requests import RequestFilter
 from service.model.settings import PROJECT, Settings
-from service.model.types import BY_ID, Page
+from service.model.types import Page
 from service.model.workflow import TAKEOVER
 from service.outcome.run_progress import Change, Ended, Logged, Started, Verdict
 from service.store.database import fetch
@@ -201,6 +202,10 @@ async def test_a_request_from_submit_to_control(command: CommandLine, app: Starl
     assert re.search(r"^State: +NOT_STARTED$", held, re.MULTILINE)
     assert re.search(r"^Held: +because too many hosts have failed: request show 1$", held, re.MULTILINE)
     (listed,) = rows(await command("requests"))
+    matching = ("--status", "STOPPED,FAILED", "--workflow", "takeover", "--cluster", "TES", "--creator", "adm")
+    assert rows(await command("requests", *matching, "--host", "odp-1", "--after", "2020-01-01")) == [listed]
+    for other in (("--status", "RUNNING"), ("--before", "2020-01-01T12:30"), ("--workflow", "restart")):
+        assert not rows(await command("requests", *other))
     assert (listed["ID"], listed["WORKFLOW"], listed["CLUSTER"], listed["STATE"]) == (
         "1",
         "takeover",
@@ -210,7 +215,9 @@ async def test_a_request_from_submit_to_control(command: CommandLine, app: Starl
     documents = json.loads((await command("requests", "-o", "json")).output)["contents"]
     assert [request["status"] for request in documents] == ["STOPPED"]
     assert [row["STATE"] for row in rows(await command("request", "show", "1"))][:1] == ["FAILED"]
-    assert (await command("request", "retry", "1")).output.splitlines()[0] == "3 accepted, 0 rejected"
+    several = await command("request", "retry", "99", "1")
+    assert several.output.splitlines() == ["Request 1: 3 accepted, 0 rejected"]
+    assert "Request 99 does not exist." in several.errors and several.status == 4
     document = json.loads((await command("request", "show", "1", "-o", "json")).output)
     assert [host["state"] for host in document["hosts"]] == ["QUEUED", "WAITING", "WAITING"]
     assert (await command("request", "cancel", "1")).output.splitlines()[0] == "3 accepted, 0 rejected"
@@ -229,7 +236,7 @@ async def test_submit_of_several_hosts_watches_the_request(
     resources: Resources = app.state.resources
     watching = asyncio.create_task(command("submit", "1", "1", "2", "--watch"))
     async with asyncio.timeout(DEADLINE):
-        while (await requests.page(resources.database, BY_ID, Page()))[1] == 0:
+        while (await requests.page(resources.database, RequestFilter(), Page()))[1] == 0:
             await asyncio.sleep(0.01)
     hosts = await requests.hosts(resources.database, 1)
     await advance(resources, hosts[0].task_id, resources.workflows[TAKEOVER].roles)

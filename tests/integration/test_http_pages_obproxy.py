@@ -40,10 +40,10 @@ async def browser(app: Starlette) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def send(browser: httpx.AsyncClient, **fields: str) -> httpx.Response:
-    """Send the takeover form."""
+    """Send the takeover form, as the dialog of the script confirms it."""
     found = TOKEN.search((await browser.get(FORM)).text)
     assert found
-    return await browser.post(FORM, data={"form_token": found[1], **fields})
+    return await browser.post(FORM, data={"form_token": found[1], "confirmed": "yes", **fields})
 
 
 def row(page: str, name: str) -> str:
@@ -105,7 +105,7 @@ async def test_a_takeover_of_one_host_redirects_to_its_task(browser: httpx.Async
         (server,) = await fetch(connection, "server_by_id", server_id=task["obproxy_server_id"])
         (secret,) = await fetch(connection, "secrets_of_task", task_id=1)
 
-    assert (answer.status_code, answer.headers["location"]) == (303, "/tasks/1?done=takeover")
+    assert answer.status_code == 303 and answer.headers["location"].startswith("/tasks/1?done=takeover-")
     assert (task["creator"], server["sql_port"], server["host_id"]) == ("anne", 2884, 1)
     assert resources.secrets.decrypt(secret["ciphertext"]).get_secret_value() == "Old#1"
 
@@ -307,13 +307,33 @@ async def test_a_managed_server_has_buttons(
     token = TOKEN.search(page)
     assert address in page and token
 
-    answer = await browser.post(address, data={"form_token": token[1]})
+    form = {"form_token": token[1], "confirmed": "yes"}
+    answer = await browser.post(address, data=form)
 
     assert (answer.status_code, answer.headers["Location"]) == (303, f"/tasks/{document['id'] + 1}")
     submitted = (await browser.get("/clusters/1")).text
     assert status in text(submitted)
     assert address not in submitted, "its workflow is running"
-    assert (await browser.post(address.replace(operation, "upgrade"), data={"form_token": token[1]})).status_code == 404
+    assert (await browser.post(address.replace(operation, "upgrade"), data=form)).status_code == 404
+
+
+async def test_only_the_rows_that_changed_are_sent_again(browser: httpx.AsyncClient, inventory_file: Path) -> None:
+    """The form polls while hosts are discovered: the page of 1000 hosts has more than 1 MB."""
+    hosts = "".join(f"    odp-{n}: {{ansible_host: 192.0.2.1, ocp_host_id: {n}}}\n" for n in range(1, 1001))
+    inventory_file.write_text(f"all:\n  vars: {{obproxy_cluster_id: 1, obproxy_cluster_name: test}}\n  hosts:\n{hosts}")
+    page = (await browser.get(FORM)).text
+    moment, token = re.search(r'data-moment="([^"]+)"', page), TOKEN.search(page)
+    assert moment and token and page.count("<tr id=") == 1000
+
+    before = (await browser.get(f"{FORM}/rows", params={"since": moment[1]})).text
+    await browser.post(f"{FORM}/discover", data={"form_token": token[1], "keyword": "odp-777"})
+    after = (await browser.get(f"{FORM}/rows", params={"since": moment[1]})).text
+
+    assert "<tr" not in before
+    assert re.findall(r'<tr id="row-(\d+)" data-state="(\w+)"', after) == [("777", "PENDING")]
+    assert len(after) < len(page) / 500
+    later = re.search(r'data-moment="([^"]+)"', after)
+    assert later and later[1] > moment[1]
 
 
 async def test_a_check_leads_to_the_takeover_of_the_hosts_that_passed(
@@ -341,9 +361,9 @@ async def test_a_check_leads_to_the_takeover_of_the_hosts_that_passed(
     chinese = (await browser.get("/requests/1", headers={"Accept-Language": "zh-CN"})).text
     assert "Take over the 1 that passed" in page and "接管检查通过的 1 台主机" in chinese
 
-    answer = await browser.post("/requests/1/takeover", data=token)
+    answer = await browser.post("/requests/1/takeover", data={**token, "confirmed": "yes"})
 
-    assert (answer.status_code, answer.headers["location"]) == (303, "/requests/2?done=takeover")
+    assert answer.status_code == 303 and answer.headers["location"].startswith("/requests/2?done=takeover-")
     async with resources.database.transaction() as connection:
         (host,) = await fetch(connection, "hosts_of_request", request_id=2, task_ids=None)
         (task,) = await fetch(connection, "tasks_by_id", task_ids=[host["task_id"]])
@@ -353,5 +373,5 @@ async def test_a_check_leads_to_the_takeover_of_the_hosts_that_passed(
     assert resources.secrets.decrypt(secret["ciphertext"]).get_secret_value() == "Old#1"
     assert (await requests.get(resources.database, 2)).rollout == Rollout(canary=1, max_failures=3)
     assert "take-over-passed" not in (await browser.get("/requests/1")).text  # none is left
-    again = await browser.post("/requests/1/takeover", data=token)
+    again = await browser.post("/requests/1/takeover", data={**token, "confirmed": "yes"})
     assert again.status_code == 409 and "no host that passed" in again.text

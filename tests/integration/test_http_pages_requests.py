@@ -15,7 +15,7 @@ from service.model.rollout import Rollout
 from service.model.workflow import PRECHECK, TAKEOVER
 from service.outcome.run_progress import Change, Changed, Ended, Started, Verdict
 from service.outcome.verdict import Code
-from service.tasks import submit
+from service.tasks import operations, submit
 from service.tasks.recorder import Recorder
 from service.tasks.resources import Resources
 from service.tasks.submit import HostRequest
@@ -45,10 +45,10 @@ async def browser(app: Starlette) -> AsyncIterator[httpx.AsyncClient]:
 
 
 async def send(browser: httpx.AsyncClient, path: str, **fields: str) -> httpx.Response:
-    """Send a form with the CSRF token of the session."""
+    """Send a confirmed form with the CSRF token of the session."""
     found = TOKEN.search((await browser.get("/tasks")).text)
     assert found
-    return await browser.post(path, data={"form_token": found[1], **fields})
+    return await browser.post(path, data={"form_token": found[1], "confirmed": "yes", **fields})
 
 
 def text(page: str) -> str:
@@ -96,7 +96,7 @@ async def test_retry_all_starts_the_failed_hosts(browser: httpx.AsyncClient, res
 
     answer = await send(browser, f"{path}/retry")
 
-    assert (answer.status_code, answer.headers["location"]) == (303, f"{path}?done=retry")
+    assert answer.status_code == 303 and answer.headers["location"].startswith(f"{path}?done=retry-")
     page = text((await browser.get(answer.headers["location"])).text)
     assert "Retry submitted." in page and "not started" not in page and "odp-2 : Queued" in page
 
@@ -178,6 +178,127 @@ async def test_the_list_has_the_progress_of_each_request(browser: httpx.AsyncCli
     assert page.index("20/60") < page.index("3/6"), "the newest first"
 
 
+async def test_an_operation_without_a_host_for_it_is_not_done(browser: httpx.AsyncClient, resources: Resources) -> None:
+    await submit_request(resources, (1,))
+
+    answer = await send(browser, "/requests/1/rollback")
+
+    assert answer.status_code == 409
+    assert "Request 1 has no host for ROLLBACK: no host is FAILED or SUPERSEDED." in text(answer.text)
+
+
+async def fill_statuses(resources: Resources) -> dict[str, int]:
+    """Make a request in each status, with the ids 1 to 6, and return their ids by status."""
+    roles = resources.workflows[TAKEOVER].roles
+    done, failed, back, running = [await submit_request(resources, (n,)) for n in (1, 2, 3, 4)]
+    await advance(resources, done[0], roles)
+    await advance(resources, failed[0], [], roles[0], "It is full.")
+    await advance(resources, back[0], roles[:1], roles[1], "It is full.")
+    await operations.rollback_task(resources, back[0])
+    await advance(resources, back[0], [roles[1], roles[0]])
+    await advance(resources, running[0], [], running=roles[0])
+    stopped = await submit_request(resources, (5, 6), Rollout(canary=1))
+    await advance(resources, stopped[0], [], roles[0], "It is full.")
+    mixed = await submit_request(resources, (7, 8))
+    await advance(resources, mixed[0], roles)
+    await advance(resources, mixed[1], [], roles[0], "It is full.")
+    return {"SUCCESSFUL": 1, "FAILED": 2, "ROLLED_BACK": 3, "RUNNING": 4, "STOPPED": 5}
+
+
+@pytest.mark.parametrize(
+    ("query", "ids"),
+    [
+        ("status=SUCCESSFUL", {1}),
+        ("status=FAILED", {2, 6}),
+        ("status=ROLLED_BACK", {3}),
+        ("status=RUNNING", {4}),
+        ("status=STOPPED", {5}),
+        ("status=SUCCESSFUL,STOPPED", {1, 5}),
+        ("status=FAILED&hostName=ODP-8", {6}),
+        ("hostName=odp-7", {6}),
+        ("hostName=nothing", set()),
+        ("hostId=5", {5}),
+        ("workflow=takeover", {1, 2, 3, 4, 5, 6}),
+        ("workflow=restart", set()),
+        ("obproxyCluster=TES&creator=adm", {1, 2, 3, 4, 5, 6}),
+        ("obproxyCluster=other", set()),
+        ("creator=otto", set()),
+        ("startAfter=2020-01-01T00:00:00Z&startBefore=2199-01-01T00:00:00%2B08:00", {1, 2, 3, 4, 5, 6}),
+        ("startAfter=2199-01-01T00:00:00Z", set()),
+        ("startBefore=2020-01-01T00:00:00Z", set()),
+    ],
+)
+async def test_the_list_is_searched(
+    browser: httpx.AsyncClient, resources: Resources, query: str, ids: set[int]
+) -> None:
+    """The database filters by the status that `status_of` gives the documents."""
+    statuses = await fill_statuses(resources)
+
+    page = (await browser.get(f"/requests?{query}")).text
+    listed = (await browser.get(f"/api/v2/obproxy/requests?{query}")).json()["data"]
+
+    assert {int(number) for number in re.findall(r'<a href="/requests/(\d+)"', page)} == ids
+    assert {request["id"] for request in listed["contents"]} == ids
+    assert listed["page"]["totalElements"] == len(ids)
+    assert ("No matching request." in page) == (not ids)
+    everything = (await browser.get("/api/v2/obproxy/requests")).json()["data"]["contents"]
+    found = {request["id"]: request["status"] for request in everything}
+    assert found == {number: status for status, number in statuses.items()} | {6: "FAILED"}
+
+
+async def test_the_filter_keeps_what_was_entered(browser: httpx.AsyncClient, resources: Resources) -> None:
+    await submit_request(resources, (1,))
+
+    page = (await browser.get("/requests?status=RUNNING&workflow=takeover&hostName=odp&size=20")).text
+
+    assert 'name="hostName" value="odp"' in page and 'name="status" value="RUNNING"' in page
+    assert 'href="/requests?workflow=takeover&amp;hostName=odp&amp;size=20&amp;status=FAILED"' in page
+    assert 'href="/requests?status=RUNNING&amp;hostName=odp&amp;size=20&amp;workflow=restart"' in page
+
+
+async def test_the_hosts_of_selected_requests_are_retried(browser: httpx.AsyncClient, resources: Resources) -> None:
+    await fill_statuses(resources)
+
+    answer = await send(browser, "/requests/selected/retry?status=FAILED", requests="2,6")
+
+    assert answer.status_code == 303 and answer.headers["location"].startswith("/requests?status=FAILED&done=retry-")
+    assert "Retry submitted." in (await browser.get(answer.headers["location"])).text
+    running = (await browser.get("/api/v2/obproxy/requests?status=RUNNING")).json()["data"]["contents"]
+    assert {request["id"] for request in running} == {2, 4, 6}
+
+
+async def test_selected_requests_that_allow_it_are_rolled_back(
+    browser: httpx.AsyncClient, resources: Resources
+) -> None:
+    await fill_statuses(resources)
+    await submit_request(resources, (8,))  # supersedes the failed host of request 6
+
+    answer = await send(browser, "/requests/selected/rollback?size=20", requests="1,2,6,99")
+
+    page = text(answer.text)
+    assert answer.status_code == 200 and "3 rejections:" in page
+    assert "1 : Request 1 has no host for ROLLBACK: no host is FAILED or SUPERSEDED." in page
+    assert "odp-8 : Task instance 8 is superseded" in page and "99 : Request 99 does not exist." in page
+    assert {"1", "2", "6"} == set(re.findall(r'data-select="requests" value="(\d+)" checked', answer.text))
+    assert 'data-canonical-address="/requests?size=20"' in answer.text
+    statuses = (await browser.get("/api/v2/obproxy/requests?status=RUNNING")).json()["data"]["contents"]
+    assert {request["id"] for request in statuses} == {2, 4, 7}
+
+
+@pytest.mark.parametrize("operation", ["retry", "rollback", "cancel"])
+async def test_a_viewer_cannot_change_selected_requests(app: Starlette, resources: Resources, operation: str) -> None:
+    await users.add(resources.database, "ben", "long enough", [Role.TASK_VIEWER])
+    await submit_request(resources, (1,))
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://service", headers=PAGE) as http:
+        await http.post("/login", data={"name": "ben", "password": "long enough"})
+        page = (await http.get("/requests")).text
+        answer = await send(http, f"/requests/selected/{operation}", requests="1")
+
+    assert "data-select" not in page and "/requests/selected" not in page
+    assert answer.status_code == 403
+
+
 async def test_a_task_leads_to_its_request(browser: httpx.AsyncClient, resources: Resources) -> None:
     canary, held = await submit_request(resources, (1, 2), Rollout(canary=1))
     waiting = text((await browser.get(f"/tasks/{held}")).text)
@@ -200,8 +321,8 @@ async def test_the_form_submits_a_policy_and_leads_to_the_request(browser: httpx
     answer = await send(browser, "/clusters/1/takeover", **hosts, canary="1")
     refused = await send(browser, "/clusters/1/takeover", **{"host-3": "on", "port-3": "2883", "batch-size": "0"})
 
-    assert (answer.status_code, answer.headers["location"]) == (303, "/requests/1?done=takeover")
-    page = text((await browser.get("/requests/1?done=takeover")).text)
+    assert answer.status_code == 303 and answer.headers["location"].startswith("/requests/1?done=takeover-")
+    page = text((await browser.get(answer.headers["location"])).text)
     assert "Takeover submitted." in page and "odp-2 : Waiting for its batch" in page
     assert refused.status_code == 400 and "rollout.batchSize must be at least 1; it is 0." in refused.text
     assert '<details class="rollout" open>' in refused.text and 'name="batch-size" min="1" value="0"' in refused.text

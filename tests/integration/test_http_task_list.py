@@ -13,7 +13,7 @@ from service.access import users
 from service.access.roles import Role
 from service.model.tasks import TaskStatus
 from service.model.workflow import TAKEOVER
-from service.pages.task_rows import PAGE_SIZES
+from service.pages.selection import PAGE_SIZES
 from service.store.database import execute, fetch
 from service.tasks import instances
 from service.tasks.resources import Resources
@@ -95,10 +95,11 @@ async def test_selected_tasks_are_retried(browser: httpx.AsyncClient, resources:
 
     answer = await browser.post(
         "/tasks/selected/retry?status=FAILED&page=1&done=cancel",
-        data={"form_token": await form_token(browser), "tasks": ",".join(map(str, tasks))},
+        data={"form_token": await form_token(browser), "confirmed": "yes", "tasks": ",".join(map(str, tasks))},
     )
 
-    assert (answer.status_code, answer.headers["location"]) == (303, "/tasks?status=FAILED&page=1&done=retry")
+    assert answer.status_code == 303
+    assert answer.headers["location"].startswith("/tasks?status=FAILED&page=1&done=retry-")
     assert [await status(resources, task) for task in tasks] == [TaskStatus.RUNNING] * 2
     assert "Retry submitted." in (await browser.get(answer.headers["location"])).text
 
@@ -108,7 +109,7 @@ async def test_a_selection_has_the_tasks_of_one_page(
     browser: httpx.AsyncClient, resources: Resources, tasks: str, count: int
 ) -> None:
     first = await failed(resources, 1)
-    data = {"form_token": await form_token(browser), "tasks": tasks}
+    data = {"form_token": await form_token(browser), "confirmed": "yes", "tasks": tasks}
 
     answer = await browser.post("/tasks/selected/retry", data=data)
 
@@ -119,7 +120,7 @@ async def test_a_selection_has_the_tasks_of_one_page(
 async def test_selected_tasks_that_allow_it_are_rolled_back(browser: httpx.AsyncClient, resources: Resources) -> None:
     fine, queued = await failed(resources, 1), await sample_tasks.take_over(resources, 2)
 
-    data = {"form_token": await form_token(browser), "tasks": f"{fine},{queued},9999"}
+    data = {"form_token": await form_token(browser), "confirmed": "yes", "tasks": f"{fine},{queued},9999"}
     page = (await browser.post("/tasks/selected/rollback", data=data)).text
 
     assert await status(resources, fine) is TaskStatus.RUNNING
@@ -136,7 +137,7 @@ async def test_a_rejected_operation_keeps_the_filter_and_the_selection(
     action = re.search(r'action="(/tasks/selected/rollback[^"]*)"', page)
     assert action
 
-    data = {"form_token": await form_token(browser), "tasks": f"{first},{second}"}
+    data = {"form_token": await form_token(browser), "confirmed": "yes", "tasks": f"{first},{second}"}
     page = (await browser.post(html.unescape(action[1]), data=data)).text
 
     address = "/tasks?hostName=odp-&amp;size=20&amp;page=1"
@@ -151,10 +152,10 @@ async def test_a_rejected_operation_keeps_the_filter_and_the_selection(
 async def test_selected_tasks_are_canceled(browser: httpx.AsyncClient, resources: Resources) -> None:
     queued = await sample_tasks.take_over(resources, 1)
 
-    data = {"form_token": await form_token(browser), "tasks": str(queued)}
+    data = {"form_token": await form_token(browser), "confirmed": "yes", "tasks": str(queued)}
     answer = await browser.post("/tasks/selected/cancel", data=data)
 
-    assert (answer.status_code, answer.headers["location"]) == (303, "/tasks?done=cancel")
+    assert answer.status_code == 303 and answer.headers["location"].startswith("/tasks?done=cancel-")
     assert await status(resources, queued) is TaskStatus.FAILED
     assert (await browser.post("/tasks/selected/skip", data=data)).status_code == 404
 

@@ -109,10 +109,12 @@ async def test_a_task_operation_is_executed_and_confirmed(
 ) -> None:
     task_id = await failed_at(resources, 2)
 
-    answer = await browser.post(f"/tasks/{task_id}/{operation}", data={"form_token": await form_token(browser)})
+    answer = await browser.post(
+        f"/tasks/{task_id}/{operation}", data={"form_token": await form_token(browser), "confirmed": "yes"}
+    )
     page = await browser.get(answer.headers["location"])
 
-    assert (answer.status_code, answer.headers["location"]) == (303, f"/tasks/{task_id}?done={operation}")
+    assert answer.status_code == 303 and answer.headers["location"].startswith(f"/tasks/{task_id}?done={operation}-")
     assert {"retry": "Retry submitted.", "rollback": "Rollback submitted."}[operation] in page.text
     assert await status_of(resources, task_id) is TaskStatus.RUNNING
 
@@ -125,7 +127,9 @@ async def test_a_subtask_operation_is_executed(
     subtask = (await sample_tasks.subtask_ids(resources, task_id))[2]
     token = await form_token(browser)
 
-    answer = await browser.post(f"/tasks/{task_id}/subtasks/{subtask}/{operation}", data={"form_token": token})
+    answer = await browser.post(
+        f"/tasks/{task_id}/subtasks/{subtask}/{operation}", data={"form_token": token, "confirmed": "yes"}
+    )
 
     assert answer.status_code == 303
     assert await status_of(resources, task_id) is TaskStatus.RUNNING
@@ -140,7 +144,7 @@ async def test_a_subtask_that_is_being_canceled_has_its_own_status(
     subtask = (await sample_tasks.subtask_ids(resources, task_id))[0]
     token = await form_token(browser)
 
-    await browser.post(f"/tasks/{task_id}/subtasks/{subtask}/cancel", data={"form_token": token})
+    await browser.post(f"/tasks/{task_id}/subtasks/{subtask}/cancel", data={"form_token": token, "confirmed": "yes"})
     page = (await browser.get(f"/tasks/{task_id}")).text
 
     _, subtasks = await instances.get(resources.database, task_id)
@@ -151,7 +155,9 @@ async def test_a_subtask_that_is_being_canceled_has_its_own_status(
 async def test_a_rejected_operation_is_shown_on_the_page(browser: httpx.AsyncClient, resources: Resources) -> None:
     task_id = await sample_tasks.take_over(resources, 1)
 
-    answer = await browser.post(f"/tasks/{task_id}/retry", data={"form_token": await form_token(browser)})
+    answer = await browser.post(
+        f"/tasks/{task_id}/retry", data={"form_token": await form_token(browser), "confirmed": "yes"}
+    )
 
     assert answer.status_code == 400
     assert f"Task instance {task_id} is RUNNING; RETRY needs it to be FAILED." in answer.text
@@ -172,7 +178,9 @@ async def test_an_unknown_task_or_subtask_is_not_found(browser: httpx.AsyncClien
         ("POST", f"/tasks/{task_id}/subtasks/999/skip"),
         ("POST", f"/tasks/{task_id}/subtasks/999/rollback"),
     ):
-        answer = await browser.request(method, path, data={"form_token": token} if method == "POST" else None)
+        answer = await browser.request(
+            method, path, data={"form_token": token, "confirmed": "yes"} if method == "POST" else None
+        )
         assert answer.status_code == 404, path
     assert (await browser.get(f"/tasks/{task_id}?view=other")).status_code == 400
     assert (await browser.get("/tasks/x")).status_code == 400
@@ -185,7 +193,7 @@ async def test_a_viewer_gets_no_buttons(browser: httpx.AsyncClient, resources: R
     token = await form_token(browser)
 
     page = (await browser.get(f"/tasks/{task_id}")).text
-    tried = await browser.post(f"/tasks/{task_id}/retry", data={"form_token": token})
+    tried = await browser.post(f"/tasks/{task_id}/retry", data={"form_token": token, "confirmed": "yes"})
 
     assert 'action="/tasks/' not in page
     assert "downloadDiagnosis" in page

@@ -18,6 +18,10 @@ PAGE: dict[str, object] = {
     **{"host_names": None, "clusters": None, "creators": None, "start_after": None, "start_before": None},
     **{"held_by": None, "rolled_back": None, "ids": None, "size": 10, "offset": 0},
 }
+REQUESTS: dict[str, object] = {
+    **{"workflow": None, "clusters": None, "creators": None, "start_after": None, "start_before": None},
+    **{"host_id": None, "host_names": None, "statuses": None, "size": 10, "offset": 0},
+}
 RUN = "6f1ed002-ab5b-4b39-8e0c-2f1d5f5b3f6a"
 EXPIRED: dict[str, object] = {"idents": [RUN], "stamps": [datetime(2026, 11, 29, tzinfo=UTC)]}
 
@@ -42,6 +46,26 @@ FILTERS: list[dict[str, object]] = [
     {"creators": ["admin"]},
     {"start_after": datetime(2026, 11, 29, tzinfo=UTC), "start_before": datetime(2026, 11, 30, tzinfo=UTC)},
 ]
+REQUEST_LISTS = ("request_ids_descending", "request_ids_ascending", "count_requests")
+REQUEST_FILTERS: list[dict[str, object]] = [
+    {},
+    {"offset": TASKS - 10},
+    {"workflow": "restart"},
+    {"clusters": ["one of many"]},
+    {"creators": ["one of many"]},
+    {"start_after": datetime(2026, 11, 29, tzinfo=UTC), "start_before": datetime(2026, 11, 30, tzinfo=UTC)},
+    {"host_id": 7},
+    {"host_names": ["host-7", "host-8"]},
+    {"statuses": ["RUNNING", "STOPPED"]},
+    {"statuses": ["FAILED"]},
+]
+COMMON: list[dict[str, object]] = [
+    {"workflow": "takeover"},
+    {"creators": ["admin"]},
+    {"statuses": ["SUCCESSFUL"]},
+    {"statuses": ["SUCCESSFUL", "FAILED"]},
+]
+"""Filters that most requests match: their number is counted by reading the rows, which are short."""
 LOOKED_FOR: list[tuple[str, dict[str, object]]] = [
     ("task_by_id", {"task_id": 7}),
     ("lock_task", {"task_id": 7}),
@@ -85,8 +109,10 @@ LOOKED_FOR: list[tuple[str, dict[str, object]]] = [
     ("runs_of_server_since", {"server_id": 7, "began": datetime(2026, 11, 29, tzinfo=UTC)}),
     ("lock_server_with_parameters", {"server_id": 7}),
     ("requests_by_id", {"request_ids": [7, 8]}),
-    ("request_ids_descending", {"size": 10, "offset": 0}),
-    ("request_ids_ascending", {"size": 10, "offset": 0}),
+    ("request_cluster_names", {"text": "test"}),
+    ("request_creators", {"text": "admin"}),
+    *[(query, {**REQUESTS, **asked}) for query in REQUEST_LISTS for asked in REQUEST_FILTERS],
+    *[(query, {**REQUESTS, **asked}) for query in REQUEST_LISTS[:2] for asked in COMMON],
     ("host_counts_of_requests", {"request_ids": [7, 8]}),
     ("hosts_of_request", {"request_id": 7, "task_ids": None}),
     ("hosts_of_request", {"request_id": 7, "task_ids": [7]}),

@@ -3,6 +3,7 @@ import { probe } from "./connection.js";
 import { byId, queryOne } from "./dom.js";
 
 export const TOAST_TIMEOUT = 6000; // milliseconds
+export const CONFIRMED = "confirmed"; // the field of a form that was confirmed
 
 /**
  * Shows a toast.
@@ -42,6 +43,15 @@ export async function serviceResponds() {
   return responds;
 }
 
+/** Returns the field without which the service asks for a confirmation itself. */
+function confirmedField() {
+  const field = document.createElement("input");
+  field.type = "hidden";
+  field.name = CONFIRMED;
+  field.value = "yes";
+  return field;
+}
+
 /**
  * Asks for confirmation, then sends `form`.
  *
@@ -52,12 +62,14 @@ export async function confirmSubmit(form) {
   const copy = /** @type {HTMLFormElement} */ (form.cloneNode(true));
   copy.hidden = true;
   delete copy.dataset.confirm;
+  copy.append(confirmedField());
   document.body.append(copy);
+  const texts = new FormData(form);
   const isConfirmed = await askConfirmation({
-    title: form.dataset.confirm ?? "",
-    question: form.dataset.confirmQuestion ?? "",
-    answer: queryOne(form, "button").textContent.trim(),
-    isDangerous: "danger" in form.dataset,
+    title: String(texts.get("confirm-title") ?? ""),
+    question: String(texts.get("confirm-question") ?? ""),
+    answer: String(texts.get("confirm-answer") ?? ""),
+    isDangerous: texts.has("confirm-danger"),
   });
   if (isConfirmed) await send(copy);
   copy.remove();

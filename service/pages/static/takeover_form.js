@@ -1,12 +1,11 @@
 // The takeover form: search and pages of hosts that keep the selection, discovery, and a confirmation before it is sent.
-import { askConfirmation, serviceResponds } from "./dialogs.js";
+import { askConfirmation, CONFIRMED, serviceResponds } from "./dialogs.js";
 import { byId, closestToTarget, queryAll, queryOne } from "./dom.js";
 import { fetchDocument } from "./live_updates.js";
 import { localizeTimes } from "./times.js";
 
 const PAGE_SIZE = 50; // rows shown at once
 const POLL_INTERVAL = 1500; // milliseconds between two polls while hosts are being discovered
-const INTERVAL_PER_HOST = 4; // milliseconds: the page of 1000 hosts has 1 MB
 
 const form = /** @type {HTMLFormElement} */ (byId("takeover"));
 const search = /** @type {HTMLFormElement} */ (byId("host-search"));
@@ -91,17 +90,20 @@ function updateButtons() {
  * stays.
  *
  * @param {HTMLButtonElement} button
+ * @param {boolean} [isConfirmed]
  */
-async function send(button) {
+async function send(button, isConfirmed = false) {
   for (const row of rows) if (checkbox(row).checked && !port(row).checkValidity()) reveal(row);
   if (!form.reportValidity()) return;
   const buttons = /** @type {HTMLButtonElement[]} */ ([byId("check"), byId("take-over")]);
   for (const each of buttons) each.disabled = true;
+  const fields = new URLSearchParams(/** @type {any} */ (new FormData(form)));
+  if (isConfirmed) fields.set(CONFIRMED, "yes");
   try {
     const response = await fetch(button.hasAttribute("formaction") ? button.formAction : form.action, {
       method: "POST",
       headers: { Accept: "text/html" },
-      body: new URLSearchParams(/** @type {any} */ (new FormData(form))),
+      body: fields,
     });
     if (response.ok && response.redirected) return location.assign(response.url);
     showError(new DOMParser().parseFromString(await response.text(), "text/html"));
@@ -131,22 +133,26 @@ async function confirmAndSend(button) {
     question: restarts ? `${text} ${form.dataset.confirmRestart}` : text,
     answer: button.textContent.trim(),
   });
-  if (isConfirmed) await send(button);
+  if (isConfirmed) await send(button, true);
 }
+
+let moment = form.dataset.moment ?? ""; // of the database; what is shown is not older
 
 /** Shows what the discoveries have found since, without changing what was typed. */
 async function updateRows() {
-  const fresh = await fetchDocument(form.action);
-  for (const row of fresh ? rows : []) {
-    const source = fresh?.getElementById(row.id);
-    if (source) updateRow(row, /** @type {HTMLTableRowElement} */ (source));
+  const fresh = await fetchDocument(`${form.dataset.rows}?${new URLSearchParams({ since: moment })}`);
+  if (!fresh) return;
+  moment = queryOne(fresh, "tbody").dataset.moment ?? moment;
+  for (const source of queryAll(fresh, "tr")) {
+    const row = document.getElementById(source.id);
+    if (row instanceof HTMLTableRowElement) updateRow(row, source);
   }
   updateButtons();
 }
 
 /**
  * @param {HTMLTableRowElement} row
- * @param {HTMLTableRowElement} source
+ * @param {HTMLElement} source
  */
 function updateRow(row, source) {
   for (const name of ["state", "qualifies", "needsPassword"])
@@ -157,9 +163,10 @@ function updateRow(row, source) {
   localizeTimes(found);
   const old = queryOne(row, ".found");
   if (old.innerHTML !== found.innerHTML) old.replaceChildren(...found.childNodes);
-  for (const field of [checkbox, port, password]) field(row).disabled = field(source).disabled;
-  if (port(row).value === port(row).defaultValue) port(row).value = port(source).value;
-  port(row).defaultValue = port(source).defaultValue;
+  for (const field of [checkbox, port, password]) field(row).disabled = source.classList.contains("locked");
+  const foundPort = source.dataset.port ?? "";
+  if (port(row).value === port(row).defaultValue) port(row).value = foundPort;
+  port(row).defaultValue = foundPort;
 }
 
 let polling = false;
@@ -169,7 +176,7 @@ async function followDiscoveries() {
   if (polling) return;
   polling = true;
   while (rows.some((row) => row.dataset.state === "PENDING")) {
-    await new Promise((resume) => setTimeout(resume, POLL_INTERVAL + INTERVAL_PER_HOST * rows.length));
+    await new Promise((resume) => setTimeout(resume, POLL_INTERVAL));
     if (!document.hidden) await updateRows();
   }
   polling = false;
@@ -182,8 +189,9 @@ async function discover() {
       method: "POST",
       headers: { Accept: "text/html" },
       body: new URLSearchParams(/** @type {any} */ (new FormData(discoverForm))),
+      redirect: "manual", // the page that follows has all hosts
     });
-    if (!response.ok) return showError(new DOMParser().parseFromString(await response.text(), "text/html"));
+    if (response.type !== "opaqueredirect") return showError(new DOMParser().parseFromString(await response.text(), "text/html"));
   } catch {
     await serviceResponds();
     return;

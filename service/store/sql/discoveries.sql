@@ -32,6 +32,9 @@ WHERE (d.start_time IS NULL OR d.start_time < d.request_time)
   )
 ORDER BY d.host_id FOR UPDATE SKIP LOCKED;
 
+-- name: host_discoveries_since
+SELECT host_id FROM host_discovery WHERE request_time >= %(moment)s OR finish_time >= %(moment)s;
+
 -- name: database_time
 SELECT clock_timestamp() AS moment;
 

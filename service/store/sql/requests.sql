@@ -6,14 +6,72 @@ RETURNING id;
 -- name: requests_by_id
 SELECT * FROM request WHERE id = ANY(%(request_ids)s);
 
+-- name: request_cluster_names
+-- Like task_names, of the OBProxy clusters of requests.
+WITH RECURSIVE found (name) AS (
+    SELECT min(cluster_name) FROM request
+    UNION ALL
+    SELECT (SELECT min(cluster_name) FROM request WHERE cluster_name > found.name)
+    FROM found WHERE found.name IS NOT NULL
+)
+SELECT name FROM found WHERE strpos(lower(name), lower(%(text)s)) > 0;
+
+-- name: request_creators
+-- Like task_names, of the initiators of requests.
+WITH RECURSIVE found (name) AS (
+    SELECT min(creator) FROM request
+    UNION ALL
+    SELECT (SELECT min(creator) FROM request WHERE creator > found.name)
+    FROM found WHERE found.name IS NOT NULL
+)
+SELECT name FROM found WHERE strpos(lower(name), lower(%(text)s)) > 0;
+
+-- part: unsuccessful_requests
+-- The requests that are not SUCCESSFUL, with the status that `status_of` in model/requests.py gives them. An index has
+-- their task instances.
+WITH unsuccessful AS NOT MATERIALIZED (
+    SELECT request_id AS id,
+           CASE WHEN bool_or(status = 'RUNNING' AND held_by IS DISTINCT FROM 'MAX_FAILURES') THEN 'RUNNING'
+                WHEN bool_or(status = 'RUNNING') THEN 'STOPPED'
+                WHEN bool_or(status = 'FAILED') THEN 'FAILED'
+                ELSE 'ROLLED_BACK' END AS status
+    FROM task_instance
+    WHERE request_id IS NOT NULL AND (status <> 'SUCCESSFUL' OR operation = 'ROLLBACK')
+    GROUP BY request_id
+)
+
+-- part: request_filter
+WHERE (%(workflow)s::text IS NULL OR workflow = %(workflow)s)
+  AND (%(clusters)s::text[] IS NULL OR cluster_name = ANY(%(clusters)s))
+  AND (%(creators)s::text[] IS NULL OR creator = ANY(%(creators)s))
+  AND (%(start_after)s::timestamptz IS NULL OR create_time >= %(start_after)s)
+  AND (%(start_before)s::timestamptz IS NULL OR create_time < %(start_before)s)
+  AND (%(host_id)s::bigint IS NULL
+       OR id = ANY(ARRAY(SELECT request_id FROM task_instance WHERE host_id = %(host_id)s)))
+  AND (%(host_names)s::text[] IS NULL
+       OR id = ANY(ARRAY(SELECT request_id FROM task_instance WHERE host_name = ANY(%(host_names)s))))
+  AND (%(statuses)s::text[] IS NULL
+       OR CASE WHEN 'SUCCESSFUL' = ANY(%(statuses)s)
+               THEN id NOT IN (SELECT u.id FROM unsuccessful u WHERE u.status <> ALL(%(statuses)s))
+               ELSE id = ANY(ARRAY(SELECT u.id FROM unsuccessful u WHERE u.status = ANY(%(statuses)s))) END)
+
 -- name: request_ids_descending
-SELECT id FROM request ORDER BY id DESC LIMIT %(size)s OFFSET %(offset)s;
+-- include: unsuccessful_requests
+SELECT id FROM request
+-- include: request_filter
+ORDER BY id DESC LIMIT %(size)s OFFSET %(offset)s;
 
 -- name: request_ids_ascending
-SELECT id FROM request ORDER BY id LIMIT %(size)s OFFSET %(offset)s;
+-- include: unsuccessful_requests
+SELECT id FROM request
+-- include: request_filter
+ORDER BY id LIMIT %(size)s OFFSET %(offset)s;
 
 -- name: count_requests
-SELECT count(*) AS total FROM request;
+-- include: unsuccessful_requests
+SELECT count(*) AS total FROM request
+-- include: request_filter
+;
 
 -- name: host_counts_of_requests
 -- The task instances of requests, by the facts that decide the state of a host.
