@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from itertools import count
 
 import pytest
-from playwright.sync_api import Browser, Route, StorageState, expect
+from playwright.sync_api import Browser, StorageState, expect
 
 from service.model.workflow import TAKEOVER
 from service.tasks.resources import Resources
 from tests.browser.staging import Stage
-from tests.browser.visitor import Visitor, visiting
+from tests.browser.visitor import CONNECTION_ERROR, Visitor, visiting
 from tests.integration import sample_tasks
 from tests.lab.service import Service
 
@@ -62,16 +62,12 @@ def test_without_a_script_the_server_asks(without_script: Visitor, failed: int) 
 
 
 def test_a_click_before_the_script_has_loaded_is_asked_about(visitor: Visitor, failed: int) -> None:
-    waiting: list[Route] = []
-    visitor.page.route("**/page.js*", waiting.append)
-    visitor.expected = (ASKED,)
-    visitor.page.goto(f"{visitor.url}/tasks/{failed}", wait_until="commit")
+    visitor.page.route("**/page.js*", lambda route: route.abort())
+    visitor.expected = (ASKED, CONNECTION_ERROR)
+    visitor.open(f"/tasks/{failed}")
     visitor.page.locator("#task-retry").click()
 
     expect(visitor.page.locator("h1")).to_have_text("Retry this task?")
-    for route in waiting:
-        route.continue_()
-    visitor.page.unroute("**/page.js*")
     visitor.assert_accessible()
 
 
