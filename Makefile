@@ -78,7 +78,7 @@ lock: environment  ## Pin the newest versions that pyproject.toml allows
 	@.cache/uv-venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.12 --generate-hashes \
 	    --no-header --group dev --extra otel pyproject.toml -o requirements.lock
 
-pictures: lab  ## Save screenshots of every page to pictures/, in both themes and languages and three widths
+pictures: lab  ## Save screenshots of every page to pictures/, in both themes and languages and four widths
 	@$(PYTHON) -m tests.browser.pictures pictures
 
 openapi: environment  ## Write the OpenAPI document to docs/openapi.json

@@ -441,6 +441,13 @@ class TaskQuery(SortedPageQuery):
         )
 
 
+class ClusterPageQuery(PageQuery):
+    """The query of the page of an OBProxy cluster: its servers, in pages, or their parameters."""
+
+    view: Literal["servers", "parameters"] = "servers"
+    size: PageSize = 50
+
+
 class ChangedRowsQuery(RequestModel):
     """The query of the changed rows of the takeover form."""
 

@@ -150,7 +150,8 @@ class Server(uvicorn.Server):
             self.config.ssl = context
         except OSError as error:
             problem = os.strerror(error.errno) if error.errno else error
-            reason = f"TAKEOVER_HOST, TAKEOVER_PORT: {self.config.host}:{self.config.port}: {problem}"
+            host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
+            reason = f"TAKEOVER_HOST, TAKEOVER_PORT: {host}:{self.config.port}: {problem}"
             raise SettingsInvalid(reason=reason) from error
         self._log_started_message(bound)
 

@@ -1,10 +1,10 @@
-"""Takes screenshots of every page, in both themes, both languages and three widths: `make pictures`.
+"""Takes screenshots of every page, in both themes, both languages and four widths: `make pictures`.
 
 The task instances are made by functions of the service; no host is needed. Add each new page to PAGES.
 """
 
+import argparse
 import itertools
-import sys
 import tempfile
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from tests.integration import sample_tasks
 from tests.lab import Lab
 from tests.lab.service import Service, running
 
-WIDTHS = (360, 1280, 1920)
+WIDTHS = (360, 768, 1280, 1920)
 THEMES = ("light", "dark")
 LANGUAGES = ("en-US", "zh-CN")
 INVENTORY = """
@@ -48,6 +48,7 @@ PAGES = {
     "request-stopped": "/requests/{stopped_request}",
     "clusters": "/clusters",
     "cluster": "/clusters/1",
+    "cluster-parameters": "/clusters/1?view=parameters",
     "takeover": "/clusters/1/takeover",
     "audit": "/audit",
     "missing": "/tasks/999",
@@ -114,4 +115,6 @@ def take_screenshots(
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description="Take screenshots of every page.")
+    parser.add_argument("directory", type=Path, help="directory for the screenshots; it is created")
+    main(parser.parse_args().directory)

@@ -278,6 +278,34 @@ async def test_operations_on_a_request_are_watched(app: Starlette, command: Comm
     assert "Hosts: 2 SUCCESSFUL." in retried.output
 
 
+async def test_requests_are_searched(command: Commands, resources: Resources) -> None:
+    (failed,) = await submit(command, "odp-1")
+    await fail(resources, failed)
+    await submit(command, "odp-2")
+
+    async def found(*options: str) -> list[str]:
+        return [row["ID"] for row in (await command("requests", *options)).rows]
+
+    assert await found() == ["2", "1"]
+    matching = ("--workflow", "takeover", "--cluster", "TES", "--creator", "adm", "--after", "2020-01-01")
+    assert await found("--status", "FAILED,STOPPED", *matching) == ["1"]
+    assert await found("--host", "odp-2", *matching) == ["2"]
+    for other in (("--status", "STOPPED"), ("--before", "2020-01-01T12:30"), ("--workflow", "restart")):
+        assert await found(*other) == []
+
+
+async def test_an_operation_on_several_requests(command: Commands, resources: Resources) -> None:
+    for host in ("odp-1", "odp-2"):
+        await fail(resources, (await submit(command, host))[0])
+
+    rejected = await command("request", "retry", "99", "1", "2")
+    canceled = await command("request", "cancel", "1", "2")
+
+    assert rejected.output.splitlines() == ["Request 1: 1 accepted, 0 rejected", "Request 2: 1 accepted, 0 rejected"]
+    assert "Request 99 does not exist." in rejected.errors and rejected.status == 4
+    assert len(canceled.output.splitlines()) == 2 and canceled.status == 0
+
+
 async def test_a_canceled_request_is_watched(command: Commands) -> None:
     await submit(command, "odp-1", "odp-2")
 

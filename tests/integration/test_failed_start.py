@@ -56,12 +56,14 @@ def test_serve_names_another_major_version(tmp_path: Path) -> None:
     assert failed_start("serve", tmp_path).startswith(f"{made} was made by PostgreSQL 16; this service has 18.")
 
 
-def test_serve_names_an_address_that_is_in_use(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
+@pytest.mark.parametrize(("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
+def test_serve_names_an_address_that_is_in_use(tmp_path: Path, host: str, shown: str) -> None:
+    with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as taken:
         port = taken.getsockname()[1]
-        sentence = failed_start("serve", tmp_path, TAKEOVER_PORT=str(port), TAKEOVER_WORKER="false")
+        listening = {"TAKEOVER_HOST": host, "TAKEOVER_PORT": str(port)}
+        sentence = failed_start("serve", tmp_path, **listening, TAKEOVER_WORKER="false")
 
-    assert sentence == f"TAKEOVER_HOST, TAKEOVER_PORT: 127.0.0.1:{port}: Address already in use"
+    assert sentence == f"TAKEOVER_HOST, TAKEOVER_PORT: {shown}:{port}: Address already in use"
     assert not (tmp_path / "data" / "postgres" / "postmaster.pid").exists()
 
 

@@ -1,9 +1,11 @@
 """The parameters of OBProxy servers: from the results of runs to OCP's documents (docs/reference/ocp-api.md 1.4)."""
 
+import re
 from typing import Any
 
 import httpx
 import pytest
+from psycopg.types.json import Jsonb
 from starlette.applications import Starlette
 
 from service.outcome.run_progress import ServerFacts
@@ -244,3 +246,51 @@ async def test_narrowed_by_name_and_version(
 async def test_a_bad_query_names_the_field(client: httpx.AsyncClient) -> None:
     failure = assert_failure(await client.get(INFO, params={"name": "x" * 256, "version": "a\0"}))
     assert [error.field for error in failure.error.subErrors or ()] == ["name", "version"]
+
+
+async def test_the_page_has_each_parameter_and_deviating_ones_first(
+    client: httpx.AsyncClient, resources: Resources
+) -> None:
+    tasks = await take_over(client, 1, 2, 3)
+    for task, threads in zip(tasks, ("4", "8", "4"), strict=True):
+        settings = {**SETTINGS, "work_thread_num": threads}
+        await record_facts(resources, task, version="4.3.1.0-1", parameters=settings, parameter_definitions=DEFINITIONS)
+    drift = Jsonb({"parameter_drift": [{"name": "work_thread_num", "expected": "4", "found": "8"}]})
+    async with resources.database.transaction() as connection:
+        await connection.execute(
+            "UPDATE obproxy_server SET status = 'RUNNING', learned = coalesce(learned, '{}') || %s WHERE host_id = 2",
+            (drift,),
+        )
+
+    page = (await client.get("/clusters/1?view=parameters", headers={"Accept": "text/html"})).text
+    servers = (await client.get("/clusters/1", headers={"Accept": "text/html"})).text
+
+    rows = [" ".join(re.sub("<[^>]*>", " ", row).split()) for row in page.split("All parameters</h2>")[1].split("<tr>")]
+    assert [row.split()[0] for row in rows[2:]] == [
+        "work_thread_num",
+        "app_name",
+        "enable_sharding",
+        "proxy_mem_limited",
+    ]
+    assert "thread num of proxy 4 2 hosts 8 1 host 4 1 host deviates Yes" in rows[2]
+    assert "2G 3 hosts" in rows[5] and rows[5].partition("2G")[2].split()[-1] == "No"
+    assert "All parameters</h2>" not in servers and "Deviating parameters</h2>" in servers
+
+
+async def test_the_page_of_a_large_cluster_has_its_servers_in_pages(
+    client: httpx.AsyncClient, resources: Resources
+) -> None:
+    async with resources.database.transaction() as connection:
+        await connection.execute(
+            "INSERT INTO obproxy_server"
+            " (cluster_id, cluster_name, host_id, host_name, ip, sql_port, status, operate_status)"
+            " SELECT 1, 'test', n, 'host-' || n, '192.0.2.1', 2883, 'RUNNING', 'NORMAL' FROM generate_series(1, 1000) n"
+        )
+
+    first = (await client.get("/clusters/1", headers={"Accept": "text/html"})).text
+    last = (await client.get("/clusters/1?page=20", headers={"Accept": "text/html"})).text
+    behind = (await client.get("/clusters/1?page=21", headers={"Accept": "text/html"})).text
+
+    names = [re.findall(r">(host-\d+)</a>", page) for page in (first, last, behind)]
+    assert [len(found) for found in names] == [50, 50, 0] and not set(names[0]) & set(names[1])
+    assert "1000 entries" in first and "no OBProxy servers yet" not in behind
