@@ -9,13 +9,12 @@ from dataclasses import dataclass
 
 from .masking import is_secret
 
-# Per server or secret: one cluster-wide value would break an OBProxy (docs/reference/obproxy.md 5.2).
+# Per server: one cluster-wide value would break an OBProxy (docs/reference/obproxy.md 5.2).
 NEVER_SYNCED = frozenset(
     {
         *("listen_port", "prometheus_listen_port", "rpc_listen_port", "proxy_id", "proxy_idc_name"),
         *("local_bound_ip", "local_bound_ipv6_ip", "ip_listen_mode"),
-        *("app_name", "current_local_config_version", "proxy_local_cmd", "obproxy_sys_password"),
-        *("observer_sys_password", "observer_sys_password1", "inspector_password"),
+        *("app_name", "current_local_config_version", "proxy_local_cmd"),
     }
 )
 _TRUE = frozenset({"true", "on", "yes", "t", "1"})

@@ -19,6 +19,7 @@ from ansible_collections.obproxy.takeover.plugins.module_utils.parameter_values 
     [
         ("proxy_mem_limited", "2G", "2048MB"),
         ("proxy_mem_limited", "2G", "2g"),
+        ("proxy_mem_limited", "2G", "2048"),  # megabytes
         ("proxy_mem_limited", "2G", "2097152k"),
         ("log_dir_size_threshold", "64GB", "64g"),
         ("max_log_file_size", "1m", "1024k"),  # a kilobyte can only be a size, so the m is one too
@@ -104,7 +105,7 @@ def test_a_value_of_500_bytes_and_a_name_of_128_characters_can_be_set() -> None:
         ("a'b", "contains a quote or a backslash, which OBProxy cannot accept"),
         ("a\x1fb", "contains a control character"),
         ("x" * 501, "is longer than 500 bytes"),
-        ("a b", None),
+        ("a X", None),
     ],
 )
 def test_the_reason_against_a_value_is_named(value: str, reason: str | None) -> None:
