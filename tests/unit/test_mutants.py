@@ -109,6 +109,16 @@ def test_survivors_are_listed_and_explained_ones_are_not(folder: Path, capsys: p
     assert (explained.survivors, explained.equivalent, explained.percent) == ((), 1, 100.0)
 
 
+def test_progress_is_shown_without_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(program, "INTERVAL", 0.0)
+
+    program.Progress("service/a.py", 3).one_more()
+
+    assert capsys.readouterr().err == "service/a.py: 1 of 3\n"
+
+
 def test_tests_that_fail_without_a_mutation_end_the_program(folder: Path) -> None:
     with pytest.raises(SystemExit, match="its tests fail without a mutation"):
         program.tested(module(folder, "def test_fails(): assert False"), at_once=1)
