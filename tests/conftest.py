@@ -6,7 +6,7 @@ import shutil
 import tempfile
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.progress import ProgressPlugin
 
@@ -22,9 +22,9 @@ _created = tempfile.mkdtemp(prefix="t-") if _TEMPROOT not in os.environ else Non
 if _created:
     os.environ[_TEMPROOT] = _created
 
-# The time of one example depends on the load of the machine.
-settings.register_profile("no deadline", deadline=None)
-settings.load_profile("no deadline")
+# How long an example takes, and its construction, depends on the load of the machine.
+settings.register_profile("no time limits", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("no time limits")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,14 +1,13 @@
 """Properties of every event stream: repeated, incomplete, cut anywhere, or random."""
 
-import random
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import Phase, find, given, settings
+from hypothesis import strategies as st
 
 from service.outcome.run_progress import (
-    Change,
     Changed,
     Ended,
     Logged,
@@ -20,12 +19,12 @@ from service.outcome.run_progress import (
     begin,
     finish,
 )
-from tests.unit.streams.record import JOB_ID, STREAMS
-from tests.unit.streams.replay import Event, Stream, assert_truthful, load, replay
+from tests.unit.streams.malformed import NAMES, ROLES, malformed_events
+from tests.unit.streams.record import JOB_ID
+from tests.unit.streams.replay import Stream, assert_truthful, load, replay
 
-NAMES = sorted(path.stem for path in STREAMS.glob("*.jsonl"))
 LOST = RunEnd(rc=None, status=None)
-SEEDS = 300
+EXAMPLES = 300
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -71,73 +70,41 @@ def test_a_progress_is_never_changed_only_followed(name: str) -> None:
         assert advance(before, event) == (progress, changes)
 
 
-ROLES = ["before", "step", "after"]
-JUNK: list[Callable[[random.Random], Any]] = [
-    lambda _: None,
-    lambda _: b"\xff\x00bytes",
-    lambda _: "\x1b[31m\ud800\x00 text \r\n",
-    lambda _: [],
-    lambda _: {},
-    lambda _: [{"failed": True, "msg": None}, 3, None],
-    lambda _: {"msg": ["a", b"b", None], 1: 2, None: {}},
-    lambda _: {"obproxy_server": {"pid": -1, 5: 6, "drift": [[]], "home": "\x00", "\ud800": 1, "owner": "admin"}},
-    lambda _: {
-        "changes": [{"what": "file", "name": "\ud800a", "before": None, "after": "\x1b[0m\ud800"}, 1, {"what": []}]
-    },
-    lambda _: 10**5000,
-    lambda _: float("nan"),
-    lambda _: True,
-    lambda rng: rng.choice([*ROLES, "h1", "h2", "censored"]),
-    lambda rng: {rng.choice(["h1", "h2", None, 3]): rng.choice([0, 1, None, "x", []])},
-    lambda rng: rng.randrange(-5, 60),
-]
+ENDS = st.builds(
+    RunEnd,
+    rc=st.sampled_from([None, 0, 1, 2, 4, 99, 254]),
+    status=st.sampled_from([None, "successful", "failed", "canceled", "timeout", "running", "odd"]),
+    canceled=st.booleans(),
+    tree_gone=st.booleans(),
+    timed_out=st.booleans(),
+    last_lines=st.sampled_from(["", "\x00\x1b[0mPassword: "]),
+    events_complete=st.booleans(),
+)
 
 
-def spoil(rng: random.Random, value: Any, chance: float) -> Any:
-    """`value` with some of its parts replaced by junk or left out."""
-    if rng.random() < chance:
-        return rng.choice(JUNK)(rng)
-    if isinstance(value, dict):
-        return {key: spoil(rng, item, chance) for key, item in value.items() if rng.random() >= chance / 2}
-    return [spoil(rng, item, chance) for item in value] if isinstance(value, list) else value
+@settings(max_examples=EXAMPLES)
+@given(events=malformed_events(), end=ENDS, token=st.sampled_from([None, JOB_ID]))
+def test_malformed_events_raise_nothing_and_make_no_untruth(events: list[Any], end: RunEnd, token: int | None) -> None:
+    stream = Stream(roles=ROLES, host="h1", events=events, end=end)
+    assert_truthful(replay(stream, token=token), ROLES)
 
 
-def rubbish(rng: random.Random) -> list[Any]:
-    """Events of several streams, out of order and spoiled, and things that are no events."""
-    pool: list[Event] = [event for name in (*rng.sample(NAMES, 4), "learned") for event in load(name).events]
-    chosen = rng.choices(pool, k=40) if rng.random() < 0.5 else pool[:60]
-    chance = rng.choice([0.02, 0.1, 0.3])
-    kept = rng.random() < 0.5  # else most would be dropped as repeated
-    events = [spoil(rng, event if kept else event | {"counter": n + 1}, chance) for n, event in enumerate(chosen)]
-    return [rng.choice(JUNK)(rng) if rng.random() < 0.05 else event for event in events]
+def _reached(events: list[Any]) -> set[object]:
+    """Return what a stream of malformed events leads to: the types of its changes, and the codes of its ends."""
+    ends = [RunEnd(rc=rc, status=None) for rc in (0, 2)]
+    changes = [change for end in ends for change in replay(Stream(roles=ROLES, host="h1", events=events, end=end))]
+    return {type(change) for change in changes} | {change.code for change in changes if isinstance(change, Ended)}
 
 
-@pytest.mark.parametrize("seed", range(SEEDS))
-def test_rubbish_raises_nothing_and_makes_no_untruth(seed: int) -> None:
-    rng = random.Random(seed)
-    end = RunEnd(
-        rc=rng.choice([None, 0, 0, 1, 2, 4, 99, 254]),
-        status=rng.choice([None, "successful", "failed", "canceled", "timeout", "running", "odd"]),
-        canceled=rng.random() < 0.2,
-        tree_gone=rng.random() < 0.8,
-        timed_out=rng.random() < 0.2,
-        last_lines=rng.choice(["", "\x00\x1b[0mPassword: "]),
-        events_complete=rng.random() < 0.8,
+@pytest.mark.parametrize(
+    "wanted", [Started, Logged, ServerFacts, Changed, "", "TASK_FAILED", "INCONSISTENT", "ABORTED"]
+)
+def test_malformed_events_reach_every_kind_of_change(wanted: object) -> None:
+    find(
+        malformed_events(),
+        lambda events: wanted in _reached(events),
+        settings=settings(phases=[Phase.generate], max_examples=1000),
     )
-    stream = Stream(roles=ROLES, host="h1", events=rubbish(rng), end=end)
-    assert_truthful(replay(stream, token=rng.choice([None, JOB_ID])), ROLES)
-
-
-def test_rubbish_is_not_all_dropped() -> None:
-    seen: set[type[Change]] = set()
-    codes: set[str] = set()
-    for seed in range(SEEDS):
-        events = rubbish(random.Random(seed))
-        changes = replay(Stream(roles=ROLES, host="h1", events=events, end=RunEnd(rc=seed % 3, status=None)))
-        seen |= {type(change) for change in changes}
-        codes |= {change.code for change in changes if isinstance(change, Ended)}
-    assert seen == {Started, Ended, Logged, ServerFacts, Changed}
-    assert {"", "TASK_FAILED", "ABORTED", "INCONSISTENT", "HOST_MISSING"} <= codes
 
 
 def test_a_late_ok_never_turns_a_failed_run_into_a_good_one() -> None:
