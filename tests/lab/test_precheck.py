@@ -27,11 +27,11 @@ from .test_changes import changes_of
 
 # All files but the proxy's own log and store, what logins and package managers write by themselves, and file systems
 # of the kernel. Access times are left out, since reading sets them. Every write changes the time of a file's inode.
-# That of a directory also changes when the file system of the container copies it.
+# That of a directory also changes when the file system of the container copies it. A path may be no text in UTF-8.
 FILES = r"""
 find / \( -path /proc -o -path /sys -o -path /dev -o -path /run -o -path '/var/log/*' -o -path '*/obproxy*/log' \
     -o -path '*/etc/proxyconfig*' -o -path '*/var/lib/rpm' \) -prune -o -printf '%p %y %M %U:%G %s %T@ %l' \
-    \( -type d -printf '\n' -o -printf ' %C@\n' \) | sort
+    \( -type d -printf '\n' -o -printf ' %C@\n' \) | sort | LC_ALL=C tr '\200-\377' '?'
 """
 CONTENTS = r"""
 find / -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /run -o -path '/var/log/*' -o -path '*/obproxy*/log' \
@@ -65,8 +65,6 @@ def files(host: LabHost) -> set[str]:
 
 def assert_foreseen(check: Play, takeover: Play, host: LabHost) -> None:
     """Check that a takeover fails if and only if the check before it does, and for a reason that it has reported."""
-    if takeover.stats(host)["unreachable"] > check.stats(host)["unreachable"]:
-        return  # the connection was lost, which no check foresees
     verdicts = [sum(play.stats(host)[kind] for kind in ("failures", "unreachable")) for play in (check, takeover)]
     assert bool(verdicts[0]) == bool(verdicts[1]), (check.text, takeover.text)
     if verdicts[1]:

@@ -12,6 +12,7 @@ from tests.roles.playing import Play, play
 
 from . import Lab, remedies, situations
 from .host import HostSpec, LabHost
+from .test_precheck import assert_foreseen, files
 from .traffic import Traffic, held
 
 PREPARE = "prepare_obproxy_install"
@@ -154,12 +155,17 @@ CASES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """The hosts by case; digests before and after a takeover; the plays, the last after the remedies; the clients."""
+    """The hosts by case; digests before and after a takeover; the plays, the last after the remedies; the clients.
+
+    `files` are all files of the hosts before and after the check, which comes between discovery and takeover.
+    """
 
     hosts: dict[str, LabHost]
     before: dict[str, str]
     after: dict[str, str]
+    files: tuple[dict[str, set[str]], dict[str, set[str]]]
     discovery: Play
+    check: Play
     takeover: Play
     again: Play
     traffic: dict[str, Traffic]
@@ -190,6 +196,9 @@ def outcome(lab: Lab) -> Iterator[Outcome]:
             adopted = [case for case in CASES if CASES[case].role is None]
             traffic = {case: stack.enter_context(held(hosts[case], _CONNECTIONS)) for case in adopted}
             discovery = play(lab, *hosts.values(), playbook="discover", host_variables=own)
+            unchecked = {case: files(host) for case, host in hosts.items()}
+            check = play(lab, *hosts.values(), arguments=("--check",), host_variables=own)
+            checked = {case: files(host) for case, host in hosts.items()}
             takeover = play(lab, *hosts.values(), host_variables=own)
         after = {case: digest(host) for case, host in hosts.items()}
         rejected = {case: host for case, host in hosts.items() if CASES[case].role is not None}
@@ -201,7 +210,9 @@ def outcome(lab: Lab) -> Iterator[Outcome]:
             hosts=hosts,
             before=before,
             after=after,
+            files=(unchecked, checked),
             discovery=discovery,
+            check=check,
             takeover=takeover,
             again=again,
             traffic=traffic,
@@ -214,6 +225,17 @@ def outcome(lab: Lab) -> Iterator[Outcome]:
 def messages(play: Play, host: LabHost) -> str:
     """Return the messages of a play about a host, as one text."""
     return "\n".join(str(result.get("msg", "")) for _, result in play.results(host))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_takeover_fails_for_nothing_that_the_check_has_not_reported(outcome: Outcome, case: str) -> None:
+    assert_foreseen(outcome.check, outcome.takeover, outcome.hosts[case])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_check_changes_no_file(outcome: Outcome, case: str) -> None:
+    before, after = (files[case] for files in outcome.files)
+    assert sorted(before ^ after) == []
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -14,6 +14,7 @@ from tests.lab import Lab, LabHost
 ROOT = Path(__file__).parents[2]
 PROGRAM = ROOT / ".venv" / "bin" / "ansible-playbook"
 DEADLINE = 300  # seconds, on a machine that is busy with other tests
+CONNECTION_TIMEOUT = 60  # seconds to log in and to become root, on such a machine
 RUN = "run-of-the-tests"
 
 
@@ -75,6 +76,7 @@ def play(
             "ANSIBLE_CALLBACK_PLUGINS": str(Path(__file__).parent / "callback_plugins"),
             "ANSIBLE_CALLBACKS_ENABLED": "results_as_lines",
             "ANSIBLE_SSH_CONTROL_PATH_DIR": directory,
+            "ANSIBLE_TIMEOUT": str(CONNECTION_TIMEOUT),
             "OBPROXY_TAKEOVER": RUN,
             "RESULTS_AS_LINES": str(results),
         }
