@@ -27,6 +27,7 @@ settings.register_profile("no time limits", deadline=None, suppress_health_check
 settings.load_profile("no time limits")
 
 
+@pytest.hookimpl(trylast=True)  # after the terminal's own plugin has been registered
 def pytest_configure(config: pytest.Config) -> None:
     """Show the progress where pytest-xdist runs the tests: on the controller."""
     terminal = config.pluginmanager.get_plugin("terminalreporter")

@@ -66,7 +66,8 @@ class ProgressPlugin:
     def __init__(self, terminal: pytest.TerminalReporter) -> None:
         self._terminal = terminal
         self._progress = Progress()
-        self._started = self._written = time.monotonic()
+        self._started = time.monotonic()
+        self._next = self._started  # the first line follows the first test
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
@@ -76,8 +77,8 @@ class ProgressPlugin:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._progress.add(report.nodeid, report.duration, ended=report.when == "teardown")
         now = time.monotonic()
-        if now - self._written > INTERVAL:
-            self._written = now
+        if now >= self._next:
+            self._next = now + INTERVAL
             self._terminal.ensure_newline()
             self._terminal.write_line(self._progress.line(now - self._started))
 

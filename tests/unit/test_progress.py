@@ -1,6 +1,13 @@
 """The progress line of a test session."""
 
+import re
+import subprocess
+import sys
+from pathlib import Path
+
 from tests.progress import Progress
+
+ROOT = Path(__file__).parents[2]
 
 IDS = [*(f"tests/lab/test_a.py::test_{n}" for n in range(10)), *(f"tests/unit/test_b.py::test_{n}" for n in range(100))]
 
@@ -36,3 +43,11 @@ def test_tests_outside_of_a_folder_count_by_their_file() -> None:
     begun = Progress()
     begun.expect(["tests/test_c.py::test_1", "tests/lab/chaos/test_d.py::test_1[tests/unit/x.py::y]"])
     assert set(begun.folders) == {"test_c.py", "lab"}
+
+
+def test_a_session_with_workers_shows_it() -> None:
+    chosen = "tests/unit/test_progress.py::test_each_folder_has_its_own_pace"
+    command = [sys.executable, "-m", "pytest", "--numprocesses=1", "-p", "no:cacheprovider", chosen]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"^\d+:\d\d: unit 0 of 1", done.stdout, re.MULTILINE), done.stdout
