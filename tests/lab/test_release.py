@@ -1,6 +1,10 @@
 """Test that a released OBProxy runs on unchanged, without leftovers, and can be taken over again."""
 
+import json
 import time
+from collections.abc import Callable, Iterator
+
+import pytest
 
 from service.cli.client import Client
 from service.cli.transport import Document
@@ -8,12 +12,13 @@ from service.cli.transport import Document
 from . import Lab
 from .fixtures import StartHost
 from .host import LabHost
-from .inventory import SYS_PASSWORD
+from .inventory import CLUSTERS, SYS_PASSWORD
 from .task_documents import ended, statuses
 from .traffic import held
 from .tunnel import admin, query
 
 DEADLINE = 120.0
+OTHER = 3  # id of an OBProxy cluster that the lab's inventory does not have
 LEFT = "ls -A /var/lib/obproxy-takeover /etc/ansible 2>/dev/null; find / -xdev -name '*before-takeover*'"
 
 
@@ -61,6 +66,37 @@ def test_a_released_proxy_runs_on_and_nothing_else_is_left(lab: Lab, client: Cli
     assert server_id not in servers(client)
 
     assert take_over(client, host) != server_id
+
+
+@pytest.fixture
+def move(lab: Lab) -> Iterator[Callable[[LabHost], None]]:
+    """Move a host to another OBProxy cluster of the inventory."""
+    path = lab.inventory / "moved.yml"  # after hosts.yml
+    variables = CLUSTERS[0].variables | {"obproxy_cluster_id": OTHER, "obproxy_cluster_name": "other"}
+
+    def write(host: LabHost) -> None:
+        group = {"vars": variables | {"ansible_group_priority": 2}, "hosts": {host.name: {}}}
+        path.write_text(json.dumps({"all": {"children": {"other": group}}}), encoding="utf-8")
+
+    yield write
+    path.unlink(missing_ok=True)
+
+
+def test_a_released_proxy_is_taken_over_into_another_cluster(
+    client: Client, lab_host: StartHost, move: Callable[[LabHost], None]
+) -> None:
+    host = lab_host()
+    pid, server_id = host.proxy_pid(), take_over(client, host)
+    assert release(client, server_id)["status"] == "SUCCESSFUL"
+
+    move(host)
+    moved = take_over(client, host, OTHER)
+
+    assert servers(client, OTHER) == {moved}
+    assert server_id not in servers(client)
+    assert host.proxy_pid() == pid
+    fact = json.loads(host.run("cat /etc/ansible/facts.d/obproxy.fact"))
+    assert (fact["cluster_id"], fact["cluster_name"]) == (OTHER, "other")
 
 
 def test_a_host_that_is_gone_is_not_reached(client: Client, lab_host: StartHost) -> None:
