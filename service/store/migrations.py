@@ -10,6 +10,7 @@ from typing import Any
 from procrastinate.schema import SchemaManager
 from psycopg import AsyncConnection, sql
 
+from service.store.database_errors import retry_contention
 from service.store.sql import MIGRATIONS
 
 ADVISORY_LOCK = 7355608  # key of the advisory lock, the same in every process
@@ -32,11 +33,13 @@ WHERE datname = current_database() AND usename = current_user AND pid <> pg_back
 """
 
 
+@retry_contention
 async def migrate(url: str) -> list[str]:
     """Apply the missing migrations to the database at `url`; return their file names.
 
     Sessions of running processes of the previous version are terminated while the changed tables are locked. Those
-    processes connect again. Their prepared statements would fail on every table that has a new column.
+    processes connect again. Their prepared statements would fail on every table that has a new column. A deadlock with
+    one of their transactions ends either of the two, which is then repeated.
     """
     async with (
         await AsyncConnection.connect(url, autocommit=True, application_name=APPLICATION_NAME) as connection,

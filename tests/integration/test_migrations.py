@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -9,7 +10,7 @@ import pytest
 from procrastinate.schema import SchemaManager
 
 from service.store import migrations
-from service.store.migrations import migrate
+from service.store.migrations import APPLICATION_NAME, migrate
 from service.store.sql import MIGRATIONS, queries
 
 
@@ -109,6 +110,32 @@ def test_migrations_only_add(name: str) -> None:
     assert not re.findall(r"\b(?:DROP|RENAME|SET NOT NULL|TYPE \w+ USING)\b", text)
     for column in re.findall(r"ADD COLUMN[^,;]*", text):
         assert "NOT NULL" not in column or "DEFAULT" in column, column
+
+
+async def test_a_deadlock_with_the_previous_version_does_not_end_the_migration(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Retention deletes task instances, then requests; an index locks both tables against changes."""
+    await migrate(empty_database_url)
+    (tmp_path / "9999_next.sql").write_text(
+        "CREATE INDEX next_request ON request (id); CREATE INDEX next_task ON task_instance (id);"
+    )
+    monkeypatch.setattr(migrations, "MIGRATIONS", tmp_path)
+    waiting = "SELECT count(*) FROM pg_locks WHERE relation = 'task_instance'::regclass AND NOT granted"
+    async with (
+        await psycopg.AsyncConnection.connect(empty_database_url, application_name=APPLICATION_NAME) as retention,
+        await psycopg.AsyncConnection.connect(empty_database_url, autocommit=True) as observer,
+    ):
+        await retention.execute("SET deadlock_timeout = '10s'")  # so that the migration notices the deadlock
+        await retention.execute("DELETE FROM task_instance")
+        migrating = asyncio.ensure_future(migrate(empty_database_url))
+        while await (await observer.execute(waiting)).fetchone() == (0,):
+            await asyncio.sleep(0.01)
+        with suppress(psycopg.errors.DeadlockDetected):  # on a busy machine, retention notices it
+            await retention.execute("DELETE FROM request")
+        await retention.rollback()
+
+        assert await migrating == ["9999_next.sql"]
 
 
 async def test_every_query_is_valid_for_the_schema(database_url: str) -> None:
