@@ -152,8 +152,10 @@ async def _documents_of_changes(
             seen, versions = versions, await _retry_while_unavailable(read_versions)
             if seen is None:
                 yield _event(name, None, await _retry_while_unavailable(partial(document, None)))
-            elif changed := [id for id, version in versions.items() if seen.get(id) != version]:
-                yield _event(name, None, await _retry_while_unavailable(partial(document, changed)))
+            else:
+                changed = [id for id, version in versions.items() if seen.get(id) != version]
+                if changed or seen.keys() - versions.keys():  # a host that has left changes the totals
+                    yield _event(name, None, await _retry_while_unavailable(partial(document, changed)))
         await asyncio.sleep(max(HOSTS_EVENT_INTERVAL, INTERVAL_PER_HOST * len(versions or ())))
 
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import replace
+from pathlib import Path
 from statistics import median, quantiles
 
 import httpx
@@ -409,3 +410,14 @@ async def test_a_stream_of_discoveries_covers_the_hosts_of_its_query(
             if found:
                 changed = json.loads((await anext(stream)).data)
                 assert ([host["hostId"] for host in changed["contents"]], changed["pending"]) == (found, 1)
+
+
+async def test_a_stream_of_discoveries_does_not_wait_for_a_host_that_left_the_inventory(
+    https: list[httpx.AsyncClient], resources: Resources, inventory_file: Path
+) -> None:
+    await discoveries.request(resources, [1, 2], requester=ADMIN)
+    async with asyncio.timeout(DEADLINE), aclosing(events(https[0], DISCOVERY_EVENTS)) as stream:
+        assert json.loads((await anext(stream)).data)["pending"] == 2
+        inventory_file.write_text("all: {hosts: {odp-1: {ocp_host_id: 1}}}")
+        await host_discovery.perform(resources, 2)
+        assert json.loads((await anext(stream)).data) == {"contents": [], "pending": 1}
