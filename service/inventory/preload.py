@@ -12,7 +12,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing import process
 from pathlib import Path
@@ -69,7 +69,9 @@ def load(
             files = {path: _stamp(path) for path in (*actions, *others)}
             _import_ansible([f"{COLLECTION}.{path.stem}" for path in actions])
             if project is not None:
-                importlib.import_module("service.inventory.compiled_templates").compile_project(project)
+                # It only saves time, and uses private modules of Ansible, which any version may move.
+                with suppress(Exception):
+                    importlib.import_module("service.inventory.compiled_templates").compile_project(project)
         _preloaded = Preloaded(environment=_shared(complete), files=files, main_process=process.current_process())
     except (Exception, SystemExit) as error:  # runs can start ansible-playbook as a program instead
         _failure = f"{type(error).__name__} while Ansible was preloaded: {error}"

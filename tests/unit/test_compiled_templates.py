@@ -40,6 +40,16 @@ variables = {"found": {"foreign_processes": [1, 2]}}
 print(Templar(DataLoader(), variables).template(trust_as_template("{{ found.foreign_processes | join('; ') }}")))
 """
 
+WITHOUT_COMPILED_TEMPLATES = """
+import sys
+sys.modules["service.inventory.compiled_templates"] = None  # its import fails
+import service.inventory.fork_server
+from service.inventory import preload
+
+preload.extend_environment({})
+print("preloaded")
+"""
+
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -106,5 +116,14 @@ def _error(text: str) -> str:
 
 def test_the_fork_server_has_compiled_the_templates_of_roles() -> None:
     """Evaluates a template of the role check_process_not_exist."""
-    done = subprocess.run([sys.executable, "-c", OF_A_FORK], cwd=PROJECT, capture_output=True, text=True, check=False)
-    assert done.stdout.strip() == "1; 2", done.stderr
+    assert _output(OF_A_FORK) == "1; 2"
+
+
+def test_runs_are_forked_when_a_new_ansible_has_no_such_compiler() -> None:
+    assert _output(WITHOUT_COMPILED_TEMPLATES) == "preloaded"
+
+
+def _output(program: str) -> str:
+    done = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
