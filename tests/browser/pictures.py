@@ -81,6 +81,7 @@ def main(directory: Path) -> None:
             sync_playwright() as playwright,
         ):
             ids = stage.do(sample_tasks.fill) | stage.do(lambda found: sample_tasks.fill_requests(found, REQUESTED))
+            stage.do(lambda found: sample_tasks.fill_parameters(found, [ids["done"], ids["failed"], ids["running"]]))
             chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
             for theme, width, language in itertools.product(THEMES, WIDTHS, LANGUAGES):
                 take_screenshots(chromium, service, directory, ids, theme, width, language)

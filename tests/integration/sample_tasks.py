@@ -1,12 +1,13 @@
 """Task instances in every state, made by functions of the service; no host is needed."""
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import uuid4
 
 from service.access import users
 from service.model.rollout import Rollout
 from service.model.workflow import TAKEOVER
-from service.outcome.run_progress import Change, Ended, Logged, Started, Verdict
+from service.outcome.run_progress import Change, Ended, Logged, ServerFacts, Started, Verdict
 from service.store.database import execute
 from service.tasks import instances, operations, submit
 from service.tasks.recorder import Recorder
@@ -36,6 +37,17 @@ FAILED_RULES = (
     ' (Ansible task "Set parameters", role sync_obproxy_parameter, host odp-8)'
 )
 
+PARAMETERS: dict[str, tuple[str, list[Any]]] = {
+    "work_thread_num": ("8", ["proxy work thread num, [1, 128]", True, "[1,128]", False]),
+    "proxy_mem_limited": ("2G", ["proxy memory limited, [100MB, 100G]", False, "[100MB,100G]", False]),
+    "enable_sharding": ("False", ["if enabled, proxy will work as a sharding proxy", False, "", False]),
+    "obproxy_config_server_url": (
+        "http://config-server.example.com:8080/services?Action=GetObProxyConfig&User_ID=alibaba&UID=admin",
+        ["url of config info, empty means local", True, "", False],
+    ),
+}
+"""Value and definition of the parameters that `fill_parameters` gives to an OBProxy server."""
+
 
 async def fill(resources: Resources) -> dict[str, int]:
     """Make one task instance in each state, and return their ids by state."""
@@ -56,6 +68,20 @@ async def fill(resources: Resources) -> dict[str, int]:
     await advance(resources, ids["rolling_back"], [roles[8], roles[7]], running=roles[6])
     await advance(resources, ids["failed_rule"], roles[:6], roles[6], FAILED_RULES)
     return ids
+
+
+async def fill_parameters(resources: Resources, task_ids: Sequence[int]) -> None:
+    """Let the OBProxy servers of task instances have parameters; those of the first one differ from the cluster's."""
+    for number, task_id in enumerate(task_ids):
+        changed = {"work_thread_num": "4"} if number == 0 else {}
+        facts: dict[str, Any] = {
+            "version": "4.3.1.0-1",
+            "parameters": {name: value for name, (value, _) in PARAMETERS.items()} | changed,
+            "parameter_definitions": {name: definition for name, (_, definition) in PARAMETERS.items()},
+            "parameter_drift": [{"name": name, "expected": "8", "found": found} for name, found in changed.items()],
+        }
+        _, subtasks = await instances.get(resources.database, task_id)
+        await Recorder(resources, task_id).record([ServerFacts(role=subtasks[0].role, values=facts)])
 
 
 async def submit_request(resources: Resources, host_ids: Sequence[int], rollout: Rollout | None = None) -> list[int]:
