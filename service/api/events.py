@@ -77,7 +77,8 @@ async def follow_discoveries(request: Request) -> Response:
 
     async def document(changed: Sequence[int] | None) -> Mapping[str, object]:
         hosts = await discoveries.matching_hosts(resources, keyword, host_ids)
-        sent = hosts if changed is None else [host for host in hosts if host.id in set(changed)]
+        wanted = {host.id for host in hosts} if changed is None else set(changed)
+        sent = [host for host in hosts if host.id in wanted]
         found = await discoveries.of_hosts(resources, sent)
         pending = await discoveries.count_pending(resources, hosts)
         return {**discovery_documents.discovery_event(found, pending, datetime.now(UTC))}
