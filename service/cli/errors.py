@@ -19,7 +19,7 @@ class InvalidUsage(ClientError):
 
 
 class ServiceUnreachable(ClientError):
-    """The service did not send a valid response, or cannot execute requests now: its database does not respond."""
+    """The service did not send a valid response, or one with status 503: it cannot execute the request now."""
 
     exit_status = 3
 

@@ -50,7 +50,9 @@ def list_requests(
     host: Annotated[str | None, typer.Option(metavar="HOST", help="Id or name of a host: list only its own.")] = None,
     creator: Annotated[str, typer.Option(metavar="TEXT", help="Part of the name of a user.")] = "",
     after: Annotated[datetime | None, typer.Option(formats=TIMES, metavar="TIME", help=TIME_HELP)] = None,
-    before: Annotated[datetime | None, typer.Option(formats=TIMES, metavar="TIME", help="End of that time.")] = None,
+    before: Annotated[
+        datetime | None, typer.Option(formats=TIMES, metavar="TIME", help="Submitted before this time.")
+    ] = None,
     page: PageNumber = 1,
     limit: Limit = 20,
     all_pages: All = False,
