@@ -40,6 +40,13 @@ def with_query(request: Request, path: str = "", **changes: object) -> str:
 
 
 def with_note(request: HTTPConnection, address: str, note: Note) -> str:
+def without_note(request: HTTPConnection) -> str:
+    """Return the address of this page without its note, which a link to it must not show again."""
+    query = request.scope["query_string"].decode("latin-1")
+    kept = "&".join(part for part in query.split("&") if not part.startswith(f"{NOTE}="))
+    return str(request.scope["path"]) + (f"?{kept}" if kept else "")
+
+
     """Return the address with a note, which only this service can make: it is signed for the session and the path."""
     if not request.scope.get("csrf_token"):
         return address  # without a session no page can show it

@@ -34,6 +34,7 @@ def required(endpoint: Endpoint) -> Endpoint:
             return await endpoint(Request(request.scope, requests.replay_body(content, request.receive)))
         kept = {name: value for name, value in fields.items() if not name.startswith("confirm-") and name != CSRF_FIELD}
         query = request.scope["query_string"].decode("latin-1")
+        page = local_path(fields.get(PAGE, ""))
         return render(
             request,
             "confirm.html",
@@ -42,7 +43,8 @@ def required(endpoint: Endpoint) -> Endpoint:
             question=fields.get(QUESTION, ""),
             answer=fields.get(ANSWER, ""),
             is_dangerous=DANGER in fields,
-            page=local_path(fields.get(PAGE, "")),
+            page=page,
+            canonical_address=page,  # the address of the operation has no page
             action=request.scope["path"] + (f"?{query}" if query else ""),
             fields={**kept, CONFIRMED: "yes"},
         )

@@ -31,11 +31,10 @@ def render(request: HTTPConnection, template: str, *, status: int = 200, **value
 
     Besides `values`, templates can use: `user` (None = not logged in), `may(permission)`, `csrf_token`, `path`,
     `here` (the canonical address, or path and query), `note` (the operation that was executed just now, or None),
-    `language`, `theme`, `now`.
+    `language`, `theme`, `now`. The address `here` has no note.
     """
     language = language_of(request)
     user: User | None = request.scope.get("user")
-    query = request.scope["query_string"].decode("latin-1")
     text = (
         environment(language)
         .get_template(template)
@@ -44,7 +43,7 @@ def render(request: HTTPConnection, template: str, *, status: int = 200, **value
             may=lambda needed: user is not None and permitted(user.roles, needed),
             csrf_token=request.scope.get("csrf_token", ""),
             path=request.scope["path"],
-            here=values.get("canonical_address") or request.scope["path"] + (f"?{query}" if query else ""),
+            here=values.get("canonical_address") or addresses.without_note(request),
             note=addresses.note_of(request),
             language=language,
             theme=theme_of(request),

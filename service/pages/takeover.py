@@ -215,6 +215,7 @@ async def _render_form(
         allow_restart=ALLOW_RESTART in fields if fields else cluster.allows_restart,
         subtasks=resources.workflows[TAKEOVER].subtasks,
         error=error.say(error_translator(language_of(request))) if error else "",
+        canonical_address=f"/clusters/{cluster.id}/takeover" if error else "",
     )
 
 

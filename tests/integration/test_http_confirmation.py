@@ -1,5 +1,6 @@
 """Operations of the pages need a confirmation, and only the service can report one as executed."""
 
+import html
 import re
 import time
 from collections.abc import AsyncIterator
@@ -92,12 +93,40 @@ async def test_the_server_asks_and_executes_after_the_confirmation(
     assert task.status is TaskStatus.RUNNING
 
 
+@pytest.mark.parametrize(("language", "back"), [("en", "Cancel"), ("zh-CN", "取消")])
+async def test_the_answer_differs_from_the_way_back(
+    browser: httpx.AsyncClient, failed: int, language: str, back: str
+) -> None:
+    for path in ("/tasks", f"/tasks/{failed}", "/requests", "/requests/1"):
+        page = (await browser.get(path, headers={"Accept-Language": language})).text
+        answers = re.findall(r'name="confirm-answer" value="([^"]*)"', page)
+        assert answers and back not in answers, path
+
+
 async def test_a_question_leads_to_no_other_site(browser: httpx.AsyncClient, failed: int) -> None:
     form = {"form_token": await form_token(browser), "confirm-page": "//other.site/", "confirm-title": "<b>Do it</b>"}
 
     page = (await browser.post(f"/tasks/{failed}/retry", data=form)).text
 
     assert "other.site" not in page and "<b>Do it</b>" not in page
+
+
+@pytest.mark.parametrize(
+    ("path", "leads_to"),
+    [("/tasks/1/retry", "/tasks/1?view=flow"), ("/clusters/1/takeover/check", "/clusters/1/takeover")],
+)
+async def test_a_page_that_answers_a_form_leads_to_another_language(
+    browser: httpx.AsyncClient, failed: int, path: str, leads_to: str
+) -> None:
+    """The address of the form accepts no GET."""
+    form = {"form_token": await form_token(browser), "confirm-page": f"/tasks/{failed}?view=flow"}
+    page = (await browser.post(path, data=form)).text
+    link = re.search(r'href="(/preferences\?language=[^"]*)"', page)
+    assert link
+
+    answer = await browser.get(html.unescape(link[1]), follow_redirects=True)
+
+    assert (answer.status_code, str(answer.url)) == (200, f"http://service{leads_to}")
 
 
 async def test_an_unconfirmed_takeover_keeps_the_form(browser: httpx.AsyncClient) -> None:
@@ -108,6 +137,16 @@ async def test_an_unconfirmed_takeover_keeps_the_form(browser: httpx.AsyncClient
     assert answer.status_code == 400 and "Nothing was submitted: the takeover was not confirmed." in answer.text
     assert 'value="2899"' in answer.text and "Old#1" not in answer.text
     assert 'id="take-over" disabled' in answer.text, "the script enables it"
+
+
+async def test_no_link_of_a_page_reports_an_operation_again(browser: httpx.AsyncClient, failed: int) -> None:
+    form = {"form_token": await form_token(browser), "confirmed": "yes"}
+    location = (await browser.post(f"/tasks/{failed}/retry?view=flow", data=form)).headers["location"]
+
+    page = (await browser.get(location)).text
+
+    assert 'class="toast"' in page and "done=" not in page
+    assert f"next=/tasks/{failed}%3Fview%3Dflow" in page
 
 
 async def test_only_the_service_can_report_an_operation(
