@@ -34,12 +34,12 @@ def with_query(request: Request, path: str = "", **changes: object) -> str:
 
     The page number is reset unless it is changed, and the note of an operation that was executed is left out.
     """
-    kept = {name: value for name, value in request.query_params.items() if name not in ("page", NOTE, *changes)}
-    query = {name: value for name, value in {**kept, **changes}.items() if value not in ("", None)}
+    # A list of values may be a repeated parameter.
+    kept = [(name, value) for name, value in request.query_params.multi_items() if name not in ("page", NOTE, *changes)]
+    query = [(name, value) for name, value in (*kept, *changes.items()) if value not in ("", None)]
     return (path or str(request.scope["path"])) + (f"?{urlencode(query)}" if query else "")
 
 
-def with_note(request: HTTPConnection, address: str, note: Note) -> str:
 def without_note(request: HTTPConnection) -> str:
     """Return the address of this page without its note, which a link to it must not show again."""
     query = request.scope["query_string"].decode("latin-1")
@@ -47,6 +47,7 @@ def without_note(request: HTTPConnection) -> str:
     return str(request.scope["path"]) + (f"?{kept}" if kept else "")
 
 
+def with_note(request: HTTPConnection, address: str, note: Note) -> str:
     """Return the address with a note, which only this service can make: it is signed for the session and the path."""
     if not request.scope.get("csrf_token"):
         return address  # without a session no page can show it

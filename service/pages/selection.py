@@ -26,7 +26,7 @@ async def selected_ids(request: Request, field: str) -> Sequence[int]:
     content = await requests.read_body(
         request.headers, request.receive, requests.resources(request).settings.body_limit
     )
-    ids = [int(found) for found in re.findall("[0-9]{1,18}", requests.form_fields(content).get(field, ""))]
+    ids = [int(found) for found in re.findall(r"\b[0-9]{1,18}\b", requests.form_fields(content).get(field, ""))]
     if 0 < len(ids) <= PAGE_SIZES[-1]:
         return ids
     message = f"{field} must have 1 to {PAGE_SIZES[-1]} ids; it has {len(ids)}."

@@ -256,6 +256,26 @@ async def test_the_filter_keeps_what_was_entered(browser: httpx.AsyncClient, res
     assert 'href="/requests?status=RUNNING&amp;hostName=odp&amp;size=20&amp;workflow=restart"' in page
 
 
+async def test_links_keep_each_value_of_a_repeated_parameter(browser: httpx.AsyncClient, resources: Resources) -> None:
+    await submit_request(resources, (1,))
+
+    page = (await browser.get("/requests?status=RUNNING&status=FAILED&page=1")).text
+
+    assert 'action="/requests/selected/retry?status=RUNNING&amp;status=FAILED&amp;page=1"' in page
+    assert 'href="/requests?status=RUNNING&amp;status=FAILED&amp;size=20"' in page
+    assert 'href="/requests?status=STOPPED"' in page
+
+
+async def test_only_whole_ids_are_selected(browser: httpx.AsyncClient, resources: Resources) -> None:
+    await fill_statuses(resources)
+
+    answer = await send(browser, "/requests/selected/retry", requests=f"{10**18}2")
+
+    assert answer.status_code == 400
+    failed = (await browser.get("/api/v2/obproxy/requests?status=FAILED")).json()["data"]["contents"]
+    assert {request["id"] for request in failed} == {2, 6}
+
+
 async def test_the_hosts_of_selected_requests_are_retried(browser: httpx.AsyncClient, resources: Resources) -> None:
     await fill_statuses(resources)
 
