@@ -1,6 +1,9 @@
 # Main targets: `make demo` and `make test`. Both install what is missing.
 # Targets that need each other's results say so; the others run side by side: the linters, and the preparation of the lab.
+# Several targets of one command run in their order: `make clean demo`.
+ifeq ($(word 2,$(MAKECMDGOALS)),)
 MAKEFLAGS += --jobs=$(shell nproc)
+endif
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
 OPENAPI := .config/openapi/node_modules/.bin
@@ -31,7 +34,7 @@ unit: environment  ## Run the unit tests, which need only Python
 flaky: environment  ## Run test files repeatedly beside busy processes: make flaky FILES="tests/unit" RUNS=10
 	@$(PYTHON) -m scripts.flaky --runs $(or $(RUNS),10) $(FILES)
 
-mutants: environment  ## Change code and queries, list what no test notices: make mutants MODULES="service/outcome sql"
+mutants: environment  ## Change code and queries, list what no test notices: make mutants MODULES="service/outcome service/store/sql"
 	@$(PYTHON) -m scripts.mutants $(MODULES)
 
 coverage: environment  ## Measure the branch coverage: make coverage FILES="tests/unit tests/integration"
