@@ -141,7 +141,8 @@ async def _publish_all(notifications: Notifications, url: str) -> NoReturn:
                 notifications.publish_all()  # changes while there was no connection were not notified
                 while True:
                     async for notification in connection.notifies(timeout=CHECK_INTERVAL):
-                        notifications.publish(Channel(notification.channel), int(notification.payload))
+                        with suppress(ValueError):  # no id: any session of the database can notify a channel
+                            notifications.publish(Channel(notification.channel), int(notification.payload))
                     async with asyncio.timeout(CHECK_TIMEOUT):
                         await execute(connection, "ping")
         except (psycopg.Error, TimeoutError) as error:

@@ -283,6 +283,19 @@ async def test_the_list_stream_names_changed_tasks(https: list[httpx.AsyncClient
     assert changed == {two}
 
 
+async def test_a_notification_of_another_program_ends_no_stream(
+    https: list[httpx.AsyncClient], resources: Resources
+) -> None:
+    async with asyncio.timeout(DEADLINE), aclosing(events(https[0], LIST_EVENTS)) as stream:
+        await anext(stream)
+        async with resources.database.autocommit() as connection:
+            await connection.execute("NOTIFY host_discovery")
+            await connection.execute("NOTIFY takeover_task, 'no id'")
+        task_id, _ = await submit(resources)
+
+        assert json.loads((await anext(stream)).data)["changed"] == [task_id]
+
+
 async def test_errors_are_sent_before_a_stream_begins(
     https: list[httpx.AsyncClient], resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
