@@ -15,8 +15,9 @@ from service.model.types import Page
 from service.model.workflow import PRECHECK
 from service.pages.addresses import with_query
 from service.pages.rendering import render
-from service.pages.selection import PAGE_SIZES
+from service.pages.selection import PAGE_SIZES, page_number
 from service.pages.task_rows import rows_of
+from service.pages.tasks import LIST
 from service.tasks import instances
 
 
@@ -47,6 +48,7 @@ async def show_host(request: Request) -> Response:
         query=query,
         sizes=PAGE_SIZES,
         with_query=lambda **changes: with_query(request, **changes),
+        list_query=with_query(request, LIST, hostId=host_id, page=page_number(request)).removeprefix(LIST),
     )
 
 

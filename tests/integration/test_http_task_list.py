@@ -177,6 +177,21 @@ async def test_a_host_has_a_page_with_its_history(browser: httpx.AsyncClient, re
     assert 'href="/hosts/1"' in (await browser.get(f"/tasks/{older}")).text
 
 
+async def test_a_rejected_operation_on_the_history_of_a_host_keeps_the_selection(
+    browser: httpx.AsyncClient, resources: Resources
+) -> None:
+    oldest, *_ = [await failed(resources, 1) for _ in range(PAGE_SIZES[0] + 1)]
+    page = (await browser.get("/hosts/1?page=2")).text
+    action = re.search(r'action="(/tasks/selected/rollback[^"]*)"', page)
+    assert action
+
+    data = {"form_token": await form_token(browser), "confirmed": "yes", "tasks": str(oldest)}
+    page = (await browser.post(html.unescape(action[1]), data=data)).text
+
+    assert "1 task does not allow this operation:" in page
+    assert re.findall(r'value="(\d+)" checked', page) == [str(oldest)]
+
+
 async def test_a_host_shows_its_last_discovery(browser: httpx.AsyncClient, resources: Resources) -> None:
     assert 'id="discovery"' not in (await browser.get("/hosts/1")).text
     rule = {"rule": "Exactly one OBProxy runs.", "found": "2 of them.", "fix": "stop one."}
