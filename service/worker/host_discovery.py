@@ -41,7 +41,7 @@ async def perform(resources: Resources, host_id: int) -> None:
 
 async def _perform(resources: Resources, host_id: int) -> None:
     async with resources.database.autocommit() as connection:
-        (row,) = await fetch(connection, "database_time")
+        (row,) = await fetch(connection, "start_of_host_discovery", host_id=host_id)
     try:
         found = await _discover(resources, host_id)
     except TimeoutError:

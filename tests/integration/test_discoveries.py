@@ -267,6 +267,21 @@ async def test_a_discovery_that_has_lost_its_job_is_queued_again(
     assert await queued(resources) == []
 
 
+async def test_a_discovery_ends_when_the_clock_of_the_database_was_set_back(
+    client: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was queued again and again until the clock had reached the time of the request."""
+    await discover(client, 1)
+    async with resources.database.transaction() as connection:
+        await connection.execute("UPDATE host_discovery SET request_time = now() + interval '1 hour'")
+    for outcome in (Outcome.DISCOVERED, Outcome.UNREACHABLE):
+        assert (await listed(client, "&hostId=1"))[0]["state"] == "PENDING"
+        finding(monkeypatch, HostFindings(token=0, outcome=outcome))
+        await host_discovery.perform(resources, 1)
+        assert (await listed(client, "&hostId=1"))[0]["state"] == outcome
+        await discover(client, 1)
+
+
 async def test_a_queued_or_running_discovery_has_its_job(client: httpx.AsyncClient, resources: Resources) -> None:
     await discover(client, 1, 2)
     async with resources.database.transaction() as connection:

@@ -1,7 +1,10 @@
 -- name: request_host_discoveries
+-- The request is later than the last discovery, even when the clock of the database was set back.
 INSERT INTO host_discovery (host_id, request_time, requester)
 SELECT host_id, now(), %(requester)s FROM unnest(%(host_ids)s::bigint[]) AS h (host_id) ORDER BY host_id
-ON CONFLICT (host_id) DO UPDATE SET request_time = excluded.request_time, requester = excluded.requester;
+ON CONFLICT (host_id) DO UPDATE
+SET request_time = greatest(excluded.request_time, host_discovery.start_time + interval '1 microsecond'),
+    requester = excluded.requester;
 
 -- name: hosts_with_queued_discovery
 -- Hosts whose discovery is queued and has not started. The caller has locked their rows.
@@ -34,6 +37,11 @@ ORDER BY d.host_id FOR UPDATE SKIP LOCKED;
 
 -- name: host_discoveries_since
 SELECT host_id FROM host_discovery WHERE request_time >= %(moment)s OR finish_time >= %(moment)s;
+
+-- name: start_of_host_discovery
+-- The time of a discovery that starts now: not before its request, even when the clock of the database was set back.
+SELECT greatest(clock_timestamp(), max(request_time), max(start_time)) AS moment
+FROM host_discovery WHERE host_id = %(host_id)s;
 
 -- name: database_time
 SELECT clock_timestamp() AS moment;
