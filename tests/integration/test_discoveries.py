@@ -270,7 +270,7 @@ async def test_a_discovery_that_has_lost_its_job_is_queued_again(
 async def test_a_discovery_ends_when_the_clock_of_the_database_was_set_back(
     client: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was queued again and again until the clock had reached the time of the request."""
+    """The recovery queued it every 3 s until the clock had reached the time of the request."""
     await discover(client, 1)
     async with resources.database.transaction() as connection:
         await connection.execute("UPDATE host_discovery SET request_time = now() + interval '1 hour'")
