@@ -9,6 +9,8 @@ from urllib.parse import urlencode
 
 from starlette.requests import HTTPConnection, Request
 
+from service.http.authentication import SAFE_METHODS
+
 HOME = "/"
 LOCAL_PATH = re.compile(r"/(?!/)[^\\\x00-\x20\x7f]*")
 NOTE = "done"  # the query parameter with a note
@@ -41,7 +43,12 @@ def with_query(request: Request, path: str = "", **changes: object) -> str:
 
 
 def without_note(request: HTTPConnection) -> str:
-    """Return the address of this page without its note, which a link to it must not show again."""
+    """Return the address of this page without its note, which a link to it must not show again.
+
+    The start page stands for the response to a form, whose address may accept no GET.
+    """
+    if request.scope["method"] not in SAFE_METHODS:
+        return HOME
     query = request.scope["query_string"].decode("latin-1")
     kept = "&".join(part for part in query.split("&") if not part.startswith(f"{NOTE}="))
     return str(request.scope["path"]) + (f"?{kept}" if kept else "")

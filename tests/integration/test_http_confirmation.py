@@ -113,7 +113,11 @@ async def test_a_question_leads_to_no_other_site(browser: httpx.AsyncClient, fai
 
 @pytest.mark.parametrize(
     ("path", "leads_to"),
-    [("/tasks/1/retry", "/tasks/1?view=flow"), ("/clusters/1/takeover/check", "/clusters/1/takeover")],
+    [
+        ("/tasks/1/retry", "/tasks/1?view=flow"),
+        ("/clusters/1/takeover/check", "/clusters/1/takeover"),
+        ("/clusters/9/takeover/check", "/tasks"),  # an error: the start page
+    ],
 )
 async def test_a_page_that_answers_a_form_leads_to_another_language(
     browser: httpx.AsyncClient, failed: int, path: str, leads_to: str
