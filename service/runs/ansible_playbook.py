@@ -52,7 +52,7 @@ def run(
         _reset_process_state()
         set_process_name(Path(arguments[0]).name)
         sys.argv = list(arguments)
-        importlib.import_module("service.runs.result_wakeup").install()
+        wait_for_results()
         cli: Any = importlib.import_module("ansible.cli")
         cli.CLI._play_prereqs = staticmethod(partial(_play_prereqs, loaded))
         importlib.import_module("ansible.cli.playbook").main(sys.argv)
@@ -72,6 +72,15 @@ def _play_prereqs(loaded: "LoadedInventory") -> tuple[Any, Any, Any]:
     loader, inventory, variables = loaded.play_prereqs()
     importlib.import_module("service.runs.early_connection").open_connection(loader, inventory, variables)
     return loader, inventory, variables
+
+
+def wait_for_results() -> None:
+    """Let Ansible wait for results instead of polling, where it can.
+
+    This only saves processor time, and hooks into classes of Ansible that any version may move.
+    """
+    with suppress(ImportError, AttributeError):
+        importlib.import_module("service.runs.result_wakeup").install()
 
 
 def _reset_process_state() -> None:

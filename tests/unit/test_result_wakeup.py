@@ -1,5 +1,6 @@
 """Ansible's wait for results ends when one has arrived."""
 
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from ansible import constants
 from ansible.executor.task_queue_manager import FinalQueue
 from ansible.plugins import strategy
 
-from service.runs import result_wakeup
+from service.runs import ansible_playbook, result_wakeup
 
 
 @pytest.fixture
@@ -46,3 +47,12 @@ def test_other_functions_of_time_are_as_usual(waits: Any) -> None:
     waits.sleep(0.0)  # without a result
 
     assert waits.monotonic is time.monotonic
+
+
+def test_ansible_polls_when_it_has_no_such_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(strategy, "time", time)
+    monkeypatch.setitem(sys.modules, "service.runs.result_wakeup", None)  # its import fails
+
+    ansible_playbook.wait_for_results()
+
+    assert strategy.time is time
