@@ -265,7 +265,8 @@ async def test_the_page_has_each_parameter_and_deviating_ones_first(
     page = (await client.get("/clusters/1?view=parameters", headers={"Accept": "text/html"})).text
     servers = (await client.get("/clusters/1", headers={"Accept": "text/html"})).text
 
-    rows = [" ".join(re.sub("<[^>]*>", " ", row).split()) for row in page.split("All parameters</h2>")[1].split("<tr>")]
+    table = page.split("All parameters</h2>")[1].partition("</table>")[0]
+    rows = [" ".join(re.sub("<[^>]*>", " ", row).split()) for row in table.split("<tr>")]
     assert [row.split()[0] for row in rows[2:]] == [
         "work_thread_num",
         "app_name",
@@ -275,6 +276,7 @@ async def test_the_page_has_each_parameter_and_deviating_ones_first(
     assert "thread num of proxy 4 2 hosts 8 1 host 4 1 host deviates Yes" in rows[2]
     assert "2G 3 hosts" in rows[5] and rows[5].partition("2G")[2].split()[-1] == "No"
     assert "All parameters</h2>" not in servers and "Deviating parameters</h2>" in servers
+    assert "refresh-time" in page and "refresh-time" not in servers, "only the servers are live"
 
 
 async def test_the_page_of_a_large_cluster_has_its_servers_in_pages(

@@ -8,11 +8,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import get_args
 
 from service.cli.client import DISCOVERIES, Client
 from service.cli.errors import RequestRejected, ServiceUnreachable
 from service.cli.transport import Document
 from service.model.workflow import PRECHECK, REFRESH, RELEASE, RESTART, TAKEOVER
+from service.outcome.verdict import Code
 
 from ..host import LabHost
 
@@ -140,8 +142,8 @@ class Workload:
         failed = [subtask for subtask in document["subtasks"] if subtask["status"] == "FAILED"]
         assert len(failed) == 1, document
         log = self._answer(partial(self.client.log, document["id"], failed[0]["id"]))
-        codes = [line.partition(":")[0] for line in log.splitlines()]
-        assert any(code.isupper() for code in codes), f"a failure without a reason: {log}"
+        codes = {line.partition(":")[0] for line in log.splitlines()}
+        assert codes & set(get_args(Code)), f"a failure without a reason: {log}"
 
     def _logs(self, document: Document) -> str:
         logs = (self.client.log(document["id"], subtask["id"]) for subtask in document["subtasks"])
