@@ -9,7 +9,6 @@ from service.api import requests as requests_api
 from service.model.changes import HostChange
 from service.model.workflow import TAKEOVER
 from service.outcome.run_progress import Changed, Started
-from service.store.database import execute
 from service.tasks import operations
 from service.tasks.recorder import Recorder
 from service.tasks.resources import Resources
@@ -157,4 +156,4 @@ async def test_a_request_that_was_not_accepted_leaves_nothing(client: httpx.Asyn
 
     assert answer.status_code == 409
     async with resources.database.autocommit() as connection:
-        assert (await (await execute(connection, "count_requests")).fetchall())[0]["total"] == 1
+        assert await (await connection.execute("SELECT count(*) AS total FROM request")).fetchall() == [{"total": 1}]

@@ -72,7 +72,8 @@ def test_callers(service: Service) -> None:
     blocks = commands("callers.md")
     printed = play(service, blocks)
 
-    assert len(blocks) == 14
+    assert len(blocks) == 15
+    assert '"pending":0' in printed, "the end of the discoveries"
     assert '2883,"4.3.1.0-1","test",[]]' in printed, "the OBProxy that was discovered"
     assert '"status":"SUCCESSFUL"' in printed
     assert '"SUCCESSFUL": 1' in printed, "the hosts of the request by state"

@@ -29,6 +29,7 @@ from psycopg import sql
 from service.cli.client import Client
 from service.cli.tables import in_dag_order
 from service.cli.transport import Document
+from service.pages.confirmation import CONFIRMED
 from service.runs.directories import PREFIX
 from tests.integration.signed_requests import Signing
 
@@ -325,7 +326,12 @@ def all_answers(scene: Scene, client: Client, takeover: Takeover, host: LabHost)
 def pages_and_stream(scene: Scene, takeover: Takeover) -> list[str]:
     """Return its pages, a page that rejects a form with the password, and its event stream from the beginning."""
     number = takeover.host.host_id
-    form = {f"host-{number}": "on", f"port-{number}": "0", f"password-{number}": scene.plants.proxysys}
+    form = {
+        CONFIRMED: "yes",
+        f"host-{number}": "on",
+        f"port-{number}": "0",
+        f"password-{number}": scene.plants.proxysys,
+    }
     paths = (f"/tasks/{takeover.task_id}", "/tasks", "/audit", "/clusters/1", "/clusters/1/takeover")
     told: list[str] = []
     with httpx.Client(
