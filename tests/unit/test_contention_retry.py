@@ -24,7 +24,6 @@ RUNNERS = {"execute", "fetch", "fetch_as", "fetch_unprepared"}  # of queries tha
 NOT_REPEATED = {
     "access.users.ensure_admin": "inserts one row: it waits for another process and holds nothing that one waits for",
     "store.database.transaction": "gives the connection to all others",
-    "store.migrations.migrate": "runs once at a time, by its lock, and the start is repeated as a whole",
     "store.readiness.find_problem": "writes no row",
     "tasks.operations._locked_task": "the operations that use it are repeated",
     "tasks.operations._resume": "the operations that use it are repeated",
