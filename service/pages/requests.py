@@ -54,6 +54,7 @@ async def execute_on_selected(request: Request) -> Response:
     """Serve POST /requests/selected/{operation}: retry, roll back or cancel all hosts of several requests."""
     operation = _operation(request)
     resources = http_requests.resources(request)
+    http_requests.parse_query(request, RequestQuery)  # raises before anything is executed
     ids = await selected_ids(request, "requests")
     translate = error_translator(language_of(request))
     rejections: list[Rejection] = []

@@ -22,11 +22,12 @@ class Rejection:
 
 
 async def selected_ids(request: Request, field: str) -> Sequence[int]:
-    """Return the ids in a field of the form; raise InvalidRequest for none, and for more than a page has."""
+    """Return the ids in a field of the form, each once; raise InvalidRequest for none or more than a page has."""
     content = await requests.read_body(
         request.headers, request.receive, requests.resources(request).settings.body_limit
     )
-    ids = [int(found) for found in re.findall(r"\b[0-9]{1,18}\b", requests.form_fields(content).get(field, ""))]
+    found = re.findall(r"\b[0-9]{1,18}\b", requests.form_fields(content).get(field, ""))
+    ids = list(dict.fromkeys(map(int, found)))
     if 0 < len(ids) <= PAGE_SIZES[-1]:
         return ids
     message = f"{field} must have 1 to {PAGE_SIZES[-1]} ids; it has {len(ids)}."

@@ -45,6 +45,7 @@ async def execute_operation(request: Request) -> Response:
     if operation not in OPERATIONS:
         raise NoSuchPath(path=request.scope["path"])
     resources = requests.resources(request)
+    requests.parse_query(request, TaskQuery)  # raises before anything is executed
     ids = await selected_ids(request, "tasks")
     errors = await OPERATIONS[operation](resources, ids)
     if not errors:

@@ -10,7 +10,6 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from service.access import users
 from service.access.roles import Role
 from service.model.tasks import TaskFilter, TaskStatus
 from service.model.types import Page
@@ -20,7 +19,7 @@ from service.pages.routes import PAGES
 from service.tasks import instances
 from service.tasks.resources import Resources
 from tests.integration import sample_tasks
-from tests.integration.test_http_pages import PAGE, form_token, log_in
+from tests.integration.page_sessions import form_token, log_in, logged_in
 
 WITHOUT_CONFIRMATION = {"/login", "/logout", "/clusters/{id}/takeover/check", "/clusters/{id}/takeover/discover"}
 """Forms that change no host."""
@@ -30,10 +29,7 @@ FIELD = re.compile(r'<input type="hidden" name="([^"]+)" value="([^"]*)">')
 @pytest.fixture
 async def browser(app: Starlette) -> AsyncIterator[httpx.AsyncClient]:
     """Open a browser in which an administrator is logged in."""
-    await users.add(app.state.resources.database, "anne", "long enough", [Role.ADMIN])
-    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://service", headers=PAGE) as http:
-        await log_in(http, "long enough")
+    async with logged_in(app, Role.ADMIN) as http:
         yield http
 
 

@@ -13,16 +13,13 @@ from service.access.roles import Role
 from service.model.settings import Settings
 from service.pages.routes import PAGES
 from tests.integration.http_helpers import assert_failure, take_over
-
-PAGE = {"Accept": "text/html,application/xhtml+xml"}
-TOKEN = re.compile(r'name="form_token" value="([0-9a-f]{64})"')
+from tests.integration.page_sessions import form_token, log_in, without_session
 
 
 @pytest.fixture
 async def browser(app: Starlette) -> AsyncIterator[httpx.AsyncClient]:
     """Open a browser without a session."""
-    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://service", headers=PAGE) as http:
+    async with without_session(app) as http:
         yield http
 
 
@@ -31,16 +28,6 @@ async def anne(app: Starlette) -> str:
     """Add the user anne, a task manager, and return her password."""
     await users.add(app.state.resources.database, "anne", "long enough", [Role.TASK_MANAGER])
     return "long enough"
-
-
-async def log_in(browser: httpx.AsyncClient, password: str, name: str = "anne", **fields: str) -> httpx.Response:
-    return await browser.post("/login", data={"name": name, "password": password, **fields})
-
-
-async def form_token(browser: httpx.AsyncClient) -> str:
-    found = TOKEN.search((await browser.get("/tasks")).text)
-    assert found
-    return found[1]
 
 
 async def test_the_login_redirects_to_the_requested_page(browser: httpx.AsyncClient, anne: str) -> None:

@@ -22,28 +22,23 @@ from service.tasks import instances, requests
 from service.tasks.recorder import Recorder
 from service.tasks.resources import Resources
 from tests.integration.http_helpers import take_over
+from tests.integration.page_sessions import TOKEN, form_token, logged_in
 from tests.integration.test_discoveries import FOUND
 
-PAGE = {"Accept": "text/html"}
 FORM = "/clusters/1/takeover"
-TOKEN = re.compile(r'name="form_token" value="([0-9a-f]{64})"')
 
 
 @pytest.fixture
 async def browser(app: Starlette) -> AsyncIterator[httpx.AsyncClient]:
     """Open a browser in which an administrator is logged in."""
-    await users.add(app.state.resources.database, "anne", "long enough", [Role.ADMIN])
-    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://service", headers=PAGE) as http:
-        await http.post("/login", data={"name": "anne", "password": "long enough"})
+    async with logged_in(app, Role.ADMIN) as http:
         yield http
 
 
 async def send(browser: httpx.AsyncClient, **fields: str) -> httpx.Response:
     """Send the takeover form, as the dialog of the script confirms it."""
-    found = TOKEN.search((await browser.get(FORM)).text)
-    assert found
-    return await browser.post(FORM, data={"form_token": found[1], "confirmed": "yes", **fields})
+    token = await form_token(browser, FORM)
+    return await browser.post(FORM, data={"form_token": token, "confirmed": "yes", **fields})
 
 
 def row(page: str, name: str) -> str:

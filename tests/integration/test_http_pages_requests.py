@@ -19,11 +19,10 @@ from service.tasks import operations, submit
 from service.tasks.recorder import Recorder
 from service.tasks.resources import Resources
 from service.tasks.submit import HostRequest
+from tests.integration.page_sessions import PAGE, form_token, logged_in
 from tests.integration.sample_tasks import FAILED_RULES, advance, fill_requests, submit_request
 from tests.integration.users import ADMIN
 
-PAGE = {"Accept": "text/html"}
-TOKEN = re.compile(r'name="form_token" value="([0-9a-f]{64})"')
 HOSTS = range(1, 67)
 
 
@@ -37,18 +36,14 @@ def inventory(inventory_file: Any) -> None:
 @pytest.fixture
 async def browser(app: Starlette) -> AsyncIterator[httpx.AsyncClient]:
     """Open a browser in which an administrator is logged in."""
-    await users.add(app.state.resources.database, "anne", "long enough", [Role.ADMIN])
-    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://service", headers=PAGE) as http:
-        await http.post("/login", data={"name": "anne", "password": "long enough"})
+    async with logged_in(app, Role.ADMIN) as http:
         yield http
 
 
 async def send(browser: httpx.AsyncClient, path: str, **fields: str) -> httpx.Response:
     """Send a confirmed form with the CSRF token of the session."""
-    found = TOKEN.search((await browser.get("/tasks")).text)
-    assert found
-    return await browser.post(path, data={"form_token": found[1], "confirmed": "yes", **fields})
+    token = await form_token(browser)
+    return await browser.post(path, data={"form_token": token, "confirmed": "yes", **fields})
 
 
 def text(page: str) -> str:
@@ -276,6 +271,28 @@ async def test_only_whole_ids_are_selected(browser: httpx.AsyncClient, resources
     assert {request["id"] for request in failed} == {2, 6}
 
 
+async def test_a_request_that_is_selected_twice_is_retried_once(
+    browser: httpx.AsyncClient, resources: Resources
+) -> None:
+    await fill_statuses(resources)
+
+    answer = await send(browser, "/requests/selected/retry", requests="2,2")
+
+    assert answer.status_code == 303, "nothing was rejected"
+
+
+async def test_an_invalid_filter_keeps_an_operation_from_being_executed(
+    browser: httpx.AsyncClient, resources: Resources
+) -> None:
+    await fill_statuses(resources)
+
+    answer = await send(browser, "/requests/selected/retry?status=NONE", requests="2")
+
+    assert answer.status_code == 400
+    failed = (await browser.get("/api/v2/obproxy/requests?status=FAILED")).json()["data"]["contents"]
+    assert {request["id"] for request in failed} == {2, 6}
+
+
 async def test_the_hosts_of_selected_requests_are_retried(browser: httpx.AsyncClient, resources: Resources) -> None:
     await fill_statuses(resources)
 
@@ -307,11 +324,8 @@ async def test_selected_requests_that_allow_it_are_rolled_back(
 
 @pytest.mark.parametrize("operation", ["retry", "rollback", "cancel"])
 async def test_a_viewer_cannot_change_selected_requests(app: Starlette, resources: Resources, operation: str) -> None:
-    await users.add(resources.database, "ben", "long enough", [Role.TASK_VIEWER])
     await submit_request(resources, (1,))
-    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://service", headers=PAGE) as http:
-        await http.post("/login", data={"name": "ben", "password": "long enough"})
+    async with logged_in(app, Role.TASK_VIEWER) as http:
         page = (await http.get("/requests")).text
         answer = await send(http, f"/requests/selected/{operation}", requests="1")
 

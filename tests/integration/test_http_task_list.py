@@ -9,7 +9,6 @@ import pytest
 from psycopg.types.json import Jsonb
 from starlette.applications import Starlette
 
-from service.access import users
 from service.access.roles import Role
 from service.model.tasks import TaskStatus
 from service.model.workflow import TAKEOVER
@@ -18,17 +17,14 @@ from service.store.database import execute, fetch
 from service.tasks import instances
 from service.tasks.resources import Resources
 from tests.integration import sample_tasks
+from tests.integration.page_sessions import form_token, logged_in
 from tests.integration.test_discoveries import FOUND
-from tests.integration.test_http_pages import PAGE, form_token, log_in
 
 
 @pytest.fixture
 async def browser(app: Starlette) -> AsyncIterator[httpx.AsyncClient]:
     """Open a browser in which an administrator is logged in."""
-    await users.add(app.state.resources.database, "anne", "long enough", [Role.ADMIN])
-    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://service", headers=PAGE) as http:
-        await log_in(http, "long enough")
+    async with logged_in(app, Role.ADMIN) as http:
         yield http
 
 
@@ -102,6 +98,18 @@ async def test_selected_tasks_are_retried(browser: httpx.AsyncClient, resources:
     assert answer.headers["location"].startswith("/tasks?status=FAILED&page=1&done=retry-")
     assert [await status(resources, task) for task in tasks] == [TaskStatus.RUNNING] * 2
     assert "Retry submitted." in (await browser.get(answer.headers["location"])).text
+
+
+async def test_an_invalid_filter_keeps_an_operation_from_being_executed(
+    browser: httpx.AsyncClient, resources: Resources
+) -> None:
+    task = await failed(resources, 1)
+    data = {"form_token": await form_token(browser), "confirmed": "yes", "tasks": str(task)}
+
+    answer = await browser.post("/tasks/selected/retry?status=NONE", data=data)
+
+    assert answer.status_code == 400
+    assert await status(resources, task) is TaskStatus.FAILED
 
 
 @pytest.mark.parametrize(("tasks", "count"), [("", 0), (",".join(map(str, range(1, 502))), 501)], ids=["none", "many"])

@@ -20,7 +20,7 @@ from service.tasks import instances, operations
 from service.tasks.recorder import Recorder
 from service.tasks.resources import Resources
 from tests.integration import sample_tasks
-from tests.integration.test_http_pages import PAGE, form_token, log_in
+from tests.integration.page_sessions import PAGE, form_token, log_in, logged_in
 
 MARKUP = "<script>alert(1)</script><b>&amp;"
 
@@ -28,10 +28,7 @@ MARKUP = "<script>alert(1)</script><b>&amp;"
 @pytest.fixture
 async def browser(app: Starlette) -> AsyncIterator[httpx.AsyncClient]:
     """Open a browser in which a task manager is logged in."""
-    await users.add(app.state.resources.database, "anne", "long enough", [Role.TASK_MANAGER])
-    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://service", headers=PAGE) as http:
-        await log_in(http, "long enough")
+    async with logged_in(app, Role.TASK_MANAGER) as http:
         yield http
 
 
