@@ -79,7 +79,7 @@ class ProgressPlugin:
         now = time.monotonic()
         if now >= self._next:
             self._next = now + INTERVAL
-            self._terminal.ensure_newline()
+            self._terminal.write("\n")  # the dots of the tests that are done stand in this line
             self._terminal.write_line(self._progress.line(now - self._started))
 
 
