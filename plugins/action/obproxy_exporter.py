@@ -17,7 +17,8 @@ class ActionModule(HostAction):
         return self.result_before_start() or self._act(arguments)
 
     def _act(self, arguments: dict[str, Any]) -> Result:
-        endpoint = self._exporter_endpoint()
+        again = self._discover_after_hand_over() if self.facts["exporter"]["held_by"] == "none" else {}
+        endpoint = _endpoint(again["ansible_facts"]["obproxy"]["exporter"] if again else self.facts["exporter"])
         port = endpoint[1]
         with self.tunnels() as tunnels:
             try:
@@ -29,24 +30,25 @@ class ActionModule(HostAction):
             raise _scrape_failure(endpoint, f"HTTP status {status}")
         # A proxy without client traffic has no odp_ line yet, and is healthy (docs/reference/obproxy.md 6).
         lines = sum(line.startswith(b"odp_") for line in body.splitlines())
-        return {
+        return again | {
             "changed": False,
             "msg": f"the exporter at port {port} answers, {lines} odp_ lines",
-            "obproxy_server": {"exporter_port": port},
+            "obproxy_server": again.get("obproxy_server", {}) | {"exporter_port": port},
         }
 
-    def _exporter_endpoint(self) -> tuple[str, int]:
-        exporter = self.facts["exporter"]
-        port = int(exporter["port"])
-        if exporter["held_by"] == "proxy" and exporter["address"]:
-            return str(exporter["address"]), port
-        holder = exporter["holder"]
-        raise FailedRule(
-            "The exporter's port is the OBProxy's own",
-            f"port {port} is held by {holder['description'] if holder else 'no process'}",
-            "free the port or change prometheus_listen_port, then start the OBProxy again: it opens the port at its "
-            "start, and runs without metrics if the port is in use",
-        )
+    def _discover_after_hand_over(self) -> Result:
+        """Return facts and server data of a new discovery.
+
+        During a hot restart no process has the exporter's port for a moment (docs/reference/obproxy.md 6), and the
+        facts may come from that moment. While the former process drains, the new one gets time to open the port.
+        """
+        found = self.rediscover()
+        facts = found["ansible_facts"]["obproxy"]
+        if facts["draining"] and facts["exporter"]["held_by"] == "none":
+            wanted = {"pid": facts["process"]["pid"], "ports": [facts["exporter"]["port"]], "seconds": _SECONDS}
+            self.run_program("start", wanted)
+            found = self.rediscover()
+        return {key: found[key] for key in ("ansible_facts", "obproxy_server")}
 
     def _get(self, tunnels: Tunnels, endpoint: tuple[str, int]) -> tuple[int, bytes]:
         channel = tunnels.channel(*endpoint)
@@ -61,6 +63,20 @@ class ActionModule(HostAction):
             if tunnels.use_relay():
                 return self._get(tunnels, endpoint)
             raise
+
+
+def _endpoint(exporter: dict[str, Any]) -> tuple[str, int]:
+    """Return the address and port of an exporter that the OBProxy itself holds; raise FailedRule otherwise."""
+    port = int(exporter["port"])
+    if exporter["held_by"] == "proxy" and exporter["address"]:
+        return str(exporter["address"]), port
+    holder = exporter["holder"]
+    raise FailedRule(
+        "The exporter's port is the OBProxy's own",
+        f"port {port} is held by {holder['description'] if holder else 'no process'}",
+        "free the port or change prometheus_listen_port, then start the OBProxy again: it opens the port at its "
+        "start, and runs without metrics if the port is in use",
+    )
 
 
 def _scrape_failure(endpoint: tuple[str, int], found: str) -> FailedRule:

@@ -6,6 +6,7 @@ import pymysql
 import pytest
 
 from tests.roles.playing import play
+from tests.waiting import until
 
 from . import Lab, inventory
 from .fixtures import StartHost
@@ -141,4 +142,20 @@ def test_a_run_that_ends_after_the_order_is_gone_on_with(lab: Lab, lab_host: Sta
         new = host.proxy_pid()
         assert new is not None and new != old and proxies(host) == {old, new}
         assert done.server(host)["pending_restart"] == []
+    assert not traffic.problems
+
+
+def test_a_run_that_finds_a_hot_restart_half_done_waits_for_its_exporter(lab: Lab, lab_host: StartHost) -> None:
+    """The successor has the SQL port before it serves; until then neither process has the exporter's port."""
+    host = lab_host()
+    old, ports = host.proxy_pid(), listening(host)
+    alter(lab, host, hot_upgrade_exit_timeout="-1", proxy_hot_upgrade_check_interval="1s")
+    host.simulate(start_delay=5)
+    with held(host) as traffic:
+        alter(lab, host, proxy_local_cmd="2")
+        until(lambda: len(proxies(host)) > 1, "no hot restart has begun")
+        done = play(lab, host)
+        assert done.code == 0, done.failure(host)
+        assert proxies(host) == {old, done.server(host)["pid"]} and done.server(host)["pid"] != old
+        assert listening(host) == ports
     assert not traffic.problems
