@@ -18,7 +18,7 @@ CANCELING, FAILED, SUCCESSFUL = SubtaskStatus.CANCELING, SubtaskStatus.FAILED, S
 UNFINISHED = frozenset({RUNNING, CANCELING})
 FORWARD = (Operation.EXECUTE, Operation.RETRY)
 BACKWARD = (Operation.ROLLBACK, Operation.ROLLBACK_SKIP)
-SKIPPED = (Operation.SKIP, Operation.ROLLBACK_SKIP)
+SKIPPED = frozenset({Operation.SKIP, Operation.ROLLBACK_SKIP})
 
 
 class Trigger(StrEnum):
@@ -89,6 +89,11 @@ def rollback_frontier(subtasks: Collection[Subtask]) -> list[Subtask]:
 def ready_to_roll_back(subtasks: Collection[Subtask]) -> list[int]:
     """Return the ids of the subtasks that waited to be rolled back and are next."""
     return [s.id for s in rollback_frontier(subtasks) if s.status is SUCCESSFUL and s.operation is Operation.ROLLBACK]
+
+
+def to_skip(subtasks: Collection[Subtask]) -> list[int]:
+    """Return the ids of the READY subtasks that are to be skipped."""
+    return [s.id for s in subtasks if s.status is READY and s.operation in SKIPPED]
 
 
 def task_status(operation: Operation, statuses: Collection[SubtaskStatus]) -> TaskStatus:

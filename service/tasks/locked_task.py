@@ -10,7 +10,7 @@ from service.model import transitions, wire
 from service.model.changes import HostChange
 from service.model.fleet import KEPT_MANAGED, ServerStatus
 from service.model.tasks import Operation, Subtask, TaskInstance, TaskStatus
-from service.model.transitions import READY, SKIPPED, TRANSITIONS, Trigger
+from service.model.transitions import TRANSITIONS, Trigger
 from service.outcome.run_progress import Change, Changed, Ended, Logged, ServerFacts, Started, Verdict
 from service.store.database import Connection, execute, fetch, fetch_as
 from service.store.queue import Queue
@@ -59,7 +59,7 @@ class LockedTask:
 
     async def complete_skipped(self) -> None:
         """Complete the READY subtasks that are to be skipped, without running them; their downstreams become READY."""
-        while skipped := [s.id for s in self.subtasks.values() if s.status is READY and s.operation in SKIPPED]:
+        while skipped := transitions.to_skip(self.subtasks.values()):
             for subtask_id in skipped:
                 await self.start_subtask(subtask_id)
                 await self.end_subtask(subtask_id, Trigger.SUCCEED)

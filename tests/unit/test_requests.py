@@ -326,7 +326,11 @@ def test_reads_the_list_query() -> None:
 
     assert query.page == Page(number=2, size=2000)
     assert query.filter == TaskFilter(
-        name="a b", statuses=[TaskStatus.RUNNING, TaskStatus.FAILED], type="MANUAL", host_id=-3, order=Order()
+        name="a b",
+        statuses=[TaskStatus.RUNNING, TaskStatus.FAILED],
+        type="MANUAL",
+        host_id=-3,
+        order=Order(field="id", descending=False),
     )
 
 
@@ -401,7 +405,7 @@ def test_a_percent_sign_that_encodes_nothing_is_itself(text: bytes) -> None:
     ("text", "order"),
     [
         (b"", Order(descending=True)),
-        (b"sort=id", Order()),
+        (b"sort=id", Order(field="id", descending=False)),
         (b"sort=id,DESC", Order(descending=True)),
         (b"sort=id%2CAsc", Order()),
         (b"sort=name", Order(field="name")),

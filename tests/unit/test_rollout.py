@@ -35,6 +35,11 @@ def test_the_next_step(policy: Rollout, progress: tuple[int, int, int, int], exp
     assert next_step(policy, Progress(held=held, held_canary=held_canary, running=running, failed=failed)) == expected
 
 
+def test_a_request_without_a_policy_starts_all_hosts() -> None:
+    assert Rollout() == Rollout(canary=0, batch_size=None, max_failures=0)
+    assert next_step(Rollout(), Progress(held=9, held_canary=0, running=0, failed=0)) == Step(start=9)
+
+
 @given(policy=POLICIES, ends=st.lists(st.booleans(), min_size=1, max_size=30), data=st.data())
 def test_a_rollout_starts_every_host_once_or_stops(policy: Rollout, ends: list[bool], data: st.DataObject) -> None:
     """`ends` has whether each host succeeds; the hosts of a batch end in any order."""

@@ -1,11 +1,12 @@
 """The transition table, every pair of it: a transition that is not listed as legal is rejected."""
 
 import itertools
+from typing import Any
 
 import pytest
 
 from service.model import transitions
-from service.model.tasks import Operation, Subtask, SubtaskStatus, TaskStatus
+from service.model.tasks import CHECK_MODE, EXTERNAL, Operation, Subtask, SubtaskStatus, TaskStatus
 from service.model.transitions import TRANSITIONS, Trigger
 from tests.unit.records import subtask, task
 
@@ -174,6 +175,31 @@ def test_rollback_is_prohibited_by_a_started_subtask(
     found = task(status=TaskStatus.FAILED, prohibit_rollback=task_prohibits)
     assert transitions.rollback_prohibited(found, subtasks) is expected
     assert (ROLLBACK in transitions.legal_for_task(found, subtasks)) is not expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, False),
+        ({"type": EXTERNAL}, True),
+        ({"superseded_by": 2}, True),
+        ({"obproxy_server_id": None}, True),  # the rollback of another task instance has removed it
+        ({"obproxy_server_id": None, "context": {"stringMap": {CHECK_MODE: "true"}}}, False),  # it never had one
+        ({"obproxy_server_id": None, "status": TaskStatus.RUNNING}, False),
+        ({"obproxy_server_id": None, "status": TaskStatus.SUCCESSFUL}, False),
+    ],
+    ids=str,
+)
+def test_a_task_instance_that_allows_no_operation_any_more(fields: dict[str, Any], expected: bool) -> None:
+    found = task(**{"status": TaskStatus.FAILED} | fields)
+    failed = found.status is TaskStatus.FAILED
+    assert transitions.read_only(found) is expected
+    assert bool(transitions.legal_for_task(found, [])) is (failed and not expected)
+
+
+def test_skips_the_ready_subtasks_that_a_user_has_skipped() -> None:
+    subtasks = chain((READY, SKIP), (READY, ROLLBACK_SKIP), (READY, RETRY), (PENDING, SKIP), (SUCCESSFUL, SKIP))
+    assert transitions.to_skip(subtasks) == [1, 2]
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,11 @@
-"""Values that callers, the database and events have: they never change."""
+"""Values that callers, the database, events and messages have: they never change."""
 
 from enum import StrEnum
 
 import pytest
 
-from service.model import fleet, requests, states, tasks
+from service.access import roles
+from service.model import fleet, requests, states, tasks, transitions
 from service.outcome import host_findings, run_progress
 from service.outcome.server_facts import is_port
 
@@ -14,11 +15,17 @@ from service.outcome.server_facts import is_port
     [
         *(fleet.HostStatus, fleet.ServerStatus, fleet.ServiceType, requests.RequestStatus, states.TaskState),
         *(tasks.Held, tasks.Operation, tasks.SubtaskStatus, tasks.TaskStatus),
-        *(host_findings.Outcome, run_progress.Verdict),
+        *(host_findings.Outcome, run_progress.Verdict, roles.Role),
     ],
 )
 def test_a_state_is_its_name(values: type[StrEnum]) -> None:
     assert [state.value for state in values] == [state.name for state in values]
+
+
+def test_a_trigger_is_named_in_words() -> None:
+    assert [str(trigger) for trigger in transitions.Trigger] == [
+        trigger.name.lower().replace("_", " ") for trigger in transitions.Trigger
+    ]
 
 
 def test_ports_are_those_of_tcp() -> None:
