@@ -70,8 +70,8 @@ def hiding(secrets: Iterable[str]) -> Mask:
     found = {form for secret in secrets for form in _forms(secret) if len(form) >= MIN_SECRET_LENGTH}
     if not found:
         return str
-    # The longest first, because one secret may be a prefix of another.
-    pattern = re.compile("|".join(re.escape(secret) for secret in sorted(found, key=len, reverse=True)))
+    # In reverse order, because a secret comes after those that it is a prefix of.
+    pattern = re.compile("|".join(re.escape(secret) for secret in sorted(found, reverse=True)))
     return lambda text: pattern.sub(MASK, text)
 
 
@@ -117,6 +117,4 @@ def _forms(secret: str) -> Iterator[str]:
     yield repr(secret)[1:-1]
     yield quote(secret, safe="", errors="replace")
     yield stage_one(secret)
-    lines = secret.splitlines()
-    if len(lines) > 1:
-        yield from (line.strip() for line in lines if len(line.strip()) >= MIN_LINE_LENGTH)
+    yield from (line.strip() for line in secret.splitlines() if len(line.strip()) >= MIN_LINE_LENGTH)

@@ -36,10 +36,10 @@ PROXYRO_SINCE = "3.2.0"  # before it the password was a constant (docs/reference
 
 def has_settable_proxyro(version: str | None) -> bool:
     """Return whether proxyro's password can be set in this version."""
-    return not is_older(version or "0", PROXYRO_SINCE)
+    return version is not None and not is_older(version, PROXYRO_SINCE)
 
 
 def is_older(version: str, than: str) -> bool:
     """Return whether `version` is older than `than`; missing parts count as zero, builds are ignored."""
     left, right = numbers(version), numbers(than)
-    return left + (0,) * (len(right) - len(left)) < right
+    return left + (0,) * len(right) < right
