@@ -55,4 +55,4 @@ def _first_line(failure: HostFailure) -> str:
     """Return the first line of the message, without the Ansible task and without the name of the host."""
     line = _ORIGIN.sub("", failure.reason).partition("\n")[0]
     name = rf"(?<![\w.-]){re.escape(failure.host_name)}(?![\w-]|\.\w)"
-    return re.sub(name, "HOST", line) if failure.host_name else line
+    return re.sub(name, "HOST", line)

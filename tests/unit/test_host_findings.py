@@ -88,7 +88,7 @@ def test_a_failure_has_its_rule_and_keeps_the_reason(kind: str, outcome: Outcome
 )
 def test_a_run_without_a_result_has_failed(end: RunEnd, message: str) -> None:
     found = findings(end=end)
-    assert found.outcome is Outcome.FAILED and message in found.message
+    assert found.outcome is Outcome.FAILED and found.message.endswith(message)
 
 
 def test_a_run_that_breaks_off_after_the_first_result_has_failed() -> None:
@@ -117,6 +117,11 @@ def test_invalid_identities_are_left_out(invalid: dict[str, Any]) -> None:
     assert findings(ok(obproxy_found=FOUND | invalid)).obproxies == {}
 
 
+@pytest.mark.parametrize("name", ["sql_port", "pid"])
+def test_an_obproxy_without_an_identity_is_left_out(name: str) -> None:
+    assert findings(ok(obproxy_found={key: FOUND[key] for key in FOUND if key != name})).obproxies == {}
+
+
 @pytest.mark.parametrize(
     "value", [7, ["a"], {"a": 1}, "two\nlines", "\x1b[31m", "x" * 5000, ""], ids=lambda v: str(v)[:9]
 )
@@ -133,8 +138,8 @@ def test_secrets_are_masked() -> None:
 
 def test_the_number_of_obproxies_and_rules_is_limited() -> None:
     many = [ok(obproxy_found=FOUND | {"sql_port": port}) for port in range(1, 53)]
-    rules = ok(findings=[{}], msg=" ".join([RULE] * 52))
-    found = findings(ok(obproxy_found=FOUND), rules, *many)
+    rules = ok(findings=[{}], msg=" ".join([RULE] * 30))
+    found = findings(ok(obproxy_found=FOUND), rules, rules, *many)
     assert len(found.obproxies) == 50 and len(found.obproxies[2883]["rules"]) == 50
 
 
