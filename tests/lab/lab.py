@@ -165,7 +165,8 @@ class Lab:
         # SYS_PTRACE: root on a real host may read /proc/PID/exe of other users' processes.
         podman(
             "run", "--detach", "--name", host.container, "--hostname", host.name, *self._labels,
-            "--network", self.network, "--ip", host.address, "--cap-add", "SYS_PTRACE",
+            "--network", self.network, "--ip", host.address, "--mac-address", _mac(host.address),
+            "--cap-add", "SYS_PTRACE",
             "--volume", f"{host.directory}:/lab:ro", "--log-driver", "k8s-file", *more,
             image.tag(target), first,
         )  # fmt: skip
@@ -202,6 +203,15 @@ class Lab:
         with (self.directory / "lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def _mac(address: str) -> str:
+    """Return a MAC address that belongs to an IPv4 address.
+
+    This machine remembers the MAC address of a removed host, and would not reach a new one at its IP address for up to
+    40 seconds.
+    """
+    return ":".join(f"{byte:02x}" for byte in b"\x02\x00" + ipaddress.IPv4Address(address).packed)
 
 
 def _make_key(path: Path) -> None:

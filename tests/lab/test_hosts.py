@@ -188,6 +188,19 @@ def test_the_inventory_follows_the_hosts(lab: Lab, lab_host: StartHost) -> None:
     assert list(tree["hosts"]) == [new.name]
 
 
+def test_a_host_at_a_removed_host_s_address_has_its_mac_address(lab: Lab, lab_host: StartHost) -> None:
+    """Otherwise it is not reached until this machine has forgotten the old one."""
+
+    def mac(host: LabHost) -> str:
+        return host.run("cat /sys/class/net/eth0/address")
+
+    first = lab_host()
+    seen = mac(first)
+    first.remove()
+    second = lab_host()
+    assert (second.address, mac(second)) == (first.address, seen)
+
+
 def test_a_frozen_host_keeps_its_connections(lab: Lab, lab_host: StartHost) -> None:
     host = lab_host()
     with admin(lab, host, inventory.SYS_PASSWORD) as connection:
