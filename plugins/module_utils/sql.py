@@ -7,7 +7,7 @@ statements (docs/reference/obproxy.md 4.5, docs/reference/obproxy-observed.md "C
 import socket
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self
 
 import pymysql
@@ -101,14 +101,12 @@ class Session:
         self._connection = _Connection(
             user="root@proxysys",
             password=password.encode(),  # PyMySQL encodes text as latin-1, an ALTER as UTF-8
-            charset="utf8mb4",
             read_timeout=STATEMENT_TIMEOUT,
             write_timeout=STATEMENT_TIMEOUT,
             cursorclass=pymysql.cursors.DictCursor,
             ssl_disabled=True,  # it is inside SSH; loading the system's certificates takes longer than the login
             defer_connect=True,
         )
-        channel.settimeout(STATEMENT_TIMEOUT)
         with _translate_errors():
             self._connection.connect(sock=channel)
 
@@ -117,7 +115,7 @@ class Session:
 
     def __exit__(self, *_: object) -> None:
         if self._connection.open:
-            with _ignore_errors():
+            with suppress(pymysql.err.MySQLError, OSError):  # the connection is lost already
                 self._connection.close()
 
     def rows(self, statement: str) -> Sequence[Mapping[str, Any]]:
@@ -161,15 +159,6 @@ class Session:
             if error.code == _ENTRY_NOT_EXIST:
                 return []
             raise
-
-
-@contextmanager
-def _ignore_errors() -> Any:
-    """Ignore errors of closing a connection that is lost already."""
-    try:
-        yield
-    except (pymysql.err.MySQLError, OSError):
-        return
 
 
 def log_in(open_channel: Opener, login_candidates: Sequence[tuple[str, str]]) -> tuple[str, str, Session]:

@@ -86,9 +86,19 @@ def test_the_error_keeps_the_code_of_obproxy() -> None:
 
 def test_unrestored_values_are_named() -> None:
     proxy = _Proxy(refuses="c", stops_after=3)  # a, b and the rejected c; then nothing more
-    with pytest.raises(PartlySet, match="not restored: b, a") as raised:
+    with pytest.raises(PartlySet, match=r"^c = '2' was rejected: Invalid config; not restored: b, a ") as raised:
         _apply(proxy)
     assert [one.name for one in raised.value.remaining] == ["b", "a"]
+
+
+def test_a_value_that_cannot_be_sent_is_rejected_like_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    def alter(self: _Proxy, name: str, value: str) -> None:
+        raise ValueError(f"the value of {name} has a line break")
+
+    monkeypatch.setattr(_Proxy, "alter", alter)
+    with pytest.raises(PartlySet, match=r"^a = '2' was rejected: the value of a has a line break ") as raised:
+        _apply(_Proxy())
+    assert raised.value.code == 0
 
 
 @pytest.fixture
@@ -179,6 +189,12 @@ def test_a_session_with_another_process_is_reported(session: _Answers, namespace
     assert sql.other_process(cast(Session, session), process, "ObProxy-OceanBase 4.3.1.0-1") == why
 
 
+def test_only_the_beginning_of_a_long_binary_is_reported() -> None:
+    process, known = {"pid": 7, "namespaces": []}, f"{300 * 'y'} end"
+    reported = sql.other_process(cast(Session, _Answers(7, "another")), process, known)
+    assert reported == f"pid 7 is 'another', it was '{200 * 'y'}'"
+
+
 @pytest.mark.parametrize(
     ("rows", "pid"),
     [([{"pid": 7}, {"pid": 7}], 7), ([{"pid": 7}, {"pid": 8}], None), ([{"pid": "x"}], None), ([{}], None), ([], None)],
@@ -186,7 +202,7 @@ def test_a_session_with_another_process_is_reported(session: _Answers, namespace
 def test_the_pid_is_the_one_of_all_sessions(
     rows: list[dict[str, object]], pid: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Session, "rows", lambda _self, _statement: rows)
+    monkeypatch.setattr(Session, "rows", _returning(rows, "SHOW PROXYSESSION"))
     assert Session.__new__(Session).pid() == pid
 
 
@@ -220,7 +236,7 @@ def test_passwords_are_tried_in_order_and_once() -> None:
 
 @pytest.mark.usefixtures("_logins")
 def test_all_rejected_logins_are_named_without_passwords() -> None:
-    with pytest.raises(Denied, match="tried: given, empty") as refused:
+    with pytest.raises(Denied, match=r"^Access denied; tried: given, empty \(code 1045\)$") as refused:
         log_in(_channel, [("given", "Secret#1"), ("empty", "")])
     assert "Secret#1" not in str(refused.value)
 
