@@ -15,6 +15,7 @@ from ansible_collections.obproxy.takeover.plugins.module_utils.facts import (
     sql_facts,
 )
 from ansible_collections.obproxy.takeover.plugins.module_utils.masking import MASK, stage_one
+from ansible_collections.obproxy.takeover.plugins.module_utils.rollback_record import BUILT_IN, PROXYRO
 
 HOME = "/opt/taobao/install/obproxy-4.3.1.0"
 FACT, RECORD, PENDING = "/etc/ansible/facts.d/obproxy.fact", "/var/before.json", "/var/pending.json"
@@ -124,6 +125,201 @@ def test_one_supervised_proxy_as_the_cluster_wants_it() -> None:
     }
 
 
+def test_everything_about_an_obproxy_is_in_the_fact() -> None:
+    process, found_script = _process(), _process(pid=9, comm="sh", exe="/usr/bin/sh", script="/x/bin/obproxyd.sh")
+    files = [
+        {"path": FACT, "text": '{"managed_by": "ocp"}', "error": None},
+        {"path": RECORD, "text": '{"pid": 7, "parameters": {"a": "1"}}', "error": None},
+        {"path": PENDING, "text": '{"started": 100, "parameters": ["work_thread_num"]}', "error": None},
+        {"path": "/var/done.json", "text": '{"restart": 1}', "error": None},
+    ]
+    host = _host(
+        process,
+        _watchdog(),
+        found_script | {"home": "/x"},
+        files=files,
+        disks=[{"description": "/var: full", "error": ""}],
+        leftovers=["/var/old"],
+        absent_directories=["/var/lib"],
+        executables=["/agent/bin/ctl"],
+        missing_commands=["nc"],
+        commands_checked=False,
+        commands_error="no shell",
+        packages_error="locked",
+        package=None,
+    )
+    sql = _sql(prometheus_listen_port="2884")
+    assert build_facts(host, sql, _wanted(discovery_arguments={"sql_port": 2883})) == sql | {
+        "sql_port": 2883,
+        "sql_address": "127.0.0.1",
+        "discovery_arguments": {"sql_port": 2883},
+        "host": {"architecture": "x86_64"},
+        "running": True,
+        "process": process,
+        "draining": [],
+        "proxies": [f"obproxy with pid 7 of admin in {HOME} at ports 2883, 2884 (./bin/obproxy -p 2883)"],
+        "sql_ports": [2883],
+        "defunct": [],
+        "port_holder": None,
+        "watchdogs": [8],
+        "supervisor": {"kind": "obproxyd.sh", "description": "its watchdog obproxyd.sh with pid 8", "unit": ""},
+        "supervised": True,
+        "foreign_processes": ["obproxy with pid 9 of admin in /x at ports 2883, 2884 (./bin/obproxy -p 2883)"],
+        "package": None,
+        "packages": ["obproxy-4.3.1.0-1.el7.x86_64"],
+        "packages_error": "locked",
+        "missing_commands": ["nc"],
+        "commands_checked": False,
+        "commands_error": "no shell",
+        "disks": [{"description": "/var: full", "error": ""}],
+        "agent": {"home": "/agent", "present": True},
+        "local_fact": {"managed_by": "ocp"},
+        "recorded": {"pid": 7, "parameters": {"a": "1"}},
+        "done": {"restart": 1},
+        "absent_directories": ["/var/lib"],
+        "pending_restart": ["work_thread_num"],
+        "leftovers": ["/var/old"],
+        "unreadable": [],
+        "version": "4.3.1.0-1",
+        "version_from": "SHOW PROXYINFO BINARY",
+        "exporter": {"port": 2884, "held_by": "proxy", "holder": None, "address": "127.0.0.1"},
+        "drift": [],
+        "parameter_drift": [],
+        "password_drift": [],
+    }
+
+
+def test_a_host_without_files_has_no_record_and_no_manager() -> None:
+    facts = build_facts(_host(files=[]), no_sql_facts("untried", None), _wanted())
+    assert (facts["local_fact"], facts["recorded"], facts["done"], facts["unreadable"]) == (None, None, {}, [])
+    assert facts["agent"] == {"home": "/agent", "present": False}
+
+
+def test_the_parameters_of_a_record_are_left_out_unless_they_are_needed() -> None:
+    record = {"path": RECORD, "text": '{"pid": 7, "parameters": {"a": "1"}}', "error": None}
+    facts = build_facts(_host(_process(), files=[record]), _sql(), _wanted(record=False))
+    assert facts["recorded"] == {"pid": 7}
+
+
+@pytest.mark.parametrize(
+    ("where", "text"),
+    [
+        ({"ports": []}, ""),
+        ({"ports": [3883, 3884]}, " at ports 3883, 3884"),
+        (
+            {"ports": [], "ports_inside": [2883, 2884], "engine": "podman"},
+            " at ports 2883, 2884 of a network namespace of its own in a container (podman)",
+        ),
+        ({"ports": [1], "ports_inside": [2]}, " at ports 1 at ports 2 of a network namespace of its own"),
+    ],
+)
+def test_a_foreign_process_is_described(where: Facts, text: str) -> None:
+    other = _process(pid=9, home="/x", cmdline="c" * 101, **where)
+    facts = build_facts(_host(_process(), other), _sql(), _wanted())
+    assert facts["foreign_processes"] == [f"obproxy with pid 9 of admin in /x{text} ({'c' * 100})"]
+
+
+def test_during_a_hot_restart_the_child_is_the_obproxy_and_its_parent_drains() -> None:
+    old, new = _process(), _process(pid=9, ppid=7)
+    facts = build_facts(_host(old, new), _sql(), _wanted())
+    assert (facts["process"], facts["draining"], facts["foreign_processes"]) == (new, [old], [])
+    assert len(facts["proxies"]) == 1
+
+
+@pytest.mark.parametrize("child", [{"ports": [3883]}, {"home": "/x", "ports": [2883]}])
+def test_an_obproxy_with_another_child_does_not_drain(child: Facts) -> None:
+    facts = build_facts(_host(_process(), _process(pid=9, ppid=7, **child)), _sql(), _wanted())
+    assert (facts["process"]["pid"], facts["draining"]) == (7, [])
+
+
+def test_an_obproxy_is_known_by_its_name_or_its_executable() -> None:
+    renamed = build_facts(_host(_process(comm="worker")), _sql(), _wanted())
+    unreadable = build_facts(_host(_process(exe="")), _sql(), _wanted())
+    other = build_facts(_host(_process(comm="nginx", exe="/usr/sbin/nginx")), _sql(), _wanted())
+    assert [facts["running"] for facts in (renamed, unreadable, other)] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("proxy", "other"),
+    [
+        (_process(), _process(pid=9, script=f"{HOME}/bin/obproxy", ports=[])),  # a second OBProxy
+        (_process(engine="podman"), _watchdog(pid=9)),  # its home is in the container
+        (_process(), _watchdog(pid=9, script="")),
+        (None, _watchdog(pid=9)),
+    ],
+    ids=["obproxy", "container", "no script", "no obproxy"],
+)
+def test_a_process_in_the_home_is_foreign_unless_it_is_its_script(proxy: Facts | None, other: Facts) -> None:
+    facts = build_facts(_host(*([proxy] if proxy else []), other), _sql(), _wanted())
+    assert len(facts["foreign_processes"]) == 1 and "with pid 9 " in facts["foreign_processes"][0]
+
+
+@pytest.mark.parametrize(
+    ("supervision", "supervisor"),
+    [
+        (None, {"kind": "none", "description": "nothing", "unit": ""}),
+        (
+            {"problem": "no /proc"},
+            {"kind": "unknown", "description": "unknown, it could not be read: no /proc", "unit": ""},
+        ),
+    ],
+)
+def test_an_obproxy_without_a_known_supervisor(supervision: Facts | None, supervisor: Facts) -> None:
+    facts = build_facts(_host(_process(), supervision=supervision), _sql(), _wanted())
+    assert (facts["supervisor"], facts["supervised"], facts["watchdogs"]) == (supervisor, False, [])
+
+
+@pytest.mark.parametrize(
+    ("pid", "expected"),
+    [(None, ["the sockets of port 2883's process: Permission denied", "no disk"]), (3, ["no disk"])],
+)
+def test_unreadable_sockets_and_disks_are_not_absent(pid: int | None, expected: list[str]) -> None:
+    holder: Facts = {"pid": pid, "comm": "x", "exe": "/x", "owner": "admin", "unreadable": "Permission denied"}
+    disks = [{"description": "no disk", "error": "it is not mounted"}, {"description": "/var", "error": ""}]
+    facts = build_facts(_host(holders={"2883": holder}, disks=disks), no_sql_facts("untried", None), _wanted())
+    assert facts["unreadable"] == expected
+
+
+def test_the_reading_of_an_obproxy_in_full() -> None:
+    rows: list[Facts] = [
+        {"name": "rootservice_list", "value": "192.0.2.1:2881", "need_reboot": "true"},
+        {"name": PROXYRO, "value": stage_one("Given#1"), "need_reboot": "false"},
+        {"name": "obproxy_sys_password", "value": "", "need_reboot": "false"},
+    ]
+    desired = {PROXYRO: "Wished#1", "obproxy_sys_password": None}
+    found = sql_facts(rows, "ObProxy", ["b", "a"], "cluster", desired, "Given#1")
+    assert found == {
+        "login": "cluster",
+        "login_error": None,
+        "binary": "ObProxy",
+        "parameters": {PROXYRO: MASK, "obproxy_sys_password": "", "rootservice_list": "192.0.2.1:2881"},
+        "restart_parameters": ["rootservice_list"],
+        "passwords_as_desired": {PROXYRO: False},
+        "built_in_passwords": [],
+        "proxyro_as_given": True,
+        "clusters": ["a", "b"],
+        "start_mode": "rs_list",
+        "config_server_url": "",
+        "rs_list": "192.0.2.1:2881",
+    }
+    built_in = [{"name": PROXYRO, "value": BUILT_IN[PROXYRO], "need_reboot": "false"}]
+    assert sql_facts(built_in, "", [], "cluster", desired)["built_in_passwords"] == [PROXYRO]
+    assert not sql_facts(rows, "", [], "cluster", {}, "Other#1")["proxyro_as_given"]
+    assert not sql_facts([], "", [], "cluster", {}, None)["proxyro_as_given"]
+    assert no_sql_facts("denied", "1045") == {
+        **{"login": "denied", "login_error": "1045", "binary": "", "parameters": {}, "restart_parameters": []},
+        **{"passwords_as_desired": {}, "built_in_passwords": [], "proxyro_as_given": False, "clusters": []},
+        **{"start_mode": None, "config_server_url": "", "rs_list": ""},
+    }
+
+
+def test_only_the_package_of_an_obproxy_can_be_known_to_be_none() -> None:
+    facts = build_facts(_host(_process(), package=None), no_sql_facts("untried", None), _wanted())
+    row = discovered_row(facts, {})
+    assert row["package"] is None and "start_mode" not in row
+    assert row["login_error"] == "untried"
+
+
 def test_parameters_and_passwords_that_differ_are_drift() -> None:
     rows = [
         {"name": name, "value": value, "need_reboot": "false"}
@@ -173,6 +369,8 @@ def test_the_found_obproxy_for_the_discovery_of_hosts() -> None:
         "managed_by": "ocp",
         "managed_cluster": "c",
     }
+    unnamed = build_facts(_host(_process()), no_sql_facts("denied", "no"), _wanted())
+    assert found_obproxy(unnamed)["app_name"] is None
     denied = build_facts(_host(process), no_sql_facts("denied", "no"), _wanted())
     assert (found_obproxy(denied)["app_name"], found_obproxy(denied)["login"]) == ("by_name", "denied")
     nothing = build_facts(_host(), no_sql_facts("untried", None), _wanted())
@@ -283,9 +481,19 @@ def test_a_defunct_process_is_none() -> None:
     assert (len(facts["proxies"]), facts["foreign_processes"], facts["defunct"]) == (1, [], ["pid 9, parent 1"])
 
 
-def test_another_application_name_is_drift() -> None:
-    facts = build_facts(_host(_process(), _watchdog()), _sql(app_name="prod"), _wanted(app_name="test"))
-    assert facts["drift"] == ["its app_name is 'prod', the cluster's is 'test'"]
+@pytest.mark.parametrize(
+    ("found", "wanted", "drift"),
+    [
+        ({"app_name": "prod"}, "test", ["its app_name is 'prod', the cluster's is 'test'"]),
+        ({"app_name": ""}, "test", ["its app_name is '', the cluster's is 'test'"]),
+        ({"app_name": "test"}, "test", []),
+        ({"app_name": "prod"}, None, []),
+        ({}, "test", []),
+    ],
+)
+def test_another_application_name_is_drift(found: dict[str, str], wanted: str | None, drift: list[str]) -> None:
+    facts = build_facts(_host(_process(), _watchdog()), _sql(**found), _wanted(app_name=wanted))
+    assert facts["drift"] == drift
 
 
 @pytest.mark.parametrize(
@@ -300,6 +508,12 @@ def test_another_application_name_is_drift() -> None:
 def test_where_the_version_is_read(binary: str, host: Facts, version: str, source: str) -> None:
     facts = build_facts(_host(_process(), **host), _sql(binary), _wanted())
     assert (facts["version"], facts["version_from"]) == (version, source)
+
+
+def test_a_version_can_be_unknown() -> None:
+    host = _host(_process(exe="/opt/obproxy/bin/obproxy"), package=None, packages=[])
+    facts = build_facts(host, _sql(""), _wanted())
+    assert (facts["version"], facts["version_from"]) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -355,6 +569,7 @@ def test_pending_restart_ends_with_the_restart() -> None:
     note: Facts = {"started": 100, "parameters": ["work_thread_num"]}
     assert pending_restart(note, _process()) == ["work_thread_num"]
     assert pending_restart(note, _process(started=101)) == []
+    assert pending_restart({"started": 100}, _process()) == []
     assert pending_restart(note, None) == [] and pending_restart(None, _process()) == []
 
 
