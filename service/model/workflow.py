@@ -41,7 +41,7 @@ class Workflow:
     rollback: Path | None  # undoes its subtasks in reverse order; None = it cannot be undone
     subtasks: Sequence[SubtaskTemplate]
     server_status: ServerStatus | None  # of the OBProxy server until the task instance has succeeded
-    check: bool = False  # its runs are in check mode, and its task instances have no OBProxy server
+    check: bool  # its runs are in check mode, and its task instances have no OBProxy server
 
     @property
     def roles(self) -> list[str]:

@@ -9,8 +9,8 @@ from service.model.errors import WorkflowInvalid
 from service.model.fleet import ServerStatus
 from service.model.settings import PROJECT
 from service.model.tasks import Operation
-from service.model.workflow import TAKEOVER
-from tests.unit.workflows import write_table
+from service.model.workflow import PRECHECK, REFRESH, RELEASE, RESTART, TAKEOVER
+from tests.unit.workflows import TABLE, write_table
 
 SUBTASK = """
 name: {name}
@@ -63,6 +63,20 @@ def test_the_projects_own_takeover_is_ocps_chain() -> None:
     assert all(s.class_name.startswith(prefix) and not s.prohibit_rollback for s in subtasks)
 
 
+def test_the_projects_own_workflows() -> None:
+    playbooks, workflows = PROJECT / "playbooks", workflow.load(PROJECT)
+    found = {w.name: (w.task_name, w.playbook, w.rollback, w.server_status, w.check) for w in workflows.values()}
+    takeover, rollback = playbooks / "takeover.yml", playbooks / "rollback.yml"
+    assert list(workflows) == list(found)
+    assert found == {
+        TAKEOVER: ("Install obproxy", takeover, rollback, ServerStatus.TAKINGOVER, False),
+        PRECHECK: ("Check obproxy takeover", takeover, None, None, True),
+        RELEASE: ("Release obproxy", playbooks / "release.yml", None, ServerStatus.DELETING, False),
+        REFRESH: ("Refresh obproxy", playbooks / "refresh.yml", None, ServerStatus.REFRESHING, False),
+        RESTART: ("Restart obproxy", playbooks / "restart.yml", None, ServerStatus.RESTARTING, False),
+    }
+
+
 def test_imported_roles_come_after_listed_ones(tmp_path: Path) -> None:
     project = make(tmp_path, ("one", 1), ("two", 0), ("three", 2))
     (project / "playbooks" / "takeover.yml").write_text(
@@ -85,9 +99,9 @@ def test_a_subtask_is_a_role_and_a_line_in_the_playbook(tmp_path: Path) -> None:
     [
         ([("one", 1), ("two", 1)], "", "two subtasks share a series_id"),
         ([("one", 1), ("one", 1)], "", "two subtasks share a role"),
-        ([], "", "has no roles"),
+        ([], "", "takeover.yml: has no roles$"),
         ([("one", 1)], "nonsense: 1", "subtask.yml.*nonsense"),
-        ([("one", 1)], "[", "subtask.yml"),
+        ([("one", 1)], "[", "subtask.yml: while parsing"),
     ],
 )
 def test_a_broken_workflow_is_rejected_by_name(
@@ -118,17 +132,20 @@ def test_a_workflow_is_an_entry_of_the_table(tmp_path: Path) -> None:
     assert takeover.playbook_for(Operation.RETRY) == takeover.playbook
     assert takeover.playbook_for(Operation.ROLLBACK) == takeover.rollback
     assert again.rollback is None and again.prohibits_rollback
+    with pytest.raises(AssertionError, match=r"^only a task instance with a rollback playbook is rolled back"):
+        again.playbook_for(Operation.ROLLBACK)
 
 
 @pytest.mark.parametrize(
     ("table", "reason"),
     [
-        ("", "not a mapping"),
-        ("[]", "not a mapping"),
+        ("", "workflows.yml: is not a mapping of workflows$"),
+        ("{}", "is not a mapping of workflows$"),
+        ("[takeover]", "is not a mapping of workflows$"),
         ("other: []", "other: "),
         ("other: {task_name: Other, playbook: takeover.yml}", "other: KeyError: 'server_status'"),
         ("other: {task_name: Other, playbook: takeover.yml, server_status: X}", "other: ValueError: 'X'"),
-        ("other: {task_name: Other, playbook: nowhere.yml, server_status: DELETING}", "nowhere.yml"),
+        ("other: {task_name: Other, playbook: nowhere.yml, server_status: DELETING}", "nowhere.yml: .*No such file"),
     ],
 )
 def test_a_broken_table_is_rejected_by_name(tmp_path: Path, table: str, reason: str) -> None:
@@ -139,8 +156,20 @@ def test_a_broken_table_is_rejected_by_name(tmp_path: Path, table: str, reason: 
         workflow.load(project)
 
 
+@pytest.mark.parametrize("playbook", ["", "{hosts: all}", "[takeover]"])
+def test_a_playbook_without_plays_is_rejected_by_name(tmp_path: Path, playbook: str) -> None:
+    project = make(tmp_path, ("one", 1))
+    (project / "playbooks" / "takeover.yml").write_text(playbook, encoding="utf-8")
+
+    with pytest.raises(WorkflowInvalid, match=r"takeover\.yml: is not a list of plays$"):
+        workflow.load(project)
+
+
 def test_a_playbook_leads_to_its_workflow_and_direction(tmp_path: Path) -> None:
-    workflows = workflow.load(make(tmp_path, ("one", 1)))
+    project = make(tmp_path, ("one", 1))
+    check = "check: {task_name: Check, playbook: takeover.yml, check: true}\n"
+    (project / "meta" / "workflows.yml").write_text(check + TABLE, encoding="utf-8")
+    workflows = workflow.load(project)
 
     assert workflow.of_playbook(workflows, "takeover") == (workflows[TAKEOVER], Operation.EXECUTE)
     assert workflow.of_playbook(workflows, "rollback") == (workflows[TAKEOVER], Operation.ROLLBACK)
