@@ -7,7 +7,7 @@ statements (docs/reference/obproxy.md 4.5, docs/reference/obproxy-observed.md "C
 import socket
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 import pymysql
@@ -115,8 +115,7 @@ class Session:
 
     def __exit__(self, *_: object) -> None:
         if self._connection.open:
-            with suppress(pymysql.err.MySQLError, OSError):  # the connection is lost already
-                self._connection.close()
+            self._connection.close()
 
     def rows(self, statement: str) -> Sequence[Mapping[str, Any]]:
         """Return the rows of a statement by column name; raise SqlError."""

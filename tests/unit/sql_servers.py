@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-GREETING = b"\x0a5.6.25\0" + struct.pack("<I", 7) + b"a" * 8 + b"\0" + struct.pack("<H", 0xF7DF)
-GREETING += b"\x2d\x02\x00" + struct.pack("<H", 0x9F) + b"\x15" + b"\0" * 10 + b"b" * 12 + b"\0"
+HANDSHAKE = b"\x0a5.6.25\0" + struct.pack("<I", 7) + b"a" * 8 + b"\0" + struct.pack("<H", 0xF7DF)
+HANDSHAKE += b"\x2d\x02\x00" + struct.pack("<H", 0x9F) + b"\x15" + b"\0" * 10 + b"b" * 12 + b"\0"
 OK = b"\0\0\0\x02\0\0\0"
 NATIVE = b"mysql_native_password\0"
 END = b"\xfe\0\0\x02\0"
@@ -48,8 +48,8 @@ class Server:
         self.heard += heard
         self._sequence = heard[3] + 1 if len(heard) > 3 else 0
 
-    def let_in(self, greeting: bytes = GREETING) -> None:
-        self.send(greeting + NATIVE)
+    def let_in(self, handshake: bytes = HANDSHAKE) -> None:
+        self.send(handshake + NATIVE)
         self.receive()
         self.accept()
 

@@ -9,7 +9,7 @@ import pytest
 from ansible_collections.obproxy.takeover.plugins.module_utils import sql
 from ansible_collections.obproxy.takeover.plugins.module_utils.sql import Session, SqlError
 
-from tests.unit.sql_servers import END, GREETING, NATIVE, Server, column, played
+from tests.unit.sql_servers import END, HANDSHAKE, NATIVE, Server, column, played
 
 PASSWORD = "Needle#1é"
 DISCLOSES = r"^it requests an authentication method that discloses the password \(code 2059\)$"
@@ -20,7 +20,7 @@ DISCLOSES = r"^it requests an authentication method that discloses the password 
 )
 def test_no_other_login_than_the_challenge(plugin: str) -> None:
     def switch(server: Server) -> None:
-        server.send(GREETING + NATIVE)
+        server.send(HANDSHAKE + NATIVE)
         server.receive()
         server.send(b"\xfe" + plugin.encode() + b"\0" + b"\x01Password: ")
         server.receive()
@@ -34,7 +34,7 @@ def test_no_other_login_than_the_challenge(plugin: str) -> None:
 @pytest.mark.parametrize("plugin", ["mysql_clear_password", "sha256_password", "caching_sha2_password"])
 def test_no_other_login_when_the_handshake_requests_it(plugin: str) -> None:
     def send_handshake(server: Server) -> None:
-        server.send(GREETING + plugin.encode() + b"\0")
+        server.send(HANDSHAKE + plugin.encode() + b"\0")
         server.receive()
         server.send(b"\x01\x04")  # now in full
         server.receive()
@@ -81,15 +81,12 @@ def test_endless_responses_are_cut_off(monkeypatch: pytest.MonkeyPatch, rows: st
                 server.channel.sendall(b"\xff\xff\xff" + b"\x04" + b"x" * 0xFFFFFF)
             said += 40_000
 
-    with (
-        played(go_on) as (channel, _),
-        Session(channel, PASSWORD) as session,
-        pytest.raises(SqlError, match=r"^it has sent more than 33554432 bytes \(code 2013\)$"),
-    ):
-        session.rows("SHOW PROXYCONFIG")
+    with played(go_on) as (channel, _), Session(channel, PASSWORD) as session:
+        with pytest.raises(SqlError, match=r"^it has sent more than 33554432 bytes \(code 2013\)$"):
+            session.rows("SHOW PROXYCONFIG")
+        assert not session._connection.open
 
     assert said < 3_000_000
-    assert not session._connection.open
 
 
 @pytest.mark.parametrize(

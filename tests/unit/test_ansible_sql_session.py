@@ -10,19 +10,19 @@ import pytest
 from ansible_collections.obproxy.takeover.plugins.module_utils import sql
 from ansible_collections.obproxy.takeover.plugins.module_utils.sql import Denied, Session, SqlError
 
-from tests.unit.sql_servers import END, GREETING, NATIVE, Server, column, error, played, text
+from tests.unit.sql_servers import END, HANDSHAKE, NATIVE, Server, column, error, played, text
 
 PASSWORD = "Needle#1é"
-SALT = b"a" * 8 + b"b" * 12  # of GREETING
-WITH_SSL = GREETING.replace(struct.pack("<H", 0xF7DF), struct.pack("<H", 0xFFDF))
+SALT = b"a" * 8 + b"b" * 12  # of the handshake
+WITH_SSL = HANDSHAKE.replace(struct.pack("<H", 0xF7DF), struct.pack("<H", 0xFFDF))
 ROWS = (b"\x02", column("name"), column("value"), END, text("a") + text("1"), text("b") + text("é"), END)
 
 
-def answering(*packets: bytes, greeting: bytes = GREETING) -> Callable[[Server], None]:
+def answering(*packets: bytes, handshake: bytes = HANDSHAKE) -> Callable[[Server], None]:
     """Return the script of a server that accepts the login and answers the first SHOW by these packets."""
 
     def script(server: Server) -> None:
-        server.let_in(greeting)
+        server.let_in(handshake)
         for packet in packets:
             server.send(packet)
         server.receive()
@@ -49,7 +49,7 @@ def test_rows_are_read_by_the_names_of_their_columns() -> None:
 
 
 def test_the_login_proves_the_password_without_encryption() -> None:
-    with played(answering(*ROWS, greeting=WITH_SSL)) as (channel, server), Session(channel, PASSWORD) as session:
+    with played(answering(*ROWS, handshake=WITH_SSL)) as (channel, server), Session(channel, PASSWORD) as session:
         session.rows("SHOW PROXYCONFIG")
 
     assert server.heard[36:].startswith(b"root@proxysys\0\x14" + proof(SALT) + NATIVE)
@@ -57,7 +57,7 @@ def test_the_login_proves_the_password_without_encryption() -> None:
 
 def test_a_server_may_repeat_the_challenge() -> None:
     def repeat(server: Server) -> None:
-        server.send(GREETING + NATIVE)
+        server.send(HANDSHAKE + NATIVE)
         server.receive()
         server.send(b"\xfe" + NATIVE + b"c" * 20 + b"\0")
         server.receive()
@@ -73,7 +73,7 @@ def test_a_server_may_repeat_the_challenge() -> None:
 
 def test_a_rejected_login_is_denied() -> None:
     def reject(server: Server) -> None:
-        server.send(GREETING + NATIVE)
+        server.send(HANDSHAKE + NATIVE)
         server.receive()
         server.send(error(1045, "Access denied"))
 
