@@ -9,6 +9,10 @@ from ansible_collections.obproxy.takeover.plugins.module_utils.programs import c
 from ansible_collections.obproxy.takeover.plugins.module_utils.supervisors import supervisor_of
 
 NOTHING: dict[str, Any] = {"pid": 10, "engine": None, "unit": None, "watchdogs": [], "parents": []}
+JOBS = [
+    {"file": "/etc/crontab", "line": "* * * * * root obproxyd.sh"},
+    {"file": "/etc/cron.d/other", "line": "@reboot root obproxyd.sh"},
+]
 
 
 def parent(comm: str, program: str = "", pid: int = 5) -> dict[str, Any]:
@@ -42,6 +46,22 @@ def unit(name: str, main_pid: int = 0, starts: str = "") -> dict[str, Any]:
             "keeper",
             "keeper with pid 5 (/bin/bash /usr/local/sbin/keeper)",
         ),
+        (
+            {"watchdogs": [{"kind": "obproxyd.sh", "pid": 7}, {"kind": "obd", "pid": 8}, {"kind": "obd", "pid": 9}]},
+            "obd",
+            "the deployer's watchdog obproxyd.sh with pid 8, 9",
+        ),
+        (  # the main process of a unit is a parent: it comes before a watchdog
+            {
+                "unit": unit("keeper.service", 5),
+                "parents": [parent("keeper")],
+                "watchdogs": [{"kind": "obproxyd.sh", "pid": 7}],
+            },
+            "keeper",
+            "keeper with pid 5",
+        ),
+        ({"jobs": JOBS}, "cron", "a job in /etc/crontab (* * * * * root obproxyd.sh)"),
+        ({"jobs": JOBS, "parents": [parent("keeper")]}, "keeper", "keeper with pid 5"),
         ({"engine": "docker", "parents": [parent("tini")]}, "container", "a container (docker)"),
     ],
 )
@@ -50,6 +70,18 @@ def test_it_is_recognised_and_named(found: dict[str, Any], kind: str, descriptio
     assert supervisor.kind == kind and description in (None, supervisor.description)
     assert supervisor.may_be_restarted == (kind in ("none", "obproxyd.sh", "obd", "systemd"))
     assert supervisor.restarts_itself == (kind in ("obd", "systemd"))
+    assert supervisor.unit == (found["unit"]["name"] if kind == "systemd" else "")
+
+
+@pytest.mark.parametrize("carrier", ["runuser", "su", "sudo", "setsid", "nohup", "env"])
+def test_a_program_that_only_runs_another_one_supervises_nothing(carrier: str) -> None:
+    assert supervisor_of(NOTHING | {"parents": [parent(carrier)]}).kind == "none"
+
+
+@pytest.mark.parametrize("name", ["cron", "crond", "cronie", "anacron"])
+def test_every_cron_daemon_is_known(name: str) -> None:
+    assert supervisor_of(NOTHING | {"parents": [parent(name)]}).kind == "cron"
+    assert supervisor_of(NOTHING | {"unit": unit(f"{name}.service")}).kind == "cron"
 
 
 def test_crontabs_are_read_whatever_lies_beside_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

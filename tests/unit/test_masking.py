@@ -42,7 +42,7 @@ CASES: list[Case] = [
     ({"ask_password": True, "password_tries": 3}, "True, 3", "True, 3"),
     ({"obproxy_sys_password": "Needle#1\n"}, "is Needle#1.", f"is {MASK}."),
     ({"x_secret": "Need\x07le#1"}, "is Needle#1.", f"is {MASK}."),  # as it is shown, without control characters
-    ({"x_secret": "Need\x07le#1"}, "is Need\x07le#1.", f"is {MASK}."),
+    ({"x_secret": " Need\x07le#1"}, "is[ Need\x07le#1]", f"is[{MASK}]"),
     ({"x_secret": "Need\x07le#1"}, r"in Python 'Need\x07le#1'.", f"in Python '{MASK}'."),
     ({"x_secret": "\x07\x07\x07\x07"}, "text", "text"),
     ({"key_passphrase": "abcd", "x_api_key": "efgh", "db_pwd": "ijkl"}, "abcd efgh ijkl", f"{MASK} {MASK} {MASK}"),

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from service.outcome import ansible_results
+from service.outcome import ansible_results, host_changes
+from service.outcome.failures import BLOCK_LIMIT, MAX_BLOCKS
 from service.outcome.masking import MASK, masker
 from service.outcome.redaction import redact
 from service.outcome.run_progress import EVENT_LIMIT, Ended, Logged, RunEnd, ServerFacts, Verdict
@@ -69,6 +70,74 @@ def test_no_text_of_a_redacted_event_contains_a_secret() -> None:
     shown = repr(redact(event_full_of(NEEDLE), mask))
     assert NEEDLE not in shown
     assert shown.count(MASK) >= 10
+
+
+def test_the_fields_of_an_event_that_leave_the_run() -> None:
+    about: Event = {"role": "one", "subtask": "one", "host": "h1", "task_uuid": "u", "task_action": "debug"}
+    about |= {"is_conditional": True, "ignore_errors": True, "processed": {"h1": 1}, "failures": {}, "dark": {}}
+    kept = {"event": "runner_on_ok", "counter": 3, "job_id": 7, "uuid": "id", "created": "now"}
+    named = {"name": NEEDLE, "task": f"do {NEEDLE}", "delegate": "h2"}
+    res: Event = {"changed": True, "finished": 1, "rc": 2, "ansible_job_id": "j", "unchecked": True}
+    texts: Event = {"msg": ["a", "", NEEDLE], "stdout": "b", "stderr": "c", "module_stderr": "d"}
+    texts |= {"module_stdout": NEEDLE}
+    delegated = {"ansible_delegated_host": "h2"}
+    change = {"what": "parameter", "name": "a", "before": NEEDLE, "after": None, "needs_restart": True}
+
+    sent = res | texts | {"invocation": {"module_args": {}}, "findings": [{"a": 1}], "changes": [change]}
+    sent |= {"obproxy_found": {"pid": 7, "login": NEEDLE}}
+    data = about | named | {"blocks": ["b1", 2], "play_pattern": "all", "res": sent}
+
+    shown = redact({**kept, "pid": 1, "stdout": f"ok: {NEEDLE}", "event_data": data}, mask)
+
+    left = res | {"findings": [True], "msg": f"a\n{MASK}", "stdout": "b", "stderr": "c", "module_stderr": "d"}
+    left |= {"module_stdout": MASK, "_ansible_item_label": "", "changes": [change | {"before": MASK}]}
+    left |= {"obproxy_found": {"pid": 7, "login": MASK}}
+    masked = {"name": MASK, "task": f"do {MASK}", "delegate": "h2", "blocks": ["b1", ""], "res": left}
+    assert shown == kept | {"stdout": f"ok: {MASK}", "event_data": about | masked}
+    labelled = {"_ansible_item_label": f"is {NEEDLE}", "_ansible_delegated_vars": delegated, "findings": []}
+    assert redact({"event_data": {"res": labelled | {"unchecked": "yes"}}}, mask) == {
+        "stdout": "",
+        "event_data": {"res": labelled | {"_ansible_item_label": f"is {MASK}"}},
+    }
+    assert redact({"event_data": {"res": {"_ansible_item_label": 3}}}, mask)["event_data"] == {
+        "res": {"_ansible_item_label": 3}
+    }
+    assert redact({}, mask) == {"stdout": "", "event_data": {}}
+
+
+def test_the_size_of_a_redacted_event_is_limited() -> None:
+    change = {"what": "w" * 300, "name": "n", "before": "b" * 50_000, "after": 7, "needs_restart": "yes"}
+    res: Event = {"msg": "m" * 50_000, "stderr": f"{'e' * 5_000}end", "changes": [change] * 2_000}
+    res |= {"_ansible_item_label": "l" * 5_000, "_ansible_delegated_vars": {"ansible_delegated_host": "h" * 5_000}}
+    data: Event = {"name": "n" * 5_000, "task": "t" * 5_000, "delegate": "d" * 5_000, "blocks": ["b" * 5_000] * 500}
+
+    shown = redact({"stdout": "o" * 1_200_000, "event_data": data | {"res": res}}, mask)
+
+    assert len(shown["stdout"]) == 1_000_000 + 4096
+    data, res = shown["event_data"], shown["event_data"]["res"]
+    assert [len(data[name]) for name in ("name", "task", "delegate")] == [200 + 4096] * 3
+    assert (len(data["blocks"]), len(data["blocks"][0])) == (MAX_BLOCKS, BLOCK_LIMIT)
+    assert len(res["msg"]) == 16_000 + 4096
+    assert res["stderr"] == f"{'e' * 4093}end"
+    assert (
+        len(res["_ansible_item_label"]) == len(res["_ansible_delegated_vars"]["ansible_delegated_host"]) == 200 + 4096
+    )
+    assert len(res["changes"]) == host_changes.MAX_CHANGES + 1
+    first = res["changes"][0]
+    assert (len(first["what"]), len(first["before"])) == (200, host_changes.VALUE_LIMIT + 4096)
+    assert (first["after"], first["needs_restart"]) == ({}, False)
+
+
+@pytest.mark.parametrize("change", [None, "text", {}, {"what": 1, "name": 2}])
+def test_a_change_of_another_form_has_no_texts(change: object) -> None:
+    shown = redact({"event_data": {"res": {"changes": [change]}}}, mask)["event_data"]["res"]["changes"]
+    assert shown == [{"what": "", "name": "", "needs_restart": False, "before": None, "after": None}]
+
+
+def test_server_facts_have_two_levels_and_keep_their_types() -> None:
+    facts = {"a": 1, "b": None, "c": 0.5, "d": [[1, [NEEDLE]]], "e": {"x": {NEEDLE: {}}, "y": NEEDLE}, "f": {1}}
+    shown = redact({"event_data": {"res": {"obproxy_server": facts}}}, mask)["event_data"]["res"]["obproxy_server"]
+    assert shown == facts | {"d": [[1, {}]], "e": {"x": {NEEDLE: {}}, "y": MASK}, "f": {}}
 
 
 def test_a_secret_cut_by_the_event_limit_is_masked() -> None:
