@@ -103,7 +103,7 @@ def former_passwords(
     known |= {SYS: ""} if recorded["login"] == "empty" else {}
     known |= {name: password for name, password in given.items() if password is not None}
     before = recorded.get("passwords_as_wished", {})
-    replaced = [name for name in (PROXYRO, SYS) if as_desired.get(name, False) and not before.get(name, False)]
+    replaced = [name for name in (PROXYRO, SYS) if as_desired.get(name) and not before.get(name)]
     built_in = recorded.get("built_in_passwords", [])
     lost = {
         name: "it was OBProxy's built-in password, which only a start without a stored password sets"
@@ -112,7 +112,11 @@ def former_passwords(
         for name in replaced
         if name not in known
     }
-    lost |= {name: f"the former password {why}" for name in replaced if (why := why_not_settable(known.get(name, "")))}
+    lost |= {
+        name: f"the former password {why}"
+        for name in replaced
+        if name in known and (why := why_not_settable(known[name]))
+    }
     return {name: known[name] for name in replaced if name not in lost}, {
         name: f"{name} is not restored: {why}" for name, why in lost.items()
     }

@@ -1,4 +1,4 @@
-"""Several actions as one Ansible task: their results are merged, and each sees the facts of those before it."""
+"""Several actions as one Ansible task: each sees the facts of those before it, and the first failure ends it."""
 
 import json
 import os
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.obproxy.takeover.plugins.module_utils.step_results import merged
 
 from service.model.settings import PROJECT
 
@@ -86,25 +85,3 @@ def test_a_wrong_step_fails_by_name(tmp_path: Path, step: dict[str, Any], messag
     code, result = run_steps(tmp_path, step)
     assert code == 2
     assert message in result["msg"]
-
-
-def test_changes_and_messages_of_all_steps_are_reported() -> None:
-    first = {"changed": True, "msg": "one", "changes": [1], "diff": {"after": "a"}, "obproxy_server": {"pid": 1}}
-    first["ansible_facts"] = {"color": "red", "size": 1}
-    second = {"changed": False, "msg": "two", "changes": [2], "diff": [{"after": "b"}], "obproxy_server": None}
-    second["ansible_facts"] = {"color": "green"}
-    assert merged([first, second]) == {
-        "changed": True,
-        "msg": "one\ntwo",
-        "changes": [1, 2],
-        "diff": [{"after": "a"}, {"after": "b"}],
-        "obproxy_server": {"pid": 1},
-        "ansible_facts": {"color": "green", "size": 1},
-    }
-
-
-@pytest.mark.parametrize("kind", ["unreachable", "failed", "findings", "unchecked"])
-def test_only_the_worst_steps_give_the_message(kind: str) -> None:
-    value = [RULE] if kind == "findings" else True
-    whole = merged([{"msg": "good"}, {"msg": "bad", kind: value}])
-    assert (whole["msg"], whole["other_messages"], whole[kind]) == ("bad", ["good"], value)

@@ -64,6 +64,7 @@ def test_package_names(nevra: str, name: str | None, version: str | None) -> Non
         ("4.3", "4.3.1", True),
         ("4.3", "4.3.0.0", False),
         ("latest", "1", True),
+        ("latest", "0", False),
     ],
 )
 def test_order_of_versions(version: str, than: str, older: bool) -> None:
