@@ -17,6 +17,7 @@ from tests.lab.leftovers import SessionDirectory
 from . import accounting
 from .answers import answers
 from .cases import precheck, scale, takeover
+from .delays import delays
 from .harness import Plan
 from .inventory import inventory
 from .plot import plot
@@ -27,6 +28,7 @@ Case = Callable[[Path, Plan], list[Result]]
 CASES: Mapping[str, Case] = {
     "answers": answers,
     "inventory": inventory,
+    "delays": delays,
     "takeover": takeover,
     "precheck": precheck,
     "scale": scale,

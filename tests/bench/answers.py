@@ -32,18 +32,18 @@ def answers(directory: Path, plan: Plan) -> list[Result]:
     """Each beside the smallest answer of the same service (/api/status); nothing takes the jobs off the queue."""
     with ExitStack() as stack:
         url = stack.enter_context(embedded.running(directory / "postgres"))
-        _write_inventory(directory)
+        write_inventory(directory)
         service = stack.enter_context(
             running(directory, directory / "inventory", database_url=url, worker="false", hosts_limit=str(HOSTS))
         )
         http = stack.enter_context(_session(service))
         one, many, gets, floors = [], [], [], []
         for number in range(plan.repetitions + 1):
-            _empty(url)
+            empty(url)
             accounting.wait_until_quiet(plan.patience)
             floor = _median(lambda: _send(http, "GET", "/api/status"))
             single = sorted(_take_over(http, [host])[0] for host in range(1, _TIMES + 1))[_TIMES // 2]
-            _empty(url)
+            empty(url)
             thousand, tasks = _take_over(http, range(1, HOSTS + 1))
             chosen = iter(tasks[:: HOSTS // _TIMES])
             get = _median(lambda chosen=chosen: _send(http, "GET", f"/api/v2/tasks/instances/{next(chosen)}"))  # type: ignore[misc]
@@ -62,7 +62,7 @@ def answers(directory: Path, plan: Plan) -> list[Result]:
     ]
 
 
-def _write_inventory(directory: Path) -> None:
+def write_inventory(directory: Path) -> None:
     """Return a thousand hosts that nothing connects to (addresses for benchmarks, RFC 2544)."""
     entries = [
         inventory.Entry(
@@ -107,6 +107,6 @@ def _send(http: httpx.Client, method: str, path: str, body: JSON | None = None) 
     return answer
 
 
-def _empty(url: str) -> None:
+def empty(url: str) -> None:
     with psycopg.connect(url) as connection:
         connection.execute(f"TRUNCATE {_TABLES} CASCADE".encode())

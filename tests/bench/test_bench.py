@@ -13,9 +13,11 @@ from service.model.settings import PROJECT
 from tests.lab import Lab
 from tests.lab.fixtures import StartHost
 
-from . import accounting, contenders
+from . import accounting, contenders, delays
 from .ground import check
+from .harness import Plan
 from .results import Goal, compare, table
+from .views import VIEWS
 
 DEADLINE = 180  # seconds
 
@@ -58,6 +60,30 @@ def test_a_precheck_is_measured_against_a_takeover(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     names = [row["name"] for row in json.loads(output.read_text())]
     assert names[:2] == ["precheck / takeover: wall", "precheck / takeover: CPU"]
+
+
+def test_delays_are_measured_in_all_views(tmp_path: Path, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delays, "SIZES", (1, 3))
+    monkeypatch.setattr(delays, "PACE", 0.02)
+    said: list[str] = []
+
+    results = delays.delays(tmp_path, Plan(repetitions=1, patience=0, say=said.append))
+
+    assert len(said) == 4 + 8, "the warm-up has one size"
+    assert [result.name.split(":")[0] for result in results[:4:2]] == ["GET, 1 task instance", "GET, 3 task instances"]
+    assert {result.name.split(",")[0] for result in results} == {view.name for view in VIEWS}
+    assert all(result.ours > 0 and result.theirs > 0 for result in results)
+
+
+def test_a_delay_ends_when_a_later_state_is_seen() -> None:
+    times = delays.Times(total=3)
+    times.changes = {(7, 1): 10.0, (7, 2): 11.0, (7, 3): 12.0, (8, 1): 12.0}
+    for finished, at in ((0, 9.0), (2, 11.5), (1, 11.6), (3, 12.25)):
+        times.note(7, finished, at)
+
+    assert list(times.delays(only_ends=False)) == [1.5, 0.5, 0.25, None]
+    assert list(times.delays(only_ends=True)) == [0.25]
+    assert list(times.unseen(only_ends=False)) == [(8, 1)] and not times.unseen(only_ends=True)
 
 
 def test_a_process_that_replaces_another_one_may_stay(monkeypatch: pytest.MonkeyPatch) -> None:
