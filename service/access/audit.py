@@ -13,7 +13,7 @@ from service.model.audit import AuditCall
 from service.model.errors import TakeoverError
 from service.model.types import JSON, Page
 from service.model.wire import Timestamp, present, timestamp
-from service.store.database import Database, execute, fetch, fetch_as
+from service.store.database import Connection, Database, execute, fetch, fetch_as
 from service.store.database_errors import retry_contention
 
 log = logging.getLogger(__name__)
@@ -47,9 +47,14 @@ async def begin(database: Database, call: AuditCall) -> int:
     Raise psycopg.Error when the event cannot be written; the caller then changes nothing.
     """
     async with database.autocommit() as connection:
-        (row,) = await fetch(connection, "insert_audit_event", **_values(replace(call, status=UNANSWERED)))
-    event_id: int = row["id"]
-    return event_id
+        return await _begin(connection, call)
+
+
+@retry_contention
+async def begin_all(database: Database, calls: Sequence[AuditCall]) -> list[int]:
+    """Record several calls like `begin`, all or none; return the ids of their audit events."""
+    async with database.transaction() as connection:
+        return [await _begin(connection, call) for call in calls]
 
 
 async def record(database: Database, call: AuditCall, event_id: int | None = None) -> None:
@@ -83,6 +88,12 @@ async def recorded(database: Database, call: AuditCall) -> AsyncIterator[None]:
         raise
     finally:
         await end(database, replace(call, status=status), event_id)
+
+
+async def _begin(connection: Connection, call: AuditCall) -> int:
+    (row,) = await fetch(connection, "insert_audit_event", **_values(replace(call, status=UNANSWERED)))
+    event_id: int = row["id"]
+    return event_id
 
 
 @retry_contention

@@ -1,5 +1,9 @@
 """Audit middleware: every request that may change something is an audit event, rejected requests included."""
 
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -51,6 +55,25 @@ async def begin_record(scope: Scope) -> None:
     """
     if scope.get("user") is not None and EVENT_ID not in scope:
         scope[EVENT_ID] = await audit.begin(scope["app"].state.resources.database, _call(scope, audit.UNANSWERED))
+
+
+@asynccontextmanager
+async def parts_recorded(scope: Scope, paths: Mapping[int, str]) -> AsyncIterator[dict[int, int]]:
+    """Record the parts of a request, by their ids, as if each had been a request of its own to the path in `paths`.
+
+    The events are written before the block changes anything; psycopg.Error is raised when that fails. The block notes
+    the status of each part in the dictionary that it gets. A part without a status has failed.
+    """
+    database = scope["app"].state.resources.database
+    calls = {number: replace(_call(scope, audit.UNANSWERED), path=path) for number, path in paths.items()}
+    events = await audit.begin_all(database, list(calls.values()))
+    statuses: dict[int, int] = {}
+    try:
+        yield statuses
+    finally:
+        for (number, call), event_id in zip(calls.items(), events, strict=True):
+            status = statuses.get(number, INTERNAL_SERVER_ERROR)
+            await audit.end(database, replace(call, status=status), event_id)
 
 
 def _call(scope: Scope, status: int) -> AuditCall:

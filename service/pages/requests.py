@@ -17,7 +17,7 @@ from service.outcome import failure_groups, host_changes
 from service.outcome.failure_groups import FailureGroup, HostFailure
 from service.pages.addresses import Note, with_note, with_query
 from service.pages.rendering import language_of, render
-from service.pages.selection import PAGE_SIZES, Rejection, page_number, selected_ids
+from service.pages.selection import PAGE_SIZES, Rejection, Result, audited, page_number, selected_ids
 from service.tasks import prechecks, request_operations, requests, waiting
 from service.tasks.errors import NoHostForOperation
 from service.tasks.request_operations import Outcome
@@ -57,17 +57,23 @@ async def execute_on_selected(request: Request) -> Response:
     http_requests.parse_query(request, RequestQuery)  # raises before anything is executed
     ids = await selected_ids(request, "requests")
     translate = error_translator(language_of(request))
+    accepted = 0
     rejections: list[Rejection] = []
-    for request_id in ids:
-        try:
-            outcomes = await _operate(resources, request_id, operation)
-        except TakeoverError as error:
-            message = error.say(translate)
-            rejections.append(Rejection(name=str(request_id), address=f"{LIST}/{request_id}", message=message))
-        else:
-            rejections += _rejections(operation, outcomes, translate)
+    async with audited(request, LIST, ids, operation) as errors:
+        for request_id in ids:
+            try:
+                outcomes = await _operate(resources, request_id, operation)
+            except TakeoverError as error:
+                errors[request_id] = error
+                message = error.say(translate)
+                rejections.append(Rejection(name=str(request_id), address=f"{LIST}/{request_id}", message=message))
+            else:
+                errors[request_id] = None
+                result = _result(operation, outcomes, translate)
+                accepted += result.accepted
+                rejections += result.rejections
     if rejections:
-        return await _render_list(request, rejections, ids)
+        return await _render_list(request, Result(accepted=accepted, rejections=rejections), ids)
     address = with_query(request, LIST, page=page_number(request))
     return RedirectResponse(with_note(request, address, Note(operation=operation)), 303)
 
@@ -84,8 +90,9 @@ async def execute_operation(request: Request) -> Response:
         outcomes = await _operate(http_requests.resources(request), request_id, operation)
     except NoHostForOperation as error:
         return await _render(request, error=error)
-    if rejections := _rejections(operation, outcomes, error_translator(language_of(request))):
-        return await _render(request, rejections=rejections)
+    result = _result(operation, outcomes, error_translator(language_of(request)))
+    if result.rejections:
+        return await _render(request, result=result)
     return RedirectResponse(with_note(request, f"{LIST}/{request_id}", Note(operation=operation)), 303)
 
 
@@ -107,9 +114,9 @@ async def _operate(resources: Resources, request_id: int, operation: str) -> Seq
     return outcomes
 
 
-def _rejections(operation: str, outcomes: Sequence[Outcome], translate: Callable[[str], str]) -> list[Rejection]:
-    """Return the rejections by hosts that the operation is for."""
-    return [
+def _result(operation: str, outcomes: Sequence[Outcome], translate: Callable[[str], str]) -> Result:
+    """Return the result of an operation, with the rejections by hosts that the operation is for."""
+    rejections = [
         Rejection(
             name=outcome.host.host_name,
             address=f"/tasks/{outcome.host.task_id}",
@@ -118,6 +125,7 @@ def _rejections(operation: str, outcomes: Sequence[Outcome], translate: Callable
         for outcome in outcomes
         if outcome.error is not None and outcome.host.state in SUBJECTS[operation]
     ]
+    return Result(accepted=sum(outcome.error is None for outcome in outcomes), rejections=rejections)
 
 
 async def take_over_passed(request: Request) -> Response:
@@ -135,9 +143,7 @@ def ended(request: SubmittedRequest) -> int:
     return sum(request.counts[state] for state in ENDED)
 
 
-async def _render_list(
-    request: Request, rejections: Sequence[Rejection] = (), selected: Collection[int] = ()
-) -> Response:
+async def _render_list(request: Request, result: Result | None = None, selected: Collection[int] = ()) -> Response:
     """Render the list with its filter, which a rejected operation keeps, as it keeps the selection."""
     resources = http_requests.resources(request)
     query = http_requests.parse_query(request, RequestQuery)
@@ -156,18 +162,16 @@ async def _render_list(
         query=query,
         searched=query.filter
         != RequestFilter(workflow=query.workflow, statuses=query.status, order=query.filter.order),
-        rejections=rejections,
+        result=result,
         selected=selected,
-        canonical_address=address if rejections else "",
+        canonical_address=address if result else "",
         list_query=address.removeprefix(LIST),
         sizes=PAGE_SIZES,
         with_query=lambda **changes: with_query(request, LIST, **changes),
     )
 
 
-async def _render(
-    request: Request, *, rejections: Sequence[Rejection] = (), error: TakeoverError | None = None
-) -> Response:
+async def _render(request: Request, *, result: Result | None = None, error: TakeoverError | None = None) -> Response:
     resources = http_requests.resources(request)
     request_id = http_requests.path_id(request, "requestId")
     full = await waiting.full_clusters(resources)
@@ -189,9 +193,9 @@ async def _render(
         is_check=workflow is not None and workflow.check,
         passed=len(await prechecks.passed(resources, request_id)),
         can_roll_back=workflow is not None and workflow.rollback is not None,
-        rejections=rejections,
+        result=result,
         error=error.say(error_translator(language_of(request))) if error else "",
-        canonical_address=f"{LIST}/{request_id}" if rejections or error else "",
+        canonical_address=f"{LIST}/{request_id}" if result or error else "",
     )
 
 

@@ -1,15 +1,19 @@
-"""Operations on the selected rows of a list: the selection, and what is shown when one does not allow the operation."""
+"""Operations on the selected rows of a list: the selection, its audit, and the result that the list shows."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from starlette.requests import Request
 
 from service.http import requests
-from service.model.errors import InvalidRequest, SubError
+from service.http.audit import parts_recorded
+from service.http.envelope import STATUS_CODES
+from service.model.errors import InvalidRequest, SubError, TakeoverError
 
 PAGE_SIZES = (10, 20, 50, 100)  # of the lists; a selection has at most one page
+EXECUTED = 200  # status in the audit of a row that allows the operation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +23,14 @@ class Rejection:
     name: str
     address: str
     message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """The result of an operation: the number of task instances that accepted it, and what rejected it."""
+
+    accepted: int = 0
+    rejections: Sequence[Rejection] = ()
 
 
 async def selected_ids(request: Request, field: str) -> Sequence[int]:
@@ -32,6 +44,22 @@ async def selected_ids(request: Request, field: str) -> Sequence[int]:
         return ids
     message = f"{field} must have 1 to {PAGE_SIZES[-1]} ids; it has {len(ids)}."
     raise InvalidRequest([SubError(field=field, message=message, object="selection")])
+
+
+@asynccontextmanager
+async def audited(
+    request: Request, list_path: str, ids: Sequence[int], operation: str
+) -> AsyncIterator[dict[int, TakeoverError | None]]:
+    """Record an audit event for each row, as if the operation had been executed on its own page.
+
+    The block notes for each row the error of the operation, None = it was executed, in the dictionary that it gets.
+    """
+    errors: dict[int, TakeoverError | None] = {}
+    async with parts_recorded(request.scope, {id: f"{list_path}/{id}/{operation}" for id in ids}) as statuses:
+        try:
+            yield errors
+        finally:
+            statuses |= {id: STATUS_CODES[error.kind] if error else EXECUTED for id, error in errors.items()}
 
 
 def page_number(request: Request) -> str:

@@ -14,7 +14,7 @@ from service.model.tasks import TaskFilter, TaskStatus
 from service.model.types import Page
 from service.pages.addresses import Note, with_note, with_query
 from service.pages.rendering import language_of, render
-from service.pages.selection import PAGE_SIZES, Rejection, page_number, selected_ids
+from service.pages.selection import PAGE_SIZES, Rejection, Result, audited, page_number, selected_ids
 from service.pages.task_rows import rows_of
 from service.tasks import instances, request_operations, task_lists
 from service.tasks.resources import Resources
@@ -47,7 +47,9 @@ async def execute_operation(request: Request) -> Response:
     resources = requests.resources(request)
     requests.parse_query(request, TaskQuery)  # raises before anything is executed
     ids = await selected_ids(request, "tasks")
-    errors = await OPERATIONS[operation](resources, ids)
+    async with audited(request, LIST, ids, operation) as outcomes:
+        errors = await OPERATIONS[operation](resources, ids)
+        outcomes |= {task_id: errors.get(task_id) for task_id in ids}
     if not errors:
         address = with_query(request, LIST, page=page_number(request))
         return RedirectResponse(with_note(request, address, Note(operation=operation)), 303)
@@ -58,12 +60,10 @@ async def execute_operation(request: Request) -> Response:
         Rejection(name=names.get(task_id) or str(task_id), address=f"{LIST}/{task_id}", message=error.say(translate))
         for task_id, error in errors.items()
     ]
-    return await _render_list(request, rejections, ids)
+    return await _render_list(request, Result(accepted=len(ids) - len(errors), rejections=rejections), ids)
 
 
-async def _render_list(
-    request: Request, rejections: Sequence[Rejection] = (), selected: Collection[int] = ()
-) -> Response:
+async def _render_list(request: Request, result: Result | None = None, selected: Collection[int] = ()) -> Response:
     """Render the list with its filter, which a rejected operation keeps, as it keeps the selection."""
     resources = requests.resources(request)
     query = requests.parse_query(request, TaskQuery)
@@ -77,9 +77,9 @@ async def _render_list(
         query=query,
         searched=query.filter is not None and query.filter != TaskFilter(statuses=query.status, order=query.order),
         states=STATES,
-        rejections=rejections,
+        result=result,
         selected=selected,
-        canonical_address=address if rejections else "",
+        canonical_address=address if result else "",
         list_query=address.removeprefix(LIST),
         counts=await instances.count_open(resources.database),
         sizes=PAGE_SIZES,

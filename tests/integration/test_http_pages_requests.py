@@ -313,13 +313,21 @@ async def test_selected_requests_that_allow_it_are_rolled_back(
     answer = await send(browser, "/requests/selected/rollback?size=20", requests="1,2,6,99")
 
     page = text(answer.text)
-    assert answer.status_code == 200 and "3 rejections:" in page
+    assert answer.status_code == 200 and "Accepted by 1 host. 3 rejections:" in page
     assert "1 : Request 1 has no host for ROLLBACK: no host is FAILED or SUPERSEDED." in page
     assert "odp-8 : Task instance 8 is superseded" in page and "99 : Request 99 does not exist." in page
     assert {"1", "2", "6"} == set(re.findall(r'data-select="requests" value="(\d+)" checked', answer.text))
     assert 'data-canonical-address="/requests?size=20"' in answer.text
     statuses = (await browser.get("/api/v2/obproxy/requests?status=RUNNING")).json()["data"]["contents"]
     assert {request["id"] for request in statuses} == {2, 4, 7}
+    events = (await browser.get("/api/v2/audit/events?size=5")).json()["data"]["contents"]
+    assert [(event["path"], event["status"]) for event in events[::-1]] == [
+        ("/requests/selected/rollback", 200),
+        ("/requests/1/rollback", 409),
+        ("/requests/2/rollback", 200),
+        ("/requests/6/rollback", 200),
+        ("/requests/99/rollback", 404),
+    ]
 
 
 @pytest.mark.parametrize("operation", ["retry", "rollback", "cancel"])

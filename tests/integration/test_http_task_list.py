@@ -5,13 +5,16 @@ import re
 from collections.abc import AsyncIterator
 
 import httpx
+import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 from starlette.applications import Starlette
 
+from service.access import audit
 from service.access.roles import Role
 from service.model.tasks import TaskStatus
 from service.model.workflow import TAKEOVER
+from service.pages import tasks as pages_tasks
 from service.pages.selection import PAGE_SIZES
 from service.store.database import execute, fetch
 from service.tasks import instances
@@ -132,8 +135,64 @@ async def test_selected_tasks_that_allow_it_are_rolled_back(browser: httpx.Async
     page = (await browser.post("/tasks/selected/rollback", data=data)).text
 
     assert await status(resources, fine) is TaskStatus.RUNNING
-    assert "2 tasks do not allow this operation:" in page
+    assert "Accepted by 1 task. 2 tasks do not allow this operation:" in page
     assert f'<a href="/tasks/{queued}">odp-2</a>' in page and '<a href="/tasks/9999">9999</a>' in page
+
+
+async def test_the_audit_has_each_selected_task_with_its_outcome(
+    browser: httpx.AsyncClient, resources: Resources
+) -> None:
+    fine, queued = await failed(resources, 1), await sample_tasks.take_over(resources, 2)
+
+    data = {"form_token": await form_token(browser), "confirmed": "yes", "tasks": f"{fine},{queued},9999"}
+    await browser.post("/tasks/selected/rollback", data=data)
+
+    *parts, whole = (await browser.get("/api/v2/audit/events?size=4")).json()["data"]["contents"]
+    assert [(event["method"], event["path"], event["status"]) for event in (whole, *parts[::-1])] == [
+        ("POST", "/tasks/selected/rollback", 200),
+        ("POST", f"/tasks/{fine}/rollback", 200),
+        ("POST", f"/tasks/{queued}/rollback", 400),
+        ("POST", "/tasks/9999/rollback", 404),
+    ]
+    assert {(event["userName"], event["client"], event["traceId"]) for event in parts} == {
+        (whole["userName"], whole["client"], whole["traceId"])
+    }
+
+
+async def test_selected_tasks_are_not_changed_without_an_audit_of_each(
+    browser: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = await failed(resources, 1)
+    data = {"form_token": await form_token(browser), "confirmed": "yes", "tasks": str(task)}
+
+    async def fail(*_: object) -> int:
+        raise psycopg.errors.DiskFull("planted")
+
+    monkeypatch.setattr(audit, "begin_all", fail)
+    answer = await browser.post("/tasks/selected/retry", data=data)
+
+    assert answer.status_code == 503
+    assert await status(resources, task) is TaskStatus.FAILED
+
+
+async def test_a_fault_in_an_operation_on_selected_tasks_is_in_the_audit_of_each(
+    browser: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = await failed(resources, 1)
+    data = {"form_token": await form_token(browser), "confirmed": "yes", "tasks": str(task)}
+
+    async def fail(*_: object) -> None:
+        raise RuntimeError("planted")
+
+    monkeypatch.setitem(pages_tasks.OPERATIONS, "retry", fail)
+    answer = await browser.post("/tasks/selected/retry", data=data)
+
+    events = (await browser.get("/api/v2/audit/events?size=2")).json()["data"]["contents"]
+    assert answer.status_code == 500
+    assert [(event["path"], event["status"]) for event in events] == [
+        (f"/tasks/{task}/retry", 500),
+        ("/tasks/selected/retry", 500),
+    ]
 
 
 async def test_a_rejected_operation_keeps_the_filter_and_the_selection(
