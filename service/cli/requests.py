@@ -161,11 +161,9 @@ def _control(client: Client, operation: str, request_ids: Sequence[int], watch_h
             print(error, file=sys.stderr)
             exit_status = RequestRejected.exit_status
             continue
-        if output is not Format.JSON:
-            print(*request_tables.operation(result, of_several=len(request_ids) > 1), sep="\n")
-        elif not watch_hosts:
-            print_json(result)
-        if result["rejected"] and not result["accepted"]:
+        is_rejected = result["rejected"] and not result["accepted"]
+        _print_result(result, output, is_last=is_rejected or not watch_hosts, of_several=len(request_ids) > 1)
+        if is_rejected:
             exit_status = RequestRejected.exit_status
         else:
             accepted.append(result)
@@ -174,6 +172,17 @@ def _control(client: Client, operation: str, request_ids: Sequence[int], watch_h
         failed = not _is_canceled(document, result) if operation == "cancel" else document["status"] in FAILED_STATUSES
         exit_status = max(exit_status, int(failed))
     raise SystemExit(exit_status)
+
+
+def _print_result(result: Document, output: Format, *, is_last: bool, of_several: bool) -> None:
+    """Print the result of an operation on a request. Unless it `is_last`, a watch follows, which prints a document."""
+    lines = request_tables.operation(result, of_several=of_several)
+    if output is not Format.JSON:
+        print(*lines, sep="\n")
+    elif is_last:
+        print_json(result)
+    elif result["rejected"]:
+        print(*lines, sep="\n", file=sys.stderr)
 
 
 def _is_canceled(document: Document, result: Document) -> bool:

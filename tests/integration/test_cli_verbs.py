@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
@@ -304,6 +305,41 @@ async def test_an_operation_on_several_requests(command: Commands, resources: Re
     assert rejected.output.splitlines() == ["Request 1: 1 accepted, 0 rejected", "Request 2: 1 accepted, 0 rejected"]
     assert "Request 99 does not exist." in rejected.errors and rejected.status == 4
     assert len(canceled.output.splitlines()) == 2 and canceled.status == 0
+
+
+async def test_rejections_are_printed_as_json_instead_of_a_watch(command: Commands, resources: Resources) -> None:
+    for host in ("odp-1", "odp-2"):
+        await submit(command, host)
+
+    rejected = await command("request", "retry", "1", "2", "--watch", "-o", "json")
+
+    first, second = documents(rejected.output)
+    assert [(one["requestId"], one["accepted"], len(one["rejected"])) for one in (first, second)] == [
+        (1, [], 1),
+        (2, [], 1),
+    ]
+    assert "RETRY" in first["rejected"][0]["message"] and rejected.status == 4
+
+
+async def test_a_watch_with_json_reports_rejections_to_standard_error(command: Commands, resources: Resources) -> None:
+    first, _ = (await submit(command, "odp-1", "odp-2"))[:2]
+    await fail(resources, first)
+
+    canceled = await command("request", "cancel", "1", "--watch", "-o", "json")
+
+    (document,) = documents(canceled.output)
+    assert (document["id"], document["status"]) == (1, "FAILED") and canceled.status == 0
+    assert canceled.errors.splitlines()[0] == "1 accepted, 1 rejected" and f"odp-1 {first}: " in canceled.errors
+
+
+def documents(output: str) -> list[dict[str, Any]]:
+    """Return the JSON documents of an output, one behind the other."""
+    decoder, found = json.JSONDecoder(), []
+    while output := output.strip():
+        document, end = decoder.raw_decode(output)
+        found.append(document)
+        output = output[end:]
+    return found
 
 
 async def test_a_canceled_request_is_watched(command: Commands) -> None:
