@@ -102,13 +102,17 @@ async def show_form(request: Request) -> Response:
 
 
 async def list_changed_rows(request: Request) -> Response:
-    """Serve GET /clusters/{id}/takeover/rows: the rows whose discovery has changed `since` a moment."""
+    """Serve GET /clusters/{id}/takeover/rows: the rows that may have changed `since` a moment.
+
+    They are those of hosts whose discovery has changed, or whose task instance is running or has ended since.
+    """
     resources = requests.resources(request)
     await _cluster(resources, request)
     since = requests.parse_query(request, ChangedRowsQuery).since
     moment = await _moment(resources)
-    changed = await discoveries.changed_since(resources, since - COMMIT_DELAY)
-    hosts = await _form_hosts(resources, host_ids=changed)
+    after = since - COMMIT_DELAY
+    discovered = await discoveries.changed_since(resources, after)
+    hosts = await _form_hosts(resources, host_ids={*discovered, *await available_hosts.busy_since(resources, after)})
     return render(request, "takeover_rows.html", hosts=hosts, moment=moment)
 
 

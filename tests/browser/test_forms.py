@@ -10,11 +10,13 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, StorageState, expect
 from psycopg.types.json import Jsonb
 
+from service.model.workflow import TAKEOVER
 from service.store import embedded
 from service.store.database import execute, fetch
 from service.tasks.resources import Resources
 from tests.browser.staging import Stage
 from tests.browser.visitor import Visitor, visiting
+from tests.integration import sample_tasks
 from tests.integration.test_discoveries import FOUND
 from tests.lab import HostSpec, Lab
 from tests.lab.host import LabHost
@@ -198,6 +200,64 @@ def test_a_search_among_a_thousand_hosts_keeps_ticks_and_typed_values(chromium: 
         )
         assert (fields["port-7"], fields["password-7"]) == (["3306"], ["Secret#1"])
         page.wait_for_url(re.compile(r"/requests/\d+"))
+
+
+async def discovered_at(resources: Resources, host_id: int, sql_port: int) -> None:
+    """Record that an OBProxy was found on a host, at a port."""
+    async with resources.database.transaction() as connection:
+        await execute(connection, "request_host_discoveries", host_ids=[host_id], requester="admin")
+        (row,) = await fetch(connection, "database_time")
+        found = Jsonb([FOUND | {"login": "cluster", "sql_port": sql_port}])
+        result = {"outcome": "DISCOVERED", "message": None, "rules": Jsonb([]), "obproxies": found}
+        await execute(connection, "record_host_discovery", host_id=host_id, start_time=row["moment"], **result)
+
+
+def test_an_open_form_follows_tasks_and_discoveries_and_keeps_the_ports_that_were_typed(
+    chromium: Browser, stage: Stage
+) -> None:
+    with stage.served() as service, visiting(chromium, service.url) as visitor:
+        visitor.open("/login")
+        visitor.log_in(service.password)
+        page = visitor.open(FORM)
+        row_of(page, 1).locator("[type=checkbox]").check()
+        typed, proposed = (row_of(page, number).locator("[type=number]") for number in (1, 2))
+        typed.fill("3306")
+        typed.fill("2883")  # as it was proposed
+
+        async def discover(resources: Resources) -> None:
+            for host_id in (1, 2):
+                await discovered_at(resources, host_id, 2884)
+
+        stage.do(discover)
+        expect(proposed).to_have_value("2884")
+        expect(row_of(page, 1)).to_contain_text("port 2884")
+        expect(typed).to_have_value("2883")
+
+        task_id = stage.do(lambda resources: sample_tasks.take_over(resources, 1))
+        expect(row_of(page, 1).locator("[type=checkbox]")).to_be_disabled()
+        expect(row_of(page, 1)).to_contain_text("Queued")
+        expect(page.locator("#take-over")).to_be_disabled()
+
+        async def fail(resources: Resources) -> None:
+            role = resources.workflows[TAKEOVER].roles[0]
+            await sample_tasks.advance(resources, task_id, [], role, "It is full.")
+
+        stage.do(fail)
+        expect(row_of(page, 1).locator("[type=checkbox]")).to_be_enabled()
+        expect(typed).to_have_value("2883")
+
+
+def test_the_port_of_an_address_stays_after_a_discovery(chromium: Browser, stage: Stage) -> None:
+    with stage.served() as service, visiting(chromium, service.url) as visitor:
+        visitor.open("/login")
+        visitor.log_in(service.password)
+        page = visitor.open(f"{FORM}?host-3=on&port-3=3306")
+        expect(row_of(page, 3).locator("[type=number]")).to_have_value("3306")
+
+        stage.do(lambda resources: discovered_at(resources, 3, 2885))
+
+        expect(row_of(page, 3)).to_contain_text("port 2885")
+        expect(row_of(page, 3).locator("[type=number]")).to_have_value("3306")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

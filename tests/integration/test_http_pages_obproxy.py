@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from service.access.roles import Role
 from service.model.rollout import Rollout
 from service.model.tasks import TaskFilter
 from service.model.types import Page
-from service.model.workflow import PRECHECK
+from service.model.workflow import PRECHECK, TAKEOVER
 from service.outcome.run_progress import Change, Ended, ServerFacts, Started, Verdict
+from service.pages import takeover as pages_takeover
 from service.store.database import execute, fetch
 from service.tasks import instances, requests
 from service.tasks.recorder import Recorder
 from service.tasks.resources import Resources
+from tests.integration import sample_tasks
 from tests.integration.http_helpers import take_over
 from tests.integration.page_sessions import TOKEN, form_token, logged_in
 from tests.integration.test_discoveries import FOUND
@@ -370,3 +373,40 @@ async def test_a_check_leads_to_the_takeover_of_the_hosts_that_passed(
     assert "take-over-passed" not in (await browser.get("/requests/1")).text  # none is left
     again = await browser.post("/requests/1/takeover", data={**token, "confirmed": "yes"})
     assert again.status_code == 409 and "no host that passed" in again.text
+
+
+async def test_the_rows_of_hosts_with_a_task_are_sent_while_it_runs_and_at_its_end(
+    browser: httpx.AsyncClient, app: Starlette, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages_takeover, "COMMIT_DELAY", timedelta())
+    resources: Resources = app.state.resources
+    moment = await database_time(resources)
+    task_id = await sample_tasks.take_over(resources, 1)
+
+    locked = await changed_rows(browser, moment)
+    assert re.findall(r'<tr id="row-(\d+)"[^>]* class="locked"', locked) == ["1"] and "Queued" in text(locked)
+
+    role = resources.workflows[TAKEOVER].roles[0]
+    await sample_tasks.advance(resources, task_id, [], role, "It is full.")
+    failed = await changed_rows(browser, moment)
+    assert re.findall(r'<tr id="row-(\d+)"', failed) == ["1"] and "locked" not in failed
+    assert "<tr" not in await changed_rows(browser, await database_time(resources))
+
+
+async def database_time(resources: Resources) -> datetime:
+    """Return the time of the database."""
+    async with resources.database.autocommit() as connection:
+        (row,) = await fetch(connection, "database_time")
+    moment: datetime = row["moment"]
+    return moment
+
+
+async def changed_rows(browser: httpx.AsyncClient, moment: datetime) -> str:
+    """Return the rows of the form that may have changed since a moment."""
+    return (await browser.get(f"{FORM}/rows", params={"since": moment.isoformat()})).text
+
+
+async def test_a_port_that_was_chosen_is_marked(browser: httpx.AsyncClient) -> None:
+    page = (await browser.get(f"{FORM}?host-1=on&port-1=3306")).text
+
+    assert re.findall(r'name="port-(\d+)"[^>]* value="(\d+)" data-chosen', page) == [("1", "3306")]

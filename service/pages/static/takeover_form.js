@@ -5,7 +5,8 @@ import { fetchDocument } from "./live_updates.js";
 import { localizeTimes } from "./times.js";
 
 const PAGE_SIZE = 50; // rows shown at once
-const POLL_INTERVAL = 1500; // milliseconds between two polls while hosts are being discovered
+const DISCOVERY_INTERVAL = 1500; // milliseconds between two polls while hosts are being discovered
+const IDLE_INTERVAL = 5000; // milliseconds between two polls otherwise: a task of another user may lock or unlock a host
 
 const form = /** @type {HTMLFormElement} */ (byId("takeover"));
 const search = /** @type {HTMLFormElement} */ (byId("host-search"));
@@ -138,7 +139,7 @@ async function confirmAndSend(button) {
 
 let moment = form.dataset.moment ?? ""; // of the database; what is shown is not older
 
-/** Shows what the discoveries have found since, without changing what was typed. */
+/** Shows what discoveries have found since, and which hosts are locked, without changing what was typed. */
 async function updateRows() {
   const fresh = await fetchDocument(`${form.dataset.rows}?${new URLSearchParams({ since: moment })}`);
   if (!fresh) return;
@@ -164,22 +165,23 @@ function updateRow(row, source) {
   const old = queryOne(row, ".found");
   if (old.innerHTML !== found.innerHTML) old.replaceChildren(...found.childNodes);
   for (const field of [checkbox, port, password]) field(row).disabled = source.classList.contains("locked");
-  const foundPort = source.dataset.port ?? "";
-  if (port(row).value === port(row).defaultValue) port(row).value = foundPort;
-  port(row).defaultValue = foundPort;
+  if (!("chosen" in port(row).dataset)) port(row).value = source.dataset.port ?? "";
 }
 
-let polling = false;
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let timer;
 
-/** Updates the rows while hosts are being discovered. */
-async function followDiscoveries() {
-  if (polling) return;
-  polling = true;
-  while (rows.some((row) => row.dataset.state === "PENDING")) {
-    await new Promise((resume) => setTimeout(resume, POLL_INTERVAL));
-    if (!document.hidden) await updateRows();
-  }
-  polling = false;
+/** Updates the rows in intervals, which are shorter while hosts are being discovered. */
+function followRows() {
+  clearTimeout(timer);
+  const discovering = rows.some((row) => row.dataset.state === "PENDING");
+  timer = setTimeout(
+    async () => {
+      if (!document.hidden) await updateRows();
+      followRows();
+    },
+    discovering ? DISCOVERY_INTERVAL : IDLE_INTERVAL,
+  );
 }
 
 async function discover() {
@@ -197,13 +199,14 @@ async function discover() {
     return;
   }
   await updateRows();
-  followDiscoveries();
+  followRows();
 }
 
 form.addEventListener("input", (event) => {
   const row = closestToTarget(event, "tr");
   if (row instanceof HTMLTableRowElement && row.id && event.target !== checkbox(row))
     checkbox(row).checked = !checkbox(row).disabled;
+  if (event.target instanceof HTMLInputElement && event.target.type === "number") event.target.dataset.chosen = "";
   updateButtons();
 });
 form.addEventListener("submit", (event) => {
@@ -244,7 +247,9 @@ byId("next-hosts").addEventListener("click", () => {
   showRows();
 });
 byId("select-qualifying").hidden = byId("select-none").hidden = false;
+// The browser fills fields in again after a reload.
+for (const row of rows) if (port(row).value !== port(row).defaultValue) port(row).dataset.chosen = "";
 searchRows();
 const [chosen] = selected();
 if (chosen) reveal(chosen); // the address or a rejected form names it
-followDiscoveries();
+followRows();

@@ -1,6 +1,9 @@
 -- name: running_tasks
 SELECT id, host_id FROM task_instance WHERE status = 'RUNNING' AND host_id = ANY(%(host_ids)s) ORDER BY host_id;
 
+-- name: hosts_busy_since
+SELECT DISTINCT host_id FROM task_instance WHERE status = 'RUNNING' OR finish_time >= %(moment)s;
+
 -- name: insert_tasks
 -- One task instance per host; a host that has a running one returns no row. Ids follow the order of the request.
 -- Insertion follows the order of hosts, so that concurrent requests cannot deadlock.
