@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from itertools import zip_longest
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any
@@ -125,7 +126,7 @@ class _Runs:
 
     def until_failure(self, items: Sequence[pytest.Item], times: Mapping[str, float]) -> int:
         """Run the tests until one fails; one that uses too much time of the processor ends this process."""
-        for item, following in zip(items, [*items[1:], None], strict=True):
+        for item, following in zip_longest(items, items[1:]):
             signal.setitimer(signal.ITIMER_PROF, SPARE + SLOWER * times.get(item.nodeid, FIRST))
             _run(item, following)
             if self.failed:
@@ -183,7 +184,7 @@ class _Mutating(_Runs):
 
     def _measure(self, items: Sequence[pytest.Item], results: Connection) -> int:
         self._subject.used()
-        for item, following in zip(items, [*items[1:], None], strict=True):
+        for item, following in zip_longest(items, items[1:]):
             started = _processor_seconds()
             _run(item, following)
             results.send((item.nodeid, _processor_seconds() - started, frozenset(self._subject.used())))

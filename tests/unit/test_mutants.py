@@ -109,6 +109,14 @@ def test_survivors_are_listed_and_explained_ones_are_not(folder: Path, capsys: p
     assert (explained.survivors, explained.equivalent, explained.percent) == ((), 1, 100.0)
 
 
+def test_a_mutation_of_a_function_that_no_test_calls_survives(folder: Path) -> None:
+    uncalled = TESTS.partition("def test_names")[0]
+
+    result = program.tested(module(folder, uncalled), at_once=2)
+
+    assert {made.line for made in result.survivors} == {14}
+
+
 def test_progress_is_shown_without_a_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
