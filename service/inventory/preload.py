@@ -67,7 +67,7 @@ def load(
             complete = _completed_by_ansible_runner(environment, directory)
             set_environment(complete)
             files = {path: _stamp(path) for path in (*actions, *others)}
-            _import_ansible([f"{COLLECTION}.{path.stem}" for path in actions])
+            import_ansible([f"{COLLECTION}.{path.stem}" for path in actions])
             if project is not None:
                 # It only saves time, and uses private modules of Ansible, which any version may move.
                 with suppress(Exception):
@@ -148,7 +148,7 @@ def _completed_by_ansible_runner(environment: Mapping[str, str], directory: str)
     return {str(name): str(value) for name, value in config.env.items()}
 
 
-def _import_ansible(own_actions: Sequence[str]) -> None:
+def import_ansible(own_actions: Sequence[str]) -> None:
     """Import Ansible and the plugins that every run needs."""
     importlib.import_module("ansible.constants")
     importlib.import_module("ansible.cli.playbook")

@@ -1,17 +1,20 @@
 """Running the playbooks as an operator does, by bare ansible-playbook, and reading the outcome."""
 
+import atexit
+import functools
 import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.lab import Lab, LabHost
 
-ROOT = Path(__file__).parents[2]
+from .playbook_server import ROOT, Server
+
 PROGRAM = ROOT / ".venv" / "bin" / "ansible-playbook"
 DEADLINE = 300  # seconds, on a machine that is busy with other tests
 CONNECTION_TIMEOUT = 60  # seconds to log in and to become root, on such a machine
@@ -64,22 +67,14 @@ def play(
     arguments: tuple[str, ...] = (),
     variables: Mapping[str, object] | None = None,
     host_variables: Mapping[str, Mapping[str, object]] | None = None,
+    as_program: bool = False,
 ) -> Play:
-    """Run a playbook on some hosts of the lab; variables for all of them, or by host's name."""
+    """Run a playbook on some hosts of the lab; variables for all of them, or by host's name.
+
+    With `as_program`, ansible-playbook is started as a program, which takes twice the CPU time of a fork.
+    """
     with tempfile.TemporaryDirectory() as directory:
-        results = Path(directory) / "results"
-        environment = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(lab.directory),
-            "LC_ALL": "C.UTF-8",
-            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-            "ANSIBLE_CALLBACK_PLUGINS": str(Path(__file__).parent / "callback_plugins"),
-            "ANSIBLE_CALLBACKS_ENABLED": "results_as_lines",
-            "ANSIBLE_SSH_CONTROL_PATH_DIR": directory,
-            "ANSIBLE_TIMEOUT": str(CONNECTION_TIMEOUT),
-            "OBPROXY_TAKEOVER": RUN,
-            "RESULTS_AS_LINES": str(results),
-        }
+        results, output = Path(directory) / "results", Path(directory) / "output"
         own = Path(directory) / "own.yml"
         own.write_text(json.dumps({"all": {"hosts": host_variables or {}}}))
         command = [
@@ -96,8 +91,42 @@ def play(
             (Path(directory) / "variables.json").write_text(json.dumps(variables))
             command += ["-e", f"@{directory}/variables.json"]
         command.append(str(ROOT / "playbooks" / f"{playbook}.yml"))
-        ended = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE)
-        text = ended.stdout + ended.stderr
+        own_environment = {
+            "ANSIBLE_LOCAL_TEMP": directory,
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": directory,
+            "RESULTS_AS_LINES": str(results),
+        }
+        run = _run_program if as_program else _server(lab.directory).run
+        code = run(command, _environment(lab.directory) | own_environment, output, DEADLINE)
+        text = output.read_text()
         assert results.exists(), text
         assert "[WARNING]" not in text, text
-        return Play(ended.returncode, text, [json.loads(line) for line in results.read_text().splitlines()])
+        return Play(code, text, [json.loads(line) for line in results.read_text().splitlines()])
+
+
+def _environment(home: Path) -> dict[str, str]:
+    """Return the environment that all plays have in common."""
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "LC_ALL": "C.UTF-8",
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "ANSIBLE_CALLBACK_PLUGINS": str(Path(__file__).parent / "callback_plugins"),
+        "ANSIBLE_CALLBACKS_ENABLED": "results_as_lines",
+        "ANSIBLE_TIMEOUT": str(CONNECTION_TIMEOUT),
+        "OBPROXY_TAKEOVER": RUN,
+    }
+
+
+@functools.cache
+def _server(home: Path) -> Server:
+    server = Server(_environment(home))
+    atexit.register(server.close)
+    return server
+
+
+def _run_program(arguments: Sequence[str], environment: Mapping[str, str], output: Path, seconds: float) -> int:
+    with output.open("w") as file:
+        return subprocess.run(
+            arguments, env=environment, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, timeout=seconds
+        ).returncode

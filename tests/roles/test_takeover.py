@@ -34,7 +34,7 @@ def files_of(host: LabHost) -> str:
 def test_a_takeover_and_a_second_one(lab: Lab, lab_host: StartHost, version: str) -> None:
     host = lab_host(version=version)
     pid = host.proxy_pid()
-    first = play(lab, host)
+    first = play(lab, host, as_program=True)
     assert first.code == 0, first.failure(host)
     old = version.startswith("1.")
     assert first.changed(host) == [role for role in CHANGING if not (old and role == "set_obproxy_user_password")]

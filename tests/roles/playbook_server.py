@@ -1,0 +1,117 @@
+"""Runs ansible-playbook in forks of a process with Ansible imported: the import is half of the CPU time of a play.
+
+The options, the environment and the output are those of the program. `Server` is the client's side.
+"""
+
+import importlib
+import os
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Mapping, Sequence
+from multiprocessing.connection import Client, Connection, Listener
+from pathlib import Path
+from signal import SIGKILL
+
+from service.inventory import preload
+from service.model.settings import RUNS_OWN
+
+ROOT = Path(__file__).parents[2]
+_ACTIONS = sorted((ROOT / "plugins" / "action").glob("*.py"))
+_START_DEADLINE = 60  # seconds
+_UNEXPECTED_EXCEPTION = 250
+
+
+class Server:
+    """A process with Ansible imported in an environment; it ends with this one."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._directory = tempfile.TemporaryDirectory()
+        self._address = f"{self._directory.name}/socket"
+        errors = Path(self._directory.name) / "errors"
+        with errors.open("w") as file:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.roles.playbook_server", self._address],
+                env=environment,
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=file,
+            )
+        assert self._process.stdout
+        assert self._process.stdout.readline() == b"listening\n", errors.read_text()
+
+    def run(self, arguments: Sequence[str], environment: Mapping[str, str], output: Path, seconds: float) -> int:
+        """Run ansible-playbook, with its output in a file; return its exit status. Raise TimeoutError."""
+        with Client(self._address) as connection:
+            connection.send((list(arguments), dict(environment), str(output)))
+            pid = connection.recv()
+            if not connection.poll(seconds):
+                os.killpg(pid, SIGKILL)
+                raise TimeoutError(f"ansible-playbook takes more than {seconds} s:\n{output.read_text()}")
+            return int(connection.recv())
+
+    def close(self) -> None:
+        self._process.communicate(timeout=_START_DEADLINE)  # closes its standard input
+        self._directory.cleanup()
+
+
+def serve(address: str) -> None:
+    """Import Ansible and serve until standard input ends."""
+    preload.import_ansible([f"{preload.COLLECTION}.{path.stem}" for path in _ACTIONS])
+    with Listener(address) as listener:
+        if os.fork() == 0:
+            sys.stdin.read()
+            os.kill(os.getppid(), SIGKILL)
+            os._exit(0)
+        print("listening", flush=True)
+        while True:
+            with listener.accept() as connection:
+                if os.fork() == 0:
+                    _answer(connection)
+                    os._exit(0)
+            _collect()
+
+
+def _collect() -> None:
+    """Collect children that have ended."""
+    while os.waitpid(-1, os.WNOHANG)[0]:
+        pass
+
+
+def _answer(connection: Connection) -> None:
+    """Run one playbook in a process group of its own."""
+    arguments, environment, output = connection.recv()
+    pid = os.fork()
+    if pid == 0:
+        os.setsid()
+        _run(arguments, environment, output)
+    connection.send(pid)
+    _, status = os.waitpid(pid, 0)
+    connection.send(os.waitstatus_to_exitcode(status))
+
+
+def _run(arguments: list[str], environment: dict[str, str], output: str) -> None:
+    """Become ansible-playbook."""
+    status: object = _UNEXPECTED_EXCEPTION
+    try:
+        descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(descriptor, 1)
+        os.dup2(descriptor, 2)
+        preload.set_environment(environment)
+        preload.read_settings(RUNS_OWN)
+        sys.argv = arguments
+        importlib.import_module("ansible.cli.playbook").main(arguments)
+    except SystemExit as end:
+        status = end.code
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status if isinstance(status, int) else int(status is not None))
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])
