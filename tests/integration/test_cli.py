@@ -1,17 +1,14 @@
 """The command line against a running service: commands, output, exit status."""
 
 import asyncio
-import itertools
 import json
 import os
 import re
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import uvicorn
 from starlette.applications import Starlette
 
 from service import __version__
@@ -26,67 +23,20 @@ from service.store.database import fetch
 from service.tasks import instances, requests
 from service.tasks.recorder import Recorder
 from service.tasks.resources import Resources
+from tests.integration.command_line import DEADLINE, Commands, Program, serving
 from tests.integration.sample_tasks import advance
-
-DEADLINE = 60.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Done:
-    """The exit status and output of a command."""
-
-    status: int
-    output: str
-    errors: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class CommandLine:
-    """`python -m service` on the service of the test."""
-
-    url: str
-    password_file: Path
-
-    async def __call__(self, *words: str, **variables: str) -> Done:
-        environment = {
-            **os.environ,
-            "OBPROXY_TAKEOVER_URL": self.url,
-            "OBPROXY_TAKEOVER_PASSWORD_FILE": str(self.password_file),
-            **variables,
-        }
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "service", *words),
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=environment,
-            cwd=PROJECT,
-        )
-        async with asyncio.timeout(DEADLINE):
-            output, errors = await process.communicate()
-        assert process.returncode is not None
-        return Done(status=process.returncode, output=output.decode(), errors=errors.decode())
 
 
 @pytest.fixture
-async def command(app: Starlette, settings: Settings) -> AsyncIterator[CommandLine]:
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off"))
-    serving = asyncio.create_task(server.serve())
-    async with asyncio.timeout(DEADLINE):
-        while not server.started:
-            await asyncio.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    yield CommandLine(url=f"http://127.0.0.1:{port}", password_file=settings.data_dir / "admin-password")
-    server.should_exit = True
-    await serving
+async def command(app: Starlette, settings: Settings) -> AsyncIterator[Commands]:
+    async with serving(app) as url:
+        yield Commands(url, settings.data_dir / "admin-password")
 
 
-def rows(done: Done) -> list[dict[str, str]]:
-    """Return the rows of a table, by the headers of its columns; the columns are aligned by spaces."""
-    assert done.status == 0, done.errors
-    header, *lines = itertools.takewhile(bool, done.output.splitlines())
-    starts = [match.start() for match in re.finditer(r"\S+", header)]
-    columns = list(itertools.pairwise([*starts, None]))
-    return [{header[a:b].strip(): line[a:b].strip() for a, b in columns} for line in lines]
+@pytest.fixture
+async def program(app: Starlette, settings: Settings) -> AsyncIterator[Program]:
+    async with serving(app) as url:
+        yield Program(url, settings.data_dir / "admin-password")
 
 
 async def fail_first(resources: Resources, task_id: int) -> int:
@@ -102,7 +52,7 @@ async def fail_first(resources: Resources, task_id: int) -> int:
     return subtasks[0].id
 
 
-async def test_from_submit_to_control(command: CommandLine, app: Starlette) -> None:
+async def test_from_submit_to_control(command: Commands, app: Starlette) -> None:
     resources: Resources = app.state.resources
     submitted = await command("submit", "1", "1:2883", "2")
     assert submitted.status == 0, submitted.errors
@@ -121,14 +71,14 @@ async def test_from_submit_to_control(command: CommandLine, app: Starlette) -> N
 
     failed = json.loads((await command("tasks", "--status", "FAILED", "-o", "json")).output)
     assert [document["id"] for document in failed["contents"]] == [first] and failed["page"]["totalElements"] == 1
-    assert [row["ID"] for row in rows(await command("tasks", "--host", "2"))] == [str(second)]
+    assert [row["ID"] for row in (await command("tasks", "--host", "2")).rows] == [str(second)]
 
     assert (await command("skip", str(first), str(subtask))).status == 0
     detail = json.loads((await command("show", str(first), "-o", "json")).output)
     assert detail["subtasks"][0]["operation"] == "SKIP"
 
 
-async def test_a_superseded_task_instance_names_the_newer_one(command: CommandLine, app: Starlette) -> None:
+async def test_a_superseded_task_instance_names_the_newer_one(command: Commands, app: Starlette) -> None:
     older = int((await command("submit", "1", "1")).output)
     await fail_first(app.state.resources, older)
     offered = await command("show", str(older))
@@ -142,7 +92,7 @@ async def test_a_superseded_task_instance_names_the_newer_one(command: CommandLi
     assert "State:           SUPERSEDED" in shown.splitlines()
     assert "uperseded" not in (await command("show", str(newer))).output
     assert json.loads((await command("show", str(older), "-o", "json")).output)["supersededBy"] == newer
-    listed = rows(await command("tasks", "-o", "wide"))
+    listed = (await command("tasks", "-o", "wide")).rows
     assert [(row["ID"], row["STATE"], row["SUPERSEDED_BY"]) for row in listed] == [
         (str(newer), "QUEUED", "-"),
         (str(older), "SUPERSEDED", str(newer)),
@@ -154,14 +104,14 @@ async def test_a_superseded_task_instance_names_the_newer_one(command: CommandLi
 
 @pytest.mark.parametrize("streams", [300, 0])
 async def test_watches_by_events_and_without_them(
-    command: CommandLine, app: Starlette, monkeypatch: pytest.MonkeyPatch, streams: int
+    program: Program, app: Starlette, monkeypatch: pytest.MonkeyPatch, streams: int
 ) -> None:
     monkeypatch.setattr(events, "STREAM_LIMIT", streams)
     resources: Resources = app.state.resources
-    (document,) = json.loads((await command("submit", "1", "1", "-o", "json")).output)["contents"]
+    (document,) = json.loads((await program("submit", "1", "1", "-o", "json")).output)["contents"]
     task_id, subtask_id = document["id"], document["subtasks"][0]["id"]
-    watching = asyncio.create_task(command("watch", str(task_id)))
-    following = asyncio.create_task(command("log", str(task_id), str(subtask_id), "-f"))
+    watching = asyncio.create_task(program("watch", str(task_id)))
+    following = asyncio.create_task(program("log", str(task_id), str(subtask_id), "-f"))
     if streams:
         async with asyncio.timeout(DEADLINE):
             while len(app.state.notifications) < 2:
@@ -177,7 +127,7 @@ async def test_watches_by_events_and_without_them(
     assert followed.output == log + "\n"
 
 
-async def test_a_request_from_submit_to_control(command: CommandLine, app: Starlette) -> None:
+async def test_a_request_from_submit_to_control(command: Commands, app: Starlette) -> None:
     resources: Resources = app.state.resources
     words = ("submit", "1", "1", "2", "3", "--canary", "1", "--max-failures", "0")
     submitted = await command(*words)
@@ -201,7 +151,7 @@ async def test_a_request_from_submit_to_control(command: CommandLine, app: Starl
     held = (await command("show", str(tasks[2]))).output
     assert re.search(r"^State: +NOT_STARTED$", held, re.MULTILINE)
     assert re.search(r"^Held: +because too many hosts have failed: request show 1$", held, re.MULTILINE)
-    (listed,) = rows(await command("requests"))
+    (listed,) = (await command("requests")).rows
     assert (listed["ID"], listed["WORKFLOW"], listed["CLUSTER"], listed["STATE"]) == (
         "1",
         "takeover",
@@ -210,7 +160,7 @@ async def test_a_request_from_submit_to_control(command: CommandLine, app: Starl
     )
     documents = json.loads((await command("requests", "-o", "json")).output)["contents"]
     assert [request["status"] for request in documents] == ["STOPPED"]
-    assert [row["STATE"] for row in rows(await command("request", "show", "1"))][:1] == ["FAILED"]
+    assert [row["STATE"] for row in (await command("request", "show", "1")).rows][:1] == ["FAILED"]
     assert (await command("request", "retry", "1")).output.splitlines()[0] == "3 accepted, 0 rejected"
     document = json.loads((await command("request", "show", "1", "-o", "json")).output)
     assert [host["state"] for host in document["hosts"]] == ["QUEUED", "WAITING", "WAITING"]
@@ -224,7 +174,7 @@ async def test_a_request_from_submit_to_control(command: CommandLine, app: Starl
 
 @pytest.mark.parametrize("streams", [300, 0])
 async def test_submit_of_several_hosts_watches_the_request(
-    command: CommandLine, app: Starlette, monkeypatch: pytest.MonkeyPatch, streams: int
+    command: Commands, app: Starlette, monkeypatch: pytest.MonkeyPatch, streams: int
 ) -> None:
     monkeypatch.setattr(events, "STREAM_LIMIT", streams)
     resources: Resources = app.state.resources
@@ -243,13 +193,13 @@ async def test_submit_of_several_hosts_watches_the_request(
     assert "1 host failed at Prepare obproxy install: odp-2\n    TASK_FAILED: it broke\n" in watched.output
 
 
-async def test_a_limit_without_batches_is_named(command: CommandLine) -> None:
+async def test_a_limit_without_batches_is_named(command: Commands) -> None:
     refused = await command("submit", "1", "1", "--max-failures", "2")
 
     assert refused.status == 2 and "--max-failures needs --canary or --batch-size" in refused.errors
 
 
-async def test_signs_with_an_access_key(command: CommandLine, app: Starlette, tmp_path: Path) -> None:
+async def test_signs_with_an_access_key(command: Commands, app: Starlette, tmp_path: Path) -> None:
     resources: Resources = app.state.resources
     key, secret = await access_keys.create(resources.database, resources.secrets, "admin")
     (tmp_path / "secret").write_text(secret.get_secret_value() + "\n", encoding="utf-8")
@@ -264,12 +214,12 @@ async def test_signs_with_an_access_key(command: CommandLine, app: Starlette, tm
     former = await command("tasks", OBPROXY_TAKEOVER_SECRET_FILE=str(tmp_path / "secret"), **signed)
     assert former.status == 2
     assert former.errors == (
-        "OBPROXY_TAKEOVER_SECRET_FILE is not read any more. Name the file in OBPROXY_TAKEOVER_ACCESS_KEY_SECRET_FILE.\n"
+        "OBPROXY_TAKEOVER_SECRET_FILE is not read any more. Name the file in OBPROXY_TAKEOVER_ACCESS_KEY_SECRET_FILE."
     )
 
 
 async def test_submits_once_with_a_key_and_with_a_password_of_the_proxy(
-    command: CommandLine, app: Starlette, tmp_path: Path
+    command: Commands, app: Starlette, tmp_path: Path
 ) -> None:
     (tmp_path / "password").write_text("Old#1\n", encoding="utf-8")
     words = ["submit", "1", "1", "--idempotency-key", "k", "--proxysys-password-file", str(tmp_path / "password")]
@@ -286,19 +236,19 @@ async def test_submits_once_with_a_key_and_with_a_password_of_the_proxy(
 @pytest.mark.parametrize(
     ("words", "said"), [([], None), (["--allow-restart"], "true"), (["--no-allow-restart"], "false")]
 )
-async def test_submits_with_a_restart_permission(command: CommandLine, words: list[str], said: str | None) -> None:
+async def test_submits_with_a_restart_permission(command: Commands, words: list[str], said: str | None) -> None:
     (document,) = json.loads((await command("submit", "1", "1", "-o", "json", *words)).output)["contents"]
     assert document["context"]["stringMap"].get("obproxy_allow_restart") == said
 
 
-async def test_lists_the_hosts(command: CommandLine) -> None:
+async def test_lists_the_hosts(command: Commands) -> None:
     listed = await command("hosts")
     assert "odp-2" in listed.output and "192.0.2.12" in listed.output
     documents = json.loads((await command("hosts", "-o", "json")).output)["contents"]
     assert [host["id"] for host in documents] == [1, 2, 3]
 
 
-async def test_helps_by_example(command: CommandLine) -> None:
+async def test_helps_by_example(command: Commands) -> None:
     general = (await command("--help")).output
     assert "submit test odp-1:2883 --watch" in general
     assert "watch odp-1 odp-2" in (await command("watch", "--help")).output
@@ -322,7 +272,7 @@ async def test_completes_in_a_shell() -> None:
     assert output.decode().split() == ["watch"]
 
 
-async def test_the_version_is_that_of_the_package(command: CommandLine) -> None:
+async def test_the_version_is_that_of_the_package(command: Commands) -> None:
     done = await command("--version")
 
     assert (done.status, done.output) == (0, f"obproxy-takeover {__version__}\n")
@@ -341,12 +291,17 @@ async def test_the_version_is_that_of_the_package(command: CommandLine) -> None:
     ],
 )
 async def test_an_error_is_one_sentence_with_an_exit_status(
-    command: CommandLine, words: list[str], status: int, sentence: str
+    command: Commands, words: list[str], status: int, sentence: str
 ) -> None:
     done = await command(*words)
     assert done.status == status
     assert sentence in done.errors and "Traceback" not in done.errors
     assert len(done.errors.strip().splitlines()) == 1
+
+
+async def test_the_program_ends_with_the_sentence_and_the_exit_status(program: Program) -> None:
+    done = await program("show", "404")
+    assert (done.status, done.output, done.errors) == (4, "", "Task instance 404 does not exist.\n")
 
 
 @pytest.mark.parametrize(
@@ -360,7 +315,7 @@ async def test_an_error_is_one_sentence_with_an_exit_status(
     ids=["refresh", "restart", "cold restart", "release"],
 )
 async def test_the_workflows_of_managed_servers(
-    command: CommandLine, app: Starlette, words: tuple[str, ...], name: str
+    command: Commands, app: Starlette, words: tuple[str, ...], name: str
 ) -> None:
     resources: Resources = app.state.resources
     taken = int((await command("submit", "1", "1")).output)

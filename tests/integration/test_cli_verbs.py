@@ -2,23 +2,17 @@
 
 import asyncio
 import io
-import itertools
 import json
 import os
 import re
 import zipfile
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from starlette.applications import Starlette
-from typer.testing import CliRunner
 
-from service.cli.errors import ClientError
-from service.cli.main import main
 from service.fleet import discoveries
 from service.fleet.discoveries import DiscoveryState
 from service.model.settings import Settings
@@ -30,61 +24,18 @@ from service.tasks import instances
 from service.tasks.recorder import Recorder
 from service.tasks.resources import Resources
 from service.worker import host_discovery
+from tests.integration.command_line import DEADLINE, Commands, Done, serving
 from tests.integration.http_helpers import away
 from tests.integration.sample_tasks import advance, subtask_ids
 from tests.integration.test_discoveries import FOUND
 
-DEADLINE = 60.0
 MESSAGE = "Rule: nc is installed. Found: it is missing. Fix: install nc."
-
-
-@dataclass(frozen=True, kw_only=True)
-class Done:
-    """The exit status and output of a command."""
-
-    status: int
-    output: str
-    errors: str
-
-    @property
-    def rows(self) -> list[dict[str, str]]:
-        """The rows of the first table by the headers of its columns."""
-        header, *lines = itertools.takewhile(bool, self.output.splitlines())
-        starts = [match.start() for match in re.finditer(r"\S+", header)]
-        columns = list(itertools.pairwise([*starts, None]))
-        return [{header[a:b].strip(): line[a:b].strip() for a, b in columns} for line in lines]
-
-
-class Commands:
-    """Calls commands on the service of the test, in a thread."""
-
-    def __init__(self, url: str, password_file: Path) -> None:
-        self._environment = {"OBPROXY_TAKEOVER_URL": url, "OBPROXY_TAKEOVER_PASSWORD_FILE": str(password_file)}
-
-    async def __call__(self, *words: str) -> Done:
-        async with asyncio.timeout(DEADLINE):
-            return await asyncio.to_thread(self._call, words)
-
-    def _call(self, words: Sequence[str]) -> Done:
-        done = CliRunner().invoke(main, words, env=self._environment)
-        if isinstance(done.exception, ClientError):
-            return Done(status=done.exception.exit_status, output=done.stdout, errors=str(done.exception))
-        if done.exception and not isinstance(done.exception, SystemExit):
-            raise done.exception
-        return Done(status=done.exit_code, output=done.stdout, errors=done.stderr)
 
 
 @pytest.fixture
 async def command(app: Starlette, settings: Settings) -> AsyncIterator[Commands]:
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off"))
-    serving = asyncio.create_task(server.serve())
-    async with asyncio.timeout(DEADLINE):
-        while not server.started:
-            await asyncio.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    yield Commands(f"http://127.0.0.1:{port}", settings.data_dir / "admin-password")
-    server.should_exit = True
-    await serving
+    async with serving(app) as url:
+        yield Commands(url, settings.data_dir / "admin-password")
 
 
 @pytest.fixture
