@@ -9,6 +9,8 @@ PYTHON := .venv/bin/python
 OPENAPI := .config/openapi/node_modules/.bin
 # One more than the processors: tests wait for hosts about half of their time.
 TESTERS ?= $(shell echo $$(( $$(nproc) + 1 )))
+# In the order of the folders, the long tests first: at the end the short ones keep every process busy.
+ALL_TESTS := tests --numprocesses=$(TESTERS) --dist=loadfile --no-loadscope-reorder
 
 .PHONY: help environment lab demo test unit flaky coverage mutants lint lint-python lint-pages lint-openapi lint-ansible bench chaos container lock openapi pictures messages lab-up lab-down clean molecule
 
@@ -25,8 +27,7 @@ demo: lab  ## Take three simulated OBProxy hosts over and show the progress
 	@$(PYTHON) -m tests.lab.demo
 
 test: lab lint  ## Run the linters and all tests
-	@# In the order of the folders, the long tests first: at the end the short ones keep every process busy.
-	@$(PYTHON) -m pytest tests --numprocesses=$(TESTERS) --dist=loadfile --no-loadscope-reorder $(ARGS)
+	@$(PYTHON) -m pytest $(ALL_TESTS) $(ARGS)
 
 unit: environment  ## Run the unit tests, which need only Python
 	@$(PYTHON) -m pytest tests/unit $(ARGS)
@@ -37,9 +38,9 @@ flaky: environment  ## Run test files repeatedly beside busy processes: make fla
 mutants: environment  ## Change code and queries, list what no test notices: make mutants MODULES="service/outcome service/store/sql"
 	@$(PYTHON) -m scripts.mutants $(MODULES)
 
-coverage: environment  ## Measure the branch coverage: make coverage FILES="tests/unit tests/integration"
-	@.venv/bin/coverage erase && .venv/bin/coverage run -m pytest $(or $(FILES),tests/unit) $(ARGS)
-	@.venv/bin/coverage combine --quiet && $(PYTHON) -m scripts.coverage_report
+coverage: lab  ## Measure the branch coverage of all tests, or of some: make coverage FILES=tests/unit
+	@.venv/bin/coverage erase && .venv/bin/coverage run -m pytest $(or $(FILES),$(ALL_TESTS)) $(ARGS)
+	@.venv/bin/coverage combine --quiet && $(PYTHON) -m scripts.coverage_report $(FILES)
 
 lint: lint-python lint-pages lint-openapi lint-ansible  ## Run every linter and type checker
 

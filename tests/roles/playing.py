@@ -115,6 +115,7 @@ def _environment(home: Path) -> dict[str, str]:
         "ANSIBLE_CALLBACKS_ENABLED": "results_as_lines",
         "ANSIBLE_TIMEOUT": str(CONNECTION_TIMEOUT),
         "OBPROXY_TAKEOVER": RUN,
+        **{name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")},  # of `make coverage`
     }
 
 

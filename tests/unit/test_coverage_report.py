@@ -1,4 +1,4 @@
-"""`make coverage` measures the pure rooms that import-linter knows, and fails when they have too little."""
+"""`make coverage` measures the pure rooms that import-linter knows, and fails when there is too little."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,12 +16,24 @@ def test_the_pure_rooms_are_files() -> None:
     assert coverage_report.ROOT / "service/outcome/verdict.py" in found["service/outcome/*.py"]
 
 
-@pytest.mark.parametrize(("percent", "status"), [(94.9, 1), (95.0, 0)])
-def test_too_little_fails(monkeypatch: pytest.MonkeyPatch, percent: float, status: int) -> None:
+@pytest.mark.parametrize(
+    ("files", "of_all", "of_pure_rooms", "status"),
+    [
+        ([], coverage_report.LEAST_OF_ALL, 95.0, 0),
+        ([], coverage_report.LEAST_OF_ALL - 0.1, 95.0, 1),
+        ([], coverage_report.LEAST_OF_ALL, 94.9, 1),
+        (["tests/unit"], 0.0, 95.0, 0),
+        (["tests/unit"], 0.0, 94.9, 1),
+        (["tests/lab/test_forked.py"], 0.0, 0.0, 0),
+    ],
+)
+def test_too_little_fails(
+    monkeypatch: pytest.MonkeyPatch, files: list[str], of_all: float, of_pure_rooms: float, status: int
+) -> None:
     def report(_: Any, include: Sequence[str] = ()) -> float:
-        return percent if list(include) == coverage_report.pure_rooms() else 0.0
+        return of_pure_rooms if list(include) == coverage_report.pure_rooms() else of_all
 
     monkeypatch.setattr(Coverage, "load", lambda _: None)
     monkeypatch.setattr(Coverage, "report", report)
 
-    assert coverage_report.main() == status
+    assert coverage_report.main(files) == status
