@@ -1,13 +1,20 @@
 """Fixtures of tests that call a service about lab hosts. A module can override `service` with other settings."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from service.cli.client import Client
 
-from . import Lab
+from . import Lab, wheel
 from .service import Service, running
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the directory of a virtual environment with the wheel."""
+    return wheel.install(tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="module")

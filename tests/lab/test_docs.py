@@ -1,4 +1,8 @@
-"""Runs the commands of the README and of the documents for callers, people on call and administrators."""
+"""Runs the commands of the README and of the documents for callers, people on call and administrators.
+
+The service and the commands are those of the wheel, in a directory that is no checkout; only those of the README are
+those of a checkout.
+"""
 
 import os
 import re
@@ -15,6 +19,7 @@ from . import HostSpec, Lab, states
 from .service import Service, running
 
 DEADLINE = 300  # seconds for all commands of one document
+IN_CHECKOUT, INSTALLED = ".venv/bin/python -m service", "obproxy-takeover"  # the names of the command
 HOSTS = [
     HostSpec("odp-1", 1, "running", states.DEFAULT_VERSION, 2883, ""),
     HostSpec("odp-2", 2, "running", states.DEFAULT_VERSION, 2883, ""),
@@ -23,14 +28,13 @@ HOSTS = [
 
 
 @pytest.fixture(scope="module")
-def service(lab: Lab) -> Iterator[Service]:
+def service(lab: Lab, installed: Path) -> Iterator[Service]:
     """Yield the service of the documents' reader, with the hosts that the documents name."""
     hosts = lab.start_many(HOSTS)
     directory = lab.directory / "reader"
     directory.mkdir()
-    (directory / ".venv").symlink_to(PROJECT / ".venv")
     (directory / "inventory").symlink_to(lab.inventory)
-    with running(directory, lab.inventory) as started:
+    with running(directory, lab.inventory, program=(str(installed / "bin" / INSTALLED),)) as started:
         yield started
     for host in hosts:
         host.remove()
@@ -42,15 +46,24 @@ def commands(document: str) -> list[str]:
     return re.findall(r"^```sh\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
 
 
-def play(service: Service, blocks: list[str], more: str = "") -> str:
-    """Give all blocks to one shell, which stops at the first failure; what they print."""
+def play(service: Service, blocks: list[str], installed: Path | None = None) -> str:
+    """Give all blocks to one shell, which stops at the first failure; what they print.
+
+    With `installed`, the shell has the command of the wheel, under the name that the documents give for it.
+    """
     port = service.url.rpartition(":")[2]
-    script = "\n".join(["set -eux", *blocks, more]).replace("127.0.0.1:8080", f"127.0.0.1:{port}")
+    script = "\n".join(["set -eux", *blocks]).replace("127.0.0.1:8080", f"127.0.0.1:{port}")
+    environment = {**os.environ, "COLUMNS": "200", "OBPROXY_TAKEOVER_URL": service.url}
+    if installed:
+        script = script.replace(IN_CHECKOUT, INSTALLED)
+        environment["PATH"] = f"{installed}/bin:{environment['PATH']}"
+    else:
+        environment["PYTHONPATH"] = str(PROJECT)
     done = subprocess.run(
         ["bash"],
         input=script,
         cwd=service.data_dir.parent,
-        env={**os.environ, "PYTHONPATH": str(PROJECT), "COLUMNS": "200", "OBPROXY_TAKEOVER_URL": service.url},
+        env=environment,
         capture_output=True,
         text=True,
         timeout=DEADLINE,
@@ -60,17 +73,20 @@ def play(service: Service, blocks: list[str], more: str = "") -> str:
 
 
 def test_readme(service: Service) -> None:
+    environment = service.data_dir.parent / ".venv"
+    environment.symlink_to(PROJECT / ".venv")
     (block,) = commands("../README.md")
     assert '"hostId": 1,' in block, "the host of `make lab-up`; callers.md takes it over below"
     printed = play(service, [block.replace('"hostId": 1,', '"hostId": 2,')])
 
+    environment.unlink()  # the other documents are read without a checkout
     assert '"subtasks":[{"className"' in printed
     assert printed.count("SUCCESSFUL ") >= 12
 
 
-def test_callers(service: Service) -> None:
+def test_callers(service: Service, installed: Path) -> None:
     blocks = commands("callers.md")
-    printed = play(service, blocks)
+    printed = play(service, blocks, installed)
 
     assert len(blocks) == 15
     assert '"pending":0' in printed, "the end of the discoveries"
@@ -82,14 +98,14 @@ def test_callers(service: Service) -> None:
     assert re.search(r"^true$", printed, re.MULTILINE), "the signed request"
 
 
-def test_on_call(service: Service) -> None:
+def test_on_call(service: Service, installed: Path) -> None:
     directory: Path = service.data_dir.parent
     (directory / "proxysys-password").write_text(states.UNKNOWN_PASSWORD, encoding="utf-8")
     with service.client() as client:
         failed = client.take_over(1, [{"hostId": 3, "sqlPort": 2883}])[0]["id"]
         assert list(client.watch([failed]))[-1][0]["status"] == "FAILED"
     blocks = commands("on-call.md")
-    printed = play(service, blocks)
+    printed = play(service, blocks, installed)
 
     assert len(blocks) == 8
     assert re.search(r"^Request \d+: SUCCESSFUL after .* Hosts: 1 SUCCESSFUL.$", printed, re.MULTILINE)
@@ -101,9 +117,9 @@ def test_on_call(service: Service) -> None:
         assert states_of(client)[:2] == ["SUCCESSFUL", "SUCCESSFUL"]
 
 
-def test_administrators(service: Service) -> None:
+def test_administrators(service: Service, installed: Path) -> None:
     blocks = commands("administrators.md")
-    printed = play(service, blocks)
+    printed = play(service, blocks, installed)
 
     assert len(blocks) == 6
     assert "OBPROXY_MANAGER, TASK_VIEWER" in printed

@@ -6,6 +6,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Sequence
+from email import message_from_string
 from pathlib import Path
 
 import pytest
@@ -17,37 +18,10 @@ from service.model.workflow import SubtaskTemplate
 from . import Lab
 from .fixtures import StartHost
 from .service import running
+from .wheel import OFFLINE, built_wheel, run
 
 DEADLINE = 120  # seconds
-OFFLINE = ("--no-deps", "--no-index", "--disable-pip-version-check", "--quiet")
 NOT_SHIPPED = {"molecule", "__pycache__"}
-
-
-def _run(*command: str | Path, cwd: Path) -> str:
-    ended = subprocess.run([*map(str, command)], cwd=cwd, capture_output=True, text=True, timeout=DEADLINE)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    return ended.stdout
-
-
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the directory of a virtual environment with the wheel, and with its dependencies from this one."""
-    directory = tmp_path_factory.mktemp("wheel")
-    _run(
-        *(sys.executable, "-m", "pip", "wheel", *OFFLINE, "--no-build-isolation", "--wheel-dir", directory, "."),
-        cwd=PROJECT,
-    )
-    (wheel,) = directory.glob("*.whl")
-    environment = directory / "environment"
-    _run(sys.executable, "-m", "venv", "--without-pip", environment, cwd=directory)
-    (packages,) = environment.glob("lib/python*/site-packages")
-    (dependencies,) = (path for path in sys.path if path.endswith("site-packages"))
-    (packages / "dependencies.pth").write_text(f"{dependencies}\n")
-    for program in Path(sys.executable).parent.glob("ansible*"):  # as pip puts those of dependencies
-        (environment / "bin" / program.name).symlink_to(program)
-    python = environment / "bin" / "python"
-    _run(sys.executable, "-m", "pip", "--python", python, "install", *OFFLINE, wheel, cwd=directory)
-    return environment
 
 
 def _shipped(installed: Path) -> Path:
@@ -60,7 +34,7 @@ def _subtasks(project: Path) -> dict[str, Sequence[SubtaskTemplate]]:
 
 
 def test_it_contains_the_files_of_the_service(installed: Path, tmp_path: Path) -> None:
-    told = _run(
+    told = run(
         installed / "bin" / "python", "-c", "from service.model.settings import PROJECT; print(PROJECT)", cwd=tmp_path
     )
     assert Path(told.strip()) == _shipped(installed).resolve()
@@ -86,11 +60,11 @@ def test_the_document_leads_to_the_files_of_its_steps(installed: Path, tmp_path:
     assert len(steps) == 2
 
     command = change.replace("/opt/obproxy-takeover", str(installed))
-    _run("bash", "-euc", f"{command} && ls {' '.join(steps)} playbooks/takeover.yml inventory", cwd=tmp_path)
+    run("bash", "-euc", f"{command} && ls {' '.join(steps)} playbooks/takeover.yml inventory", cwd=tmp_path)
 
 
 def test_the_inventory_in_it_is_read_by_default(installed: Path, tmp_path: Path) -> None:
-    listed = _run(
+    listed = run(
         installed / "bin" / "python",
         "-c",
         "import asyncio; from service.inventory.reader import read; from service.model.settings import Settings; "
@@ -110,3 +84,17 @@ def test_it_takes_a_host_over(installed: Path, lab: Lab, lab_host: StartHost, tm
         for (document,) in client.watch([accepted["id"]]):
             assert time.monotonic() < deadline, document
         assert document["status"] == "SUCCESSFUL", service.log.read_text()
+
+
+def test_an_older_python_is_rejected_by_its_version(installed: Path, tmp_path: Path) -> None:
+    """Older versions of pip name a dependency instead, so docs/operations.md makes an environment with the newest."""
+    wheel = built_wheel(installed)
+    asked = ("--dry-run", "--python-version", "3.11", "--only-binary=:all:", "--target", tmp_path / "target", wheel)
+    done = subprocess.run(
+        [*map(str, (sys.executable, "-m", "pip", "install", *OFFLINE, *asked))], capture_output=True, text=True
+    )
+
+    (about,) = installed.glob("lib/python*/site-packages/obproxy_takeover-*.dist-info/METADATA")
+    assert message_from_string(about.read_text(encoding="utf-8"))["Requires-Python"] == ">=3.12"
+    assert done.returncode != 0
+    assert "Package 'obproxy-takeover' requires a different Python: 3.11.0 not in '>=3.12'" in done.stderr
