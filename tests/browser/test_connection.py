@@ -32,6 +32,13 @@ def task_id(stage: Stage) -> int:
     return stage.do(lambda resources: begin(resources, 1))
 
 
+async def fail(resources: Resources, task_id: int) -> None:
+    """Let the first subtask, which is running, fail."""
+    role = resources.workflows[TAKEOVER].roles[0]
+    ended = Ended(role=role, verdict=Verdict.FAILED, code="TASK_FAILED", message="It is full.")
+    await Recorder(resources, task_id).record([ended])
+
+
 def expect_state(page: Page, state: str, text: str) -> None:
     """Wait until the page shows a state of its connection."""
     expect(page.locator("#connection")).to_have_attribute("data-state", state)
@@ -54,17 +61,31 @@ def test_a_page_shows_that_it_is_offline_and_what_is_old(visitor: Visitor, stage
     page.wait_for_timeout(2500)  # a running duration would have grown
     assert duration.inner_text() == stopped
 
-    async def fail(resources: Resources) -> None:
-        role = resources.workflows[TAKEOVER].roles[0]
-        ended = Ended(role=role, verdict=Verdict.FAILED, code="TASK_FAILED", message="It is full.")
-        await Recorder(resources, task_id).record([ended])
-
-    stage.do(fail)
+    stage.do(lambda resources: fail(resources, task_id))
     expect(page.locator("#task-header .heading .badge")).to_have_text("Running")
     page.context.set_offline(False)
     expect_state(page, "live", "Live")
     expect(page.locator("#outdated")).to_be_hidden()
     expect(page.locator("#task-header .heading .badge")).to_have_text("Failed")
+
+
+def test_an_update_that_is_rejected_is_repeated(visitor: Visitor, stage: Stage) -> None:
+    """The page showed `Live` and the former state until the next change."""
+    visitor.expected = ("Failed to load resource: the server responded with a status of 429",)
+    task_id = stage.do(lambda resources: begin(resources, 3))
+    page = visitor.open(f"/tasks/{task_id}")
+    expect_state(page, "live", "Live")
+    page.route(f"**/tasks/{task_id}", lambda route: route.fulfill(status=429))
+
+    stage.do(lambda resources: fail(resources, task_id))
+    expect_state(page, "reconnecting", "Reconnecting")
+    expect(page.locator("#outdated")).to_be_visible()
+    expect(page.locator("#task-header .heading .badge")).to_have_text("Running")
+
+    page.unroute(f"**/tasks/{task_id}")
+    expect(page.locator("#task-header .heading .badge")).to_have_text("Failed")
+    expect_state(page, "live", "Live")
+    expect(page.locator("#outdated")).to_be_hidden()
 
 
 def test_a_narrow_page_is_not_widened_by_the_state_of_its_connection(visitor: Visitor) -> None:

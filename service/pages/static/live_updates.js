@@ -102,6 +102,7 @@ export async function fetchDocument(address) {
     const signal = AbortSignal.timeout(REQUEST_TIMEOUT);
     const response = await fetch(address, { headers: { Accept: "text/html" }, signal });
     requestEnded(response.status < 500);
+    if (!response.ok) streamLost(); // such as 429: what is shown is old, and the next check of the connection repeats it
     if (response.redirected && new URL(response.url).pathname === "/login") location.reload();
     return response.ok ? new DOMParser().parseFromString(await response.text(), "text/html") : null;
   } catch {
