@@ -7,7 +7,7 @@ _DEADLINE = 60.0
 _INTERVAL = 0.1
 
 
-def until[Found](look: Callable[[], Found], what: str, seconds: float = _DEADLINE) -> Found:
+def until[Found](look: Callable[[], Found | None], what: str, seconds: float = _DEADLINE) -> Found:
     """Return the first true result of `look`; fail with `what` after the deadline."""
     deadline = time.monotonic() + seconds
     while not (found := look()):

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tests.waiting import until
+
 from .podman import as_root, podman
 from .states import DEFAULT_VERSION, STATES, home_of
 
@@ -62,6 +64,10 @@ class LabHost:
         holders = {int(pid) for pid in _OWNER.findall(text)}
         newest_first = (int(pid) for pid in _PID.findall(text))
         return next((pid for pid in newest_first if pid in holders), None)
+
+    def wait_for_another_pid(self, old: int | None) -> int:
+        """Return the pid at the SQL port once it is not `old`."""
+        return until(lambda: pid if (pid := self.proxy_pid()) != old else None, "no other OBProxy was started")
 
     def simulate(self, **switches: object) -> None:
         """Set switches of the simulated OBProxy (see simulator/simulation.py); the others go to their defaults."""

@@ -11,6 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.waiting import until
+
 from .simulator.wire import sha1_hex
 
 _RUN = (
@@ -107,10 +109,7 @@ class Instance:
             time.sleep(0.01)
 
     def wait_until_gone(self) -> None:
-        deadline = time.monotonic() + _DEADLINE
-        while self.pids():
-            assert time.monotonic() < deadline, f"still runs: {self.log()}"
-            time.sleep(0.01)
+        until(lambda: not self.pids(), "the process still runs")
 
     def wait_for_log(self, name: str, text: str) -> None:
         deadline = time.monotonic() + _DEADLINE

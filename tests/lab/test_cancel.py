@@ -11,6 +11,7 @@ import pytest
 
 from service.cli.client import Client
 from service.cli.transport import Document
+from tests.waiting import until
 
 from . import Lab
 from .chaos import processes
@@ -117,7 +118,4 @@ def test_a_host_that_does_not_answer_holds_no_cancel_up(
 
 
 def wait_for_program(subject: Subject) -> None:
-    deadline = time.monotonic() + 60.0
-    while not subject.host.run("pgrep -f held-pytho[n]3 || true").strip():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    until(lambda: subject.host.run("pgrep -f held-pytho[n]3 || true").strip(), "the program does not run on the host")

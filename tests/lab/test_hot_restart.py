@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from tests.waiting import until
+
 from . import Lab, inventory
 from .fixtures import StartHost
 from .host import LabHost
@@ -61,10 +63,7 @@ def _order(lab: Lab, host: LabHost, **parameters: str) -> None:
 
 
 def _wait_for_log(host: LabHost, text: str) -> None:
-    deadline = time.monotonic() + _DEADLINE
-    while text not in host.run(f"cat {host.home}/log/obproxy.log"):
-        assert time.monotonic() < deadline, text
-        time.sleep(0.05)
+    until(lambda: text in host.run(f"cat {host.home}/log/obproxy.log"), f"not in the log: {text}")
 
 
 def _listening(host: LabHost) -> set[str]:

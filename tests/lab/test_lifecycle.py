@@ -15,6 +15,8 @@ from pathlib import Path
 import pymysql
 import pytest
 
+from tests.waiting import until
+
 from .instance import RS_LIST, Instance, free_ports
 from .observations import PASSWORD, PASSWORD_SHA1
 from .replay import Replay, SpyConnection
@@ -155,10 +157,7 @@ def test_second_start(instance: Instance) -> None:
     instance.first_start(password=PASSWORD)
     [first] = instance.pids()
     assert instance.launch(*instance.port_arguments, "-o", "proxy_mem_limited=1G").returncode == 0
-    deadline = time.monotonic() + _DEADLINE
-    while instance.pids() != [first]:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: instance.pids() == [first], "the second process still runs")
     assert "reboot failed" in instance.log("obproxy_diagnosis.log")
     assert _value(instance, "proxy_mem_limited") == "2G"
     instance.kill()

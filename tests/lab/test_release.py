@@ -52,10 +52,7 @@ def test_a_released_proxy_runs_on_and_nothing_else_is_left(lab: Lab, client: Cli
 
     with held(host, 20) as traffic:
         document = release(client, server_id)
-        answered = list(traffic.answers)
-        deadline = time.monotonic() + DEADLINE
-        while any(now <= then for now, then in zip(traffic.answers, answered, strict=True)):
-            assert time.monotonic() < deadline and not traffic.problems, traffic.problems
+        traffic.wait_until_all_are_answered()
 
     assert (document["name"], document["status"]) == ("Release obproxy", "SUCCESSFUL")
     assert statuses(document) == ["SUCCESSFUL"] * 5

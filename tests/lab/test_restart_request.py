@@ -1,15 +1,14 @@
 """Test that a requested restart replaces the process, keeps the clients of a hot restart, and needs its permissions."""
 
-import time
-
 from service.cli.client import Client
+from tests.waiting import until
 
 from . import Lab
 from .fixtures import StartHost
 from .host import LabHost
 from .task_documents import ended, statuses
 from .test_draining import alter
-from .test_release import DEADLINE, configuration, take_over
+from .test_release import configuration, take_over
 from .test_restart import LEGACY
 from .traffic import held
 
@@ -26,12 +25,8 @@ def test_a_hot_restart_drops_no_client(lab: Lab, client: Client, lab_host: Start
 
     with held(host, 20) as traffic:
         (document,) = client.restart(1, [server_id])
-        deadline = time.monotonic() + DEADLINE
-        while host.proxy_pid() in (None, pid):
-            assert time.monotonic() < deadline and not traffic.problems, traffic.problems
-        answered = list(traffic.answers)
-        while any(now <= then for now, then in zip(traffic.answers, answered, strict=True)):
-            assert time.monotonic() < deadline and not traffic.problems, traffic.problems
+        host.wait_for_another_pid(pid)
+        traffic.wait_until_all_are_answered()
     document = ended(client, document["id"])
 
     assert (document["name"], document["status"]) == ("Restart obproxy", "SUCCESSFUL")
@@ -68,16 +63,14 @@ def test_a_retry_completes_a_restart_whose_former_process_still_drains(
 
     with held(host, 1):
         (document,) = client.restart(1, [server_id])
-        deadline = time.monotonic() + DEADLINE
-        while (restarted := host.proxy_pid()) in (None, pid):
-            assert time.monotonic() < deadline, client.task(document["id"])
+        restarted = host.wait_for_another_pid(pid)
         (subtask_id,) = [s["id"] for s in client.task(document["id"])["subtasks"] if s["status"] == "RUNNING"]
         client.control("cancel", document["id"], subtask_id)
         assert ended(client, document["id"])["status"] == "FAILED"
         client.control("retry", document["id"])
         # The run has discovered the host when the role begins again.
-        while client.log(document["id"], subtask_id).count("TASK [restart_obproxy") < 2:
-            assert time.monotonic() < deadline, client.task(document["id"])
+        begun = "TASK [restart_obproxy"
+        until(lambda: client.log(document["id"], subtask_id).count(begun) > 1, "the role does not begin again")
     document = ended(client, document["id"])
 
     assert document["status"] == "SUCCESSFUL" and host.proxy_pid() == restarted

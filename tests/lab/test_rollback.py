@@ -1,17 +1,14 @@
 """Control of a real takeover: rolled back, retried once the reason is gone, canceled."""
 
-import time
-
 from service.cli.client import Client
 from service.cli.transport import Document
+from tests.waiting import until
 
 from . import Lab
 from .fixtures import StartHost
 from .host import LabHost
 from .task_documents import ended, statuses
 from .tunnel import admin
-
-DEADLINE = 120.0
 
 
 def take_over(client: Client, host: LabHost) -> Document:
@@ -21,6 +18,11 @@ def take_over(client: Client, host: LabHost) -> Document:
 
 def failed(document: Document) -> Document:
     return next(subtask for subtask in document["subtasks"] if subtask["status"] == "FAILED")
+
+
+def running(document: Document) -> list[int]:
+    """Return the ids of the running subtasks."""
+    return [subtask["id"] for subtask in document["subtasks"] if subtask["status"] == "RUNNING"]
 
 
 def parameters(lab: Lab, host: LabHost) -> dict[str, str]:
@@ -65,15 +67,12 @@ def test_cancel_ends_a_run_on_a_host_that_does_not_answer(client: Client, lab_ho
     host = lab_host()
     host.pause()
     (document,) = client.take_over(1, [{"hostId": host.host_id, "sqlPort": host.sql_port}])
-    deadline = time.monotonic() + DEADLINE
-    while (running_ones := [s for s in document["subtasks"] if s["status"] == "RUNNING"]) == []:
-        assert time.monotonic() < deadline
-        document = client.task(document["id"])
+    subtask_id, *_ = until(lambda: running(client.task(document["id"])), "no subtask runs")
 
-    client.control("cancel", document["id"], running_ones[0]["id"])
+    client.control("cancel", document["id"], subtask_id)
     document = ended(client, document["id"])
     host.resume()
 
-    assert (failed(document)["id"], failed(document)["operation"]) == (running_ones[0]["id"], "CANCEL")
+    assert (failed(document)["id"], failed(document)["operation"]) == (subtask_id, "CANCEL")
     client.control("retry", document["id"])
     assert ended(client, document["id"])["status"] == "SUCCESSFUL"

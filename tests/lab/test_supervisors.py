@@ -1,10 +1,9 @@
 """Restarts of an OBProxy that something else than the platform's watchdog keeps alive, or has started."""
 
-import time
-
 import pytest
 
 from tests.roles.playing import play
+from tests.waiting import until
 
 from . import Lab, situations
 from .fixtures import StartHost
@@ -14,7 +13,6 @@ from .test_draining import RESTART, listening, proxies, value
 from .traffic import held
 
 LEGACY = "1.9.1.1-1919579"
-_DEADLINE = 60.0
 
 
 def recorded(host: LabHost) -> int:
@@ -24,15 +22,6 @@ def recorded(host: LabHost) -> int:
 
 def watchdogs(host: LabHost) -> list[str]:
     return host.run("pgrep -f 'obproxyd.sh .* daemon$' || true").split()
-
-
-def wait_for_another(host: LabHost, old: int | None) -> int:
-    deadline = time.monotonic() + _DEADLINE
-    while (pid := host.proxy_pid()) in (None, old):
-        assert time.monotonic() < deadline, "nothing has started it again"
-        time.sleep(0.1)
-    assert pid is not None
-    return pid
 
 
 @pytest.mark.parametrize("version", ["4.3.1.0-1", LEGACY])
@@ -48,16 +37,12 @@ def test_the_deployer_s_watchdog_starts_it_and_watches_it(lab: Lab, lab_host: St
     assert value(lab, host, "work_thread_num") == "8"
     assert "cold restart" in done.result(host, "start_obproxy")["msg"]
     host.run(f"kill -9 {new}")
-    assert recorded_soon(host) == wait_for_another(host, new)
+    assert recorded_soon(host) == host.wait_for_another_pid(new)
 
 
 def recorded_soon(host: LabHost) -> int:
     """Return the pid in the record once it is that of the process at the port."""
-    deadline = time.monotonic() + _DEADLINE
-    while (pid := recorded(host)) != host.proxy_pid():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    return pid
+    return until(lambda: pid if (pid := recorded(host)) == host.proxy_pid() else None, "the record has another pid")
 
 
 def test_under_the_deployer_s_watchdog_a_failed_restart_is_undone(lab: Lab, lab_host: StartHost) -> None:

@@ -1,10 +1,9 @@
 """An OBProxy under the real systemd, supervisord and cron: adopted by all, restarted through its own command only."""
 
-import time
-
 import pytest
 
 from tests.roles.playing import play
+from tests.waiting import until
 
 from . import Lab, situations
 from .fixtures import StartHost
@@ -14,7 +13,6 @@ from .traffic import held
 
 UNIT = "obproxy.service"
 ADOPT: dict[str, object] = {"obproxy_parameters": {"proxy_mem_limited": "3G"}}
-_DEADLINE = 60.0
 
 
 def main_pid(host: LabHost) -> int:
@@ -26,10 +24,7 @@ def state_of(host: LabHost) -> str:
 
 
 def until_active(host: LabHost) -> None:
-    deadline = time.monotonic() + _DEADLINE
-    while host.proxy_pid() != main_pid(host):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    until(lambda: host.proxy_pid() == main_pid(host), "the unit's process is not at the port")
 
 
 def test_under_systemd_it_is_adopted_and_no_client_is_disconnected(lab: Lab, lab_host: StartHost) -> None:

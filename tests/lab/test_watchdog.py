@@ -3,24 +3,12 @@
 See docs/reference/obproxy.md 1.3.
 """
 
-import time
+from tests.waiting import until
 
 from . import inventory
 from .fixtures import StartHost
-from .host import LabHost
 from .lab import Lab
 from .tunnel import admin, query
-
-_DEADLINE = 60.0
-
-
-def _new_pid(host: LabHost, old: int | None) -> int:
-    deadline = time.monotonic() + _DEADLINE
-    while (pid := host.proxy_pid()) in (None, old):
-        assert time.monotonic() < deadline, "the watchdog did not start another proxy"
-        time.sleep(0.1)
-    assert pid is not None
-    return pid
 
 
 def test_a_killed_proxy_comes_back_with_its_stored_values(lab: Lab, lab_host: StartHost) -> None:
@@ -29,7 +17,7 @@ def test_a_killed_proxy_comes_back_with_its_stored_values(lab: Lab, lab_host: St
         query(connection, "alter proxyconfig set proxy_mem_limited = '4G'")
     first = host.proxy_pid()
     host.run("pkill -9 -x obproxy")
-    second = _new_pid(host, first)
+    second = host.wait_for_another_pid(first)
     # The first launch carried a list of parameters, this one does not.
     assert "proxy_mem_limited" not in host.run(f"cat /proc/{second}/cmdline")
     with admin(lab, host, inventory.SYS_PASSWORD) as connection:
@@ -56,9 +44,7 @@ def test_without_nc_it_launches_one_after_the_other(lab_host: StartHost) -> None
     first = host.proxy_pid()
     url = inventory.CLUSTERS[0].config_server_url
     host.run(f"runuser -u admin -- {host.home}/bin/obproxyd.sh -c start -n test -p 2883 -u '{url}'")
-    deadline = time.monotonic() + _DEADLINE
-    while "reboot failed" not in host.run(f"cat {host.home}/log/obproxy_diagnosis.log"):
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    log = f"{host.home}/log/obproxy_diagnosis.log"
+    until(lambda: "reboot failed" in host.run(f"cat {log}"), "no second OBProxy has failed")
     # Each failed one has stored its arguments; the first one goes on serving.
     assert host.proxy_pid() == first

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 import pymysql
 
+from tests.waiting import until
+
 from .host import LabHost
 
 USER = "app@sys#obcluster"
@@ -22,6 +24,14 @@ class Traffic:
     answers: list[int]
     problems: list[str] = field(default_factory=list)
     longest: float = 0.0  # seconds the slowest answer took
+
+    def wait_until_all_are_answered(self) -> None:
+        """Wait until each connection has one more answer, or one has failed."""
+        then = list(self.answers)
+        until(
+            lambda: self.problems or all(now > before for now, before in zip(self.answers, then, strict=True)),
+            "a connection gets no answer",
+        )
 
 
 @contextmanager
