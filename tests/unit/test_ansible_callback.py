@@ -86,6 +86,11 @@ def test_the_service_accepts_the_signature(url: str, path: str, body: bytes | No
     assert SECRET not in repr(service(url))
 
 
+def test_a_user_may_sign_in_with_name_and_password() -> None:
+    client = ExternalRunClient(url="http://h", key="admin", secret="ü:1", time_limit=1.0, is_user=True)
+    assert client.build_request("/x").get_header("Authorization") == "Basic YWRtaW46w7w6MQ=="
+
+
 def test_the_answer_is_the_task_instances_id() -> None:
     with http_server(200, b'{"data": {"id": 7}}') as url:
         assert service(url).record({}) == 7
@@ -121,10 +126,29 @@ def test_a_rejected_connection_is_reported() -> None:
             service(f"http://127.0.0.1:{closed.getsockname()[1]}").record({})
 
 
+@pytest.mark.parametrize(
+    ("response", "reason"),
+    [(b"", "closed connection without response"), (b"another protocol\r\n", "^another protocol")],
+)
+def test_a_connection_that_is_lost_is_reported(response: bytes, reason: str) -> None:
+    def answer(server: socket.socket) -> None:
+        channel, _ = server.accept()
+        with channel:
+            channel.recv(65536)
+            channel.sendall(response)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=answer, args=[server])
+        thread.start()
+        with pytest.raises(ServiceUnreachable, match=reason):
+            service(f"http://127.0.0.1:{server.getsockname()[1]}").record({})
+        thread.join()
+
+
 def test_a_request_times_out() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as silent,
-        pytest.raises(ServiceUnreachable, match=r"no answer within 0\.1 s"),
+        pytest.raises(ServiceUnreachable, match=r"^no answer within 0\.1 s; the service may have recorded the run$"),
     ):
         service(f"http://127.0.0.1:{silent.getsockname()[1]}", time_limit=0.1).record({})
 

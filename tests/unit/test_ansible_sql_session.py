@@ -48,6 +48,18 @@ def test_rows_are_read_by_the_names_of_their_columns() -> None:
     assert "SHOW PROXYCONFIG LIKE 'é%'".encode() in server.heard
 
 
+def test_health_checks_and_changes_are_sent_as_obproxy_supports_them() -> None:
+    with played(answering(*ROWS)) as (channel, server), Session(channel, PASSWORD) as session:
+        session.ping()
+        session.alter("work_thread_num", "8")
+        session.rows("SHOW PROXYCONFIG")
+
+    assert b"\1\0\0\0\x0e" in server.heard  # COM_PING
+    assert b"ALTER PROXYCONFIG SET work_thread_num = '8'" in server.heard
+    with pytest.raises(SqlError, match="Already closed"):
+        session.ping()
+
+
 def test_the_login_proves_the_password_without_encryption() -> None:
     with played(answering(*ROWS, handshake=WITH_SSL)) as (channel, server), Session(channel, PASSWORD) as session:
         session.rows("SHOW PROXYCONFIG")

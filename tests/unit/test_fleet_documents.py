@@ -4,7 +4,16 @@ from dataclasses import replace
 from datetime import datetime
 
 from service.fleet import documents
-from service.model.fleet import HostStatus, ManagedHost, ObproxyCluster, ServerStatus
+from service.model.fleet import (
+    HostStatus,
+    ManagedHost,
+    ObproxyCluster,
+    ParameterInfo,
+    ParameterValue,
+    ServerParameter,
+    ServerStatus,
+)
+from service.model.wire import timestamp
 from tests.unit.records import MOMENT, server
 
 SEEN = "2026-01-02T03:04:05+00:00"
@@ -152,3 +161,95 @@ def test_the_status_of_a_host_follows_from_its_obproxy_servers() -> None:
     assert host(running, unavailable).status is HostStatus.ONLINE
     assert host(unavailable, unavailable).status is HostStatus.OFFLINE
     assert documents.host(host())["architecture"] is None
+
+
+def test_a_server_in_full() -> None:
+    shown = documents.obproxy_server(server(), "am171")
+
+    assert shown == {
+        "architecture": "x86_64",
+        "clusterId": 1,
+        "exporterPort": 2884,
+        "hostId": 2,
+        "id": 1,
+        "idcName": "am171",
+        "ip": "192.0.2.2",
+        "lastActiveTime": timestamp(MOMENT),
+        "operateStatus": "NORMAL",
+        "parameterVersion": 3,
+        "sqlPort": 2883,
+        "status": "RUNNING",
+        "version": "1.9.1.1-1919579",
+    }
+    cluster = documents.obproxy_cluster(CLUSTER)
+    assert {name: cluster[name] for name in ("address", "configUrl", "id", "name", "port", "workMode")} == {
+        "address": "192.0.2.99",
+        "configUrl": CLUSTER.config_url,
+        "id": 1,
+        "name": "test",
+        "port": 2883,
+        "workMode": "CONFIG_URL",
+    }
+
+
+def test_the_known_properties_of_a_host() -> None:
+    shown = documents.host(replace(host(), idc_name="am171"))
+
+    assert {name: value for name, value in shown.items() if value is not None} == {
+        "id": 1,
+        "idcName": "am171",
+        "innerIpAddress": "192.0.2.11",
+        "name": "odp-1",
+        "services": [],
+        "sshPort": 22,
+        "status": "NEW",
+    }
+
+
+def test_the_values_of_a_parameter() -> None:
+    values = [
+        ParameterValue(value="4", servers=["192.0.2.1:2883", "192.0.2.2:2883"]),
+        ParameterValue(value="8", servers=["192.0.2.3:2883"]),
+    ]
+    parameter = ServerParameter(name="work_thread_num", description="threads", needs_restart=True, values=values)
+
+    assert documents.cluster_parameter(parameter) == {
+        "description": "threads",
+        "name": "work_thread_num",
+        "needReboot": True,
+        "valueString": "4,8",
+        "values": [
+            {"obproxies": ["192.0.2.1:2883", "192.0.2.2:2883"], "value": "4"},
+            {"obproxies": ["192.0.2.3:2883"], "value": "8"},
+        ],
+    }
+
+
+def test_the_description_of_a_parameter() -> None:
+    info = ParameterInfo(
+        id=1,
+        name="work_thread_num",
+        version="4.3.1.0",
+        type="INT",
+        allowed="[1,128]",
+        minimum="1",
+        maximum="128",
+        needs_restart=True,
+        read_only=False,
+        description="threads",
+    )
+
+    assert documents.parameter_info(info) == {
+        "allowedStringValues": "[1,128]",
+        "defaultValue": None,
+        "description": "threads",
+        "explanation": None,
+        "id": 1,
+        "maxValue": "128",
+        "minValue": "1",
+        "name": "work_thread_num",
+        "needRestart": True,
+        "readonly": False,
+        "type": "INT",
+        "version": "4.3.1.0",
+    }

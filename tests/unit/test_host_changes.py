@@ -5,14 +5,21 @@ from typing import Any
 
 import pytest
 
-from service.model.changes import HostChange, RecordedChange
+from service.model.changes import HostChange, RecordedChange, changes_of
 from service.model.tasks import Operation
 from service.outcome.host_changes import MAX_CHANGES, ChangeSum, summed, validated
 from service.outcome.masking import masker
 from service.outcome.redaction import redact
 from service.outcome.run_progress import Changed, advance, begin
+from tests.unit.records import subtask
 
-PARAMETER = {"what": "parameter", "name": "syslog_level", "before": "INFO", "after": "WDIAG", "needs_restart": False}
+PARAMETER: dict[str, Any] = {
+    "what": "parameter",
+    "name": "syslog_level",
+    "before": "INFO",
+    "after": "WDIAG",
+    "needs_restart": False,
+}
 KEPT = HostChange(what="parameter", name="syslog_level", before="INFO", after="WDIAG")
 
 
@@ -103,6 +110,15 @@ def test_a_hidden_result_has_no_changes() -> None:
 
 def recorded(what: str, name: str, operation: Operation = Operation.EXECUTE) -> RecordedChange:
     return RecordedChange(what=what, name=name, before="a", after="b", operation=operation, run_time=1)
+
+
+def test_the_changes_of_a_subtask_are_read_in_their_order() -> None:
+    rows = [PARAMETER | {"operation": "EXECUTE", "run_time": 1}, PARAMETER | {"operation": "RETRY", "run_time": 2}]
+    assert changes_of(subtask(changes=rows)) == [
+        RecordedChange(**PARAMETER, operation=Operation.EXECUTE, run_time=1),
+        RecordedChange(**PARAMETER, operation=Operation.RETRY, run_time=2),
+    ]
+    assert changes_of(subtask(changes=None)) == []
 
 
 def test_changes_are_summed_up_by_kind() -> None:

@@ -1,14 +1,15 @@
 """The state of each host of a request, and the status of the request that follows from them."""
 
+from datetime import datetime
 from itertools import combinations
 from typing import Any
 
 import pytest
 
-from service.model.requests import RequestStatus, status_of
+from service.model.requests import Request, RequestStatus, status_of
 from service.model.states import TaskState, state_of, subtask_state, task_state
 from service.model.tasks import Held, Operation, SubtaskStatus, TaskStatus
-from tests.unit.records import subtask, task
+from tests.unit.records import MOMENT, subtask, task
 
 RUNNING, FAILED, SUCCESSFUL = TaskStatus.RUNNING, TaskStatus.FAILED, TaskStatus.SUCCESSFUL
 EXECUTE, ROLLBACK = Operation.EXECUTE, Operation.ROLLBACK
@@ -99,3 +100,22 @@ def test_status_of_a_request(size: int) -> None:
             failed = bool({TaskState.FAILED, TaskState.SUPERSEDED} & set(states))
             assert (status is RequestStatus.FAILED) == failed
             assert (status is RequestStatus.ROLLED_BACK) == (not failed and TaskState.ROLLED_BACK in states)
+
+
+@pytest.mark.parametrize(
+    ("running", "status", "finish_time"), [(0, RequestStatus.FAILED, MOMENT), (1, RequestStatus.RUNNING, None)]
+)
+def test_a_request_ends_with_its_last_host(running: int, status: RequestStatus, finish_time: datetime | None) -> None:
+    request = Request(
+        id=1,
+        workflow="takeover",
+        cluster_id=1,
+        cluster_name="test",
+        creator="admin",
+        creator_id=100,
+        rollout=None,
+        create_time=MOMENT,
+        counts={TaskState.RUNNING: running, TaskState.FAILED: 2, TaskState.SUCCESSFUL: 3},
+        last_end=MOMENT,
+    )
+    assert (request.status, request.hosts, request.finish_time) == (status, 5 + running, finish_time)

@@ -13,6 +13,7 @@ from service.access.roles import (
     UPDATE_OBPROXY,
     UPDATE_TASK,
     Role,
+    is_read_permission,
     permitted,
 )
 
@@ -60,3 +61,8 @@ def test_without_a_role_only_the_permissions_of_every_user() -> None:
 def test_every_role_has_its_expressions() -> None:
     assert set(PERMISSIONS) == set(Role)
     assert all(expression == "**" or expression.count(":") == 2 for line in PERMISSIONS.values() for expression in line)
+
+
+def test_only_permissions_to_read_are_read_permissions() -> None:
+    assert all(map(is_read_permission, (READ_AUDIT, READ_HOST, READ_OBPROXY, READ_TASK)))
+    assert not any(map(is_read_permission, (ANY_USER, PUBLIC, UPDATE_OBPROXY, UPDATE_TASK)))

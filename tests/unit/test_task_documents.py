@@ -9,10 +9,12 @@ import pytest
 
 from service.model import wire
 from service.model.states import TaskState
+from service.model.tasks import SubtaskStatus, TaskStatus
 from service.tasks import documents
 from service.tasks.waiting import Blocker, Progress
 from tests.unit.records import MOMENT, subtask, task
 
+WAITING = Progress(state=TaskState.WAITING, waits_for=[])
 MAPS = ("stringMap", "listMap")  # not sorted by OCP either
 
 
@@ -77,6 +79,116 @@ def test_properties_are_in_alphabetical_order_and_never_null(name: str) -> None:
     for thing in all_objects(DOCUMENTS[name]):
         assert all(one < other for one, other in pairwise(thing))
         assert None not in thing.values()
+
+
+SUBMITTED = {
+    "description": "Prepare obproxy install",
+    "downstreams": [2],
+    "id": 1,
+    "name": "Prepare obproxy install",
+    "nodeType": "JAVA_TASK",
+    "operation": "EXECUTE",
+    "parallelIdx": -1,
+    "prohibitRollback": False,
+    "runTime": 1,
+    "seriesId": 4,
+    "status": "FAILED",
+    "timeout": 300,
+    "upstreams": [],
+}
+
+
+def test_the_documents_of_a_task_instance_in_full() -> None:
+    found = task(
+        status=TaskStatus.FAILED,
+        held_by="ROLLOUT",
+        request_id=9,
+        finish_time=MOMENT,
+        context={"listMap": {"b": ["2"], "a": ["1"]}, "stringMap": {"d": "4", "c": "3"}},
+    )
+    change = {"what": "parameter", "name": "a", "before": None, "after": "1", "needs_restart": True}
+    changes = [change | {"operation": "RETRY", "run_time": 2}]
+    row = subtask(status=SubtaskStatus.FAILED, downstreams=[2], executor="x", start_time=MOMENT, changes=changes)
+    second = wire.timestamp(MOMENT.replace(microsecond=0))
+    both = {
+        "creator": {"id": 100, "name": "admin"},
+        "finishTime": wire.timestamp(MOMENT),
+        "heldBy": "ROLLOUT",
+        "hostName": "odp-2",
+        "id": 1,
+        "name": "Install obproxy",
+        "requestId": 9,
+        "startTime": wire.timestamp(MOMENT),
+        "state": "FAILED",
+        "status": "FAILED",
+    }
+
+    assert documents.task_instance(found, [row]) == {
+        "context": {
+            "listMap": {"a": ["1"], "b": ["2"]},
+            "parallel": False,
+            "parallelIdx": -1,
+            "stringMap": {"c": "3", "d": "4"},
+        },
+        "creator": "admin",
+        "executor": "192.0.2.1",
+        "hostId": 2,
+        "id": 1,
+        "name": "Install obproxy",
+        "operation": "EXECUTE",
+        "startTime": wire.timestamp(MOMENT),
+        "status": "FAILED",
+        "subtasks": [SUBMITTED | {"className": "com.example.PrepareTask"}],
+        "taskDefinitionId": -1,
+        "type": "MANUAL",
+    }
+    waits = Progress(state=TaskState.FAILED, waits_for=[Blocker(id=7, host_name="odp-7")])
+    assert documents.wrapped(found, [row], waits) == both | {
+        "createTime": second,
+        "executor": "192.0.2.1",
+        "operation": "EXECUTE",
+        "operations": ["RETRY", "ROLLBACK"],
+        "prohibitRollback": False,
+        "subtasks": [
+            SUBMITTED
+            | {
+                "changes": [
+                    {
+                        "after": "1",
+                        "name": "a",
+                        "needsRestart": True,
+                        "operation": "RETRY",
+                        "runTime": 2,
+                        "what": "parameter",
+                    }
+                ],
+                "createTime": second,
+                "executor": "x",
+                "operations": ["RETRY", "SKIP"],
+                "startTime": wire.timestamp(MOMENT),
+                "state": "FAILED",
+            }
+        ],
+        "taskDefinitionId": -1,
+        "type": "MANUAL",
+        "waitsFor": [7],
+        "waitsForHosts": ["odp-7"],
+    }
+    shown = ("description", "id", "name", "operation", "status")
+    assert documents.basic(found, [row], TaskState.FAILED) == both | {
+        "subtasks": [{name: SUBMITTED[name] for name in shown}]
+    }
+    assert list(documents.task_instance(found, [row])["context"]["stringMap"]) == ["c", "d"]
+    assert list(documents.task_instance(found, [row])["context"]["listMap"]) == ["a", "b"]
+
+
+def test_a_task_instance_without_what_it_waits_for_and_belongs_to() -> None:
+    detail = documents.wrapped(task(superseded_by=4), [subtask(status=SubtaskStatus.FAILED)], WAITING)
+    shown = documents.basic(task(superseded_by=4), [], TaskState.WAITING)
+
+    assert not {"heldBy", "requestId", "finishTime", "waitsFor", "waitsForHosts"} & {*detail, *shown}
+    assert (detail["supersededBy"], shown["supersededBy"]) == (4, 4)
+    assert (detail["operations"], detail["subtasks"][0]["operations"]) == ([], [])
 
 
 def test_the_response_of_take_over_has_a_context_and_the_name_of_the_creator() -> None:
