@@ -105,9 +105,9 @@ def named_ports(parameters: Facts) -> list[int]:
 
     `enable_prometheus` stops only the collection of metrics; the port stays open.
     """
-    has_service = str(parameters.get("enable_obproxy_rpc_service", "")).lower() == "true"
+    has_service = str(parameters.get("enable_obproxy_rpc_service")).lower() == "true"
     names = ["prometheus_listen_port", *(["rpc_listen_port"] if has_service else [])]
-    return [int(parameters[name]) for name in names if str(parameters.get(name, "")).isdecimal()]
+    return [int(parameters[name]) for name in names if str(parameters.get(name)).isdecimal()]
 
 
 def exporter(process: Facts | None, parameters: Facts, host: Facts) -> Facts:

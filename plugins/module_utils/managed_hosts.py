@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Protocol
 
 from .service_client import NOT_THE_SERVICE, ServiceUnreachable
@@ -49,11 +50,11 @@ def managed_hosts(service: Client) -> list[ManagedHost]:
 
 
 def _elements(service: Client, path: str) -> Iterator[Json]:
-    number, pages = 1, 1
-    while number <= pages:
+    for number in count(1):
         data = service.send(f"{path}?page={number}&size={PAGE_SIZE}")
         yield from data["contents"]
-        number, pages = number + 1, data["page"]["totalPages"]
+        if number >= data["page"]["totalPages"]:
+            return
 
 
 def _server(proxy: Json, cluster_name: str) -> Json:

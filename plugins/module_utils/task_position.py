@@ -22,8 +22,10 @@ def subtask_of(task: Any) -> str:
     same name. Roles that this role includes, imports or depends on belong to it.
     """
     entry = next(filter(None, map(_entry, reversed(list(_lineage(task))))), None)
-    name = str(entry._role_name).rpartition(".")[2] if entry else ""
-    return name if entry and name in (entry.tags or ()) else ""
+    if entry is None:
+        return ""
+    name = str(entry._role_name).rpartition(".")[2]
+    return name if name in (entry.tags or ()) else ""
 
 
 def blocks_of(task: Any) -> list[str]:

@@ -4,9 +4,12 @@ from typing import Any
 
 import pytest
 from ansible_collections.obproxy.takeover.plugins.module_utils.addresses import (
+    address_of,
+    exporter,
     format_address,
     login_obstacle,
     named_ports,
+    port_holder,
     reachable_address,
     sql_port_of,
 )
@@ -34,6 +37,9 @@ ALL, ALL6 = "0.0.0.0", "::"  # noqa: S104 - nothing is bound
         ([ALL, ALL6], ["127.0.0.1"], "::1"),
         ([ALL6], [ALL], "::1"),
         ([], ["127.0.0.1"], None),
+        (["1::7", "20.0.0.1"], [], "20.0.0.1"),
+        (["10.0.0.7", "::1"], [], "::1"),
+        (["::ffff:7"], [], "::ffff:7"),  # no IPv4 address
     ],
 )
 def test_it_is_reached_where_it_alone_listens(
@@ -55,7 +61,12 @@ def test_addresses_as_people_write_them() -> None:
     [
         (None, [], "no OBProxy listens on port 2883"),
         ({"engine": "docker"}, [], "pid 7 runs in a container (docker)"),
-        ({}, ["127.0.0.1"], "another process takes the connections: it listens at 127.0.0.1"),
+        (
+            {"addresses": {"2883": [ALL, "127.0.0.1"]}},
+            ["127.0.0.1", ALL],
+            f"pid 7 listens at {ALL}, 127.0.0.1, and another process takes the connections: "
+            f"it listens at 127.0.0.1, {ALL}",
+        ),
         ({}, [], None),
     ],
 )
@@ -64,7 +75,7 @@ def test_why_nothing_is_sent(proxy: dict[str, Any] | None, foreign_addresses: li
     found = login_obstacle(
         None if proxy is None else usual | proxy, 2883, {"foreign_addresses": {"2883": foreign_addresses}}
     )
-    assert found == why or (why and found and why in found)
+    assert found == why
 
 
 @pytest.mark.parametrize(
@@ -109,9 +120,86 @@ def test_the_ports_that_a_configuration_names(parameters: dict[str, str], ports:
         ("./bin/obproxy -l 3001", [3001, 3002], [], 3002),
         ("./bin/obproxy", [2884], [], 2883),
         ("./bin/obproxy", [], [], 2883),
+        ("./bin/obproxy", [2000, 2883], [], 2883),
+        ("./bin/obproxy -p 1", [], [], 1),
+        ("./bin/obproxy -p 65535", [], [], 65535),
+        ("./bin/obproxy -p 0", [], [], 2883),
         ("./bin/obproxy -p 65536", [], [], 2883),
         (f"./bin/obproxy -p {'9' * 1900}", [], [], 2883),
     ],
 )
 def test_the_sql_port_of_a_process(command_line: str, ports: list[int], inside: list[int], port: int) -> None:
     assert sql_port_of({"cmdline": command_line, "ports": ports, "ports_inside": inside}) == port
+
+
+def host(**other: Any) -> dict[str, Any]:
+    return {"listeners": {}, "holders": {}, "foreign_addresses": {}} | other
+
+
+LISTENING: dict[str, Any] = {"pid": 7, "ports": [2883, 2884], "addresses": {"2883": [ALL], "2884": [ALL6]}}
+FOUND = {"pid": 3, "comm": "nginx", "exe": "/usr/sbin/nginx", "owner": "www", "unreadable": ""}
+NOT_SEARCHED = {"pid": None, "comm": "", "exe": "", "owner": "www", "unreadable": ""}
+
+
+def test_an_address_is_known_where_the_process_listens() -> None:
+    assert address_of(LISTENING, 2884, host()) == "::1"
+    assert address_of(LISTENING, 2884, host(foreign_addresses={"2884": ["::1"]})) is None
+    assert address_of(LISTENING, 3883, host()) is None
+    assert address_of(None, 2883, host()) is None
+
+
+@pytest.mark.parametrize(
+    ("holder", "description"),
+    [
+        (FOUND, "nginx (pid 3, owner www)"),
+        (FOUND | {"unreadable": "Permission denied"}, "nginx (pid 3, owner www)"),
+        (FOUND | {"comm": "", "pid": None}, "a process (pid not found, owner www)"),
+        (
+            FOUND | {"pid": None, "unreadable": "Permission denied"},
+            "nginx (pid not found, owner www, whose sockets could not be read: Permission denied)",
+        ),
+    ],
+)
+def test_the_process_that_holds_a_port_is_described(holder: dict[str, Any], description: str) -> None:
+    assert port_holder(80, host(holders={"80": holder})) == holder | {"description": description}
+
+
+def test_only_the_user_is_known_of_a_process_that_was_not_searched() -> None:
+    known = NOT_SEARCHED | {"description": "a process (pid not found, owner www)"}
+    assert port_holder(80, host(listeners={"80": "www"})) == known
+    assert port_holder(80, host(listeners={"81": "www"})) is None
+
+
+@pytest.mark.parametrize(
+    ("process", "parameters", "found", "expected"),
+    [
+        (LISTENING, {}, {}, {"port": 2884, "held_by": "proxy", "holder": None, "address": "::1"}),
+        (
+            LISTENING,
+            {"prometheus_listen_port": "2883"},
+            {},
+            {"port": 2883, "held_by": "proxy", "holder": None, "address": "127.0.0.1"},
+        ),
+        (
+            LISTENING,
+            {"prometheus_listen_port": "4884"},
+            {},
+            {"port": 4884, "held_by": "none", "holder": None, "address": None},
+        ),
+        (
+            None,
+            {},
+            {"holders": {"2884": FOUND}},
+            {
+                "port": 2884,
+                "held_by": "other",
+                "holder": FOUND | {"description": "nginx (pid 3, owner www)"},
+                "address": None,
+            },
+        ),
+    ],
+)
+def test_the_port_of_the_exporter_and_its_holder(
+    process: dict[str, Any] | None, parameters: dict[str, str], found: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    assert exporter(process, parameters, host(**found)) == expected

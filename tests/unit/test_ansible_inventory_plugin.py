@@ -5,16 +5,11 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from ansible_collections.obproxy.takeover.plugins.module_utils.managed_hosts import (
-    CLUSTERS,
-    HOSTS,
-    PAGE_SIZE,
-    group_name,
-    managed_hosts,
-)
+from ansible_collections.obproxy.takeover.plugins.module_utils.managed_hosts import group_name, managed_hosts
 from ansible_collections.obproxy.takeover.plugins.module_utils.service_client import ServiceUnreachable
 
 Json = dict[str, Any]
+CLUSTERS, HOSTS = "/api/v2/obproxy/clusters", "/api/v2/compute/hosts"
 
 
 class _Service:
@@ -27,7 +22,7 @@ class _Service:
     def send(self, path: str) -> Any:
         self.asked.append(path)
         query = dict(parse_qsl(urlsplit(path).query))
-        assert list(query) == sorted(query) and int(query["size"]) == PAGE_SIZE
+        assert list(query) == sorted(query) and int(query["size"]) == 1000  # the largest page of the service
         contents, number = self.contents[urlsplit(path).path], int(query["page"])
         part = contents[(number - 1) * self.size : number * self.size]
         return {"contents": part, "page": {"totalPages": -(-len(contents) // self.size)}}

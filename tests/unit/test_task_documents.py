@@ -107,8 +107,18 @@ def test_the_documents_of_a_task_instance_in_full() -> None:
         context={"listMap": {"b": ["2"], "a": ["1"]}, "stringMap": {"d": "4", "c": "3"}},
     )
     change = {"what": "parameter", "name": "a", "before": None, "after": "1", "needs_restart": True}
-    changes = [change | {"operation": "RETRY", "run_time": 2}]
-    row = subtask(status=SubtaskStatus.FAILED, downstreams=[2], executor="x", start_time=MOMENT, changes=changes)
+    changes = [
+        each | {"operation": "RETRY", "run_time": 2} for each in (change, change | {"before": "2", "after": None})
+    ]
+    row = subtask(
+        status=SubtaskStatus.FAILED,
+        downstreams=[2],
+        executor="x",
+        start_time=MOMENT,
+        finish_time=MOMENT,
+        changes=changes,
+    )
+    shown_change = {"name": "a", "needsRestart": True, "operation": "RETRY", "runTime": 2, "what": "parameter"}
     second = wire.timestamp(MOMENT.replace(microsecond=0))
     both = {
         "creator": {"id": 100, "name": "admin"},
@@ -152,18 +162,10 @@ def test_the_documents_of_a_task_instance_in_full() -> None:
         "subtasks": [
             SUBMITTED
             | {
-                "changes": [
-                    {
-                        "after": "1",
-                        "name": "a",
-                        "needsRestart": True,
-                        "operation": "RETRY",
-                        "runTime": 2,
-                        "what": "parameter",
-                    }
-                ],
+                "changes": [shown_change | {"after": "1"}, shown_change | {"before": "2"}],
                 "createTime": second,
                 "executor": "x",
+                "finishTime": wire.timestamp(MOMENT),
                 "operations": ["RETRY", "SKIP"],
                 "startTime": wire.timestamp(MOMENT),
                 "state": "FAILED",
@@ -178,6 +180,7 @@ def test_the_documents_of_a_task_instance_in_full() -> None:
     assert documents.basic(found, [row], TaskState.FAILED) == both | {
         "subtasks": [{name: SUBMITTED[name] for name in shown}]
     }
+    assert documents.subtask(row, TaskState.FAILED)["operations"] == ["RETRY", "SKIP"]
     assert list(documents.task_instance(found, [row])["context"]["stringMap"]) == ["c", "d"]
     assert list(documents.task_instance(found, [row])["context"]["listMap"]) == ["a", "b"]
 
