@@ -141,8 +141,8 @@ class CallbackModule(CallbackBase):  # type: ignore[misc] # Ansible is untyped
     def _report_runs(self, runs: list[Json], reported: list[str], problems: list[str]) -> None:
         """Report `runs` to the service until a request fails."""
         # Imported here: every run loads this plugin, but few need the client.
-        from ansible_collections.obproxy.takeover.plugins.module_utils.external_runs import (
-            ExternalRunClient,
+        from ansible_collections.obproxy.takeover.plugins.module_utils.external_runs import ExternalRunClient
+        from ansible_collections.obproxy.takeover.plugins.module_utils.service_client import (
             RequestRejected,
             ServiceUnreachable,
         )

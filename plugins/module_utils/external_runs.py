@@ -3,9 +3,7 @@
 import json
 from typing import Any
 
-from .service_client import NOT_THE_SERVICE, RequestRejected, ServiceClient, ServiceUnreachable
-
-__all__ = ["BODY_LIMIT", "ExternalRunClient", "RequestRejected", "ServiceUnreachable", "encode_run"]
+from .service_client import NOT_THE_SERVICE, ServiceClient, ServiceUnreachable
 
 PATH = "/api/v2/obproxy/externalRuns"
 BODY_LIMIT = 900_000  # bytes; the service accepts 1 MiB by default
@@ -31,12 +29,16 @@ def encode_run(run: dict[str, Any]) -> bytes:
 
     The service rejects a body that is too large even with the smallest limit.
     """
-    body = b""
-    for limit in TEXT_LIMITS:
-        body = json.dumps(_json_value(run, limit)).encode()
+    *limits, smallest = TEXT_LIMITS
+    for limit in limits:
+        body = _encoded(run, limit)
         if len(body) <= BODY_LIMIT:
-            break
-    return body
+            return body
+    return _encoded(run, smallest)
+
+
+def _encoded(run: dict[str, Any], limit: int) -> bytes:
+    return json.dumps(_json_value(run, limit)).encode()
 
 
 def _json_value(value: Any, limit: int) -> Any:

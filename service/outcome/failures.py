@@ -81,12 +81,12 @@ class Failures:
     @property
     def are_final(self) -> bool:
         """True if a failure is not being rescued: only `always` sections and handlers can still run."""
-        return any(not failure.rescue or not self._is_rescued(failure) for failure in self.pending)
+        return not all(self._is_rescued(failure) for failure in self.pending)
 
     def _is_rescued(self, failure: Failure) -> bool:
         """Return whether a rescue section runs for the failure and has no pending failure itself."""
-        depth = len(failure.rescue)
-        return depth > 0 and not any(other.blocks[:depth] == failure.rescue for other in self.pending)
+        section, depth = failure.rescue, len(failure.rescue)
+        return bool(section) and not any(other.blocks[:depth] == section for other in self.pending)
 
 
 NO_FAILURES = Failures()

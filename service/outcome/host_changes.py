@@ -108,5 +108,5 @@ def _is_text(value: object) -> bool:
 def _shown(value: object, *, hidden: bool) -> str | None:
     if value is None:
         return None
-    text = ansible_results.clean(value, VALUE_LIMIT + 1)
+    text = ansible_results.clean(value)
     return MASK if hidden else text if len(text) <= VALUE_LIMIT else f"{text[:VALUE_LIMIT]} …"

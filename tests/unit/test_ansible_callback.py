@@ -17,11 +17,10 @@ from ansible.template import trust_as_template
 from ansible_collections.obproxy.takeover.plugins.module_utils.external_runs import (
     BODY_LIMIT,
     ExternalRunClient,
-    RequestRejected,
-    ServiceUnreachable,
     encode_run,
 )
 from ansible_collections.obproxy.takeover.plugins.module_utils.run_recorder import RunRecorder
+from ansible_collections.obproxy.takeover.plugins.module_utils.service_client import RequestRejected, ServiceUnreachable
 
 from service.access.request_signatures import SignedRequest, verify
 from service.outcome import run_progress
@@ -35,6 +34,7 @@ VARIABLES = {
     "vault": "Proxysys#1",
     "some_token": trust_as_template("{{ no_such_variable }}"),
 }
+NOT_THE_SERVICE = r"^the server at this address is not the takeover service$"
 
 
 def service(url: str, time_limit: float = 30.0) -> ExternalRunClient:
@@ -67,9 +67,11 @@ def http_server(status: int, body: bytes, **headers: str) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(("path", "body"), [("/api/v2/x", b'{"a": 1}'), ("/api/v2/x?page=1&size=10", None)])
-@pytest.mark.parametrize("url", ["http://192.0.2.1:8080", "https://takeover.example.com/", "http://h/behind/proxy"])
+@pytest.mark.parametrize("url", ["http://192.0.2.1:8080", "https://takeover.example.com/", "http://h:1/behind/proxy"])
 def test_the_service_accepts_the_signature(url: str, path: str, body: bytes | None) -> None:
     request = service(url).build_request(path, body)
+    assert request.full_url == url.rstrip("/") + path
+    assert (request.get_method(), request.get_header("Content-type")) == ("POST" if body else "GET", "application/json")
 
     scheme, _, credentials = str(request.get_header("Authorization")).partition(" ")
     key, _, signature = credentials.partition(":")
@@ -115,14 +117,31 @@ def test_a_rejection_has_the_services_error_message(status: int, body: bytes, ex
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"data": {"id": "x"}}', b'{"data": null}', b"\xff"])
 def test_an_invalid_response_is_not_from_the_service(body: bytes) -> None:
-    with http_server(200, body) as url, pytest.raises(ServiceUnreachable, match="is not the takeover service"):
+    with http_server(200, body) as url, pytest.raises(ServiceUnreachable, match=NOT_THE_SERVICE):
         service(url).record({})
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"Data": 1}', b"\xff"])
+def test_a_response_without_data_is_not_from_the_service(body: bytes) -> None:
+    with http_server(200, body) as url, pytest.raises(ServiceUnreachable, match=NOT_THE_SERVICE):
+        service(url).send("/x", b"{}")
+
+
+def test_the_size_of_a_response_is_limited() -> None:
+    limit = 16 * 1024**2
+    with http_server(200, b'{"data": 1'.ljust(limit - 1) + b"}") as url:
+        assert service(url).send("/x", b"{}") == 1
+    with (
+        http_server(200, b'{"data": 1'.ljust(limit) + b"}") as url,
+        pytest.raises(ServiceUnreachable, match=NOT_THE_SERVICE),
+    ):
+        service(url).send("/x", b"{}")
 
 
 def test_a_rejected_connection_is_reported() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        with pytest.raises(ServiceUnreachable, match="refused"):
+        with pytest.raises(ServiceUnreachable, match=r"refused$"):
             service(f"http://127.0.0.1:{closed.getsockname()[1]}").record({})
 
 
@@ -153,9 +172,11 @@ def test_a_request_times_out() -> None:
         service(f"http://127.0.0.1:{silent.getsockname()[1]}", time_limit=0.1).record({})
 
 
-@pytest.mark.parametrize("url", ["", "takeover", "file:///etc/passwd", "http://", "http://[", "http://h:port"])
+@pytest.mark.parametrize(
+    "url", ["", "takeover", "file:///etc/passwd", "http://", "http://[", "http://h:port", "http://h:0", "//h"]
+)
 def test_an_invalid_url_is_reported(url: str) -> None:
-    with pytest.raises(ServiceUnreachable):
+    with pytest.raises(ServiceUnreachable, match=r"^the URL is not an http or https address$"):
         service(url).record({})
 
 
@@ -168,6 +189,18 @@ def test_long_texts_are_truncated_until_the_body_fits() -> None:
     cut = json.loads(body)["events"][99]
     assert cut["counter"] == 99 and cut["stdout"].endswith("x [cut: 96000 characters more]")
     assert json.loads(encode_run({"a": "x" * 16_000})) == {"a": "x" * 16_000}
+
+
+@pytest.mark.parametrize(("count", "limit"), [(50, 16_000), (200, 4_000), (800, 1_000), (3_000, 200), (6_000, 200)])
+def test_texts_are_truncated_as_little_as_possible(count: int, limit: int) -> None:
+    texts = json.loads(encode_run({"texts": ["x" * 17_000] * count}))["texts"]
+    assert set(texts) == {f"{'x' * limit} [cut: {17_000 - limit} characters more]"}
+
+
+def test_a_body_of_the_greatest_size_is_sent_as_it_is() -> None:
+    texts = ["x" * 16_000] * 56
+    texts.append("y" * (BODY_LIMIT - len(encode_run({"texts": [*texts, ""]}))))
+    assert json.loads(encode_run({"texts": texts})) == {"texts": texts}
 
 
 def test_any_value_becomes_valid_json() -> None:

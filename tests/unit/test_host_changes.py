@@ -7,7 +7,7 @@ import pytest
 
 from service.model.changes import HostChange, RecordedChange, changes_of
 from service.model.tasks import Operation
-from service.outcome.host_changes import MAX_CHANGES, ChangeSum, summed, validated
+from service.outcome.host_changes import MAX_CHANGES, ChangeSum, lasting_names, summed, validated
 from service.outcome.masking import masker
 from service.outcome.redaction import redact
 from service.outcome.run_progress import Changed, advance, begin
@@ -130,6 +130,15 @@ def test_changes_are_summed_up_by_kind() -> None:
         ChangeSum(what="file", names=1, hosts=1),
     ]
     assert summed([]) == []
+    host = [recorded("file", "/b"), recorded("parameter", "two"), recorded("parameter", "one")]
+    assert [(kind.what, kind.names) for kind in summed([host])] == [("parameter", 2), ("file", 1)]
+
+
+def test_the_lasting_changes_of_a_host_are_named_by_kind() -> None:
+    undone = [recorded("record", "/c"), recorded("record", "/c", Operation.ROLLBACK)]
+    host = [recorded("parameter", "two"), recorded("file", "/b"), recorded("parameter", "one"), *undone]
+    assert list(lasting_names(host).items()) == [("file", ["/b"]), ("parameter", ["one", "two"])]
+    assert lasting_names([]) == {}
 
 
 def test_changes_that_a_rollback_has_undone_do_not_count() -> None:
