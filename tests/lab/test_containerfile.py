@@ -112,6 +112,7 @@ def test_a_container_takes_a_host_over(built: str, lab: Lab, lab_host: StartHost
             for (document,) in client.watch([accepted["id"]]):
                 assert time.monotonic() < deadline, document
             assert document["status"] == "SUCCESSFUL", podman("logs", name)
+        assert host.name in podman("exec", name, "obproxy-takeover", "hosts")
         assert podman("exec", name, "id", "--user").strip() == USER.split(":")[0]
         podman("healthcheck", "run", name)
         podman("stop", name)
