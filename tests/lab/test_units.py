@@ -69,7 +69,7 @@ def test_a_unit_with_another_value_is_named(lab: Lab, lab_host: StartHost) -> No
 def test_under_a_unit_a_failed_restart_is_undone(lab: Lab, lab_host: StartHost) -> None:
     host = lab_host("systemd")
     host.simulate(fatal={"work_thread_num": "8"})
-    role, message = play(lab, host, variables=RESTART | {"obproxy_start_seconds": 15}).failure(host)
+    role, message = play(lab, host, variables=RESTART | {"obproxy_start_seconds": 30}).failure(host)
     assert role == "start_obproxy" and "with the former values" in message
     assert value(lab, host, "work_thread_num") == "4" and proxies(host) == {main_pid(host)}
     assert "ActiveState=active" in state_of(host)
