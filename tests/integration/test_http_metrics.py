@@ -16,6 +16,8 @@ from starlette.applications import Starlette
 
 from service.model.errors import SettingsInvalid
 from service.observe import metrics
+from service.store.queue import QUEUE, RUN
+from service.tasks import instances
 from service.tasks.resources import Resources
 from tests.integration.http_helpers import take_over
 from tests.lab.instance import free_ports
@@ -23,6 +25,24 @@ from tests.lab.instance import free_ports
 DEPLOY = Path(__file__).parents[2] / "deploy"
 RULES = DEPLOY / "prometheus" / "takeover.rules.yml"
 EXPORTERS = "/api/v2/obproxy/exporters"
+# The first task instance is open and has a run, the second has ended, the third is open. Only the job of the first one
+# and another job are in the queue; that one has no event.
+OTHER_WORK = (
+    "UPDATE procrastinate_jobs SET status = 'succeeded' WHERE args ->> 'task_instance_id' = %(second)s::text",
+    "UPDATE procrastinate_jobs SET queue_name = 'other' WHERE args ->> 'task_instance_id' = %(third)s::text",
+    "INSERT INTO procrastinate_jobs (queue_name, task_name) VALUES (%(queue)s, 'other'), (%(queue)s, %(run)s)",
+    "DELETE FROM procrastinate_events USING procrastinate_jobs j WHERE job_id = j.id AND j.args = '{}'",
+    "INSERT INTO procrastinate_events (job_id, type, at)"
+    " SELECT id, type::procrastinate_job_event_type, now() - age::interval"
+    " FROM procrastinate_jobs, (VALUES (%(first)s, 'deferred', '0'), (%(first)s, 'cancelled', '1 hour'),"
+    " (%(second)s, 'deferred', '1 hour')) AS event (task_id, type, age)"
+    " WHERE args ->> 'task_instance_id' = task_id::text",
+    "UPDATE task_instance SET status = 'SUCCESSFUL', finish_time = now() WHERE id = %(second)s",
+    "INSERT INTO run (ident, task_instance_id, executor, finish_time)"
+    " SELECT gen_random_uuid(), task_id, 'a', finish_time"
+    " FROM (VALUES (%(first)s, NULL), (%(second)s, NULL), (%(first)s, now())) AS run (task_id, finish_time)",
+    "UPDATE obproxy_server SET status = 'RUNNING' WHERE host_id = 2",
+)
 
 
 @pytest.fixture
@@ -100,6 +120,45 @@ async def test_metrics_from_the_database_cover_all_processes(client: httpx.Async
         assert await value(client, name, **labels) == expected, (name, labels)
     oldest = await value(client, "takeover_queue_oldest_seconds")
     assert oldest is not None and 0 < oldest < 60
+
+
+async def test_only_open_work_counts(client: httpx.AsyncClient, resources: Resources) -> None:
+    third, second, first = (task["id"] for task in await take_over(client, 1, 2, 3))
+    ids = {"first": first, "second": second, "third": third, "queue": QUEUE, "run": RUN}
+    async with resources.database.transaction() as connection:
+        for statement in OTHER_WORK:
+            await connection.execute(statement, ids)
+    await managed(resources, 1, "RUNNING")
+
+    assert await value(client, "takeover_queue_jobs") == 2
+    oldest = await value(client, "takeover_queue_oldest_seconds")
+    assert oldest is not None and oldest < 3000
+    assert await value(client, "takeover_runs") == 2
+    assert await value(client, "takeover_obproxy_servers", cluster="test", status="RUNNING") == 2
+    assert await value(client, "takeover_obproxy_servers_pending_restart", cluster="test") == 1
+    assert await instances.count_open(resources.database) == instances.OpenCounts(running=1, waiting=1, failed=0)
+    for change, running, held in (
+        ("UPDATE task_instance SET status = 'RUNNING' WHERE id = %(third)s", 2, 0),
+        (
+            "UPDATE task_instance SET status = 'FAILED', finish_time = now(), superseded_by = %(first)s"
+            " WHERE id = %(third)s",
+            1,
+            0,
+        ),
+        (
+            "UPDATE task_instance SET status = 'RUNNING', finish_time = NULL, superseded_by = NULL, held_by = 'ROLLOUT'"
+            " WHERE id = %(third)s",
+            1,
+            1,
+        ),
+    ):
+        async with resources.database.transaction() as connection:
+            await connection.execute(change, ids)
+        assert await value(client, "takeover_task_instances", status="RUNNING") == running, change
+        assert await value(client, "takeover_task_instances", status="FAILED") == 0, change
+        assert await value(client, "takeover_task_instances", status="SUCCESSFUL") is None
+        assert await value(client, "takeover_task_instances_held", reason="ROLLOUT") == held, change
+        assert await value(client, "takeover_subtasks", status="READY") == running, change
 
 
 async def test_a_lost_database_is_reported(client: httpx.AsyncClient, resources: Resources) -> None:

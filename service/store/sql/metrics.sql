@@ -31,7 +31,7 @@ FROM procrastinate_workers;
 -- name: server_counts
 SELECT cluster_name AS cluster, status, count(*) AS servers,
        count(*) FILTER (WHERE jsonb_array_length(coalesce(learned -> 'pending_restart', '[]')) > 0) AS pending
-FROM obproxy_server GROUP BY cluster_name, status ORDER BY cluster_name, status;
+FROM obproxy_server GROUP BY cluster_name, status;
 
 -- name: health_check_round_age
 SELECT extract(epoch FROM now() - started) AS age FROM server_check_round;
