@@ -25,7 +25,14 @@ WHERE = '(Ansible task "Try", role r, host h1)'
         ({"msg": "boom", "rc": 0}, "boom"),
         ({"msg": "boom", "rc": 127, "stderr": "sh: nc: not found\n"}, "boom Exit code 127. stderr: sh: nc: not found"),
         ({"msg": "boom", "module_stderr": "Traceback", "stderr": "other"}, "boom module_stderr: Traceback"),
-        ({"msg": "boom", "stderr": "a" * 700 + " the point"}, "the point"),
+        ({"msg": "boom", "stderr": "a" * 700 + "b" * 600}, f"boom stderr: … {'b' * 600}"),
+        ({"msg": "boom", "stderr": f"{'a' * 5000}\n" + " " * 1000 + "b" * 200}, f"boom stderr: {'b' * 200}"),
+        ({"msg": "boom", "module_stdout": "out"}, "boom module_stdout: out"),
+        ({"msg": "boom", "rc": -255}, "boom Exit code -255."),
+        ({"msg": "boom", "rc": -256}, "boom"),
+        ({"msg": "boom", "rc": 2**31 - 1}, f"boom Exit code {2**31 - 1}."),
+        ({"msg": "boom", "rc": 2**31}, "boom"),
+        ({"censored": "…", "rc": 1, "stderr": "secret"}, ansible_results.HIDDEN),
         (
             {"msg": "boom", "stderr": "b" * ansible_results.TAIL_LIMIT},
             f"boom stderr: {'b' * ansible_results.TAIL_LIMIT}",
@@ -41,7 +48,7 @@ WHERE = '(Ansible task "Try", role r, host h1)'
 )
 def test_failure(res: dict[str, Any], text: str) -> None:
     message = ansible_results.failure_message(event(**res))
-    assert message.endswith(f"{text} {WHERE}")
+    assert message == f"{text} {WHERE}"
     assert "secret" not in message
 
 
@@ -55,6 +62,72 @@ def test_failure(res: dict[str, Any], text: str) -> None:
 )
 def test_a_failure_without_a_result_is_read_from_the_output(stdout: str, text: str) -> None:
     assert ansible_results.failure_message({**event(), "stdout": stdout}) == f"{text} {WHERE}"
+
+
+def test_the_output_of_a_failure_without_a_result_is_cut() -> None:
+    message = ansible_results.failure_message({**event(), "stdout": "x" * 1201})
+    assert message == f"{'x' * 1200} … {WHERE}"
+
+
+def test_the_names_in_a_message_are_cut() -> None:
+    data = {"host": "h" * 300, "task": "t" * 300, "role": "r" * 300, "delegate": "d" * 300, "res": {"msg": "m"}}
+    message = ansible_results.failure_message({"event_data": data})
+    where = f'Ansible task "{"t" * 200}", role {"r" * 100}, host {"h" * 200}, delegated to {"d" * 200}'
+    assert message == f"m ({where})"
+    assert ansible_results.subtask({"subtask": "s" * 300}) == "s" * 200
+    hidden = {"event": "e" * 100, "event_data": {"host": "h" * 300, "res": {"censored": ""}}}
+    assert ansible_results.printed_text(hidden) == f"{'e' * 40}: [{'h' * 200}] => {ansible_results.HIDDEN}"
+
+
+@pytest.mark.parametrize(
+    ("res", "text"),
+    [
+        ({"_ansible_item_label": "one", "msg": "boom"}, "one: boom"),
+        ({"_ansible_item_label": 7, "msg": "boom"}, "7: boom"),
+        ({"_ansible_item_label": {"a": 1}, "msg": "boom"}, "boom"),
+        ({"_ansible_item_label": "l" * 101, "msg": "boom"}, f"{'l' * 100}: boom"),
+        ({"msg": "x" * 1201}, f"{'x' * 1200} …"),
+        ({"_ansible_item_label": "one", "censored": "", "msg": "secret", "rc": 1}, f"one: {ansible_results.HIDDEN}"),
+    ],
+)
+def test_a_failed_loop_item_has_its_label(res: dict[str, Any], text: str) -> None:
+    assert ansible_results.item_message(event(**res)) == text
+
+
+def ok(**res: Any) -> dict[str, Any]:
+    return event(**res) | {"event": "runner_on_ok"}
+
+
+def test_findings_and_what_could_not_be_checked_are_ok_results() -> None:
+    assert ansible_results.has_findings(ok(findings=[{}]))
+    assert not any(map(ansible_results.has_findings, (ok(findings=[]), ok(findings="x"), event(findings=[{}]))))
+    assert ansible_results.finding_message(ok(msg="a\nb")) == "a b"
+    assert ansible_results.finding_message(ok()) == "A rule does not hold."
+    assert ansible_results.unchecked_message(ok(msg="no\nlogin", unchecked=True)) == "no login"
+    for other in (ok(msg="x", unchecked=1), ok(msg="x"), event(msg="x", unchecked=True)):
+        assert ansible_results.unchecked_message(other) == ""
+
+
+@pytest.mark.parametrize(
+    ("changed", "count"), [(0, None), (1, "1 Ansible task"), (2, "2 Ansible tasks"), (3, "3 Ansible tasks")]
+)
+def test_a_failure_after_changes_has_a_note(changed: int, count: str | None) -> None:
+    notes = ansible_results.Tally(changed=changed).notes_on_failure()
+    text = f"{count} had made changes before; handlers notified by then may not have run."
+    assert notes == ([text] if count else [])
+
+
+def test_a_role_without_work_is_reported() -> None:
+    assert str(ansible_results.Tally(skipped=2)) == "Nothing was done: all Ansible tasks were skipped."
+
+
+def test_the_text_of_a_result_is_limited() -> None:
+    lines = ansible_results.essential_lines(event(msg=["x" * 20_000, "y" * 20_000], rc=3))
+    assert lines == f"rc: 3\nmsg: {'x' * 16_000}"
+    assert ansible_results.essential_lines(event(msg=["x" * 10_000, "y" * 10_000])).count("y") == 16_000 - 10_001
+    assert ansible_results.essential_lines(event(msg="Task failed: Task failed: a")) == "msg: Task failed: a"
+    printed = ansible_results.printed_text({**event(), "stdout": "\n\nX marks\n"})
+    assert printed == "X marks"
 
 
 def test_a_failure_names_the_delegate_and_leaves_out_a_missing_role() -> None:
