@@ -1,6 +1,7 @@
 """The reading of one Ansible result: its text, and the parts that count."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ WHERE = '(Ansible task "Try", role r, host h1)'
         ({"msg": "boom", "rc": 0}, "boom"),
         ({"msg": "boom", "rc": 127, "stderr": "sh: nc: not found\n"}, "boom Exit code 127. stderr: sh: nc: not found"),
         ({"msg": "boom", "module_stderr": "Traceback", "stderr": "other"}, "boom module_stderr: Traceback"),
-        ({"msg": "boom", "stderr": "a" * 700 + "b" * 600}, f"boom stderr: … {'b' * 600}"),
+        ({"msg": "boom", "stderr": "a" * 400 + "b" * 600}, f"boom stderr: … {'b' * 600}"),
         ({"msg": "boom", "stderr": f"{'a' * 5000}\n" + " " * 1000 + "b" * 200}, f"boom stderr: {'b' * 200}"),
         ({"msg": "boom", "module_stdout": "out"}, "boom module_stdout: out"),
         ({"msg": "boom", "rc": -255}, "boom Exit code -255."),
@@ -108,6 +109,40 @@ def test_findings_and_what_could_not_be_checked_are_ok_results() -> None:
         assert ansible_results.unchecked_message(other) == ""
 
 
+SOME = ansible_results.Tally(ok=5, changed=5, skipped=5, ignored=5, failed=5, unreachable=5, background=5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "counted"),
+    [
+        ("runner_on_ok", {}, ["ok"]),
+        ("runner_on_ok", {"res": {"changed": True}}, ["ok", "changed"]),
+        ("runner_on_ok", {"res": {"changed": 1}}, ["ok"]),
+        ("runner_on_ok", {"res": {"ansible_job_id": "1", "finished": 0}}, ["ok", "background"]),
+        ("runner_on_ok", {"res": {"ansible_job_id": "1", "finished": 1}}, ["ok"]),
+        ("runner_on_ok", {"res": {"ansible_job_id": "1"}}, ["ok"]),
+        ("runner_on_ok", {"res": {"finished": 0}}, ["ok"]),
+        ("runner_on_ok", {"task_action": "ansible.builtin.validate_argument_spec"}, []),
+        ("runner_on_ok", {"task_action": f"{'x' * 190}validate_argument_spec"}, ["ok"]),
+        ("runner_on_skipped", {}, ["skipped"]),
+        ("runner_on_failed", {"ignore_errors": True}, ["ignored"]),
+        ("runner_on_failed", {"ignore_errors": 1}, ["failed"]),
+        ("runner_on_failed", {}, ["failed"]),
+        ("runner_on_unreachable", {}, ["unreachable"]),
+        ("runner_item_on_ok", {"res": {"changed": True}}, []),
+    ],
+)
+def test_final_results_are_counted(kind: str, data: dict[str, Any], counted: list[str]) -> None:
+    assert SOME.add({"event": kind, "event_data": data}) == replace(SOME, **dict.fromkeys(counted, 6))
+
+
+def test_the_counts_of_a_role_are_a_sentence() -> None:
+    assert str(SOME) == (
+        "Ansible tasks: 5 ok, 5 changed, 5 skipped, 10 ignored, 5 rescued, 5 left running in the background."
+    )
+    assert str(ansible_results.EMPTY_TALLY) == ""
+
+
 @pytest.mark.parametrize(
     ("changed", "count"), [(0, None), (1, "1 Ansible task"), (2, "2 Ansible tasks"), (3, "3 Ansible tasks")]
 )
@@ -128,6 +163,9 @@ def test_the_text_of_a_result_is_limited() -> None:
     assert ansible_results.essential_lines(event(msg="Task failed: Task failed: a")) == "msg: Task failed: a"
     printed = ansible_results.printed_text({**event(), "stdout": "\n\nX marks\n"})
     assert printed == "X marks"
+    assert ansible_results.printed_text({**event(), "stdout": "x" * 1_000_001}) == "x" * 1_000_000
+    assert ansible_results.clean("\x07" * 20 + "ab", 10) == ""
+    assert ansible_results.failure_message(event(censored=""), ["item"]) == f"{ansible_results.HIDDEN} {WHERE}"
 
 
 def test_a_failure_names_the_delegate_and_leaves_out_a_missing_role() -> None:

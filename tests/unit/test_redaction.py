@@ -135,9 +135,17 @@ def test_a_change_of_another_form_has_no_texts(change: object) -> None:
 
 
 def test_server_facts_have_two_levels_and_keep_their_types() -> None:
-    facts = {"a": 1, "b": None, "c": 0.5, "d": [[1, [NEEDLE]]], "e": {"x": {NEEDLE: {}}, "y": NEEDLE}, "f": {1}}
+    facts = {"a": 1, "b": None, "c": 0.5, "d": [[1, [NEEDLE]]], "e": {"x": {NEEDLE: {"z": 1}}, "y": NEEDLE}, "f": {1}}
     shown = redact({"event_data": {"res": {"obproxy_server": facts}}}, mask)["event_data"]["res"]["obproxy_server"]
     assert shown == facts | {"d": [[1, {}]], "e": {"x": {NEEDLE: {}}, "y": MASK}, "f": {}}
+
+
+def test_what_identifies_an_obproxy_is_not_masked() -> None:
+    names = ("pid", "version", "architecture", "home", "owner", "package", "start_mode", "exporter_port")
+    facts = dict.fromkeys(names, NEEDLE)
+    assert (
+        redact({"event_data": {"res": {"obproxy_server": facts}}}, mask)["event_data"]["res"]["obproxy_server"] == facts
+    )
 
 
 def test_a_secret_cut_by_the_event_limit_is_masked() -> None:
@@ -175,6 +183,7 @@ def test_parameters_of_an_obproxy_are_reported_without_secrets() -> None:
 def test_a_result_hidden_by_no_log_does_not_leave_the_run(res: Mapping[str, Any]) -> None:
     shown = redact(event("runner_on_failed", "printed all the same", res={**res, "msg": "said all the same"}), str)
 
+    assert shown["event_data"]["res"] == {"censored": True}
     assert "all the same" not in repr(shown)
     (*_, last) = changes_of(event("runner_on_failed", "printed all the same", res=res))
     assert isinstance(last, Ended) and last.verdict is Verdict.FAILED and ansible_results.HIDDEN in last.message
