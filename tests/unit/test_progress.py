@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.progress import Progress
+from tests.progress import USUAL, Progress
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,10 +33,14 @@ def test_each_folder_has_its_own_pace() -> None:
     assert begun.line(20) == "0:20: lab 1 of 10, unit 50 of 100; about 2:20 left"
 
 
-def test_a_folder_without_a_pace_takes_that_of_all() -> None:
+def test_a_folder_without_a_pace_takes_its_usual_time() -> None:
     begun = progress()
-    begun.add(IDS[0], 3, ended=True)
-    assert begun.seconds_left(3) == 109 * 3
+    begun.add(IDS[0], 2 * USUAL["lab"], ended=True)  # half as fast as usual
+    assert begun.seconds_left(10) == (9 * 2 * USUAL["lab"] + 100 * 2 * USUAL["unit"]) * 10 / (2 * USUAL["lab"])
+
+
+def test_each_folder_has_a_usual_time() -> None:
+    assert {path.name for path in (ROOT / "tests").iterdir() if any(path.glob("test_*.py"))} == USUAL.keys()
 
 
 def test_tests_outside_of_a_folder_count_by_their_file() -> None:
