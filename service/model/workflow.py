@@ -17,6 +17,7 @@ from service.model.tasks import Operation
 
 TAKEOVER, PRECHECK, RELEASE, REFRESH, RESTART = "takeover", "precheck", "release", "refresh", "restart"
 _IMPORT = "ansible.builtin.import_role"
+_YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # six times as fast as the one in Python
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +141,6 @@ def _assert_unique(playbook: Path, subtasks: Sequence[SubtaskTemplate]) -> None:
 
 def _read_yaml(path: Path) -> Any:
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_YAML_LOADER)  # noqa: S506 - a safe loader
     except (OSError, yaml.YAMLError) as error:
         raise WorkflowInvalid(path=path, reason=str(error)) from error
