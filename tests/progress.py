@@ -9,7 +9,9 @@ from pathlib import PurePosixPath
 import pytest
 
 INTERVAL = 20.0  # seconds between two lines
-# Seconds of a test in each folder on a machine with two processors; only their ratios count.
+# Seconds of a test in each folder on a machine with two processors; only their ratios count. A folder keeps this pace
+# until more tests than KNOWN are done: the first ones also start what others share.
+KNOWN = 20
 USUAL = {"bench": 12.0, "browser": 16.0, "integration": 2.2, "lab": 7.0, "roles": 5.0, "unit": 0.06}
 
 
@@ -42,15 +44,15 @@ class Progress:
     def seconds_left(self, elapsed: float) -> float | None:
         """Return about how long the session goes on after `elapsed` seconds; None while no test is done.
 
-        A test takes as long as those of its folder took. In a folder without a test that is done, it takes the usual
-        time, as much longer or shorter as the others took. As many run at the same time as until now.
+        A folder that has not begun takes its usual time, as much longer or shorter as the others took. Each test that
+        is done gives its own time more weight. As many tests run at the same time as until now.
         """
         spent = sum(count.seconds for count in self.folders.values())
         usual = sum(count.done * _usual(folder) for folder, count in self.folders.items())
         if not usual or not spent:
             return None
         left = sum(
-            (count.tests - count.done) * (count.seconds / count.done if count.done else _usual(folder) * spent / usual)
+            (count.tests - count.done) * (count.seconds + KNOWN * _usual(folder) * spent / usual) / (count.done + KNOWN)
             for folder, count in self.folders.items()
         )
         return left * elapsed / spent
