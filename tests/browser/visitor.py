@@ -53,7 +53,11 @@ class Visitor:
         self.page.wait_for_url(lambda url: not url.startswith(f"{self.url}/login"))
 
     def confirm(self, button: str) -> None:
-        """Press the first such button, and confirm the dialog."""
+        """Press the first such button, and confirm the dialog.
+
+        A page that still loads asks without a script, by another page.
+        """
+        self.page.wait_for_load_state("domcontentloaded")
         self.page.locator(button).first.click()
         self.page.locator("#confirm [data-confirm-yes]").click()
 

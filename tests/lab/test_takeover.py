@@ -91,18 +91,17 @@ def test_parameter_definitions_of_a_proxy_can_be_queried(client: Client, service
         infos = http.get("/parameterInfo", params={"version": "4.3.1"}).json()["data"]["contents"]
 
     found = {parameter["name"]: parameter for parameter in answer.json()["data"]["contents"]}
+    # More than one each, if a former host of the service had the same address.
     values = {
-        name: value["value"]
+        name: {value["value"] for value in parameter["values"] if host.address in value["obproxies"]}
         for name, parameter in found.items()
-        for value in parameter["values"]
-        if host.address in value["obproxies"]
     }
     desired = CLUSTERS[0].parameters
-    assert desired and {name: values[name] for name in desired} == desired
-    assert len(values) > 290 and values["listen_port"] == str(host.sql_port)
+    assert desired and all(desired[name] in values[name] for name in desired)
+    assert sum(map(bool, values.values())) > 290 and str(host.sql_port) in values["listen_port"]
     assert found["work_thread_num"]["needReboot"] and not found["syslog_level"]["needReboot"]
     assert found["max_connections"]["description"] == "max fd proxy could use"
-    assert {values[name] for name in values if "password" in name} <= {"***", ""}
+    assert set().union(*(values[name] for name in values if "password" in name)) <= {"***", ""}
     for password in ("Proxysys#1", "Proxyro#1"):
         assert password not in answer.text and stage_one(password) not in answer.text
     of_threads = next(info for info in infos if info["name"] == "work_thread_num")
