@@ -37,3 +37,9 @@ def test_too_little_fails(
     monkeypatch.setattr(Coverage, "report", report)
 
     assert coverage_report.main(files) == status
+
+
+def test_the_limits_are_documented() -> None:
+    text = " ".join((coverage_report.ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split())
+    limits = coverage_report.LEAST_OF_ALL, coverage_report.LEAST_OF_PURE_ROOMS
+    assert "together have less than {:.0f} % or the pure rooms less than {:.0f} %".format(*limits) in text
