@@ -55,7 +55,7 @@ class Visitor:
     def confirm(self, button: str) -> None:
         """Press the first such button, and confirm the dialog.
 
-        A page that still loads asks without a script, by another page.
+        Until its script runs, a page has no dialog, and the service asks on another page.
         """
         self.page.wait_for_load_state("domcontentloaded")
         self.page.locator(button).first.click()

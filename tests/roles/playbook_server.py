@@ -5,11 +5,13 @@ The options, the environment and the output are those of the program. `Server` i
 
 import importlib
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
 from signal import SIGKILL
@@ -61,10 +63,7 @@ def serve(address: str) -> None:
     """Import Ansible and serve until standard input ends."""
     preload.import_ansible([f"{preload.COLLECTION}.{path.stem}" for path in _ACTIONS])
     with Listener(address) as listener:
-        if os.fork() == 0:
-            sys.stdin.read()
-            os.kill(os.getppid(), SIGKILL)
-            os._exit(0)
+        _end_with_standard_input()
         print("listening", flush=True)
         while True:
             with listener.accept() as connection:
@@ -72,6 +71,16 @@ def serve(address: str) -> None:
                     _answer(connection)
                     os._exit(0)
             _collect()
+
+
+def _end_with_standard_input() -> None:
+    """Let a child end this process, which waits for connections, as soon as its client closes standard input."""
+    server = os.pidfd_open(os.getpid())  # its number may belong to another process later
+    if os.fork() == 0:
+        sys.stdin.read()
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(server, SIGKILL)
+        os._exit(0)
 
 
 def _collect() -> None:
