@@ -64,6 +64,11 @@ class Scene:
         """The task instance, if there is only one."""
         return self.task_ids[0] if len(self.task_ids) == 1 else None
 
+    @property
+    def path(self) -> str:
+        """The path of what a reader follows: the task instance, or the request of several."""
+        return f"{REQUESTS}/{self.request_id}" if self.single is None else f"{TASKS}/{self.single}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class View:
@@ -77,11 +82,10 @@ class View:
 @asynccontextmanager
 async def _repeated_get(scene: Scene, note: Note) -> AsyncIterator[None]:
     """Get the document, and get it again as soon as it has arrived."""
-    path = f"{REQUESTS}/{scene.request_id}" if scene.single is None else f"{TASKS}/{scene.single}"
 
     async def follow(opened: asyncio.Event) -> None:
         while True:
-            answer = (await scene.http.get(path)).raise_for_status()
+            answer = (await scene.http.get(scene.path)).raise_for_status()
             _note_all(answer.json()["data"], note)
             opened.set()
 
@@ -91,10 +95,8 @@ async def _repeated_get(scene: Scene, note: Note) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _event_stream(scene: Scene, note: Note) -> AsyncIterator[None]:
-    path = f"{REQUESTS}/{scene.request_id}" if scene.single is None else f"{TASKS}/{scene.single}"
-
     async def follow(opened: asyncio.Event) -> None:
-        async with aclosing(events(scene.http, f"{path}/events")) as stream:
+        async with aclosing(events(scene.http, f"{scene.path}/events")) as stream:
             async for event in stream:
                 if event.event != "log":
                     _note_all(json.loads(event.data), note)

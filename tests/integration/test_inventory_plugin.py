@@ -10,12 +10,12 @@ from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 from starlette.applications import Starlette
 
 from service.access import access_keys
 from service.model.settings import PROJECT, Settings
 from service.tasks.resources import Resources
+from tests.integration.command_line import serving
 from tests.integration.http_helpers import take_over
 
 DEADLINE = 60.0
@@ -25,14 +25,8 @@ LIMIT = "OBPROXY_TAKEOVER_TIME_LIMIT"
 
 @pytest.fixture
 async def url(app: Starlette) -> AsyncIterator[str]:
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, lifespan="off"))
-    serving = asyncio.create_task(server.serve())
-    async with asyncio.timeout(DEADLINE):
-        while not server.started:
-            await asyncio.sleep(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    server.should_exit = True
-    await serving
+    async with serving(app) as url:
+        yield url
 
 
 @pytest.fixture
