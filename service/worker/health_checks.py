@@ -8,8 +8,12 @@ a longer interval, and when an OBProxy answers again. Servers with a running tak
 import asyncio
 import logging
 import math
+import socket
 from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime
+from ipaddress import ip_address
 
 from service.model.types import JSON
 from service.observe.metrics import HEALTH_CHECK_RESULTS, HEALTH_CHECK_SECONDS
@@ -26,6 +30,9 @@ MIN_POLL_INTERVAL, MAX_POLL_INTERVAL = 0.2, 15.0  # seconds
 HEADER_SIZE = 5  # bytes: packet length (3), sequence number (1), packet type (1)
 HANDSHAKE_V10, ERROR_PACKET = 10, 255  # packet types; an error such as "too many connections" is an answer too
 MAX_CONNECTIONS = 200  # concurrent probes
+MAX_LOOKUPS = 16  # concurrent lookups of host names
+_lookups = ThreadPoolExecutor(MAX_LOOKUPS, "lookup")
+"""Threads of its own: while no name server responds, lookups must not occupy those of the rest of the service."""
 
 Address = tuple[str, int]  # host, SQL port
 
@@ -155,7 +162,7 @@ async def probe_handshake(address: Address, timeout: float) -> bool:
     """Return whether the address sends the first packet of the MySQL protocol; the connection is then aborted."""
     try:
         async with asyncio.timeout(timeout):
-            reader, writer = await asyncio.open_connection(*address)
+            reader, writer = await _open_connection(*address)
             try:
                 header = await reader.readexactly(HEADER_SIZE)
             finally:
@@ -163,3 +170,24 @@ async def probe_handshake(address: Address, timeout: float) -> bool:
     except (OSError, TimeoutError, asyncio.IncompleteReadError):
         return False
     return header[-1] in (HANDSHAKE_V10, ERROR_PACKET)
+
+
+async def _open_connection(host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Open a connection to the first IP address of a host that accepts one; raise OSError."""
+    try:
+        ip_address(host)
+    except ValueError:
+        *others, host = await asyncio.get_running_loop().run_in_executor(_lookups, _ip_addresses, host)
+        for other in others:
+            with suppress(OSError):
+                return await asyncio.open_connection(other, port)
+    return await asyncio.open_connection(host, port)
+
+
+def _ip_addresses(name: str) -> list[str]:
+    """Return the IP addresses of a host name, at least one; raise OSError."""
+    try:
+        found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    except UnicodeError as error:  # a label of it has more than 63 characters
+        raise OSError(f"{name} is no host name") from error
+    return [str(address[0]) for *_, address in found]

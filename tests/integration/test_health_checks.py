@@ -1,12 +1,14 @@
 """Health checks and discoveries of managed OBProxy servers, against listeners on loopback; one thousand at once."""
 
 import asyncio
+import socket
+import threading
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -21,6 +23,7 @@ from tests.lab.instance import free_ports
 GREETING = b"\x4a\x00\x00\x00\x0a5.6.25\x00"
 TOO_MANY = b"\x17\x00\x00\x00\xff\x10\x04Too many connections"
 SECONDS = 0.3
+DEADLINE = 20.0
 MANY = 1000
 LOOKED_AT = (  # so long ago
     "INSERT INTO server_check (server_id, looked) SELECT id, now() - interval '{}' FROM obproxy_server RETURNING 1"
@@ -94,9 +97,34 @@ async def test_only_a_server_that_sends_a_handshake_responds() -> None:
         listening(stranger, b"HTTP/1.1 400 Bad Request\r\n\r\n"),
     ):
         addresses = {("127.0.0.1", port) for port in (good, full, mute, stranger, closed)}
-        found = await responding_addresses(addresses | {("no-such-host.invalid", good)}, SECONDS)
+        unknown = {("no-such-host.invalid", good), ("a" * 64, good), ("two..dots", good)}
+        found = await responding_addresses(addresses | unknown, SECONDS)
 
     assert found == {("127.0.0.1", good), ("127.0.0.1", full)}
+
+
+async def test_a_name_server_that_does_not_respond_stops_only_the_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    responds = threading.Event()
+
+    def lookup(*_: object, **__: object) -> NoReturn:
+        responds.wait(DEADLINE)
+        raise socket.gaierror
+
+    monkeypatch.setattr(socket, "getaddrinfo", lookup)
+    try:
+        assert await responding_addresses({(f"odp-{number}", 2883) for number in range(100)}, SECONDS) == set()
+        async with asyncio.timeout(DEADLINE / 2):
+            await asyncio.to_thread(int)
+    finally:
+        responds.set()
+
+
+async def test_a_name_is_checked_at_each_of_its_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    (port,) = free_ports(1)
+    addresses = [("127.0.0.2", 0), ("127.0.0.1", 0)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [(2, 1, 6, "", address) for address in addresses])
+    async with listening(port):
+        assert await responding_addresses({("odp-1", port)}, SECONDS) == {("odp-1", port)}
 
 
 async def test_one_that_stops_answering_is_unavailable_and_running_again_later(checked: Resources) -> None:
@@ -172,6 +200,18 @@ async def test_of_several_workers_one_makes_the_round(resources: Resources) -> N
 
     await rows(resources, "UPDATE server_check_round SET started = started - interval '1 second' RETURNING 1")
     assert await health_checks.check_round(workers[0])
+
+
+async def test_checks_and_discoveries_go_on_after_the_clock_was_set_back(resources: Resources) -> None:
+    settings = resources.settings.model_copy(update={"server_check_timeout": SECONDS})
+    default = replace(resources, settings=settings)
+    servers = await insert(default, [("127.0.0.1", port) for port in free_ports(1)])
+    await rows(default, "UPDATE server_check_round SET started = now() + interval '1 day' RETURNING 1")
+    await rows(default, LOOKED_AT.format("-1 day"))
+
+    assert await health_checks.check_round(default)
+    assert await queued_discoveries(default) == servers
+    assert not await health_checks.check_round(default)
 
 
 async def test_discoveries_are_spread_over_their_interval(checked: Resources) -> None:

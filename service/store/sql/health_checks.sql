@@ -1,8 +1,10 @@
 -- name: claim_health_check_round
 -- Claim a round of health checks for one worker; no row when no round is due. `before` is the start of the last round.
+-- A start in the future counts too, since the clock of the database may have been set back.
 UPDATE server_check_round r SET started = now()
 FROM (SELECT started FROM server_check_round FOR UPDATE) AS last
-WHERE last.started <= now() - make_interval(secs => %(interval)s)
+WHERE last.started
+      NOT BETWEEN now() - make_interval(secs => %(interval)s) AND now() + make_interval(secs => %(interval)s)
 RETURNING last.started AS before;
 
 -- name: servers_to_health_check
@@ -62,11 +64,12 @@ ON CONFLICT (server_id) DO NOTHING;
 
 -- name: claim_servers_for_discovery
 -- Claim servers whose last discovery is older than `interval` seconds, the oldest first: at most `limit`, or up to
--- `limit_when_requested` while discovery is requested.
+-- `limit_when_requested` while discovery is requested. As for a round, one in the future counts too.
 INSERT INTO server_check (server_id)
 SELECT id FROM (SELECT s.id, s.host_id, s.sql_port FROM obproxy_server s LEFT JOIN server_check c ON c.server_id = s.id
 WHERE s.status IN ('RUNNING', 'UNAVAILABLE')
-  AND coalesce(c.looked, s.create_time) < now() - make_interval(secs => %(interval)s)
+  AND coalesce(c.looked, s.create_time)
+      NOT BETWEEN now() - make_interval(secs => %(interval)s) AND now() + make_interval(secs => %(interval)s)
 ORDER BY coalesce(c.looked, s.create_time), s.id
 LIMIT greatest(%(limit)s, least(%(limit_when_requested)s, (SELECT count(*) FROM server_check WHERE looked = 'epoch')))
 ) AS due
