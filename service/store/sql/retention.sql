@@ -1,18 +1,25 @@
+-- part: is_history
+-- A later task instance of the host exists, and no operation is possible (`read_only` in model/transitions.py).
+  EXISTS (SELECT FROM task_instance n WHERE n.host_id = t.host_id AND n.id > t.id)
+  AND (t.status <> 'FAILED' OR t.superseded_by IS NOT NULL OR t.type = 'EXTERNAL'
+       OR (t.obproxy_server_id IS NULL AND t.context -> 'stringMap' ->> 'check_mode' IS DISTINCT FROM 'true'))
+
 -- name: delete_old_logs
 -- Logs of task instances that ended before the retention period and that cannot be resumed.
 DELETE FROM subtask_log l USING subtask_instance s, task_instance t
 WHERE s.id = l.subtask_id AND t.id = s.task_instance_id AND t.finish_time < now() - make_interval(days => %(days)s)
-  AND (t.status = 'SUCCESSFUL' OR EXISTS (
-      SELECT FROM task_instance n WHERE n.host_id = t.host_id AND n.id > t.id
+  AND (t.status = 'SUCCESSFUL' OR (
+-- include: is_history
   ));
 
 -- name: delete_old_tasks
--- Task instances that ended before the retention period, except the newest of each host. Locked rows are left for the
--- next run, since waiting for them in this order could deadlock.
+-- Task instances that ended before the retention period, except the newest of each host and those that can be resumed.
+-- Locked rows are left for the next run, since waiting for them in this order could deadlock.
 DELETE FROM task_instance WHERE id IN (
     SELECT t.id FROM task_instance t
     WHERE t.finish_time < now() - make_interval(days => %(days)s)
-      AND EXISTS (SELECT FROM task_instance n WHERE n.host_id = t.host_id AND n.id > t.id)
+      AND
+-- include: is_history
     ORDER BY t.id FOR UPDATE SKIP LOCKED
 );
 
