@@ -21,6 +21,7 @@ PUBLIC_VARIABLES = frozenset(
 )
 """Variables that the service uses and may show."""
 
+MAX_ID = 2**63 - 1  # of a column `bigint`
 _TRUE = {"y", "yes", "on", "1", "true", "t", "1.0"}  # BOOLEANS_TRUE of ansible.module_utils.parsing.convert_bool
 _PORT = re.compile("[0-9]{1,5}")
 
@@ -105,9 +106,10 @@ def view(hosts: Iterable[Host], clusters: Iterable[Cluster], warnings: Iterable[
 
 
 def parse_id(value: object, description: str) -> int:
-    """Return `value` as an id; raises InventoryUnreadable unless it is a positive integer."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InventoryUnreadable(reason=f"{description} must be a positive integer, got {value!r}")
+    """Return `value` as an id; raises InventoryUnreadable unless it is a positive integer of 64 bits."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MAX_ID:
+        reason = f"{description} must be a positive integer of at most {MAX_ID}, got {value!r}"
+        raise InventoryUnreadable(reason=reason)
     return int(value)
 
 

@@ -71,7 +71,11 @@ def test_a_cluster_permits_restarts_where_its_group_or_one_of_its_hosts_does(
     [
         (lambda: view([host(1, "a"), host(1, "b")], []), "a and b have the same ocp_host_id: 1"),
         (lambda: view([], [cluster(1, "g"), cluster(1, "h")]), "g and h have the same obproxy_cluster_id: 1"),
-        (lambda: parse_id("1", "ocp_host_id of host a"), "ocp_host_id of host a must be a positive integer, got '1'"),
+        (
+            lambda: parse_id("1", "ocp_host_id of host a"),
+            "ocp_host_id of host a must be a positive integer of at most 9223372036854775807, got '1'",
+        ),
+        (lambda: parse_id(2**63, "ocp_host_id of host a"), "at most 9223372036854775807, got 9223372036854775808"),
         (lambda: parse_id(True, "ocp_host_id of host a"), "got True"),
         (lambda: parse_id(0, "obproxy_cluster_id of group g"), "got 0"),
     ],
