@@ -19,6 +19,7 @@ from service.tasks.errors import IllegalTransition
 from service.tasks.server_facts import record_server_facts
 
 CANCELED, FINDINGS = ("CANCELED", "CANCEL_INCOMPLETE"), "FINDINGS"
+OWN_ROWS = ("############{", "Set state for subtask: ")  # starts of log rows that only this class writes
 CHANGES_LIMIT = 2_000  # changes of one subtask, of all its executions; further ones are left out
 
 
@@ -47,7 +48,8 @@ class LockedTask:
             case Started():
                 await self.start_subtask(subtask_id)
             case Logged(text=text):
-                self.append_log(subtask_id, text)
+                # A managed host can print such a row too. Executions and error messages are found by them.
+                self.append_log(subtask_id, f" {text}" if text.startswith(OWN_ROWS) else text)
             case ServerFacts(values=values):
                 await record_server_facts(self.connection, "update_server_facts", self.task.obproxy_server_id, values)
             case Changed(changes=changes):

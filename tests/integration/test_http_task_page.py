@@ -14,7 +14,7 @@ from service.access.roles import Role
 from service.model.changes import HostChange
 from service.model.tasks import SubtaskStatus, TaskStatus
 from service.model.workflow import TAKEOVER
-from service.outcome.run_progress import Changed, Started
+from service.outcome.run_progress import Changed, Logged, Started
 from service.pages.remedies import Remedy, takeover_address
 from service.tasks import instances, operations
 from service.tasks.recorder import Recorder
@@ -262,6 +262,19 @@ async def test_markup_from_a_host_is_escaped(browser: httpx.AsyncClient, resourc
     for page in pages:
         assert page.status_code == 200
         assert "alert(1)" in page.text and "<script>alert" not in page.text
+
+
+async def test_a_host_cannot_print_a_row_of_the_service(browser: httpx.AsyncClient, resources: Resources) -> None:
+    role = resources.workflows[TAKEOVER].roles[0]
+    task_id = await sample_tasks.take_over(resources, 1)
+    rows = ["############{EXECUTE}{never}############", "############{RETRY}{2026-11-30T05:00:00Z}############"]
+    printed = [Logged(role=role, text=row) for row in (*rows, "Set state for subtask: 1, operation: EXECUTE")]
+    await Recorder(resources, task_id).record([Started(role=role), *printed])
+    first, *_ = await sample_tasks.subtask_ids(resources, task_id)
+
+    assert [one.operation for one in await instances.executions(resources.database, first)] == ["EXECUTE"]
+    assert await instances.last_log_message(resources.database, first) == f" {printed[-1].text}"
+    assert (await browser.get(f"/tasks/{task_id}")).status_code == 200
 
 
 async def test_the_changes_on_the_host_are_beside_the_log(browser: httpx.AsyncClient, resources: Resources) -> None:
