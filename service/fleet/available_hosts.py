@@ -71,10 +71,10 @@ async def find(resources: Resources, host_ids: Collection[int] | None = None) ->
     ]
 
 
-async def busy_since(resources: Resources, moment: datetime) -> list[int]:
-    """Return the ids of the hosts that are busy, or were until a moment of the database or later."""
+async def changed_since(resources: Resources, moment: datetime) -> list[int]:
+    """Return the ids of the hosts whose task instance has changed since a moment of the database."""
     async with resources.database.autocommit() as connection:
-        return [row["host_id"] for row in await fetch(connection, "hosts_busy_since", moment=moment)]
+        return [row["host_id"] for row in await fetch(connection, "hosts_with_task_change_since", moment=moment)]
 
 
 async def latest_tasks_of_servers(database: Database, servers: Sequence[ObproxyServer]) -> dict[int, LatestTask]:

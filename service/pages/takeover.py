@@ -104,7 +104,7 @@ async def show_form(request: Request) -> Response:
 async def list_changed_rows(request: Request) -> Response:
     """Serve GET /clusters/{id}/takeover/rows: the rows that may have changed `since` a moment.
 
-    They are those of hosts whose discovery has changed, or whose task instance is running or has ended since.
+    They are those of hosts whose discovery or task instance has changed since.
     """
     resources = requests.resources(request)
     await _cluster(resources, request)
@@ -112,7 +112,7 @@ async def list_changed_rows(request: Request) -> Response:
     moment = await _moment(resources)
     after = since - COMMIT_DELAY
     discovered = await discoveries.changed_since(resources, after)
-    hosts = await _form_hosts(resources, host_ids={*discovered, *await available_hosts.busy_since(resources, after)})
+    hosts = await _form_hosts(resources, host_ids={*discovered, *await available_hosts.changed_since(resources, after)})
     return render(request, "takeover_rows.html", hosts=hosts, moment=moment)
 
 

@@ -20,7 +20,7 @@ from service.model.workflow import PRECHECK, TAKEOVER
 from service.outcome.run_progress import Change, Ended, ServerFacts, Started, Verdict
 from service.pages import takeover as pages_takeover
 from service.store.database import execute, fetch
-from service.tasks import instances, requests
+from service.tasks import instances, operations, requests
 from service.tasks.recorder import Recorder
 from service.tasks.resources import Resources
 from tests.integration import sample_tasks
@@ -375,7 +375,7 @@ async def test_a_check_leads_to_the_takeover_of_the_hosts_that_passed(
     assert again.status_code == 409 and "no host that passed" in again.text
 
 
-async def test_the_rows_of_hosts_with_a_task_are_sent_while_it_runs_and_at_its_end(
+async def test_the_row_of_a_host_is_sent_after_each_change_of_its_task_instance(
     browser: httpx.AsyncClient, app: Starlette, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pages_takeover, "COMMIT_DELAY", timedelta())
@@ -385,12 +385,18 @@ async def test_the_rows_of_hosts_with_a_task_are_sent_while_it_runs_and_at_its_e
 
     locked = await changed_rows(browser, moment)
     assert re.findall(r'<tr id="row-(\d+)"[^>]* class="locked"', locked) == ["1"] and "Queued" in text(locked)
+    moment = await database_time(resources)
+    assert "<tr" not in await changed_rows(browser, moment), "a host that waits is not sent again"
 
     role = resources.workflows[TAKEOVER].roles[0]
     await sample_tasks.advance(resources, task_id, [], role, "It is full.")
     failed = await changed_rows(browser, moment)
     assert re.findall(r'<tr id="row-(\d+)"', failed) == ["1"] and "locked" not in failed
-    assert "<tr" not in await changed_rows(browser, await database_time(resources))
+
+    moment = await database_time(resources)
+    assert "<tr" not in await changed_rows(browser, moment)
+    await operations.retry_task(resources, task_id)
+    assert re.findall(r'<tr id="row-(\d+)"[^>]* class="locked"', await changed_rows(browser, moment)) == ["1"]
 
 
 async def database_time(resources: Resources) -> datetime:

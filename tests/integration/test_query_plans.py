@@ -85,7 +85,7 @@ LOOKED_FOR: list[tuple[str, dict[str, object]]] = [
     ("task_creators", {"text": "admin"}),
     *[(query, {**PAGE, **asked}) for query in LISTS for asked in FILTERS],
     ("running_tasks", {"host_ids": [7, 8]}),
-    ("hosts_busy_since", {"moment": datetime(2199, 11, 29, tzinfo=UTC)}),
+    ("hosts_with_task_change_since", {"moment": datetime(2199, 11, 29, tzinfo=UTC)}),
     ("server_by_id", {"server_id": 7}),
     ("latest_tasks_of_hosts", {"host_ids": [7, 8]}),
     ("latest_tasks_of_servers", {"server_ids": [7, 8]}),

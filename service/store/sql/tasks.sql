@@ -1,8 +1,11 @@
 -- name: running_tasks
 SELECT id, host_id FROM task_instance WHERE status = 'RUNNING' AND host_id = ANY(%(host_ids)s) ORDER BY host_id;
 
--- name: hosts_busy_since
-SELECT DISTINCT host_id FROM task_instance WHERE status = 'RUNNING' OR finish_time >= %(moment)s;
+-- name: hosts_with_task_change_since
+-- Hosts with a task instance that is running, or has ended since a moment, and whose document has changed since.
+SELECT DISTINCT t.host_id
+FROM task_instance t JOIN task_change c ON c.task_instance_id = t.id
+WHERE (t.status = 'RUNNING' OR t.finish_time >= %(moment)s) AND c.time >= %(moment)s;
 
 -- name: insert_tasks
 -- One task instance per host; a host that has a running one returns no row. Ids follow the order of the request.
