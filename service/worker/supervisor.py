@@ -90,7 +90,12 @@ class Supervisor:
 
     async def follow(self) -> RunEnd:
         """Start the run and record it; return its end when its processes are gone and the end is recorded."""
-        self._run = await asyncio.to_thread(self._start)
+        try:
+            self._run = await asyncio.to_thread(self._start)
+        except OSError as error:  # such as a full tmpfs
+            log.error("The run cannot start: %s", error, extra={"action": "run_not_started"})
+            reason = f"The run cannot start: {error}."
+            return await self._finish([], RunEnd(rc=None, status="error", start_error=reason))
         if self._stop_reason is not None:
             self._cancel(self._run)
         try:

@@ -1,7 +1,9 @@
 """From a job to its document: a real worker and a real ansible-runner, with this machine as the host."""
 
 import asyncio
+import errno
 import logging
+import os
 import re
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -26,7 +28,7 @@ from service.model.errors import TakeoverError
 from service.model.tasks import Operation, Subtask, SubtaskStatus, TaskInstance, TaskStatus
 from service.model.workflow import TAKEOVER
 from service.outcome import run_progress
-from service.runs import leftovers
+from service.runs import leftovers, run
 from service.store.database import execute, fetch
 from service.store.queue import QUEUE
 from service.tasks import documents, instances, managed_servers, operations
@@ -174,6 +176,19 @@ async def test_a_host_that_has_left_the_inventory_fails_by_name(local: Resources
 
     log, _ = await instances.log(local.database, task.id, subtasks[0].id)
     assert task.status is TaskStatus.FAILED and "Host 1 does not exist in the inventory" in log
+
+
+async def test_a_run_that_cannot_start_fails_with_the_reason(local: Resources, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/dev/shm/run")
+
+    monkeypatch.setattr(run, "start", full)
+    async with worker.running(local):
+        task, subtasks = await ended(local, await submit(local))
+
+    assert [s.status for s in subtasks] == [SubtaskStatus.FAILED, SubtaskStatus.PENDING, SubtaskStatus.PENDING]
+    log, _ = await instances.log(local.database, task.id, subtasks[0].id)
+    assert "NOT_STARTED: The run cannot start: [Errno 28] No space left on device: '/dev/shm/run'." in log
 
 
 async def test_a_stopping_worker_requeues_its_runs_and_the_next_one_finishes_them(
