@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, LiteralString
 
-from procrastinate import App, PsycopgConnector
+from procrastinate import App, PsycopgConnector, utils
 from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Job, Status
 from procrastinate.manager import JobManager
@@ -166,8 +166,12 @@ class OwnedJobManager(JobManager):
         queue: str | None = None,
         lock: str | None = None,
     ) -> None:
-        """Requeue a job; do nothing when another worker has it."""
-        values = {"retry_at": retry_at, "new_priority": priority, "new_queue_name": queue, "new_lock": lock}
+        """Requeue a job; do nothing when another worker has it.
+
+        The delay counts from the time of the database, which may differ from that of this machine.
+        """
+        delay = (retry_at - utils.utcnow()).total_seconds() if retry_at else 0.0
+        values = {"delay": max(delay, 0.0), "new_priority": priority, "new_queue_name": queue, "new_lock": lock}
         await self._execute("retry_own_job", job, **values)
 
     async def _execute(self, query: str, job: Job, **values: Any) -> None:

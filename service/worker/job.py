@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -38,10 +39,18 @@ from service.worker.supervisor import StopReason, Supervisor, TimeLimit
 log = logging.getLogger(__name__)
 
 
+REQUEUE_DELAY = 2.0  # seconds until a postponed job is fetched again
+MAX_ATTEMPT_RATE = 20.0  # attempts per second of all jobs that wait for the runs of one OBProxy cluster
+
+
 class JobPostponed(Exception):
-    """The job cannot be executed now and is requeued with a delay; any worker may then execute it."""
+    """The job cannot be executed now and is requeued with a delay in seconds; any worker may then execute it."""
 
     is_expected: ClassVar = True  # no traceback in the log
+
+    def __init__(self, reason: str = "", *, delay: float = REQUEUE_DELAY) -> None:
+        super().__init__(reason)
+        self.delay = delay
 
 
 async def perform(
@@ -158,7 +167,11 @@ async def _insert_run(
             leases = {"idents": [*expired], "stamps": [*expired.values()]}
             (alive,) = await fetch(connection, "count_leased_runs_of_cluster", cluster_id=cluster.id, **leases)
             if alive["alive"] >= limit:
-                raise JobPostponed(f"OBProxy cluster {cluster.name} has {limit} takeovers running")
+                (started,) = await fetch(connection, "count_started_tasks_of_cluster", cluster_id=cluster.id)
+                raise JobPostponed(
+                    f"OBProxy cluster {cluster.name} has {limit} takeovers running",
+                    delay=delay_in_full_cluster(started["total"] - alive["alive"]),
+                )
         found = await fetch_as(connection, TaskInstance, "lock_task", task_id=task.id)
         found_subtasks = await fetch_as(connection, Subtask, "subtasks_of_tasks", task_ids=[task.id])
         await _raise_if_stale(task, subtasks, job, connection, found, found_subtasks)
@@ -167,6 +180,16 @@ async def _insert_run(
         if status in KEPT_MANAGED:  # not set at the submission
             await execute(connection, "mark_servers_operating", server_ids=[task.obproxy_server_id], status=status)
     return replace(spec, renewed=renewed)
+
+
+def delay_in_full_cluster(waiting: int) -> float:
+    """Return the delay of one of the jobs that wait for the runs of an OBProxy cluster.
+
+    It grows with their number: their attempts must leave room for the jobs of other clusters. It is random, so that
+    one of them is never far from its next attempt.
+    """
+    mean = max(waiting / MAX_ATTEMPT_RATE, REQUEUE_DELAY)
+    return random.uniform(REQUEUE_DELAY, 2 * mean - REQUEUE_DELAY)  # noqa: S311 - no secret
 
 
 async def _raise_if_stale(

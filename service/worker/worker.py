@@ -37,7 +37,6 @@ log = logging.getLogger(__name__)
 
 RECOVERY_INTERVAL = 3.0  # seconds between two observations of leases and searches for stalled jobs
 STALLED_WORKER_TIMEOUT = 86400.0  # seconds; Procrastinate's own check uses the database's clock, ours comes earlier
-REQUEUE_DELAY = 2  # seconds until a postponed job is fetched again
 QUEUES = [QUEUE, HOST_DISCOVERY_QUEUE, WEBHOOK_QUEUE]
 POLL_INTERVAL = 2.0  # seconds; PostgreSQL does not notify workers of requeued jobs
 RETRY_DELAY = 1.0  # seconds until Procrastinate's worker is restarted after a failure
@@ -47,10 +46,12 @@ class RequeueStrategy(BaseRetryStrategy):
     """Decides which jobs are requeued."""
 
     def get_retry_decision(self, *, exception: BaseException, job: Job) -> RetryDecision | None:
-        """Requeue a job that a stopping worker cancelled at once, a postponed one with a delay, a failed one never."""
+        """Requeue a canceled job of a stopping worker at once, a postponed one after its delay, a failed one never."""
         if isinstance(exception, asyncio.CancelledError):
             return RetryDecision(retry_in={"seconds": 0})
-        return RetryDecision(retry_in={"seconds": REQUEUE_DELAY}) if isinstance(exception, JobPostponed) else None
+        if isinstance(exception, JobPostponed):
+            return RetryDecision(retry_in={"milliseconds": round(exception.delay * 1000)})
+        return None
 
 
 @asynccontextmanager

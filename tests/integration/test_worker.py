@@ -5,14 +5,17 @@ import errno
 import logging
 import os
 import re
+import statistics
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
+from procrastinate import utils
 from procrastinate.jobs import Job
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -589,6 +592,31 @@ def test_only_canceled_or_postponed_jobs_are_requeued(exception: Exception) -> N
     assert strategy.get_retry_decision(exception=exception, job=queued) is None
     assert strategy.get_retry_decision(exception=asyncio.CancelledError(), job=queued)
     assert strategy.get_retry_decision(exception=job.JobPostponed(), job=queued)
+
+
+async def test_the_delay_of_a_postponed_job_does_not_depend_on_the_clock_of_the_worker(
+    local: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await submit(local)
+    queued, now = await claimed(local), utils.utcnow
+    monkeypatch.setattr(utils, "utcnow", lambda: now() + timedelta(hours=1))
+
+    decision = worker.RequeueStrategy().get_retry_decision(exception=job.JobPostponed(delay=7), job=queued)
+    assert decision is not None
+    await local.queue.app.job_manager.retry_job(queued, retry_at=decision.retry_at)
+
+    async with local.database.transaction() as connection:
+        rows = await connection.execute("SELECT scheduled_at - now() AS delay FROM procrastinate_jobs")
+        (row,) = await rows.fetchall()
+    assert timedelta(seconds=5) < row["delay"] <= timedelta(seconds=7)
+
+
+def test_jobs_that_wait_for_their_cluster_leave_room_for_others() -> None:
+    delays = {waiting: [job.delay_in_full_cluster(waiting) for _ in range(1000)] for waiting in (1, 40, 1000)}
+
+    assert set(delays[1]) == set(delays[40]) == {job.REQUEUE_DELAY}
+    assert statistics.mean(delays[1000]) == pytest.approx(1000 / job.MAX_ATTEMPT_RATE, rel=0.2)
+    assert min(delays[1000]) < 10 < 90 < max(delays[1000]), "some are always soon due"
 
 
 async def test_a_task_with_a_live_run_is_left_to_its_worker(local: Resources) -> None:

@@ -60,6 +60,12 @@ WHERE r.finish_time IS NULL
   )
   AND t.context -> 'stringMap' ->> 'obproxy_cluster_id' = %(cluster_id)s::text;
 
+-- name: count_started_tasks_of_cluster
+-- The running task instances of an OBProxy cluster, with a run or waiting for one, without checks and held ones.
+SELECT count(*) AS total FROM task_instance
+WHERE status = 'RUNNING' AND held_by IS NULL AND context -> 'stringMap' ->> 'check_mode' IS DISTINCT FROM 'true'
+  AND context -> 'stringMap' ->> 'obproxy_cluster_id' = %(cluster_id)s::text;
+
 -- name: lock_external_run
 -- One transaction at a time records a run that was started by hand.
 SELECT pg_advisory_xact_lock(2106, hashtext(%(ident)s::text));

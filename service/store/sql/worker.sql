@@ -53,7 +53,7 @@ FROM (
 ) AS own;
 
 -- name: retry_own_job
-SELECT procrastinate_retry_job_v2(own.id, coalesce(%(retry_at)s::timestamptz, now()), %(new_priority)s,
+SELECT procrastinate_retry_job_v2(own.id, now() + make_interval(secs => %(delay)s), %(new_priority)s,
                                   %(new_queue_name)s, %(new_lock)s)
 FROM (
     SELECT id FROM procrastinate_jobs
