@@ -5,6 +5,7 @@ from typing import Any
 
 from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction, Result
 from ansible_collections.obproxy.takeover.plugins.module_utils.addresses import format_address
+from ansible_collections.obproxy.takeover.plugins.module_utils.facts import Facts
 from ansible_collections.obproxy.takeover.plugins.module_utils.rules import FailedRule
 from ansible_collections.obproxy.takeover.plugins.module_utils.tunnel import TunnelError, Tunnels
 
@@ -14,12 +15,33 @@ _SECONDS = 10
 
 class ActionModule(HostAction):
     def act(self, arguments: dict[str, Any]) -> Result:
-        return self.result_before_start() or self._act(arguments)
+        return self.result_before_start() or self._act()
 
-    def _act(self, arguments: dict[str, Any]) -> Result:
-        again = self._discover_after_hand_over() if self.facts["exporter"]["held_by"] == "none" else {}
-        endpoint = _endpoint(again["ansible_facts"]["obproxy"]["exporter"] if again else self.facts["exporter"])
-        port = endpoint[1]
+    def _act(self) -> Result:
+        try:
+            return self._scrape(self.facts["exporter"])
+        except FailedRule:
+            again = self._discover_after_hand_over()
+        scraped = self._scrape(again["ansible_facts"]["obproxy"]["exporter"])
+        return again | scraped | {"obproxy_server": again["obproxy_server"] | scraped["obproxy_server"]}
+
+    def _discover_after_hand_over(self) -> Result:
+        """Return facts and server data of a new discovery.
+
+        During a hot restart no process has the exporter's port for a moment (docs/reference/obproxy.md 6), which the
+        discovery or the scrape may meet. Then the new process gets time to open the port.
+        """
+        found = self.rediscover()
+        facts = found["ansible_facts"]["obproxy"]
+        if facts["exporter"]["held_by"] == "none" and _is_successor(facts, self.facts["process"]):
+            wanted = {"pid": facts["process"]["pid"], "ports": [facts["exporter"]["port"]], "seconds": _SECONDS}
+            self.run_program("start", wanted)
+            found = self.rediscover()
+        return {key: found[key] for key in ("ansible_facts", "obproxy_server")}
+
+    def _scrape(self, exporter: Facts) -> Result:
+        """Return the result of a scrape of the exporter that the facts describe; raise FailedRule."""
+        endpoint = _endpoint(exporter)
         with self.tunnels() as tunnels:
             try:
                 status, body = self._get(tunnels, endpoint)
@@ -30,25 +52,11 @@ class ActionModule(HostAction):
             raise _scrape_failure(endpoint, f"HTTP status {status}")
         # A proxy without client traffic has no odp_ line yet, and is healthy (docs/reference/obproxy.md 6).
         lines = sum(line.startswith(b"odp_") for line in body.splitlines())
-        return again | {
+        return {
             "changed": False,
-            "msg": f"the exporter at port {port} answers, {lines} odp_ lines",
-            "obproxy_server": again.get("obproxy_server", {}) | {"exporter_port": port},
+            "msg": f"the exporter at port {endpoint[1]} answers, {lines} odp_ lines",
+            "obproxy_server": {"exporter_port": endpoint[1]},
         }
-
-    def _discover_after_hand_over(self) -> Result:
-        """Return facts and server data of a new discovery.
-
-        During a hot restart no process has the exporter's port for a moment (docs/reference/obproxy.md 6), and the
-        facts may come from that moment. While the former process drains, the new one gets time to open the port.
-        """
-        found = self.rediscover()
-        facts = found["ansible_facts"]["obproxy"]
-        if facts["draining"] and facts["exporter"]["held_by"] == "none":
-            wanted = {"pid": facts["process"]["pid"], "ports": [facts["exporter"]["port"]], "seconds": _SECONDS}
-            self.run_program("start", wanted)
-            found = self.rediscover()
-        return {key: found[key] for key in ("ansible_facts", "obproxy_server")}
 
     def _get(self, tunnels: Tunnels, endpoint: tuple[str, int]) -> tuple[int, bytes]:
         channel = tunnels.channel(*endpoint)
@@ -65,7 +73,12 @@ class ActionModule(HostAction):
             raise
 
 
-def _endpoint(exporter: dict[str, Any]) -> tuple[str, int]:
+def _is_successor(facts: Facts, former: Facts) -> bool:
+    """Return whether the running OBProxy has taken over from another process, which drains or has ended."""
+    return facts["running"] and bool(facts["draining"] or facts["process"]["pid"] != former["pid"])
+
+
+def _endpoint(exporter: Facts) -> tuple[str, int]:
     """Return the address and port of an exporter that the OBProxy itself holds; raise FailedRule otherwise."""
     port = int(exporter["port"])
     if exporter["held_by"] == "proxy" and exporter["address"]:

@@ -8,6 +8,8 @@ version_added: "0.1.0"
 description:
   - The OBProxy must listen at the port and respond with HTTP 200. The response may be empty, because an OBProxy
     without traffic has no metrics.
+  - During a hot restart no process has the port for a moment. A check that fails is therefore repeated after a new
+    discovery, which waits until the new process has opened the port.
   - Changes nothing.
 notes:
   - The action plugin supports check mode and diff mode.

@@ -1,10 +1,13 @@
 """A hot restart while clients hold connections: none is disconnected earlier than by the proxy itself."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pymysql
 import pytest
 
+from service.model.settings import PROJECT
 from tests.roles.playing import play
 from tests.waiting import until
 
@@ -16,6 +19,16 @@ from .tunnel import admin, query
 
 RESTART = {"obproxy_allow_restart": True}
 _DEADLINE = 120.0
+_HELD_BEFORE_THE_SCRAPE = f"""
+- name: Register the exporter of an OBProxy that restarts meanwhile
+  hosts: all
+  become: true
+  gather_facts: false
+  tasks:
+    - ansible.builtin.import_tasks: {PROJECT}/playbooks/tasks/discover.yml
+    - ansible.builtin.shell: touch /run/discovered; timeout 60 sh -c 'until [ -e /run/restarted ]; do sleep 0.1; done'
+    - ansible.builtin.import_role: {{name: register_obproxy_exporter}}
+"""
 
 
 def alter(lab: Lab, host: LabHost, **parameters: str) -> None:
@@ -158,4 +171,26 @@ def test_a_run_that_finds_a_hot_restart_half_done_waits_for_its_exporter(lab: La
         assert done.code == 0, done.failure(host)
         assert proxies(host) == {old, done.server(host)["pid"]} and done.server(host)["pid"] != old
         assert listening(host) == ports
+    assert not traffic.problems
+
+
+def test_a_hot_restart_between_the_discovery_and_the_scrape_is_waited_for(
+    lab: Lab, lab_host: StartHost, tmp_path: Path
+) -> None:
+    """The facts name an exporter that no process serves any more, and that the successor serves a moment later."""
+    host = lab_host()
+    old, ports = host.proxy_pid(), listening(host)
+    alter(lab, host, hot_upgrade_exit_timeout="-1", proxy_hot_upgrade_check_interval="1s")
+    host.simulate(start_delay=5)
+    playbook = tmp_path / "held"
+    playbook.with_suffix(".yml").write_text(_HELD_BEFORE_THE_SCRAPE)
+    with held(host) as traffic, ThreadPoolExecutor(1) as executor:
+        playing = executor.submit(play, lab, host, playbook=str(playbook))
+        until(lambda: host.run("ls /run/discovered 2>/dev/null || true"), "the host was not discovered")
+        alter(lab, host, proxy_local_cmd="2")
+        until(lambda: listening(host) < ports, "the hot restart has not closed the exporter's port")
+        host.run("touch /run/restarted")
+        done = playing.result()
+        assert done.code == 0, done.failure(host)
+        assert proxies(host) == {old, done.server(host)["pid"]} and done.server(host)["pid"] != old
     assert not traffic.problems
