@@ -7,20 +7,15 @@ inherited by each fork. Every other template is compiled as usual.
 Imports Ansible, so only the fork server imports this module.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from pathlib import Path
 from types import CodeType
 from typing import Any
 
 from ansible._internal._templating._engine import TemplateEngine
 from ansible._internal._templating._jinja_bits import AnsibleEnvironment, _TemplateCompileContext
-from ansible.errors import AnsibleError
-from ansible.parsing.dataloader import DataLoader
 from jinja2 import TemplateError
 from jinja2.environment import TemplateExpression
-
-from service.inventory.parsed_files import template_files
 
 CONDITIONS = frozenset(("when", "that", "until", "changed_when", "failed_when"))
 """Keywords whose text is an expression without braces."""
@@ -29,16 +24,13 @@ _templates: dict[str, CodeType] = {}
 _expressions: dict[str, CodeType] = {}
 
 
-def compile_project(project: Path) -> None:
-    """Compile the templates in playbooks and roles, and let Ansible use the code. Ignore what cannot be parsed."""
-    loader = DataLoader()
+def compile_all(contents: Iterable[Any]) -> None:
+    """Compile the templates in parsed YAML files, and let Ansible use the code. Ignore those that do not compile."""
     compiler = _Compiler()
-    for path in template_files(project):
-        with suppress(AnsibleError):  # a run that needs the file reports the reason
-            content = loader.load_from_file(str(path), cache="none", trusted_as_template=True)
-            for text, is_expression in _templates_in(content):
-                with suppress(TemplateError):
-                    compiler.compile(str(text), is_expression)
+    for content in contents:
+        for text, is_expression in _templates_in(content):
+            with suppress(TemplateError):  # a run that needs it reports the reason
+                compiler.compile(str(text), is_expression)
     AnsibleEnvironment.compile = _compile
     AnsibleEnvironment.compile_expression = _compile_expression
 

@@ -1,10 +1,10 @@
-"""Parses the YAML files of playbooks and roles once, for all runs that are forked from this process.
+"""Parses the YAML files of playbooks and roles once, for all snapshots and runs that are forked from this process.
 
-Imports Ansible, so only forks of the fork server import this module.
+Imports Ansible, so only the fork server and its forks import this module.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,26 +23,29 @@ class ParsedFile:
     content: Any
 
 
+_parsed: dict[tuple[str, bool], ParsedFile] = {}
+"""Files by path, and by whether they are trusted as templates. A fork inherits them."""
+
+
 class ParsingLoader(DataLoader):  # type: ignore[misc] # Ansible is untyped
-    """A loader that has parsed some files before they are asked for.
+    """A loader that uses the files which this process has parsed.
 
     Each content is handed out once, without a copy: a run is a process of its own, and may change what it gets. A file
     that has changed since then is read as usual, like every other file.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._parsed: dict[tuple[str, bool], list[ParsedFile]] = defaultdict(list)
-
     def parse(self, paths: Iterable[Path], *, trusted_as_template: bool) -> None:
-        """Parse files as Ansible does. Ignore those that cannot be parsed: a run that needs one reports the reason."""
+        """Parse the files that are new or have changed, as Ansible does.
+
+        Ignore those that cannot be parsed: a run that needs one reports the reason.
+        """
         for path in paths:
-            try:
-                identity = _identity(str(path))
-                content = self.load_from_file(str(path), cache="none", trusted_as_template=trusted_as_template)
-            except AnsibleError:
+            key, identity = (str(path), trusted_as_template), _identity(str(path))
+            if key in _parsed and _parsed[key].identity == identity:
                 continue
-            self._parsed[str(path), trusted_as_template].append(ParsedFile(identity=identity, content=content))
+            with suppress(AnsibleError):
+                content = self.load_from_file(str(path), cache="none", trusted_as_template=trusted_as_template)
+                _parsed[key] = ParsedFile(identity=identity, content=content)
 
     def load_from_file(
         self,
@@ -55,19 +58,24 @@ class ParsingLoader(DataLoader):  # type: ignore[misc] # Ansible is untyped
         """Return the content of a YAML file, see `DataLoader.load_from_file`."""
         if cache == "all" and not unsafe and not json_only:
             path = self.path_dwim(file_name)
-            parsed = self._parsed.get((path, trusted_as_template))
-            if parsed and parsed[-1].identity == _identity(path):
-                return parsed.pop().content
+            parsed = _parsed.get((path, trusted_as_template))
+            if parsed and parsed.identity == _identity(path):
+                return _parsed.pop((path, trusted_as_template)).content
         return super().load_from_file(file_name, cache, unsafe, json_only, trusted_as_template)
 
 
 def parse_project(loader: ParsingLoader, project: Path) -> None:
     """Parse the playbooks of a project, and the defaults, rules and tasks of its roles."""
-    loader.parse(template_files(project), trusted_as_template=True)
+    loader.parse(_template_files(project), trusted_as_template=True)
     loader.parse(_argument_specs(project), trusted_as_template=False)
 
 
-def template_files(project: Path) -> Iterator[Path]:
+def templates_content() -> list[Any]:
+    """Return the content of the parsed files that are trusted as templates. The caller must not change it."""
+    return [parsed.content for (_, is_trusted), parsed in _parsed.items() if is_trusted]
+
+
+def _template_files(project: Path) -> Iterator[Path]:
     """Yield the playbooks of a project, and the defaults, rules and tasks of its roles: all files with templates."""
     yield from set((project / "playbooks").rglob("*.yml")) - _argument_specs(project)
     for directory in ("defaults", "rules", "tasks"):

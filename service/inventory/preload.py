@@ -58,7 +58,7 @@ def load(
     """Import Ansible for runs with this `environment`. Does not raise: `reason_not_to_fork` reports a failure.
 
     `actions` are this project's action plugins, `others` its configuration and the modules that plugins import. Ansible
-    reads these files once. The templates in the playbooks and roles of `project` are compiled.
+    reads these files once. The playbooks and roles of `project` are parsed, and their templates compiled.
     """
     global _preloaded, _failure
     former = dict(os.environ)
@@ -69,9 +69,7 @@ def load(
             files = {path: _stamp(path) for path in (*actions, *others)}
             import_ansible([f"{COLLECTION}.{path.stem}" for path in actions])
             if project is not None:
-                # It only saves time, and uses private modules of Ansible, which any version may move.
-                with suppress(Exception):
-                    importlib.import_module("service.inventory.compiled_templates").compile_project(project)
+                _read_project(project)
         _preloaded = Preloaded(environment=_shared(complete), files=files, main_process=process.current_process())
     except (Exception, SystemExit) as error:  # runs can start ansible-playbook as a program instead
         _failure = f"{type(error).__name__} while Ansible was preloaded: {error}"
@@ -79,6 +77,16 @@ def load(
         set_environment(former)
         gc.collect()
         gc.freeze()  # a garbage collection in a forked process would copy these pages
+
+
+def _read_project(project: Path) -> None:
+    """Parse the playbooks and roles, and compile their templates."""
+    parsed_files: Any = importlib.import_module("service.inventory.parsed_files")
+    parsed_files.parse_project(parsed_files.ParsingLoader(), project)
+    # It only saves time, and uses private modules of Ansible, which any version may move.
+    with suppress(Exception):
+        compiled_templates: Any = importlib.import_module("service.inventory.compiled_templates")
+        compiled_templates.compile_all(parsed_files.templates_content())
 
 
 def extend_environment(variables: Mapping[str, str]) -> None:

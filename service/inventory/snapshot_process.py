@@ -61,7 +61,7 @@ def main(source: InventorySource, control: Connection) -> None:
         control.send(("failed", _with_stderr(ansible_inventory.error_message(error), stderr())))
         return
     control.send(("read", view))
-    parsed_files.parse_project(_loaded.loader, source.playbooks.parent)
+    parsed_files.parse_project(_loaded.loader, source.playbooks.parent)  # what the fork server has not, or has changed
     gc.collect()
     gc.freeze()  # a garbage collection in a forked process would copy these pages
     _serve(control)

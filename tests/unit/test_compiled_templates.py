@@ -2,13 +2,12 @@
 
 import subprocess
 import sys
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 from unittest.mock import patch
 
 import jinja2
 import pytest
-import yaml
 from ansible._internal._templating._engine import TemplateEngine, TemplateOptions
 from ansible._internal._templating._jinja_bits import AnsibleEnvironment
 from ansible.errors import AnsibleError
@@ -51,17 +50,17 @@ print("preloaded")
 """
 
 
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a project with templates; afterwards, Ansible compiles as usual again."""
+@pytest.fixture(autouse=True)
+def compiled_as_usual_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("compile", "compile_expression"):
         monkeypatch.setattr(AnsibleEnvironment, name, getattr(AnsibleEnvironment, name))
     for name in ("_templates", "_expressions"):
         monkeypatch.setattr(compiled_templates, name, {})
-    tasks = [{"ansible.builtin.debug": {"msg": [*TEMPLATES]}, "when": [*CONDITIONS]}]
-    (tmp_path / "playbooks").mkdir()
-    (tmp_path / "playbooks" / "tasks.yml").write_text(yaml.safe_dump(tasks), encoding="utf-8")
-    return tmp_path
+
+
+def compile_all(templates: Sequence[str], conditions: Sequence[str]) -> None:
+    """Compile texts as those of an Ansible task."""
+    compiled_templates.compile_all([[{"ansible.builtin.debug": {"msg": [*templates]}, "when": [*conditions]}]])
 
 
 def values() -> list[Any]:
@@ -72,10 +71,10 @@ def values() -> list[Any]:
     ]
 
 
-def test_templates_of_a_project_are_not_compiled_again(project: Path) -> None:
+def test_templates_of_a_project_are_not_compiled_again() -> None:
     expected = values()
 
-    compiled_templates.compile_project(project)
+    compile_all(TEMPLATES, CONDITIONS)
     with patch.object(jinja2.Environment, "_generate", side_effect=AssertionError("compiled again")):
         found = values()
 
@@ -83,8 +82,8 @@ def test_templates_of_a_project_are_not_compiled_again(project: Path) -> None:
     assert [type(value) for value in found] == [type(value) for value in expected]
 
 
-def test_a_template_with_options_of_its_own_is_compiled_as_usual(project: Path) -> None:
-    compiled_templates.compile_project(project)
+def test_a_template_with_options_of_its_own_is_compiled_as_usual() -> None:
+    compile_all(TEMPLATES, CONDITIONS)
     text = trust_as_template(
         "#jinja2: variable_start_string:'[%', variable_end_string:'%]'\nhello {{ name }} [% name %]"
     )
@@ -96,14 +95,11 @@ def test_a_template_with_options_of_its_own_is_compiled_as_usual(project: Path) 
     assert engine.template(backslash, options=TemplateOptions(escape_backslashes=False)) == "."
 
 
-def test_errors_of_templates_are_those_of_ansible(project: Path) -> None:
+def test_errors_of_templates_are_those_of_ansible() -> None:
     broken = ("{{ missing }}", "{{ name | no_such_filter }}", "{{ name")
-    tasks = [{"ansible.builtin.debug": {"msg": [*broken]}}]
-    (project / "playbooks" / "broken.yml").write_text(yaml.safe_dump(tasks), encoding="utf-8")
-    (project / "playbooks" / "no_yaml.yml").write_text("- [", encoding="utf-8")
     expected = [_error(text) for text in broken]
 
-    compiled_templates.compile_project(project)
+    compile_all(broken, ())
 
     assert [_error(text) for text in broken] == expected
 

@@ -38,6 +38,17 @@ for playbook in map(Path, sys.argv[1:]):
     DataLoader.get_text_file_contents = read
 """
 
+IN_A_FORK = """
+import service.inventory.fork_server
+from ansible.parsing.dataloader import DataLoader
+from service.inventory.parsed_files import ParsingLoader, parse_project
+from service.model.settings import PROJECT
+
+read = DataLoader.get_text_file_contents
+DataLoader.get_text_file_contents = lambda self, name, *rest: print(name) or read(self, name, *rest)
+parse_project(ParsingLoader(), PROJECT)
+"""
+
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
@@ -79,6 +90,21 @@ def test_a_changed_file_is_read_again(file: Path) -> None:
     assert loader.load_from_file(str(file), trusted_as_template=True) == [{"debug": {"msg": "{{ after_ }}"}}]
 
 
+def test_parsing_again_reads_only_what_has_changed(file: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.yml"
+    other.write_text("- debug:\n", encoding="utf-8")
+    loader = ParsingLoader()
+    loader.parse([file, other], trusted_as_template=True)
+    file.write_text("- ping:\n", encoding="utf-8")
+    as_usual = DataLoader.get_text_file_contents
+
+    with patch.object(DataLoader, "get_text_file_contents", autospec=True, side_effect=as_usual) as read:
+        loader.parse([file, other], trusted_as_template=True)
+
+    assert [call.args[1] for call in read.call_args_list] == [str(file)]
+    assert loader.load_from_file(str(file), trusted_as_template=True) == [{"ping": None}]
+
+
 def test_a_deleted_file_is_reported_as_usual(file: Path) -> None:
     loader = parsed(file)
     file.unlink()
@@ -107,15 +133,23 @@ def test_a_trusted_content_is_not_handed_out_as_an_untrusted_one(file: Path) -> 
 
 def test_no_file_of_a_playbook_is_read_in_a_run() -> None:
     """Loads every playbook with the project's settings and lists the files that were not parsed before."""
+    assert _lines(LOAD, *PLAYBOOKS) == [f"{path.stem}: with tasks" for path in PLAYBOOKS]
+
+
+def test_no_file_of_the_project_is_read_in_a_fork_of_the_fork_server() -> None:
+    assert _lines(IN_A_FORK) == []
+
+
+def _lines(program: str, *arguments: Path) -> list[str]:
     done = subprocess.run(
-        [sys.executable, "-c", LOAD, *PLAYBOOKS],
+        [sys.executable, "-c", program, *arguments],
         cwd=PROJECT,
         env={**os.environ, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg")},
         capture_output=True,
         text=True,
         check=True,
     )
-    assert done.stdout.splitlines() == [f"{path.stem}: with tasks" for path in PLAYBOOKS]
+    return done.stdout.splitlines()
 
 
 def test_no_rules_of_a_role_are_read_in_a_run() -> None:
