@@ -1,7 +1,6 @@
 """The benchmark cases; each yields results for the table of goals, and prints its progress."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -15,7 +14,6 @@ from .results import Goal, Result, compare
 
 _FLAT = 1.1  # CPU per host may grow by a tenth
 _MEGABYTE = 1e6
-_OF_MANY_HOSTS = 2  # repetitions
 _THROUGHPUT = Goal(at_most=2.5)  # 0.4 as many hosts per CPU second
 
 
@@ -51,11 +49,7 @@ def precheck(directory: Path, plan: Plan) -> list[Result]:
 
 
 def scale(directory: Path, plan: Plan) -> list[Result]:
-    """Several hosts in one request, per host: against the first number, and against the script with all hosts at once.
-
-    The repetitions are few, because each takes a minute for fifty hosts.
-    """
-    plan = replace(plan, repetitions=min(plan.repetitions, _OF_MANY_HOSTS))
+    """Several hosts in one request, per host: against the first number, and against the script with all at once."""
     with prepared(directory, max(plan.hosts)) as ground:
         ways = {"service": contenders.service(ground), "asyncssh script": contenders.asyncssh_script(ground.lab)}
         entries = {
