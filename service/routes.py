@@ -10,7 +10,7 @@ from starlette.routing import Route
 from service import __version__
 from service.access.errors import SignatureUsed
 from service.access.roles import ANY_USER, PUBLIC, is_read_permission
-from service.api import discoveries, events, obproxy, service, tasks
+from service.api import discoveries, events, fleet, obproxy, service, tasks
 from service.api import requests as request_api
 from service.http import requests
 from service.http.audit import begin_record
@@ -42,7 +42,7 @@ def _docs(theme: str) -> str:
 
 
 RESOURCES = (
-    Resource("obproxy", "OBProxy clusters, servers, parameters and hosts", obproxy.OPERATIONS),
+    Resource("obproxy", "OBProxy clusters, servers, parameters and hosts", (*obproxy.OPERATIONS, *fleet.OPERATIONS)),
     Resource("discoveries", "Which OBProxies run on the hosts", discoveries.OPERATIONS),
     Resource("requests", "Task instances that were submitted together", request_api.OPERATIONS),
     Resource("tasks", "Task instances and subtasks", tasks.OPERATIONS),

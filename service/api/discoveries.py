@@ -6,7 +6,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.access.roles import READ_OBPROXY, UPDATE_OBPROXY
-from service.api.request_schemas import DiscoverParam, DiscoveryQuery
+from service.api.bodies import DiscoverParam
+from service.api.queries import DiscoveryQuery
 from service.fleet import discoveries
 from service.fleet import discovery_documents as documents
 from service.http import envelope_schema, requests

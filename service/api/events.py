@@ -8,9 +8,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.access.roles import READ_OBPROXY, READ_TASK
-from service.api import event_streams, request_schemas
+from service.api import event_streams
 from service.api.discoveries import DISCOVERIES
-from service.api.request_schemas import DiscoveryEventsQuery, EventsQuery
+from service.api.queries import DiscoveryEventsQuery, EventsQuery
 from service.api.requests import REQUEST
 from service.api.requests import detail as request_detail
 from service.api.tasks import TASK, detail
@@ -100,7 +100,7 @@ OPERATIONS = (
         endpoint=follow_task_instance,
         permission=READ_TASK,
         summary="Stream a task instance: `task` has the document after a change, `log` has new log lines",
-        query=request_schemas.EventsQuery,
+        query=EventsQuery,
         headers=[requests.LAST_EVENT_ID],
         media_type=EVENT_STREAM,
         errors=(tasks_errors.UnknownTask, model_errors.TooManyStreams),

@@ -1,30 +1,17 @@
-"""Endpoints of OBProxy clusters, servers, parameters and hosts (docs/reference/ocp-api.md 1)."""
+"""Endpoints that submit a workflow on OBProxy servers, or record an external run (docs/reference/ocp-api.md 1)."""
 
 from collections.abc import Mapping, Sequence
 
-from pydantic import RootModel
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
-from service.access.roles import READ_HOST, READ_OBPROXY, UPDATE_OBPROXY
-from service.api import request_schemas
-from service.api.request_schemas import (
-    ClusterQuery,
-    ExternalRunParam,
-    HostQuery,
-    ObproxiesPath,
-    ParameterInfoQuery,
-    RefreshParam,
-    ReleaseParam,
-    RestartParam,
-    TakeOverParam,
-)
+from service.access.roles import UPDATE_OBPROXY
+from service.api.bodies import ExternalRunParam, ObproxiesPath, RefreshParam, ReleaseParam, RestartParam, TakeOverParam
+from service.api.fleet import CLUSTER
 from service.api.requests import REQUESTS
-from service.fleet import clusters, hosts, parameters, prometheus
-from service.fleet import documents as fleet_documents
 from service.http import envelope_schema, requests
 from service.http.authentication import client_address, is_repeated
-from service.http.envelope import list_data, page_data, success_response, trace_id
+from service.http.envelope import list_data, success_response, trace_id
 from service.http.openapi import Endpoint, Operation
 from service.http.request_types import RequestModel
 from service.model import errors as model_errors
@@ -42,10 +29,6 @@ from service.tasks.instances import TaskWithSubtasks
 from service.tasks.managed_servers import ServersRequest
 from service.tasks.submit import HostRequest
 from service.tasks.waiting import Progress
-
-
-class Exporters(RootModel[list[prometheus.Target]]):
-    """Target groups of all exporters."""
 
 
 async def take_over(request: Request) -> Response:
@@ -176,50 +159,6 @@ async def record_external_run(request: Request) -> Response:
     return success_response(request, tasks_documents.wrapped(task, subtasks, Progress(state=state_of(task))))
 
 
-async def list_clusters(request: Request) -> Response:
-    """List OBProxy clusters: GET /api/v2/obproxy/clusters."""
-    query = requests.parse_query(request, ClusterQuery)
-    found, total = await clusters.page(requests.resources(request), query.page, query.order)
-    return success_response(request, page_data(map(fleet_documents.obproxy_cluster, found), query.page, total))
-
-
-async def get_cluster(request: Request) -> Response:
-    """Return an OBProxy cluster: GET /api/v2/obproxy/clusters/{id}."""
-    found = await clusters.get(requests.resources(request), requests.path_id(request, "id"))
-    return success_response(request, fleet_documents.obproxy_cluster(found))
-
-
-async def list_cluster_parameters(request: Request) -> Response:
-    """List the parameters of a cluster: GET /api/v2/obproxy/clusters/{id}/parameters."""
-    found = await parameters.of_cluster(requests.resources(request), requests.path_id(request, "id"))
-    return success_response(request, list_data(map(fleet_documents.cluster_parameter, found)))
-
-
-async def list_parameter_infos(request: Request) -> Response:
-    """List parameter descriptions: GET /api/v2/obproxy/parameterInfo."""
-    query = requests.parse_query(request, ParameterInfoQuery)
-    found = await parameters.infos(requests.resources(request), name=query.name, version=query.version)
-    return success_response(request, list_data(map(fleet_documents.parameter_info, found)))
-
-
-async def list_hosts(request: Request) -> Response:
-    """List hosts: GET /api/v2/compute/hosts."""
-    query = requests.parse_query(request, HostQuery)
-    found, total = await hosts.page(requests.resources(request), query.filter, query.page)
-    return success_response(request, page_data(map(fleet_documents.host, found), query.page, total))
-
-
-async def get_host(request: Request) -> Response:
-    """Return a host: GET /api/v2/compute/hosts/{hostId}."""
-    found = await hosts.get(requests.resources(request), requests.path_id(request, "hostId"))
-    return success_response(request, fleet_documents.host(found))
-
-
-async def list_exporters(request: Request) -> Response:
-    """List exporters in the format of Prometheus, without an envelope: GET /api/v2/obproxy/exporters."""
-    return JSONResponse(await prometheus.targets(requests.resources(request).database))
-
-
 _SUBMIT_ERRORS = (
     model_errors.MalformedBody,
     model_errors.UnknownCluster,
@@ -230,7 +169,7 @@ _SUBMIT_ERRORS = (
     model_errors.InventoryUnreadable,
 )
 _TAKEOVER_ERRORS = (model_errors.UnknownHost, tasks_errors.AlreadyManaged)
-CLUSTER = "/api/v2/obproxy/clusters/{id}"
+
 OBPROXIES = CLUSTER + "/obproxies/{obproxyIds}"
 
 
@@ -265,35 +204,35 @@ OPERATIONS = (
         OBPROXIES + "/refresh",
         refresh,
         "Set managed OBProxy servers to their cluster's values again; one task instance per server",
-        request_schemas.RefreshParam,
+        RefreshParam,
         body_required=False,
     ),
     _submission(
         OBPROXIES + "/restart",
         restart,
         "Restart managed OBProxy servers, one at a time; one task instance per server",
-        request_schemas.RestartParam,
+        RestartParam,
         body_required=False,
     ),
     _submission(
         CLUSTER + "/takeOver",
         take_over,
         "Take running OBProxy processes over into an OBProxy cluster; one task instance per host",
-        request_schemas.TakeOverParam,
+        TakeOverParam,
         errors=_TAKEOVER_ERRORS,
     ),
     _submission(
         CLUSTER + "/takeOver/precheck",
         precheck,
         "Check a takeover without changing anything: report all failed rules and the changes it would make",
-        request_schemas.TakeOverParam,
+        TakeOverParam,
         errors=_TAKEOVER_ERRORS,
     ),
     _submission(
         CLUSTER + "/servers/release",
         release,
         "Release managed OBProxy servers, whose processes keep running; one task instance per server",
-        request_schemas.ReleaseParam,
+        ReleaseParam,
     ),
     Operation(
         method="POST",
@@ -301,7 +240,7 @@ OPERATIONS = (
         endpoint=record_external_run,
         permission=UPDATE_OBPROXY,
         summary="Record an external run on one host; a repeated uuid gets the same response",
-        body=request_schemas.ExternalRunParam,
+        body=ExternalRunParam,
         response=envelope_schema.Success[tasks_documents.WrappedTaskInstance],
         errors=(
             *_SUBMIT_ERRORS,
@@ -309,69 +248,5 @@ OPERATIONS = (
             tasks_errors.AlreadyManaged,
             tasks_errors.RunAlreadyRecorded,
         ),
-    ),
-    Operation(
-        method="GET",
-        path="/api/v2/obproxy/clusters",
-        endpoint=list_clusters,
-        permission=READ_OBPROXY,
-        summary="List OBProxy clusters with their servers",
-        query=request_schemas.ClusterQuery,
-        response=envelope_schema.Success[envelope_schema.PageOf[fleet_documents.ObproxyCluster]],
-        errors=(model_errors.InventoryUnreadable,),
-    ),
-    Operation(
-        method="GET",
-        path=CLUSTER,
-        endpoint=get_cluster,
-        permission=READ_OBPROXY,
-        summary="Get an OBProxy cluster with its servers",
-        response=envelope_schema.Success[fleet_documents.ObproxyCluster],
-        errors=(model_errors.UnknownCluster, model_errors.InventoryUnreadable),
-    ),
-    Operation(
-        method="GET",
-        path=CLUSTER + "/parameters",
-        endpoint=list_cluster_parameters,
-        permission=READ_OBPROXY,
-        summary="List the parameters of an OBProxy cluster by name; each value has the servers with it",
-        response=envelope_schema.Success[envelope_schema.Contents[fleet_documents.ClusterParameter]],
-        errors=(model_errors.UnknownCluster, model_errors.InventoryUnreadable),
-    ),
-    Operation(
-        method="GET",
-        path="/api/v2/obproxy/parameterInfo",
-        endpoint=list_parameter_infos,
-        permission=READ_OBPROXY,
-        summary="List the parameter descriptions of each discovered OBProxy version",
-        query=request_schemas.ParameterInfoQuery,
-        response=envelope_schema.Success[envelope_schema.Contents[fleet_documents.ParameterInfo]],
-    ),
-    Operation(
-        method="GET",
-        path="/api/v2/compute/hosts",
-        endpoint=list_hosts,
-        permission=READ_HOST,
-        summary="List the hosts of the inventory; hosts with a managed OBProxy server have services",
-        query=request_schemas.HostQuery,
-        response=envelope_schema.Success[envelope_schema.PageOf[fleet_documents.Host]],
-        errors=(model_errors.InventoryUnreadable,),
-    ),
-    Operation(
-        method="GET",
-        path="/api/v2/compute/hosts/{hostId}",
-        endpoint=get_host,
-        permission=READ_HOST,
-        summary="Get a host of the inventory",
-        response=envelope_schema.Success[fleet_documents.Host],
-        errors=(model_errors.UnknownHost, model_errors.InventoryUnreadable),
-    ),
-    Operation(
-        method="GET",
-        path="/api/v2/obproxy/exporters",
-        endpoint=list_exporters,
-        permission=READ_OBPROXY,
-        summary="List the exporters of the OBProxy servers, for the HTTP service discovery of Prometheus",
-        response=Exporters,
     ),
 )

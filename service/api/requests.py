@@ -6,8 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.access.roles import READ_TASK, UPDATE_TASK
-from service.api import request_schemas
-from service.api.request_schemas import RequestQuery
+from service.api.queries import RequestQuery
 from service.http import envelope_schema, languages
 from service.http import requests as http_requests
 from service.http.envelope import page_data, success_response
@@ -75,7 +74,7 @@ OPERATIONS = (
         endpoint=list_requests,
         permission=READ_TASK,
         summary="List requests: each has the task instances of one call",
-        query=request_schemas.RequestQuery,
+        query=RequestQuery,
         response=envelope_schema.Success[envelope_schema.PageOf[BasicRequest]],
     ),
     Operation(

@@ -11,8 +11,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from service import __version__
 from service.access import audit
 from service.access.roles import ANY_USER, PUBLIC, READ_AUDIT, READ_TASK
-from service.api import request_schemas
-from service.api.request_schemas import AuditQuery
+from service.api.queries import AuditQuery
 from service.fleet import prometheus
 from service.http import envelope_schema, requests
 from service.http.envelope import SERVER_ID, page_data, success_response
@@ -97,7 +96,7 @@ OPERATIONS = (
         endpoint=list_audit_events,
         permission=READ_AUDIT,
         summary="List audit events, the newest first",
-        query=request_schemas.AuditQuery,
+        query=AuditQuery,
         response=envelope_schema.Success[envelope_schema.PageOf[audit.AuditEvent]],
     ),
     Operation(

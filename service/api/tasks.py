@@ -7,8 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.access.roles import READ_TASK, UPDATE_TASK
-from service.api import request_schemas
-from service.api.request_schemas import LogQuery, TaskQuery
+from service.api.queries import LogQuery, TaskQuery
 from service.http import envelope_schema, requests
 from service.http.envelope import page_data, success_response
 from service.http.openapi import Operation
@@ -131,7 +130,7 @@ OPERATIONS = (
         endpoint=list_task_instances,
         permission=READ_TASK,
         summary="List task instances; a filter by OceanBase cluster or tenant matches none",
-        query=request_schemas.TaskQuery,
+        query=TaskQuery,
         response=envelope_schema.Success[envelope_schema.PageOf[documents.BasicTaskInstance]],
     ),
     Operation(
@@ -226,7 +225,7 @@ OPERATIONS = (
         endpoint=get_subtask_log,
         permission=READ_TASK,
         summary="Get the log of all runs of a subtask",
-        query=request_schemas.LogQuery,
+        query=LogQuery,
         response=envelope_schema.Success[SubtaskLog],
         errors=(tasks_errors.UnknownTask, tasks_errors.UnknownSubtask),
     ),

@@ -41,6 +41,11 @@ def reject_control_characters[Value: (str, SecretStr)](value: Value) -> Value:
     return value
 
 
+def split_commas(text: object) -> object:
+    """Return the elements of a comma-separated list; return anything but text unchanged."""
+    return text.split(",") if isinstance(text, str) else text
+
+
 Long = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
 Text = Annotated[str, AfterValidator(reject_control_characters)]
 FromText = BeforeValidator(parse_integer)

@@ -64,7 +64,7 @@ CUSTOM_RULES: Mapping[str, str] = {
     "before_start": "must not be before startTime",
     "no_batches": "must have canary or batchSize",
 }
-"""Rule by the type of error of our own validators (`api.request_schemas`, `request_types`)."""
+"""Rule by the type of error of our own validators (`api.bodies`, `request_types`)."""
 
 QUERY_RULES: Mapping[str, str] = {
     "unknown": "is not a query parameter of this operation, which has {known}",

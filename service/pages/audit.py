@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.access import audit
-from service.api.request_schemas import AuditQuery
+from service.api.queries import AuditQuery
 from service.http import requests
 from service.pages.rendering import render
 

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from service.access.roles import READ_TASK, permitted
-from service.api.request_schemas import ClusterPageQuery, PageQuery
+from service.api.queries import PageQuery
 from service.fleet import available_hosts, clusters, deviations, parameters
 from service.fleet.deviations import Deviation
 from service.http import requests
@@ -17,6 +17,7 @@ from service.model.errors import NoSuchPath
 from service.model.fleet import ServerParameter
 from service.model.workflow import REFRESH, RELEASE, RESTART
 from service.pages.addresses import with_query
+from service.pages.queries import ClusterPageQuery
 from service.pages.rendering import render
 from service.tasks import managed_servers
 from service.tasks.managed_servers import ServersRequest

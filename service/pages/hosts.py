@@ -4,7 +4,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service.access.roles import READ_OBPROXY, permitted
-from service.api.request_schemas import HostPageQuery
 from service.fleet import discoveries, hosts
 from service.fleet.discoveries import HostDiscovery
 from service.http import requests
@@ -14,6 +13,7 @@ from service.model.tasks import TaskFilter
 from service.model.types import Page
 from service.model.workflow import PRECHECK
 from service.pages.addresses import with_query
+from service.pages.queries import HostPageQuery
 from service.pages.rendering import render
 from service.pages.selection import PAGE_SIZES, page_number
 from service.pages.task_rows import rows_of

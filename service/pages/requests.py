@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from service.api.request_schemas import RequestQuery
+from service.api.queries import RequestQuery
 from service.http import requests as http_requests
 from service.http.envelope import STATUS_CODES, trace_id
 from service.http.languages import error_translator

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from service.access.roles import READ_TASK, permitted
-from service.api.request_schemas import ChangedRowsQuery, TakeOverParam
+from service.api.bodies import TakeOverParam
 from service.fleet import available_hosts, discoveries
 from service.fleet.available_hosts import AvailableHost
 from service.fleet.discoveries import DiscoveryState, FailedRule, FoundObproxy, HostDiscovery
@@ -24,6 +24,7 @@ from service.model.fleet import ServerStatus
 from service.model.workflow import TAKEOVER
 from service.pages.addresses import Note, with_note
 from service.pages.confirmation import CONFIRMED
+from service.pages.queries import ChangedRowsQuery
 from service.pages.rendering import language_of, render
 from service.store.database import fetch
 from service.tasks import submit

@@ -7,7 +7,6 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
-from service.api.request_schemas import DetailQuery, LinesQuery
 from service.http import requests
 from service.http.envelope import STATUS_CODES
 from service.http.languages import error_translator
@@ -21,6 +20,7 @@ from service.outcome.failed_rules import RuleFailure
 from service.pages import dag_drawing, remedies
 from service.pages.addresses import Note, with_note
 from service.pages.dag_drawing import Drawing
+from service.pages.queries import DetailQuery, LinesQuery
 from service.pages.rendering import language_of, render
 from service.store.database import Database
 from service.tasks import instances, operations, waiting

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from service.api.request_schemas import TaskQuery
+from service.api.queries import TaskQuery
 from service.http import requests
 from service.http.languages import error_translator
 from service.model.errors import NoSuchPath, TakeoverError

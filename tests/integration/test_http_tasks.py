@@ -9,14 +9,7 @@ import pytest
 from starlette.applications import Starlette
 
 from service import __version__
-from service.api.request_schemas import (
-    DiscoverParam,
-    ExternalRunParam,
-    RefreshParam,
-    ReleaseParam,
-    RestartParam,
-    TakeOverParam,
-)
+from service.api.bodies import DiscoverParam, ExternalRunParam, RefreshParam, ReleaseParam, RestartParam, TakeOverParam
 from service.http.envelope import SERVER_ID
 from service.http.openapi import EVENT_STREAM
 from service.model.tasks import SubtaskStatus

@@ -23,7 +23,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from structlog.contextvars import get_contextvars
 
-from service.api.request_schemas import ObproxiesPath
+from service.api.bodies import ObproxiesPath
 from service.http import requests
 from service.http.envelope import list_data, success_response, trace_id
 from service.model import workflow

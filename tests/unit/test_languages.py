@@ -113,7 +113,7 @@ def test_every_error_can_be_translated_with_its_values(language: str) -> None:
 
 
 def test_our_own_rules_are_those_of_the_validators() -> None:
-    schemas = (SERVICE / "http" / "request_types.py", SERVICE / "api" / "request_schemas.py")
+    schemas = (SERVICE / "http" / "request_types.py", SERVICE / "api" / "bodies.py")
     source = "".join(path.read_text(encoding="utf-8") for path in schemas)
     assert dict(re.findall(r'PydanticCustomError\("(\w+)", "([^"]+)"', source)) == requests.CUSTOM_RULES
 

@@ -9,8 +9,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
 from service.access import errors as access_errors
-from service.api import request_schemas
-from service.api.request_schemas import LogQuery, TakeOverParam, TaskQuery
+from service.api import bodies, queries
+from service.api.bodies import TakeOverParam
+from service.api.queries import LogQuery, TaskQuery
 from service.http import requests
 from service.http.request_types import RequestModel
 from service.model import errors as model_errors
@@ -475,7 +476,10 @@ def test_rejects_other_path_ids(text: str) -> None:
 
 def test_every_secret_field_is_on_the_list_of_those_never_shown() -> None:
     models = [
-        model for model in vars(request_schemas).values() if isinstance(model, type) and issubclass(model, RequestModel)
+        model
+        for module in (bodies, queries)
+        for model in vars(module).values()
+        if isinstance(model, type) and issubclass(model, RequestModel)
     ]
     names = {
         field.alias for model in models for field in model.model_fields.values() if "SecretStr" in str(field.annotation)
