@@ -23,7 +23,8 @@ STATEMENTS = cst.Expr | cst.Raise | cst.Return | cst.Del
 ALIASES = m.Assign(
     [m.AssignTarget(m.Name(m.MatchRegex("_?[A-Z][a-z].*")))], m.Subscript() | m.BinaryOperation(operator=m.BitOr())
 )
-UNTOUCHED = ALIASES | m.Annotation() | m.Decorator() | m.Import() | m.ImportFrom() | m.TypeAlias()
+EXPORTS = m.Assign([m.AssignTarget(m.Name("__all__"))]) | m.AugAssign(m.Name("__all__"))
+UNTOUCHED = ALIASES | EXPORTS | m.Annotation() | m.Decorator() | m.Import() | m.ImportFrom() | m.TypeAlias()
 DOCUMENTATION = m.SimpleStatementLine([m.Expr(m.SimpleString() | m.ConcatenatedString())])
 TYPE_CALLS = m.Call(m.OneOf(*(m.Name(name) for name in ("TypeVar", "cast", "TypedDict", "NewType"))))
 

@@ -87,8 +87,8 @@ class Progress:
 
     roles: tuple[str, ...]
     host: str
-    token: int | None = None
-    check: bool = False  # the run is in check mode: findings fail a role and do not end the run
+    token: int | None
+    check: bool  # the run is in check mode: findings fail a role and do not end the run
     counter: int = 0  # of the last event
     complete: bool = True  # no event is missing so far
     index: int = -1  # of the running role; -1 = the playbook has not started
@@ -142,7 +142,7 @@ def advance(progress: Progress, event: Mapping[str, Any]) -> tuple[Progress, tup
         progress = replace(progress, counter=counter)
     if progress.token is not None and not ansible_results.is_authentic(event, progress.token):
         notes += _security_note(event)
-        event = {"event": "verbose", "stdout": event.get("stdout")}
+        event = {"stdout": event.get("stdout")}
     progress = _settle(progress, event)
     progress, moves = _move(progress, event)
     progress = _take(progress, event)
@@ -211,6 +211,11 @@ def _data(event: Mapping[str, Any]) -> Mapping[str, Any]:
     return ansible_results.mapping(event.get("event_data"))
 
 
+def _uuid(data: Mapping[str, Any]) -> str:
+    """Return the id of the Ansible task of an event."""
+    return ansible_results.clean(data.get("task_uuid"), 100)
+
+
 def _security_note(event: Mapping[str, Any]) -> list[str]:
     kind = event.get("event")
     if kind == "verbose":
@@ -257,7 +262,7 @@ def _settle(progress: Progress, event: Mapping[str, Any]) -> Progress:
         return progress
     settled = progress.failures.after(
         parse_blocks(data.get("blocks")),
-        task=ansible_results.clean(data.get("task_uuid"), 100),
+        task=_uuid(data),
         is_handler=_is_handler(progress, data),
     )
     return replace(progress, failures=settled)
@@ -265,7 +270,7 @@ def _settle(progress: Progress, event: Mapping[str, Any]) -> Progress:
 
 def _is_handler(progress: Progress, data: Mapping[str, Any]) -> bool:
     """Return whether the event is of a handler, which can run after its role has ended or before it starts."""
-    return data.get("is_conditional") is True or ansible_results.clean(data.get("task_uuid")) in progress.handlers
+    return data.get("is_conditional") is True or _uuid(data) in progress.handlers
 
 
 def _enter(progress: Progress, index: int, moves: list[Change]) -> Progress:
@@ -298,7 +303,7 @@ def _take(progress: Progress, event: Mapping[str, Any]) -> Progress:
 
 def _take_task(progress: Progress, data: Mapping[str, Any]) -> Progress:
     progress = replace(progress, task=ansible_results.clean(data.get("name"), 200), items=())
-    uuid = ansible_results.clean(data.get("task_uuid"))
+    uuid = _uuid(data)
     is_handler = uuid and data.get("is_conditional") is True
     return replace(progress, handlers=progress.handlers | {uuid}) if is_handler else progress
 
@@ -330,7 +335,7 @@ def _take_result(progress: Progress, event: Mapping[str, Any]) -> Progress:
     failure = Failure(
         code=code,
         message=ansible_results.failure_message(event, progress.items),
-        task=ansible_results.clean(data.get("task_uuid"), 100),
+        task=_uuid(data),
         blocks=parse_blocks(data.get("blocks")),
     )
     return replace(progress, failures=progress.failures.add(failure))

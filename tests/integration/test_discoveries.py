@@ -1,6 +1,7 @@
 """Discoveries of hosts: request, queue, result, list."""
 
 import asyncio
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -11,6 +12,7 @@ from starlette.applications import Starlette
 from service.fleet import discoveries
 from service.model.errors import UnknownHost
 from service.outcome.host_findings import HostFindings, Outcome
+from service.store.database import execute, fetch
 from service.store.queue import HOST_DISCOVERY_QUEUE
 from service.tasks.resources import Resources
 from service.worker import host_discovery, worker
@@ -288,6 +290,110 @@ async def test_a_queued_or_running_discovery_has_its_job(client: httpx.AsyncClie
         await connection.execute("UPDATE procrastinate_jobs SET status = 'doing' WHERE args ->> 'host_id' = '1'")
         assert await discoveries.recover(resources, connection) == []
     assert await queued(resources) == [2]
+
+
+async def recovered(resources: Resources) -> list[int]:
+    async with resources.database.transaction() as connection, asyncio.timeout(DEADLINE):
+        return await discoveries.recover(resources, connection)
+
+
+async def test_only_requested_discoveries_without_a_job_are_recovered(
+    client: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finding(monkeypatch, HostFindings(token=0))
+    await discover(client, 1, 2, 3)
+    await host_discovery.perform(resources, 1)
+    await host_discovery.perform(resources, 2)
+    await discover(client, 2)
+    async with resources.database.transaction() as connection:
+        await connection.execute("DELETE FROM procrastinate_jobs")
+        await connection.execute(
+            "INSERT INTO procrastinate_jobs (queue_name, task_name, args) VALUES ('other', 'any', '{\"host_id\": 3}')"
+        )
+    assert await recovered(resources) == [2, 3]
+
+    async with resources.database.transaction() as connection:
+        await connection.execute("DELETE FROM procrastinate_jobs WHERE args ->> 'host_id' = '2'")
+    assert await recovered(resources) == [2], "the job of another host is not its own"
+
+
+async def test_a_discovery_that_is_being_requested_is_not_recovered(
+    client: httpx.AsyncClient, resources: Resources
+) -> None:
+    await discover(client, 1, 2)
+    async with resources.database.transaction() as connection:
+        await connection.execute("DELETE FROM procrastinate_jobs")
+    async with resources.database.transaction() as connection:
+        await execute(connection, "request_host_discoveries", host_ids=[1], requester="admin")
+        assert await recovered(resources) == [2], "the request queues the other one"
+
+
+async def test_a_job_of_another_queue_discovers_nothing(client: httpx.AsyncClient, resources: Resources) -> None:
+    async with resources.database.transaction() as connection:
+        await connection.execute(
+            "INSERT INTO procrastinate_jobs (queue_name, task_name, args) VALUES ('other', 'any', '{\"host_id\": 1}')"
+        )
+    await discover(client, 1)
+    assert await queued(resources) == [1]
+
+
+async def test_pending_and_changed_discoveries_are_those_of_the_last_request(
+    client: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def pending(*host_ids: int) -> int:
+        hosts = (await resources.inventory.current()).hosts
+        return await discoveries.count_pending(resources, [hosts[host_id] for host_id in host_ids])
+
+    async def now() -> datetime:
+        async with resources.database.autocommit() as connection:
+            moment: datetime = (await fetch(connection, "database_time"))[0]["moment"]
+        return moment
+
+    finding(monkeypatch, HostFindings(token=0))
+    moments = [await now()]
+    await discover(client, 1, 2)
+    assert (await pending(1, 2, 3), await pending(2), await pending(3)) == (2, 1, 0)
+    moments.append(await now())
+    await host_discovery.perform(resources, 1)
+    assert (await pending(1, 2), await pending(1)) == (1, 0)
+    moments.append(await now())
+    await discover(client, 1)
+    assert await pending(1) == 1
+    moments.append(await now())
+    changed = [sorted(await discoveries.changed_since(resources, moment)) for moment in moments]
+    assert changed == [[1, 2], [1], [1], []]
+    assert await discoveries.versions(resources, [(await resources.inventory.current()).hosts[3]]) == {3: None}
+
+
+async def test_a_result_does_not_replace_that_of_a_later_discovery(
+    client: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcomes = [Outcome.DISCOVERED, Outcome.UNREACHABLE]
+
+    async def overtaken(resources: Resources, host_id: int) -> HostFindings:
+        outcome = outcomes.pop()
+        if outcomes:
+            await host_discovery.perform(resources, host_id)
+        return HostFindings(token=0, outcome=outcome)
+
+    monkeypatch.setattr(host_discovery, "_discover", overtaken)
+    await discover(client, 1)
+    await host_discovery.perform(resources, 1)
+    assert [each["state"] for each in await listed(client, "&hostId=1")] == ["DISCOVERED"]
+
+
+async def test_the_start_of_a_discovery_follows_the_requests_of_its_host_only(
+    client: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the clock of the database was set back, one host has a request in the future."""
+    await discover(client, 1, 2)
+    async with resources.database.transaction() as connection:
+        await connection.execute("UPDATE host_discovery SET request_time = now() + interval '1 hour' WHERE host_id = 2")
+    finding(monkeypatch, HostFindings(token=0))
+    await host_discovery.perform(resources, 1)
+    async with resources.database.autocommit() as connection:
+        cursor = await connection.execute("SELECT start_time < now() AS past FROM host_discovery WHERE host_id = 1")
+        assert await cursor.fetchall() == [{"past": True}]
 
 
 async def test_a_result_that_cannot_be_recorded_is_a_failure(

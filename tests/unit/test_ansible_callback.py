@@ -3,9 +3,10 @@
 import json
 import socket
 import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from ansible.parsing.dataloader import DataLoader
+from ansible.playbook.handler import Handler
 from ansible.template import trust_as_template
 from ansible_collections.obproxy.takeover.plugins.module_utils.external_runs import (
     BODY_LIMIT,
@@ -267,12 +269,105 @@ def test_a_run_that_ends_well(recorder: RunRecorder) -> None:
 
     run = run_of(recorder, recorder.end(counts()))
 
-    assert (run["rc"], run["clusterId"], run["hostId"], run["sqlPort"]) == (0, 7, 1, 2883)
-    assert run["roles"] == ["one", "two", "three"]
+    about = {"clusterId": 7, "hostId": 1, "sqlPort": 2883, "hostName": "odp-1", "playbook": "takeover", "rc": 0}
+    about |= {"roles": ["one", "two", "three"], "events": recorder.events}
+    times = {name: run[name] for name in ("startTime", "finishTime")}
+    assert run == about | times | {"uuid": str(uuid.UUID(run["uuid"]))}
     assert verdicts(run) == dict.fromkeys(run["roles"], Verdict.SUCCESSFUL)
     starts = [event["stdout"] for event in run["events"] if event["event"] == "playbook_on_task_start"]
     assert starts == ["TASK [look]", "TASK [one : do 1]", "TASK [two : do 2]", "TASK [three : do 3]"]
     assert run["startTime"] == run["events"][0]["created"] <= run["finishTime"]
+
+
+def without_time(event: dict[str, Any]) -> dict[str, Any]:
+    assert datetime.fromisoformat(event["created"]).utcoffset() == timedelta()
+    return {name: value for name, value in event.items() if name != "created"}
+
+
+def test_the_events_of_a_result_in_full(recorder: RunRecorder) -> None:
+    failed = task("do 2", "two")
+    failed.name, failed.delegate_to = "", "odp-2"
+    res = {"msg": ["a", 2], "rc": 1, "changed": True, "finished": 0, "ansible_job_id": "j", "changes": [{}]}
+    res |= {"obproxy_server": {"pid": 1}, "_ansible_item_label": "i"}
+    res |= {"module_stderr": "e", "stderr": "f", "module_stdout": "g"}
+
+    recorder.add_result("runner_on_failed", "failed", result(failed, more="not reported", **res), ignore_errors=False)
+    recorder.end(counts(failures=1))
+
+    about: dict[str, Any] = {"task": "debug", "task_uuid": "uuid of do 2", "task_action": "debug", "role": "two"}
+    about |= {"subtask": "two", "blocks": []}
+    assert list(map(without_time, recorder.events)) == [
+        {
+            **{"event": "playbook_on_task_start", "counter": 1, "stdout": "TASK [two : do 2]"},
+            "eventData": {**about, "name": "two : do 2", "is_conditional": False},
+        },
+        {
+            **{"event": "runner_on_failed", "counter": 2, "stdout": "fatal: [odp-1]: FAILED! => a\n2"},
+            "eventData": {**about, "host": "odp-1", "res": res, "delegate": "odp-2", "ignore_errors": False},
+        },
+        {
+            **{"event": "playbook_on_stats", "counter": 3},
+            "stdout": "PLAY RECAP\nodp-1 : ok=3 changed=0 failures=1 unreachable=0",
+            "eventData": {"processed": {"odp-1": 1}, "failures": {"odp-1": 1}, "dark": {"odp-1": 0}},
+        },
+    ]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "res", "stdout", "delegate"),
+    [
+        ("ok", {"msg": "m"}, "ok: [odp-1]", ""),
+        ("changed", {}, "changed: [odp-1]", ""),
+        ("skipped", {}, "skipping: [odp-1]", ""),
+        ("failed", {}, "fatal: [odp-1]: FAILED! => ", "odp-2"),
+        ("ignored", {"msg": "m"}, "fatal: [odp-1]: FAILED! => m\n...ignoring", ""),
+        ("unreachable", {"msg": "m"}, "fatal: [odp-1]: UNREACHABLE! => m", "odp-2"),
+        ("failed item", {"msg": "m", "_ansible_item_label": "i"}, "failed: [odp-1] (item=i) => m", ""),
+        ("failed item", {"msg": ""}, "failed: [odp-1] (item=) => ", ""),
+    ],
+)
+def test_a_result_is_printed_as_ansible_prints_it(
+    recorder: RunRecorder, outcome: str, res: dict[str, Any], stdout: str, delegate: str
+) -> None:
+    delegated = task("do 1", "one")
+    delegated.delegate_to = "odp-2"
+    recorder.add_result("runner_on_any", outcome, result(delegated, **res))
+    assert (recorder.events[-1]["stdout"], recorder.events[-1]["eventData"]["delegate"]) == (stdout, delegate)
+
+
+def test_a_handler_starts_no_role(recorder: RunRecorder) -> None:
+    handler = Handler()
+    handler.name, handler.action, handler._role = "notified", "debug", ONE._role
+    recorder.start_task(handler)
+    recorder.start_task(handler)
+    (start,) = [event["eventData"] for event in recorder.events]
+    assert (start["is_conditional"], start["subtask"], run_of(recorder, 2)["roles"]) == (
+        True,
+        "one",
+        ["one", "two", "three"],
+    )
+    recorder.start_task(TWO)
+    assert run_of(recorder, 0)["roles"] == ["two"]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "counted", "rc"),
+    [
+        (["failed"], counts(), 0),
+        (["unreachable"], counts(), 0),
+        (["ok"], counts(failures=1, unreachable=1), 0),
+        (["failed", "unreachable"], counts(unreachable=1), 4),
+        (["failed", "unreachable"], counts(failures=1, unreachable=1), 2),
+    ],
+)
+def test_only_a_failure_that_is_counted_and_of_this_play_fails_the_run(
+    recorder: RunRecorder, outcomes: list[str], counted: dict[str, int], rc: int
+) -> None:
+    for outcome in outcomes:
+        recorder.add_result("runner_on_any", outcome, result(ONE))
+    assert recorder.end(counted) == rc
+    failed = {name: recorder.events[-1]["eventData"][name]["odp-1"] for name in ("failures", "dark")}
+    assert failed == {"failures": int(rc == 2), "dark": int("unreachable" in outcomes and counted["unreachable"] > 0)}
 
 
 def test_facts_and_secrets_are_not_reported(recorder: RunRecorder) -> None:
@@ -307,13 +402,13 @@ def test_a_failed_run_includes_the_roles_not_started(
 
 
 def test_debug_output_is_reported(recorder: RunRecorder) -> None:
+    shown: dict[str, Any] = {"_ansible_verbose_always": True, "a.b": ["x"], "changed": False, "failed": False}
+    shown["at"] = datetime(2026, 1, 2)
     run_tasks(recorder, DISCOVER)
-    recorder.add_result(
-        "runner_on_ok", "ok", SimpleNamespace(task=ONE, result={"_ansible_verbose_always": True, "a.b": ["x"]})
-    )
+    recorder.add_result("runner_on_ok", "ok", SimpleNamespace(task=ONE, result=shown))
 
     text = run_of(recorder, 2)["events"][-1]["stdout"]
-    assert text == 'ok: [odp-1] => {\n    "a.b": [\n        "x"\n    ]\n}'
+    assert text == 'ok: [odp-1] => {\n    "a.b": [\n        "x"\n    ],\n    "at": "2026-01-02 00:00:00"\n}'
 
 
 def test_a_failure_of_another_play_does_not_count(recorder: RunRecorder) -> None:
@@ -360,7 +455,17 @@ def test_a_no_log_result_is_not_reported(recorder: RunRecorder) -> None:
     hidden = result(ONE, censored="hidden", msg="S3cret", _ansible_item_label="S3cret", stderr="S3cret")
     recorder.add_result("runner_item_on_failed", "failed item", hidden)
 
-    assert "S3cret" not in json.dumps(run_of(recorder, 2))
+    run = run_of(recorder, 2)
+    assert "S3cret" not in json.dumps(run)
+    assert run["events"][-1]["eventData"]["res"] == {"changed": False, "censored": "hidden"}
+
+
+def test_a_run_that_has_not_ended_has_no_exit_status(recorder: RunRecorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(VARIABLES, "obproxy_sql_port", trust_as_template("{{ 2883 + 1000 }}"))
+    run_tasks(recorder, ONE)
+
+    run = run_of(recorder, None)
+    assert (run["sqlPort"], run.get("rc", "none")) == (3883, "none")
 
 
 def test_a_host_without_ocp_host_id_is_not_reported(recorder: RunRecorder, monkeypatch: pytest.MonkeyPatch) -> None:

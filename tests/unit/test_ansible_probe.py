@@ -173,7 +173,7 @@ def interpreters() -> list[str]:
 
 @pytest.mark.parametrize("python", interpreters())
 @pytest.mark.parametrize(
-    "name", ["answering_process", "converge", "drain", "restart", "start", "supervision", "undo_start"]
+    "name", ["answering_process", "converge", "drain", "homes", "restart", "start", "supervision", "undo_start"]
 )
 def test_programs_can_be_read_by_old_interpreters(python: str, name: str) -> None:
     text = program_text(name, {}).decode().rpartition("import binascii")[0]

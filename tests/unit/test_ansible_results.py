@@ -189,7 +189,7 @@ GOOD: dict[str, list[Any]] = {
     "version": ["4.3.1.0-1", "1.9.1.1-1919579"],
     "architecture": ["x86_64", "aarch64"],
     "home": ["/opt/taobao/install/obproxy-4.3.1.0", "/"],
-    "owner": ["admin", "a" * 128],
+    "owner": ["admin", "a", "a" * 128],
     "package": ["obproxy-4.3.1.0-1.el8.x86_64", None],
     "start_mode": ["config_url", "rs_list"],
     "exporter_port": [1, 2884, 65535, None],

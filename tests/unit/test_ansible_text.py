@@ -1,8 +1,12 @@
 """Versions, masks and the frame around programs for the host."""
 
+import ast
 import base64
+import builtins
+import dis
 import hashlib
 import re
+from types import CodeType
 
 import pytest
 from ansible_collections.obproxy.takeover.plugins.module_utils.host_programs import NoResult, parse_result, program_text
@@ -126,9 +130,50 @@ def test_no_answer(output: str) -> None:
         parse_result(output)
 
 
-def test_an_endless_answer_is_none() -> None:
+def test_the_last_answer_counts() -> None:
+    assert parse_result('OBPROXY-RESULT {"a": 1}\nOBPROXY-RESULT {"a": 2}') == {"a": 2}
+
+
+def test_an_answer_has_a_greatest_length() -> None:
+    answer = 'OBPROXY-RESULT {"a": "'
+    longest = answer + "x" * (1024**2 - len(answer) - 2)
+    assert parse_result(longest + '"}')["a"].strip("x") == ""
     with pytest.raises(NoResult):
-        parse_result("OBPROXY-RESULT " + '"' + "x" * 2_000_000 + '"')
+        parse_result(longest + 'x"}')
+
+
+class _OnTheHost(ast.NodeTransformer):
+    """Removes the imports of other parts, which fail on a host."""
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.stmt:
+        return ast.Pass() if node.level else node
+
+
+def _names(code: CodeType, *operators: str) -> set[str]:
+    """Return the names of variables outside functions that the code, or a function in it, loads or stores."""
+    names = {one.argval for one in dis.get_instructions(code) if one.opname in operators}
+    return names.union(*(_names(inner, *operators) for inner in code.co_consts if isinstance(inner, CodeType)))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("answering_process", "converge", "drain", "homes", "probe"),
+        *("restart", "start", "supervision", "undo_start"),
+    ],
+)
+def test_a_program_has_all_that_its_main_uses(name: str) -> None:
+    program = ast.fix_missing_locations(_OnTheHost().visit(ast.parse(program_text(name, {}))))
+    code = compile(program, name, "exec")
+    uses = {
+        part.co_name: _names(part, "LOAD_GLOBAL", "LOAD_NAME") for part in code.co_consts if isinstance(part, CodeType)
+    }
+    used, waiting = set[str](), {"main"}
+    while waiting:
+        used |= waiting
+        waiting = set[str]().union(*(uses.get(part, ()) for part in waiting)) - used
+
+    assert used - _names(code, "STORE_NAME", "STORE_GLOBAL") - vars(builtins).keys() == set()
 
 
 def test_a_failed_rule_is_reported_in_three_parts() -> None:

@@ -65,6 +65,7 @@ def test_mutations_are_made_of_constants_conditions_statements_and_texts() -> No
     } <= after
     assert all("Limits." not in line and "within" not in line for line in after)  # texts for people
     assert not any("def " in line for line in after)  # annotations
+    assert changed('__all__ = ["a"]\n__all__ += ["b"]\n') == set()  # type checkers know its names
 
 
 def test_properties_are_mutated_and_each_mutation_has_its_line() -> None:

@@ -11,7 +11,7 @@ from starlette.types import Message
 from service.access import errors as access_errors
 from service.api import bodies, queries
 from service.api.bodies import TakeOverParam
-from service.api.queries import LogQuery, TaskQuery
+from service.api.queries import ClusterQuery, LogQuery, TaskQuery
 from service.http import requests
 from service.http.request_types import RequestModel
 from service.model import errors as model_errors
@@ -24,8 +24,9 @@ from service.model.errors import (
     TakeoverError,
     UnsupportedMediaType,
 )
+from service.model.fleet import HostFilter
 from service.model.tasks import TaskFilter, TaskStatus
-from service.model.types import Order, Page
+from service.model.types import BY_ID, Order, Page
 from service.tasks import errors as tasks_errors
 
 LIMIT = 4096
@@ -416,6 +417,11 @@ def test_a_percent_sign_that_encodes_nothing_is_itself(text: bytes) -> None:
 )
 def test_reads_the_order(text: bytes, order: Order) -> None:
     assert requests.parse_query(request(query=text), TaskQuery).order == order
+
+
+def test_hosts_and_clusters_are_in_the_order_of_their_ids() -> None:
+    assert HostFilter().order == BY_ID == Order(field="id", descending=False)
+    assert requests.parse_query(request(), ClusterQuery).order == BY_ID
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The evaluation of a run's events, one behaviour at a time."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from tests.unit.streams.record import JOB_ID
 from tests.unit.streams.replay import load
 
 WELL = RunEnd(rc=0, status="successful")
+NEVER_RUN = "This role was never run, although Ansible ended well{}: was the play or the host ended early?"
 
 
 def event(kind: str, stdout: str = "", **data: Any) -> dict[str, Any]:
@@ -60,6 +62,8 @@ def test_the_first_role_starts_with_the_playbook_and_gets_earlier_output() -> No
     progress, changes = take(progress, event("verbose", "[WARNING]: old\r\n"), event("playbook_on_start"))
     assert changes == [Started(role="first"), Logged(role="first", text="[WARNING]: old")]
     assert progress.role == "first"
+    _, changes = take(progress, event("playbook_on_task_start", role="second"))
+    assert [type(change) for change in changes] == [Ended, Started]
 
 
 def test_any_event_of_the_playbook_starts_the_first_role_when_its_start_was_lost() -> None:
@@ -74,6 +78,27 @@ def test_output_without_a_started_role_is_logged_at_the_end() -> None:
     assert isinstance(ended, Ended)
     assert (ended.role, ended.code) == ("first", "NOT_STARTED")
     assert "[ERROR]: no such file" in ended.message
+
+
+@pytest.mark.parametrize(
+    ("end", "message"),
+    [
+        (RunEnd(rc=4, status="failed"), "Ansible did not start the playbook (exit status 4)."),
+        (RunEnd(rc=None, status=None), "The run was lost: its process is gone and left no exit status."),
+        (
+            RunEnd(rc=None, status="canceled", tree_gone=False),
+            "Canceled, but processes of the run are still alive.",
+        ),
+        (
+            RunEnd(rc=4, status="failed", tree_gone=False, events_complete=False),
+            "Ansible did not start the playbook (exit status 4). Processes of the run are still alive. "
+            "Events of this run were lost: its log has gaps.",
+        ),
+    ],
+)
+def test_a_run_without_events_is_reported_for_the_first_role(end: RunEnd, message: str) -> None:
+    (ended,) = finish(begin(["first", "second"], "h1"), replace(end, canceled=end.status == "canceled"))
+    assert isinstance(ended, Ended) and (ended.role, ended.message) == ("first", message)
 
 
 def test_a_role_that_is_behind_gets_nothing_more() -> None:
@@ -100,6 +125,11 @@ def test_a_repeated_event_is_dropped_and_a_missing_one_noted() -> None:
     assert take(progress, third) == (progress, [])
 
 
+def test_events_in_order_are_complete() -> None:
+    numbered = [{**event("playbook_on_start" if n == 1 else "verbose"), "counter": n} for n in range(1, 5)]
+    assert take(begin(["first"], "h1"), *numbered)[0].complete
+
+
 def test_a_gap_is_reported_but_keeps_the_verdict() -> None:
     progress, _ = take(started("first"), event("runner_on_ok", host="h1", role="first"), stats())
     (ended,) = finish(progress, RunEnd(rc=0, status="successful", events_complete=False))
@@ -108,8 +138,9 @@ def test_a_gap_is_reported_but_keeps_the_verdict() -> None:
     assert "Events of this run were lost" in ended.message
 
 
-def test_the_log_of_an_event_keeps_its_rc_and_msg() -> None:
-    _, (logged,) = take(started(), failed("x" * 20_000, rc=7, msg="the reason"))
+@pytest.mark.parametrize("kind", ["runner_on_failed", "runner_on_unreachable"])
+def test_the_log_of_an_event_keeps_its_rc_and_msg(kind: str) -> None:
+    _, (logged,) = take(started(), {**failed("x" * 20_000, rc=7, msg="the reason"), "event": kind})
     assert isinstance(logged, Logged)
     assert logged.text == f"{'x' * 16_384}\n[cut: 3616 characters more]\nrc: 7\nmsg: the reason"
 
@@ -181,6 +212,16 @@ def test_unsigned_events_are_text_only() -> None:
         assert after.role == "first"
     _, changes = take(progress, {"event": "verbose", "stdout": "ssh says hello"})
     assert changes == [Logged(role="first", text="ssh says hello")]
+    numbered, _ = take(progress, {**event("verbose"), "job_id": JOB_ID, "counter": 1})
+    _, changes = take(numbered, {**event("runner_on_ok"), "counter": 3})
+    lost = "[events of this run were lost here]"
+    assert changes == [Logged(role="first", text=f"{lost}\n{note}")]
+
+
+@pytest.mark.parametrize(("kind", "named"), [("k" * 50, "k" * 40), (None, "an event"), ([], "an event")])
+def test_the_name_of_an_unsigned_event_is_cut(kind: Any, named: str) -> None:
+    progress, _ = take(begin(["first"], "h1", token=JOB_ID), event(kind))
+    assert progress.early == f"[security: not written by Ansible, so taken as text only: {named}]"
 
 
 @pytest.mark.parametrize("name", ["1", "2", "60", "learned"])
@@ -230,19 +271,118 @@ def test_a_failure_of_an_earlier_role_is_not_reported_for_the_next() -> None:
 
 
 def test_roles_that_were_never_reached_are_left_alone_but_for_the_first() -> None:
-    progress, _ = take(started("a", "b", "c"), event("runner_on_ok", host="h1", role="a"), stats())
+    progress, _ = take(started("a", "b", "c", "d"), event("runner_on_ok", host="h1", role="a"), stats())
     passed, never = finish(progress, WELL)
     assert isinstance(passed, Ended)
     assert isinstance(never, Ended)
     assert [(passed.role, passed.code), (never.role, never.code)] == [("a", ""), ("b", "INCONSISTENT")]
-    assert "neither was c" in never.message
+    assert [passed.message, never.message] == ["Ansible tasks: 1 ok.", NEVER_RUN.format("; neither was c, d")]
+    *_, last = finish(started("a"), replace(WELL, events_complete=False))
+    assert isinstance(last, Ended) and last.code == "INCONSISTENT"
+    progress, _ = take(started("a", "b"), event("runner_on_ok", host="h1", role="a"), stats())
+    _, last = finish(progress, replace(WELL, events_complete=False))
+    assert isinstance(last, Ended)
+    assert last.message == f"{NEVER_RUN.format('')} Events of this run were lost: its log has gaps."
 
 
 def test_a_role_without_events_is_passed_with_a_note() -> None:
-    _, changes = take(started("a", "b", "c"), event("playbook_on_task_start", role="c"))
+    ran = event("runner_on_ok", host="h1", role="a", res={"changed": True})
+    progress, _ = take(started("a", "b", "c", "d"), ran)
+    progress, changes = take(progress, event("playbook_on_task_start", role="c"))
     notes = [change.message for change in changes if isinstance(change, Ended)]
-    assert notes == ["No Ansible task of its own ran."] * 2
+    assert notes == ["Ansible tasks: 1 ok, 1 changed.", "No Ansible task of its own ran."]
     assert changes[-1] == Started(role="c")
+
+    skipped = event("runner_on_skipped", host="h1", role="c")
+    _, changes = take(progress, skipped, event("playbook_on_task_start", role="d"))
+    assert isinstance(changes[0], Ended)
+    assert changes[0].message == "Nothing was done: all Ansible tasks were skipped."
+
+
+def test_a_role_whose_events_were_lost_is_passed_with_a_note() -> None:
+    lost = {**event("playbook_on_task_start", role="second"), "counter": 2}
+    _, changes = take(started(), lost)
+    assert [change.message for change in changes if isinstance(change, Ended)] == ["No event of it has arrived."]
+
+
+def test_a_subtask_that_is_not_selected_ends_the_role_before_it() -> None:
+    other, ours = (event("playbook_on_task_start", subtask=name, role=name) for name in ("other", "first"))
+    assert take(started(), other)[1] == [], "the first role has not run yet"
+    progress, _ = take(started(), ours)
+    for helper in ({"role": "other"}, {"subtask": "", "role": "other"}, {"subtask": "other", "host": "h2"}):
+        assert take(progress, event("runner_on_start", **helper)) == (progress, []), "no subtask of this host"
+
+    progress, changes = take(progress, other)
+    assert [type(change) for change in changes] == [Ended, Started] and progress.role == "second"
+    assert take(progress, other) == (progress, []), "the second role has not run yet"
+    progress, _ = take(progress, event("playbook_on_task_start", subtask="second"))
+    assert take(progress, other)[1] == [], "it is the last role"
+
+
+@pytest.mark.parametrize(
+    "kind", ["playbook_on_task_start", "runner_on_start", "runner_on_ok", "runner_on_skipped", "runner_on_failed"]
+)
+def test_a_failure_is_not_final_when_a_later_ansible_task_runs(kind: str) -> None:
+    progress, _ = take(started(), failed(msg="rescued"), event("verbose", host="h1", role="second"))
+    assert progress.role == "first"
+    other, _ = take(progress, event(kind, host="h2", role="second"))
+    assert (other.role, other.failures) == ("first", progress.failures)
+    assert take(progress, event(kind, host="h1", role="second"))[0].role == "second"
+
+
+def test_a_failure_in_a_block_is_rescued_by_its_rescue_section() -> None:
+    failure = event("runner_on_failed", host="h1", role="first", blocks=["b block"], res={"msg": "boom"})
+    rescue = event("runner_on_ok", host="h1", role="first", blocks=["b rescue"])
+    for events, code in (([failure, rescue], ""), ([failure], "INCONSISTENT")):
+        progress, _ = take(started("first"), *events, stats(failures={"h1": 1}))
+        (ended,) = finish(progress, WELL)
+        assert isinstance(ended, Ended) and ended.code == code
+
+
+@pytest.mark.parametrize("marked", [{"is_conditional": True}, {}])
+def test_a_handler_after_a_failure_leaves_it_final_and_starts_no_role(marked: dict[str, Any]) -> None:
+    """Only the start of a handler is marked; its other events have its uuid."""
+    start = event("playbook_on_task_start", task_uuid="handler", is_conditional=True)
+    result = event("runner_on_ok", host="h1", role="second", task_uuid="handler", **marked)
+    assert take(started(), start, result)[0].role == "first"
+    progress, _ = take(started(), failed(msg="boom"), start, result)
+    assert progress.role == "first" and progress.failures.are_final
+    progress, _ = take(started(), {**start, "event_data": start["event_data"] | {"is_conditional": "yes"}}, result)
+    assert progress.role == ("first" if marked else "second")
+
+
+@pytest.mark.parametrize(
+    ("kind", "res", "counts", "code"),
+    [
+        ("runner_on_failed", {}, {"failures": {"h1": 1}}, "TASK_FAILED"),
+        ("runner_on_failed", {"argument_errors": []}, {"failures": {"h1": 1}}, "BAD_ARGUMENTS"),
+        ("runner_on_unreachable", {}, {"dark": {"h1": 1}}, "UNREACHABLE"),
+    ],
+)
+def test_a_failure_has_its_code_and_message(
+    kind: str, res: dict[str, Any], counts: dict[str, dict[str, int]], code: str
+) -> None:
+    failure = event(kind, host="h1", role="first", task="Try", res={"msg": "boom", **res})
+    progress, _ = take(started(), failure)
+    assert [one.code for one in progress.failures.pending] == [code]
+    (ended,) = finish(take(progress, stats(**counts))[0], RunEnd(rc=2, status="failed"))
+    assert isinstance(ended, Ended)
+    assert (ended.code, ended.message) == (code, 'boom (Ansible task "Try", role first, host h1)')
+
+
+def test_a_play_without_hosts_fails() -> None:
+    progress, _ = take(started("first"), event("playbook_on_no_hosts_matched"), stats(processed={}))
+    (ended,) = finish(progress, WELL)
+    assert isinstance(ended, Ended)
+    assert (ended.code, ended.message) == ("NO_HOSTS", "The play matched no host, and should have matched h1.")
+
+
+def test_events_of_the_failed_ansible_task_itself_keep_the_failure() -> None:
+    name = "u" * 150
+    failure = event("runner_on_failed", host="h1", role="first", task_uuid=name, res={"msg": "boom"})
+    progress, _ = take(started(), failure, event("runner_on_start", host="h1", role="first", task_uuid=name))
+    (pending,) = progress.failures.pending
+    assert pending.task == "u" * 100
 
 
 def test_a_handler_without_uuid_hides_no_progress() -> None:
@@ -256,6 +396,21 @@ def test_a_host_counted_with_zero_is_not_counted() -> None:
     (ended,) = finish(progress, WELL)
     assert isinstance(ended, Ended)
     assert ended.code == ""
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        ({"failures": {"h1": 1}}, "Ansible ended well, yet counts a failure on h1."),
+        ({"dark": {"h1": 1}}, "Ansible ended well, yet counts a failure on h1."),
+        ({"processed": {}}, "Ansible ended well without having done anything on h1."),
+        *(({part: []}, "Ansible ended well without closing statistics.") for part in ("processed", "failures", "dark")),
+    ],
+)
+def test_the_statistics_of_a_run_that_ends_well_are_checked(counts: dict[str, Any], message: str) -> None:
+    progress, _ = take(started("first"), event("runner_on_ok", host="h1", role="first"), stats(**counts))
+    (ended,) = finish(progress, WELL)
+    assert isinstance(ended, Ended) and ended.message == message
 
 
 def test_after_the_statistics_no_ansible_task_runs() -> None:
@@ -307,9 +462,9 @@ def test_in_check_mode_a_role_with_findings_fails_and_the_run_continues() -> Non
 def test_findings_of_the_last_role_and_those_before_a_failure_are_reported() -> None:
     progress, _ = advance(begin(["first"], "h1", check=True), event("playbook_on_start"))
     progress, _ = take(progress, finding("first", "a"))
-    assert [change.code for change in finish(take(progress, stats())[0], WELL) if isinstance(change, Ended)] == [
-        "FINDINGS"
-    ]
+    (ended,) = finish(take(progress, stats())[0], replace(WELL, events_complete=False))
+    assert isinstance(ended, Ended) and ended.code == "FINDINGS"
+    assert ended.message == "Rule: a. Events of this run were lost: its log has gaps."
     progress, _ = take(progress, failed(msg="boom"), stats(failures={"h1": 1}))
     (ended,) = finish(progress, RunEnd(rc=2, status="failed"))
     assert isinstance(ended, Ended) and ended.code == "TASK_FAILED"
@@ -326,6 +481,10 @@ def test_ten_findings_and_ten_unchecked_rules_of_a_role_are_reported() -> None:
     found = take(progress, *[finding("first", str(number)) for number in range(12)])[0]
 
     assert " ".join(f"u{number}" for number in range(10)) in str(passed) and "u10" not in str(passed)
+    next_role, _ = take(progress, *unchecked, event("runner_on_ok", host="h1", role="second"), stats())
+    assert [change.message for change in finish(next_role, WELL) if isinstance(change, Ended)] == [
+        "Ansible tasks: 1 ok."
+    ]
     assert found.findings == tuple(f"Rule: {number}." for number in range(10))
 
 

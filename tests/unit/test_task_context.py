@@ -34,5 +34,9 @@ def test_the_options_of_a_task_instance(strings: dict[str, str], options: dict[s
     assert {name: getattr(found, name) for name in NOTHING} == NOTHING | options
 
 
+def test_a_task_instance_has_no_run_unless_the_database_reports_one() -> None:
+    assert not task().has_run
+
+
 def test_a_new_subtask_has_used_nothing_of_its_time_limit() -> None:
     assert subtask().spent == 0

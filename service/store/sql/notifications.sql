@@ -20,11 +20,11 @@ SELECT pg_notify('host_discovery', id::text) FROM unnest(%(host_ids)s::bigint[])
 
 -- name: last_change_of_task
 -- The number of the last change of a task instance or of its log; no row when the task instance does not exist.
-SELECT greatest(c.number, max(l.id), 0) AS position
+SELECT greatest(c.number, max(l.id)) AS position
 FROM task_instance t
-LEFT JOIN task_change c ON c.task_instance_id = t.id
-LEFT JOIN subtask_instance s ON s.task_instance_id = t.id
-LEFT JOIN LATERAL (SELECT max(id) AS id FROM subtask_log WHERE subtask_id = s.id) AS l ON true
+JOIN task_change c ON c.task_instance_id = t.id
+JOIN subtask_instance s ON s.task_instance_id = t.id
+CROSS JOIN LATERAL (SELECT max(id) AS id FROM subtask_log WHERE subtask_id = s.id) AS l
 WHERE t.id = %(task_id)s
 GROUP BY t.id, c.number;
 
