@@ -15,7 +15,7 @@ from .masking import Hidden, is_secret, masked, masker
 from .task_position import delegate_of, position
 
 RESULT_KEYS = (  # keys of a result that are reported
-    *("msg", "rc", "changed", "finished", "ansible_job_id", "censored", "obproxy_server", "changes"),
+    *("msg", "rc", "changed", "finished", "ansible_job_id", "obproxy_server", "changes"),
     *("_ansible_item_label", "module_stderr", "stderr", "module_stdout"),
 )
 OUTPUT_FORMATS = {

@@ -1,17 +1,19 @@
 """Rollouts: hosts start in batches, stop at the limit of failures, and resume with a retry of the request."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
 from service.model.rollout import Rollout
 from service.model.workflow import RELEASE, TAKEOVER
-from service.store.database import fetch
+from service.store.database import execute, fetch
 from service.store.queue import HELD_QUEUE, QUEUE
-from service.tasks import managed_servers, operations, request_operations, requests, rollouts
+from service.tasks import instances, managed_servers, operations, request_operations, requests, rollouts
 from service.tasks.errors import IdempotencyKeyReused
 from service.tasks.managed_servers import ServersRequest
 from service.tasks.request_operations import CANCELED_MESSAGE
@@ -386,3 +388,124 @@ async def test_the_next_batch_starts_when_the_hosts_before_are_canceled(
     assert await request_operations.cancel_tasks(resources, [tasks[1], tasks[2], tasks[6]]) == {}
 
     assert await states(client) == "FFQQWFW"
+
+
+async def of_two_requests(client: httpx.AsyncClient) -> tuple[list[int], list[int]]:
+    """Take hosts over by two requests, of which the second has another policy; return their task instances."""
+    tasks: list[list[int]] = []
+    for hosts, rollout in (((3, 1, 2, 4, 5), {"canary": 1, "batchSize": 1}), ((6, 7), {"batchSize": 1})):
+        answer = await client.post(TAKE_OVER, json=take_over_body(*hosts) | {"rollout": rollout})
+        assert answer.status_code == 200, answer.text
+        found = {task["hostId"]: task["id"] for task in answer.json()["data"]["contents"]}
+        tasks.append([found[host] for host in hosts])
+    return tasks[0], tasks[1]
+
+
+async def set_state(
+    resources: Resources, task_id: int, held_by: str | None, status: str = "RUNNING", *, accepted: bool = False
+) -> None:
+    async with resources.database.transaction() as connection:
+        await connection.execute(
+            "UPDATE task_instance SET held_by = %s, status = %s::task_status, failure_accepted = %s,"
+            " finish_time = CASE WHEN %s THEN now() END WHERE id = %s",
+            (held_by, status, accepted or None, status != "RUNNING", task_id),
+        )
+
+
+async def held_by(resources: Resources, task_ids: Sequence[int]) -> list[str | None]:
+    return [(await instances.get(resources.database, task_id))[0].held_by for task_id in task_ids]
+
+
+async def test_the_progress_of_a_rollout_is_counted_by_the_states_of_its_hosts(
+    client: httpx.AsyncClient, resources: Resources
+) -> None:
+    first, second = await of_two_requests(client)
+    await set_state(resources, first[0], None)
+    await set_state(resources, first[3], None, "FAILED")
+    await set_state(resources, first[4], None, "FAILED", accepted=True)
+    await set_state(resources, second[0], "MAX_FAILURES")
+    await set_state(resources, second[1], None, "SUCCESSFUL")
+
+    async with resources.database.autocommit() as connection:
+        found = [
+            (await fetch(connection, "rollout_progress", request_id=request_id, canary=2))[0] for request_id in (1, 2)
+        ]
+        running = [
+            [row["id"] for row in await fetch(connection, "running_tasks_of_request", request_id=request_id)]
+            for request_id in (1, 2)
+        ]
+        waiting = [row["request_id"] for row in await fetch(connection, "requests_with_held_tasks")]
+    assert found == [
+        {"held": 2, "held_canary": 1, "stopped": 0, "running": 1, "failed": 1},
+        {"held": 0, "held_canary": 0, "stopped": 1, "running": 0, "failed": 0},
+    ]
+    assert (running, waiting) == ([[first[0]], []], [1])
+
+
+async def test_requests_and_their_hosts_are_read_in_order(client: httpx.AsyncClient, resources: Resources) -> None:
+    first, _ = await of_two_requests(client)
+    await set_state(resources, first[1], None)
+    async with resources.database.autocommit() as connection:
+        waiting = [row["request_id"] for row in await fetch(connection, "requests_with_held_tasks")]
+        running = [row["id"] for row in await fetch(connection, "running_tasks_of_request", request_id=1)]
+    assert (waiting, running) == ([1, 2], sorted(first[:2]))
+
+
+async def test_the_first_held_hosts_of_a_request_start_in_its_order(
+    client: httpx.AsyncClient, resources: Resources
+) -> None:
+    first, second = await of_two_requests(client)
+    async with resources.database.transaction() as connection:
+        rows = await fetch(connection, "start_held_tasks", request_id=1, number=2)
+        ids = [row["id"] for row in rows]
+        await execute(connection, "start_held_jobs", task_ids=[first[0], *ids], held_queue=HELD_QUEUE, queue=QUEUE)
+    assert ids == first[1:3]
+    assert await held_by(resources, first) == [None, None, None, "ROLLOUT", "ROLLOUT"]
+    assert await held_by(resources, second) == [None, "ROLLOUT"]
+    assert await jobs(resources, QUEUE) == [first[0], second[0], *first[1:3]]
+    assert set(await jobs(resources, HELD_QUEUE)) == {*first[3:], second[1]}
+
+
+async def test_a_held_job_that_has_ended_is_not_started(client: httpx.AsyncClient, resources: Resources) -> None:
+    first, _ = await of_two_requests(client)
+    async with resources.database.transaction() as connection:
+        await connection.execute("UPDATE procrastinate_jobs SET status = 'doing' WHERE queue_name = 'held'")
+        await connection.execute("UPDATE procrastinate_jobs SET status = 'failed' WHERE queue_name = 'held'")
+        before = await jobs(resources, QUEUE)
+        await execute(connection, "start_held_jobs", task_ids=first, held_queue=HELD_QUEUE, queue=QUEUE)
+    assert await jobs(resources, QUEUE) == before
+
+
+async def test_a_rollout_that_stops_and_resumes_leaves_other_requests_alone(
+    client: httpx.AsyncClient, resources: Resources
+) -> None:
+    first, second = await of_two_requests(client)
+    await set_state(resources, second[0], None, "FAILED")
+
+    await rollouts.stop(resources.database, 1)
+    assert await held_by(resources, first) == [None, *["MAX_FAILURES"] * 4]
+    assert await held_by(resources, second) == [None, "ROLLOUT"]
+    await rollouts.stop(resources.database, 2)
+    await rollouts.resume(resources.database, 1)
+    assert await held_by(resources, first) == [None, *["ROLLOUT"] * 4]
+    assert await held_by(resources, second) == [None, "MAX_FAILURES"]
+    async with resources.database.transaction() as connection:
+        cursor = await connection.execute("SELECT id FROM task_instance WHERE failure_accepted")
+        assert await cursor.fetchall() == [], "only a failed host of the request itself"
+
+
+async def test_a_request_is_locked_by_its_id_and_only_with_a_policy(
+    client: httpx.AsyncClient, resources: Resources
+) -> None:
+    assert (await client.post(TAKE_OVER, json=take_over_body(1))).status_code == 200
+    for host, canary in ((2, 0), (3, 1)):
+        body = take_over_body(host) | {"rollout": {"batchSize": 1, "canary": canary}}
+        assert (await client.post(TAKE_OVER, json=body)).status_code == 200
+    async with resources.database.transaction() as connection:
+        found = [await rollouts.lock(connection, request_id) for request_id in (1, 2, 3)]
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            async with resources.database.transaction() as other:
+                await other.execute("SET LOCAL lock_timeout = '50ms'")
+                assert await rollouts.lock(other, 1) is None
+                await rollouts.lock(other, 3)
+    assert [policy and policy.canary for policy in found] == [None, 0, 1]

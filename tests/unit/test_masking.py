@@ -1,6 +1,7 @@
 """Known secrets are masked in every text, by the service and by the callback plugin."""
 
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -100,6 +101,29 @@ def test_a_run_by_hand_masks_inline_encrypted_values() -> None:
     VaultSecretsContext.initialize(VaultSecretsContext(secrets=[("default", secret)]))
     encrypted = EncryptedString(ciphertext=VaultLib([("default", secret)]).encrypt("Needle#1", secret).decode())
     assert reported_message({"db": {"plain_name": encrypted}}, "is Needle#1") == f"is {MASK}"
+
+
+def test_a_value_that_cannot_be_decrypted_masks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = VaultSecret(b"another password")
+    encrypted = EncryptedString(ciphertext=VaultLib([("default", secret)]).encrypt("Needle#1", secret).decode())
+    assert reported_message({"db": {"plain_name": encrypted}}, "None of it") == "None of it"
+
+
+class Unread(Mapping[str, object]):
+    """Variables that no one may read, as those of other hosts."""
+
+    def __getitem__(self, name: str) -> object:
+        raise AssertionError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        raise AssertionError
+
+    def __len__(self) -> int:
+        return 1
+
+
+def test_a_run_by_hand_does_not_read_the_variables_of_other_hosts() -> None:
+    assert reported_message({"hostvars": Unread(), "x_secret": "Needle#1"}, "Needle#1") == MASK
 
 
 def test_there_is_one_rule() -> None:

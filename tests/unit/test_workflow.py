@@ -6,7 +6,7 @@ import pytest
 
 from service.model import workflow
 from service.model.errors import WorkflowInvalid
-from service.model.fleet import ServerStatus
+from service.model.fleet import KEPT_MANAGED, ServerStatus
 from service.model.settings import PROJECT
 from service.model.tasks import Operation
 from service.model.workflow import PRECHECK, REFRESH, RELEASE, RESTART, TAKEOVER
@@ -75,6 +75,7 @@ def test_the_projects_own_workflows() -> None:
         REFRESH: ("Refresh obproxy", playbooks / "refresh.yml", None, ServerStatus.REFRESHING, False),
         RESTART: ("Restart obproxy", playbooks / "restart.yml", None, ServerStatus.RESTARTING, False),
     }
+    assert {w.name for w in workflows.values() if w.server_status in KEPT_MANAGED} == {REFRESH, RESTART}
 
 
 def test_imported_roles_come_after_listed_ones(tmp_path: Path) -> None:
