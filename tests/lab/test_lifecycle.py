@@ -46,7 +46,6 @@ def _alter(instance: Instance, name: str, value: str) -> None:
 
 
 def test_first_start(instance: Instance) -> None:
-    started = time.monotonic()
     options = f"obproxy_sys_password={PASSWORD_SHA1}"
     long = ["--listen_port", str(instance.sql_port), "--prometheus_listen_port", str(instance.metrics_port)]
     long += ["--rpc_listen_port", str(instance.rpc_port), "--rs_list", RS_LIST, "--cluster_name", "test"]
@@ -54,7 +53,6 @@ def test_first_start(instance: Instance) -> None:
     assert (done.returncode, done.stdout) == (0, "")
     assert options in done.stderr
     instance.wait_until_listening()
-    assert time.monotonic() - started < 5
     for port in (instance.sql_port, instance.metrics_port, instance.rpc_port):
         assert instance.listens(port)
     made = {path.name for path in instance.home.iterdir()} - {"simulation.json"}
