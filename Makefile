@@ -12,7 +12,7 @@ TESTERS ?= $(shell echo $$(( $$(nproc) + 1 )))
 # In the order of the folders, the long tests first: at the end the short ones keep every process busy.
 ALL_TESTS := tests --numprocesses=$(TESTERS) --dist=loadfile --no-loadscope-reorder
 
-.PHONY: help environment lab demo test unit flaky coverage mutants lint lint-python lint-pages lint-openapi lint-ansible bench chaos container lock openapi pictures messages lab-up lab-down clean molecule
+.PHONY: help environment lab demo test unit flaky coverage mutants lint lint-python lint-pages lint-openapi lint-ansible bench chaos container units lock openapi pictures messages lab-up lab-down clean molecule
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -77,6 +77,9 @@ chaos: lab  ## Kill each component at each subtask; with RANDOM=10, let faults h
 
 container: lab  ## Build deploy/Containerfile and run a takeover from the container
 	@CONTAINER=1 $(PYTHON) -m pytest tests/lab/test_containerfile.py -s $(ARGS)
+
+units: lab  ## Start the systemd units of deploy/ on a Debian and take a host over with them
+	@UNITS=1 $(PYTHON) -m pytest tests/lab/test_service_units.py -s $(ARGS)
 
 lock: environment  ## Pin the newest versions that pyproject.toml allows
 	@.cache/uv-venv/bin/uv pip compile --quiet --upgrade --universal --python-version 3.12 --generate-hashes \

@@ -75,11 +75,17 @@ def running(
 def _wait_until_okay(service: Service) -> None:
     deadline = time.monotonic() + START_DEADLINE
     while service.process.poll() is None and time.monotonic() < deadline:
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"{service.url}/api/status") as answer:  # noqa: S310
-            if answer.read() == b"okay":
-                return
+        if is_okay(service.url):
+            return
         time.sleep(0.1)
     raise LabError(f"The service does not answer at {service.url}:\n{service.log.read_text()}")
+
+
+def is_okay(url: str) -> bool:
+    """Return whether the service at a URL answers that it is ready."""
+    with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/api/status") as answer:  # noqa: S310
+        return bool(answer.read() == b"okay")
+    return False
 
 
 def free_port(wanted: int) -> int:

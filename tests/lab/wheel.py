@@ -12,8 +12,7 @@ DEADLINE = 120  # seconds for one command
 
 def install(directory: Path) -> Path:
     """Return the directory of a new environment with the wheel, and with its dependencies from this one."""
-    build = ("--no-build-isolation", "--wheel-dir", directory, ".")
-    run(sys.executable, "-m", "pip", "wheel", *OFFLINE, *build, cwd=PROJECT)
+    build(directory)
     environment = directory / "environment"
     run(sys.executable, "-m", "venv", "--without-pip", environment, cwd=directory)
     (packages,) = environment.glob("lib/python*/site-packages")
@@ -25,6 +24,12 @@ def install(directory: Path) -> Path:
     wheel = built_wheel(environment)
     run(sys.executable, "-m", "pip", "--python", python, "install", *OFFLINE, wheel, cwd=directory)
     return environment
+
+
+def build(directory: Path) -> None:
+    """Build the wheel into a directory."""
+    options = ("--no-build-isolation", "--wheel-dir", directory, ".")
+    run(sys.executable, "-m", "pip", "wheel", *OFFLINE, *options, cwd=PROJECT)
 
 
 def built_wheel(environment: Path) -> Path:
