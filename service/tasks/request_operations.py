@@ -96,10 +96,10 @@ async def rollback_tasks(resources: Resources, task_ids: Sequence[int]) -> dict[
 async def cancel_tasks(resources: Resources, task_ids: Sequence[int]) -> dict[int, TakeoverError]:
     """Cancel task instances of any requests, those that wait first; return the errors of those that do not allow it."""
     waiting = await _gather(lambda task_id: _cancel_waiting(resources, task_id), task_ids)
-    ended = [task_id for task_id, was_waiting in zip(task_ids, waiting, strict=True) if was_waiting]
-    await rollouts.advance_of_tasks(resources.database, ended)
     started = [task_id for task_id, ended in zip(task_ids, waiting, strict=True) if not ended]
-    return await _errors(started, lambda task_id: _cancel_started(resources, task_id))
+    errors = await _errors(started, lambda task_id: _cancel_started(resources, task_id))
+    await rollouts.advance_of_tasks(resources.database, task_ids)
+    return errors
 
 
 async def _errors(task_ids: Sequence[int], function: Callable[[int], Awaitable[None]]) -> dict[int, TakeoverError]:
@@ -187,13 +187,18 @@ async def _cancel_waiting(resources: Resources, task_id: int) -> bool:
 
 
 async def _cancel_started(resources: Resources, task_id: int) -> None:
-    """Cancel a task instance; when its run is between two subtasks, or is starting, wait for the next subtask."""
+    """Cancel a task instance; when its run is between two subtasks, or is starting, wait for the next subtask.
+
+    When its worker has postponed the job instead of starting a run, it waits again, and is ended so.
+    """
     deadline = time.monotonic() + START_TIMEOUT
     while True:
         try:
             await operations.cancel_task(resources, task_id)
             return
         except SubtaskOperationNotAllowed:
+            if await _cancel_waiting(resources, task_id):
+                return
             if time.monotonic() > deadline:
                 raise
         await asyncio.sleep(START_INTERVAL)

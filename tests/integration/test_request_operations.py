@@ -143,6 +143,21 @@ async def test_a_host_whose_run_has_no_running_subtask_is_named(
     assert "is READY; CANCEL needs it to be RUNNING or CANCELING." in rejected(result)[3]
 
 
+async def test_a_host_is_canceled_when_its_worker_postpones_the_job(
+    client: httpx.AsyncClient, tasks: dict[int, int], resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    *_, fetched = [await claimed(resources) for _ in tasks]
+    cancel_task = operations.cancel_task
+
+    async def postpone(resources: Resources, task_id: int) -> None:
+        await resources.queue.app.job_manager.retry_job(fetched)
+        await cancel_task(resources, task_id)
+
+    monkeypatch.setattr(operations, "cancel_task", postpone)
+    assert accepted(await operate(client, "cancel")) == {3}
+    assert (await states(client))[3] == "FAILED"
+
+
 async def test_a_rollback_that_waits_for_a_worker_can_be_canceled_and_resumed(
     client: httpx.AsyncClient, resources: Resources, tasks: dict[int, int]
 ) -> None:
