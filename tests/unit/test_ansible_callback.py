@@ -46,7 +46,7 @@ def http_server(status: int, body: bytes, **headers: str) -> Iterator[str]:
             pass
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=[0.01])  # seconds until a shutdown is noticed
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
@@ -151,6 +151,7 @@ def test_a_connection_that_is_lost_is_reported(response: bytes, reason: str) -> 
         thread.join()
 
 
+@pytest.mark.timeout(30)
 def test_a_request_times_out() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as silent,
