@@ -72,8 +72,9 @@ class ActionModule(HostAction):
         if not arguments["allow"]:
             raise FailedRule(
                 "The restart is permitted",
-                "obproxy_allow_restart is false for this host",
-                "set obproxy_allow_restart to true, or remove it from the host's and its groups' variables",
+                "obproxy_allow_restart is not true for this host",
+                "set obproxy_allow_restart to true, for which a direct run takes -e obproxy_allow_restart=true; a "
+                "request of the service only needs that it is not false in the inventory",
             )
         names = self.facts["pending_restart"]
         self._require_reversible([])

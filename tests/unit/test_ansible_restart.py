@@ -1,5 +1,6 @@
 """The restart program judges a hot restart by the process that responds at the port."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -58,6 +59,17 @@ def test_nothing_is_ended_when_a_hot_restart_fails(monkeypatch: pytest.MonkeyPat
     for name in ("terminate", "stop_all", "relaunch"):
         monkeypatch.setattr(restart, name, lambda *_: pytest.fail("something was ended or started"))
     assert restart.restart(WANTED) == {"how": "kept", "pid": OLD}
+
+
+def test_a_direct_run_without_a_permission_names_its_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    action = ActionModule.__new__(ActionModule)
+    monkeypatch.setattr(ActionModule, "facts", {"running": True, "login": "cluster", "done": {}})
+    action._task = SimpleNamespace(check_mode=False)
+
+    with pytest.raises(FailedRule) as failed:
+        action.act({"state": "restarted", "restart_id": "", "allow": False, "desired": {}})
+    assert "obproxy_allow_restart is not true" in failed.value.found
+    assert "-e obproxy_allow_restart=true" in failed.value.fix
 
 
 def test_another_program_at_the_port_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
