@@ -1,5 +1,6 @@
 """Action plugin obproxy_arguments: checks a play's variables by an argument spec; changes nothing."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,18 @@ class ActionModule(validate_argument_spec.ActionModule):  # type: ignore[misc] #
             result = super().run(tmp, variables)
         except AnsibleError as error:
             return {"failed": True, "msg": str(error.message), "argument_errors": [str(error.message)]}
-        if not result.get("failed"):
-            return {"changed": False}
-        return {key: result[key] for key in ("failed", "msg", "argument_errors")}
+        if result.get("failed"):
+            return {key: result[key] for key in ("failed", "msg", "argument_errors")}
+        if errors := _parameter_errors(self._templar.template(variables.get("obproxy_parameters", {}))):
+            return {"failed": True, "msg": "\n".join(errors), "argument_errors": errors}
+        return {"changed": False}
+
+
+def _parameter_errors(desired: Mapping[object, object]) -> list[str]:
+    """Return what is wrong with `obproxy_parameters` beyond its type: its names are texts, its values single ones."""
+    names = [name for name in desired if not isinstance(name, str)]
+    values = [name for name, value in desired.items() if isinstance(value, (Mapping, list))]
+    return [f"obproxy_parameters has the name {name}, which is no text. Put it in quotes." for name in names] + [
+        f"The value of {name} in obproxy_parameters is a list or mapping. Give one text, number or boolean."
+        for name in values
+    ]
