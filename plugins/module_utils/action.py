@@ -225,7 +225,7 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
         except SqlError as error:
             if tunnels.use_relay():
                 return self.log_in(tunnels, place, login_candidates)
-            raise SqlError(error.code, tunnels.ssh_error() or str(error)) from error
+            raise SqlError(error.code, tunnels.ssh_error() or error.text) from error
 
     def login_candidates(self, record: Result | None) -> list[tuple[str, str]]:
         """Return the passwords to try for root@proxysys in order: given, the cluster's, the recorded one, empty.

@@ -4,11 +4,14 @@ import hashlib
 import socket
 import struct
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pymysql
 import pytest
 from ansible_collections.obproxy.takeover.plugins.module_utils import sql
+from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction
 from ansible_collections.obproxy.takeover.plugins.module_utils.sql import Denied, Session, SqlError
+from ansible_collections.obproxy.takeover.plugins.module_utils.tunnel import Tunnels
 
 from tests.unit.sql_servers import END, HANDSHAKE, NATIVE, Server, column, error, played, text
 
@@ -91,6 +94,14 @@ def test_a_rejected_login_is_denied() -> None:
 
     with played(reject) as (channel, _), pytest.raises(Denied, match=r"^Access denied \(code 1045\)$"):
         Session(channel, PASSWORD)
+
+
+def test_a_failed_login_of_an_action_has_the_code_once() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as pool:
+        pool.submit(lambda: listening.accept()[0].close())
+        with Tunnels(None, "localhost", "python3") as tunnels, pytest.raises(SqlError) as failed:
+            HostAction.__new__(HostAction).log_in(tunnels, listening.getsockname(), [("cluster", PASSWORD)])
+    assert str(failed.value).count("(code 2013)") == 1
 
 
 def test_a_rejected_statement_keeps_code_and_text_of_obproxy() -> None:
