@@ -90,7 +90,7 @@ class ServiceClient:
         method = "GET" if body is None else "POST"
         headers = {"Content-Type": "application/json", "Date": formatdate(usegmt=True), "Host": url.netloc}
         headers["Authorization"] = self._basic() if self.is_user else self._signature(method, headers, url, body)
-        return urllib.request.Request(url.geturl(), body, headers, method=method)  # noqa: S310 - checked above
+        return urllib.request.Request(url.geturl(), body, headers)  # noqa: S310 - checked above
 
     def _basic(self) -> str:
         return f"Basic {base64.b64encode(f'{self.key}:{self.secret}'.encode()).decode()}"

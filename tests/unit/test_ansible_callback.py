@@ -2,11 +2,14 @@
 
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -29,7 +32,7 @@ def service(url: str, time_limit: float = 30.0) -> ExternalRunClient:
 
 
 @contextmanager
-def http_server(status: int, body: bytes, **headers: str) -> Iterator[str]:
+def http_server(status: int, body: bytes, tls: ssl.SSLContext | None = None, **headers: str) -> Iterator[str]:
     """Yield the URL of a server that sends this response to every POST."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -46,15 +49,17 @@ def http_server(status: int, body: bytes, **headers: str) -> Iterator[str]:
             pass
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        if tls:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, args=[0.01])  # seconds until a shutdown is noticed
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"http{'s' if tls else ''}://127.0.0.1:{server.server_port}"
         server.shutdown()
         thread.join()
 
 
 @pytest.mark.parametrize(("path", "body"), [("/api/v2/x", b'{"a": 1}'), ("/api/v2/x?page=1&size=10", None)])
-@pytest.mark.parametrize("url", ["http://192.0.2.1:8080", "https://takeover.example.com/", "http://h:1/behind/proxy"])
+@pytest.mark.parametrize("url", ["http://192.0.2.1:8080", "https://takeover.example.com/", "http://h:1/behind/X"])
 def test_the_service_accepts_the_signature(url: str, path: str, body: bytes | None) -> None:
     request = service(url).build_request(path, body)
     assert request.full_url == url.rstrip("/") + path
@@ -100,6 +105,16 @@ def test_a_rejection_has_the_services_error_message(status: int, body: bytes, ex
         pytest.raises(RequestRejected, match=expected),
     ):
         service(url).record({})
+
+
+def test_the_tls_context_decides_which_service_is_trusted(certificate: Path) -> None:
+    own, trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context(cafile=str(certificate))
+    own.load_cert_chain(certificate, certificate.parent / "key.pem")
+    trusting.check_hostname = False
+    with http_server(200, b'{"data": 1}', own) as url:
+        assert replace(service(url), tls_context=trusting).send("/x", b"{}") == 1
+        with pytest.raises(ServiceUnreachable, match="certificate verify failed"):
+            service(url).send("/x", b"{}")
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"data": {"id": "x"}}', b'{"data": null}', b"\xff"])

@@ -270,19 +270,20 @@ def test_a_failure_of_an_earlier_role_is_not_reported_for_the_next() -> None:
     assert "what there is" in ended.message
 
 
-def test_roles_that_were_never_reached_are_left_alone_but_for_the_first() -> None:
-    progress, _ = take(started("a", "b", "c", "d"), event("runner_on_ok", host="h1", role="a"), stats())
-    passed, never = finish(progress, WELL)
+@pytest.mark.parametrize(("roles", "others"), [("ab", ""), ("abc", "; neither was c"), ("abcd", "; neither was c, d")])
+def test_roles_that_were_never_reached_are_left_alone_but_for_the_first(roles: str, others: str) -> None:
+    progress, _ = take(started(*roles), event("runner_on_ok", host="h1", role="a"), stats())
+    passed, never = finish(progress, replace(WELL, events_complete=False))
     assert isinstance(passed, Ended)
     assert isinstance(never, Ended)
-    assert [(passed.role, passed.code), (never.role, never.code)] == [("a", ""), ("b", "INCONSISTENT")]
-    assert [passed.message, never.message] == ["Ansible tasks: 1 ok.", NEVER_RUN.format("; neither was c, d")]
-    *_, last = finish(started("a"), replace(WELL, events_complete=False))
+    gaps = "Events of this run were lost: its log has gaps."
+    assert (passed.role, passed.code, passed.message) == ("a", "", f"Ansible tasks: 1 ok. {gaps}")
+    assert (never.role, never.code, never.message) == ("b", "INCONSISTENT", f"{NEVER_RUN.format(others)} {gaps}")
+
+
+def test_a_run_that_reached_no_role_has_not_ended_well() -> None:
+    (last,) = finish(started("a"), WELL)
     assert isinstance(last, Ended) and last.code == "INCONSISTENT"
-    progress, _ = take(started("a", "b"), event("runner_on_ok", host="h1", role="a"), stats())
-    _, last = finish(progress, replace(WELL, events_complete=False))
-    assert isinstance(last, Ended)
-    assert last.message == f"{NEVER_RUN.format('')} Events of this run were lost: its log has gaps."
 
 
 def test_a_role_without_events_is_passed_with_a_note() -> None:

@@ -5,16 +5,11 @@ import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -303,21 +298,6 @@ async def test_only_a_trusted_proxy_sets_the_client_address(trusted: str, forwar
     assert answer.json()["client"] == seen
     assert answer.json()["scheme"] == ("http" if seen == "127.0.0.1" else "https")
     assert ("strict-transport-security" in answer.headers) is (seen != "127.0.0.1")
-
-
-@pytest.fixture
-def certificate(tmp_path: Path) -> Path:
-    """Return a certificate for 127.0.0.1; its key lies beside it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.now(UTC)
-    number = x509.random_serial_number()
-    builder = x509.CertificateBuilder(name, name, key.public_key(), number, now, now + timedelta(1))
-    made = builder.sign(key, hashes.SHA256())
-    form = (serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    (tmp_path / "key.pem").write_bytes(key.private_bytes(serialization.Encoding.PEM, *form))
-    (tmp_path / "certificate.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    return tmp_path / "certificate.pem"
 
 
 @pytest.fixture
