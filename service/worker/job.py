@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 
 
 REQUEUE_DELAY = 2.0  # seconds until a postponed job is fetched again
+MAX_REQUEUE_DELAY = 300.0  # seconds
 MAX_ATTEMPT_RATE = 20.0  # attempts per second of all jobs that wait for the runs of one OBProxy cluster
 
 
@@ -188,8 +189,8 @@ def delay_in_full_cluster(waiting: int) -> float:
     It grows with their number: their attempts must leave room for the jobs of other clusters. It is random, so that
     one of them is never far from its next attempt.
     """
-    mean = max(waiting / MAX_ATTEMPT_RATE, REQUEUE_DELAY)
-    return random.uniform(REQUEUE_DELAY, 2 * mean - REQUEUE_DELAY)  # noqa: S311 - no secret
+    longest = 2 * waiting / MAX_ATTEMPT_RATE - REQUEUE_DELAY
+    return random.uniform(REQUEUE_DELAY, min(max(longest, REQUEUE_DELAY), MAX_REQUEUE_DELAY))  # noqa: S311 - no secret
 
 
 async def _raise_if_stale(

@@ -30,7 +30,7 @@ from service.tasks import rollouts
 from service.tasks.resources import Resources
 from service.worker import concurrency, discovery, health_checks, host_discovery, retention, webhooks
 from service.worker.expiry import Expiry
-from service.worker.job import JobPostponed, perform
+from service.worker.job import MAX_REQUEUE_DELAY, JobPostponed, perform
 from service.worker.leases import Leases
 
 log = logging.getLogger(__name__)
@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 RECOVERY_INTERVAL = 3.0  # seconds between two observations of leases and searches for stalled jobs
 STALLED_WORKER_TIMEOUT = 86400.0  # seconds; Procrastinate's own check uses the database's clock, ours comes earlier
 QUEUES = [QUEUE, HOST_DISCOVERY_QUEUE, WEBHOOK_QUEUE]
+POSTPONING_QUEUES = [QUEUE, HOST_DISCOVERY_QUEUE]
 POLL_INTERVAL = 2.0  # seconds; PostgreSQL does not notify workers of requeued jobs
 RETRY_DELAY = 1.0  # seconds until Procrastinate's worker is restarted after a failure
 
@@ -198,6 +199,8 @@ async def requeue_stalled_jobs(resources: Resources, expiry: Expiry) -> None:
                 await manager.retry_job(job)
             except ProcrastinateException as error:  # it has ended meanwhile, or a newer job has its lock
                 log.warning("Job %s cannot be requeued: %s", job.id, error, extra={"action": "job_not_requeued"})
+        too_late = {"queues": POSTPONING_QUEUES, "delay": 2 * MAX_REQUEUE_DELAY}
+        await execute(connection, "schedule_jobs_that_are_due_too_late", **too_late)
         # A running task instance without a job: the cause is unknown, a new attempt decides.
         abandoned = await fetch(connection, "running_tasks_without_job")
         await resources.queue.defer(connection, {row["id"]: row["host_id"] for row in abandoned})

@@ -617,6 +617,22 @@ def test_jobs_that_wait_for_their_cluster_leave_room_for_others() -> None:
     assert set(delays[1]) == set(delays[40]) == {job.REQUEUE_DELAY}
     assert statistics.mean(delays[1000]) == pytest.approx(1000 / job.MAX_ATTEMPT_RATE, rel=0.2)
     assert min(delays[1000]) < 10 < 90 < max(delays[1000]), "some are always soon due"
+    assert max(job.delay_in_full_cluster(100_000) for _ in range(1000)) <= job.MAX_REQUEUE_DELAY
+
+
+async def test_a_postponed_job_is_due_after_the_clock_of_the_database_was_set_back(local: Resources) -> None:
+    await submit(local)
+    due = {}
+    for delay in ("1 day", "5 minutes"):
+        async with local.database.transaction() as connection:
+            await connection.execute(
+                "UPDATE procrastinate_jobs SET scheduled_at = now() + %(delay)s::interval", {"delay": delay}
+            )
+        await worker.requeue_stalled_jobs(local, Expiry(local.database))
+        async with local.database.transaction() as connection:
+            rows = await connection.execute("SELECT scheduled_at <= now() AS due FROM procrastinate_jobs")
+            due[delay] = [row["due"] for row in await rows.fetchall()]
+    assert due == {"1 day": [True], "5 minutes": [False]}
 
 
 async def test_a_task_with_a_live_run_is_left_to_its_worker(local: Resources) -> None:

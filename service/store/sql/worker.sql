@@ -26,6 +26,11 @@ WHERE j.status = 'doing' AND j.queue_name = ANY(%(queues)s)
   ))
 ORDER BY j.id;
 
+-- name: schedule_jobs_that_are_due_too_late
+-- Jobs that were postponed before the clock of the database was set back are due now: no delay is longer than `delay`.
+UPDATE procrastinate_jobs SET scheduled_at = now()
+WHERE status = 'todo' AND queue_name = ANY(%(queues)s) AND scheduled_at > now() + make_interval(secs => %(delay)s);
+
 -- name: delete_stalled_workers
 -- Queue workers with an expired heartbeat and without a job. A worker that was only suspended registers again.
 DELETE FROM procrastinate_workers w
