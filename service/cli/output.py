@@ -41,13 +41,18 @@ class Column:
 
 
 def table(columns: Sequence[Column], rows: Iterable[Document], output: Format = Format.TABLE) -> Table:
-    """Return the rows as a table without boxes. Headers and columns are the same in a terminal and in a pipe."""
+    """Return the rows as a table without boxes. Headers and columns are the same in a terminal and in a pipe.
+
+    A live display in a narrow terminal cuts the last columns only.
+    """
     shown = [column for column in columns if output is Format.WIDE or not column.wide]
+    cells = [[_cell(column.value(row)) for column in shown] for row in rows]
     result = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    for column in shown:
-        result.add_column(column.header, no_wrap=True)
-    for row in rows:
-        result.add_row(*(_cell(column.value(row)) for column in shown))
+    for number, column in enumerate(shown):
+        needed = max([len(column.header), *(row[number].cell_len for row in cells)])
+        result.add_column(column.header, no_wrap=True, min_width=None if column is shown[-1] else needed)
+    for row in cells:
+        result.add_row(*row)
     return result
 
 

@@ -1,5 +1,6 @@
 """Tables and lines about requests for a terminal."""
 
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -17,6 +18,7 @@ URGENCY = (
 """The states of hosts, those first that a person looks for."""
 
 HOSTS_SHOWN = 8  # names of hosts in one line
+NAME_SHARE, MIN_NAME = 3, 20  # a name takes a third of the live display, or 20 characters
 
 REQUESTS = (
     Column(header="ID", value=lambda request: request["id"]),
@@ -40,11 +42,22 @@ HOSTS = (
 
 
 def hosts(found: Sequence[Document], output: Format = Format.TABLE, limit: int | None = None) -> Table:
-    """Return a table with one row per host of a request; with `limit`, the most urgent ones."""
+    """Return a table with one row per host of a request.
+
+    With `limit`, it is for the live display: the most urgent hosts, with long names cut in the middle.
+    """
+    if limit is None:
+        return table(HOSTS, found, output)
     rows = found
-    if limit is not None and len(found) > limit:
+    if len(found) > limit:
         rows = sorted(found, key=lambda host: URGENCY.index(host["state"]))[:limit]
-    return table(HOSTS, rows, output)
+    size = max(shutil.get_terminal_size().columns // NAME_SHARE, MIN_NAME)
+    return table(HOSTS, [{**host, "hostName": _shortened(host["hostName"], size)} for host in rows], output)
+
+
+def _shortened(name: str, size: int) -> str:
+    """Return a name of at most `size` characters; the names of similar hosts often differ at their end."""
+    return name if len(name) <= size else f"{name[: size // 3]}…{name[-(size - size // 3 - 1) :]}"
 
 
 def host_line(host: Document) -> str:

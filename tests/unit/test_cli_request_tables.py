@@ -25,8 +25,8 @@ def request(*hosts: dict[str, Any], status: str = "FAILED") -> dict[str, Any]:
     return {"id": 12, "status": status, "duration": 52.13, "counts": counts, "hosts": list(hosts)}
 
 
-def lines(table: Table) -> list[str]:
-    console = Console(width=200)
+def lines(table: Table, width: int = 200) -> list[str]:
+    console = Console(width=width)
     with console.capture() as captured:
         console.print(table)
     return [" ".join(line.split()) for line in captured.get().splitlines()]
@@ -51,6 +51,21 @@ def test_the_most_urgent_hosts_are_shown_where_there_is_little_room() -> None:
     found = [host(1, "SUCCESSFUL"), host(2, "WAITING"), failed(3), host(4, "RUNNING")]
 
     assert [line.split()[0] for line in lines(request_tables.hosts(found, limit=2))] == ["HOST", "odp-4", "odp-3"]
+
+
+def test_a_narrow_terminal_shows_the_state_and_the_end_of_a_long_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    name = "obproxy-production-frontend-zone-a-rack-0012-machine-{:05}"
+    found = [host(1, "WAITING_FOR_HOST") | {"hostName": name.format(1)}, failed(2) | {"hostName": name.format(2)}]
+
+    shown = lines(request_tables.hosts(found, limit=9), width=80)
+
+    assert [line.split()[:4] for line in shown] == [
+        ["HOST", "TASK", "STATE", "DONE"],
+        ["obproxy-…012-machine-00001", "101", "WAITING_FOR_HOST", "3/12"],
+        ["obproxy-…012-machine-00002", "102", "FAILED", "3/12"],
+    ]
+    assert name.format(1) in lines(request_tables.hosts(found))[1]
 
 
 def test_the_summary_groups_the_failures_by_reason() -> None:
