@@ -42,6 +42,11 @@ class Mutation:
 
 def mutations(source: str) -> list[Mutation]:
     """Return every mutation of a module that compiles, in the order of lines."""
+    return [mutation for mutation in uncompiled(source) if _compiles(mutation.code)]
+
+
+def uncompiled(source: str) -> list[Mutation]:
+    """Return every mutation of a module, in the order of lines; to compile each takes most of the time."""
     wrapper = MetadataWrapper(cst.parse_module(source))
     nodes = _Nodes()
     wrapper.visit(nodes)
@@ -50,7 +55,7 @@ def mutations(source: str) -> list[Mutation]:
         negated = [_negated(node)] if node in nodes.conditions and isinstance(node, cst.BaseExpression) else []
         for changed in chain(negated, _variants(node)):
             code = _replaced(wrapper.module, source, node, span, changed)
-            if code != source and code not in made and _compiles(code):
+            if code != source and code not in made:
                 made[code] = described(source, code)
     return sorted(made.values(), key=lambda mutation: mutation.line)
 

@@ -99,15 +99,17 @@ async def test_jobs_of_workers_that_are_gone_or_expired_are_stalled(resources: R
 async def test_an_expired_worker_is_forgotten_once_it_has_no_job(resources: Resources) -> None:
     await submit(resources, 1, 2, 3)
     busy, idle, renewed = [await claimed(resources) for _ in range(3)]
+    alive = await resources.queue.app.job_manager.register_worker()
     for job in (idle, renewed):
         await resources.queue.app.job_manager.finish_job(job, Status.SUCCEEDED, delete_job=False)
     await change(resources, "UPDATE procrastinate_workers SET last_heartbeat = now() - interval '1 day' * id")
     found = await stamps(resources)
     assert busy.worker_id and idle.worker_id and renewed.worker_id
     expired = {id: found[id] for id in (busy.worker_id, idle.worker_id)} | {renewed.worker_id: found[busy.worker_id]}
-    async with resources.database.transaction() as connection:
-        await execute(connection, "delete_stalled_workers", **workers(expired))
-    assert (await stamps(resources)).keys() == {busy.worker_id, renewed.worker_id}
+    for of in (expired, {renewed.worker_id: found[alive]}):
+        async with resources.database.transaction() as connection:
+            await execute(connection, "delete_stalled_workers", **workers(of))
+        assert (await stamps(resources)).keys() == {busy.worker_id, renewed.worker_id, alive}
 
 
 async def test_a_job_belongs_to_a_worker_and_its_attempt(resources: Resources) -> None:
