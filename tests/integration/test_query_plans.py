@@ -101,6 +101,7 @@ LOOKED_FOR: list[tuple[str, dict[str, object]]] = [
     ("lock_unfinished_runs_of_task", {"task_id": 7, **EXPIRED}),
     ("finish_runs_of_task", {"task_id": 7}),
     ("count_leased_runs_of_cluster", {"cluster_id": 1, **EXPIRED}),
+    ("count_started_tasks_of_cluster", {"cluster_id": 1}),
     ("restart_requested_in_cluster", {"cluster_id": 1}),
     ("running_tasks_without_job", {}),
     ("subtask_counts_of_running_tasks", {}),
