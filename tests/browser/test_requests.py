@@ -19,6 +19,11 @@ HOSTS = range(1, 67)
 LIVE = range(101, 104)
 PRESSED = range(111, 114)
 SELECTED = range(121, 123)
+LINES = """(elements) => elements.map((element) => {
+  const range = document.createRange()
+  range.selectNodeContents(element)
+  return range.getClientRects().length
+})"""
 
 
 @pytest.fixture(scope="module")
@@ -138,3 +143,13 @@ def test_pages_fit_and_are_accessible(
             assert page.evaluate("document.documentElement.scrollWidth") <= width, path
             expect(page.locator("html")).to_have_attribute("lang", language)
             visitor.assert_accessible()
+
+
+@pytest.mark.usefixtures("ids")
+def test_no_number_breaks_over_lines(visitor: Visitor) -> None:
+    visitor.page.set_viewport_size({"width": 768, "height": 900})
+    page = visitor.open("/requests")
+
+    lines = page.locator(".state-count .number").evaluate_all(LINES)
+
+    assert set(lines) == {1}
