@@ -71,11 +71,12 @@ async def find_enabled(database: Database, keyring: Secrets, key: str) -> tuple[
 
 
 @retry_contention
-async def use_signature(database: Database, key: str, signature: VerifiedSignature) -> bool:
+async def use_signature(database: Database, key: str, signature: VerifiedSignature, now: datetime) -> bool:
     """Record a signature as used; return whether this is its first use (replay protection).
 
-    The record is kept until the signature has expired.
+    `now` is the time at which it was verified. The record is kept until the signature has expired, also when the clock
+    of the database differs from that of this process.
     """
     async with database.transaction() as connection:
-        values = {"id": key, "digest": signature.digest, "expires": signature.expires}
+        values = {"id": key, "digest": signature.digest, "validity": signature.expires - now}
         return bool(await fetch(connection, "insert_used_signature", **values))

@@ -152,11 +152,12 @@ async def authenticate_signature(scope: Scope, receive: Receive, credentials: st
     if not parts or not found:
         return None
     user, secret = found
-    verified = verify(_signed_request(scope, body), parts[2], secret.get_secret_value(), datetime.now(UTC))
+    now = datetime.now(UTC)
+    verified = verify(_signed_request(scope, body), parts[2], secret.get_secret_value(), now)
     if verified is None:
         return None
     if scope["method"] not in SAFE_METHODS and not await access_keys.use_signature(
-        resources.database, parts[1], verified
+        resources.database, parts[1], verified, now
     ):
         if requests.IDEMPOTENCY_KEY.name not in Headers(scope=scope):
             raise SignatureUsed

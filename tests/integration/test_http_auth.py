@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 
 from service.access import access_keys, login_throttling, users
 from service.access.login_throttling import CLIENT_LIMIT, USER_LIMIT
+from service.access.request_signatures import CLOCK_SKEW, VerifiedSignature
 from service.access.roles import Role
 from service.tasks.resources import Resources
 from tests.integration.http_helpers import assert_failure, take_over, take_over_body
@@ -314,6 +315,14 @@ async def test_old_signatures_are_deleted(http: httpx.AsyncClient, signing: Sign
 
     async with opened.database.transaction() as connection:
         assert len(await (await connection.execute("SELECT FROM used_signature")).fetchall()) == 1
+
+
+async def test_a_signature_is_kept_when_the_clock_of_the_database_is_ahead(signing: Signing, opened: Resources) -> None:
+    now = datetime.now(UTC) - timedelta(hours=1)
+    first, second = (VerifiedSignature(digest=digest, expires=now + CLOCK_SKEW) for digest in (b"1", b"2"))
+
+    uses = [await access_keys.use_signature(opened.database, signing.key, one, now) for one in (first, second, first)]
+    assert uses == [True, True, False]
 
 
 async def test_a_too_large_body_is_rejected_before_authentication(http: httpx.AsyncClient) -> None:

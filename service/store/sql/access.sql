@@ -55,7 +55,7 @@ WITH expired AS (
     )
 )
 INSERT INTO used_signature (access_key_id, digest, expires)
-VALUES (%(id)s, %(digest)s, %(expires)s)
+VALUES (%(id)s, %(digest)s, now() + %(validity)s)
 ON CONFLICT DO NOTHING
 RETURNING digest;
 
