@@ -105,6 +105,17 @@ async def test_a_batch_is_recorded_once_and_for_its_run(resources: Resources, ta
     assert [found[ident]["finish_time"] is None for ident in (FIRST, SECOND)] == [False, True]
 
 
+async def test_a_batch_renews_the_lease_of_a_run_also_after_a_step_of_the_clock(
+    resources: Resources, tasks: list[int]
+) -> None:
+    for interval in ("-1 hour", "1 hour"):
+        statement = "UPDATE run SET renewed = now() + %s::interval, batch = 0 WHERE ident = %s"
+        await change(resources, statement, interval, FIRST)
+        before = await renewed(resources)
+        await read(resources, "record_run_batch", ident=FIRST, batch=1, ended=False, rc=None)
+        assert (await renewed(resources))[FIRST] > before[FIRST]
+
+
 async def test_a_lease_has_expired_if_its_run_was_not_renewed_since(resources: Resources, tasks: list[int]) -> None:
     stamps = await renewed(resources)
     for ident, stamp, expired in ((FIRST, FIRST, True), (FIRST, SECOND, False), (SECOND, FIRST, False)):
