@@ -217,6 +217,7 @@ def test_a_log_that_grows_during_a_scroll_to_its_end_is_followed(visitor: Visito
 
 def test_the_end_key_follows_a_log_whose_end_moves(visitor: Visitor, stage: Stage, task_id: int) -> None:
     """The key reaches the end without the browser's own scrolling, which stops where the end was before."""
+    write_many_lines(stage, task_id, "before ", 2_000)
     page = visitor.open(f"/tasks/{task_id}")
     visitor.until(lambda: page.locator("#log .chunk").count() >= SHORT and is_at_end(page))
     page.evaluate(SCROLL_UP)
