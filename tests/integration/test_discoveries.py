@@ -356,6 +356,7 @@ async def test_pending_and_changed_discoveries_are_those_of_the_last_request(
     moments.append(await now())
     await host_discovery.perform(resources, 1)
     assert (await pending(1, 2), await pending(1)) == (1, 0)
+    assert await discoveries.changed_since(resources, moments[1]) == [1], "it has ended since"
     moments.append(await now())
     await discover(client, 1)
     assert await pending(1) == 1
