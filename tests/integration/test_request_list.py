@@ -60,7 +60,7 @@ async def submit(resources: Resources, host_ids: Sequence[int]) -> list[int]:
 
 @pytest.fixture
 async def ids(resources: Resources) -> list[int]:
-    """One request in each situation; the ids of the requests."""
+    """One request in each situation, and a failed run by hand, which has no request; the ids of the requests."""
     for _, hosts in REQUESTS:
         for task_id, state in zip(await submit(resources, list(hosts)), hosts.values(), strict=True):
             status, operation, held_by = STATES[state]
@@ -70,6 +70,11 @@ async def ids(resources: Resources) -> list[int]:
                 " finish_time = CASE WHEN %s THEN now() END WHERE id = %s",
                 *(status, operation, held_by, status != "RUNNING", task_id),
             )
+    (by_hand,) = await submit(resources, [9])
+    statement = "UPDATE task_instance SET request_id = NULL, status = 'FAILED', finish_time = now() WHERE id = %s"
+    await change(resources, statement, by_hand)
+    left = "DELETE FROM request q WHERE NOT EXISTS (SELECT FROM task_instance t WHERE t.request_id = q.id)"
+    await change(resources, left)
     return [request.id for request in (await requests.page(resources.database, RequestFilter(order=BY_ID), Page()))[0]]
 
 
