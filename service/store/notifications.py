@@ -13,7 +13,6 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from enum import StrEnum
 from typing import NoReturn
 
-import psycopg
 from psycopg.rows import dict_row
 
 from service.store.database import Connection, execute
@@ -145,7 +144,7 @@ async def _publish_all(notifications: Notifications, url: str) -> NoReturn:
                             notifications.publish(Channel(notification.channel), int(notification.payload))
                     async with asyncio.timeout(CHECK_TIMEOUT):
                         await execute(connection, "ping")
-        except (psycopg.Error, TimeoutError) as error:
+        except Exception as error:  # the loop must survive an unavailable database
             log.warning(
                 "The connection for notifications is lost; connecting again: %s",
                 error,

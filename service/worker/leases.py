@@ -11,8 +11,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import psycopg
-
 from service.observe.metrics import RUNS_HELD
 from service.store.database import Database, fetch
 from service.worker.expiry import Expiry
@@ -49,7 +47,7 @@ class Leases:
             try:
                 async with asyncio.timeout(RENEWAL_TIMEOUT):
                     await self.renew()
-            except (psycopg.Error, TimeoutError) as error:
+            except Exception as error:  # the loop must survive an unavailable database
                 log.warning("Leases of runs cannot be renewed now: %s", error, extra={"action": "renewal_failed"})
             await asyncio.sleep(RENEWAL_INTERVAL)
 

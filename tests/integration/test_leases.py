@@ -153,3 +153,24 @@ async def test_a_report_confirms_the_lease_to_the_run(
     await supervisor.follow()
     assert len(run.after_a_report) == 1 and run.after_a_report[0] >= started
     assert run.after_nothing == run.after_a_report, "what was not written renews nothing"
+
+
+async def test_renewals_go_on_after_any_error(monkeypatch: pytest.MonkeyPatch, resources: Resources) -> None:
+    """Without them, every run of the worker would end after 20 s, and the worker would go on taking jobs."""
+    monkeypatch.setattr("service.worker.leases.RENEWAL_INTERVAL", 0.01)
+    leases, attempts, renewed = Leases(resources.database), 0, asyncio.Event()
+
+    async def renew() -> None:
+        nonlocal attempts
+        attempts += 1
+        if attempts == 1:
+            raise RuntimeError("unexpected")
+        renewed.set()
+
+    monkeypatch.setattr(leases, "renew", renew)
+    renewing = asyncio.create_task(leases.renew_forever())
+    async with asyncio.timeout(DEADLINE):
+        await renewed.wait()
+    renewing.cancel()
+    await asyncio.wait([renewing])
+    assert renewing.cancelled()
