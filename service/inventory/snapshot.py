@@ -51,6 +51,11 @@ class ForkedProcess:
                 number = self._read_number()
                 self.exitcode = -1 if number is None else number
 
+    def kill(self) -> None:
+        """Kill the process, which leads a process group and has not ended, and all that it has started."""
+        assert self.pid is not None
+        os.killpg(self.pid, signal.SIGKILL)
+
     def close(self) -> None:
         """Close the pipe."""
         os.close(self._status)
@@ -84,7 +89,7 @@ class InventorySnapshot:
     async def view(self) -> View:
         """Wait until the inventory is read; raises InventoryUnreadable. Must be called first, and only once."""
         try:
-            kind, value = await asyncio.to_thread(self._receive_view)
+            kind, value = await asyncio.to_thread(self._receive, self._control)
         except BaseException:
             self._kill()
             raise
@@ -115,11 +120,11 @@ class InventorySnapshot:
         """Return whether the process is alive, so that it can be forked."""
         return self._process.is_alive()
 
-    def _receive_view(self) -> tuple[str, Any]:
-        if not self._control.poll(READ_TIMEOUT):
+    def _receive(self, connection: Connection) -> tuple[str, Any]:
+        if not connection.poll(READ_TIMEOUT):
             raise InventoryUnreadable(reason=f"{self._source}: reading took longer than {READ_TIMEOUT:.0f} s")
         with suppress(EOFError, OSError):
-            message: tuple[str, Any] = self._control.recv()
+            message: tuple[str, Any] = connection.recv()
             return message
         return "failed", "the process that was reading it has ended"
 
@@ -128,9 +133,14 @@ class InventorySnapshot:
         with ours:
             with theirs:
                 process = self.fork(snapshot_process.answer, (name, arguments), theirs)
-            kind, value = ours.recv() if ours.poll(READ_TIMEOUT) else ("failed", "no answer")
-            process.join()
-            process.close()
+            try:
+                kind, value = self._receive(ours)
+            except InventoryUnreadable:
+                process.kill()  # it is alive: its end of the pipe is open
+                raise
+            finally:
+                process.join()
+                process.close()
         if kind == "failed":
             raise InventoryUnreadable(reason=value)
         return value

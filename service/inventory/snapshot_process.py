@@ -77,6 +77,7 @@ def answer(query: str, arguments: tuple[Any, ...], pipe: Connection) -> None:
     """Send ("answer", result of a function of `service_view`) or ("failed", reason); runs in a forked process."""
     from service.inventory import ansible_inventory, service_view
 
+    os.setpgid(0, 0)  # a lookup may start processes
     try:
         answer = ("answer", getattr(service_view, query)(loaded_inventory(), *arguments))
     except Exception as error:  # a template or a lookup can raise anything

@@ -157,7 +157,34 @@ async def test_reading_that_takes_too_long_is_ended_with_all_it_started(
     with pytest.raises(InventoryUnreadable, match=r"slow\.sh.*took longer than 3 s"):
         await read(source)
     async with asyncio.timeout(DEADLINE):
-        while [process for process in psutil.process_iter(["cmdline"]) if "6543" in (process.info["cmdline"] or [])]:
+        while pids_of("6543"):
+            await asyncio.sleep(0.05)
+
+
+def pids_of(argument: str) -> list[int]:
+    """Return the processes with an argument."""
+    processes = psutil.process_iter(["cmdline"])
+    return [process.pid for process in processes if argument in (process.info["cmdline"] or [])]
+
+
+@pytest.mark.parametrize(
+    ("lookup", "reason"),
+    [("sleep 7654", r"hosts\.yml: reading took longer than 1 s"), ("kill -9 $PPID", "process .* has ended")],
+    ids=["no end", "killed"],
+)
+async def test_a_query_that_is_not_answered_ends_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lookup: str, reason: str
+) -> None:
+    source = tmp_path / "hosts.yml"
+    password = f"{{{{ lookup('ansible.builtin.pipe', '{lookup}') }}}}"
+    write(source, hosts(obproxy_sys_password=password))
+    known = await read(source)
+    monkeypatch.setattr("service.inventory.snapshot.READ_TIMEOUT", 1.0)
+
+    async with asyncio.timeout(DEADLINE):
+        with pytest.raises(InventoryUnreadable, match=reason):
+            await known.mask(known.clusters[1], known.hosts[2])
+        while pids_of("7654"):
             await asyncio.sleep(0.05)
 
 
