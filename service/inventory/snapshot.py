@@ -42,7 +42,7 @@ class ForkedProcess:
         """Process id."""
         if self.pid is None:
             self.close()
-            raise OSError("The process with the inventory has ended")
+            raise OSError("The process with the inventory has ended, or cannot be forked")
 
     def join(self) -> None:
         """Wait until the process has ended."""
@@ -131,8 +131,11 @@ class InventorySnapshot:
     def _query(self, name: str, arguments: tuple[Any, ...]) -> Any:
         ours, theirs = _context.Pipe()
         with ours:
-            with theirs:
-                process = self.fork(snapshot_process.answer, (name, arguments), theirs)
+            try:
+                with theirs:
+                    process = self.fork(snapshot_process.answer, (name, arguments), theirs)
+            except OSError as error:
+                raise InventoryUnreadable(reason=f"{self._source}: {error}") from error
             try:
                 kind, value = self._receive(ours)
             except InventoryUnreadable:

@@ -103,7 +103,12 @@ def _fork(control: Connection, children: _Children) -> bool:
         pipe, status = recv_handle(control), recv_handle(control)
     except (EOFError, OSError):
         return False
-    process = os.fork()
+    try:
+        process = os.fork()
+    except OSError:  # no memory or too many processes; the requester sees the closed pipe
+        os.close(pipe)
+        os.close(status)
+        return True
     if process == 0:
         control.close()
         for descriptor in (status, *children, *(other for _, other in children.values())):

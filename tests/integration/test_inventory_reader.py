@@ -1,18 +1,21 @@
 """The inventory reader: when it reads again, which reading counts, how it reports an unreadable inventory."""
 
 import asyncio
+import multiprocessing
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Callable
+from multiprocessing.reduction import send_handle
 from pathlib import Path
 
 import psutil
 import pytest
 
-from service.inventory import environment, reader
+from service.inventory import environment, reader, snapshot_process
 from service.inventory.reader import InventoryReader, read
+from service.inventory.snapshot import ForkedProcess
 from service.model.errors import InventoryUnreadable
 from service.model.settings import PROJECT
 from tests.integration import sample_inventories
@@ -186,6 +189,27 @@ async def test_a_query_that_is_not_answered_ends_with_the_reason(
             await known.mask(known.clusters[1], known.hosts[2])
         while pids_of("7654"):
             await asyncio.sleep(0.05)
+
+
+def test_the_process_with_the_inventory_survives_when_it_cannot_be_forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs that were forked from it before still need it; the requester of the new one gets an error."""
+
+    def fork() -> int:
+        raise BlockingIOError("too many processes")
+
+    ours, theirs = multiprocessing.Pipe()
+    unused, status = os.pipe(), os.pipe()
+    with ours, theirs:
+        ours.send_bytes(b"")
+        for descriptor in (unused[1], status[1]):
+            send_handle(ours, descriptor, None)
+            os.close(descriptor)
+        monkeypatch.setattr(os, "fork", fork)
+        assert snapshot_process._fork(theirs, {})
+
+    with pytest.raises(OSError, match="cannot be forked"):
+        ForkedProcess(status[0])
+    os.close(unused[0])
 
 
 SCRIPT = """#!/bin/sh
