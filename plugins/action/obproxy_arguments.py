@@ -26,7 +26,9 @@ class ActionModule(validate_argument_spec.ActionModule):  # type: ignore[misc] #
             return {"failed": True, "msg": str(error.message), "argument_errors": [str(error.message)]}
         if result.get("failed"):
             return {key: result[key] for key in ("failed", "msg", "argument_errors")}
-        if errors := _parameter_errors(self._templar.template(variables.get("obproxy_parameters", {}))):
+        desired = self._templar.template(variables.get("obproxy_parameters"))
+        # Ansible also takes null, and text that is JSON.
+        if isinstance(desired, Mapping) and (errors := _parameter_errors(desired)):
             return {"failed": True, "msg": "\n".join(errors), "argument_errors": errors}
         return {"changed": False}
 
