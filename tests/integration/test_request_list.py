@@ -128,8 +128,11 @@ async def test_requests_are_listed_by_each_criterion(resources: Resources, ids: 
 
 
 async def test_the_document_of_a_request_has_its_own_hosts(resources: Resources) -> None:
-    one, other = await submit(resources, [2, 1]), await submit(resources, [3])
+    one, other = await submit(resources, [2, 1]), await submit(resources, [3, 4])
     roles = resources.workflows[TAKEOVER].roles
+    for _ in range(2):
+        ended = "INSERT INTO run VALUES (gen_random_uuid(), %s, 'x', now(), now())"
+        await change(resources, ended, other[0])
     made = [HostChange(what="parameter", name="a", before="1", after="2")]
     await Recorder(resources, other[0]).record([Started(role=roles[0]), Changed(role=roles[0], changes=made)])
     await advance(resources, one[0], roles[:2], roles[2], "it broke")
@@ -143,7 +146,7 @@ async def test_the_document_of_a_request_has_its_own_hosts(resources: Resources)
     ]
     assert shown == [
         [(one[0], "FAILED", 2, 12, 0, True), (one[1], "RUNNING", 1, 12, 0, True)],
-        [(other[0], "QUEUED", 0, 12, 1, True)],
+        [(other[0], "QUEUED", 0, 12, 1, True), (other[1], "QUEUED", 0, 12, 0, False)],
     ]
     names = {subtask.role: subtask.name for subtask in resources.workflows[TAKEOVER].subtasks}
     assert [(host.subtask, host.reason, host.findings) for host in hosts[0]] == [
@@ -151,6 +154,7 @@ async def test_the_document_of_a_request_has_its_own_hosts(resources: Resources)
         (names[roles[1]], "", []),
     ]
     assert [request.counts[TaskState.RUNNING] for request in found] == [1, 0]
+    assert [request.counts[TaskState.QUEUED] for request in found] == [0, 2]
     assert [bool(request.last_end) for request in found] == [True, False]
     assert [host.task_id for host in await requests.hosts(resources.database, found[0].id, [one[1]])] == [one[1]]
     assert await requests.hosts(resources.database, found[0].id, other) == []
