@@ -27,9 +27,9 @@ from .results import Result, save, table
 Case = Callable[[Path, Plan], list[Result]]
 CASES: Mapping[str, tuple[Case, int]] = {
     "answers": (answers, 5),
-    "inventory": (inventory, 3),  # reads 5000 hosts each time
+    "inventory": (inventory, 2),  # reads 5000 hosts each time
     "delays": (delays, 1),  # hundreds of delays each time
-    "takeover": (takeover, 5),
+    "takeover": (takeover, 4),
     "precheck": (precheck, 5),
     "scale": (scale, 1),  # takes a minute each time
 }
