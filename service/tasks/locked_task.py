@@ -19,7 +19,7 @@ from service.tasks.errors import IllegalTransition
 from service.tasks.server_facts import record_server_facts
 
 CANCELED, FINDINGS = ("CANCELED", "CANCEL_INCOMPLETE"), "FINDINGS"
-OWN_ROWS = ("############{", "Set state for subtask: ")  # starts of log rows that only this class writes
+SEPARATOR, STATE_LINE = "############{", "Set state for subtask: "  # starts of log rows that only this class writes
 CHANGES_LIMIT = 2_000  # changes of one subtask, of all its executions; further ones are left out
 
 
@@ -48,8 +48,7 @@ class LockedTask:
             case Started():
                 await self.start_subtask(subtask_id)
             case Logged(text=text):
-                # A managed host can print such a row too. Executions and error messages are found by them.
-                self.append_log(subtask_id, f" {text}" if text.startswith(OWN_ROWS) else text)
+                self.append_log(subtask_id, text)
             case ServerFacts(values=values):
                 await record_server_facts(self.connection, "update_server_facts", self.task.obproxy_server_id, values)
             case Changed(changes=changes):
@@ -96,7 +95,13 @@ class LockedTask:
         return self.subtasks[subtask_id]
 
     def append_log(self, subtask_id: int, text: str) -> None:
-        """Append a text to the log of a subtask."""
+        """Append a text to the log of a subtask; it may be of a managed host.
+
+        A space keeps it from starting like the rows of this class, by which executions and error messages are found.
+        """
+        self._append_row(subtask_id, f" {text}" if text.startswith((SEPARATOR, STATE_LINE)) else text)
+
+    def _append_row(self, subtask_id: int, text: str) -> None:
         self.log.append((subtask_id, self.subtasks[subtask_id].run_time, text))
 
     async def _append_changes(self, subtask_id: int, changes: Sequence[HostChange]) -> None:
@@ -112,14 +117,12 @@ class LockedTask:
     async def start_subtask(self, subtask_id: int) -> None:
         """Set a subtask to RUNNING, and append the separator to its log."""
         moved = await self.transition(subtask_id, Trigger.START)
-        self.append_log(subtask_id, _separator(moved.operation, self.moment or datetime.now(UTC)))
+        self._append_row(subtask_id, _separator(moved.operation, self.moment or datetime.now(UTC)))
 
     async def end_subtask(self, subtask_id: int, trigger: Trigger, *, continues: bool = True) -> None:
         """End a subtask; the subtasks that waited for it become READY, in check mode also if the run `continues`."""
         moved = await self.transition(subtask_id, trigger)
-        self.append_log(
-            subtask_id, f"Set state for subtask: {subtask_id}, operation: {moved.operation}, state: {moved.status}"
-        )
+        self._append_row(subtask_id, f"{STATE_LINE}{subtask_id}, operation: {moved.operation}, state: {moved.status}")
         subtasks = list(self.subtasks.values())
         if self.task.operation is Operation.ROLLBACK:
             for waiting in transitions.ready_to_roll_back(subtasks):
@@ -191,7 +194,7 @@ def _trigger(ended: Ended) -> Trigger:
 
 def _separator(operation: Operation, moment: datetime) -> str:
     """Return the line that starts each execution in a log (docs/reference/task-engine.md 3.8)."""
-    return f"############{{{operation}}}{{{wire.timestamp(moment)}}}############"
+    return f"{SEPARATOR}{operation}}}{{{wire.timestamp(moment)}}}############"
 
 
 def _or(words: Sequence[str]) -> str:
