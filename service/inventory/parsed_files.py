@@ -70,8 +70,8 @@ def parse_project(loader: ParsingLoader, project: Path) -> None:
     loader.parse(_argument_specs(project), trusted_as_template=False)
 
 
-def templates_content() -> list[Any]:
-    """Return the content of the parsed files that are trusted as templates. The caller must not change it."""
+def template_contents() -> list[Any]:
+    """Return the contents of the parsed files that are trusted as templates. The caller must not change them."""
     return [parsed.content for (_, is_trusted), parsed in _parsed.items() if is_trusted]
 
 

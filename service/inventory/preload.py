@@ -86,7 +86,7 @@ def _read_project(project: Path) -> None:
     # It only saves time, and uses private modules of Ansible, which any version may move.
     with suppress(Exception):
         compiled_templates: Any = importlib.import_module("service.inventory.compiled_templates")
-        compiled_templates.compile_all(parsed_files.templates_content())
+        compiled_templates.compile_all(parsed_files.template_contents())
 
 
 def extend_environment(variables: Mapping[str, str]) -> None:

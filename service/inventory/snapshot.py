@@ -52,9 +52,10 @@ class ForkedProcess:
                 self.exitcode = -1 if number is None else number
 
     def kill(self) -> None:
-        """Kill the process, which leads a process group and has not ended, and all that it has started."""
+        """Kill the process, which leads a process group, and all that it has started; nothing if it has just ended."""
         assert self.pid is not None
-        os.killpg(self.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
 
     def close(self) -> None:
         """Close the pipe."""
@@ -139,7 +140,7 @@ class InventorySnapshot:
             try:
                 kind, value = self._receive(ours)
             except InventoryUnreadable:
-                process.kill()  # it is alive: its end of the pipe is open
+                process.kill()
                 raise
             finally:
                 process.join()
