@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from psycopg.conninfo import make_conninfo
+
 from scripts.mutants.mutations import Mutation, described
 from scripts.mutants.subjects import Applied, Finders, Place
 from service.store import sql
 
+STATEMENT_TIMEOUT = 20.0  # seconds of a statement: without a condition, a recursive query does not end
 TOKEN = re.compile(r"--[^\n]*|DISTINCT\s+FROM|'(?:[^']|'')*'|%\(\w+\)s|[\w.]+|\s+|.", re.DOTALL)
 CONDITIONS = {"WHERE": "true", "ON": "true", "AND": "true", "WHEN": "true", "OR": "false"}
 DROPPED = {"LIMIT", "OFFSET", "SKIP"}
@@ -51,11 +54,11 @@ class Queries:
 
     @contextmanager
     def prepared(self) -> Iterator[Finders]:
-        """Start the PostgreSQL server of all tests; no import changes."""
+        """Start the PostgreSQL server of all tests, which ends long statements; no import changes."""
         from service.store import embedded
 
         with TemporaryDirectory(prefix="takeover-pg-") as directory, embedded.running(Path(directory) / "pg") as url:
-            os.environ["TEST_POSTGRES"] = url
+            os.environ["TEST_POSTGRES"] = make_conninfo(url, options=f"-c statement_timeout={STATEMENT_TIMEOUT}s")
             yield []
 
     def collected(self) -> None:
