@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from procrastinate.jobs import Job, Status
 
-from service.store.database import Connection, execute, fetch
+from service.store.database import execute, fetch
 from service.store.queue import QUEUE, job_ownership
 from service.tasks.resources import Resources
 from service.tasks.submit import HostRequest, take_over
 from tests.integration.fetched_jobs import claimed
+from tests.integration.named_queries import change, read, wait_for_lock
 from tests.integration.users import ADMIN
 
 DEADLINE = 30.0  # seconds
@@ -24,16 +25,6 @@ async def submit(resources: Resources, *host_ids: int) -> list[int]:
     """Take hosts over; return the ids of their task instances."""
     hosts = [HostRequest(host_id=host_id, sql_port=2883) for host_id in host_ids]
     return [task.id for task, _ in await take_over(resources, 1, hosts, creator=ADMIN, trace_id="t")]
-
-
-async def change(resources: Resources, statement: str, **values: Any) -> None:
-    async with resources.database.transaction() as connection:
-        await connection.execute(statement.encode(), values)
-
-
-async def read(resources: Resources, query: str, **values: Any) -> list[dict[str, Any]]:
-    async with resources.database.autocommit() as connection:
-        return await fetch(connection, query, **values)
 
 
 async def state(resources: Resources, job: Job) -> str:
@@ -147,13 +138,6 @@ async def test_a_job_is_ended_by_its_worker(
     assert (await state(resources, mine), await state(resources, other)) == (ended, "doing")
 
 
-async def wait_for_lock(connection: Connection) -> None:
-    """Wait until another session of the database waits for a lock."""
-    query = b"SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    while not await (await connection.execute(query)).fetchall():
-        await asyncio.sleep(0.01)
-
-
 @pytest.mark.parametrize(("query", "values", "_ended"), [*ENDS, ("lock_own_job", {}, "")])
 async def test_a_job_that_is_being_requeued_is_not_ended(
     resources: Resources, query: str, values: dict[str, Any], _ended: str
@@ -164,7 +148,7 @@ async def test_a_job_that_is_being_requeued_is_not_ended(
         async with resources.database.transaction() as requeue:
             await fetch(requeue, "retry_own_job", **job_ownership(mine), **RETRY)
             ending = asyncio.create_task(read(resources, query, **job_ownership(mine), **values))
-            await wait_for_lock(watching)
+            await wait_for_lock(watching, ending)
         assert await ending == []
     assert await state(resources, mine) == "todo"
 
@@ -176,7 +160,7 @@ async def test_a_job_that_starts_its_run_is_not_requeued_meanwhile(resources: Re
         async with resources.database.transaction() as starting:
             await fetch(starting, "lock_own_job", **job_ownership(mine))
             requeue = asyncio.create_task(resources.queue.app.job_manager.retry_job(mine))
-            await wait_for_lock(watching)
+            await wait_for_lock(watching, requeue)
             assert await state(resources, mine) == "doing"
         await requeue
     assert await state(resources, mine) == "todo"

@@ -8,19 +8,10 @@ import pytest
 from service.store.database import execute, fetch
 from service.tasks.resources import Resources
 from service.tasks.submit import HostRequest, take_over
+from tests.integration.named_queries import change, read
 from tests.integration.users import ADMIN
 
 ENDED, FIRST, SECOND = (f"00000000-0000-0000-0000-00000000000{number}" for number in range(1, 4))
-
-
-async def change(resources: Resources, statement: str, *values: Any) -> None:
-    async with resources.database.transaction() as connection:
-        await connection.execute(statement.encode(), values)
-
-
-async def read(resources: Resources, query: str, **values: Any) -> list[dict[str, Any]]:
-    async with resources.database.transaction() as connection:
-        return await fetch(connection, query, **values)
 
 
 async def runs(resources: Resources) -> dict[str, dict[str, Any]]:
