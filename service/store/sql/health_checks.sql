@@ -10,8 +10,7 @@ RETURNING last.started AS before;
 -- name: servers_to_health_check
 SELECT s.id, s.ip, s.sql_port, coalesce(c.answered, false) AS answered
 FROM obproxy_server s LEFT JOIN server_check c ON c.server_id = s.id
-WHERE s.status IN ('RUNNING', 'UNAVAILABLE')
-ORDER BY s.id;
+WHERE s.status IN ('RUNNING', 'UNAVAILABLE');
 
 -- name: mark_servers_answering
 -- Set the servers that answered to RUNNING; returns those that were not. Updates the time of the last answer only when
@@ -86,15 +85,13 @@ SELECT now() AS moment;
 -- name: runs_of_server_since
 -- Runs that work on a server, or have ended since a discovery of it began.
 SELECT r.ident FROM run r JOIN task_instance t ON t.id = r.task_instance_id
-WHERE t.obproxy_server_id = %(server_id)s AND (r.finish_time IS NULL OR r.finish_time >= %(began)s)
-LIMIT 1;
+WHERE t.obproxy_server_id = %(server_id)s AND (r.finish_time IS NULL OR r.finish_time >= %(began)s);
 
 -- name: mark_discovered_server_running
 -- The discovery found OBProxy running. If the health check failed before, the SQL port is not reachable from the
--- service, so the health check is ignored from now on.
+-- service, so the health check is ignored from now on. The caller has locked the server.
 WITH former AS (
-    SELECT id, status FROM obproxy_server
-    WHERE id = %(server_id)s AND status IN ('RUNNING', 'UNAVAILABLE') FOR UPDATE
+    SELECT id, status FROM obproxy_server WHERE id = %(server_id)s AND status IN ('RUNNING', 'UNAVAILABLE')
 ), unreachable AS (
     UPDATE server_check c SET answered = false FROM former WHERE c.server_id = former.id AND former.status <> 'RUNNING'
 ), changed AS (
