@@ -67,19 +67,20 @@ async def test_old_task_instances_are_removed_and_those_with_operations_stay(res
 async def test_a_failure_that_can_be_resumed_stays_beside_newer_ones_of_its_host(resources: Resources) -> None:
     retain = resources.settings.model_copy(update={"retention_days_logs": 30, "retention_days_tasks": 90})
     ended = []
-    for sql_port, check in ((2883, False), (2884, True), (2885, False), (2886, False), (2887, False)):
+    for sql_port, check in ((2883, False), (2884, True), (2885, False), (2886, False), (2887, False), (2888, False)):
         ended.append(await submit(resources, 1, sql_port=sql_port, check=check))
         async with resources.database.transaction() as connection:
             await end(connection, ended[-1], "FAILED", 100)
-    failed, failed_check, by_hand, released, newest = (task.id for task in ended)
+    failed, failed_check, by_hand, released, successful, newest = (task.id for task in ended)
     async with resources.database.transaction() as connection:
         await connection.execute("UPDATE task_instance SET type = 'EXTERNAL' WHERE id = %s", (by_hand,))
         await connection.execute("DELETE FROM obproxy_server WHERE sql_port = 2886")
+        await connection.execute("UPDATE task_instance SET status = 'SUCCESSFUL' WHERE id = %s", (successful,))
 
     await retention.apply(replace(resources, settings=retain))
 
     kept = {failed, failed_check, newest}
-    assert await left(resources) == (kept, kept), f"without {by_hand} and {released}"
+    assert await left(resources) == (kept, kept), f"without {by_hand}, {released} and {successful}"
 
 
 async def test_nothing_is_removed_by_default(resources: Resources) -> None:

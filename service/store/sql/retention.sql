@@ -14,13 +14,13 @@ WHERE s.id = l.subtask_id AND t.id = s.task_instance_id AND t.finish_time < now(
 
 -- name: delete_old_tasks
 -- Task instances that ended before the retention period, except the newest of each host and those that can be resumed.
--- Locked rows are left for the next run, since waiting for them in this order could deadlock.
+-- Locked rows are left for the next run, since waiting for them could deadlock.
 DELETE FROM task_instance WHERE id IN (
     SELECT t.id FROM task_instance t
     WHERE t.finish_time < now() - make_interval(days => %(days)s)
       AND
 -- include: is_history
-    ORDER BY t.id FOR UPDATE SKIP LOCKED
+    FOR UPDATE SKIP LOCKED
 );
 
 -- name: delete_old_check_secrets
