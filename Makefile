@@ -5,6 +5,8 @@ ifeq ($(word 2,$(MAKECMDGOALS)),)
 MAKEFLAGS += --jobs=$(shell nproc)
 endif
 SHELL := /bin/bash
+# Where it is set, every program that a test starts compiles all of its modules.
+unexport PYTHONDONTWRITEBYTECODE
 PYTHON := .venv/bin/python
 OPENAPI := .config/openapi/node_modules/.bin
 # One more than the processors: tests wait for hosts about half of their time.

@@ -21,7 +21,7 @@ PROGRAMS = {
     "newuidmap": "uidmap",
     "debootstrap": "debootstrap",
     "ssh-keygen": "openssh-client",
-    "chromium": "chromium",
+    "chromium-headless-shell": "chromium-headless-shell",
     "prometheus": "prometheus",
     "jq": "jq",
     "openssl": "openssl",
