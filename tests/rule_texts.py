@@ -6,10 +6,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jinja2 import Environment, nodes
 
 from service.model.settings import PROJECT
+from tests.yaml_files import load
 
 VALUE = "{}"
 _JINJA = Environment()  # noqa: S701 - texts of YAML files, not HTML
@@ -24,7 +24,7 @@ def rule_texts() -> set[str]:
 def _role_texts() -> Iterator[str]:
     for path in sorted((PROJECT / "roles").glob("*/*/*.yml")):
         if path.parent.name in ("rules", "tasks"):
-            for item in yaml.safe_load(path.read_text(encoding="utf-8")) or ():
+            for item in load(path) or ():
                 yield from _item_texts(item)
 
 

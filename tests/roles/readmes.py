@@ -5,6 +5,8 @@ from typing import Any
 
 import yaml
 
+from tests.yaml_files import load
+
 BEGIN = "<!-- variables: written by python -m tests.roles.readmes from meta/argument_specs.yml -->"
 END = "<!-- end of variables -->"
 
@@ -52,7 +54,7 @@ def with_table(text: str, specs: dict[str, Any]) -> str:
 
 def main() -> None:
     for path in sorted((Path(__file__).parents[2] / "roles").glob("*/README.md")):
-        specs = yaml.safe_load((path.parent / "meta" / "argument_specs.yml").read_text())["argument_specs"]
+        specs = load(path.parent / "meta" / "argument_specs.yml")["argument_specs"]
         path.write_text(with_table(path.read_text(), specs))
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.lab import Lab
+from tests.yaml_files import load
 
 ROOT = Path(__file__).parents[2]
 BIN = ROOT / ".venv" / "bin"
@@ -22,10 +22,6 @@ STEPS = ["create", "check", "converge", "idempotence", "verify"]  # and those th
 Run = subprocess.CompletedProcess[str]
 
 
-def _load(path: Path) -> Any:
-    return yaml.safe_load(path.read_text())
-
-
 def _scenario(role: str) -> Path:
     return ROOT / "roles" / role / "molecule" / "default"
 
@@ -33,7 +29,7 @@ def _scenario(role: str) -> Path:
 def _host_variables(role: str) -> dict[str, Any]:
     """Return the variables that a scenario sets for its host."""
     (host_vars,) = (
-        _load(_scenario(role) / "molecule.yml")
+        load(_scenario(role) / "molecule.yml")
         .get("provisioner", {"inventory": {"host_vars": {"": {}}}})["inventory"]["host_vars"]
         .values()
     )
@@ -75,24 +71,24 @@ def test_role_alone(runs: dict[str, Future[Run]], role: str) -> None:
     run = runs[role].result()
     assert run.returncode == 0, run.stdout
     done = [line for line in run.stdout.splitlines() if line.endswith("Executed: Successful")]
-    steps = _load(_scenario(role) / "molecule.yml").get("scenario", _shared()["scenario"])["test_sequence"]
+    steps = load(_scenario(role) / "molecule.yml").get("scenario", _shared()["scenario"])["test_sequence"]
     # The recap lists every step once more.
     assert len(done) == 2 * len(steps), run.stdout
 
 
 def _shared() -> dict[str, Any]:
-    return dict(_load(ROOT / ".config" / "molecule" / "config.yml"))
+    return dict(load(ROOT / ".config" / "molecule" / "config.yml"))
 
 
 @pytest.mark.parametrize("role", ROLES)
 def test_a_scenario_leaves_nothing_out(role: str) -> None:
     scenario, changes = _scenario(role), _host_variables(role).get("role_changes", True)
-    sequence = _load(scenario / "molecule.yml").get("scenario", _shared()["scenario"])["test_sequence"]
+    sequence = load(scenario / "molecule.yml").get("scenario", _shared()["scenario"])["test_sequence"]
     side_effects = changes + (ROOT / "roles" / role / "tasks" / "rollback.yml").is_file()
     assert [step.split("/")[0].split()[0] for step in sequence] == [*STEPS, *["side_effect"] * side_effects, "destroy"]
     assert (scenario / "tasks" / "verify.yml").is_file()
     assert (scenario / "tasks" / "half_done.yml").is_file() == changes
-    specs = _load(ROOT / "roles" / role / "meta" / "argument_specs.yml")["argument_specs"]
+    specs = load(ROOT / "roles" / role / "meta" / "argument_specs.yml")["argument_specs"]
     refusable = [option for option in specs["main"]["options"].values() if option["type"] not in ("str", "path")]
     assert (scenario / "vars" / "bad_arguments.yml").is_file() >= bool(refusable)
     texts = [path.read_text() for path in (ROOT / "roles" / role).rglob("*.yml")]

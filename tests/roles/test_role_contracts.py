@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+
+from tests.yaml_files import load
 
 from . import readmes
 
@@ -32,7 +33,7 @@ SAME = ("type", "elements", "choices", "no_log", "description")
 
 
 def _load(path: Path) -> Any:
-    return yaml.safe_load(path.read_text()) if path.exists() else {}
+    return load(path) if path.exists() else {}
 
 
 def _specs(role: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import importlib
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +12,19 @@ import pytest
 import yaml
 from ansible_collections.obproxy.takeover.plugins.module_utils.documentation import argument_spec
 
+from tests.yaml_files import load
+
 ROOT = Path(__file__).parents[2]
 PLAYBOOKS, ROLES = ROOT / "playbooks", ROOT / "roles"
 ACTIONS, MODULES = ROOT / "plugins" / "action", ROOT / "plugins" / "modules"
 PLUGINS = sorted(path.stem for path in ACTIONS.glob("*.py"))
 
 
-def _load(path: Path) -> Any:
-    return yaml.safe_load(path.read_text())
-
-
 def _imports(playbook: str) -> list[dict[str, Any]]:
-    return list(_load(PLAYBOOKS / f"{playbook}.yml")[0]["tasks"])
+    return list(load(PLAYBOOKS / f"{playbook}.yml")[0]["tasks"])
 
 
-WORKFLOWS = _load(ROOT / "meta" / "workflows.yml")
+WORKFLOWS = load(ROOT / "meta" / "workflows.yml")
 
 
 def _roles(playbook: str = "takeover") -> list[str]:
@@ -45,7 +44,7 @@ def test_every_role_is_in_the_playbook_once_with_its_own_tag() -> None:
 
 @pytest.mark.parametrize("role", ALL_ROLES)
 def test_every_role_defines_its_subtask(role: str) -> None:
-    subtask = _load(ROLES / role / "meta" / "subtask.yml")
+    subtask = load(ROLES / role / "meta" / "subtask.yml")
     assert subtask.keys() == {"name", "class_name", "series_id", "timeout", "prohibit_rollback"}
     assert (ROLES / role / "README.md").is_file()
     for path in [ROLES / role / "tasks" / "main.yml", *(ROLES / role / "rules").glob("*.yml")]:
@@ -53,13 +52,13 @@ def test_every_role_defines_its_subtask(role: str) -> None:
 
 
 def test_a_start_and_a_drain_fit_into_their_subtask() -> None:
-    defaults = _load(ROLES / "start_obproxy" / "defaults" / "main.yml")
+    defaults = load(ROLES / "start_obproxy" / "defaults" / "main.yml")
     waits = defaults["obproxy_start_seconds"] + defaults["obproxy_drain_seconds"]
-    assert waits < _load(ROLES / "start_obproxy" / "meta" / "subtask.yml")["timeout"]
+    assert waits < load(ROLES / "start_obproxy" / "meta" / "subtask.yml")["timeout"]
 
 
 def test_series_ids_are_those_of_the_sample() -> None:
-    series = [_load(ROLES / role / "meta" / "subtask.yml")["series_id"] for role in _roles()]
+    series = [load(ROLES / role / "meta" / "subtask.yml")["series_id"] for role in _roles()]
     assert series == [4, 0, 8, 6, 5, 1, 3, 10, 9, 7, 11, 2]  # docs/reference/ocp-api.md 1.3
 
 
@@ -84,7 +83,7 @@ def _texts() -> str:
 
 def _options() -> dict[str, Any]:
     """Return the options of all playbooks; a playbook other than takeover may have some of its own."""
-    metas = [_load(PLAYBOOKS / f"{name}.meta.yml")["argument_specs"][name] for name in ("restart", "takeover")]
+    metas = [load(PLAYBOOKS / f"{name}.meta.yml")["argument_specs"][name] for name in ("restart", "takeover")]
     return {name: option for meta in metas for name, option in meta["options"].items()}
 
 
@@ -97,13 +96,13 @@ def test_every_variable_is_typed_and_every_typed_one_is_used() -> None:
 
 @pytest.mark.parametrize("workflow", ["release", "refresh", "restart"])
 def test_a_workflow_has_the_same_types_as_the_takeover(workflow: str) -> None:
-    options = _load(PLAYBOOKS / f"{workflow}.meta.yml")["argument_specs"][workflow]["options"]
+    options = load(PLAYBOOKS / f"{workflow}.meta.yml")["argument_specs"][workflow]["options"]
     files = [PLAYBOOKS / f"{workflow}.yml", PLAYBOOKS / "tasks" / "discover.yml"]
     files += [path for role in _roles(workflow) for path in (ROLES / role).glob("*/main.yml")]
     texts = "\n".join(path.read_text() for path in files)
     used = set(re.findall(r"\bobproxy_[a-z_]+\b|\bocp_host_id\b", texts)) - {*PLUGINS, *ALL_ROLES, "obproxy_server"}
 
-    specs = [_load(ROLES / role / "meta" / "argument_specs.yml")["argument_specs"] for role in _roles(workflow)]
+    specs = [load(ROLES / role / "meta" / "argument_specs.yml")["argument_specs"] for role in _roles(workflow)]
     read_by_plugins = {name for spec in specs for name in spec["main"]["options"]}
     assert options.keys() == used | read_by_plugins | {"obproxy_sys_password", "obproxy_current_sys_password"}
     assert {name: _options()[name] for name in options} == options
@@ -116,7 +115,7 @@ def test_secrets_are_marked() -> None:
 
 def test_defaults_are_the_same_everywhere() -> None:
     for path in sorted(ROLES.glob("*/defaults/main.yml")):
-        for name, value in _load(path).items():
+        for name, value in load(path).items():
             documented = _options()[name].get("default")
             if documented is not None:
                 assert value == documented, f"{name} in {path.parent.parent.name}"
@@ -144,29 +143,35 @@ def test_the_sample_inventory_shows_every_variable() -> None:
     assert [name for name in _options() if not re.search(rf"\b{name}\b", text)] == []
 
 
+@cache
+def _ansible_tasks(*arguments: str) -> dict[str, list[str]]:
+    """Return the names of the Ansible tasks of each workflow's playbook, by its name, as Ansible lists them."""
+    command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "localhost,", "--list-tasks", *arguments]
+    playbooks = sorted({str(PLAYBOOKS / Path(entry["playbook"]).name) for entry in WORKFLOWS.values()})
+    done = subprocess.run([*command, *playbooks], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    _, *listings = re.split(r"^playbook: ", done.stdout, flags=re.MULTILINE)
+    names = [re.findall(r"^ {6}(\S.*?)\tTAGS:", listing, re.MULTILINE) for listing in listings]
+    return dict(zip([Path(playbook).stem for playbook in playbooks], names, strict=True))
+
+
 @pytest.mark.parametrize("playbook", sorted({Path(entry["playbook"]).stem for entry in WORKFLOWS.values()}))
 @pytest.mark.parametrize(("arguments", "expected"), [(["--check"], 1), ([], 0)], ids=["check", "run"])
 def test_only_a_check_has_an_ansible_task_for_its_findings(playbook: str, arguments: list[str], expected: int) -> None:
-    command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "localhost,", "--list-tasks", *arguments]
-    done = subprocess.run([*command, str(PLAYBOOKS / f"{playbook}.yml")], cwd=ROOT, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.count("Fail if the check has findings") == expected
+    tasks = _ansible_tasks(*arguments)[playbook]
+    assert sum(name.endswith("Fail if the check has findings") for name in tasks) == expected
 
 
 def test_an_adoption_has_one_ansible_task_for_each_subtask_and_one_for_the_discovery() -> None:
     """Each costs 20 ms on the controller, even if it is skipped (docs/performance.md)."""
-    command = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", "localhost,", "--list-tasks"]
-    done = subprocess.run(
-        [*command, str(PLAYBOOKS / "takeover.yml")], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    end_host, discovery, *subtasks = re.findall(r"^ {6}(\S.*?)\tTAGS:", done.stdout, re.MULTILINE)
+    end_host, discovery, *subtasks = _ansible_tasks()["takeover"]
     assert (end_host, discovery) == ("Skip hosts without ocp_host_id", "Discover the OBProxy server")  # meta is no task
     assert [task.split(" : ")[0] for task in subtasks] == list(_roles("takeover"))
 
 
 def test_no_inventory_decides_whether_a_check_reports_all_findings() -> None:
     for path in PLAYBOOKS.glob("*.yml"):
-        plays = [play for play in _load(path) if isinstance(play, dict) and "argument_spec" in play.get("vars", {})]
+        plays = [play for play in load(path) if isinstance(play, dict) and "argument_spec" in play.get("vars", {})]
         assert plays or path.stem not in {Path(entry["playbook"]).stem for entry in WORKFLOWS.values()}
         assert all("report_all_findings" in play["vars"] for play in plays), path
 

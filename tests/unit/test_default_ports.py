@@ -1,8 +1,6 @@
 """Default ports: one value in the service, in the plugins, and in the documented defaults of roles and playbooks."""
 
 import ast
-from pathlib import Path
-from typing import Any
 
 import yaml
 from ansible_collections.obproxy.takeover.plugins.module_utils import addresses
@@ -11,23 +9,20 @@ from ansible_collections.obproxy.takeover.plugins.modules import obproxy_discove
 
 from service.model.fleet import DEFAULT_SQL_PORT
 from service.model.settings import PROJECT
+from tests.yaml_files import load
 
 ROLE = PROJECT / "roles" / "prepare_obproxy_install"
 SERVICE, PLUGINS = PROJECT / "service", PROJECT / "plugins"
 PORTS = (DEFAULT_SQL_PORT, listeners.DEFAULT_EXPORTER_PORT)
 
 
-def read(path: Path) -> Any:
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
-
-
 def test_all_sides_have_the_same_sql_port() -> None:
-    playbook = read(PROJECT / "playbooks" / "takeover.meta.yml")
+    playbook = load(PROJECT / "playbooks" / "takeover.meta.yml")
     defaults = {
         "plugins": addresses.DEFAULT_SQL_PORT,
         "module": yaml.safe_load(obproxy_discover.DOCUMENTATION)["options"]["sql_port"]["default"],
-        "role": read(ROLE / "defaults" / "main.yml")["obproxy_sql_port"],
-        "role's arguments": read(ROLE / "meta" / "argument_specs.yml")["argument_specs"]["main"]["options"][
+        "role": load(ROLE / "defaults" / "main.yml")["obproxy_sql_port"],
+        "role's arguments": load(ROLE / "meta" / "argument_specs.yml")["argument_specs"]["main"]["options"][
             "obproxy_sql_port"
         ]["default"],
         "playbook": playbook["argument_specs"]["takeover"]["options"]["obproxy_sql_port"]["default"],

@@ -19,6 +19,7 @@ import ansible_runner
 import yaml
 
 from service.inventory.environment import CALLBACK_DIRECTORY
+from tests import yaml_files
 
 STREAMS = Path(__file__).parent
 ROOT = STREAMS.parents[2]
@@ -44,7 +45,7 @@ _UNSTABLE = {
 @cache
 def cases() -> dict[str, Any]:
     """Return the content of cases.yml, by case."""
-    loaded: dict[str, Any] = yaml.safe_load((STREAMS / "cases.yml").read_text(encoding="utf-8"))
+    loaded: dict[str, Any] = yaml_files.load(STREAMS / "cases.yml")
     return loaded
 
 
