@@ -12,7 +12,7 @@ INTERVAL = 20.0  # seconds between two lines
 # Seconds of a test in each folder on a machine with two processors; only their ratios count. A folder keeps this pace
 # until more tests than KNOWN are done: the first ones also start what others share.
 KNOWN = 20
-USUAL = {"bench": 12.0, "browser": 16.0, "integration": 2.2, "lab": 7.0, "roles": 5.0, "unit": 0.06}
+USUAL = {"bench": 12.0, "browser": 16.0, "integration": 2.2, "lab": 7.0, "roles": 5.0, "scripts": 0.6, "unit": 0.05}
 
 
 @dataclass

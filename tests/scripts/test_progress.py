@@ -54,8 +54,8 @@ def test_tests_outside_of_a_folder_count_by_their_file() -> None:
 
 
 def test_a_session_with_workers_shows_it() -> None:
-    chosen = "tests/unit/test_progress.py::test_each_folder_has_a_usual_time"
+    chosen = "tests/scripts/test_progress.py::test_each_folder_has_a_usual_time"
     command = [sys.executable, "-m", "pytest", "--numprocesses=1", "-p", "no:cacheprovider", chosen]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout
-    assert re.search(r"^\d+:\d\d: unit 0 of 1", done.stdout, re.MULTILINE), done.stdout
+    assert re.search(r"^\d+:\d\d: scripts 0 of 1", done.stdout, re.MULTILINE), done.stdout
