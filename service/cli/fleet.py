@@ -16,7 +16,6 @@ from service.cli.options import All, ClusterName, Limit, PageNumber
 from service.cli.output import Column, Format, Output, fields, print_json, print_list, print_table, table
 from service.cli.states import local_time
 from service.cli.transport import Document
-from service.model.settings import PROJECT
 
 HostName = Annotated[str, typer.Argument(metavar="HOST", help="Id or name of the host.")]
 
@@ -173,6 +172,8 @@ def discover(
 
     It reads as a takeover does, and changes nothing.
     """
+    from service.model.settings import PROJECT
+
     limit = ["--limit", ",".join(host)] if host else []
     playbook = Path(sys.executable).with_name("ansible-playbook")
     os.environ["ANSIBLE_CONFIG"] = str(PROJECT / "ansible.cfg")

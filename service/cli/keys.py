@@ -10,9 +10,7 @@ from service.cli.local_audit import audit_call
 from service.model.settings import take
 from service.tasks.resources import open_resources
 
-key = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Rotate the key that encrypts secrets in the database."
-)
+key = typer.Typer(rich_markup_mode=None)
 
 
 @key.command("rotate", epilog=examples(("key rotate", "encrypt all secrets with a new key")))

@@ -32,8 +32,8 @@ ACCESS_KEYS = (
     Column(header="CREATED", value=lambda key: local_time(key["createTime"])),
 )
 
-user = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Manage users and their roles.")
-access_key = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Manage access keys, which sign requests.")
+user = typer.Typer(rich_markup_mode=None)
+access_key = typer.Typer(rich_markup_mode=None)
 
 Name = Annotated[str, typer.Argument(help="Name of the user.")]
 Key = Annotated[str, typer.Argument(help="Id of the access key.")]
