@@ -57,7 +57,7 @@ async def _about_discovery(connection: Connection, server_id: int, values: Mappi
         return {"unmanaged_changes": []}
     if LOGIN_ERROR not in values and DEFINITIONS not in values:
         return {}
-    rows = await fetch(connection, "lock_server_with_parameters", server_id=server_id)
+    rows = await fetch(connection, "server_with_parameters", server_id=server_id)
     if not rows:
         return {}
     stored = rows[0]

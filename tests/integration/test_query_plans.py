@@ -109,7 +109,7 @@ LOOKED_FOR: list[tuple[str, dict[str, object]]] = [
     ("host_discoveries_without_job", {"queue": "host_discoveries"}),
     ("server_for_discovery", {"server_id": 7}),
     ("runs_of_server_since", {"server_id": 7, "began": datetime(2026, 11, 29, tzinfo=UTC)}),
-    ("lock_server_with_parameters", {"server_id": 7}),
+    ("server_with_parameters", {"server_id": 7}),
     ("requests_by_id", {"request_ids": [7, 8]}),
     ("request_cluster_names", {"text": "test"}),
     ("request_creators", {"text": "admin"}),

@@ -66,10 +66,10 @@ SELECT * FROM obproxy_server WHERE id = ANY(%(server_ids)s) ORDER BY host_id, sq
 SELECT DISTINCT ON (cluster_id) cluster_id, cluster_name FROM obproxy_server ORDER BY cluster_id, id DESC;
 
 -- name: servers_of_clusters
-SELECT * FROM obproxy_server WHERE cluster_id = ANY(%(cluster_ids)s) ORDER BY cluster_id, id;
+SELECT * FROM obproxy_server WHERE cluster_id = ANY(%(cluster_ids)s) ORDER BY id;
 
 -- name: servers_of_hosts
-SELECT * FROM obproxy_server WHERE host_id = ANY(%(host_ids)s) ORDER BY host_id, sql_port;
+SELECT * FROM obproxy_server WHERE host_id = ANY(%(host_ids)s) ORDER BY sql_port;
 
 -- name: latest_tasks_of_hosts
 -- Without checks that have ended, which have changed nothing.
@@ -98,7 +98,7 @@ FROM unnest(%(server_ids)s::bigint[]) AS s (id)
 CROSS JOIN LATERAL (SELECT * FROM task_instance WHERE obproxy_server_id = s.id ORDER BY id DESC LIMIT 1) AS t;
 
 -- name: managed_servers_of_hosts
-SELECT * FROM obproxy_server WHERE host_id = ANY(%(host_ids)s) AND status <> 'TAKINGOVER' ORDER BY host_id, sql_port;
+SELECT * FROM obproxy_server WHERE host_id = ANY(%(host_ids)s) AND status <> 'TAKINGOVER' ORDER BY sql_port;
 
 -- name: update_managed_server_facts
 -- Server facts from a discovery, for a managed server; see update_server_facts. Unchanged facts write nothing. The time
@@ -111,12 +111,11 @@ SET learned      = learned || %(values)s::jsonb,
                              <> learned - ARRAY['discovered', 'discovery_error'] THEN now() ELSE update_time END
 WHERE id = %(server_id)s AND status IN ('RUNNING', 'UNAVAILABLE') AND learned || %(values)s::jsonb <> learned;
 
--- name: lock_server_with_parameters
--- The stored facts of a server, to compare them with those of a discovery.
+-- name: server_with_parameters
+-- The stored facts of a server, which the caller has locked, to compare them with those of a discovery.
 SELECT s.learned, p.settings, to_jsonb(now()) #>> '{}' AS now
 FROM obproxy_server s LEFT JOIN server_parameters p ON p.server_id = s.id
-WHERE s.id = %(server_id)s
-FOR UPDATE OF s;
+WHERE s.id = %(server_id)s;
 
 -- name: upsert_server_parameters
 -- The complete output of SHOW PROXYCONFIG. Unchanged output writes nothing.
@@ -139,7 +138,7 @@ JOIN server_parameters k ON k.server_id = s.id
 CROSS JOIN LATERAL jsonb_each_text(k.settings) AS p (name, value)
 WHERE s.cluster_id = %(cluster_id)s
 GROUP BY p.name, p.value
-ORDER BY p.name, count(*) DESC, p.value;
+ORDER BY count(*) DESC, p.value;
 
 -- name: parameter_definitions_of_cluster
 -- Parameter definitions of a cluster's servers: one server per version, the one read last at the end.
