@@ -41,8 +41,7 @@ UPDATE task_instance SET held_by = %(after)s WHERE request_id = %(request_id)s A
 
 -- name: accept_failures_of_request
 -- The limit of a rollout does not count the hosts that have failed until now.
-UPDATE task_instance SET failure_accepted = true
-WHERE request_id = %(request_id)s AND status = 'FAILED' AND failure_accepted IS NOT TRUE;
+UPDATE task_instance SET failure_accepted = true WHERE request_id = %(request_id)s AND status = 'FAILED';
 
 -- name: requests_with_held_tasks
 SELECT DISTINCT request_id FROM task_instance WHERE held_by = 'ROLLOUT' ORDER BY request_id;
