@@ -26,7 +26,7 @@ async def insert_parameters(
 
 
 async def changed(resources: Resources, query: str, **values: Any) -> dict[int, set[str]]:
-    """Execute a query; return the names of the columns that it changes, or None, by server that it writes."""
+    """Execute a query; return the servers that it writes, with the names of the columns that it changes."""
 
     async def stored() -> dict[int, dict[str, Any]]:
         async with resources.database.autocommit() as connection:

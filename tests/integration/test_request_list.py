@@ -1,6 +1,6 @@
 """The list and the document of a request among others: each filter, and only its own hosts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,14 @@ from service.model.states import TaskState
 from service.model.types import BY_ID, NEWEST_FIRST, Page
 from service.model.workflow import TAKEOVER
 from service.outcome.run_progress import Changed, Started
-from service.store.database import fetch
+from service.store.database import execute, fetch
 from service.tasks import requests
+from service.tasks.locked_task import STATE_LINE
 from service.tasks.recorder import Recorder
 from service.tasks.resources import Resources
 from service.tasks.submit import HostRequest, take_over
-from tests.integration.sample_tasks import advance
+from tests.integration.named_queries import change, read
+from tests.integration.sample_tasks import advance, subtask_ids
 from tests.integration.users import ADMIN
 
 HOSTS = range(1, 10)
@@ -48,14 +50,9 @@ def inventory(inventory_file: Path) -> None:
     inventory_file.write_text(f"all:\n  vars: {{obproxy_cluster_id: 1, obproxy_cluster_name: test}}\n  hosts:\n{hosts}")
 
 
-async def change(resources: Resources, statement: str, *values: Any) -> None:
-    async with resources.database.transaction() as connection:
-        await connection.execute(statement.encode(), values)
-
-
-async def submit(resources: Resources, host_ids: Sequence[int]) -> list[int]:
+async def submit(resources: Resources, host_ids: Sequence[int], *, check: bool = False) -> list[int]:
     hosts = [HostRequest(host_id=host_id, sql_port=2883) for host_id in host_ids]
-    return [task.id for task, _ in await take_over(resources, 1, hosts, creator=ADMIN, trace_id="t")]
+    return [task.id for task, _ in await take_over(resources, 1, hosts, creator=ADMIN, trace_id="t", check=check)]
 
 
 @pytest.fixture
@@ -158,6 +155,65 @@ async def test_the_document_of_a_request_has_its_own_hosts(resources: Resources)
     assert [bool(request.last_end) for request in found] == [True, False]
     assert [host.task_id for host in await requests.hosts(resources.database, found[0].id, [one[1]])] == [one[1]]
     assert await requests.hosts(resources.database, found[0].id, other) == []
+
+
+async def test_a_host_has_its_current_subtask_and_a_check_its_findings(resources: Resources) -> None:
+    one, other = await submit(resources, [1, 2], check=True)
+    first, second, third, fourth, *_ = await subtask_ids(resources, one)
+    of_other, *_ = await subtask_ids(resources, other)
+    log = [(first, "an earlier one"), (first, "a"), (first, f"{STATE_LINE}{first}"), (second, "b"), (of_other, "c")]
+    ids, texts = [subtask for subtask, _ in log], [text for _, text in log]
+    async with resources.database.transaction() as connection:
+        times = [1] * len(log)
+        await execute(connection, "insert_subtask_logs", subtask_ids=ids, run_times=times, contents=texts)
+
+    async def shown(statuses: Mapping[int, str]) -> list[tuple[str, str, list[str]]]:
+        for subtask, status in statuses.items():
+            await change(resources, "UPDATE subtask_instance SET status = %s WHERE id = %s", status, subtask)
+        hosts = await requests.hosts(resources.database, 1)
+        return [(host.subtask, host.reason, [finding.message for finding in host.findings]) for host in hosts]
+
+    names = [subtask.name for subtask in resources.workflows[TAKEOVER].subtasks]
+    failed = {second: "FAILED", first: "FAILED"}
+    assert await shown(failed) == [(names[0], "a", ["a", "b"]), ("", "", [])]
+    running = {third: "RUNNING", fourth: "CANCELING", of_other: "FAILED"}
+    assert await shown(running) == [(names[2], "", ["a", "b"]), (names[0], "c", ["c"])]
+
+
+async def test_checks_of_a_request_pass_for_a_day(resources: Resources) -> None:
+    passed = await submit(resources, [2, 1], check=True)
+    skipped, failed, superseded, old, takeover = await submit(resources, [3, 4, 5, 6, 7], check=True)
+    other = await submit(resources, [8], check=True)
+    await change(resources, "UPDATE task_instance SET status = 'SUCCESSFUL', finish_time = now() - interval '23 hours'")
+    await change(resources, "UPDATE task_instance SET request_id = 1, position = position + 2 WHERE request_id = 2")
+    for statement, task_id in (
+        ("UPDATE subtask_instance SET operation = 'SKIP' WHERE task_instance_id = %s", skipped),
+        ("UPDATE task_instance SET status = 'FAILED' WHERE id = %s", failed),
+        ("UPDATE task_instance SET superseded_by = id + 1 WHERE id = %s", superseded),
+        ("UPDATE task_instance SET finish_time = now() - interval '25 hours' WHERE id = %s", old),
+        ("UPDATE task_instance SET context = context #- '{stringMap,check_mode}' WHERE id = %s", takeover),
+    ):
+        await change(resources, statement, task_id)
+
+    found = [await read(resources, "passed_checks_of_request", request_id=request_id) for request_id in (1, 3)]
+
+    assert [[row["id"] for row in checks] for checks in found] == [passed, other]
+
+
+async def test_the_changes_of_a_request_are_those_of_its_hosts(resources: Resources) -> None:
+    one, two, other = *await submit(resources, [1, 2]), *await submit(resources, [3])
+    for task_id in (two, one, other):
+        first, second, *_ = await subtask_ids(resources, task_id)
+        for subtask, name in ((second, "b"), (first, "a")):
+            statement = "UPDATE subtask_instance SET changes = jsonb_build_array(%s::text) WHERE id = %s"
+            await change(resources, statement, f"{task_id} {name}", subtask)
+
+    async def changes(task_ids: list[int] | None) -> list[str]:
+        found = await read(resources, "changes_of_request", request_id=1, task_ids=task_ids)
+        return [name for row in found for name in row["changes"]]
+
+    assert await changes(None) == [f"{one} a", f"{one} b", f"{two} a", f"{two} b"]
+    assert await changes([two, other]) == [f"{two} a", f"{two} b"]
 
 
 async def test_the_end_of_a_request_is_announced_once(resources: Resources) -> None:

@@ -140,8 +140,8 @@ RETURNING id;
 
 -- name: change_numbers_of_request
 -- The number of the last change of each document of a request's task instances.
-SELECT t.id, coalesce(c.number, 0) AS number
-FROM task_instance t LEFT JOIN task_change c ON c.task_instance_id = t.id
+SELECT t.id, c.number
+FROM task_instance t JOIN task_change c ON c.task_instance_id = t.id
 WHERE t.request_id = %(request_id)s;
 
 -- name: changes_of_request
