@@ -5,7 +5,7 @@ from typing import Any
 
 from ansible.utils.display import Display
 from ansible_collections.obproxy.takeover.plugins.module_utils import draining
-from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction, Result
+from ansible_collections.obproxy.takeover.plugins.module_utils.action import NO_LOGIN, HostAction, Result
 from ansible_collections.obproxy.takeover.plugins.module_utils.changes import change, parameter_change, process_change
 from ansible_collections.obproxy.takeover.plugins.module_utils.documentation import argument_spec
 from ansible_collections.obproxy.takeover.plugins.module_utils.parameter_values import (
@@ -331,7 +331,7 @@ class ActionModule(HostAction):
             found = f"after the {how} restart nothing listens on port {new['sql_port']}"
         elif new["process"]["pid"] != pid:
             found = f"after the {how} restart pid {new['process']['pid']} is at the port instead of {pid}"
-        elif new["login"] in ("denied", "unreachable"):
+        elif new["login"] in NO_LOGIN:
             found = f"after the {how} restart root@proxysys cannot log in: {new['login_error']}"
         elif differ := [
             f"{name} is '{new['parameters'].get(name)}' instead of '{value}'"

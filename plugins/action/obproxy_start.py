@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction, Result
+from ansible_collections.obproxy.takeover.plugins.module_utils.action import NO_LOGIN, HostAction, Result
 from ansible_collections.obproxy.takeover.plugins.module_utils.addresses import named_ports
 from ansible_collections.obproxy.takeover.plugins.module_utils.changes import (
     PRESENT,
@@ -14,8 +14,6 @@ from ansible_collections.obproxy.takeover.plugins.module_utils.documentation imp
 from ansible_collections.obproxy.takeover.plugins.module_utils.masking import stage_one
 from ansible_collections.obproxy.takeover.plugins.module_utils.rules import FailedRule, fix_for_root
 from ansible_collections.obproxy.takeover.plugins.modules.obproxy_start import DOCUMENTATION
-
-_LOGGED_IN = ("given", "cluster", "empty")
 
 
 class ActionModule(HostAction):
@@ -52,7 +50,7 @@ class ActionModule(HostAction):
         port = str(facts["sql_port"])
         listen_port = facts["parameters"].get("listen_port", "unknown")
         pending = "listen_port" in facts["pending_restart"]
-        if facts["login"] not in _LOGGED_IN or (listen_port != port and not pending):
+        if facts["login"] in NO_LOGIN or (listen_port != port and not pending):
             raise FailedRule(
                 "The OBProxy answers root@proxysys at its SQL port",
                 f"login: {facts['login']} ({facts['login_error'] or 'no error'}), listen_port: {listen_port}",

@@ -28,6 +28,7 @@ from .tunnel import TunnelError, Tunnels
 
 Result = dict[str, Any]
 _MARK = "OBPROXY_TAKEOVER"
+NO_LOGIN = ("denied", "unreachable", "untried")  # values of the fact `login` without a valid password
 # Variables with secrets. They are read here and never passed as task arguments, which callbacks may record.
 SECRETS = (
     *("obproxy_current_sys_password", "obproxy_current_proxyro_password"),
@@ -130,7 +131,7 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
 
         Raises FailedRule unless an earlier Ansible task has reported findings, such as the denied login.
         """
-        if not self.is_check_mode or self.facts["login"] not in ("denied", "unreachable", "untried"):
+        if not self.is_check_mode or self.facts["login"] not in NO_LOGIN:
             return None
         if self.facts.get("findings"):
             return {"changed": False, "msg": "Not checked: root@proxysys cannot log in.", "unchecked": True}

@@ -86,3 +86,11 @@ def test_an_error_response_is_reported_once_with_its_code(lab: Lab, lab_host: St
     host = lab_host()
     _, message = play(lab, host, variables=BAD).failure(host)
     assert message.count("(code 4147)") == 1
+
+
+def test_a_retry_without_the_given_password_uses_the_recorded_one(lab: Lab, lab_host: StartHost) -> None:
+    host = lab_host("other-password")
+    assert play(lab, host, variables=GIVEN | BAD).code == 2
+    run = play(lab, host)
+    assert run.code == 0, run.failure(host)
+    assert any("with the recorded password" in str(result.get("msg")) for _, result in run.results(host))

@@ -94,3 +94,11 @@ def test_a_failed_restart_reports_the_process_that_it_has_ended(answer: dict[str
     assert [(change["what"], change["before"], change["after"]) for change in action.changes] == [
         ("process", f"pid {OLD}", after)
     ]
+
+
+@pytest.mark.parametrize("login", ["denied", "unreachable", "untried"])
+def test_a_restart_whose_effect_cannot_be_read_has_failed(login: str) -> None:
+    new = {"process": {"pid": NEW}, "sql_port": 2883, "login": login, "login_error": "why"}
+    with pytest.raises(FailedRule) as failed:
+        ActionModule.__new__(ActionModule)._require_effect({"how": "hot", "pid": NEW}, new, {})
+    assert failed.value.found == "after the hot restart root@proxysys cannot log in: why"
