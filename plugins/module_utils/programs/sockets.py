@@ -45,14 +45,18 @@ def listens(port: int) -> bool:
 def sockets_of(pid: int) -> "set[str]":
     """Return the inodes of all sockets that a process holds."""
     directory = f"/proc/{pid}/fd/"
-    found = set()
     try:
-        for name in os.listdir(directory):
+        names = os.listdir(directory)
+    except OSError:  # the process has ended
+        return set()
+    found = set()
+    for name in names:
+        try:
             target = os.readlink(directory + name)
-            if target.startswith("socket:["):
-                found.add(target[8:-1])
-    except OSError:  # the process has ended, or has closed a file
-        return found
+        except OSError:  # closed since; a busy process opens and closes sockets all the time
+            continue
+        if target.startswith("socket:["):
+            found.add(target[8:-1])
     return found
 
 
