@@ -286,12 +286,18 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
                     self._write_pending(former, pending)
                     raise
                 except SqlError as error:
-                    self.changes += map(parameter_change, getattr(error, "remaining", ()))
-                    self._write_pending(former, pending)
+                    remaining = getattr(error, "remaining", ())
+                    self.changes += map(parameter_change, remaining)
+                    names = {one.name for one in remaining}
+                    waits = {*former} - names | {*pending} & names
+                    self._write_pending(sorted(waits), pending)
                     raise FailedRule(
                         "OBProxy accepts every desired parameter",
                         str(error),
-                        "correct the value in the cluster's obproxy_parameters; the values set before it were restored",
+                        "correct the cause, then retry: some values set before it were not restored"
+                        if remaining
+                        else "correct the value in the cluster's obproxy_parameters; the values set before it were "
+                        "restored",
                     ) from error
 
     def remove_pending(self, names: list[str]) -> None:

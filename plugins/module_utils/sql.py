@@ -22,6 +22,7 @@ _ACCESS_DENIED = 1045
 _NO_SUCH_LOGIN = 2059
 _NATIVE = "mysql_native_password"
 _ENTRY_NOT_EXIST = 4018
+_CLIENT_ERRORS = range(2000, 3000)  # the connection was lost: the statement may have been executed
 Opener = Callable[[], socket.socket]
 
 if TYPE_CHECKING:
@@ -39,7 +40,10 @@ class SqlError(Exception):
 
 
 class PartlySet(SqlError):
-    """A parameter was rejected, and the former values of `remaining` could not be set again."""
+    """A parameter could not be set, and the former values of `remaining` could not be set again.
+
+    `remaining` includes a parameter that may have been set when the connection was lost.
+    """
 
     def __init__(self, code: int, text: str, remaining: "Sequence[Difference]") -> None:
         super().__init__(code, text)
@@ -214,6 +218,8 @@ def apply_parameters(session: Session, differences: Sequence[Difference]) -> dic
                 raise SqlError(0, f"it reads back as {stored!r}")
             read[difference.name] = stored
         except (SqlError, ValueError) as error:
+            if difference not in done and getattr(error, "code", 0) in _CLIENT_ERRORS:
+                done.append(difference)
             remaining = _restore(session, done)
             text = f"{difference.name} = '{difference.after}' was rejected: {getattr(error, 'text', error)}"
             if remaining:
