@@ -37,9 +37,13 @@ def is_complete(of: Mapping[str, Any]) -> bool:
 
 
 def with_desired(of: Record, desired: Mapping[str, object]) -> Record:
-    """Return the record with the parameters that a later run of the same takeover sets."""
-    texts = _texts(desired)
-    return of if texts in desired_values(of) else of | {"later": [*of.get("later", []), texts]}
+    """Return the record with the parameters that a later run of the same takeover sets.
+
+    Only values that are not in it yet are added: an OBProxy is synchronised for years, and the file must stay small.
+    """
+    known = {(name, value) for values in desired_values(of) for name, value in values.items()}
+    new = {name: value for name, value in _texts(desired).items() if (name, value) not in known}
+    return of | {"later": [*of.get("later", []), new]} if new else of
 
 
 def desired_values(of: Mapping[str, Any]) -> list[dict[str, object]]:

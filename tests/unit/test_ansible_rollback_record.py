@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from ansible_collections.obproxy.takeover.plugins.module_utils.masking import MASK
 from ansible_collections.obproxy.takeover.plugins.module_utils.parameter_values import former_values
+from ansible_collections.obproxy.takeover.plugins.module_utils.programs.listeners import FILE_LIMIT
 from ansible_collections.obproxy.takeover.plugins.module_utils.rollback_record import (
     BUILT_IN,
     PROXYRO,
@@ -148,6 +149,17 @@ def test_a_record_includes_changes_of_later_runs() -> None:
     assert (
         desired_values(later) == [{"a": "1"}, {"b": "true"}, {"c": "2"}] and later["parameters"] is taken["parameters"]
     )
+
+
+def test_a_record_of_many_synchronisations_can_still_be_read() -> None:
+    """The discovery reads a file of the takeover up to a limit, and a host with a longer one can do nothing."""
+    rows = json.loads((Path(__file__).parents[1] / "lab/simulator/data/parameters.json").read_text())
+    record = build_record(FACTS | {"parameters": {row[0]: row[2] for row in rows}}, {}, None)
+    desired = {row[0]: row[2] for row in rows[:30]}
+    for number in range(300):
+        record = with_desired(record, desired | {"client_max_connections": number})
+    assert {values["client_max_connections"] for values in desired_values(record)[1:]} == set(map(str, range(300)))
+    assert len(json.dumps(record, indent=2)) < FILE_LIMIT
 
 
 def test_a_record_without_its_parameters_is_not_whole() -> None:
