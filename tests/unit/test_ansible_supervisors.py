@@ -97,3 +97,41 @@ def test_crontabs_are_read_whatever_lies_beside_them(tmp_path: Path, monkeypatch
     monkeypatch.setattr(crontabs, "CRONTABS", (str(tmp_path / "cron"), str(users), str(tmp_path / "none")))
     assert [job["file"] for job in crontabs.cron_jobs_of(["/opt/odp"])] == [str(users / "admin")]
     assert supervision.recorded_pid(str(users)) == 0
+
+
+def _jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, *homes: str) -> list[str]:
+    """Return the lines of the jobs of a crontab with one line, as they are shown."""
+    (tmp_path / "admin").write_text(line + "\n")
+    monkeypatch.setattr(crontabs, "CRONTABS", (str(tmp_path),))
+    return [job["line"] for job in crontabs.cron_jobs_of([*homes])]
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("* * * * * /opt/odp/bin/obproxyd.sh -c start", "/opt/odp/bin/obproxyd.sh"),
+        (
+            "* * * * * pgrep -x obproxy || (cd /opt/odp && ./bin/obproxy -o obproxy_sys_password=Se1)",
+            "obproxy /opt/odp ./bin/obproxy",
+        ),
+        ("* * * * * obproxy_pwd=Se1 sh -c 'pgrep obproxy || /opt/odp/bin/start -p Se1'", "obproxy /opt/odp/bin/start"),
+        (
+            '@reboot mysql -pobproxySe1 -uroot@obproxy; curl http://u:Se1@h/obproxy; "/opt/odp/bin/run"',
+            "/opt/odp/bin/run",
+        ),
+        ("* * * * * HOME=/opt/odp/bin/x obproxy.sh", "obproxy.sh"),
+    ],
+)
+def test_only_the_programs_of_a_job_are_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, shown: str
+) -> None:
+    assert _jobs(tmp_path, monkeypatch, line, "/opt/odp") == [shown]
+
+
+@pytest.mark.parametrize("home", ["", "/", "/usr", "/usr/local"])
+def test_a_job_with_another_program_of_the_system_is_not_its_supervisor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: str
+) -> None:
+    backup, start = (f"@daily root {home.rstrip('/')}/bin/{name}" for name in ("backup", "obproxy"))
+    assert _jobs(tmp_path, monkeypatch, backup, "/var/lib/odp", home) == []
+    assert len(_jobs(tmp_path, monkeypatch, start, "/var/lib/odp", home)) == (home != "/")
