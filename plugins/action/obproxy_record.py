@@ -5,6 +5,7 @@ from typing import Any
 
 from ansible_collections.obproxy.takeover.plugins.module_utils.action import Result
 from ansible_collections.obproxy.takeover.plugins.module_utils.documentation import argument_spec
+from ansible_collections.obproxy.takeover.plugins.module_utils.facts import is_managed
 from ansible_collections.obproxy.takeover.plugins.module_utils.programs.converge import BACKUP
 from ansible_collections.obproxy.takeover.plugins.module_utils.recording import RecordingAction
 from ansible_collections.obproxy.takeover.plugins.module_utils.rollback_record import (
@@ -91,9 +92,9 @@ class ActionModule(RecordingAction):
 
     def _note_files(self, facts: dict[str, Any], managed_by: str) -> list[str]:
         """Return the note of who manages the OBProxy and the copy of a former one, and what a killed run has left."""
-        note, path = facts["local_fact"] or {}, facts["discovery_arguments"]["fact_file"]
-        is_foreign = bool(note) and note.get("managed_by") != managed_by
-        return [*facts["leftovers"], *([] if is_foreign else [path, path + BACKUP])]
+        path = facts["discovery_arguments"]["fact_file"]
+        is_ours = facts["local_fact"] is None or is_managed(facts, managed_by)
+        return [*facts["leftovers"], *([path, path + BACKUP] if is_ours else [])]
 
     def _remove(self, facts: dict[str, Any], paths: list[str]) -> Result:
         """Remove the takeover's files on the host, and the directories that it created for them."""

@@ -4,6 +4,7 @@ from typing import Any
 
 from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction, Result
 from ansible_collections.obproxy.takeover.plugins.module_utils.documentation import argument_spec
+from ansible_collections.obproxy.takeover.plugins.module_utils.facts import is_managed
 from ansible_collections.obproxy.takeover.plugins.module_utils.rules import FailedRule
 from ansible_collections.obproxy.takeover.plugins.modules.obproxy_released import DOCUMENTATION
 
@@ -26,8 +27,7 @@ class ActionModule(HostAction):
         return {"changed": False, "msg": f"{_description(after)}; the host has no files of the takeover"}
 
     def _require_clean(self, found: dict[str, Any], managed_by: str) -> None:
-        note = found["local_fact"] or {}
-        left = [found["discovery_arguments"]["fact_file"]] if note.get("managed_by") == managed_by else []
+        left = [found["discovery_arguments"]["fact_file"]] if is_managed(found, managed_by) else []
         left += [self.state_file("before")] if found["recorded"] is not None else []
         if left := [*left, *found["leftovers"]]:
             raise FailedRule(

@@ -201,6 +201,15 @@ def read_local_fact(files: list[Facts], path: str) -> Facts | None:
     return note if note is not None else {"managed_by": "unknown (the file is not a JSON object)"}
 
 
+def is_managed(facts: Facts, managed_by: str) -> bool:
+    """Return whether the local fact is this manager's, for the OBProxy at this port.
+
+    The host has one fact for all ports, so an OBProxy that was moved to another port may have been taken over since.
+    """
+    note = facts["local_fact"] or {}
+    return note.get("managed_by") == managed_by and note.get("sql_port", facts["sql_port"]) == facts["sql_port"]
+
+
 def read_json_file(files: list[Facts], path: str) -> Facts | None:
     """Return the JSON object in one of the takeover's own files, None when there is none."""
     text = next((found["text"] for found in files if found["path"] == path), None)

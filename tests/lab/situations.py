@@ -10,7 +10,7 @@ from .inventory import SYS_PASSWORD
 from .states import cluster_for, package_home
 
 Make = Callable[[LabHost, int], None]
-_STOP = """
+STOP = """
 pkill -9 -x obproxyd.sh || true
 pkill -9 -x obproxy || true
 while pgrep -x obproxy >/dev/null; do sleep 0.05; done
@@ -44,7 +44,7 @@ def obd(host: LabHost, threads: int, user: str = "admin", base: str = "/home/adm
     package = package_home(host.version)
     url = cluster_for(host.version).config_server_url
     more = "" if version.startswith("1.") else "skip_proxy_sys_private_check=True,"
-    host.run(f"""{_STOP}
+    host.run(f"""{STOP}
 R={base}/.obd/repository/obproxy-ce/{version}/0123456789abcdef H={base}/obproxy
 runuser -u {user} -- mkdir -p $R $H/bin $H/lib $H/run
 cp -a {package}/bin {package}/lib $R/
@@ -75,7 +75,7 @@ for _ in $(seq 100); do [ "$(cat $H/run/obproxy-*.pid)" = "$(pgrep -o -f 'bin/ob
 def keeper(host: LabHost, threads: int) -> None:
     """Kept alive by a loop with options of its own, as supervisord or a private script does it."""
     cluster = cluster_for(host.version)
-    host.run(f"""{_STOP}
+    host.run(f"""{STOP}
 cat >/usr/local/sbin/keeper <<'EOS'
 #!/bin/bash
 cd {host.home}
@@ -95,7 +95,7 @@ nohup setsid /usr/local/sbin/keeper >/dev/null 2>&1 </dev/null &
 def supervisord(host: LabHost, threads: int) -> None:
     """Run a program under the real supervisord, with options of its own."""
     cluster = cluster_for(host.version)
-    host.run(f"""{_STOP}
+    host.run(f"""{STOP}
 HASH=$(printf %s '{SYS_PASSWORD}' | sha1sum | cut -d' ' -f1)
 OPTIONS="obproxy_config_server_url={cluster.config_server_url},obproxy_sys_password=$HASH,work_thread_num={threads}"
 cat >/etc/supervisor/conf.d/obproxy.conf <<END
@@ -112,7 +112,7 @@ supervisord -c /etc/supervisor/supervisord.conf
 def cron(host: LabHost, threads: int) -> None:
     """Let cron start it again, once a minute, where it finds no process of it."""
     cluster = cluster_for(host.version)
-    host.run(f"""{_STOP}
+    host.run(f"""{STOP}
 cd {host.home}
 HASH=$(printf %s '{SYS_PASSWORD}' | sha1sum | cut -d' ' -f1)
 runuser -u admin -- ./bin/obproxy -p 2883 -n {cluster.name} \
@@ -128,7 +128,7 @@ def library_path(host: LabHost, *, needed: bool) -> None:
     url = cluster_for(host.version).config_server_url
     library = "L=$(ldconfig -p | grep -o '/.*/libpython3.11.so.1.0' | head -n 1)\n"
     hide = library + f"mv $L* {host.home}/lib/ && ldconfig && chown -R admin: {host.home}/lib\n" if needed else ""
-    host.run(f"""{_STOP}{hide}
+    host.run(f"""{STOP}{hide}
 cd {host.home}
 HASH=$(printf '%s' '{SYS_PASSWORD}' | sha1sum | cut -d' ' -f1)
 runuser -u admin -- env LD_LIBRARY_PATH={host.home}/lib ./bin/obproxy -p 2883 -n test \
@@ -152,7 +152,7 @@ def _start_by_hand(host: LabHost, options: str, *, home: str | None = None) -> N
     """Start it without a watchdog, in a directory; its program stays the package's."""
     where, cluster = home or host.home, cluster_for(host.version)
     options += f",obproxy_config_server_url={cluster.config_server_url}"
-    host.run(f"""{_STOP}
+    host.run(f"""{STOP}
 mkdir -p {where} && cd {where} && chown admin: .
 HASH=$(printf '%s' '{SYS_PASSWORD}' | sha1sum | cut -d' ' -f1)
 runuser -u admin -- {host.home}/bin/obproxy -p 2883 -n {cluster.name} \\
@@ -174,7 +174,7 @@ def home_in_gbk(host: LabHost) -> None:
 
 def other_config_server(host: LabHost) -> None:
     """Let it use the deployer's config server, under another application name."""
-    host.run(f"""{_STOP}
+    host.run(f"""{STOP}
 cd {host.home}
 export OBPROXY_EXTRA_OPT=obproxy_sys_password=$(printf '%s' '{SYS_PASSWORD}' | sha1sum | cut -d' ' -f1)
 export WORK_THREAD_NUM=8
@@ -186,7 +186,7 @@ runuser -u admin -- ./bin/obproxyd.sh -c start -n prod -p 2883 \\
 def private_mounts(host: LabHost) -> None:
     """Start it as a unit with PrivateTmp: in a mount namespace of its own, with the host's files."""
     start = f"cd {host.home} && setpriv --reuid admin --regid admin --clear-groups ./bin/obproxy -p 2883 -n test"
-    host.run(_STOP)
+    host.run(STOP)
     host.run_from_outside(f"unshare -m sh -c '{start}' >/dev/null 2>&1 </dev/null")
     host.run(_UNTIL_IT_LISTENS)
 
@@ -214,7 +214,7 @@ def container(host: LabHost, *, network: bool) -> None:
     """In namespaces of its own, with a home that the host has none of; `network`: its network is its own, too."""
     flag, cluster = "-n" if network else "", cluster_for(host.version)
     address = "ip link set lo up && ip address add 192.0.2.2/32 dev lo" if network else ""
-    host.run(f"""{_STOP}
+    host.run(f"""{STOP}
 mkdir -p /home/admin/obproxy
 cat >/root/inside <<'EOS'
 mount --make-rprivate /

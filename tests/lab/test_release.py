@@ -8,8 +8,9 @@ import pytest
 
 from service.cli.client import Client
 from service.cli.transport import Document
+from tests.roles.playing import play
 
-from . import Lab
+from . import Lab, situations
 from .fixtures import StartHost
 from .host import LabHost
 from .inventory import CLUSTERS, SYS_PASSWORD
@@ -19,6 +20,12 @@ from .tunnel import admin, query
 
 DEADLINE = 120.0
 OTHER = 3  # id of an OBProxy cluster that the lab's inventory does not have
+CONFIGURATION = "/home/admin/ocp_agent/conf/module_config"
+AGENT = f"""
+runuser -u admin -- mkdir -p /home/admin/ocp_agent/bin {CONFIGURATION}
+ln -s /bin/true /home/admin/ocp_agent/bin/ocp_agentctl
+"""
+MANAGED = f"cat /etc/ansible/facts.d/obproxy.fact {CONFIGURATION}/obproxy.yaml"
 LEFT = "ls -A /var/lib/obproxy-takeover /etc/ansible 2>/dev/null; find / -xdev -name '*before-takeover*'"
 
 
@@ -63,6 +70,27 @@ def test_a_released_proxy_runs_on_and_nothing_else_is_left(lab: Lab, client: Cli
     assert server_id not in servers(client)
 
     assert take_over(client, host) != server_id
+
+
+def test_a_release_or_rollback_of_a_former_port_leaves_the_obproxy_at_its_new_port_managed(
+    lab: Lab, client: Client, lab_host: StartHost
+) -> None:
+    host = lab_host()
+    host.run(AGENT)
+    former = take_over(client, host)
+    host.run(f"{situations.STOP}cd {host.home} && runuser -u admin -- ./bin/obproxy -p 3883 -n test")
+    (document,) = client.take_over(1, [{"hostId": host.host_id, "sqlPort": 3883}])
+    assert ended(client, document["id"])["status"] == "SUCCESSFUL"
+    left = host.run(MANAGED)
+
+    undone = play(lab, host, playbook="rollback", variables={"obproxy_sql_port": 2883})
+    assert "nothing listens on port 2883" in undone.failure(host)[1]
+    assert host.run(MANAGED) == left
+
+    assert release(client, former)["status"] == "SUCCESSFUL"
+
+    assert host.run(MANAGED) == left and '"sql_port": 3883' in left and "sqlPort: 3883" in left
+    assert host.run("ls /var/lib/obproxy-takeover").split() == ["before-3883.json"]
 
 
 @pytest.fixture
