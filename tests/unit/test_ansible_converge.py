@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.obproxy.takeover.plugins.module_utils.programs import converge as converging
 from ansible_collections.obproxy.takeover.plugins.module_utils.programs.converge import (
     BACKUP,
     PENDING_COMMANDS,
     Problem,
     converge,
 )
-from ansible_collections.obproxy.takeover.plugins.module_utils.programs.files import UntrustedPath
+from ansible_collections.obproxy.takeover.plugins.module_utils.programs.files import TEMPORARY, UntrustedPath
 
 
 def _wanted(path: Path, text: str | None, **options: Any) -> dict[str, Any]:
@@ -41,6 +42,24 @@ def test_a_wrong_mode_counts(tmp_path: Path) -> None:
     path.chmod(0o666)
     assert len(converge(_wanted(path, "a"))["changed"]) == 1
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_temporary_files_of_killed_runs_in_a_user_s_directory_are_removed_before_the_commands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(converging, "become", lambda _user: None)
+    monkeypatch.setattr(converging, "acting_user", lambda _wanted: {})
+    path, ended = tmp_path / "file", 2**22  # more than the kernel's highest pid
+    kept = [f"{TEMPORARY}{os.getppid()}-file", f"{TEMPORARY}{ended}-other", f"{TEMPORARY}²-file", f"{TEMPORARY}file"]
+    for name in [*kept, f"{TEMPORARY}{ended}-file"]:
+        (tmp_path / name).touch()
+    converge(_wanted(path, "a", check=True))
+    assert len(_names(tmp_path)) == len(kept) + 1
+    test = ["sh", "-c", f"! ls -A {tmp_path} | grep -q {ended}-file"]
+    converge(_wanted(path, "a", commands=[test]))
+    assert _names(tmp_path) == sorted([*kept, "file"])
+    (tmp_path / f"{TEMPORARY}{ended}-file").mkdir()
+    assert converge(_wanted(path, "a"))["changed"] == []
 
 
 def test_protected_files_are_kept(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import os
 import stat
 
 try:
-    from .files import NOT_FOUND, ParentDirectory, names_in, program_at, writing_obstacle
+    from .files import NOT_FOUND, TEMPORARY, ParentDirectory, names_in, names_of, program_at, writing_obstacle
     from .process_lifetime import start_time
     from .users import become, set_program_timeout, user_named, user_of
 except ImportError:  # on the host all parts are one text
@@ -125,6 +125,20 @@ class Change:
                 raise
 
 
+def remove_leftovers(path: str) -> None:
+    """Remove the temporary files that killed runs have left beside a file; a file of a running process stays."""
+    try:
+        with ParentDirectory(path) as place:
+            ending = "-" + place.name
+            for name in names_of(place.descriptor):
+                pid = name[len(TEMPORARY) : -len(ending)]
+                is_temporary = name == TEMPORARY + pid + ending and pid.isdecimal()
+                if is_temporary and start_time(int(pid)) is None:
+                    place.remove(name)
+    except OSError:  # such as a missing directory; what the user has put there is not the takeover's
+        return
+
+
 def empty_directories(directories: "list[str]", gone: "set[str]") -> "list[str]":
     """Return the directories that are empty without the paths in `gone`, the deepest first."""
     found = []  # type: list[str]
@@ -209,6 +223,9 @@ def converge(wanted: "dict[str, Any]") -> "dict[str, Any]":
     known = [why for why in map(writing_obstacle, written_paths(todo) if wanted["check"] else []) if why]
     if known:
         raise Problem("; ".join(known))
+    # The step `finish` removes those of root. A program such as the agent could read one of its own.
+    for change in changes if user is not None and not wanted["check"] else []:
+        remove_leftovers(change.path)
     try:
         for change in [] if wanted["check"] else todo:
             begun.append(change)
