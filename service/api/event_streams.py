@@ -8,7 +8,7 @@ previous ones (backpressure): a slow client gets larger events, and does not del
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence, Set
 from contextlib import suppress
 from functools import partial
 from itertools import groupby
@@ -17,6 +17,7 @@ import psycopg
 from psycopg.rows import DictRow
 from sse_starlette import EventSourceResponse, JSONServerSentEvent
 
+from service.model.states import BEFORE_RUN, TaskState
 from service.store.database import Database, fetch
 from service.store.database_errors import is_lost
 from service.store.notifications import ANY, Channel, Notifications, Subscription
@@ -31,6 +32,7 @@ ROW_LIMIT = 500  # rows of a log per query
 TASK_EVENT_INTERVAL = 0.03  # seconds between two queries for the rows of one stream
 HOSTS_EVENT_INTERVAL = 0.25  # seconds between two events of a request, or of discoveries
 INTERVAL_PER_HOST = 0.001  # seconds; the page of a request with 1000 hosts has 300 kB
+WAITING_INTERVAL = 1.0  # seconds between two reads of a task instance that waits for others
 LIST_EVENT_INTERVAL = 0.25  # seconds between two events of the list, each of which counts all RUNNING
 RETRY_DELAY = 0.3  # seconds until the next attempt to reach the database
 
@@ -39,8 +41,8 @@ log = logging.getLogger(__name__)
 Document = Callable[[], Awaitable[Mapping[str, object]]]
 ChangedDocument = Callable[[Sequence[int] | None], Awaitable[Mapping[str, object]]]
 """Returns the document of a request or of discoveries, with the hosts that some ids belong to; None = all."""
-Versions = Callable[[], Awaitable[Mapping[int, object]]]
-"""Returns a value for each id of a document, which differs after each change."""
+HostVersions = Mapping[int, tuple[int, TaskState]]
+"""The hosts of a request by the ids of their task instances: the number of the last change, and the state."""
 
 
 def event_stream_response(events: AsyncIterator[JSONServerSentEvent]) -> EventSourceResponse:
@@ -73,21 +75,31 @@ async def task_events(
 
     An event `task` has the document, after a change of it; `log` has log lines of one run of one subtask. With
     `send_current` the first event is the current document.
+
+    What a task instance waits for changes with other task instances, without a number of its own. While it waits, its
+    document is read at an interval.
     """
     until = time.monotonic() + STREAM_LIFETIME
     with (
         notifications.subscribe(task_id) as subscription,
         suppress(UnknownTask),
     ):  # removed meanwhile: a reconnecting client gets 404
+        current = await _retry_while_unavailable(document)
         if send_current:
-            yield _event("task", after, await _retry_while_unavailable(document))
-        while await _wait_for_change(subscription, until):
+            yield _event("task", after, current)
+        while await _wait_for_change(subscription, until, WAITING_INTERVAL if _waiting(current) else None):
             async for subtask_id, run_time, last, lines in _changes(database, subscription, task_id, after):
                 if subtask_id is None:
-                    yield _event("task", last, await _retry_while_unavailable(document))
+                    current = await _retry_while_unavailable(document)
+                    yield _event("task", last, current)
                 else:
                     yield _event("log", last, {"subtaskId": subtask_id, "runTime": run_time, "lines": lines})
                 after = last
+            if _waiting(current):
+                fresh = await _retry_while_unavailable(document)
+                if _waiting(fresh) not in (None, _waiting(current)):  # its start is a change with a number
+                    current = fresh
+                    yield _event("task", after, current)
             await asyncio.sleep(TASK_EVENT_INTERVAL)
 
 
@@ -107,48 +119,50 @@ async def list_events(database: Database, notifications: Notifications) -> Async
 
 
 async def request_events(
-    database: Database, notifications: Notifications, request_id: int, document: ChangedDocument
+    notifications: Notifications, versions: Callable[[], Awaitable[HostVersions]], document: ChangedDocument
 ) -> AsyncIterator[JSONServerSentEvent]:
-    """Yield the document of a request, with all hosts at first, then with those that have changed."""
+    """Yield the document of a request, with all hosts at first, then with those that have changed.
 
-    async def read_numbers() -> Mapping[int, int]:
-        async with database.autocommit() as connection:
-            rows = await fetch(connection, "change_numbers_of_request", request_id=request_id)
-        return {row["id"]: row["number"] for row in rows}
+    What a host waits for changes with task instances of other requests.
+    """
+
+    def concern(notified: Set[int], hosts: HostVersions) -> bool:
+        return not notified.isdisjoint(hosts) or any(state in BEFORE_RUN for _, state in hosts.values())
 
     with notifications.subscribe(ANY) as subscription, suppress(UnknownRequest):
-        async for event in _documents_of_changes("request", subscription, read_numbers, document):
+        async for event in _documents_of_changes("request", subscription, versions, document, concern):
             yield event
 
 
 async def discovery_events(
-    notifications: Notifications, versions: Versions, document: ChangedDocument
+    notifications: Notifications,
+    versions: Callable[[], Awaitable[Mapping[int, object]]],
+    document: ChangedDocument,
 ) -> AsyncIterator[JSONServerSentEvent]:
     """Yield the discoveries of all hosts at first, then those that were requested or have ended since."""
     with notifications.subscribe(ANY, Channel.DISCOVERIES) as subscription:
-        async for event in _documents_of_changes("discoveries", subscription, versions, document, ids_are_fixed=False):
+        async for event in _documents_of_changes("discoveries", subscription, versions, document, lambda *_: True):
             yield event
 
 
-async def _documents_of_changes(
+async def _documents_of_changes[Version](
     name: str,
     subscription: Subscription,
-    read_versions: Versions,
+    read_versions: Callable[[], Awaitable[Mapping[int, Version]]],
     document: ChangedDocument,
-    *,
-    ids_are_fixed: bool = True,
+    concern: Callable[[Set[int], Mapping[int, Version]], bool],
 ) -> AsyncIterator[JSONServerSentEvent]:
     """Yield a document of hosts, complete at first, then with the hosts that have changed.
 
     The events have no id: a client that reconnects gets all hosts again. A number cannot say what it has seen, since
-    hosts change at the same time. With `ids_are_fixed`, notifications of other ids than those of the document do not
-    concern it.
+    hosts change at the same time. `read_versions` returns a value for each id of the document, which differs after each
+    change; `concern` returns whether the notified ids can have changed any of them.
     """
     until = time.monotonic() + STREAM_LIFETIME
-    versions: Mapping[int, object] | None = None
+    versions: Mapping[int, Version] | None = None
     while await _wait_for_change(subscription, until):
         notified = subscription.take_changes()
-        if versions is None or notified is ANY or not ids_are_fixed or not notified.isdisjoint(versions):
+        if versions is None or notified is ANY or concern(notified, versions):
             seen, versions = versions, await _retry_while_unavailable(read_versions)
             if seen is None:
                 yield _event(name, None, await _retry_while_unavailable(partial(document, None)))
@@ -159,13 +173,19 @@ async def _documents_of_changes(
         await asyncio.sleep(max(HOSTS_EVENT_INTERVAL, INTERVAL_PER_HOST * len(versions or ())))
 
 
-async def _wait_for_change(subscription: Subscription, until: float) -> bool:
-    """Wait for a change; return False when the stream must end instead."""
+async def _wait_for_change(subscription: Subscription, until: float, limit: float | None = None) -> bool:
+    """Wait for a change, at most `limit` seconds; return False when the stream must end instead."""
+    now = time.monotonic()
     with suppress(TimeoutError):
-        async with asyncio.timeout(until - time.monotonic()):
+        async with asyncio.timeout(until - now if limit is None else min(limit, until - now)):
             await subscription.wait()
-            return not subscription.closed
-    return False
+    return not subscription.closed and time.monotonic() < until
+
+
+def _waiting(document: Mapping[str, object]) -> tuple[object, object] | None:
+    """Return how a task instance waits, and for which others; None = it does not."""
+    state = document["state"]
+    return (state, document.get("waitsFor")) if state in BEFORE_RUN else None
 
 
 async def _running(database: Database) -> int:

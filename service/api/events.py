@@ -22,6 +22,7 @@ from service.model.errors import TooManyStreams
 from service.store.notifications import Notifications
 from service.tasks import errors as tasks_errors
 from service.tasks import requests as tasks_requests
+from service.tasks import waiting
 
 STREAM_LIMIT = 300  # event streams of one process; the other connections remain for short requests
 
@@ -57,9 +58,12 @@ async def follow_request(request: Request) -> Response:
     request_id = requests.path_id(request, "requestId")
     notifications = _notifications(request)
     await tasks_requests.get(resources.database, request_id)
-    events = event_streams.request_events(
-        resources.database, notifications, request_id, partial(request_detail, resources, request_id)
-    )
+
+    async def versions() -> event_streams.HostVersions:
+        full = await waiting.full_clusters(resources)
+        return await tasks_requests.versions(resources.database, request_id, full)
+
+    events = event_streams.request_events(notifications, versions, partial(request_detail, resources, request_id))
     return event_streams.event_stream_response(events)
 
 

@@ -56,11 +56,24 @@ async def hosts(
     async with database.autocommit() as connection:
         rows = await fetch(connection, "hosts_of_request", request_id=request_id, task_ids=only)
         changes = await fetch(connection, "changes_of_request", request_id=request_id, task_ids=only)
-        blocked = {row["id"] for row in await fetch(connection, "blocked_tasks_of_requests", request_ids=[request_id])}
+        blocked = await _blocked(connection, request_id)
     by_task: dict[int, list[RecordedChange]] = {}
     for row in changes:
         by_task.setdefault(row["task_instance_id"], []).extend(recorded(row["changes"]))
     return [_host(row, _state(row, full, row["task_id"] in blocked), by_task.get(row["task_id"], [])) for row in rows]
+
+
+async def versions(database: Database, request_id: int, full: Collection[int]) -> dict[int, tuple[int, TaskState]]:
+    """Return the number of the last change of each task instance of a request, and its state; for `full`, see `get`."""
+    async with database.autocommit() as connection:
+        rows = await fetch(connection, "versions_of_request", request_id=request_id)
+        blocked = await _blocked(connection, request_id)
+    return {row["id"]: (row["number"], _state(row, full, row["id"] in blocked)) for row in rows}
+
+
+async def _blocked(connection: Connection, request_id: int) -> set[int]:
+    rows = await fetch(connection, "blocked_tasks_of_requests", request_ids=[request_id])
+    return {row["id"] for row in rows}
 
 
 async def _by_ids(connection: Connection, request_ids: Sequence[int], full: Collection[int]) -> list[Request]:

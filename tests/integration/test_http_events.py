@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack, aclosing, suppress
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
+from uuid import uuid4
 
 import httpx
 import psycopg
@@ -376,6 +377,52 @@ async def test_a_request_stream_sends_all_hosts_and_then_changed_ones(
 
     assert [(host["hostId"], host["subtask"]) for host in changed["hosts"]] == [(2, subtasks[0].name)]
     assert changed["counts"] == document["counts"] and changed["hostCount"] == 2
+
+
+async def start_run(resources: Resources, task_id: int, blocked: int) -> None:
+    """Let a task instance have a run, which keeps the job of another one waiting: as of the same host."""
+    async with resources.database.transaction() as connection:
+        await execute(connection, "insert_run", ident=str(uuid4()), task_id=task_id, executor=resources.executor)
+        for job, status in ((task_id, "doing"), (blocked, "todo")):
+            await connection.execute(
+                "UPDATE procrastinate_jobs SET lock = 'one host', status = %s WHERE args ->> 'task_instance_id' = %s",
+                (status, str(job)),
+            )
+        await execute(connection, "notify_task_changes", task_ids=[task_id], changed=True)
+
+
+async def test_a_stream_shows_that_a_task_instance_begins_to_wait_for_another_one(
+    https: list[httpx.AsyncClient], resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_streams, "WAITING_INTERVAL", 0.1)
+    (blocker, _), (blocked, _) = await submit(resources, 1), await submit(resources, 2)
+
+    async with asyncio.timeout(DEADLINE), aclosing(events(https[0], TASK_EVENTS.format(blocked))) as stream:
+        queued = await anext(stream)
+        assert json.loads(queued.data)["state"] == "QUEUED"
+        await start_run(resources, blocker, blocked)
+        waiting = await anext(stream)
+
+    shown = json.loads(waiting.data)
+    assert (waiting.event, waiting.id) == ("task", queued.id)
+    assert (shown["state"], shown["waitsFor"]) == ("WAITING_FOR_HOST", [blocker])
+    assert shown == (await https[0].get(f"/api/v2/tasks/instances/{blocked}")).json()["data"]
+
+
+async def test_a_request_stream_shows_that_a_host_begins_to_wait_for_a_host_of_another_request(
+    https: list[httpx.AsyncClient], resources: Resources
+) -> None:
+    (blocker, _), (blocked, _) = await submit(resources, 1), await submit(resources, 2)
+    request_id = (await https[0].get(f"/api/v2/tasks/instances/{blocked}")).json()["data"]["requestId"]
+
+    stream = events(https[0], f"/api/v2/obproxy/requests/{request_id}/events")
+    async with asyncio.timeout(DEADLINE), aclosing(stream):
+        assert [host["state"] for host in json.loads((await anext(stream)).data)["hosts"]] == ["QUEUED"]
+        await start_run(resources, blocker, blocked)
+        changed = json.loads((await anext(stream)).data)
+
+    assert [(host["taskId"], host["state"]) for host in changed["hosts"]] == [(blocked, "WAITING_FOR_HOST")]
+    assert (changed["counts"]["QUEUED"], changed["counts"]["WAITING_FOR_HOST"]) == (0, 1)
 
 
 async def test_the_stream_of_an_unknown_request_is_rejected(https: list[httpx.AsyncClient]) -> None:

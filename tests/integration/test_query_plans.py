@@ -119,7 +119,7 @@ LOOKED_FOR: list[tuple[str, dict[str, object]]] = [
     ("hosts_of_request", {"request_id": 7, "task_ids": None}),
     ("hosts_of_request", {"request_id": 7, "task_ids": [7]}),
     ("remove_waiting_job", {"task_id": 7}),
-    ("change_numbers_of_request", {"request_id": 7}),
+    ("versions_of_request", {"request_id": 7}),
     ("changes_of_request", {"request_id": 7, "task_ids": None}),
     ("passed_checks_of_request", {"request_id": 7}),
     ("lock_rollout", {"request_id": 7}),

@@ -236,7 +236,7 @@ async def test_the_change_numbers_of_a_request_are_those_of_its_hosts(resources:
 
     async def numbers(request_id: int) -> dict[int, int]:
         async with resources.database.autocommit() as connection:
-            rows = await fetch(connection, "change_numbers_of_request", request_id=request_id)
+            rows = await fetch(connection, "versions_of_request", request_id=request_id)
         assert len(rows) == len({row["id"] for row in rows})
         return {row["id"]: row["number"] for row in rows}
 
@@ -245,6 +245,22 @@ async def test_the_change_numbers_of_a_request_are_those_of_its_hosts(resources:
     await advance(resources, tasks[1], resources.workflows[TAKEOVER].roles[:1])
     after = await numbers(1)
     assert after[tasks[0]] == before[tasks[0]] and after[tasks[1]] > before[tasks[1]]
+
+
+async def test_the_versions_of_a_request_have_the_states_of_its_hosts(resources: Resources) -> None:
+    waits, runs, has_run, check = await submit(resources, [1, 2, 3, 4])
+    for task_id, has_ended in ((runs, False), (has_run, True)):
+        statement = "INSERT INTO run VALUES (gen_random_uuid(), %s, 'x', now(), CASE WHEN %s THEN now() END)"
+        await change(resources, statement, task_id, has_ended)
+    mark = "UPDATE task_instance SET context = jsonb_set(context, '{stringMap,check_mode}', '\"true\"') WHERE id = %s"
+    await change(resources, mark, check)
+
+    async def states(full: Sequence[int]) -> list[str]:
+        found = await requests.versions(resources.database, 1, full)
+        return [found[task_id][1] for task_id in (waits, runs, has_run, check)]
+
+    assert await states([]) == ["QUEUED", "RUNNING", "QUEUED", "QUEUED"]
+    assert await states([1]) == ["WAITING_FOR_HOST", "RUNNING", "WAITING_FOR_HOST", "QUEUED"]
 
 
 async def test_only_a_job_that_waits_and_has_no_run_is_removed(resources: Resources) -> None:

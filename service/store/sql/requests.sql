@@ -138,10 +138,13 @@ WHERE status = 'todo' AND (args ->> 'task_instance_id')::bigint = %(task_id)s
   AND NOT EXISTS (SELECT FROM run WHERE task_instance_id = %(task_id)s AND finish_time IS NULL)
 RETURNING id;
 
--- name: change_numbers_of_request
--- The number of the last change of each document of a request's task instances.
-SELECT t.id, c.number
-FROM task_instance t JOIN task_change c ON c.task_instance_id = t.id
+-- name: versions_of_request
+-- The number of the last change of each document of a request's task instances, and the facts that decide its state.
+SELECT t.id, c.number, t.status, t.operation, t.held_by,
+       t.superseded_by IS NOT NULL AS superseded, q.cluster_id,
+       EXISTS (SELECT FROM run r WHERE r.task_instance_id = t.id AND r.finish_time IS NULL) AS has_run,
+       coalesce(t.context -> 'stringMap' ->> 'check_mode' = 'true', false) AS is_check
+FROM task_instance t JOIN request q ON q.id = t.request_id JOIN task_change c ON c.task_instance_id = t.id
 WHERE t.request_id = %(request_id)s;
 
 -- name: changes_of_request
