@@ -190,7 +190,7 @@ class Client(Transport):
         return when_reachable(lambda: self.task(task_id))
 
     def _submit(self, cluster_id: int, operation: str, body: JSON, key: str | None) -> list[Document]:
-        headers = {} if key is None else {"Idempotency-Key": key}
+        headers = {} if key is None else {b"Idempotency-Key": key.encode()}  # the service rejects what is not ASCII
         path = f"{CLUSTERS}/{cluster_id}/{operation}"
         contents: list[Document] = self._request("POST", path, body, headers=headers)["contents"]
         return contents

@@ -22,17 +22,17 @@ class Target:
 def target(text: str) -> Target:
     """Return the host and the SQL port of `HOST` or `HOST:SQL_PORT`. Raise InvalidUsage."""
     host, colon, port = text.partition(":")
-    if not host or (colon and not port.isdigit()):
+    if not host or (colon and not _is_number(port)):
         raise InvalidUsage(f"Each host must be HOST or HOST:SQL_PORT, found: {text}")
     return Target(host=host, port=int(port) if port else None)
 
 
 def host_ids(client: Client, names: Sequence[str]) -> list[int]:
     """Return the ids of hosts. Raise RequestRejected for an unknown or ambiguous name."""
-    if all(name.isdigit() for name in names):
+    if all(_is_number(name) for name in names):
         return [int(name) for name in names]
     known = client.hosts()["contents"]
-    return [int(name) if name.isdigit() else _only("host", name, known)["id"] for name in names]
+    return [int(name) if _is_number(name) else _only("host", name, known)["id"] for name in names]
 
 
 def host_id(client: Client, name: str) -> int:
@@ -42,18 +42,18 @@ def host_id(client: Client, name: str) -> int:
 
 def cluster_id(client: Client, name: str) -> int:
     """Return the id of an OBProxy cluster."""
-    if name.isdigit():
+    if _is_number(name):
         return int(name)
     return int(_only("OBProxy cluster", name, client.clusters()["contents"])["id"])
 
 
 def server_ids(client: Client, cluster: int, names: Sequence[str]) -> list[int]:
     """Return the ids of OBProxy servers of a cluster, each named by its id, `HOST` or `HOST:SQL_PORT`."""
-    if all(name.isdigit() for name in names):
+    if all(_is_number(name) for name in names):
         return [int(name) for name in names]
     servers = client.cluster(cluster)["obproxies"]
     hosts = {host["id"]: host["name"] for host in client.hosts()["contents"]}
-    return [int(name) if name.isdigit() else _server(servers, hosts, name) for name in names]
+    return [int(name) if _is_number(name) else _server(servers, hosts, name) for name in names]
 
 
 def task_ids(client: Client, names: Iterable[str]) -> list[int]:
@@ -63,7 +63,7 @@ def task_ids(client: Client, names: Iterable[str]) -> list[int]:
 
 def task_id(client: Client, name: str) -> int:
     """Return the id of a task instance, named by its id or by its host: then the newest one of the host."""
-    if name.isdigit():
+    if _is_number(name):
         return int(name)
     newest = client.tasks(hostId=host_id(client, name), size=1)
     if not newest:
@@ -77,6 +77,10 @@ def subtask(document: Document, name: str) -> Document:
         if name in (str(found["id"]),) or name.casefold() == found["name"].casefold():
             return dict(found)
     raise RequestRejected(f"Task instance {document['id']} has no subtask {name}. `show {document['id']}` lists them.")
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
 
 
 def _only(kind: str, name: str, known: Iterable[Document]) -> Document:

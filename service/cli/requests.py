@@ -11,7 +11,7 @@ from rich.console import Group
 from service.cli import names, request_tables
 from service.cli.client import REQUESTS, Client
 from service.cli.connection import with_client
-from service.cli.errors import RequestRejected
+from service.cli.errors import InvalidUsage, RequestRejected
 from service.cli.examples import examples
 from service.cli.options import All, Limit, PageNumber, RequestId, RequestIds, Watch
 from service.cli.output import Format, Output, print_json, print_list, print_table
@@ -64,13 +64,21 @@ def list_requests(
         "workflow": workflow,
         "obproxyCluster": cluster,
         "creator": creator,
-        "startAfter": after.astimezone().isoformat() if after else "",
-        "startBefore": before.astimezone().isoformat() if before else "",
+        "startAfter": _with_offset(after),
+        "startBefore": _with_offset(before),
     }
     if host is not None:
         query["hostId"] = names.host_id(client, host)
     found = client.all(REQUESTS, **query) if all_pages else client.page(REQUESTS, page, limit, **query)
     print_list(found, request_tables.REQUESTS, output)
+
+
+def _with_offset(moment: datetime | None) -> str:
+    """Return a time with its offset from UTC, empty without one. Raise InvalidUsage when no offset fits it."""
+    try:
+        return moment.astimezone().isoformat() if moment else ""
+    except (ValueError, OverflowError):  # at the ends of the calendar
+        raise InvalidUsage(f"The time must be between the years 2000 and 2200, found: {moment}") from None
 
 
 @request.command(epilog=examples(("request show 12", "show all hosts of request 12, and its failures by reason")))

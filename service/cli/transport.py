@@ -43,7 +43,7 @@ class Transport:
         path: str,
         body: JSON | None = None,
         query: Mapping[str, str | int] | None = None,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[bytes, bytes] | None = None,
     ) -> Document:
         try:
             response = self._http.request(method, path, json=body, params=query, headers=headers)
@@ -55,16 +55,18 @@ class Transport:
         """Return the data of an envelope; raise ServiceUnreachable or RequestRejected with its error."""
         try:
             envelope = response.json()
-        except json.JSONDecodeError as error:
+        except ValueError as error:  # no JSON, or not in UTF-8
             raise self._unreachable(error) from error
+        if not isinstance(envelope, dict) or "successful" not in envelope:
+            raise self._unreachable("the response has no envelope. Check the URL.")
         if not envelope["successful"]:
             unavailable = response.status_code == HTTPStatus.SERVICE_UNAVAILABLE
             raise (ServiceUnreachable if unavailable else RequestRejected)(envelope["error"]["message"])
         data: Document = envelope.get("data", {})
         return data
 
-    def _unreachable(self, error: Exception) -> ServiceUnreachable:
-        return ServiceUnreachable(f"No response from {self._http.base_url}: {error}")
+    def _unreachable(self, reason: object) -> ServiceUnreachable:
+        return ServiceUnreachable(f"No response from {self._http.base_url}: {reason}")
 
     def _download(self, path: str) -> bytes:
         """Return the content of a response without envelope."""

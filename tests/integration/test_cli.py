@@ -285,6 +285,8 @@ async def test_the_version_is_that_of_the_package(command: Commands) -> None:
         (["submit", "1", "x:y"], 2, "Each host must be HOST or HOST:SQL_PORT, found: x:y"),
         (["show", "404"], 4, "Task instance 404 does not exist."),
         (["retry", "404", "1"], 4, "Task instance 404 does not exist."),
+        (["requests", "--after", "0001-01-01"], 2, "The time must be between the years 2000 and 2200"),
+        (["submit", "1", "1", "--idempotency-key", "ü"], 4, "Idempotency-Key must be 1 to 255 printable ASCII"),
         (["log", "1", "5", "-f"], 4, "Task instance 1 does not exist."),
         (["show", "1", "--password-file", "/nonexistent"], 2, "The password cannot be read"),
         (["show", "1", "--url", "http://127.0.0.1:1"], 3, "No response from http://127.0.0.1:1"),

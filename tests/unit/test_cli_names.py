@@ -58,6 +58,7 @@ def test_names_and_ids_may_be_mixed(client: Client) -> None:
     ("find", "message"),
     [
         (lambda client: names.host_id(client, "odp"), "No host has the name odp."),
+        (lambda client: names.host_id(client, "²"), "No host has the name ²."),
         (lambda client: names.host_id(client, "twice"), "The name twice is ambiguous: it names the hosts 3, 4."),
         (lambda client: names.cluster_id(client, "x"), "No OBProxy cluster has the name x."),
         (lambda client: names.cluster_id(client, "same"), "it names the OBProxy clusters 2, 3. Use an id."),
@@ -65,7 +66,7 @@ def test_names_and_ids_may_be_mixed(client: Client) -> None:
         (lambda client: names.server_ids(client, 1, ["odp-2"]), "it names the servers odp-2:2883, odp-2:2884."),
         (lambda client: names.task_id(client, "odp-2"), "Host odp-2 has no task instance."),
     ],
-    ids=["host", "hosts", "cluster", "clusters", "server", "servers", "task instance"],
+    ids=["host", "digit", "hosts", "cluster", "clusters", "server", "servers", "task instance"],
 )
 def test_an_unknown_or_ambiguous_name_is_rejected(client: Client, find: Any, message: str) -> None:
     with pytest.raises(RequestRejected) as rejected:
@@ -81,7 +82,7 @@ def test_a_host_may_have_a_port(text: str, host: str, port: int | None) -> None:
     assert names.target(text) == names.Target(host=host, port=port)
 
 
-@pytest.mark.parametrize("text", ["odp-1:", ":2883", "odp-1:x", ""])
+@pytest.mark.parametrize("text", ["odp-1:", ":2883", "odp-1:x", "odp-1:²", ""])
 def test_a_bad_host_is_named(text: str) -> None:
     with pytest.raises(InvalidUsage, match="Each host must be HOST or HOST:SQL_PORT"):
         names.target(text)

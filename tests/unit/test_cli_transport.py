@@ -1,0 +1,40 @@
+"""Responses that the client gets, and requests that it sends."""
+
+import json
+
+import httpx
+import pytest
+
+from service.cli.client import Client
+from service.cli.errors import RequestRejected, ServiceUnreachable
+
+URL = "http://127.0.0.1:1"
+
+
+def client(content: bytes, sent: list[httpx.Request] | None = None) -> Client:
+    """Return a client whose requests get a response with `content`; `sent` collects them."""
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        if sent is not None:
+            sent.append(request)
+        return httpx.Response(400, content=content)
+
+    made = Client(URL, "")
+    made._http = httpx.Client(base_url=URL, transport=httpx.MockTransport(respond))
+    return made
+
+
+@pytest.mark.parametrize("content", [b"<html>", b"[]", b'"text"', b'{"status": "error"}', b'"\xe9"', b""])
+def test_a_response_of_another_program_is_reported_with_the_url(content: bytes) -> None:
+    with pytest.raises(ServiceUnreachable, match=URL):
+        client(content).task(1)
+
+
+def test_an_idempotency_key_that_is_not_ascii_reaches_the_service() -> None:
+    sent: list[httpx.Request] = []
+    envelope = json.dumps({"successful": False, "error": {"message": "Idempotency-Key must be ASCII."}}).encode()
+
+    with pytest.raises(RequestRejected, match="must be ASCII"):
+        client(envelope, sent).take_over(1, [], "Schlüssel")
+
+    assert dict(sent[0].headers.raw)[b"Idempotency-Key"] == "Schlüssel".encode()
