@@ -8,7 +8,7 @@ from typing import Any
 
 from service.access.users import User
 from service.inventory.records import Host
-from service.model.errors import InvalidRequest, SubError, UnknownHost
+from service.model.errors import InvalidRequest, SubError, reject_unknown_hosts
 from service.model.fleet import ObproxyServer
 from service.model.types import Order, Page
 from service.store.database import Connection, execute, fetch, fetch_as
@@ -93,10 +93,10 @@ async def request(resources: Resources, host_ids: Sequence[int] | None, *, reque
     """
     inventory = await resources.inventory.current()
     ids = sorted(inventory.hosts) if host_ids is None else list(host_ids)
-    _reject_unknown(ids, inventory.hosts)
+    reject_unknown_hosts(ids, inventory.hosts, field="hostIds[{index}]", object=BODY)
     if len(ids) > (limit := resources.settings.hosts_limit):
-        message = f"A discovery has at most {limit} hosts, not {len(ids)}. Name or search for fewer hosts."
-        raise InvalidRequest([SubError(field="hostIds", message=message, object=BODY)])
+        sentence = "A discovery has at most {limit} hosts, not {found}. Name or search for fewer hosts."
+        raise InvalidRequest([SubError.saying(sentence, field="hostIds", object=BODY, limit=limit, found=len(ids))])
     async with resources.database.transaction() as connection:
         await execute(connection, "request_host_discoveries", host_ids=ids, requester=requester.name)
         await execute(connection, "notify_discovery_changes", host_ids=ids)
@@ -198,21 +198,3 @@ def _obproxy(found: Mapping[str, Any], server: ObproxyServer | None) -> FoundObp
 
 def _rules(rules: Sequence[Mapping[str, str]] | None) -> list[FailedRule]:
     return [FailedRule(**rule) for rule in rules or ()]
-
-
-def _reject_unknown(ids: Sequence[int], known: Collection[int]) -> None:
-    unknown = [(index, host_id) for index, host_id in enumerate(ids) if host_id not in known]
-    if len(unknown) == 1:
-        raise UnknownHost(host_id=unknown[0][1])
-    if unknown:
-        raise InvalidRequest(
-            [
-                SubError(
-                    field=f"hostIds[{index}]",
-                    message=f"Host {host_id} does not exist in the inventory.",
-                    object=BODY,
-                    rejected_value=host_id,
-                )
-                for index, host_id in unknown
-            ]
-        )

@@ -135,8 +135,8 @@ async def parse_optional_body[Model: RequestModel](
 def parse_json[Model: RequestModel](content: bytes, model: type[Model], *, context: JSON) -> Model:
     """Return the JSON `content` as a `model`; raise MalformedBody, InvalidRequest."""
     if content.count(b"{") + content.count(b"[") > BRACKET_LIMIT:
-        message = f"The body must have at most {BRACKET_LIMIT} opening brackets."
-        raise InvalidRequest([SubError(field="body", message=message, object=model.object_name)])
+        sentence = "The body must have at most {limit} opening brackets."
+        raise InvalidRequest([SubError.saying(sentence, field="body", object=model.object_name, limit=BRACKET_LIMIT)])
     try:
         return model.model_validate_json(content, context=context)
     except ValidationError as error:
@@ -181,8 +181,10 @@ def _query_parameters(request: Request) -> dict[str, str]:
         for name, value in parse_qsl(text, errors="strict", max_num_fields=PARAMETER_LIMIT):
             parameters[name] = f"{parameters[name]},{value}" if name in parameters else value
     except ValueError:
-        message = f"The query string must be percent-encoded UTF-8 with at most {PARAMETER_LIMIT} parameters."
-        raise InvalidRequest([SubError(field="query", message=message, object=RequestModel.object_name)]) from None
+        sentence = "The query string must be percent-encoded UTF-8 with at most {limit} parameters."
+        raise InvalidRequest(
+            [SubError.saying(sentence, field="query", object=RequestModel.object_name, limit=PARAMETER_LIMIT)]
+        ) from None
     return parameters
 
 
@@ -190,12 +192,12 @@ def idempotency_key(request: Request) -> str | None:
     """Return the Idempotency-Key, if there is one; raise InvalidRequest for several or one not of printable ASCII."""
     keys = set(request.headers.getlist(IDEMPOTENCY_KEY.name))
     if len(keys) > 1:
-        message = f"Idempotency-Key must be one key; there are {len(keys)} different ones."
-        raise InvalidRequest([SubError(field=IDEMPOTENCY_KEY.name, message=message, object="headers")])
+        sentence = "{field} must be one key; there are {found} different ones."
+        raise InvalidRequest([SubError.saying(sentence, field=IDEMPOTENCY_KEY.name, object="headers", found=len(keys))])
     key = keys.pop() if keys else None
     if key is not None and not re.fullmatch(IDEMPOTENCY_KEY.pattern, key):
-        message = "Idempotency-Key must be 1 to 255 printable ASCII characters without spaces."
-        raise InvalidRequest([SubError(field=IDEMPOTENCY_KEY.name, message=message, object="headers")])
+        sentence = "{field} must be 1 to 255 printable ASCII characters without spaces."
+        raise InvalidRequest([SubError.saying(sentence, field=IDEMPOTENCY_KEY.name, object="headers")])
     return key
 
 
@@ -205,8 +207,8 @@ def last_event_id(request: Request) -> int | None:
     if not given:
         return None
     if not re.fullmatch(LAST_EVENT_ID.pattern, given):
-        message = "Last-Event-ID must be the id of an event, a number of at most 18 digits."
-        raise InvalidRequest([SubError(field=LAST_EVENT_ID.name, message=message, object="headers")])
+        sentence = "{field} must be the id of an event, a number of at most 18 digits."
+        raise InvalidRequest([SubError.saying(sentence, field=LAST_EVENT_ID.name, object="headers")])
     return int(given)
 
 

@@ -5,7 +5,7 @@ module has the errors of requests, the inventory and the service; `access/errors
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar
@@ -28,18 +28,19 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Wording:
-    """A translatable sentence about a field with placeholders `field`, `rule` (filled with `limits`) and `shown`."""
+    """A translatable sentence with placeholders `field`, `rule`, `shown` and `limits`, which also fill the rule."""
 
     sentence: str
-    rule: str
     limits: Mapping[str, Any]
     field: str
+    rule: str = ""
     shown: str = ""
 
     def say(self, translate: Callable[[str], str] = str) -> str:
         """Return the sentence, translated by `translate`."""
-        rule = translate(self.rule).format(**self.limits)
-        return translate(self.sentence).format(field=self.field, rule=rule, shown=self.shown)
+        rule = translate(self.rule).format(**self.limits) if self.rule else ""
+        values = {**self.limits, "field": self.field, "rule": rule, "shown": self.shown}
+        return translate(self.sentence).format(**values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +52,12 @@ class SubError:
     object: str
     rejected_value: Any = None
     wording: Wording | None = dataclasses.field(default=None, compare=False)  # of `message`, for its translation
+
+    @classmethod
+    def saying(cls, sentence: str, *, field: str, object: str, rejected_value: Any = None, **values: Any) -> "SubError":
+        """Return a sub-error with a translatable sentence, whose placeholders are `field` and `values`."""
+        wording = Wording(sentence=sentence, limits=values, field=field)
+        return cls(field=field, message=wording.say(), object=object, rejected_value=rejected_value, wording=wording)
 
 
 class TakeoverError(Exception):
@@ -142,6 +149,26 @@ class UnknownHost(TakeoverError):
 
     kind = Kind.NOT_FOUND
     code = 7005
+
+
+def reject_unknown_hosts(host_ids: Sequence[int], known: Container[int], *, field: str, object: str) -> None:
+    """Raise UnknownHost for one host that is not `known`, InvalidRequest for several. `field` has an `{index}`."""
+    unknown = [(index, host_id) for index, host_id in enumerate(host_ids) if host_id not in known]
+    if len(unknown) == 1:
+        raise UnknownHost(host_id=unknown[0][1])
+    if unknown:
+        raise InvalidRequest(
+            [
+                SubError.saying(
+                    UnknownHost.__doc__ or "",
+                    field=field.format(index=index),
+                    object=object,
+                    rejected_value=host_id,
+                    host_id=host_id,
+                )
+                for index, host_id in unknown
+            ]
+        )
 
 
 class InventoryUnreadable(TakeoverError):

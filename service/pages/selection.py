@@ -42,8 +42,10 @@ async def selected_ids(request: Request, field: str) -> Sequence[int]:
     ids = list(dict.fromkeys(map(int, found)))
     if 0 < len(ids) <= PAGE_SIZES[-1]:
         return ids
-    message = f"{field} must have 1 to {PAGE_SIZES[-1]} ids; it has {len(ids)}."
-    raise InvalidRequest([SubError(field=field, message=message, object="selection")])
+    sentence = "{field} must have 1 to {limit} ids; it has {found}."
+    raise InvalidRequest(
+        [SubError.saying(sentence, field=field, object="selection", limit=PAGE_SIZES[-1], found=len(ids))]
+    )
 
 
 @asynccontextmanager

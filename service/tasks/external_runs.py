@@ -116,18 +116,20 @@ def _resolve(workflows: Workflows, run: ExternalRun) -> _Play:
     """Return the workflow and the operation of a run; raise InvalidRequest for an unknown playbook or role."""
     found = of_playbook(workflows, run.playbook)
     if found is None:
-        raise InvalidRequest([_unknown("playbook", "playbook", run.playbook)])
+        raise InvalidRequest([_unknown("There is no playbook {name}.", "playbook", run.playbook)])
     workflow, operation = found
     unknown = [
-        _unknown(f"roles[{index}]", "role", role) for index, role in enumerate(run.roles) if role not in workflow.roles
+        _unknown("There is no role {name}.", f"roles[{index}]", role)
+        for index, role in enumerate(run.roles)
+        if role not in workflow.roles
     ]
     if unknown:
         raise InvalidRequest(unknown)
     return _Play(run=run, workflow=workflow, operation=operation)
 
 
-def _unknown(field: str, kind: str, name: str) -> SubError:
-    return SubError(field=field, message=f"There is no {kind} {name}.", object="externalRunParam", rejected_value=name)
+def _unknown(sentence: str, field: str, name: str) -> SubError:
+    return SubError.saying(sentence, field=field, object="externalRunParam", rejected_value=name, name=name)
 
 
 async def _find_recorded(connection: Connection, run: ExternalRun) -> int | None:

@@ -11,6 +11,7 @@ from service.model.errors import InvalidRequest, SubError, UnknownCluster
 from service.model.fleet import KEPT_MANAGED, ObproxyServer, ServerStatus
 from service.model.rollout import Rollout
 from service.model.tasks import ALLOW_RESTART, RESTART_ID, SKIP_HOST
+from service.model.types import JSON
 from service.model.workflow import RESTART, Workflow
 from service.store.database import Connection, execute, fetch, fetch_as
 from service.store.database_errors import retry_contention
@@ -19,6 +20,19 @@ from service.tasks.errors import HostBusy
 from service.tasks.insertion import NewRequest, NewTask, context, find_repeated, insert_tasks, keep_key
 from service.tasks.instances import TaskWithSubtasks
 from service.tasks.resources import Resources
+
+UNKNOWN_SERVER = "OBProxy server {server_id} does not exist in OBProxy cluster {cluster_id}."
+SAME_HOST = "OBProxy server {server_id} is on the same host as OBProxy server {first}; send one request for each."
+NOT_MANAGED = "OBProxy server {server_id} is not managed: its takeover has not succeeded. Retry it or roll it back."
+BEING_RELEASED = "OBProxy server {server_id} is being released. Retry its release, then take the OBProxy over again."
+HOST_GONE = "Host {host_id} of OBProxy server {server_id} does not exist in the inventory."
+RESTART_FORBIDDEN = (
+    "The inventory forbids a restart on host {host} of OBProxy server {server_id}: obproxy_allow_restart is false. "
+    "Set it to true or remove it."
+)
+NOT_NAMED = "OBProxy server {server_id} is not in obproxyServerIds."
+SENTENCES = (UNKNOWN_SERVER, SAME_HOST, NOT_MANAGED, BEING_RELEASED, HOST_GONE, RESTART_FORBIDDEN, NOT_NAMED)
+"""The errors of the ids in a request."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,10 +119,7 @@ async def _lock_servers(
     known = {server.id: server for server in rows if server.cluster_id == request.cluster_id}
     if not known and request.cluster_id not in inventory.clusters:
         raise UnknownCluster(cluster_id=request.cluster_id)
-    errors = [
-        SubError(field=field, message=message, object=request.object_name, rejected_value=server_id)
-        for field, server_id, message in (*_server_errors(inventory, workflow, request, known), *_skip_errors(request))
-    ]
+    errors = [*_server_errors(inventory, workflow, request, known), *_skip_errors(request)]
     if errors:
         raise InvalidRequest(errors)
     return [known[server_id] for server_id in request.server_ids]
@@ -116,51 +127,53 @@ async def _lock_servers(
 
 def _server_errors(
     inventory: Inventory, workflow: Workflow, request: ServersRequest, known: Mapping[int, ObproxyServer]
-) -> list[tuple[str, int, str]]:
-    """Return field, server id and message of each invalid server."""
-    errors: list[tuple[str, int, str]] = []
+) -> list[SubError]:
+    """Return the error of each invalid server."""
+    errors: list[SubError] = []
     first_of_host: dict[int, int] = {}
     for index, server_id in enumerate(request.server_ids):
         server = known.get(server_id)
+        values: JSON = {"server_id": server_id, "cluster_id": request.cluster_id}
         if server is None:
-            message = f"OBProxy server {server_id} does not exist in OBProxy cluster {request.cluster_id}."
+            sentence = UNKNOWN_SERVER
         else:
             first = first_of_host.setdefault(server.host_id, server_id)
-            message = (
-                f"OBProxy server {server_id} is on the same host as OBProxy server {first}; send one request for each."
-            )
+            values |= {"host_id": server.host_id, "first": first}
+            if host := inventory.hosts.get(server.host_id):
+                values["host"] = host.name
+            sentence = SAME_HOST
             if first == server_id:
-                message = "" if server_id in request.skip_host_ids else _obstacle(inventory, workflow, server)
-        if message:
-            errors.append((f"{request.ids_field}[{index}]", server_id, message))
+                sentence = "" if server_id in request.skip_host_ids else _obstacle(inventory, workflow, server)
+        if sentence:
+            errors.append(_error(request, f"{request.ids_field}[{index}]", server_id, sentence, **values))
     return errors
 
 
 def _obstacle(inventory: Inventory, workflow: Workflow, server: ObproxyServer) -> str:
     """Return why the workflow cannot run on the host of a server; empty = it can."""
     if server.status is ServerStatus.TAKINGOVER:
-        return f"OBProxy server {server.id} is not managed: its takeover has not succeeded. Retry it or roll it back."
+        return NOT_MANAGED
     if server.status is ServerStatus.DELETING and workflow.server_status is not ServerStatus.DELETING:
-        return f"OBProxy server {server.id} is being released. Retry its release, then take the OBProxy over again."
+        return BEING_RELEASED
     if server.host_id not in inventory.hosts:
-        return f"Host {server.host_id} of OBProxy server {server.id} does not exist in the inventory."
+        return HOST_GONE
     if server.cluster_id not in inventory.clusters:
-        return f"OBProxy cluster {server.cluster_id} does not exist in the inventory."
-    host = inventory.hosts[server.host_id]
-    if workflow.name == RESTART and host.forbids_restart:
-        return (
-            f"The inventory forbids a restart on host {host.name} of OBProxy server {server.id}: "
-            "obproxy_allow_restart is false. Set it to true or remove it."
-        )
+        return UnknownCluster.__doc__ or ""
+    if workflow.name == RESTART and inventory.hosts[server.host_id].forbids_restart:
+        return RESTART_FORBIDDEN
     return ""
 
 
-def _skip_errors(request: ServersRequest) -> list[tuple[str, int, str]]:
+def _skip_errors(request: ServersRequest) -> list[SubError]:
     return [
-        (f"skipHostOperationServerIds[{index}]", server_id, f"OBProxy server {server_id} is not in obproxyServerIds.")
+        _error(request, f"skipHostOperationServerIds[{index}]", server_id, NOT_NAMED, server_id=server_id)
         for index, server_id in enumerate(request.skip_host_ids)
         if server_id not in request.server_ids
     ]
+
+
+def _error(request: ServersRequest, field: str, rejected: int, sentence: str, /, **values: object) -> SubError:
+    return SubError.saying(sentence, field=field, object=request.object_name, rejected_value=rejected, **values)
 
 
 async def _reject_busy(connection: Connection, servers: Sequence[ObproxyServer]) -> None:

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from service.access.users import User
 from service.inventory.reader import Inventory
 from service.inventory.records import Cluster, Host
-from service.model.errors import InvalidRequest, SubError, UnknownCluster, UnknownHost
+from service.model.errors import UnknownCluster, reject_unknown_hosts
 from service.model.rollout import Rollout
 from service.model.tasks import ALLOW_RESTART, CHECK_MODE, SQL_PORT
 from service.model.types import JSON
@@ -110,21 +110,8 @@ def _canonical_request(
 
 
 def _find_hosts(inventory: Inventory, hosts: Sequence[HostRequest]) -> list[Host]:
-    unknown = [(index, host.host_id) for index, host in enumerate(hosts) if host.host_id not in inventory.hosts]
-    if len(unknown) == 1:
-        raise UnknownHost(host_id=unknown[0][1])
-    if unknown:
-        raise InvalidRequest(
-            [
-                SubError(
-                    field=f"hosts[{index}].hostId",
-                    message=f"Host {host_id} does not exist in the inventory.",
-                    object="obproxyTakeOverParam",
-                    rejected_value=host_id,
-                )
-                for index, host_id in unknown
-            ]
-        )
+    ids = [host.host_id for host in hosts]
+    reject_unknown_hosts(ids, inventory.hosts, field="hosts[{index}].hostId", object="obproxyTakeOverParam")
     return [inventory.hosts[host.host_id] for host in hosts]
 
 

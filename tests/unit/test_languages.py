@@ -1,5 +1,6 @@
 """The choice of a language, and that every catalog has every text of the pages."""
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,11 +12,14 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po
 
 from service.access import errors as access_errors
+from service.fleet import discoveries
 from service.http import languages, requests
 from service.http.languages import CATALOGS, LOCALE, choose, translations
 from service.model import errors as model_errors
 from service.model.errors import TakeoverError
+from service.pages import selection
 from service.tasks import errors as tasks_errors
+from service.tasks import external_runs, managed_servers
 from tests.rule_texts import VALUE, rule_texts
 
 SERVICE = Path(__file__).parents[2] / "service"
@@ -81,11 +85,25 @@ def test_english_needs_no_catalog_and_chinese_has_one() -> None:
     assert set(languages.CATALOGS) | {"en"} == set(languages.LANGUAGES)
 
 
+def written_sentences() -> Iterator[str]:
+    """Yield the sentences of sub-errors that are written where they are made; each must be translatable."""
+    for path in sorted(SERVICE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "SubError":
+                assert "wording" in {keyword.arg for keyword in node.keywords}, f"{path}:{node.lineno}"
+    for source in (requests, discoveries, selection, external_runs):
+        text = Path(source.__file__ or "").read_text(encoding="utf-8")
+        yield from re.findall(r'sentence = "([^"]+)"', text)
+        yield from re.findall(r'_unknown\("([^"]+)"', text)
+
+
 def error_messages() -> set[str]:
     """Every message of an error response, except those that consist of values only."""
     kinds = [kind for module in (model_errors, access_errors, tasks_errors) for kind in vars(module).values()]
     told = [kind.__doc__ or "" for kind in kinds if isinstance(kind, type) and issubclass(kind, TakeoverError)]
     sentences = {
+        *managed_servers.SENTENCES,
+        *written_sentences(),
         "{field} {rule}.",
         "{field} {rule}; it is {shown}.",
         "{field} {rule}; it has {shown}.",
