@@ -76,8 +76,8 @@ async def task_events(
     An event `task` has the document, after a change of it; `log` has log lines of one run of one subtask. With
     `send_current` the first event is the current document.
 
-    What a task instance waits for changes with other task instances, without a number of its own. While it waits, its
-    document is read at an interval.
+    Other task instances change the ones that it waits for, without a number of its own. While it waits, its document is
+    read at an interval.
     """
     until = time.monotonic() + STREAM_LIFETIME
     with (
@@ -123,7 +123,7 @@ async def request_events(
 ) -> AsyncIterator[JSONServerSentEvent]:
     """Yield the document of a request, with all hosts at first, then with those that have changed.
 
-    What a host waits for changes with task instances of other requests.
+    Task instances of other requests can change the ones that a host waits for.
     """
 
     def concern(notified: Set[int], hosts: HostVersions) -> bool:
