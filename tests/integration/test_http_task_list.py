@@ -89,6 +89,13 @@ async def test_a_time_must_be_complete(browser: httpx.AsyncClient, moment: str) 
     assert answer.status_code == 400 and answer.json()["error"]["subErrors"][0]["field"] == "startAfter"
 
 
+@pytest.mark.parametrize("address", ["/tasks", "/requests"])
+async def test_only_the_script_shows_fields_that_need_it(browser: httpx.AsyncClient, address: str) -> None:
+    page = (await browser.get(address)).text
+
+    assert page.count('<label class="time-field" hidden>') == page.count('type="datetime-local"') == 2
+
+
 async def test_selected_tasks_are_retried(browser: httpx.AsyncClient, resources: Resources) -> None:
     tasks = [await failed(resources, host) for host in (1, 2)]
 

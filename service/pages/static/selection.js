@@ -34,6 +34,7 @@ document.addEventListener("refreshed", updateSelection);
 addEventListener("pageshow", updateSelection);
 
 for (const field of queryAll(document, "[data-local-time]")) {
+  field.closest("label")?.removeAttribute("hidden");
   const sent = field.nextElementSibling;
   if (!(field instanceof HTMLInputElement) || !(sent instanceof HTMLInputElement) || !sent.value) continue;
   const moment = new Date(sent.value);
