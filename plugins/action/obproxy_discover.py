@@ -72,6 +72,8 @@ class ActionModule(HostAction):
             return read
         except SqlError as error:
             return no_sql_facts("unreachable", str(error))
+        except LookupError as error:
+            return no_sql_facts("unreachable", f"a response has no column {error}")
 
 
 def _probe_arguments(arguments: dict[str, Any]) -> dict[str, Any]:

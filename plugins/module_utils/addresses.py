@@ -107,12 +107,18 @@ def named_ports(parameters: Facts) -> list[int]:
     """
     has_service = str(parameters.get("enable_obproxy_rpc_service")).lower() == "true"
     names = ["prometheus_listen_port", *(["rpc_listen_port"] if has_service else [])]
-    return [int(parameters[name]) for name in names if str(parameters.get(name)).isdecimal()]
+    return _ports_in(parameters, *names)
+
+
+def _ports_in(parameters: Facts, *names: str) -> list[int]:
+    """Return the valid ports among the values of parameters; any process with a login can answer with other values."""
+    values = [str(parameters.get(name)) for name in names]
+    return [int(value) for value in values if re.fullmatch("[0-9]{1,5}", value) and 0 < int(value) <= MAX_PORT]
 
 
 def exporter(process: Facts | None, parameters: Facts, host: Facts) -> Facts:
     """Return the exporter's port and address, and the holder of the port: `proxy`, `other` or `none`."""
-    port = int(parameters.get("prometheus_listen_port") or DEFAULT_EXPORTER_PORT)
+    port = next(iter(_ports_in(parameters, "prometheus_listen_port")), DEFAULT_EXPORTER_PORT)
     if process and port in process["ports"]:
         return {"port": port, "held_by": "proxy", "holder": None, "address": address_of(process, port, host)}
     holder = port_holder(port, host)

@@ -100,6 +100,8 @@ def test_whose_obproxy_gets_a_password(owner: str, user: str | None, why: str | 
         ({"prometheus_listen_port": "2884", "rpc_listen_port": "2885"}, [2884]),
         ({"prometheus_listen_port": "1", "rpc_listen_port": "2", "enable_obproxy_rpc_service": "True"}, [1, 2]),
         ({"rpc_listen_port": "2885", "enable_obproxy_rpc_service": "False"}, []),
+        ({"prometheus_listen_port": "65536"}, []),
+        ({"prometheus_listen_port": "\N{ARABIC-INDIC DIGIT THREE}"}, []),
     ],
 )
 def test_the_ports_that_a_configuration_names(parameters: dict[str, str], ports: list[int]) -> None:
@@ -203,3 +205,8 @@ def test_the_port_of_the_exporter_and_its_holder(
     process: dict[str, Any] | None, parameters: dict[str, str], found: dict[str, Any], expected: dict[str, Any]
 ) -> None:
     assert exporter(process, parameters, host(**found)) == expected
+
+
+@pytest.mark.parametrize("value", ["", "2884x", "-1", "0", "65536", "9" * 5000])
+def test_an_invalid_port_of_the_exporter_is_the_default_one(value: str) -> None:
+    assert exporter(None, {"prometheus_listen_port": value}, host())["port"] == 2884
