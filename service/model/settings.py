@@ -94,6 +94,11 @@ RunStart = Literal["forked", "plain"]
 LogFormat = Literal["text", "json"]
 
 
+MAX_INTERVAL = 366 * 24 * 3600.0  # seconds; PostgreSQL and the event loop reject much longer ones
+RetentionDays = Annotated[int, Ge(0), Le(36_500)]
+"""Days of a retention period, at most 100 years: PostgreSQL has no time before 4714 BC."""
+
+
 class Settings(BaseSettings):
     """All settings with their defaults. Relative paths are relative to the working directory."""
 
@@ -132,25 +137,25 @@ class Settings(BaseSettings):
     run_start: RunStart = "forked"
     """Start of a run: forked from a process that has Ansible imported, or as a program (plain), which takes longer."""
 
-    retention_days_logs: Annotated[int, Ge(0)] = 0
+    retention_days_logs: RetentionDays = 0
     """Days after which the logs of ended task instances are deleted; 0 = never."""
 
-    retention_days_tasks: Annotated[int, Ge(0)] = 0
+    retention_days_tasks: RetentionDays = 0
     """Days after which ended task instances are deleted; 0 = never."""
 
-    retention_days_audit: Annotated[int, Ge(0)] = 0
+    retention_days_audit: RetentionDays = 0
     """Days after which audit records are deleted; 0 = never."""
 
-    shutdown_grace: Annotated[float, Ge(0)] = 20.0
+    shutdown_grace: Annotated[float, Ge(0), Le(MAX_INTERVAL)] = 20.0
     """Seconds that the runs of a stopping worker may continue before they are ended and requeued."""
 
-    server_check_interval: Annotated[float, Ge(0)] = 30.0
+    server_check_interval: Annotated[float, Ge(0), Le(MAX_INTERVAL)] = 30.0
     """Seconds between two health checks of every managed OBProxy server; 0 = never."""
 
-    server_check_timeout: Annotated[float, Gt(0)] = 3.0
+    server_check_timeout: Annotated[float, Gt(0), Le(MAX_INTERVAL)] = 3.0
     """Timeout of a health check, in seconds; each server is probed at most twice."""
 
-    server_look_interval: Annotated[float, Ge(0)] = 6 * 3600.0
+    server_look_interval: Annotated[float, Ge(0), Le(MAX_INTERVAL)] = 6 * 3600.0
     """Seconds between two discoveries of an OBProxy server (playbooks/discover.yml on its host); 0 = never."""
 
     secret_key: SecretStr = SecretStr("")

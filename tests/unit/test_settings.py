@@ -28,6 +28,9 @@ def test_environment_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("TAKEOVER_PORT", "70000", r"^TAKEOVER_PORT: .*65535\. Found: '70000'$"),
         ("TAKEOVER_WORKER_CONCURRENCY", "none", r"^TAKEOVER_WORKER_CONCURRENCY: .*integer\. Found: 'none'$"),
+        ("TAKEOVER_RETENTION_DAYS_AUDIT", "9999999", r"^TAKEOVER_RETENTION_DAYS_AUDIT: .*36500\. Found: '9999999'$"),
+        ("TAKEOVER_SERVER_CHECK_INTERVAL", "inf", r"^TAKEOVER_SERVER_CHECK_INTERVAL: .*31622400\. Found: 'inf'$"),
+        ("TAKEOVER_SERVER_LOOK_INTERVAL", "1e300", "^TAKEOVER_SERVER_LOOK_INTERVAL: .*31622400"),
         ("TAKEOVER_INVENTORY", "/nowhere", r"^TAKEOVER_INVENTORY: there is no file or directory.*Found: '/nowhere'$"),
         ("TAKEOVER_PROT", "1", "TAKEOVER_PROT is not a setting; did you mean TAKEOVER_PORT"),
         ("TAKEOVER_LOG_LEVEL", "loud", r"^TAKEOVER_LOG_LEVEL: .*'warning' or 'error'\. Found: 'loud'$"),
