@@ -72,13 +72,16 @@ class Client(Transport):
         return self._request("GET", path, query={"page": number, "size": size, **query})
 
     def all(self, path: str, **query: str | int) -> Document:
-        """Return all pages of a list as one."""
+        """Return all pages of a list as one.
+
+        An element that is added meanwhile moves others to the next page: each is returned once.
+        """
         found = self.page(path, 1, PAGE_LIMIT, **query)
-        contents = list(found["contents"])
+        contents = {_identity(element): element for element in found["contents"]}
         for number in range(2, found["page"]["totalPages"] + 1):
-            contents += self.page(path, number, PAGE_LIMIT, **query)["contents"]
+            contents |= {_identity(each): each for each in self.page(path, number, PAGE_LIMIT, **query)["contents"]}
         whole = {"number": 1, "size": len(contents), "totalElements": len(contents), "totalPages": 1}
-        return {"contents": contents, "page": whole}
+        return {"contents": list(contents.values()), "page": whole}
 
     def clusters(self) -> Document:
         """Return all OBProxy clusters with their servers."""
@@ -194,6 +197,11 @@ class Client(Transport):
         path = f"{CLUSTERS}/{cluster_id}/{operation}"
         contents: list[Document] = self._request("POST", path, body, headers=headers)["contents"]
         return contents
+
+
+def _identity(element: Document) -> int:
+    """Return the id of an element of a list; a discovery has that of its host."""
+    return int(element["id"] if "id" in element else element["hostId"])
 
 
 def _policy(rollout: Document | None) -> JSON:

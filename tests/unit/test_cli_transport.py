@@ -30,6 +30,20 @@ def test_a_response_of_another_program_is_reported_with_the_url(content: bytes) 
         client(content).task(1)
 
 
+@pytest.mark.parametrize("name", ["id", "hostId"])
+def test_an_element_that_moves_to_the_next_page_is_listed_once(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    pages = {1: [3, 2], 2: [2, 1]}  # 4 was added after the first page was read
+
+    def page(_: Client, path: str, number: int, size: int, **query: object) -> dict[str, object]:
+        return {"contents": [{name: id} for id in pages[number]], "page": {"totalPages": 2}}
+
+    monkeypatch.setattr(Client, "page", page)
+    found = Client(URL, "").all("/list")
+
+    assert found["contents"] == [{name: 3}, {name: 2}, {name: 1}]
+    assert found["page"]["totalElements"] == 3
+
+
 def test_an_idempotency_key_that_is_not_ascii_reaches_the_service() -> None:
     sent: list[httpx.Request] = []
     envelope = json.dumps({"successful": False, "error": {"message": "Idempotency-Key must be ASCII."}}).encode()
