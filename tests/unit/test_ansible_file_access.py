@@ -44,6 +44,7 @@ STARTING = {
     "start_command",
     "relaunch",
     "command_output",
+    "run_command",
     "run",
 }
 # Functions that execute something, and why they may.
@@ -65,6 +66,7 @@ EXECUTING = {
     "start_checks": {"supervisor_problems": "systemctl"},
     "start": {"home_of": "rpm, with a package's name", "launch": "su to the user"},
     "supervision": {
+        "run_command": "systemctl",
         "command_output": "systemctl",
         "unit_of": "systemctl",
         "starts_without_environment": "as the user of the process",

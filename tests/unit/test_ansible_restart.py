@@ -1,11 +1,14 @@
 """The restart program judges a hot restart by the process that responds at the port."""
 
+import os
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ansible_collections.obproxy.takeover.plugins.action.obproxy_restart import ActionModule
 from ansible_collections.obproxy.takeover.plugins.module_utils.programs import restart
+from ansible_collections.obproxy.takeover.plugins.module_utils.programs.start import Problem
 from ansible_collections.obproxy.takeover.plugins.module_utils.rules import FailedRule
 
 HOME = "/opt/taobao/install/obproxy-4.3.1.0"
@@ -59,6 +62,27 @@ def test_nothing_is_ended_when_a_hot_restart_fails(monkeypatch: pytest.MonkeyPat
     for name in ("terminate", "stop_all", "relaunch"):
         monkeypatch.setattr(restart, name, lambda *_: pytest.fail("something was ended or started"))
     assert restart.restart(WANTED) == {"how": "kept", "pid": OLD}
+
+
+def _restart_by_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, systemctl: str) -> int | None:
+    program = tmp_path / "systemctl"
+    program.write_text(f"#!/bin/sh\n{systemctl}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(restart, "wait_until_up", lambda _wanted, besides: NEW if besides == (OLD,) else None)
+    return restart.restart_by_supervisor(WANTED | {"supervisor": {"kind": "systemd", "unit": "odp.service"}})
+
+
+def test_an_obproxy_whose_unit_cannot_be_restarted_keeps_running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise it is stopped and started with its former values, which disconnects its clients."""
+    with pytest.raises(Problem, match=r"restart odp\.service has failed; pid 1 was not restarted$"):
+        _restart_by_systemd(tmp_path, monkeypatch, "exit 1")
+
+
+def test_a_unit_is_restarted_without_waiting_for_its_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _restart_by_systemd(tmp_path, monkeypatch, '[ "$*" = "--no-block restart odp.service" ]') == NEW
 
 
 def test_a_direct_run_without_a_permission_names_its_option(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ try:
     from .sockets import answering_process, listens
     from .start import Problem
     from .start_checks import POLL_INTERVAL, start_problems
-    from .supervision import command_output, watchdogs_of
+    from .supervision import command_output, run_command, watchdogs_of
     from .users import USER_FILES_TIMEOUT, run_as
 except ImportError:  # on the host all parts are one text
     pass
@@ -111,10 +111,12 @@ def wait_for_hot_restart(wanted: "dict[str, Any]") -> "dict[str, Any]":
 
 
 def restart_by_supervisor(wanted: "dict[str, Any]") -> "int | None":
-    """Let the supervisor restart it; return the new pid."""
+    """Let the supervisor restart it; return the new pid. Raises Problem when it does not even try."""
     former = wanted["process"]["pid"]
     if wanted["supervisor"]["kind"] == "systemd":
-        command_output(["systemctl", "--no-block", "restart", wanted["supervisor"]["unit"]])
+        restarting = ["systemctl", "--no-block", "restart", wanted["supervisor"]["unit"]]
+        if run_command(restarting)[0]:  # such as of a masked unit; without an answer, it may restart
+            raise Problem(f"{' '.join(restarting)} has failed; pid {former} was not restarted")
     elif not terminate(former, int(wanted["seconds"])):
         raise Problem(f"pid {former} still runs after SIGKILL")
     return wait_until_up(wanted, (former,))

@@ -82,19 +82,25 @@ def parents(pid: int, home: str) -> "list[dict[str, Any]]":
 
 def command_output(arguments: "list[str]") -> str:
     """Return the output of a command, empty when it fails or takes too long."""
+    status, text = run_command(arguments)
+    return text if status == 0 else ""
+
+
+def run_command(arguments: "list[str]") -> "tuple[int | None, str]":
+    """Return the exit status and the output of a command; None when it cannot be started or takes too long."""
     try:
         ended = subprocess.Popen(
             arguments, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd="/"
         )
     except OSError:
-        return ""
+        return None, ""
     try:
         text = ended.communicate(timeout=COMMAND_TIMEOUT)[0].decode("utf-8", "replace")
     except subprocess.TimeoutExpired:
         ended.kill()
         ended.communicate()
-        return ""
-    return text if ended.returncode == 0 else ""
+        return None, ""
+    return ended.returncode, text
 
 
 def unit_of(pid: int) -> "dict[str, Any] | None":
