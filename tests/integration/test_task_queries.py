@@ -10,35 +10,15 @@ from psycopg.types.json import Jsonb
 
 from service.model.tasks import Held, TaskFilter, TaskStatus
 from service.model.types import BY_ID, NEWEST_FIRST, Order, Page
-from service.store.database import execute, fetch
+from service.store.database import fetch
 from service.tasks import instances
 from service.tasks.resources import Resources
 from service.tasks.submit import HostRequest, take_over
+from tests.integration.named_queries import change, read, rows, write
 from tests.integration.sample_tasks import subtask_ids
 from tests.integration.users import ADMIN
 
 MOMENTS = [datetime(2026, 1, day, tzinfo=UTC) for day in range(1, 6)]
-
-
-async def change(resources: Resources, statement: str, *values: Any) -> None:
-    async with resources.database.transaction() as connection:
-        await connection.execute(statement.encode(), values)
-
-
-async def write(resources: Resources, query: str, **values: Any) -> None:
-    async with resources.database.transaction() as connection:
-        await execute(connection, query, **values)
-
-
-async def read(resources: Resources, query: str, **values: Any) -> list[dict[str, Any]]:
-    async with resources.database.transaction() as connection:
-        return await fetch(connection, query, **values)
-
-
-async def rows(resources: Resources, table: str) -> list[dict[str, Any]]:
-    async with resources.database.autocommit() as connection:
-        query = SQL("SELECT * FROM {} ORDER BY id").format(Identifier(table))
-        return await (await connection.execute(query)).fetchall()
 
 
 async def submit(resources: Resources, *host_ids: int) -> list[int]:
@@ -125,7 +105,9 @@ async def test_task_instances_and_their_runs_are_found_by_id_and_state(resources
 
     found = await read(resources, "tasks_by_id", task_ids=[tasks[4], tasks[2], tasks[0]])
     assert [(row["id"], row["has_run"]) for row in found] == [(tasks[0], False), (tasks[2], True), (tasks[4], False)]
-    assert [row["id"] for row in await read(resources, "tasks_with_run")] == [tasks[2]]
+    await write(resources, "insert_run", ident="00000000-0000-0000-0000-000000000003", task_id=tasks[3], executor="x")
+    assert [row["id"] for row in await read(resources, "tasks_with_run")] == [tasks[2], tasks[3]]
+    assert [row["id"] for row in await read(resources, "task_by_id", task_id=tasks[1])] == [tasks[1]]
     assert [row["id"] for row in await read(resources, "running_tasks", host_ids=[2, 1])] == [tasks[3], tasks[2]]
     assert [row["id"] for row in await read(resources, "tasks_superseded_by", task_ids=[tasks[2]])] == [tasks[1]]
 
@@ -197,6 +179,12 @@ async def test_a_task_instance_waits_for_another_one_on_its_host(resources: Reso
     assert await blocked() == ([(first, second)], [second])
     assert await read(resources, "blocking_tasks", task_ids=[other]) == []
     await change(
+        resources,
+        "INSERT INTO procrastinate_jobs (queue_name, task_name, lock, args)"
+        " SELECT queue_name, task_name, lock, args FROM procrastinate_jobs WHERE status = 'todo'",
+    )
+    assert await blocked() == ([(first, second)] * 2, [second]), "once"
+    await change(
         resources, "UPDATE procrastinate_jobs SET args = '{}' WHERE args ->> 'task_instance_id' = %s", str(first)
     )
     assert await blocked() == ([], []), "a discovery of the host is no task instance"
@@ -214,8 +202,11 @@ async def test_the_running_job_of_a_task_instance_is_its_own(resources: Resource
 async def test_the_log_of_a_subtask_is_its_own(resources: Resources) -> None:
     task_id, other = await submit(resources, 1, 2)
     (one, two, *_), others = await subtask_ids(resources, task_id), await subtask_ids(resources, other)
-    separator, state = "############{EXECUTE}{2026-01-01T00:00:00+00:00}############", "Set state for subtask: 1, done"
-    lines = [separator, "a", "b", state]
+    execute, retry = (
+        f"############{{{name}}}{{2026-01-01T00:00:00+00:00}}############" for name in ("EXECUTE", "RETRY")
+    )
+    state = "Set state for subtask: 1, done"
+    lines = [execute, "a", retry, "b", state]
     subtasks = [one, two] * len(lines) + [others[0]]
     contents = [line for line in lines for _ in range(2)] + ["of the other one"]
     await write(
@@ -232,9 +223,10 @@ async def test_the_log_of_a_subtask_is_its_own(resources: Resources) -> None:
     assert await contents_of("log_rows_between", **between, until=ids[3], limit=9) == lines[1:3]
     assert await contents_of("log_rows_between", **between, until=None, limit=9) == lines[1:]
     assert await contents_of("log_rows_between", **between, until=None, limit=1) == lines[1:2]
-    assert await contents_of("log_separators_of_subtask", subtask_id=one) == [separator]
+    assert await contents_of("log_separators_of_subtask", subtask_id=one) == [execute, retry]
     assert await contents_of("last_log_message_of_subtask", subtask_id=one) == ["b"]
-    assert await contents_of("log_rows_of_task", task_id=task_id) == [*lines, *lines]
+    whole = await read(resources, "log_rows_of_task", task_id=task_id)
+    assert [(row["subtask_id"], row["content"]) for row in whole] == [(id, line) for id in (one, two) for line in lines]
     found = await read(resources, "subtask_in_task", subtask_id=one, task_id=task_id)
     assert [row["id"] for row in found] == [one]
     assert await read(resources, "subtask_in_task", subtask_id=one, task_id=other) == []
@@ -245,6 +237,7 @@ async def test_subtasks_are_read_in_order_with_their_neighbours(resources: Resou
     ids = [await subtask_ids(resources, task) for task in (task_id, other)]
     whole = await read(resources, "subtasks_of_tasks", task_ids=[other, task_id])
     assert [row["id"] for row in whole] == [*ids[0], *ids[1]] and task_id < other
+    assert sorted(ids[0] + ids[1]) == [*ids[1], *ids[0]], "each task instance has a range, in the order of hosts"
     for chain, found in ((ids[0], whole[: len(ids[0])]), (ids[1], whole[len(ids[0]) :])):
         assert [row["upstreams"] for row in found] == [[], *([id] for id in chain[:-1])]
         assert [row["downstreams"] for row in found] == [*([id] for id in chain[1:]), []]
@@ -319,3 +312,104 @@ async def test_an_idempotency_key_belongs_to_its_creator_for_a_day(resources: Re
     await change(resources, old)
     assert await claim("ann", "one", b"second")
     assert [await known(*name) for name in names] == [(b"second", []), (b"first", [2]), (b"first", [3])]
+
+
+async def test_a_lock_is_on_the_task_instance_and_its_server(resources: Resources) -> None:
+    task_id, _ = await submit(resources, 1, 2)
+    async with resources.database.transaction() as holder, resources.database.transaction() as connection:
+        locked = await fetch(holder, "lock_task", task_id=task_id)
+        assert [row["id"] for row in locked] == [task_id]
+        for table in ("obproxy_server", "task_instance"):
+            free = SQL("SELECT host_id FROM {} FOR UPDATE SKIP LOCKED").format(Identifier(table))
+            assert await (await connection.execute(free)).fetchall() == [{"host_id": 2}]
+
+
+async def test_a_check_is_superseded_by_the_next_task_instance_for_its_port(resources: Resources) -> None:
+    async def insert(host_id: int, sql_port: int = 2883, *, check: bool = True) -> int:
+        hosts = [HostRequest(host_id=host_id, sql_port=sql_port)]
+        ((task, _),) = await take_over(resources, 1, hosts, creator=ADMIN, trace_id="t", check=check)
+        await end(resources, task.id)
+        return task.id
+
+    async def superseded(*successors: int) -> dict[int, int]:
+        await write(resources, "supersede_checks", task_ids=list(successors))
+        found = {row["id"]: row["superseded_by"] for row in await rows(resources, "task_instance")}
+        await change(resources, "UPDATE task_instance SET superseded_by = NULL")
+        return {id: successor for id, successor in found.items() if successor}
+
+    other_port, _, check = await insert(1, 2884), await insert(2), await insert(1)
+    takeover, last, of_other_port = await insert(1, check=False), await insert(1), await insert(1, 2884, check=False)
+    await change(resources, "UPDATE task_instance SET superseded_by = NULL")
+    assert await superseded(takeover) == {check: takeover}
+    assert await superseded(last) == {check: last}, "a takeover is no check"
+    assert await superseded(of_other_port) == {other_port: of_other_port}
+    await change(resources, "UPDATE task_instance SET superseded_by = %s WHERE id = %s", takeover, check)
+    assert await superseded(last) == {check: takeover}, "it has a successor"
+    await change(resources, "UPDATE task_instance SET status = 'RUNNING', finish_time = NULL WHERE id = %s", check)
+    assert await superseded(takeover) == {}, "it runs"
+
+
+async def test_secrets_are_copied_and_deleted_by_their_task_instance(resources: Resources) -> None:
+    one, two, three = await submit(resources, 1, 2, 3)
+    for task_id in (one, two):
+        named = {"task_ids": [task_id], "names": [str(task_id)], "ciphertexts": [b"x"]}
+        await write(resources, "insert_task_secrets", **named)
+
+    async def names() -> list[tuple[int, str]]:
+        return [(row["task_instance_id"], row["name"]) for row in await rows(resources, "task_secret", "name")]
+
+    await write(resources, "copy_task_secrets", old=[two], new=[three])
+    assert sorted(await names()) == [(one, str(one)), (two, str(two)), (three, str(two))]
+    await write(resources, "delete_task_secrets", task_id=two)
+    assert sorted(await names()) == [(one, str(one)), (three, str(two))]
+
+
+async def test_a_run_by_hand_starts_at_the_positions_of_its_own_subtasks(resources: Resources) -> None:
+    task_id, other = await submit(resources, 1, 2)
+    await write(resources, "mark_task_external", task_id=task_id, operation="ROLLBACK", start_time=MOMENTS[0])
+    types = {row["id"]: row["type"] for row in await rows(resources, "task_instance")}
+    assert types == {task_id: "EXTERNAL", other: "MANUAL"}
+
+    subtasks = await rows(resources, "subtask_instance")
+    first, second = [row["role"] for row in subtasks if row["task_instance_id"] == task_id][:2]
+    positions = {"roles": [first, second], "statuses": ["SUCCESSFUL", "FAILED"], "operations": ["SKIP", "RETRY"]}
+    await write(resources, "set_subtask_positions", task_id=task_id, **positions)
+    expected = {(task_id, first): ("SUCCESSFUL", "SKIP"), (task_id, second): ("FAILED", "RETRY")}
+    for before, after in zip(subtasks, await rows(resources, "subtask_instance"), strict=True):
+        position = expected.get((after["task_instance_id"], after["role"]), (before["status"], before["operation"]))
+        assert (after["status"], after["operation"]) == position
+
+
+async def test_each_transition_sets_its_own_times(resources: Resources) -> None:
+    task_id, _ = await submit(resources, 1, 2)
+    one, *_ = await subtask_ids(resources, task_id)
+    names = ("status", "executor", "start_time", "finish_time", "running_since", "spent")
+
+    async def moved(before: str, after: str, moment: datetime | None, operation: str = "EXECUTE") -> tuple[Any, ...]:
+        values = {"from_status": before, "from_operation": operation, "executor": f"of {after}", "moment": moment}
+        former = await rows(resources, "subtask_instance")
+        await write(
+            resources, "transition_subtask", subtask_id=one, status=after, operation="EXECUTE", runs=0, **values
+        )
+        found = await rows(resources, "subtask_instance")
+        assert [row for row in found if row["id"] != one] == [row for row in former if row["id"] != one]
+        (row,) = [row for row in found if row["id"] == one]
+        return tuple(row[name] for name in names)
+
+    first, second, third, fourth, last = MOMENTS
+    executor = "of RUNNING"
+    assert await moved("READY", "READY", first) == ("READY", None, None, None, None, 0)
+    assert await moved("READY", "RUNNING", first) == ("RUNNING", executor, first, None, first, 0)
+    assert await moved("READY", "RUNNING", second) == ("RUNNING", executor, first, None, first, 0), "it is not READY"
+    assert await moved("RUNNING", "FAILED", second, "RETRY") == ("RUNNING", executor, first, None, first, 0)
+    await change(resources, "UPDATE subtask_instance SET running_since = now() - interval '1 hour' WHERE id = %s", one)
+    *ready, spent = await moved("RUNNING", "READY", second)
+    assert ready == ["READY", executor, first, None, None] and 3600 <= spent < 7200
+    assert (await moved("READY", "READY", second))[-1] == 0
+    await change(resources, "UPDATE subtask_instance SET spent = 5 WHERE id = %s", one)
+    assert await moved("READY", "RUNNING", third) == ("RUNNING", executor, first, None, third, 5)
+    assert await moved("RUNNING", "CANCELING", fourth) == ("CANCELING", executor, first, None, third, 5)
+    assert await moved("CANCELING", "FAILED", fourth) == ("FAILED", executor, first, fourth, None, 0)
+    assert await moved("FAILED", "READY", last) == ("READY", executor, first, fourth, None, 0)
+    assert await moved("READY", "RUNNING", last) == ("RUNNING", executor, first, None, last, 0)
+    assert await moved("RUNNING", "SUCCESSFUL", last) == ("SUCCESSFUL", executor, first, last, None, 0)

@@ -23,8 +23,7 @@ INSERT INTO task_instance
      context, trace_id, request_id, position, held_by)
 OVERRIDING SYSTEM VALUE
 SELECT id, %(workflow)s, %(name)s, %(prohibit_rollback)s, %(creator)s, %(creator_id)s, %(executor)s, host_id, host_name,
-       server_id, context, %(trace_id)s, %(request_id)s::bigint,
-       CASE WHEN %(request_id)s::bigint IS NOT NULL THEN position END, %(held_by)s
+       server_id, context, %(trace_id)s, %(request_id)s::bigint, position, %(held_by)s
 FROM numbered
 ORDER BY host_id
 ON CONFLICT (host_id) WHERE status = 'RUNNING' DO NOTHING
@@ -84,7 +83,7 @@ FROM unnest(%(old)s::bigint[], %(new)s::bigint[]) AS c (old, new)
 JOIN task_secret s ON s.task_instance_id = c.old;
 
 -- name: tasks_superseded_by
-SELECT id FROM task_instance WHERE superseded_by = ANY(%(task_ids)s) ORDER BY id;
+SELECT id FROM task_instance WHERE superseded_by = ANY(%(task_ids)s);
 
 -- name: tasks_by_id
 SELECT t.*, EXISTS (SELECT FROM run r WHERE r.task_instance_id = t.id AND r.finish_time IS NULL) AS has_run
@@ -266,7 +265,7 @@ UPDATE idempotency_key SET task_ids = %(task_ids)s WHERE creator = %(creator)s A
 SELECT l.subtask_id, l.run_time, l.content FROM subtask_log l
 JOIN subtask_instance s ON s.id = l.subtask_id
 WHERE s.task_instance_id = %(task_id)s
-ORDER BY l.subtask_id, l.run_time, l.id;
+ORDER BY l.subtask_id, l.id;
 
 -- name: restart_requested_in_cluster
 -- Whether the request of a running takeover of an OBProxy cluster permits a restart.
@@ -281,16 +280,15 @@ SELECT EXISTS (
 -- The task instances with a job in execution on the same host (queue lock), while the job of the other one is queued.
 SELECT t.id, t.host_name, (mine.args ->> 'task_instance_id')::bigint AS blocked_id
 FROM procrastinate_jobs other
-JOIN procrastinate_jobs mine ON mine.lock = other.lock AND mine.status = 'todo' AND mine.id <> other.id
+JOIN procrastinate_jobs mine ON mine.lock = other.lock AND mine.status = 'todo'
 JOIN task_instance t ON t.id = (other.args ->> 'task_instance_id')::bigint
-WHERE other.status = 'doing' AND (mine.args ->> 'task_instance_id')::bigint = ANY(%(task_ids)s::bigint[])
-ORDER BY t.id;
+WHERE other.status = 'doing' AND (mine.args ->> 'task_instance_id')::bigint = ANY(%(task_ids)s::bigint[]);
 
 -- name: blocked_tasks_of_requests
 -- The task instances of requests that `blocking_tasks` finds a task instance for.
 SELECT DISTINCT t.id, t.request_id
 FROM procrastinate_jobs other
-JOIN procrastinate_jobs mine ON mine.lock = other.lock AND mine.status = 'todo' AND mine.id <> other.id
+JOIN procrastinate_jobs mine ON mine.lock = other.lock AND mine.status = 'todo'
 JOIN task_instance t ON t.id = (mine.args ->> 'task_instance_id')::bigint
 WHERE other.status = 'doing' AND other.args ? 'task_instance_id' AND t.request_id = ANY(%(request_ids)s::bigint[]);
 
