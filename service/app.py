@@ -69,6 +69,7 @@ def create_app(
                 schemes={"basic": basic, request_signatures.SCHEME.lower(): authenticate_signature},
                 public_paths=PUBLIC_PATHS,
                 session=authenticate_session,
+                handler=errors.takeover_error,
             ),
             *([Middleware(RateLimitMiddleware, limits=settings.rate_limits)] if settings.rate_limits else []),
             Middleware(TraceIdMiddleware),

@@ -27,7 +27,8 @@ from service.access.request_signatures import SignedRequest, verify
 from service.access.roles import PUBLIC, permitted
 from service.access.users import NAME, User
 from service.http import requests
-from service.http.envelope import error_response, wants_html
+from service.http.envelope import wants_html
+from service.http.error_handlers import ErrorHandler, takeover_error
 from service.model.errors import Kind, TakeoverError
 from service.tasks.resources import Resources
 
@@ -63,7 +64,7 @@ class AuthenticationMiddleware:
 
     `schemes` maps the name of an Authorization scheme, in lower case, to its verification; `session` verifies the
     cookie of a request without that header. Starlette's class of this name is not used: it passes unauthenticated
-    requests on, and each endpoint must reject them.
+    requests on, and each endpoint must reject them. `handler` makes the response to a rejected request.
     """
 
     def __init__(
@@ -73,8 +74,10 @@ class AuthenticationMiddleware:
         schemes: Mapping[str, Scheme],
         public_paths: Collection[str],
         session: Scheme | None = None,
+        handler: ErrorHandler = takeover_error,
     ) -> None:
         self.app = app
+        self.handler = handler
         self.schemes = schemes
         self.session = session
         self.public_paths = frozenset(public_paths)
@@ -88,7 +91,8 @@ class AuthenticationMiddleware:
         except ClientDisconnect:
             return  # there is no one to respond to
         except TakeoverError as error:
-            await _rejection(HTTPConnection(scope), error)(scope, receive, send)
+            rejection = await self._rejection(HTTPConnection(scope), error)
+            await rejection(scope, receive, send)
             return
         scope["user"] = caller.user
         scope["csrf_token"] = caller.csrf_token
@@ -103,6 +107,16 @@ class AuthenticationMiddleware:
         if caller is None:
             raise Unauthenticated
         return caller
+
+    async def _rejection(self, request: HTTPConnection, error: TakeoverError) -> Response:
+        if isinstance(error, Unauthenticated) and wants_html(request):
+            here = f"{request.scope['path']}?{request.scope['query_string'].decode('latin-1')}".rstrip("?")
+            query = f"?next={quote(here)}" if request.scope["method"] in SAFE_METHODS else ""
+            return RedirectResponse(LOGIN_PAGE + query, 303)
+        response = await self.handler(request, error)
+        if error.kind is Kind.UNAUTHENTICATED and not _is_browser(request):
+            response.headers["WWW-Authenticate"] = CHALLENGE
+        return response
 
 
 class BasicAuthentication:
@@ -180,15 +194,6 @@ async def authenticate_session(scope: Scope, receive: Receive, token: str) -> Ca
             raise CsrfCheckFailed
         receive = requests.replay_body(body, receive)
     return Caller(user=user, receive=receive, csrf_token=expected)
-
-
-def _rejection(request: HTTPConnection, error: TakeoverError) -> Response:
-    if isinstance(error, Unauthenticated) and wants_html(request):
-        here = f"{request.scope['path']}?{request.scope['query_string'].decode('latin-1')}".rstrip("?")
-        query = f"?next={quote(here)}" if request.scope["method"] in SAFE_METHODS else ""
-        return RedirectResponse(LOGIN_PAGE + query, 303)
-    challenged = error.kind is Kind.UNAUTHENTICATED and not _is_browser(request)
-    return error_response(request, error, {"WWW-Authenticate": CHALLENGE} if challenged else None)
 
 
 def _is_browser(request: HTTPConnection) -> bool:

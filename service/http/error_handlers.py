@@ -21,7 +21,7 @@ ErrorHandler = Callable[[HTTPConnection, Exception], Awaitable[Response]]
 """Makes the response to a request that an unexpected exception has ended."""
 
 
-async def takeover_error(request: Request, error: Exception) -> Response:
+async def takeover_error(request: HTTPConnection, error: Exception) -> Response:
     """Return the response to a TakeoverError."""
     assert isinstance(error, TakeoverError)
     return error_response(request, error)

@@ -14,7 +14,7 @@ from service.model.errors import NoSuchPath, TakeoverError
 from service.pages.rendering import language_of, render
 
 
-async def takeover_error(request: Request, error: Exception) -> Response:
+async def takeover_error(request: HTTPConnection, error: Exception) -> Response:
     """Respond to a TakeoverError."""
     if not wants_html(request):
         return await error_handlers.takeover_error(request, error)

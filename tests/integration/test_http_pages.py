@@ -147,17 +147,20 @@ async def test_a_change_needs_the_csrf_token(browser: httpx.AsyncClient, anne: s
         await browser.post(retry),
         await browser.post(retry, json={"form_token": token}),
         await browser.post(retry, headers={"X-Form-Token": token[:-1] + "x"}),
+        await browser.post(retry, content=b"\xff\xfe"),
+    ]
+    rejected_forms = [
         await browser.post("/logout", data={"form_token": ""}),
         await browser.post("/logout", data={"form_token": "é" * 64}),
-        await browser.post(retry, content=b"\xff\xfe"),
     ]
     allowed = [
         await browser.post(retry, headers={"X-Form-Token": token}),
         await browser.post(retry, data={"form_token": token}),
     ]
 
-    assert {answer.status_code for answer in rejected} == {403}
+    assert {answer.status_code for answer in [*rejected, *rejected_forms]} == {403}
     assert {assert_failure(answer).error.code for answer in rejected} == {3100}
+    assert all("<h1>" in answer.text and "CSRF check failed" in answer.text for answer in rejected_forms)
     assert {answer.status_code for answer in allowed} == {404}
     assert (await browser.get("/tasks")).status_code == 200
 
