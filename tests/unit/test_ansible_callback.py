@@ -155,8 +155,10 @@ def test_a_connection_that_is_lost_is_reported(response: bytes, reason: str) -> 
     def answer(server: socket.socket) -> None:
         channel, _ = server.accept()
         with channel:
-            channel.recv(65536)
             channel.sendall(response)
+            channel.shutdown(socket.SHUT_WR)
+            while channel.recv(65536):  # a part of the request that is not read would reset the connection
+                pass
 
     with socket.create_server(("127.0.0.1", 0)) as server:
         thread = threading.Thread(target=answer, args=[server])
