@@ -32,7 +32,7 @@ test: lab lint  ## Run the linters and all tests
 	@$(PYTHON) -m pytest $(ALL_TESTS) $(ARGS)
 
 unit: environment  ## Run the unit tests, which need only Python
-	@$(PYTHON) -m pytest tests/unit --numprocesses=$(shell nproc) --dist=loadfile $(ARGS)
+	@$(PYTHON) -m pytest tests/unit --numprocesses=$(shell nproc) --dist=worksteal $(ARGS)
 
 flaky: environment  ## Run test files repeatedly beside busy processes: make flaky FILES="tests/unit" RUNS=10
 	@$(PYTHON) -m scripts.flaky --runs $(or $(RUNS),10) $(FILES)
