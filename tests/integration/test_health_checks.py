@@ -3,7 +3,6 @@
 import asyncio
 import socket
 import threading
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -255,8 +254,7 @@ async def test_no_discoveries_when_they_are_off(checked: Resources) -> None:
     assert len(await queued_discoveries(checked)) == 1
 
 
-async def test_a_thousand_servers_cost_little(checked: Resources) -> None:
-    """Of time less than a tenth of the default interval; of writing nothing at all, unless something changes."""
+async def test_a_round_of_a_thousand_servers_writes_only_changes(checked: Resources) -> None:
     (port,) = free_ports(1)
     addresses = [(f"127.1.{number // 250}.{number % 250 + 1}", port) for number in range(MANY)]
     await insert(checked, addresses)
@@ -264,14 +262,10 @@ async def test_a_thousand_servers_cost_little(checked: Resources) -> None:
     async with listening(port, host="0.0.0.0"):  # noqa: S104 - all addresses of loopback
         await health_checks.check_round(patient)
         before = await rows(checked, "SELECT id, xmin::text FROM obproxy_server ORDER BY id")
-        wall, cpu = time.monotonic(), time.process_time()
         await health_checks.check_round(patient)
-        wall, cpu = time.monotonic() - wall, time.process_time() - cpu
 
     assert await rows(checked, "SELECT id, xmin::text FROM obproxy_server ORDER BY id") == before
     assert await rows(checked, "SELECT count(*) AS n FROM server_check WHERE answered") == [{"n": MANY}]
-    print(f"{MANY} servers: {wall:.2f} s, {cpu:.2f} s of CPU, both ends")
-    assert wall < 3.0 and cpu < 3.0
 
     await health_checks.check_round(checked)
     found = await rows(checked, "SELECT status, count(*) AS n FROM obproxy_server GROUP BY 1")
