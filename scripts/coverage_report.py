@@ -11,7 +11,7 @@ from pathlib import Path
 from coverage import Coverage
 
 ROOT = Path(__file__).parents[1]
-LEAST_OF_ALL = 91.0  # percent of the statements and branches, by all tests
+LEAST_OF_ALL = 92.0  # percent of the statements and branches, by all tests
 LEAST_OF_PURE_ROOMS = 95.0  # percent, by the unit tests
 UNIT_TESTS = "tests/unit"
 CONTRACT = "Pure rooms use no database, clock, network or Ansible"
