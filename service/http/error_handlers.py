@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 RETRY_AFTER = "5"  # seconds until a caller retries while the database is unavailable
 
 ErrorHandler = Callable[[HTTPConnection, Exception], Awaitable[Response]]
-"""Makes the response to a request that an unexpected exception has ended."""
+"""Makes the response to a request that an exception has ended."""
 
 
 async def takeover_error(request: HTTPConnection, error: Exception) -> Response:

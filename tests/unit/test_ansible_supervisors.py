@@ -120,6 +120,7 @@ def _jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, *homes: st
             "/opt/odp/bin/run",
         ),
         ("* * * * * HOME=/opt/odp/bin/x obproxy.sh", "obproxy.sh"),
+        ("* * * * * mysql --password obproxySe1 -e /9j4Se1 && ~/run-obproxy.sh", "~/run-obproxy.sh"),
     ],
 )
 def test_only_the_programs_of_a_job_are_shown(

@@ -14,6 +14,7 @@ CRONTABS = ("/etc/cron.d", "/var/spool/cron", "/var/spool/cron/crontabs", "/var/
 CRONTAB_LIMIT = 64 * 1024
 JOB_LIMIT = 20
 SHARED = ("", "/", "/usr", "/usr/local")  # their directory `bin` has other programs too
+PROGRAM = re.compile(r"[\w-]*obproxy[\w-]*\.(?:sh|py|pl)|obproxyd?")
 CRON_JOB = re.compile(r"\bobproxyd\.sh\b|\bobproxy[\w-]*\.(?:sh|py|pl)\b|\b(?:pgrep|pidof|ps)\b.*\bobproxy\b")
 
 
@@ -23,22 +24,29 @@ def cron_jobs_of(homes: "list[str]") -> "list[dict[str, str]]":
     for path, text in crontabs():
         if "obproxy" in text or any(home in text for home in homes):
             lines = [line.strip() for line in text.splitlines() if not line.lstrip().startswith("#")]
-            found += [{"file": path, "line": programs_in(line)} for line in lines if starts_obproxy(line, homes)]
+            found += [{"file": path, "line": programs_in(line, homes)} for line in lines if starts_obproxy(line, homes)]
     return found[:JOB_LIMIT]
 
 
 def starts_obproxy(line: str, homes: "list[str]") -> bool:
     """Return whether a crontab line runs a program in one of the homes, or one named after OBProxy."""
+    return any(program in line for program in programs_of(homes)) or bool(CRON_JOB.search(line))
+
+
+def programs_of(homes: "list[str]") -> "list[str]":
+    """Return what the paths of the programs in these homes start with."""
     of_home = [home + "/bin/obproxy" for home in homes]
-    of_home += [home + below for home in homes if home not in SHARED for below in ("/bin/", "/obproxyd.sh")]
-    return any(program in line for program in of_home) or bool(CRON_JOB.search(line))
+    return of_home + [home + below for home in homes if home not in SHARED for below in ("/bin/", "/obproxyd.sh")]
 
 
-def programs_in(line: str) -> str:
-    """Return the paths in a crontab line, and the words with the name of OBProxy; other words may be secrets."""
+def programs_in(line: str, homes: "list[str]") -> str:
+    """Return the homes in a crontab line, and the programs in them or of OBProxy; any other word may be a secret."""
     words = [word.strip("\"'`();&|") for word in line.split()]
-    shown = [word for word in words if word.startswith(("/", "./", "~/")) or "obproxy" in word]
-    return " ".join(word for word in shown if not word.startswith("-") and not set(word) & set("=@:"))[:200]
+    of_home = tuple(programs_of(homes))
+    shown = [
+        word for word in words if word in homes or word.startswith(of_home) or PROGRAM.fullmatch(word.split("/")[-1])
+    ]
+    return " ".join(word for word in shown if not set(word) & set("=@:"))[:200]
 
 
 def crontabs() -> "list[tuple[str, str]]":
