@@ -7,6 +7,7 @@ from typing import Any
 from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction, Result
 from ansible_collections.obproxy.takeover.plugins.module_utils.changes import PRESENT, change
 from ansible_collections.obproxy.takeover.plugins.module_utils.documentation import argument_spec
+from ansible_collections.obproxy.takeover.plugins.module_utils.programs.shown_text import last_lines
 from ansible_collections.obproxy.takeover.plugins.module_utils.rules import FailedRule, fix_for_root
 from ansible_collections.obproxy.takeover.plugins.module_utils.versions import version_of_package
 from ansible_collections.obproxy.takeover.plugins.modules.obproxy_package import DOCUMENTATION
@@ -63,7 +64,7 @@ class ActionModule(HostAction):
         command = f"timeout {_SECONDS} {manager} -y -q install {shlex.quote(wanted + '*')}"
         ended = self.execute(command)
         if ended["rc"] != 0:
-            output = (ended["stderr"] or ended["stdout"]).strip()[-500:]
+            output = last_lines(ended["stderr"] or ended["stdout"])
             raise FailedRule(
                 f"Package {wanted} can be fetched and installed",
                 f"{manager} ended with {ended['rc']}: {output}",
@@ -114,7 +115,7 @@ class ActionModule(HostAction):
         self.write_progress(removing=next(iter(new), None))
         ended = self.execute(f"timeout {_SECONDS} rpm -e {quoted}")
         if ended["rc"] != 0:
-            output = (ended["stderr"] or ended["stdout"]).strip()[-500:]
+            output = last_lines(ended["stderr"] or ended["stdout"])
             raise FailedRule(
                 "The package that the takeover installed can be removed", output, f"remove {package} by hand"
             )

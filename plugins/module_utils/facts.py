@@ -13,6 +13,7 @@ from typing import Any
 from .addresses import address_of, exporter, port_holder, sql_port_of
 from .masking import MASK, is_secret, stage_one
 from .parameter_values import differences
+from .programs.shown_text import first_words
 from .rollback_record import PROXYRO, is_built_in
 from .supervisors import NONE, supervisor_of
 from .versions import has_settable_proxyro, name_of_package, version_in, version_of_package
@@ -150,7 +151,7 @@ def describe_process(process: Facts) -> str:
     ports += f" in a container ({process['engine']})" if process["engine"] else ""
     return (
         f"{process['keyword']} with pid {process['pid']} of {process['owner']} in {process['home']}{ports} "
-        f"({process['cmdline'][:_COMMAND_LINE_LIMIT]})"
+        f"({first_words(process['cmdline'].split(' '), _COMMAND_LINE_LIMIT)})"
     )
 
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from .programs.shown_text import last_lines
 from .rules import FailedRule, Unreachable
 
 _ROOT = "The login user becomes root"
@@ -50,7 +51,7 @@ def become_failure(found: str, user: str) -> FailedRule:
 
 def program_failure(python: str, user: str, ended: Mapping[str, Any]) -> FailedRule:
     """Return the failed rule for a host program that ended without a result."""
-    output = (ended["stderr"] or ended["stdout"]).strip()[-500:] or f"exit status {ended['rc']} without output"
+    output = last_lines(ended["stderr"] or ended["stdout"]) or f"exit status {ended['rc']} without output"
     if _ACCOUNT.search(output):
         return FailedRule(_VALID, output, _RENEW.format(user=user))
     if "sudo" in output or "password is required" in output.lower():

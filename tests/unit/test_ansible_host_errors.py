@@ -94,7 +94,7 @@ REMOVE = "remove the cause of this error on the host"
             "check the load of the host",
         ),
         ({"rc": 1, "stdout": "out", "stderr": "err"}, RESULT, "err", REMOVE),
-        ({"rc": 1, "stdout": f"{'x' * 600}end"}, RESULT, f"{'x' * 497}end", REMOVE),
+        ({"rc": 1, "stdout": f"my s3cret {'x' * 492}\nend"}, RESULT, "end", REMOVE),
     ],
 )
 def test_a_program_without_a_result_has_a_reason(ended: dict[str, Any], rule: str | None, found: str, fix: str) -> None:

@@ -10,7 +10,8 @@ import signal
 import subprocess
 import time
 
-try:  # noqa: SIM105
+try:
+    from .shown_text import last_lines
     from .users import become, user_of
 except ImportError:  # on the host all parts are one text
     pass
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 SHELLS = {"sh", "bash", "dash", "ksh", "zsh"}
 OUTPUT_LIMIT = 64 * 1024  # bytes of one stream
-SHOWN = 500  # characters of an error that a message shows
 NO_PACKAGE = ("is not owned by any package", "No such file or directory", "Permission denied")
 CHECKED = "checked:all"
 
@@ -88,7 +88,7 @@ def output(command: "subprocess.Popen[bytes] | OSError", deadline: float) -> "tu
     printed, errors = (text.decode("utf-8", "replace") for text in texts.values())
     command.stdout.close()  # type: ignore[union-attr]
     command.stderr.close()  # type: ignore[union-attr]
-    return (None, printed, reason) if reason else (command.returncode, printed, errors.strip()[-SHOWN:])
+    return (None, printed, reason) if reason else (command.returncode, printed, last_lines(errors))
 
 
 def commands_probe(owner: str, commands: "list[str]") -> "list[str]":
@@ -142,7 +142,7 @@ def packages(
         if status == 0:
             found["package"] = printed.split()[0] if printed.split() else None
         elif not absent and not any(words in printed + errors for words in NO_PACKAGE):
-            found["packages_error"] = error or errors or printed.strip()[-SHOWN:] or f"rpm ended with status {status}"
+            found["packages_error"] = error or errors or last_lines(printed) or f"rpm ended with status {status}"
     return found
 
 

@@ -13,6 +13,7 @@ import stat
 try:
     from .files import NOT_FOUND, TEMPORARY, ParentDirectory, names_in, names_of, program_at, writing_obstacle
     from .process_lifetime import start_time
+    from .shown_text import last_lines
     from .users import become, set_program_timeout, user_named, user_of
 except ImportError:  # on the host all parts are one text
     pass
@@ -172,7 +173,7 @@ def run(commands: "list[list[str]]", seconds: int) -> None:
             ended.communicate()
             raise Problem(f"{' '.join(command)} did not end within {seconds} s") from None
         if ended.returncode != 0:
-            raise Problem(f"{' '.join(command)} ended with {ended.returncode}: {printed.strip()[-500:]}")
+            raise Problem(f"{' '.join(command)} ended with {ended.returncode}: {last_lines(printed)}")
 
 
 def acting_user(wanted: "dict[str, Any]") -> "dict[str, Any] | None":

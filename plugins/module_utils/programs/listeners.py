@@ -12,6 +12,7 @@ import re
 
 try:
     from .commands import SHELLS
+    from .shown_text import first_words
     from .sockets import address_of
 except ImportError:  # on the host all parts are one text
     pass
@@ -135,7 +136,7 @@ def process(pid: int, keywords: "list[str]") -> "dict[str, Any] | None":
         "home_deleted": home_deleted,
         "library_path": any(item.startswith("LD_LIBRARY_PATH=") for item in environment),
         "owner": owner,
-        "cmdline": mask(" ".join(arguments))[:TEXT_LIMIT],
+        "cmdline": first_words([mask(argument) for argument in arguments], TEXT_LIMIT),
         "script": script_of(arguments, cwd),
         "unreadable": problem or cwd_problem,
     }
