@@ -90,6 +90,9 @@ async def record(resources: Resources, run: ExternalRun, *, creator: User, trace
     Raises UnknownCluster, UnknownHost, InvalidRequest (unknown roles), HostBusy, AlreadyManaged (in another OBProxy
     cluster) and RunAlreadyRecorded; then nothing is written.
     """
+    async with resources.database.autocommit() as connection:  # before the checks: the inventory may have changed since
+        if (task_id := await _find_recorded(connection, run)) is not None:
+            return (await instances.by_ids(connection, [task_id]))[0]
     inventory = await resources.inventory.current()
     if run.cluster_id not in inventory.clusters:
         raise UnknownCluster(cluster_id=run.cluster_id)

@@ -38,20 +38,34 @@ class NewRequest:
 
 
 async def find_repeated(
-    connection: Connection, resources: Resources, creator: User, key: str | None, request: str, *, repeat_only: bool
+    resources: Resources, creator: User, key: str | None, request: str
 ) -> list[TaskWithSubtasks] | None:
     """Return the task instances, as they were submitted, of an earlier `request` with this idempotency key.
 
-    None = there was none within 24 hours, and the key is claimed. Raise IdempotencyKeyReused for a different request,
-    and SignatureUsed with `repeat_only` when there was none.
+    None = there was none within 24 hours. Raise IdempotencyKeyReused for a different request. It is called before the
+    request is checked: hosts, OBProxy servers and the inventory may have changed since.
     """
-    fingerprints = resources.secrets.fingerprints(request)
-    done = await _claim_idempotency_key(connection, creator.name, key, fingerprints) if key is not None else None
-    if done is None:
-        if repeat_only:
-            raise SignatureUsed
+    if key is None:
         return None
-    return [_as_submitted(*instance) for instance in await instances.by_ids(connection, done)]
+    async with resources.database.autocommit() as connection:
+        return await _find_earlier(connection, resources, creator, key, request)
+
+
+async def claim_key(
+    connection: Connection, resources: Resources, creator: User, key: str | None, request: str, *, repeat_only: bool
+) -> list[TaskWithSubtasks] | None:
+    """Claim an idempotency key until the end of the transaction; `keep_key` notes its task instances.
+
+    Return what `find_repeated` does when a concurrent request has claimed it, after waiting for that. Raise
+    SignatureUsed with `repeat_only` when there was none.
+    """
+    fingerprint = resources.secrets.fingerprints(request)[0]
+    values = {"creator": creator.name, "key": key, "fingerprint": fingerprint}
+    if key is not None and not await fetch(connection, "claim_idempotency_key", **values):
+        return await _find_earlier(connection, resources, creator, key, request)
+    if repeat_only:
+        raise SignatureUsed
+    return None
 
 
 async def keep_key(connection: Connection, creator: User, key: str | None, task_ids: Sequence[int]) -> None:
@@ -61,17 +75,14 @@ async def keep_key(connection: Connection, creator: User, key: str | None, task_
         await execute(connection, "set_idempotency_key_tasks", **values)
 
 
-async def _claim_idempotency_key(
-    connection: Connection, creator: str, key: str, fingerprints: Sequence[bytes]
-) -> list[int] | None:
-    """Claim an idempotency key: return None, or the task ids of the request that has it. Wait for a concurrent one."""
-    if await fetch(connection, "claim_idempotency_key", creator=creator, key=key, fingerprint=fingerprints[0]):
-        return None
-    (known,) = await fetch(connection, "idempotency_key", creator=creator, key=key)
-    if known["fingerprint"] not in fingerprints:
-        raise IdempotencyKeyReused(key=key)
-    task_ids: list[int] = known["task_ids"]
-    return task_ids
+async def _find_earlier(
+    connection: Connection, resources: Resources, creator: User, key: str, request: str
+) -> list[TaskWithSubtasks] | None:
+    for known in await fetch(connection, "idempotency_key", creator=creator.name, key=key):
+        if known["fingerprint"] not in resources.secrets.fingerprints(request):
+            raise IdempotencyKeyReused(key=key)
+        return [_as_submitted(*instance) for instance in await instances.by_ids(connection, known["task_ids"])]
+    return None
 
 
 def _as_submitted(task: TaskInstance, subtasks: Sequence[Subtask]) -> TaskWithSubtasks:

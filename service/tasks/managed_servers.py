@@ -17,7 +17,7 @@ from service.store.database import Connection, execute, fetch, fetch_as
 from service.store.database_errors import retry_contention
 from service.tasks import instances, rollouts
 from service.tasks.errors import HostBusy
-from service.tasks.insertion import NewRequest, NewTask, context, find_repeated, insert_tasks, keep_key
+from service.tasks.insertion import NewRequest, NewTask, claim_key, context, find_repeated, insert_tasks, keep_key
 from service.tasks.instances import TaskWithSubtasks
 from service.tasks.resources import Resources
 
@@ -69,12 +69,13 @@ async def submit(
 
     Raise UnknownCluster, InvalidRequest, HostBusy or IdempotencyKeyReused; nothing is written then.
     """
+    canonical = _canonical_request(workflow, request)
+    repeated = await find_repeated(resources, creator, idempotency_key, canonical)
+    if repeated is not None:
+        return repeated
     inventory = await resources.inventory.current()
     async with resources.database.transaction() as connection:
-        canonical = _canonical_request(workflow, request)
-        repeated = await find_repeated(
-            connection, resources, creator, idempotency_key, canonical, repeat_only=repeat_only
-        )
+        repeated = await claim_key(connection, resources, creator, idempotency_key, canonical, repeat_only=repeat_only)
         if repeated is not None:
             return repeated
         servers = await _lock_servers(connection, inventory, workflow, request)

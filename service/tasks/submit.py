@@ -20,7 +20,7 @@ from service.store.database import Connection, execute, fetch
 from service.store.database_errors import retry_contention
 from service.tasks import instances, rollouts
 from service.tasks.errors import AlreadyManaged, HostBusy
-from service.tasks.insertion import NewRequest, NewTask, context, find_repeated, insert_tasks, keep_key
+from service.tasks.insertion import NewRequest, NewTask, claim_key, context, find_repeated, insert_tasks, keep_key
 from service.tasks.instances import TaskWithSubtasks
 from service.tasks.resources import Resources
 
@@ -67,6 +67,10 @@ async def take_over(
     Raises UnknownCluster, UnknownHost, InvalidRequest (several unknown hosts), HostBusy, AlreadyManaged; then
     nothing is written.
     """
+    canonical = _canonical_request(cluster_id, hosts, allow_restart, rollout, check=check)
+    repeated = await find_repeated(resources, creator, idempotency_key, canonical)
+    if repeated is not None:
+        return repeated
     workflow = resources.workflows[PRECHECK if check else TAKEOVER]
     inventory = await resources.inventory.current()
     cluster = inventory.clusters.get(cluster_id)
@@ -74,10 +78,7 @@ async def take_over(
         raise UnknownCluster(cluster_id=cluster_id)
     known = await inventory.in_cluster(cluster, _find_hosts(inventory, hosts))
     async with resources.database.transaction() as connection:
-        canonical = _canonical_request(cluster_id, hosts, allow_restart, rollout, check=check)
-        repeated = await find_repeated(
-            connection, resources, creator, idempotency_key, canonical, repeat_only=repeat_only
-        )
+        repeated = await claim_key(connection, resources, creator, idempotency_key, canonical, repeat_only=repeat_only)
         if repeated is not None:
             return repeated
         await _reject_busy_or_managed(connection, hosts)

@@ -256,7 +256,9 @@ ON CONFLICT (creator, key) DO UPDATE
 RETURNING key;
 
 -- name: idempotency_key
-SELECT fingerprint, task_ids FROM idempotency_key WHERE creator = %(creator)s AND key = %(key)s;
+-- The request that claimed the idempotency key within the last 24 hours.
+SELECT fingerprint, task_ids FROM idempotency_key
+WHERE creator = %(creator)s AND key = %(key)s AND create_time >= now() - interval '24 hours';
 
 -- name: set_idempotency_key_tasks
 UPDATE idempotency_key SET task_ids = %(task_ids)s WHERE creator = %(creator)s AND key = %(key)s;
