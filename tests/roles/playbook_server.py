@@ -17,7 +17,6 @@ from pathlib import Path
 from signal import SIGKILL
 
 from service.inventory import preload
-from service.model.settings import RUNS_OWN
 
 ROOT = Path(__file__).parents[2]
 _ACTIONS = sorted((ROOT / "plugins" / "action").glob("*.py"))
@@ -30,11 +29,11 @@ class Server:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._directory = tempfile.TemporaryDirectory()
-        self._address = f"{self._directory.name}/socket"
+        self.address = f"{self._directory.name}/socket"
         errors = Path(self._directory.name) / "errors"
         with errors.open("w") as file:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.roles.playbook_server", self._address],
+                [sys.executable, "-m", "tests.roles.playbook_server", self.address],
                 env=environment,
                 cwd=ROOT,
                 stdin=subprocess.PIPE,
@@ -46,8 +45,8 @@ class Server:
 
     def run(self, arguments: Sequence[str], environment: Mapping[str, str], output: Path, seconds: float) -> int:
         """Run ansible-playbook, with its output in a file; return its exit status. Raise TimeoutError."""
-        with Client(self._address) as connection:
-            connection.send((list(arguments), dict(environment), str(output)))
+        with Client(self.address) as connection:
+            connection.send((list(arguments), dict(environment), str(ROOT), str(output)))
             pid = connection.recv()
             if not connection.poll(seconds):
                 os.killpg(pid, SIGKILL)
@@ -91,10 +90,11 @@ def _collect() -> None:
 
 def _answer(connection: Connection) -> None:
     """Run one playbook in a process group of its own."""
-    arguments, environment, output = connection.recv()
+    arguments, environment, directory, output = connection.recv()
     pid = os.fork()
     if pid == 0:
         os.setsid()
+        os.chdir(directory)
         _run(arguments, environment, output)
     connection.send(pid)
     _, status = os.waitpid(pid, 0)
@@ -108,8 +108,9 @@ def _run(arguments: list[str], environment: dict[str, str], output: str) -> None
         descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(descriptor, 1)
         os.dup2(descriptor, 2)
+        changed = dict(os.environ.items() ^ environment.items())
         preload.set_environment(environment)
-        preload.read_settings(RUNS_OWN)
+        preload.read_settings(changed)
         sys.argv = arguments
         importlib.import_module("ansible.cli.playbook").main(arguments)
     except SystemExit as end:

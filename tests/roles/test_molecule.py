@@ -2,7 +2,8 @@
 
 import os
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,15 @@ import pytest
 from tests.lab import Lab
 from tests.yaml_files import load
 
+from .playbook_server import Server
+
 ROOT = Path(__file__).parents[2]
 BIN = ROOT / ".venv" / "bin"
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
 AT_A_TIME = (os.cpu_count() or 1) + 1  # a run waits for its host about as long as it computes
 DEADLINE = 600  # seconds
+AS_PROGRAM = "check_command"  # the role that is tested as a role author does it, without forks
+FORKED = Path(__file__).with_name("forked_playbook.py")
 STEPS = ["create", "check", "converge", "idempotence", "verify"]  # and those that roll back, and destroy
 
 Run = subprocess.CompletedProcess[str]
@@ -36,10 +41,12 @@ def _host_variables(role: str) -> dict[str, Any]:
     return dict(host_vars)
 
 
-def _molecule(role: str, directory: Path) -> Run:
+def _molecule(role: str, directory: Path, programs: Path, environment: Mapping[str, str]) -> Run:
     directory.mkdir(parents=True)
-    environment = os.environ | {
-        "PATH": f"{BIN}:{os.environ['PATH']}",
+    environment = {
+        **os.environ,
+        **environment,
+        "PATH": f"{programs}:{BIN}:{os.environ['PATH']}",
         "MOLECULE_EPHEMERAL_DIRECTORY": str(directory),
         "MOLECULE_COMMAND_BORDERS": "0",
         "NO_COLOR": "1",
@@ -57,12 +64,35 @@ def _molecule(role: str, directory: Path) -> Run:
 
 
 @pytest.fixture(scope="module")
-def runs(request: pytest.FixtureRequest, lab: Lab) -> Iterator[dict[str, Future[Run]]]:
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Mapping[str, str]]]:
+    """Start a server of playbooks; yield the directory of an ansible-playbook that uses it, and its environment.
+
+    A role's eight steps start ansible-playbook twice each, and importing Ansible is half of their CPU time.
+    """
+    directory = tmp_path_factory.mktemp("programs")
+    program = directory / "ansible-playbook"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "{FORKED}" "$@"\n')
+    program.chmod(0o755)
+    server = Server(
+        {**os.environ, **_shared()["ansible"]["env"], "MOLECULE_PROJECT_DIRECTORY": str(ROOT / "roles" / AS_PROGRAM)}
+    )
+    yield directory, {"PLAYBOOK_SERVER": server.address}
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def runs(
+    request: pytest.FixtureRequest, lab: Lab, programs: tuple[Path, Mapping[str, str]]
+) -> Iterator[dict[str, Future[Run]]]:
     """Run all roles that are to be tested, some at a time."""
     chosen = [item.name.rpartition("[")[2].rstrip("]") for item in request.session.items if item.path == request.path]
     with ThreadPoolExecutor(AT_A_TIME) as pool:
         yield {
-            role: pool.submit(_molecule, role, lab.directory / "molecule" / role) for role in ROLES if role in chosen
+            role: pool.submit(
+                _molecule, role, lab.directory / "molecule" / role, *((BIN, {}) if role == AS_PROGRAM else programs)
+            )
+            for role in ROLES
+            if role in chosen
         }
 
 
