@@ -77,7 +77,7 @@ async def task_events(
     `send_current` the first event is the current document.
 
     Other task instances change the ones that it waits for, without a number of its own. While it waits, its document is
-    read at an interval.
+    read at an interval. No number shows which of them a reconnecting client has seen, so it gets the document again.
     """
     until = time.monotonic() + STREAM_LIFETIME
     with (
@@ -85,20 +85,23 @@ async def task_events(
         suppress(UnknownTask),
     ):  # removed meanwhile: a reconnecting client gets 404
         current = await _retry_while_unavailable(document)
+        seen = None  # how the client knows that it waits
         if send_current:
+            seen = _waiting(current)
             yield _event("task", after, current)
         while await _wait_for_change(subscription, until, WAITING_INTERVAL if _waiting(current) else None):
             async for subtask_id, run_time, last, lines in _changes(database, subscription, task_id, after):
                 if subtask_id is None:
                     current = await _retry_while_unavailable(document)
+                    seen = _waiting(current)
                     yield _event("task", last, current)
                 else:
                     yield _event("log", last, {"subtaskId": subtask_id, "runTime": run_time, "lines": lines})
                 after = last
             if _waiting(current):
                 fresh = await _retry_while_unavailable(document)
-                if _waiting(fresh) not in (None, _waiting(current)):  # its start is a change with a number
-                    current = fresh
+                if _waiting(fresh) not in (None, seen):  # its start is a change with a number
+                    current, seen = fresh, _waiting(fresh)
                     yield _event("task", after, current)
             await asyncio.sleep(TASK_EVENT_INTERVAL)
 

@@ -146,6 +146,8 @@ async def test_a_reconnecting_reader_loses_and_repeats_nothing(
 ) -> None:
     """Disconnect a reader repeatedly, at random; it reconnects to either process, under load."""
     task_id, subtasks = await submit(resources)
+    async with resources.database.transaction() as connection:  # a waiting one is sent again after each reconnect
+        await execute(connection, "insert_run", ident=str(uuid4()), task_id=task_id, executor=resources.executor)
     dice = random.Random(20261123)
     writing = asyncio.create_task(run_all(resources, task_id, subtasks))
     reader = Reader()
@@ -407,6 +409,26 @@ async def test_a_stream_shows_that_a_task_instance_begins_to_wait_for_another_on
     assert (waiting.event, waiting.id) == ("task", queued.id)
     assert (shown["state"], shown["waitsFor"]) == ("WAITING_FOR_HOST", [blocker])
     assert shown == (await https[0].get(f"/api/v2/tasks/instances/{blocked}")).json()["data"]
+
+
+async def test_a_reconnecting_reader_gets_at_once_how_a_task_instance_waits(
+    https: list[httpx.AsyncClient], resources: Resources
+) -> None:
+    (blocker, _), (blocked, _) = await submit(resources, 1), await submit(resources, 2)
+    path = TASK_EVENTS.format(blocked)
+    async with asyncio.timeout(DEADLINE):
+        async with aclosing(events(https[0], path)) as stream:
+            queued = await anext(stream)
+        await start_run(resources, blocker, blocked)
+        async with aclosing(events(https[1], path, queued.id)) as stream:
+            again = await anext(stream)
+            await recorder(resources, blocked).record([Logged(role="finish", text="one")])
+            log = await anext(stream)
+
+    assert (again.event, again.id) == ("task", queued.id)
+    shown = json.loads(again.data)
+    assert (shown["state"], shown["waitsFor"]) == ("WAITING_FOR_HOST", [blocker])
+    assert log.event == "log"  # the document is sent once
 
 
 async def test_a_request_stream_shows_that_a_host_begins_to_wait_for_a_host_of_another_request(
