@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -271,6 +272,25 @@ async def test_the_pages_show_clusters_and_their_servers(
     assert "7 empty None" in clusters
     assert "work_thread_num" in row(servers, "odp-1") and "work_thread_num" not in row(servers, "odp-2")
     assert (await browser.get("/clusters/99")).status_code == 404
+
+
+async def test_the_last_task_of_hosts_and_servers_is_for_those_who_may_read_task_instances(
+    browser: httpx.AsyncClient, app: Starlette, client: httpx.AsyncClient
+) -> None:
+    done, running = await take_over(client, 1, 2)
+    await manage(app.state.resources, done["id"])
+    paths = ("/clusters/1", FORM, f"{FORM}/rows?since={quote((datetime.now(UTC) - timedelta(hours=1)).isoformat())}")
+
+    async def shown(role: Role, path: str) -> list[str]:
+        async with app.state.resources.database.transaction() as connection:
+            await connection.execute("UPDATE user_account SET roles = %s WHERE name = 'anne'", ([role],))
+        answer = await browser.get(path)
+        assert answer.status_code == 200
+        return re.findall(rf"#(?:{done['id']}|{running['id']})\b|Last task|Completed|Queued", text(answer.text))
+
+    for path in paths:
+        assert await shown(Role.CLUSTER_MANAGER, path) and not await shown(Role.OBPROXY_MANAGER, path), path
+    assert not await shown(Role.OBPROXY_VIEWER, "/clusters/1")
 
 
 async def test_the_audit_shows_and_filters_events(browser: httpx.AsyncClient) -> None:
