@@ -1,5 +1,6 @@
 """Action plugin obproxy_restart: restarts an OBProxy, and restores its parameters if the restart fails."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ _OUTCOMES_WITHOUT_PARAMETERS = {
 
 class ActionModule(HostAction):
     OPTIONS = argument_spec(DOCUMENTATION)
+    _waited = 0.0  # seconds for former processes: one limit for all of them, before and after the restart
 
     def act(self, arguments: dict[str, Any]) -> Result:
         return self.result_before_start() or self._act(arguments)
@@ -245,7 +247,12 @@ class ActionModule(HostAction):
                 return {name: session.parameter(name) or "" for name in names}
 
     def _wait_until_drained(self, process: dict[str, Any], seconds: int) -> str:
-        return draining.wait_until_drained(self, process, self.facts["sql_port"], self.facts["parameters"], seconds)
+        begun, facts = time.monotonic(), self.facts
+        left = draining.wait_until_drained(
+            self, process, facts["sql_port"], facts["parameters"], seconds, used=self._waited
+        )
+        self._waited += time.monotonic() - begun
+        return left
 
     def _require_drained(self, seconds: int) -> None:
         """Wait until the former process of an earlier restart has drained, so that there is never a third process."""

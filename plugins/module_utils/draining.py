@@ -33,15 +33,21 @@ def exit_limit(parameters: Mapping[str, str]) -> float | None:
 
 
 def wait_until_drained(
-    host: Host, process: Mapping[str, object], sql_port: int, parameters: Mapping[str, str], time_limit: float
+    host: Host,
+    process: Mapping[str, object],
+    sql_port: int,
+    parameters: Mapping[str, str],
+    time_limit: float,
+    used: float = 0.0,
 ) -> str:
-    """Wait until the process has exited, or the time limit is over.
+    """Wait until the process has exited, or the time limit is over, of which earlier waits have `used` some seconds.
 
     Return a message about the connections that are still open, or an empty text.
     """
+    time_left = max(0.0, time_limit - used)
     limit = exit_limit(parameters)
     arguments = {"process": {key: process[key] for key in ("pid", "started")}, "sql_port": sql_port}
-    timeout = time_limit if limit is None else min(time_limit, limit + _MARGIN)
+    timeout = time_left if limit is None else min(time_left, limit + _MARGIN)
     waited = 0.0
     while True:
         step = min(_REPORT_INTERVAL, timeout - waited)
@@ -52,7 +58,7 @@ def wait_until_drained(
         message = f"pid {process['pid']} still serves {answer['connections']} connections, {_time_left(limit, waited)}"
         if waited >= timeout:
             return message + (
-                "" if timeout < time_limit else f"; this subtask waits for that {time_limit:g} s at the most"
+                "" if timeout < time_left else f"; this subtask waits for that {time_limit:g} s at the most"
             )
         Display().display(message)
 

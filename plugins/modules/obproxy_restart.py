@@ -54,7 +54,8 @@ options:
     default: 60
   drain_seconds:
     description:
-      - Longest time in seconds to wait for the connections of the old process. The result has the number of open ones.
+      - Longest time in seconds to wait for the connections of old processes, before and after the restart together.
+        The result has the number of open ones.
     type: int
     default: 60
 """
