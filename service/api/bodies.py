@@ -134,8 +134,11 @@ class DiscoverParam(RequestModel):
         return {"hosts_limit": hosts_limit}
 
 
-class ReleaseParam(RequestModel):
-    """The body of release. The hosts of `skipHostOperationServerIds` are gone: their servers are only forgotten."""
+class ReleaseParam(RolloutBody):
+    """The body of release. The hosts of `skipHostOperationServerIds` are gone: their servers are only forgotten.
+
+    With `rollout` the servers start in batches.
+    """
 
     object_name = "obproxyReleaseParam"
 

@@ -110,6 +110,7 @@ async def release(request: Request) -> Response:
         cluster_id=cluster_id,
         server_ids=body.obproxy_server_ids,
         skip_host_ids=body.skip_host_operation_server_ids,
+        rollout=body.policy,
     )
     return await _submit(request, RELEASE, servers)
 

@@ -39,13 +39,20 @@ class Client(Transport):
         return self._submit(cluster_id, "takeOver/precheck" if check else "takeOver", body, key)
 
     def release(
-        self, cluster_id: int, server_ids: Sequence[int], skip_host_ids: Sequence[int] = (), key: str | None = None
+        self,
+        cluster_id: int,
+        server_ids: Sequence[int],
+        skip_host_ids: Sequence[int] = (),
+        key: str | None = None,
+        *,
+        rollout: Document | None = None,
     ) -> list[Document]:
         """Release OBProxy servers and return the task instances, one per server.
 
         The hosts of `skip_host_ids` are gone: their servers are only forgotten. `key` is the idempotency key.
         """
         body = {"obproxyServerIds": list(server_ids), "skipHostOperationServerIds": list(skip_host_ids)}
+        body |= _policy(rollout)
         return self._submit(cluster_id, "servers/release", body, key)
 
     def refresh(

@@ -103,6 +103,9 @@ def release(
         list[str] | None,
         typer.Option(metavar="SERVER", help="A server whose host is gone: nothing runs on the host. Can be repeated."),
     ] = None,
+    canary: Canary = 0,
+    batch_size: BatchSize = None,
+    max_failures: MaxFailures = None,
     idempotency_key: IdempotencyKey = None,
     watch_tasks: Watch = False,
     output: Output = Format.TABLE,
@@ -111,10 +114,12 @@ def release(
 
     Prints the ids of the task instances.
     """
+    rollout = _rollout(canary, batch_size, max_failures)
     cluster_id = names.cluster_id(client, cluster)
     servers = names.server_ids(client, cluster_id, server)
     gone = names.server_ids(client, cluster_id, skip_host or ())
-    _print_submitted(client, client.release(cluster_id, servers, gone, idempotency_key), watch_tasks, output)
+    documents = client.release(cluster_id, servers, gone, idempotency_key, rollout=rollout)
+    _print_submitted(client, documents, watch_tasks, output)
 
 
 @submissions.command(

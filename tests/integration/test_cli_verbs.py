@@ -338,6 +338,15 @@ async def test_managed_servers_are_named_by_their_hosts(command: Commands, resou
     assert (await command(workflow, "test", "odp-2")).errors == "The OBProxy cluster has no server odp-2."
 
 
+@pytest.mark.parametrize("workflow", ["refresh", "restart", "release"])
+async def test_managed_servers_start_in_batches(command: Commands, resources: Resources, workflow: str) -> None:
+    for host in ("odp-1", "odp-2"):
+        await manage(command, resources, host)
+    submitted = await command(workflow, "test", "odp-1", "odp-2", "--batch-size", "1", "-o", "json")
+    tasks = [await instances.get(resources.database, each["id"]) for each in json.loads(submitted.output)["contents"]]
+    assert [task.held_by for task, _ in tasks] == [None, "ROLLOUT"]
+
+
 async def test_hosts(command: Commands) -> None:
     assert [row["NAME"] for row in (await command("hosts", "--keyword", "odp-2")).rows] == ["odp-2"]
     assert re.search(r"^Address: +192.0.2.12$", (await command("host", "show", "odp-2")).output, re.MULTILINE)

@@ -175,3 +175,20 @@ async def test_a_key_stands_for_one_release(client: httpx.AsyncClient, resources
     answer = await client.post(PATH.format(1), json={"obproxyServerIds": [second]}, headers={"Idempotency-Key": "k"})
     assert answer.status_code == 409
     assert await statuses(resources) == {second: "RUNNING"}
+
+
+async def test_a_rollout_releases_the_servers_in_batches(client: httpx.AsyncClient, resources: Resources) -> None:
+    servers = await managed(client, resources, 1, 2)
+
+    body = {"obproxyServerIds": servers, "rollout": {"canary": 1}}
+    answer = await client.post(PATH.format(1), json=body)
+
+    async def states() -> list[str]:
+        request = (await client.get(answer.headers["Location"])).json()["data"]
+        return [host["state"] for host in request["hosts"]]
+
+    assert await states() == ["QUEUED", "WAITING"]
+    await advance(resources, answer.json()["data"]["contents"][0]["id"], resources.workflows[RELEASE].roles)
+    assert await states() == ["SUCCESSFUL", "QUEUED"]
+    invalid = await client.post(PATH.format(1), json=body | {"rollout": {}})
+    assert "rollout must have canary or batchSize" in assert_failure(invalid).error.message
