@@ -11,7 +11,7 @@ from ansible_collections.obproxy.takeover.plugins.module_utils.supervisors impor
 NOTHING: dict[str, Any] = {"pid": 10, "engine": None, "unit": None, "watchdogs": [], "parents": []}
 JOBS = [
     {"file": "/etc/crontab", "line": "* * * * * root obproxyd.sh"},
-    {"file": "/etc/cron.d/other", "line": "@reboot root obproxyd.sh"},
+    {"file": "/etc/cron.d/other", "line": "@hourly root obproxyd.sh"},
 ]
 
 
@@ -116,10 +116,13 @@ def _jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, *homes: st
         ),
         ("* * * * * obproxy_pwd=Se1 sh -c 'pgrep obproxy || /opt/odp/bin/start -p Se1'", "obproxy /opt/odp/bin/start"),
         (
-            '@reboot mysql -pobproxySe1 -uroot@obproxy; curl http://u:Se1@h/obproxy; "/opt/odp/bin/run"',
+            '@hourly mysql -pobproxySe1 -uroot@obproxy; curl http://u:Se1@h/obproxy; "/opt/odp/bin/run"',
             "/opt/odp/bin/run",
         ),
         ("* * * * * HOME=/opt/odp/bin/x obproxy.sh", "obproxy.sh"),
+        ("* * * * * cd /opt/odp && ./bin/obproxy -p 2883 -o a=Se1", "/opt/odp ./bin/obproxy"),
+        ("*/5 * * * * su - admin -c 'cd \"/opt/odp/\"; bin/obproxy -p 2883'", "bin/obproxy"),
+        ("* * * * * (cd /opt/odp/bin; LD_LIBRARY_PATH=../lib nohup ./obproxy -p 2883 &)", "./obproxy"),
         ("* * * * * mysql --password obproxySe1 -e /9j4Se1 && ~/run-obproxy.sh", "~/run-obproxy.sh"),
     ],
 )
@@ -127,6 +130,23 @@ def test_only_the_programs_of_a_job_are_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, shown: str
 ) -> None:
     assert _jobs(tmp_path, monkeypatch, line, "/opt/odp") == [shown]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "@reboot cd /opt/odp && ./bin/obproxy -p 2883",
+        "@reboot root /opt/odp/bin/obproxyd.sh -c start",
+        "* * * * * cd /opt/other && ./bin/obproxy -p 3883",
+        "* * * * * cd /opt/odp && tail -n 1 log/obproxy.log",
+        "* * * * * cd /opt/odp && cp bin/obproxy /backup",
+        "* * * * * cd /opt/odp && ./bin/obproxy-report",
+    ],
+)
+def test_a_job_that_does_not_start_it_again_is_not_its_supervisor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    assert _jobs(tmp_path, monkeypatch, line, "/opt/odp") == []
 
 
 @pytest.mark.parametrize("home", ["", "/", "/usr", "/usr/local"])

@@ -17,9 +17,17 @@ SHARED = ("", "/", "/usr", "/usr/local")  # their directory `bin` has other prog
 PROGRAM = re.compile(r"[\w-]*obproxy[\w-]*\.(?:sh|py|pl)|obproxyd?")
 CRON_JOB = re.compile(r"\bobproxyd\.sh\b|\bobproxy[\w-]*\.(?:sh|py|pl)\b|\b(?:pgrep|pidof|ps)\b.*\bobproxy\b")
 
+# A command that starts ./bin/obproxy, or ./obproxy, in its current directory.
+RELATIVE_START = re.compile(
+    r"(?:[;&|(]|\b(?:env|exec|nohup|setsid))\s*(?:\w+=[^\s;&|(]*\s+)*(?:\./(?:bin/)?|bin/)obproxyd?(?![\w./-])"
+)
+
 
 def cron_jobs_of(homes: "list[str]") -> "list[dict[str, str]]":
-    """Return the crontab lines that start or check an OBProxy in one of these homes."""
+    """Return the crontab lines that repeatedly start or check an OBProxy in one of these homes.
+
+    A line with @reboot supervises nothing: it does not start an OBProxy that has exited.
+    """
     found = []
     for path, text in crontabs():
         if "obproxy" in text or any(home in text for home in homes):
@@ -29,8 +37,18 @@ def cron_jobs_of(homes: "list[str]") -> "list[dict[str, str]]":
 
 
 def starts_obproxy(line: str, homes: "list[str]") -> bool:
-    """Return whether a crontab line runs a program in one of the homes, or one named after OBProxy."""
-    return any(program in line for program in programs_of(homes)) or bool(CRON_JOB.search(line))
+    """Return whether a crontab line repeatedly runs a program in one of the homes, or one named after OBProxy."""
+    if line.startswith("@reboot"):
+        return False
+    if any(program in line for program in programs_of(homes)) or CRON_JOB.search(line):
+        return True
+    return enters(line, homes) and bool(RELATIVE_START.search(line))
+
+
+def enters(line: str, homes: "list[str]") -> bool:
+    """Return whether a crontab line changes to one of the homes, or to its directory `bin`."""
+    places = [match.rstrip("/") for match in re.findall(r"\bcd\s+[\"']?([^\s\"';&|)]+)", line)]
+    return any(place in (home, home + "/bin") for place in places for home in homes)
 
 
 def programs_of(homes: "list[str]") -> "list[str]":
