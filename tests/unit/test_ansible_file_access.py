@@ -20,8 +20,8 @@ ALLOWED = {
         "names_of": "of a directory that is open",
         "read_regular": "by a descriptor in /proc, of what has been found to be a regular file",
     },
-    "listeners": {"read": "of /proc, and /etc/os-release", "link": "of /proc", "socket_inodes": "of /proc"},
-    "sockets": {"rows": "of /proc", "sockets_of": "of /proc"},
+    "listeners": {"read": "of /proc, and /etc/os-release", "link": "of /proc"},
+    "sockets": {"rows": "of /proc", "socket_inodes": "of /proc"},
     "probe": {
         "read_as_user": "has become the user",
         "room": "of a directory that is open",

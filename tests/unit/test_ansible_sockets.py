@@ -1,5 +1,6 @@
 """Finds the sockets of a process that opens and closes others meanwhile."""
 
+import errno
 import os
 import socket
 
@@ -16,4 +17,12 @@ def test_a_file_that_is_closed_meanwhile_hides_no_socket(monkeypatch: pytest.Mon
 
 
 def test_an_ended_process_has_no_socket() -> None:
-    assert sockets.sockets_of(2**22) == set()
+    assert sockets.socket_inodes(2**22) == (set(), "")
+
+
+def test_unreadable_sockets_have_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(path: str) -> list[str]:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr(os, "listdir", denied)
+    assert sockets.socket_inodes(os.getpid()) == (set(), "Permission denied")

@@ -5,7 +5,6 @@ Data that cannot be read is reported as unreadable, never as absent.
 
 # ruff: noqa: PTH115, PTH118, PTH119, PTH123, PTH208
 
-import errno
 import os
 import pwd
 import re
@@ -13,7 +12,7 @@ import re
 try:
     from .commands import SHELLS
     from .shown_text import first_words
-    from .sockets import address_of
+    from .sockets import ABSENT, address_of, socket_inodes
 except ImportError:  # on the host all parts are one text
     pass
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 TEXT_LIMIT = 2000
 FILE_LIMIT = 64 * 1024
 DELETED = " (deleted)"
-ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ESRCH)  # the process has ended, or is a kernel thread
 # Equal to module_utils/masking.py, which is not available on the host; a test compares them.
 SENSITIVE_WORDS = r"password|passwd|passphrase|pwd|secret|token|credential|(?:private|access|api)_key|_pass\b"
 _SECRET_ITEM = re.compile(r"((?:^|[,\s])[^=,\s]*(?:" + SENSITIVE_WORDS + r")[^=,\s]*=)[^,\s]*", re.IGNORECASE)
@@ -78,17 +76,6 @@ def listening_sockets(tables: "list[str]") -> "dict[int, dict[str, tuple[int, st
                 address, _, port = fields[1].rpartition(":")
                 ports.setdefault(int(port, 16), {})[fields[9]] = (int(fields[7]), address_of(address))
     return ports
-
-
-def socket_inodes(pid: int) -> "tuple[set[str], str]":
-    """Return the inodes of all sockets that a process holds, and why they cannot be read."""
-    directory = f"/proc/{pid}/fd"
-    try:
-        names = os.listdir(directory)
-    except OSError as error:
-        return set(), "" if error.errno in ABSENT else str(error.strerror)
-    targets = (link(directory + "/" + name)[0] for name in names)
-    return {target[8:-1] for target in targets if target.startswith("socket:[")}, ""
 
 
 def matching_keyword(comm: str, exe: str, arguments: "list[str]", keywords: "list[str]") -> "str | None":

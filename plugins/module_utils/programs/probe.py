@@ -16,7 +16,6 @@ try:
     from .commands import packages_and_commands
     from .files import TEMPORARY, exists, names_in, open_directory, text_at
     from .listeners import (
-        ABSENT,
         FILE_LIMIT,
         exporter_port,
         holder,
@@ -24,9 +23,9 @@ try:
         pids,
         process,
         read,
-        socket_inodes,
         user_name,
     )
+    from .sockets import ABSENT, socket_inodes
     from .supervision import engine_of, separate_namespaces, supervision_of
     from .users import USER_FILES_TIMEOUT, run_as, user_named, user_of
 except ImportError:  # on the host all parts are one text

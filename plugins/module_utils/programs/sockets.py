@@ -2,6 +2,7 @@
 
 # ruff: noqa: PTH115, PTH123, PTH208
 
+import errno
 import os
 import socket
 
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 LISTENING, ESTABLISHED = "0A", "01"
+ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ESRCH)  # the process has ended, or is a kernel thread
 HANDSHAKE_BYTES = 5  # the first bytes of a MySQL handshake packet
 WILDCARD_ADDRESSES = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
@@ -42,13 +44,13 @@ def listens(port: int) -> bool:
     return any(local == port for _, local, _, _ in rows(LISTENING))
 
 
-def sockets_of(pid: int) -> "set[str]":
-    """Return the inodes of all sockets that a process holds."""
+def socket_inodes(pid: int) -> "tuple[set[str], str]":
+    """Return the inodes of all sockets that a process holds, and why they cannot be read."""
     directory = f"/proc/{pid}/fd/"
     try:
         names = os.listdir(directory)
-    except OSError:  # the process has ended
-        return set()
+    except OSError as error:
+        return set(), "" if error.errno in ABSENT else str(error.strerror)
     found = set()
     for name in names:
         try:
@@ -57,18 +59,18 @@ def sockets_of(pid: int) -> "set[str]":
             continue
         if target.startswith("socket:["):
             found.add(target[8:-1])
-    return found
+    return found, ""
 
 
 def ports_of(pid: int) -> "list[int]":
     """Return the ports at which a process listens."""
-    inodes = sockets_of(pid)
+    inodes, _ = socket_inodes(pid)
     return sorted({port for _, port, _, inode in rows(LISTENING) if inode in inodes})
 
 
 def connections_of(pid: int, port: int) -> int:
     """Return how many clients are connected to a process at a port."""
-    inodes = sockets_of(pid)
+    inodes, _ = socket_inodes(pid)
     return sum(1 for _, local, _, inode in rows(ESTABLISHED) if local == port and inode in inodes)
 
 
@@ -84,7 +86,7 @@ def answering_process(port: int, pids: "Iterable[int]", seconds: float) -> "int 
                     continue
                 mine = client.getsockname()[1]
                 accepted = {inode for _, local, remote, inode in rows(ESTABLISHED) if (local, remote) == (port, mine)}
-                found = [pid for pid in pids if accepted & sockets_of(pid)]
+                found = [pid for pid in pids if accepted & socket_inodes(pid)[0]]
         except OSError:
             continue
         if found:
