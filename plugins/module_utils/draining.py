@@ -38,7 +38,7 @@ def wait_until_drained(
     sql_port: int,
     parameters: Mapping[str, str],
     time_limit: float,
-    used: float = 0.0,
+    used: float,
 ) -> str:
     """Wait until the process has exited, or the time limit is over, of which earlier waits have `used` some seconds.
 

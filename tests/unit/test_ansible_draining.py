@@ -35,7 +35,7 @@ def messages(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return shown
 
 
-def waited(host: Host, limit: str, time_limit: float, used: float = 0.0) -> str:
+def waited(host: Host, limit: str, time_limit: float, used: float = 0) -> str:
     return wait_until_drained(host, PROCESS, 2883, {"hot_upgrade_exit_timeout": limit}, time_limit, used)
 
 
