@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.waiting import until
 
-from .podman import as_root, podman
+from .podman import as_root, podman, run_inside
 from .states import DEFAULT_VERSION, STATES, home_of
 
 _OWNER = re.compile(r'\("obproxy",pid=(\d+),')
@@ -45,13 +45,18 @@ class LabHost:
     removed: Callable[["LabHost"], None]
 
     @property
+    def container_id(self) -> Path:
+        """The file into which podman writes the id of the container."""
+        return self.directory / "container-id"
+
+    @property
     def home(self) -> str:
         """The OBProxy's home on the host."""
         return home_of(STATES[self.state], self.version)
 
     def run(self, command: str) -> str:
         """Run a shell command as root on the host and return its output. Raise LabError if it fails."""
-        return podman("exec", self.container, "bash", "-c", command)
+        return run_inside(self.container_id.read_text(encoding="utf-8"), command)
 
     def run_from_outside(self, command: str) -> None:
         """Run a shell command on the host as the machine's root, who may mount where the host's own may not."""

@@ -164,7 +164,8 @@ class Lab:
         first = "/lib/systemd/systemd" if state.has_systemd else "/usr/local/sbin/lab-boot"
         # SYS_PTRACE: root on a real host may read /proc/PID/exe of other users' processes.
         podman(
-            "run", "--detach", "--name", host.container, "--hostname", host.name, *self._labels,
+            "run", "--detach", "--name", host.container, "--cidfile", str(host.container_id),
+            "--hostname", host.name, *self._labels,
             "--network", self.network, "--ip", host.address, "--mac-address", _mac(host.address),
             "--cap-add", "SYS_PTRACE",
             "--volume", f"{host.directory}:/lab:ro", "--log-driver", "k8s-file", *more,

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -36,6 +37,27 @@ def podman(*arguments: str) -> str:
     if done.returncode:
         raise LabError(f"podman {arguments[0]} failed: {done.stderr.strip() or done.stdout.strip()}")
     return done.stdout
+
+
+def run_inside(container: str, command: str) -> str:
+    """Run a shell command in the container with an id and return its output. Raise LabError with its error message.
+
+    The runtime takes a third of the CPU time of `podman exec`, which starts podman twice.
+    """
+    # Files, because a process that the command leaves behind may keep the streams.
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        done = subprocess.run(
+            as_root("runc", "exec", container, "bash", "-c", command),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=errors,
+            check=False,
+        )
+        output.seek(0)
+        errors.seek(0)
+        if done.returncode:
+            raise LabError(f"A command on a host failed: {errors.read().strip() or output.read().strip()}")
+        return output.read()
 
 
 def succeeds(*arguments: str) -> bool:
