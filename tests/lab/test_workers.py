@@ -50,15 +50,25 @@ def holds(lab: Lab) -> Iterator[Holds]:
         yield Holds(Path(directory), lab.inventory)
 
 
-@pytest.fixture
-def ground(lab: Lab, machines: list[Machine], holds: Holds, tmp_path: Path) -> Iterator[Ground]:
+@pytest.fixture(scope="module")
+def shared_ground(machines: list[Machine], holds: Holds, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
     """Yield a worker for one task instance at a time on every machine, and the API process on this one."""
+    directory = tmp_path_factory.mktemp("ground")
     postgres = Postgres(machines[0].gateway, machines[0].subnet)
     prefixes = [machine.prefix for machine in machines]
     with Ground(
-        tmp_path, holds.inventory, postgres=postgres, prefixes=prefixes, worker_concurrency="1", shutdown_grace="3"
+        directory, holds.inventory, postgres=postgres, prefixes=prefixes, worker_concurrency="1", shutdown_grace="3"
     ) as started:
         yield started
+
+
+@pytest.fixture
+def ground(shared_ground: Ground) -> Ground:
+    """Return it with all of its workers."""
+    for worker in shared_ground.workers:
+        if not worker.alive:
+            worker.start()
+    return shared_ground
 
 
 @pytest.fixture
