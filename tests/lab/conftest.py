@@ -17,9 +17,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return wheel.install(tmp_path_factory.mktemp("wheel"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def service(lab: Lab) -> Iterator[Service]:
-    """Yield a service on the lab's inventory, one per test module."""
+    """Yield a service on the lab's inventory, which the modules share."""
     with running(lab.directory, lab.inventory) as started:
         yield started
 
