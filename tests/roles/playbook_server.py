@@ -1,6 +1,7 @@
-"""Runs ansible-playbook in forks of a process with Ansible imported: the import is half of the CPU time of a play.
+"""Runs ansible-playbook and other programs of Ansible in forks of a process with Ansible imported.
 
-The options, the environment and the output are those of the program. `Server` is the client's side.
+The import is half of the CPU time of a play. The options, the environment and the output are those of the program.
+`Server` is the client's side.
 """
 
 import importlib
@@ -102,7 +103,7 @@ def _answer(connection: Connection) -> None:
 
 
 def _run(arguments: list[str], environment: dict[str, str], output: str) -> None:
-    """Become ansible-playbook."""
+    """Become the program."""
     status: object = _UNEXPECTED_EXCEPTION
     try:
         descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -112,7 +113,7 @@ def _run(arguments: list[str], environment: dict[str, str], output: str) -> None
         preload.set_environment(environment)
         preload.read_settings(changed)
         sys.argv = arguments
-        importlib.import_module("ansible.cli.playbook").main(arguments)
+        importlib.import_module(f"ansible.cli.{Path(arguments[0]).name.removeprefix('ansible-')}").main(arguments)
     except SystemExit as end:
         status = end.code
     except BaseException:

@@ -21,7 +21,7 @@ ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir()
 AT_A_TIME = (os.cpu_count() or 1) + 1  # a run waits for its host about as long as it computes
 DEADLINE = 600  # seconds
 AS_PROGRAM = "check_command"  # the role that is tested as a role author does it, without forks
-FORKED = Path(__file__).with_name("forked_playbook.py")
+FORKED = Path(__file__).with_name("forked_program.py")
 STEPS = ["create", "check", "converge", "idempotence", "verify"]  # and those that roll back, and destroy
 
 Run = subprocess.CompletedProcess[str]
@@ -65,14 +65,15 @@ def _molecule(role: str, directory: Path, programs: Path, environment: Mapping[s
 
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Mapping[str, str]]]:
-    """Start a server of playbooks; yield the directory of an ansible-playbook that uses it, and its environment.
+    """Start a server of playbooks; yield the directory of Ansible programs that use it, and their environment.
 
     A role's eight steps start ansible-playbook twice each, and importing Ansible is half of their CPU time.
     """
     directory = tmp_path_factory.mktemp("programs")
-    program = directory / "ansible-playbook"
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "{FORKED}" "$@"\n')
-    program.chmod(0o755)
+    for name in ("ansible-config", "ansible-playbook"):
+        program = directory / name
+        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "{FORKED}" "$0" "$@"\n')
+        program.chmod(0o755)
     server = Server(
         {**os.environ, **_shared()["ansible"]["env"], "MOLECULE_PROJECT_DIRECTORY": str(ROOT / "roles" / AS_PROGRAM)}
     )

@@ -1,4 +1,4 @@
-"""An ansible-playbook that lets the server at PLAYBOOK_SERVER run it in a fork, for callers that start a program.
+"""Lets the server at PLAYBOOK_SERVER run a program of Ansible in a fork, for callers that start a program.
 
 It imports nothing of this project and of Ansible: that is the time it saves.
 """
@@ -9,7 +9,7 @@ from multiprocessing.connection import Client
 from pathlib import Path
 
 with Client(os.environ["PLAYBOOK_SERVER"]) as connection:
-    connection.send((sys.argv, dict(os.environ), str(Path.cwd()), f"/proc/{os.getpid()}/fd/1"))
+    connection.send((sys.argv[1:], dict(os.environ), str(Path.cwd()), f"/proc/{os.getpid()}/fd/1"))
     connection.recv()  # the pid
     status = connection.recv()
 sys.exit(status)
