@@ -13,7 +13,6 @@ from typing import Any
 from .addresses import address_of, exporter, port_holder, sql_port_of
 from .masking import MASK, is_secret, stage_one
 from .parameter_values import differences
-from .programs.shown_text import first_words
 from .rollback_record import PROXYRO, is_built_in
 from .supervisors import NONE, supervisor_of
 from .versions import has_settable_proxyro, name_of_package, version_in, version_of_package
@@ -22,7 +21,6 @@ Facts = dict[str, Any]
 READ_ONLY = frozenset({"app_name"})  # ALTER rejects it (docs/reference/obproxy.md trap 8)
 UNKNOWN = "unknown"  # the supervisor could not be read
 _APP_NAME = re.compile(r"(?:^|\s)(?:-n\s*|--appname[= ])(\S+)")
-_COMMAND_LINE_LIMIT = 100  # characters of a command line in a message
 _MAX_PORTS = 50  # OBProxies that a discovery of the host checks; any user can start processes of this name
 
 
@@ -151,7 +149,7 @@ def describe_process(process: Facts) -> str:
     ports += f" in a container ({process['engine']})" if process["engine"] else ""
     return (
         f"{process['keyword']} with pid {process['pid']} of {process['owner']} in {process['home']}{ports} "
-        f"({first_words(process['cmdline'].split(' '), _COMMAND_LINE_LIMIT)})"
+        f"({process['cmdline_start']})"
     )
 
 

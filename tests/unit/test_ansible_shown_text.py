@@ -64,10 +64,17 @@ def test_command_lines_are_cut_between_words(words: list[str], limit: int, shown
     assert first_words(words, limit) == shown
 
 
-def test_no_part_of_an_argument_remains_in_a_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    arguments = "\0".join(["./obproxy", "x" * (listeners.TEXT_LIMIT - 15), SECRET])
+@pytest.mark.parametrize(
+    ("key", "limit"), [("cmdline", listeners.TEXT_LIMIT), ("cmdline_start", listeners.MESSAGE_LIMIT)]
+)
+def test_no_part_of_an_argument_remains_in_a_command_line(
+    key: str, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = ["./obproxy", "-o", "obproxy_sys_password=a b,x=1"]
+    shown = "./obproxy -o obproxy_sys_password=***,x=1"
+    padding = "x" * (limit - len(shown) - len(SECRET) // 2)
     usual = listeners.read
+    arguments = "\0".join([*before, padding, SECRET])
     monkeypatch.setattr(listeners, "read", lambda path: arguments if path.endswith("/cmdline") else usual(path))
-    keywords = [Path(sys.executable).resolve().name]
-    found = listeners.process(os.getpid(), keywords)
-    assert found and found["cmdline"] == f"./obproxy {'x' * (listeners.TEXT_LIMIT - 15)} …"
+    found = listeners.process(os.getpid(), [Path(sys.executable).resolve().name])
+    assert found and found[key] == f"{shown} {padding} …"

@@ -83,17 +83,19 @@ def test_the_password_of_proxyro_can_be_set_since_3_2(version: str | None, setta
 
 
 @pytest.mark.parametrize(
-    ("cmdline", "masked"),
+    ("argument", "masked"),
     [
-        ("./obproxy -o a=1,obproxy_sys_password=ABC,b=2", "./obproxy -o a=1,obproxy_sys_password=***,b=2"),
-        ("./obproxy -o obproxy_sys_password=ABC -n x", "./obproxy -o obproxy_sys_password=*** -n x"),
-        ("./obproxy -o observer_sys_password1=ABC", "./obproxy -o observer_sys_password1=***"),
-        ("x --Secret_Key=1", "x --Secret_Key=***"),
-        ("./obproxy -o url=http://h/s?A=B&C=D", "./obproxy -o url=http://h/s?A=B&C=D"),
+        ("a=1,obproxy_sys_password=ABC,b=2", "a=1,obproxy_sys_password=***,b=2"),
+        ("obproxy_sys_password=a b\nc ,x=1", "obproxy_sys_password=***,x=1"),
+        ("observer_sys_password1=ABC", "observer_sys_password1=***"),
+        ("-oobproxy_sys_password=ABC", "-oobproxy_sys_password=***"),
+        ("--Secret_Key=1", "--Secret_Key=***"),
+        ("./obproxy -n x -o obproxy_sys_password=a b", "./obproxy -n x -o obproxy_sys_password=***"),
+        ("url=http://h/s?A=B&C=D", "url=http://h/s?A=B&C=D"),
     ],
 )
-def test_command_lines_lose_their_secrets(cmdline: str, masked: str) -> None:
-    assert mask(cmdline) == masked
+def test_arguments_lose_their_secrets(argument: str, masked: str) -> None:
+    assert mask(argument) == masked
 
 
 def test_secret_parameters_by_name() -> None:

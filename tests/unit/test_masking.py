@@ -149,7 +149,7 @@ def test_there_is_one_rule() -> None:
 def test_a_secret_name_is_one_for_variables_parameters_and_command_lines(name: str) -> None:
     assert masking.is_secret(name)
     assert "Needle" not in reported_message({name: "Needle"}, json.dumps({name: "Needle"}))
-    assert listeners.mask(f"./obproxy -o {name}=Needle,b=2") == f"./obproxy -o {name}=***,b=2"
+    assert listeners.mask(f"a=1,{name}=Needle,b=2") == f"a=1,{name}=***,b=2"
 
 
 @pytest.mark.parametrize("name", ["proxy_mem_limited", "ansible_ssh_private_key_file", "password_path", "bypass"])

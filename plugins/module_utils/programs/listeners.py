@@ -22,16 +22,17 @@ if TYPE_CHECKING:
     from typing import Any
 
 TEXT_LIMIT = 2000
+MESSAGE_LIMIT = 100  # characters of a command line in a message
 FILE_LIMIT = 64 * 1024
 DELETED = " (deleted)"
 # Equal to module_utils/masking.py, which is not available on the host; a test compares them.
 SENSITIVE_WORDS = r"password|passwd|passphrase|pwd|secret|token|credential|(?:private|access|api)_key|_pass\b"
-_SECRET_ITEM = re.compile(r"((?:^|[,\s])[^=,\s]*(?:" + SENSITIVE_WORDS + r")[^=,\s]*=)[^,\s]*", re.IGNORECASE)
+_SECRET_ITEM = re.compile(r"((?:^|[,\s])[^=,\s]*(?:" + SENSITIVE_WORDS + r")[^=,\s]*=)[^,]*", re.IGNORECASE)
 
 
-def mask(text: str) -> str:
-    """Return a command line with masked secrets: "-o a=1,obproxy_sys_password=***"."""
-    return _SECRET_ITEM.sub(r"\1***", text)
+def mask(argument: str) -> str:
+    """Return an argument of a command line with masked secrets, up to a comma: "a=1,obproxy_sys_password=***,b=2"."""
+    return _SECRET_ITEM.sub(r"\1***", argument)
 
 
 def read(path: str, limit: int = FILE_LIMIT) -> str:
@@ -107,6 +108,7 @@ def process(pid: int, keywords: "list[str]") -> "dict[str, Any] | None":
     if not owner:
         return None
     cwd, cwd_problem = link(base + "cwd")
+    shown = [mask(argument) for argument in arguments]
     environment = read(base + "environ").split("\0")
     root = next((item[len("OBPROXY_ROOT=") :] for item in environment if item.startswith("OBPROXY_ROOT=")), "")
     home, home_deleted = strip_deleted_mark(root or cwd)
@@ -123,7 +125,8 @@ def process(pid: int, keywords: "list[str]") -> "dict[str, Any] | None":
         "home_deleted": home_deleted,
         "library_path": any(item.startswith("LD_LIBRARY_PATH=") for item in environment),
         "owner": owner,
-        "cmdline": first_words([mask(argument) for argument in arguments], TEXT_LIMIT),
+        "cmdline": first_words(shown, TEXT_LIMIT),
+        "cmdline_start": first_words(shown, MESSAGE_LIMIT),
         "script": script_of(arguments, cwd),
         "unreadable": problem or cwd_problem,
     }
