@@ -20,6 +20,7 @@ import json, os, shutil, stat, subprocess, sys, time
 
 wanted = json.load(open("/var/tmp/wanted.json"))
 SECRET, TRAP = wanted["secret"], wanted["trap"]
+ENDLESS = "/var/tmp/endless"  # moved to the path and back: making its entries takes as long as all attacks together
 
 def put(attack, path, is_directory):
     if attack == "link":
@@ -34,15 +35,22 @@ def put(attack, path, is_directory):
         with open(path, "wb") as file:
             file.truncate(2**40)
     elif attack == "endless":
-        os.mkdir(path)
-        for number in range(wanted["entries"]):
-            open(path + "/%d" % number, "w").close()
-        deep = path
-        for _ in range(300):
-            deep += "/d"
-            os.mkdir(deep)
-    if attack in ("pipe", "device", "huge", "endless"):
-        subprocess.check_call(["chown", "-hR", "admin:", path])
+        if not os.path.isdir(ENDLESS) or len(os.listdir(ENDLESS)) <= wanted["entries"]:
+            clear(ENDLESS)
+            make_endless()
+        os.rename(ENDLESS, path)
+    if attack in ("pipe", "device", "huge"):
+        subprocess.check_call(["chown", "-h", "admin:", path])
+
+def make_endless():
+    os.mkdir(ENDLESS)
+    for number in range(wanted["entries"]):
+        open(ENDLESS + "/%d" % number, "w").close()
+    deep = ENDLESS
+    for _ in range(300):
+        deep += "/d"
+        os.mkdir(deep)
+    subprocess.check_call(["chown", "-hR", "admin:", ENDLESS])
 
 def clear(path):
     subprocess.check_call(["rm", "-rf", path])
@@ -70,6 +78,8 @@ def attacked():
                 os.rename(path, kept)
             put(attack, path, is_directory)
             yield dict(run(name), attack=attack, path=path)
+            if attack == "endless" and os.path.isdir(path):
+                os.rename(path, ENDLESS)
             clear(path)
             if os.path.lexists(kept):
                 os.rename(kept, path)
