@@ -44,7 +44,10 @@ class ParsingLoader(DataLoader):  # type: ignore[misc] # Ansible is untyped
             if key in _parsed and _parsed[key].identity == identity:
                 continue
             with suppress(AnsibleError):
-                content = self.load_from_file(str(path), cache="none", trusted_as_template=trusted_as_template)
+                # Unsafe means without a copy, which only a cache needs.
+                content = self.load_from_file(
+                    str(path), cache="none", unsafe=True, trusted_as_template=trusted_as_template
+                )
                 _parsed[key] = ParsedFile(identity=identity, content=content)
 
     def load_from_file(

@@ -68,6 +68,7 @@ def load(
             set_environment(complete)
             files = {path: _stamp(path) for path in (*actions, *others)}
             import_ansible([f"{COLLECTION}.{path.stem}" for path in actions])
+            importlib.import_module("service.inventory.service_view")  # every snapshot process uses it
             if project is not None:
                 _read_project(project)
         _preloaded = Preloaded(environment=_shared(complete), files=files, main_process=process.current_process())

@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import cache
 
 from service.inventory.reader import InventoryReader, of_settings
 from service.model import workflow
@@ -50,11 +51,17 @@ async def open_resources(settings: Settings, inventory: InventoryReader | None =
             settings=settings,
             database=database,
             inventory=inventory,
-            workflows=workflow.load(PROJECT),
+            workflows=_workflows(),
             queue=queue,
             secrets=secrets,
             executor=_own_address(),
         )
+
+
+@cache
+def _workflows() -> Workflows:
+    """Read the workflows of the project once: 47 files."""
+    return workflow.load(PROJECT)
 
 
 @contextmanager
