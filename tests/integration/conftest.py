@@ -6,6 +6,7 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psycopg
@@ -18,12 +19,16 @@ from starlette.applications import Starlette
 
 from service.access import passwords
 from service.app import create_app
+from service.inventory import reader
+from service.model.errors import InventoryUnreadable
 from service.model.settings import Settings
 from service.store import embedded
 from service.store.database import open_database
 from service.tasks.resources import Resources, open_resources
 
 TEMPLATE = "takeover_template"
+MOST_INVENTORIES = 4  # that a session holds, each in a process
+_read_inventory = reader.read
 
 INVENTORY = """
 all:
@@ -75,7 +80,7 @@ async def database_url(postgres: str, template_database: str) -> AsyncIterator[s
     """Yield the connection string of a database for one test."""
     name = f"test_{uuid.uuid4().hex}"
     names = {"name": sql.Identifier(name), "template": sql.Identifier(template_database)}
-    await _execute(postgres, sql.SQL("CREATE DATABASE {name} TEMPLATE {template}").format(**names))
+    await _execute(postgres, sql.SQL("CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY").format(**names))
     yield psycopg.conninfo.make_conninfo(postgres, dbname=name)
     await _execute(postgres, sql.SQL("DROP DATABASE {name} WITH (FORCE)").format(**names))
 
@@ -95,8 +100,46 @@ def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passwords, "HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
 
 
+@pytest.fixture(scope="session")
+def inventories(tmp_path_factory: pytest.TempPathFactory) -> "Inventories":
+    """Return the inventories of the session."""
+    return Inventories(tmp_path_factory.mktemp("inventories"))
+
+
 @pytest.fixture
-def settings(database_url: str, inventory_file: Path, tmp_path: Path) -> Settings:
+def shared_inventories(inventories: "Inventories", monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let tests with equal inventories share the process that holds it: it is read once."""
+    monkeypatch.setattr(reader, "read", inventories.read)
+
+
+class Inventories:
+    """Reads each inventory of one file once, by its text, from a copy that no test changes."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._read: dict[str, reader.Inventory] = {}
+
+    async def read(self, source: Path, *arguments: Any) -> reader.Inventory:
+        """Stand in for `reader.read`, which reads inventories of several files, and all that have an error."""
+        if [path.name for path in source.rglob("*")] == ["hosts.yml"] and not any(arguments):
+            with suppress(InventoryUnreadable):
+                return await self._shared((source / "hosts.yml").read_text(encoding="utf-8"))
+        return await _read_inventory(source, *arguments)
+
+    async def _shared(self, text: str) -> reader.Inventory:
+        if text not in self._read or not self._read[text].snapshot.is_alive():
+            copy = self._directory / uuid.uuid4().hex / "hosts.yml"
+            copy.parent.mkdir()
+            copy.write_text(text, encoding="utf-8")
+            found = await _read_inventory(copy.parent)
+            if len(self._read) == MOST_INVENTORIES:
+                del self._read[next(iter(self._read))]
+            self._read[text] = found
+        return self._read[text]
+
+
+@pytest.fixture
+def settings(database_url: str, inventory_file: Path, tmp_path: Path, shared_inventories: None) -> Settings:
     """Return settings on the test's own database, inventory and data directory."""
     return Settings(
         database_url=SecretStr(database_url), inventory=inventory_file.parent, data_dir=tmp_path / "data", port=0
