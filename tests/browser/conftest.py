@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, StorageState, sync_playwright
 
 from service.store import embedded
-from tests.browser.staging import Stage
+from tests.browser.staging import Stage, StagedService, staging
 from tests.browser.visitor import ARGUMENTS, CHROMIUM, Visitor, visiting
 from tests.integration.conftest import INVENTORY
 from tests.lab import Lab
@@ -34,18 +34,22 @@ def service(lab: Lab) -> Iterator[Service]:
         yield started
 
 
+@pytest.fixture(scope="package")
+def postgres() -> Iterator[str]:
+    """Start a PostgreSQL, and return its connection string."""
+    with tempfile.TemporaryDirectory(prefix="stages-") as name, embedded.running(Path(name) / "pg") as url:
+        yield url
+
+
 @pytest.fixture(scope="module")
-def stage() -> Iterator[Stage]:
+def stage(postgres: str) -> Iterator[Stage]:
     """Provide a database that outlives its service, and an inventory of three hosts that do not exist."""
-    with tempfile.TemporaryDirectory(prefix="stage-") as name, embedded.running(Path(name) / "pg") as url:
-        inventory = Path(name) / "inventory"
-        inventory.mkdir()
-        (inventory / "hosts.yml").write_text(INVENTORY, encoding="utf-8")
-        yield Stage(database_url=url, directory=Path(name), inventory=inventory)
+    with staging(postgres, INVENTORY) as stage:
+        yield stage
 
 
 @pytest.fixture(scope="module")
-def logged_in(chromium: Browser, service: Service) -> StorageState:
+def logged_in(chromium: Browser, service: Service | StagedService) -> StorageState:
     """Log in through the form, and return the cookies."""
     with visiting(chromium, service.url) as visitor:
         visitor.open("/login")
@@ -54,7 +58,7 @@ def logged_in(chromium: Browser, service: Service) -> StorageState:
 
 
 @pytest.fixture
-def visitor(chromium: Browser, service: Service, logged_in: StorageState) -> Iterator[Visitor]:
+def visitor(chromium: Browser, service: Service | StagedService, logged_in: StorageState) -> Iterator[Visitor]:
     """Open a page in which the administrator is logged in."""
     with visiting(chromium, service.url, storage_state=logged_in) as visitor:
         yield visitor

@@ -9,16 +9,15 @@ from psycopg.types.json import Jsonb
 from service.model.workflow import TAKEOVER
 from service.tasks import instances
 from service.tasks.resources import Resources
-from tests.browser.staging import Stage
+from tests.browser.staging import Stage, StagedService
 from tests.browser.visitor import Visitor
 from tests.integration import sample_tasks
-from tests.lab.service import Service
 
 DRIFT = [{"name": "work_thread_num", "expected": "8", "found": "4"}]
 
 
 @pytest.fixture(scope="module")
-def service(stage: Stage) -> Iterator[Service]:
+def service(stage: Stage) -> Iterator[StagedService]:
     """Start a service on the database of the stage, without a worker."""
     with stage.served() as started:
         yield started

@@ -8,23 +8,22 @@ from playwright.sync_api import Browser, StorageState, expect
 
 from service.model.workflow import TAKEOVER
 from service.tasks.resources import Resources
-from tests.browser.staging import Stage
+from tests.browser.staging import Stage, StagedService
 from tests.browser.visitor import CONNECTION_ERROR, Visitor, visiting
 from tests.integration import sample_tasks
-from tests.lab.service import Service
 
 HOST_IDS = count(1)
 
 
 @pytest.fixture(scope="module")
-def service(stage: Stage) -> Iterator[Service]:
+def service(stage: Stage) -> Iterator[StagedService]:
     """Start a service on the database of the stage, without a worker."""
     with stage.served() as started:
         yield started
 
 
 @pytest.fixture
-def failed(service: Service, stage: Stage) -> int:
+def failed(service: StagedService, stage: Stage) -> int:
     """Make a failed task instance of a host that no other test uses."""
 
     async def fail(resources: Resources) -> int:
@@ -40,7 +39,7 @@ ASKED = "Failed to load resource: the server responded with a status of 428"
 
 
 @pytest.fixture
-def without_script(chromium: Browser, service: Service, logged_in: StorageState) -> Iterator[Visitor]:
+def without_script(chromium: Browser, service: StagedService, logged_in: StorageState) -> Iterator[Visitor]:
     """Open a page in which the administrator is logged in and no script runs."""
     with visiting(chromium, service.url, storage_state=logged_in, java_script_enabled=False) as visitor:
         visitor.expected = (ASKED,)

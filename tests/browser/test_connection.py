@@ -11,16 +11,16 @@ from service.model.workflow import TAKEOVER
 from service.outcome.run_progress import Ended, Verdict
 from service.tasks.recorder import Recorder
 from service.tasks.resources import Resources
-from tests.browser.staging import Stage, begin
+from tests.browser.staging import Stage, StagedService, begin
 from tests.browser.visitor import CONNECTION_ERROR, Visitor, visiting
 from tests.integration import sample_tasks
-from tests.lab.service import Service, running
+from tests.lab.service import running
 
 CLOCK = r"\d\d:\d\d:\d\d"
 
 
 @pytest.fixture(scope="module")
-def service(stage: Stage) -> Iterator[Service]:
+def service(stage: Stage) -> Iterator[StagedService]:
     """Start a service on the database of the stage, without a worker."""
     with stage.served() as started:
         yield started

@@ -10,10 +10,9 @@ from service.model.workflow import TAKEOVER
 from service.outcome.run_progress import Ended, Verdict
 from service.tasks.recorder import Recorder
 from service.tasks.resources import Resources
-from tests.browser.staging import Stage, begin
+from tests.browser.staging import Stage, StagedService, begin
 from tests.browser.visitor import Visitor
 from tests.integration import sample_tasks
-from tests.lab.service import Service
 
 WIDE = {"width": 1280, "height": 900}
 PHONE = {"width": 360, "height": 800}
@@ -33,7 +32,7 @@ DELAY_RESPONSE = """
 
 
 @pytest.fixture(scope="module")
-def service(stage: Stage) -> Iterator[Service]:
+def service(stage: Stage) -> Iterator[StagedService]:
     """Start a service on the database of the stage, without a worker."""
     with stage.served() as started:
         yield started

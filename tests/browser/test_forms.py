@@ -1,9 +1,7 @@
 """Takeover form, pages of OBProxy clusters, and audit."""
 
 import re
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import parse_qs
 
 import pytest
@@ -11,10 +9,9 @@ from playwright.sync_api import Browser, Locator, Page, StorageState, expect
 from psycopg.types.json import Jsonb
 
 from service.model.workflow import TAKEOVER
-from service.store import embedded
 from service.store.database import execute, fetch
 from service.tasks.resources import Resources
-from tests.browser.staging import Stage
+from tests.browser.staging import Stage, StagedService, staging
 from tests.browser.visitor import Visitor, visiting
 from tests.integration import sample_tasks
 from tests.integration.test_discoveries import FOUND
@@ -128,19 +125,14 @@ MANY = 1000
 
 
 @pytest.fixture(scope="module")
-def many(chromium: Browser) -> Iterator[Service]:
+def many(chromium: Browser, postgres: str) -> Iterator[StagedService]:
     """Serve an inventory of a thousand hosts that do not exist, some of them discovered, without a worker."""
-    with tempfile.TemporaryDirectory(prefix="many-") as name, embedded.running(Path(name) / "pg") as url:
-        inventory = Path(name) / "inventory"
-        inventory.mkdir()
-        line = "        odp-{n:04}: {{ansible_host: 192.0.2.1, ocp_host_id: {n}}}\n"
-        hosts = "".join(line.format(n=n) for n in range(1, MANY + 1))
-        head = "all:\n  children:\n    test:\n      vars: {obproxy_cluster_id: 1, obproxy_cluster_name: test}\n"
-        (inventory / "hosts.yml").write_text(f"{head}      hosts:\n{hosts}", encoding="utf-8")
-        stage = Stage(database_url=url, directory=Path(name), inventory=inventory)
-        with stage.served() as service:
-            stage.do(fill_discoveries)
-            yield service
+    line = "        odp-{n:04}: {{ansible_host: 192.0.2.1, ocp_host_id: {n}}}\n"
+    hosts = "".join(line.format(n=n) for n in range(1, MANY + 1))
+    head = "all:\n  children:\n    test:\n      vars: {obproxy_cluster_id: 1, obproxy_cluster_name: test}\n"
+    with staging(postgres, f"{head}      hosts:\n{hosts}") as stage, stage.served() as service:
+        stage.do(fill_discoveries)
+        yield service
 
 
 async def fill_discoveries(resources: Resources) -> None:
@@ -156,7 +148,7 @@ async def fill_discoveries(resources: Resources) -> None:
             await execute(connection, "record_host_discovery", host_id=host_id, start_time=row["moment"], **result)
 
 
-def test_a_search_among_a_thousand_hosts_keeps_ticks_and_typed_values(chromium: Browser, many: Service) -> None:
+def test_a_search_among_a_thousand_hosts_keeps_ticks_and_typed_values(chromium: Browser, many: StagedService) -> None:
     with visiting(chromium, many.url) as visitor:
         visitor.open("/login")
         visitor.log_in(many.password)

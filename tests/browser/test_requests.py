@@ -8,10 +8,9 @@ from playwright.sync_api import Browser, StorageState, expect
 from service.model.rollout import Rollout
 from service.model.workflow import TAKEOVER
 from service.tasks.resources import Resources
-from tests.browser.staging import Stage
+from tests.browser.staging import Stage, StagedService
 from tests.browser.visitor import Visitor, visiting
 from tests.integration import sample_tasks
-from tests.lab.service import Service
 
 INVENTORY = "all:\n  vars: {{obproxy_cluster_id: 1, obproxy_cluster_name: test}}\n  hosts:\n{}"
 HOST = "    odp-{n}: {{ansible_host: 192.0.2.{n}, ocp_host_id: {n}}}\n"
@@ -28,7 +27,7 @@ LINES_OF_NUMBERS = """[...document.querySelectorAll(".state-count .number")].map
 
 
 @pytest.fixture(scope="module")
-def service(stage: Stage) -> Iterator[Service]:
+def service(stage: Stage) -> Iterator[StagedService]:
     """Start a service on the database of the stage, without a worker."""
     hosts = "".join(HOST.format(n=n) for n in (*HOSTS, *LIVE, *PRESSED, *SELECTED))
     (stage.inventory / "hosts.yml").write_text(INVENTORY.format(hosts), encoding="utf-8")
@@ -37,7 +36,7 @@ def service(stage: Stage) -> Iterator[Service]:
 
 
 @pytest.fixture(scope="module")
-def ids(stage: Stage, service: Service) -> dict[str, int]:
+def ids(stage: Stage, service: StagedService) -> dict[str, int]:
     """Make a large request that is running and a small one that was stopped."""
     return stage.do(lambda resources: sample_tasks.fill_requests(resources, HOSTS))
 
@@ -127,7 +126,7 @@ def test_a_live_update_takes_no_click_away(visitor: Visitor, stage: Stage) -> No
 @pytest.mark.parametrize(("width", "language"), [(360, "zh-CN"), (1280, "en")])
 def test_pages_fit_and_are_accessible(
     chromium: Browser,
-    service: Service,
+    service: StagedService,
     logged_in: StorageState,
     ids: dict[str, int],
     scheme: str,

@@ -9,11 +9,10 @@ from psycopg.types.json import Jsonb
 from service.model.workflow import TAKEOVER
 from service.store.database import execute, fetch
 from service.tasks.resources import Resources
-from tests.browser.staging import Stage
+from tests.browser.staging import Stage, StagedService
 from tests.browser.visitor import Visitor
 from tests.integration import sample_tasks
 from tests.integration.test_discoveries import FOUND
-from tests.lab.service import Service
 
 LONG = "obproxy-production-zone-{n}.very-long-subdomain.example-internal.test"[:62]
 CLUSTER = "payments-and-settlement-production-cluster-of-hangzhou-zone-1"
@@ -32,7 +31,7 @@ OVERLAPPING_CELLS = """
 
 
 @pytest.fixture(scope="module")
-def service(stage: Stage) -> Iterator[Service]:
+def service(stage: Stage) -> Iterator[StagedService]:
     """Start a service on the database of the stage, without a worker."""
     (stage.inventory / "hosts.yml").write_text(HOSTS, encoding="utf-8")
     with stage.served() as started:
@@ -47,7 +46,7 @@ async def fail(resources: Resources, host_id: int) -> int:
 
 
 @pytest.fixture(scope="module")
-def managed(service: Service, stage: Stage) -> None:
+def managed(service: StagedService, stage: Stage) -> None:
     """Take a host over, so that its OBProxy server has operations, and record a discovery of it."""
 
     async def take_over(resources: Resources) -> None:
