@@ -123,6 +123,11 @@ def _jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, *homes: st
         ("* * * * * cd /opt/odp && ./bin/obproxy -p 2883 -o a=Se1", "/opt/odp ./bin/obproxy"),
         ("*/5 * * * * su - admin -c 'cd \"/opt/odp/\"; bin/obproxy -p 2883'", "bin/obproxy"),
         ("* * * * * (cd /opt/odp/bin; LD_LIBRARY_PATH=../lib nohup ./obproxy -p 2883 &)", "./obproxy"),
+        (
+            "@reboot while sleep 5; do nc -z 127.0.0.1 2883 || (cd /opt/odp && ./bin/obproxy); done",
+            "/opt/odp ./bin/obproxy",
+        ),
+        ("@reboot until false; do pgrep obproxy || /opt/odp/bin/obproxy; done", "obproxy /opt/odp/bin/obproxy"),
         ("* * * * * mysql --password obproxySe1 -e /9j4Se1 && ~/run-obproxy.sh", "~/run-obproxy.sh"),
     ],
 )

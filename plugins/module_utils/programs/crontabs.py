@@ -17,6 +17,8 @@ SHARED = ("", "/", "/usr", "/usr/local")  # their directory `bin` has other prog
 PROGRAM = re.compile(r"[\w-]*obproxy[\w-]*\.(?:sh|py|pl)|obproxyd?")
 CRON_JOB = re.compile(r"\bobproxyd\.sh\b|\bobproxy[\w-]*\.(?:sh|py|pl)\b|\b(?:pgrep|pidof|ps)\b.*\bobproxy\b")
 
+ONCE = re.compile(r"@reboot(?!.*\b(?:while|until)\b)")  # at the start of cron, without a loop
+
 # A command that starts ./bin/obproxy, or ./obproxy, in its current directory.
 RELATIVE_START = re.compile(
     r"(?:[;&|(]|\b(?:env|exec|nohup|setsid))\s*(?:\w+=[^\s;&|(]*\s+)*(?:\./(?:bin/)?|bin/)obproxyd?(?![\w./-])"
@@ -26,7 +28,7 @@ RELATIVE_START = re.compile(
 def cron_jobs_of(homes: "list[str]") -> "list[dict[str, str]]":
     """Return the crontab lines that repeatedly start or check an OBProxy in one of these homes.
 
-    A line with @reboot supervises nothing: it does not start an OBProxy that has exited.
+    A line with @reboot and without a loop supervises nothing: it does not start an OBProxy that has exited.
     """
     found = []
     for path, text in crontabs():
@@ -38,7 +40,7 @@ def cron_jobs_of(homes: "list[str]") -> "list[dict[str, str]]":
 
 def starts_obproxy(line: str, homes: "list[str]") -> bool:
     """Return whether a crontab line repeatedly runs a program in one of the homes, or one named after OBProxy."""
-    if line.startswith("@reboot"):
+    if ONCE.match(line):
         return False
     if any(program in line for program in programs_of(homes)) or CRON_JOB.search(line):
         return True
