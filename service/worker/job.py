@@ -16,7 +16,7 @@ from procrastinate.jobs import Job
 from service.inventory.snapshot import InventorySnapshot
 from service.model import transitions
 from service.model.errors import TakeoverError, UnknownCluster, UnknownHost
-from service.model.fleet import KEPT_MANAGED, ObproxyServer
+from service.model.fleet import ObproxyServer, ServerStatus
 from service.model.tasks import ALLOW_COLD_RESTART, RESTART_ID, SQL_PORT, Subtask, TaskInstance, TaskStatus
 from service.model.workflow import RESTART
 from service.observe import tracing
@@ -178,7 +178,7 @@ async def _insert_run(
         await _raise_if_stale(task, subtasks, job, connection, found, found_subtasks)
         await execute(connection, "insert_run", ident=spec.ident, task_id=task.id, executor=resources.executor)
         status = resources.workflows[task.workflow].server_status
-        if status in KEPT_MANAGED:  # not set at the submission
+        if status not in (None, ServerStatus.TAKINGOVER):  # not set at the submission, or reset by a cancellation
             await execute(connection, "mark_servers_operating", server_ids=[task.obproxy_server_id], status=status)
     return replace(spec, renewed=renewed)
 

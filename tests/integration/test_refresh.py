@@ -7,10 +7,9 @@ import pytest
 
 from service.model.workflow import REFRESH, TAKEOVER
 from service.store.database import fetch
-from service.tasks import instances
 from service.tasks.resources import Resources
-from service.worker import discovery, job
-from tests.integration.fetched_jobs import claimed
+from service.worker import discovery
+from tests.integration.fetched_jobs import start_run
 from tests.integration.http_helpers import assert_failure, count_rows, take_over
 from tests.integration.sample_tasks import advance
 from tests.integration.test_release import PATH as RELEASE_PATH
@@ -86,12 +85,6 @@ async def learned(resources: Resources, server_id: int) -> Body:
     async with resources.database.transaction() as connection:
         (row,) = await fetch(connection, "server_by_id", server_id=server_id)
     return dict(row["learned"])
-
-
-async def start_run(resources: Resources, task_id: int) -> None:
-    task, subtasks = await instances.get(resources.database, task_id)
-    spec, _ = await job._run_spec(resources, task, subtasks)
-    await job._insert_run(resources, task, subtasks, spec, await claimed(resources), {})
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{}", b'{"rollout": {"batchSize": 1}}'], ids=str)

@@ -10,7 +10,7 @@ from service.store.database import fetch
 from service.tasks.resources import Resources
 from service.worker import job
 from service.worker.leases import Leases
-from tests.integration.fetched_jobs import claimed
+from tests.integration.fetched_jobs import claimed, start_run
 from tests.integration.http_helpers import assert_failure, count_rows, take_over, take_over_body
 from tests.integration.sample_tasks import advance
 
@@ -192,3 +192,54 @@ async def test_a_rollout_releases_the_servers_in_batches(client: httpx.AsyncClie
     assert await states() == ["SUCCESSFUL", "QUEUED"]
     invalid = await client.post(PATH.format(1), json=body | {"rollout": {}})
     assert "rollout must have canary or batchSize" in assert_failure(invalid).error.message
+
+
+async def test_a_server_whose_release_was_canceled_before_its_start_stays_managed(
+    client: httpx.AsyncClient, resources: Resources
+) -> None:
+    first, second = await managed(client, resources, 1, 2)
+    roles = resources.workflows[RELEASE].roles
+
+    async def submit(*server_ids: int) -> httpx.Response:
+        async with resources.database.transaction() as connection:  # the jobs of what has ended
+            await connection.execute("DELETE FROM procrastinate_jobs")
+        answer = await client.post(
+            PATH.format(1), json={"obproxyServerIds": list(server_ids), "rollout": {"canary": 1}}
+        )
+        assert answer.status_code == 200, answer.text
+        return answer
+
+    async def start_and_fail(task_id: int) -> None:
+        await start_run(resources, task_id)
+        await advance(resources, task_id, [], roles[0], "It does not answer.")
+        async with resources.database.transaction() as connection:
+            await connection.execute("UPDATE run SET finish_time = now()")
+
+    async def cancel(request: str) -> None:
+        assert len((await client.post(f"{request}/cancel")).json()["data"]["accepted"]) == 1
+
+    answer = await submit(first, second)
+    started, held = (document["id"] for document in answer.json()["data"]["contents"])
+    await start_and_fail(started)
+    await cancel(answer.headers["Location"])
+    assert await statuses(resources) == {first: "DELETING", second: "RUNNING"}
+
+    assert (await client.post(f"{TASKS}/{held}/retry")).status_code == 200
+    await start_and_fail(held)
+    assert await statuses(resources) == {first: "DELETING", second: "DELETING"}
+    await cancel((await submit(second)).headers["Location"])
+    assert await statuses(resources) == {first: "DELETING", second: "DELETING"}, "it may be half released"
+
+
+async def test_a_canceled_release_of_a_host_that_is_gone_does_not_make_its_server_managed(
+    client: httpx.AsyncClient, resources: Resources
+) -> None:
+    (task,) = await take_over(client, 1)
+    await advance(resources, task["id"], [], resources.workflows[TAKEOVER].roles[0], "It does not answer.")
+    server = int(task["context"]["stringMap"]["obproxy_server_id"])
+
+    body = {"obproxyServerIds": [server], "skipHostOperationServerIds": [server]}
+    answer = await client.post(PATH.format(1), json=body)
+
+    assert (await client.post(answer.headers["Location"] + "/cancel")).json()["data"]["accepted"]
+    assert await statuses(resources) == {server: "DELETING"}
