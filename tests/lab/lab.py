@@ -153,6 +153,8 @@ class Lab:
         (directory / "state.sh").write_text(states.script(state, version, spec.sql_port), encoding="utf-8")
         if not state.has_ssh:
             (directory / "no-sshd").touch()
+        directory.chmod(0o755)  # its sshd reads the keys as the login user, whatever the umask is here
+        (directory / "authorized_keys").chmod(0o644)
         save(host, " ".join((directory / "ssh_host_ed25519_key.pub").read_text(encoding="utf-8").split()[:2]))
         return host
 
