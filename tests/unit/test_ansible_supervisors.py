@@ -123,6 +123,11 @@ def _jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, *homes: st
         ("* * * * * cd /opt/odp && ./bin/obproxy -p 2883 -o a=Se1", "/opt/odp ./bin/obproxy"),
         ("*/5 * * * * su - admin -c 'cd \"/opt/odp/\"; bin/obproxy -p 2883'", "bin/obproxy"),
         ("* * * * * (cd /opt/odp/bin; LD_LIBRARY_PATH=../lib nohup ./obproxy -p 2883 &)", "./obproxy"),
+        ("* * * * * cd /opt/odp && if ! nc -z ::1 2883; then ./bin/obproxy; fi", "/opt/odp ./bin/obproxy"),
+        ("* * * * * cd /opt/odp && nc -z ::1 2883 || { ./bin/obproxy -p 2883; }", "/opt/odp ./bin/obproxy"),
+        ("* * * * * cd /opt/odp && sh -c './bin/obproxy -p 2883'", "/opt/odp ./bin/obproxy"),
+        ("* * * * * cd /opt/odp && flock -n run/lock ./bin/obproxy -p 2883", "/opt/odp ./bin/obproxy"),
+        ("* * * * * cd /opt/odp && sudo -u admin A=1 ./bin/obproxy", "/opt/odp ./bin/obproxy"),
         (
             "@reboot while sleep 5; do nc -z 127.0.0.1 2883 || (cd /opt/odp && ./bin/obproxy); done",
             "/opt/odp ./bin/obproxy",
@@ -145,6 +150,8 @@ def test_only_the_programs_of_a_job_are_shown(
         "* * * * * cd /opt/other && ./bin/obproxy -p 3883",
         "* * * * * cd /opt/odp && tail -n 1 log/obproxy.log",
         "* * * * * cd /opt/odp && cp bin/obproxy /backup",
+        "* * * * * cd /opt/odp && flock -n run/lock /opt/other/bin/obproxy",
+        "* * * * * cd /opt/odp && sudo -n true; cp bin/obproxy /backup",
         "* * * * * cd /opt/odp && ./bin/obproxy-report",
     ],
 )

@@ -21,7 +21,8 @@ ONCE = re.compile(r"@reboot(?!.*\b(?:while|until)\b)")  # at the start of cron, 
 
 # A command that starts ./bin/obproxy, or ./obproxy, in its current directory.
 RELATIVE_START = re.compile(
-    r"(?:[;&|(]|\b(?:env|exec|nohup|setsid))\s*(?:\w+=[^\s;&|(]*\s+)*(?:\./(?:bin/)?|bin/)obproxyd?(?![\w./-])"
+    r"(?:[;&|({]|-c\s+[\"']|\b(?:do|else|env|exec|nohup|setsid|then)\s|\b(?:flock|sudo)\s+(?:-\w+\s+)*[^\s;&|]+\s)"
+    r"\s*(?:\w+=[^\s;&|({]*\s+)*(?:\./(?:bin/)?|bin/)obproxyd?(?![\w./-])"
 )
 
 
