@@ -161,6 +161,12 @@ def test_a_job_that_does_not_start_it_again_is_not_its_supervisor(
     assert _jobs(tmp_path, monkeypatch, line, "/opt/odp") == []
 
 
+def test_only_the_start_of_a_long_line_is_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = "* * * * * " + "pgrep x;" * 123
+    assert len(_jobs(tmp_path, monkeypatch, f"{line} obproxy", "/opt/odp")) == 0
+    assert len(_jobs(tmp_path, monkeypatch, f"{line[8:]} obproxy", "/opt/odp")) == 1
+
+
 @pytest.mark.parametrize("home", ["", "/", "/usr", "/usr/local"])
 def test_a_job_with_another_program_of_the_system_is_not_its_supervisor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: str
