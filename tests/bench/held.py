@@ -9,7 +9,7 @@ from statistics import median
 
 from . import accounting
 
-PLACES = (Path(tempfile.gettempdir()), Path("/dev/shm"))
+PLACES = {Path(tempfile.gettempdir()), Path("/dev/shm")}
 TOLERANCE = 0.25  # of the first quarter by which a count may vary, and
 SLACK = 10.0  # that many besides
 

@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -29,13 +28,14 @@ PROGRAMS = {
 }
 HELPERS = {"netavark": "netavark", "aardvark-dns": "aardvark-dns"}
 FONT = "fonts-wqy-microhei"  # a small one (5 MB) for the Chinese pages, where there is none: else they are boxes
+_DIRECTORY = Path("/var/tmp")  # of all sessions, whose TMPDIR differ
 _HELPER_FOLDERS = ("/usr/lib/podman", "/usr/libexec/podman", "/usr/local/libexec/podman")
 _SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
 def prepare() -> None:
     """Prepare the lab; do nothing, quickly, when everything is there. Raise LabError with one sentence."""
-    lock = Path(tempfile.gettempdir()) / f"obproxy-lab-prepare-{os.getuid()}.lock"
+    lock = _DIRECTORY / f"obproxy-lab-prepare-{os.getuid()}.lock"
     with lock.open("w") as file:
         # Two at a time would install and build the same things twice; the second waits and finds them.
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -97,7 +97,7 @@ def _step(sentence: str, command_line: list[str]) -> None:
     """Run one command and print how long it took; a failure names the file with its output."""
     _print_step(sentence)
     started = time.monotonic()
-    log = Path(tempfile.gettempdir()) / f"obproxy-lab-prepare-{os.getuid()}.log"
+    log = _DIRECTORY / f"obproxy-lab-prepare-{os.getuid()}.log"
     with log.open("ab") as output:
         done = subprocess.run(command_line, stdout=output, stderr=subprocess.STDOUT, check=False)
     if done.returncode:
