@@ -62,12 +62,15 @@ def test_a_precheck_is_measured_against_a_takeover(tmp_path: Path) -> None:
     assert names[:2] == ["precheck / takeover: wall", "precheck / takeover: CPU"]
 
 
-def test_delays_are_measured_in_all_views(tmp_path: Path, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_delays_are_measured_in_all_views(
+    tmp_path_factory: pytest.TempPathFactory, lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = tmp_path_factory.mktemp("delays")  # short: another process reaches the database's socket by its path
     monkeypatch.setattr(delays, "SIZES", (1, 3))
     monkeypatch.setattr(delays, "PACE", 0.02)
     said: list[str] = []
 
-    results = delays.delays(tmp_path, Plan(repetitions=1, patience=0, say=said.append))
+    results = delays.delays(directory, Plan(repetitions=1, patience=0, say=said.append))
 
     assert len(said) == 4 + 8, "the warm-up has one size"
     assert [result.name.split(":")[0] for result in results[:4:2]] == ["GET, 1 task instance", "GET, 3 task instances"]

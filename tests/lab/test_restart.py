@@ -23,7 +23,11 @@ def command_line(host: LabHost) -> str:
 
 
 def watchdogs(host: LabHost) -> list[str]:
-    return host.run("ps -C obproxyd.sh -o args= || true").split("\n")[:-1]
+    """Return the command lines of the watchdogs, without their children, which are about to be nc or sleep."""
+    shown = host.run("ps -C obproxyd.sh -o pid=,ppid=,args= || true").splitlines()
+    processes = [line.split(None, 2) for line in shown]
+    pids = {pid for pid, _, _ in processes}
+    return [arguments for _, parent, arguments in processes if parent not in pids]
 
 
 def value(lab: Lab, host: LabHost, name: str) -> object:

@@ -8,9 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import psutil
-
 from tests.lab import Lab, LabError
+
+from .playbook_server import kill_tree
 
 _DEADLINE = 60  # seconds
 
@@ -25,18 +25,11 @@ def main() -> None:
         problem = "It ended before it could be killed." if run.poll() is not None else None
     except LabError:
         problem = f"It never came to: {condition}"
-    _kill(run)
-    if problem:
-        sys.exit(f"{problem}\n{run.communicate()[0]}")
-
-
-def _kill(run: subprocess.Popen[str]) -> None:
-    """Ansible's workers are sessions of their own, so a signal to the group would not reach them."""
     if run.poll() is None:
-        parent = psutil.Process(run.pid)
-        for process in [parent, *parent.children(recursive=True)]:
-            process.kill()
-    run.wait()
+        kill_tree(run.pid)
+    output, _ = run.communicate(timeout=_DEADLINE)  # at its end, all that have it are dead
+    if problem:
+        sys.exit(f"{problem}\n{output}")
 
 
 if __name__ == "__main__":

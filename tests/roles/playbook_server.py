@@ -13,13 +13,17 @@ import tempfile
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from multiprocessing.connection import Client, Connection, Listener
+from multiprocessing.connection import Client, Connection, Listener, wait
 from pathlib import Path
 from signal import SIGKILL
+
+import psutil
 
 from service.inventory import preload
 
 ROOT = Path(__file__).parents[2]
+FORKED = Path(__file__).with_name("forked_program.py")
+"""The client as a program."""
 _ACTIONS = sorted((ROOT / "plugins" / "action").glob("*.py"))
 _START_DEADLINE = 60  # seconds
 _UNEXPECTED_EXCEPTION = 250
@@ -50,7 +54,7 @@ class Server:
             connection.send((list(arguments), dict(environment), str(ROOT), str(output)))
             pid = connection.recv()
             if not connection.poll(seconds):
-                os.killpg(pid, SIGKILL)
+                kill_tree(pid)
                 raise TimeoutError(f"ansible-playbook takes more than {seconds} s:\n{output.read_text()}")
             return int(connection.recv())
 
@@ -98,8 +102,20 @@ def _answer(connection: Connection) -> None:
         os.chdir(directory)
         _run(arguments, environment, output)
     connection.send(pid)
+    ended = os.pidfd_open(pid)
+    if connection in wait([connection, ended]):  # the client was killed, and so is the program
+        kill_tree(pid)
+        return
     _, status = os.waitpid(pid, 0)
     connection.send(os.waitstatus_to_exitcode(status))
+
+
+def kill_tree(pid: int) -> None:
+    """Kill a process and its descendants. Ansible's workers have sessions of their own: a group does not have them."""
+    with suppress(psutil.NoSuchProcess):
+        parent = psutil.Process(pid)
+        for process in [parent, *parent.children(recursive=True)]:
+            process.kill()
 
 
 def _run(arguments: list[str], environment: dict[str, str], output: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 from tests.lab import Lab
 from tests.yaml_files import load
 
-from .playbook_server import Server
+from .playbook_server import FORKED, Server
 
 ROOT = Path(__file__).parents[2]
 BIN = ROOT / ".venv" / "bin"
@@ -21,7 +21,6 @@ ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir()
 AT_A_TIME = (os.cpu_count() or 1) + 1  # a run waits for its host about as long as it computes
 DEADLINE = 600  # seconds
 AS_PROGRAM = "check_command"  # the role that is tested as a role author does it, without forks
-FORKED = Path(__file__).with_name("forked_program.py")
 STEPS = ["create", "check", "converge", "idempotence", "verify"]  # and those that roll back, and destroy
 
 Run = subprocess.CompletedProcess[str]
