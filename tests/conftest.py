@@ -4,7 +4,6 @@ import os
 import random
 import shutil
 import tempfile
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -15,22 +14,6 @@ pytest_plugins = ["tests.lab.fixtures"]
 
 # Set before the pytest-xdist workers start: all of them must collect the same tests.
 os.environ.setdefault("CHAOS_SEED", str(random.SystemRandom().randrange(10**6)))
-
-# Temporary files are in memory if there is room: PostgreSQL copies a database of 300 files for most tests, which costs
-# six times as much processor time on ext4.
-_MEMORY = Path("/dev/shm")
-_NEEDED = 4 * 2**30  # bytes
-
-
-def _is_usable(directory: Path) -> bool:
-    """Return whether a directory has room for the tests, and can hold programs, which containers often prevent."""
-    if not os.access(directory, os.W_OK) or os.statvfs(directory).f_flag & os.ST_NOEXEC:
-        return False
-    return shutil.disk_usage(directory).free > _NEEDED
-
-
-if "TMPDIR" not in os.environ and _is_usable(_MEMORY):
-    os.environ["TMPDIR"] = tempfile.tempdir = str(_MEMORY)
 
 # A starting session closes pytest's usual directory to other users. The embedded PostgreSQL of a session that runs
 # beside it works there as another user.

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Browser, StorageState, sync_playwright
 
 from service.store import embedded
+from tests import memory
 from tests.browser.staging import Stage, StagedService, staging
 from tests.browser.visitor import ARGUMENTS, CHROMIUM, Visitor, visiting
 from tests.integration.conftest import INVENTORY
@@ -37,7 +38,10 @@ def service(lab: Lab) -> Iterator[Service]:
 @pytest.fixture(scope="package")
 def postgres() -> Iterator[str]:
     """Start a PostgreSQL, and return its connection string."""
-    with tempfile.TemporaryDirectory(prefix="stages-") as name, embedded.running(Path(name) / "pg") as url:
+    with (
+        tempfile.TemporaryDirectory(prefix="stages-", dir=memory.directory()) as name,
+        embedded.running(Path(name) / "pg") as url,
+    ):
         yield url
 
 

@@ -25,6 +25,7 @@ from service.model.settings import Settings
 from service.store import embedded
 from service.store.database import open_database
 from service.tasks.resources import Resources, open_resources
+from tests import memory
 
 TEMPLATE = "takeover_template"
 MOST_INVENTORIES = 4  # that a session holds, each in a process
@@ -59,7 +60,7 @@ def postgres() -> Iterator[str]:
         return
     # Not pytest's directory: the length of a Unix socket's path is limited.
     with (
-        tempfile.TemporaryDirectory(prefix="takeover-pg-") as directory,
+        tempfile.TemporaryDirectory(prefix="takeover-pg-", dir=memory.directory()) as directory,
         embedded.running(Path(directory) / "pg") as url,
     ):
         yield url
