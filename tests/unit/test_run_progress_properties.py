@@ -96,6 +96,7 @@ def _reached(events: list[Any]) -> set[object]:
     return {type(change) for change in changes} | {change.code for change in changes if isinstance(change, Ended)}
 
 
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")  # of what is found, which may be any size
 @pytest.mark.parametrize(
     "wanted", [Started, Logged, ServerFacts, Changed, "", "TASK_FAILED", "INCONSISTENT", "ABORTED"]
 )

@@ -12,7 +12,7 @@ except ImportError:  # on the host all parts are one text
 
 CRONTABS = ("/etc/cron.d", "/var/spool/cron", "/var/spool/cron/crontabs", "/var/spool/cron/tabs")
 CRONTAB_LIMIT = 64 * 1024
-LINE_LIMIT = 1000  # characters; any user can write a crontab, and the search of a long line takes seconds
+CRON_LINE_LIMIT = 1000  # characters; any user can write a crontab, and the search of a long line takes seconds
 JOB_LIMIT = 20
 SHARED = ("", "/", "/usr", "/usr/local")  # their directory `bin` has other programs too
 PROGRAM = re.compile(r"[\w-]*obproxy[\w-]*\.(?:sh|py|pl)|obproxyd?")
@@ -35,7 +35,7 @@ def cron_jobs_of(homes: "list[str]") -> "list[dict[str, str]]":
     found = []
     for path, text in crontabs():
         if "obproxy" in text or any(home in text for home in homes):
-            lines = [line.strip()[:LINE_LIMIT] for line in text.splitlines() if not line.lstrip().startswith("#")]
+            lines = [line.strip()[:CRON_LINE_LIMIT] for line in text.splitlines() if not line.lstrip().startswith("#")]
             found += [{"file": path, "line": programs_in(line, homes)} for line in lines if starts_obproxy(line, homes)]
     return found[:JOB_LIMIT]
 
