@@ -1,4 +1,4 @@
-"""Calling podman: as root, through sudo where the caller is not root, with the lab's own settings."""
+"""Calling podman and its runtime: as root, through sudo where the caller is not root, with the lab's own settings."""
 
 import os
 import shutil

@@ -28,7 +28,7 @@ PROGRAMS = {
 }
 HELPERS = {"netavark": "netavark", "aardvark-dns": "aardvark-dns"}
 FONT = "fonts-wqy-microhei"  # a small one (5 MB) for the Chinese pages, where there is none: else they are boxes
-_DIRECTORY = Path("/var/tmp")  # of all sessions, whose TMPDIR differ
+_DIRECTORY = Path("/var/tmp")  # the same for all sessions, whatever their TMPDIR is
 _HELPER_FOLDERS = ("/usr/lib/podman", "/usr/libexec/podman", "/usr/local/libexec/podman")
 _SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
 

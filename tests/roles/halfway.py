@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.lab import Lab, LabError
 
-from .playbook_server import kill_tree
+from .process_tree import kill_tree
 
 _DEADLINE = 60  # seconds
 

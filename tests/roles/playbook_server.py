@@ -17,9 +17,9 @@ from multiprocessing.connection import Client, Connection, Listener, wait
 from pathlib import Path
 from signal import SIGKILL
 
-import psutil
-
 from service.inventory import preload
+
+from .process_tree import kill_tree
 
 ROOT = Path(__file__).parents[2]
 FORKED = Path(__file__).with_name("forked_program.py")
@@ -108,14 +108,6 @@ def _answer(connection: Connection) -> None:
         return
     _, status = os.waitpid(pid, 0)
     connection.send(os.waitstatus_to_exitcode(status))
-
-
-def kill_tree(pid: int) -> None:
-    """Kill a process and its descendants. Ansible's workers have sessions of their own: a group does not have them."""
-    with suppress(psutil.NoSuchProcess):
-        parent = psutil.Process(pid)
-        for process in [parent, *parent.children(recursive=True)]:
-            process.kill()
 
 
 def _run(arguments: list[str], environment: dict[str, str], output: str) -> None:
