@@ -57,6 +57,11 @@ class Workflow:
         return self.rollback
 
     @property
+    def run_status(self) -> ServerStatus | None:
+        """The status that the OBProxy server gets when a run starts; None = that of the submission stays."""
+        return None if self.server_status is ServerStatus.TAKINGOVER else self.server_status
+
+    @property
     def prohibits_rollback(self) -> bool:
         """True if a successful task instance cannot be rolled back."""
         return self.rollback is None or any(subtask.prohibit_rollback for subtask in self.subtasks)

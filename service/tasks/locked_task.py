@@ -41,6 +41,11 @@ class LockedTask:
     changed: bool = False  # the document has changed in this transaction
     advances_rollout: bool = True  # its end may start the next hosts of its request
 
+    @property
+    def status(self) -> TaskStatus:
+        """The status of the task instance that follows from those of its subtasks."""
+        return transitions.task_status(self.task.operation, [s.status for s in self.subtasks.values()])
+
     async def apply_change(self, change: Change) -> None:
         """Apply a change from a run's redacted events."""
         subtask_id = next(subtask.id for subtask in self.subtasks.values() if subtask.role == change.role)
@@ -138,7 +143,7 @@ class LockedTask:
             await execute(
                 self.connection, "insert_subtask_logs", subtask_ids=subtask_ids, run_times=run_times, contents=contents
             )
-        status = transitions.task_status(self.task.operation, [s.status for s in self.subtasks.values()])
+        status = self.status
         if status is not TaskStatus.RUNNING and self.task.status is TaskStatus.RUNNING:
             await execute(self.connection, "finish_task", task_id=self.task.id, status=status, moment=self.moment)
             self.changed, self.ended = True, status
@@ -162,7 +167,7 @@ class LockedTask:
     async def _settle_server(self) -> None:
         """Delete the OBProxy server when a takeover was rolled back or its deletion has succeeded; else it is managed.
 
-        The workflow has set the status of the server (`Workflow.server_status`).
+        The submission or the run has set the status of the server (`Workflow.server_status`).
         """
         backward = self.task.operation is Operation.ROLLBACK
         leaving = ServerStatus.TAKINGOVER if backward else ServerStatus.DELETING

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from service.access.users import User
 from service.inventory.reader import Inventory
 from service.model.errors import InvalidRequest, SubError, UnknownCluster
-from service.model.fleet import KEPT_MANAGED, ObproxyServer, ServerStatus
+from service.model.fleet import ObproxyServer, ServerStatus
 from service.model.rollout import Rollout
 from service.model.tasks import ALLOW_RESTART, RESTART_ID, SKIP_HOST
 from service.model.types import JSON
@@ -64,8 +64,8 @@ async def submit(
 ) -> list[TaskWithSubtasks]:
     """Start a workflow on managed OBProxy servers: one task instance per server, in the order of the request.
 
-    The servers get the workflow's `server_status`. One that keeps them managed is set when their runs start, so that
-    health checks cover servers that wait. `idempotency_key` and `repeat_only` are as in `submit.take_over`.
+    Each server keeps its status until its run starts, so that health checks cover servers that wait, and a canceled
+    request leaves them managed. `idempotency_key` and `repeat_only` are as in `submit.take_over`.
 
     Raise UnknownCluster, InvalidRequest, HostBusy or IdempotencyKeyReused; nothing is written then.
     """
@@ -80,9 +80,6 @@ async def submit(
             return repeated
         servers = await _lock_servers(connection, inventory, workflow, request)
         await _reject_busy(connection, servers)
-        if workflow.server_status not in KEPT_MANAGED:  # else each server gets it when its run starts
-            server_ids = [server.id for server in servers]
-            await execute(connection, "mark_servers_operating", server_ids=server_ids, status=workflow.server_status)
         new = [await _new_task(inventory, workflow, request, server) for server in servers]
         tasks = await insert_tasks(
             connection,

@@ -145,6 +145,8 @@ async def _resume(resources: Resources, locked: LockedTask, operation: Operation
 
 
 def _retry_trigger(locked: LockedTask) -> Trigger:
+    if locked.task.skips_host:  # it was canceled before a worker skipped its subtasks
+        return Trigger.SKIP
     return Trigger.RETRY_ROLLBACK if locked.task.operation is Operation.ROLLBACK else Trigger.RETRY
 
 

@@ -13,7 +13,7 @@ from service.model.tasks import Subtask, SubtaskStatus, TaskInstance, TaskStatus
 from service.model.transitions import Trigger
 from service.observe.metrics import TASKS_ENDED
 from service.outcome.run_progress import Change, Code, Ended, RunEnd, Verdict
-from service.store.database import Connection, fetch
+from service.store.database import Connection, execute, fetch
 from service.store.database_errors import is_contention, is_transient, retry_contention
 from service.tasks.locked_task import LockedTask, lock_task
 from service.tasks.resources import Resources
@@ -68,7 +68,15 @@ class Recorder:
 
     async def complete_skipped(self) -> None:
         """Complete the READY subtasks that are to be skipped (E4, E5)."""
-        await self._write(LockedTask.complete_skipped)
+
+        async def apply(locked: LockedTask) -> None:
+            await locked.complete_skipped()
+            status = self._resources.workflows[locked.task.workflow].run_status
+            if status and locked.status is TaskStatus.SUCCESSFUL:  # no run may have set it
+                server_ids = [locked.task.obproxy_server_id]
+                await execute(locked.connection, "mark_servers_operating", server_ids=server_ids, status=status)
+
+        await self._write(apply)
 
     async def requeue(self, end: RunEnd) -> None:
         """Set running subtasks to READY for the next worker, and end those in CANCELING: this worker is stopping."""

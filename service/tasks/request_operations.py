@@ -16,7 +16,7 @@ from service.model.states import BEFORE_RUN, TaskState
 from service.model.tasks import Held, Operation, TaskStatus
 from service.observe.metrics import TASKS_ENDED
 from service.outcome.run_progress import Ended, Verdict
-from service.store.database import execute, fetch
+from service.store.database import fetch
 from service.store.database_errors import retry_contention
 from service.tasks import operations, requests, rollouts
 from service.tasks.errors import OperationNotAllowed, SubtaskOperationNotAllowed
@@ -182,10 +182,7 @@ async def _cancel_waiting(resources: Resources, task_id: int) -> bool:
             Ended(role=first.role, verdict=Verdict.FAILED, code="CANCELED", message=CANCELED_MESSAGE)
         )
         await locked.save()
-        task = locked.task
-        if not task.skips_host:  # else the host is gone, and the server may never have been managed
-            await execute(connection, "mark_server_kept", server_id=task.obproxy_server_id, workflow=task.workflow)
-    TASKS_ENDED.labels(task.operation, TaskStatus.FAILED).inc()
+    TASKS_ENDED.labels(locked.task.operation, TaskStatus.FAILED).inc()
     return True
 
 

@@ -16,7 +16,7 @@ from procrastinate.jobs import Job
 from service.inventory.snapshot import InventorySnapshot
 from service.model import transitions
 from service.model.errors import TakeoverError, UnknownCluster, UnknownHost
-from service.model.fleet import ObproxyServer, ServerStatus
+from service.model.fleet import ObproxyServer
 from service.model.tasks import ALLOW_COLD_RESTART, RESTART_ID, SQL_PORT, Subtask, TaskInstance, TaskStatus
 from service.model.workflow import RESTART
 from service.observe import tracing
@@ -177,8 +177,7 @@ async def _insert_run(
         found_subtasks = await fetch_as(connection, Subtask, "subtasks_of_tasks", task_ids=[task.id])
         await _raise_if_stale(task, subtasks, job, connection, found, found_subtasks)
         await execute(connection, "insert_run", ident=spec.ident, task_id=task.id, executor=resources.executor)
-        status = resources.workflows[task.workflow].server_status
-        if status not in (None, ServerStatus.TAKINGOVER):  # not set at the submission, or reset by a cancellation
+        if status := resources.workflows[task.workflow].run_status:
             await execute(connection, "mark_servers_operating", server_ids=[task.obproxy_server_id], status=status)
     return replace(spec, renewed=renewed)
 

@@ -86,23 +86,6 @@ async def test_a_server_is_locked_by_its_place_or_id(resources: Resources) -> No
                 await execute(other, query, **place)
 
 
-async def test_a_server_stays_managed_unless_its_workflow_has_ever_run(resources: Resources) -> None:
-    hosts = [HostRequest(host_id=1, sql_port=2883)]
-    ((task, _),) = await take_over(resources, 1, hosts, creator=ADMIN, trace_id="t")
-    await write(resources, "insert_run", ident=uuid4(), task_id=task.id, executor="x")
-    started = task.obproxy_server_id
-    other = await insert_server(resources, 2, status="DELETING", operate_status="OPERATING", update_time=LONG_AGO)
-    await insert_server(resources, 3, status="DELETING", operate_status="OPERATING")
-
-    kept = {"status", "operate_status", "update_time"}
-    assert await changed(resources, "mark_server_kept", server_id=started, workflow="release") == {}
-    assert await changed(resources, "mark_server_kept", server_id=other, workflow="takeover") == {other: kept}
-    assert await changed(resources, "mark_server_kept", server_id=other, workflow="takeover") == {}
-    await change(resources, "UPDATE obproxy_server SET status = 'DELETING' WHERE id = %s", started)
-    assert await changed(resources, "mark_server_kept", server_id=started, workflow="takeover") == {}
-    assert (await changed(resources, "mark_server_kept", server_id=started, workflow="release")).keys() == {started}
-
-
 async def test_the_end_of_a_workflow_changes_its_server(resources: Resources) -> None:
     values: dict[str, Any] = {"operate_status": "OPERATING", "update_time": LONG_AGO}
     one, other = [await insert_server(resources, number, status="TAKINGOVER", **values) for number in (1, 2)]

@@ -308,13 +308,9 @@ async def test_the_pages_are_translated(browser: httpx.AsyncClient) -> None:
         assert expected in (await browser.get(path, headers={"Accept-Language": "zh-CN"})).text
 
 
-@pytest.mark.parametrize(
-    # Its status changes when the run starts, but that of a released one at once.
-    ("operation", "status"),
-    [("refresh", "Running Last active"), ("restart", "Running Last active"), ("release", "Being released")],
-)
+@pytest.mark.parametrize("operation", ["refresh", "restart", "release"])
 async def test_a_managed_server_has_buttons(
-    browser: httpx.AsyncClient, client: httpx.AsyncClient, resources: Resources, operation: str, status: str
+    browser: httpx.AsyncClient, client: httpx.AsyncClient, resources: Resources, operation: str
 ) -> None:
     (document,) = await take_over(client, 1)
     server = document["context"]["stringMap"]["obproxy_server_id"]
@@ -330,7 +326,7 @@ async def test_a_managed_server_has_buttons(
 
     assert (answer.status_code, answer.headers["Location"]) == (303, f"/tasks/{document['id'] + 1}")
     submitted = (await browser.get("/clusters/1")).text
-    assert status in text(submitted)
+    assert "Running Last active" in text(submitted), "its status changes when the run starts"
     assert address not in submitted, "its workflow is running"
     assert (await browser.post(address.replace(operation, "upgrade"), data=form)).status_code == 404
 

@@ -134,6 +134,7 @@ async def test_a_server_that_is_not_managed_is_rejected(client: httpx.AsyncClien
     (document,) = (await client.post(RELEASE_PATH.format(1), json={"obproxyServerIds": released})).json()["data"][
         "contents"
     ]
+    await start_run(resources, document["id"])
     await advance(resources, document["id"], [], "prepare_release", "Another manager has it.")
 
     answer = await client.post(PATH.format(1, f"{released[0]},{other}"))

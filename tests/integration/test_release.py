@@ -1,5 +1,6 @@
 """Test the release of OBProxy servers: valid and invalid requests, and the servers afterwards."""
 
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -52,7 +53,7 @@ async def test_a_release_is_a_task_instance_a_server(client: httpx.AsyncClient, 
     assert {(document["name"], document["status"]) for document in documents} == {("Release obproxy", "RUNNING")}
     assert documents[0]["subtasks"][0]["name"] == "Prepare release obproxy"
     assert documents[0]["context"]["stringMap"]["prohibit_rollback"] == "true"
-    assert await statuses(resources) == {first: "DELETING", second: "DELETING"}
+    assert await statuses(resources) == {first: "RUNNING", second: "RUNNING"}
 
 
 async def test_the_server_is_deleted_only_at_the_end(client: httpx.AsyncClient, resources: Resources) -> None:
@@ -60,6 +61,7 @@ async def test_the_server_is_deleted_only_at_the_end(client: httpx.AsyncClient, 
     (document,) = await release(client, server)
     roles = resources.workflows[RELEASE].roles
 
+    await start_run(resources, document["id"])
     await advance(resources, document["id"], roles[:2], roles[2], "The agent refuses it.")
     detail = (await client.get(f"{TASKS}/{document['id']}")).json()["data"]
     assert (detail["status"], detail["operations"], detail["prohibitRollback"]) == ("FAILED", ["RETRY"], True)
@@ -188,8 +190,12 @@ async def test_a_rollout_releases_the_servers_in_batches(client: httpx.AsyncClie
         return [host["state"] for host in request["hosts"]]
 
     assert await states() == ["QUEUED", "WAITING"]
-    await advance(resources, answer.json()["data"]["contents"][0]["id"], resources.workflows[RELEASE].roles)
+    task_id = answer.json()["data"]["contents"][0]["id"]
+    await start_run(resources, task_id)
+    assert await statuses(resources) == {servers[0]: "DELETING", servers[1]: "RUNNING"}
+    await advance(resources, task_id, resources.workflows[RELEASE].roles)
     assert await states() == ["SUCCESSFUL", "QUEUED"]
+    assert await statuses(resources) == {servers[1]: "RUNNING"}
     invalid = await client.post(PATH.format(1), json=body | {"rollout": {}})
     assert "rollout must have canary or batchSize" in assert_failure(invalid).error.message
 
@@ -231,15 +237,39 @@ async def test_a_server_whose_release_was_canceled_before_its_start_stays_manage
     assert await statuses(resources) == {first: "DELETING", second: "DELETING"}, "it may be half released"
 
 
-async def test_a_canceled_release_of_a_host_that_is_gone_does_not_make_its_server_managed(
+async def test_a_canceled_release_of_a_host_that_is_gone_is_retried_without_the_host(
     client: httpx.AsyncClient, resources: Resources
 ) -> None:
     (task,) = await take_over(client, 1)
     await advance(resources, task["id"], [], resources.workflows[TAKEOVER].roles[0], "It does not answer.")
     server = int(task["context"]["stringMap"]["obproxy_server_id"])
-
     body = {"obproxyServerIds": [server], "skipHostOperationServerIds": [server]}
     answer = await client.post(PATH.format(1), json=body)
+    (document,) = answer.json()["data"]["contents"]
 
     assert (await client.post(answer.headers["Location"] + "/cancel")).json()["data"]["accepted"]
-    assert await statuses(resources) == {server: "DELETING"}
+    assert await statuses(resources) == {server: "TAKINGOVER"}
+
+    retried = (await client.post(f"{TASKS}/{document['id']}/retry")).json()["data"]
+    assert {subtask["operation"] for subtask in retried["subtasks"]} == {"SKIP"}
+    await job.perform(resources, document["id"], job=await claimed(resources), leases=Leases(resources.database))
+    assert await statuses(resources) == {}
+
+
+async def test_a_release_whose_subtasks_are_skipped_one_by_one_deletes_the_server(
+    client: httpx.AsyncClient, resources: Resources, inventory_file: Path
+) -> None:
+    (server,) = await managed(client, resources, 1)
+    (document,) = await release(client, server)
+    inventory_file.write_text("all: {hosts: {}}")
+    claim, leases = await claimed(resources), Leases(resources.database)
+
+    await job.perform(resources, document["id"], job=claim, leases=leases)
+    assert await statuses(resources) == {server: "RUNNING"}, "nothing has run on its host"
+    for subtask in document["subtasks"]:
+        skipped = await client.post(f"{TASKS}/{document['id']}/subtasks/{subtask['id']}/skip")
+        assert skipped.status_code == 200, skipped.text
+        await job.perform(resources, document["id"], job=claim, leases=leases)
+
+    assert (await client.get(f"{TASKS}/{document['id']}")).json()["data"]["status"] == "SUCCESSFUL"
+    assert await statuses(resources) == {}

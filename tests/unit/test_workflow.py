@@ -75,6 +75,8 @@ def test_the_projects_own_workflows() -> None:
         REFRESH: ("Refresh obproxy", playbooks / "refresh.yml", None, ServerStatus.REFRESHING, False),
         RESTART: ("Restart obproxy", playbooks / "restart.yml", None, ServerStatus.RESTARTING, False),
     }
+    set_by_runs = {w.name: w.run_status for w in workflows.values() if w.run_status}
+    assert set_by_runs == {w.name: w.server_status for w in workflows.values() if w.name not in (TAKEOVER, PRECHECK)}
     assert {w.name for w in workflows.values() if w.server_status in KEPT_MANAGED} == {REFRESH, RESTART}
 
 

@@ -49,14 +49,6 @@ WHERE id = %(server_id)s AND (NOT %(only_operating)s OR operate_status = 'OPERAT
 UPDATE obproxy_server SET status = 'RUNNING', operate_status = 'NORMAL', update_time = now()
 WHERE id = %(server_id)s AND status = ANY(%(statuses)s::server_status[]);
 
--- name: mark_server_kept
--- A workflow that would delete the server was canceled before it has ever run on it: the server stays managed.
-UPDATE obproxy_server SET status = 'RUNNING', operate_status = 'NORMAL', update_time = now()
-WHERE id = %(server_id)s AND status = 'DELETING' AND NOT EXISTS (
-    SELECT FROM run r JOIN task_instance t ON t.id = r.task_instance_id
-    WHERE t.obproxy_server_id = %(server_id)s AND t.workflow = %(workflow)s
-);
-
 -- name: lock_server_by_host_and_port
 -- Locks the server, so that a task instance inserted next is its newest.
 SELECT * FROM obproxy_server WHERE host_id = %(host_id)s AND sql_port = %(sql_port)s FOR UPDATE;
