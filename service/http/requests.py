@@ -1,27 +1,22 @@
 """Parsing of requests: body, query string, ids in the path, headers. An error names every bad field.
 
-Errors: docs/reference/ocp-api.md 4.3. No invalid byte sequence passes this module.
+`field_errors` makes these errors. No invalid byte sequence passes this module.
 """
 
-import json
-import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 from urllib.parse import parse_qsl
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails
 from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message, Receive
 
+from service.http import field_errors
 from service.http.request_types import Header, LongFromText, RequestModel
 from service.model.errors import (
     BodyTooLarge,
     InvalidRequest,
-    MalformedBody,
-    SortNotAllowed,
     SubError,
     UnsupportedContentEncoding,
     UnsupportedMediaType,
@@ -30,56 +25,11 @@ from service.model.errors import (
 from service.model.types import JSON
 from service.tasks.resources import Resources
 
-PYDANTIC_RULES: Mapping[str, str] = {
-    "missing": "is required",
-    "int_type": "must be an integer",
-    "string_type": "must be a string",
-    "bool_type": "must be true or false",
-    "string_too_short": "must not be empty",
-    "string_too_long": "must have at most {max_length} characters",
-    "datetime_type": "must be a time in ISO 8601",
-    "datetime_parsing": "must be a time in ISO 8601",
-    "datetime_from_date_parsing": "must be a time in ISO 8601",
-    "timezone_aware": "must have an offset from UTC",
-    "uuid_type": "must be a UUID",
-    "uuid_parsing": "must be a UUID",
-    "dict_type": "must be an object",
-    "list_type": "must be a list",
-    "model_type": "must be an object",
-    "greater_than_equal": "must be at least {ge}",
-    "less_than_equal": "must be at most {le}",
-    "too_short": "must not be empty",
-    "too_long": "must have at most {max_length} elements",
-    "enum": "must be {expected}",
-    "literal_error": "must be {expected}",
-    "extra_forbidden": "is not a known field",
-}
-"""Rule of a field by pydantic's type of error."""
-
-CUSTOM_RULES: Mapping[str, str] = {
-    "control_characters": "must not contain control characters",
-    "too_many": "must have at most {limit} elements",
-    "duplicate": "must not occur twice",
-    "repeated": "must not repeat {ids}",
-    "before_start": "must not be before startTime",
-    "no_batches": "must have canary or batchSize",
-}
-"""Rule by the type of error of our own validators (`api.bodies`, `request_types`)."""
-
 QUERY_RULES: Mapping[str, str] = {
     "unknown": "is not a query parameter of this operation, which has {known}",
     "none": "is not a query parameter of this operation, which has none",
 }
 """Rule for the name of a query parameter."""
-
-RULES_WITH_VALUE = frozenset({"missing", "too_short", "repeated"})
-"""Types of errors whose rule names the value: it is missing, empty or repeated."""
-
-RULES_OF_LENGTH = frozenset({"too_long", "too_many"})
-"""Types of errors about the length of a list."""
-
-SECRET_FIELDS = frozenset({"proxysysPasswd"})
-"""Fields whose value is never repeated in an error."""
 
 IDEMPOTENCY_KEY = Header(
     name="Idempotency-Key",
@@ -91,9 +41,9 @@ LAST_EVENT_ID = Header(
     description="Id of the last event received; only later events are sent",
     pattern="^([0-9]{1,18})?$",
 )
-SHOWN_VALUE_LIMIT = 100  # characters of a rejected value that an error repeats
 BRACKET_LIMIT = 50_000  # of one body: pydantic needs more than 1 kB per object, even an empty one
 PARAMETER_LIMIT = 100  # of one query string
+FORM_FIELD_LIMIT = 5000  # of one form
 
 
 def resources(request: Request) -> Resources:
@@ -140,7 +90,7 @@ def parse_json[Model: RequestModel](content: bytes, model: type[Model], *, conte
     try:
         return model.model_validate_json(content, context=context)
     except ValidationError as error:
-        invalid = _invalid_request(error, model.object_name)
+        invalid = field_errors.invalid_request(error, model.object_name)
     raise invalid  # outside `except`: a chained ValidationError would hold the whole body, passwords included
 
 
@@ -152,7 +102,7 @@ def parse_query[Model: RequestModel](request: Request, model: type[Model]) -> Mo
     try:
         return model.model_validate(_query_parameters(request))
     except ValidationError as error:
-        invalid = _invalid_request(error, model.object_name)
+        invalid = field_errors.invalid_request(error, model.object_name)
     raise invalid
 
 
@@ -169,9 +119,9 @@ def reject_unknown_parameters(request: Request, model: type[RequestModel] | None
 
 def _unknown_parameter(name: str, known: Sequence[str]) -> SubError:
     rule = QUERY_RULES["unknown" if known else "none"]
-    limits = {"known": ", ".join(known)}
-    wording = Wording(sentence="{field} {rule}.", field=_shorten(name), rule=rule, limits=limits)
-    return SubError(field=_shorten(name), message=wording.say(), object=RequestModel.object_name, wording=wording)
+    shown, limits = field_errors.shorten(name), {"known": ", ".join(known)}
+    wording = Wording(sentence="{field} {rule}.", field=shown, rule=rule, limits=limits)
+    return SubError(field=shown, message=wording.say(), object=RequestModel.object_name, wording=wording)
 
 
 def _query_parameters(request: Request) -> dict[str, str]:
@@ -217,7 +167,7 @@ def path_id(request: Request, name: str) -> int:
     try:
         return _LONG.validate_python(request.path_params[name], strict=True)
     except ValidationError as error:
-        invalid = _invalid_request(error, "path", name)
+        invalid = field_errors.invalid_request(error, "path", name)
     raise invalid
 
 
@@ -226,69 +176,11 @@ def parse_path[Model: RequestModel](request: Request, model: type[Model], *, con
     try:
         return model.model_validate(request.path_params, context=context)
     except ValidationError as error:
-        invalid = _invalid_request(error, model.object_name)
+        invalid = field_errors.invalid_request(error, model.object_name)
     raise invalid  # as in `parse_json`
 
 
 _LONG: TypeAdapter[int] = TypeAdapter(LongFromText)
-
-
-def _invalid_request(error: ValidationError, object_name: str, name: str = "body") -> MalformedBody | InvalidRequest:
-    """Return the error to raise; `name` is the field name of the value as a whole."""
-    errors = error.errors(include_url=False)
-    if errors[0]["type"] == "json_invalid":
-        return MalformedBody(reason=errors[0]["ctx"]["error"])
-    kind = SortNotAllowed if all(details["loc"] == ("sort",) for details in errors) else InvalidRequest
-    return kind([_sub_error(details, object_name, name) for details in errors])
-
-
-def _sub_error(details: ErrorDetails, object_name: str, name: str) -> SubError:
-    field = _path(details["loc"]) or name
-    limits = details.get("ctx", {})
-    rule = (
-        PYDANTIC_RULES.get(details["type"])
-        or CUSTOM_RULES.get(details["type"])
-        or details["msg"].replace("{", "{{").replace("}", "}}")
-    )
-    sent = details["input"]
-    if details["type"] in RULES_WITH_VALUE or SECRET_FIELDS.intersection(details["loc"]):
-        wording = Wording(sentence="{field} {rule}.", field=field, rule=rule, limits=limits)
-        return SubError(field=field, message=wording.say(), object=object_name, wording=wording)
-    if isinstance(sent, list) and details["type"] in RULES_OF_LENGTH:
-        shown = str(len(sent))
-        wording = Wording(
-            sentence="{field} {rule}; it has {shown}.", field=field, rule=rule, limits=limits, shown=shown
-        )
-        return SubError(field=field, message=wording.say(), object=object_name, wording=wording)
-    shown, rejected = _shown(sent)
-    wording = Wording(sentence="{field} {rule}; it is {shown}.", field=field, rule=rule, limits=limits, shown=shown)
-    return SubError(field=field, message=wording.say(), object=object_name, rejected_value=rejected, wording=wording)
-
-
-def _path(location: Sequence[str | int]) -> str:
-    """Return a location in the notation `hosts[0].sqlPort`."""
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).removeprefix(".")
-
-
-def _shown(value: Any) -> tuple[str, Any]:
-    """Return a rejected value as text, and for `rejectedValue`; not lists and objects, which may hold a secret."""
-    match value:
-        case list():
-            return "a list", None
-        case dict():
-            return "an object", None
-        case float() if not math.isfinite(value):
-            return str(value), None
-        case str():
-            value = _shorten(value)
-    return json.dumps(value, ensure_ascii=False), value
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= SHOWN_VALUE_LIMIT else text[:SHOWN_VALUE_LIMIT] + "…"
-
-
-FORM_FIELD_LIMIT = 5000  # of one form
 
 
 async def read_body(headers: Headers, receive: Receive, limit: int) -> bytes:

@@ -13,7 +13,7 @@ from babel.messages.pofile import read_po
 
 from service.access import errors as access_errors
 from service.fleet import discoveries
-from service.http import languages, requests
+from service.http import field_errors, languages, requests
 from service.http.languages import CATALOGS, LOCALE, choose, translations
 from service.model import errors as model_errors
 from service.model.errors import TakeoverError
@@ -107,10 +107,10 @@ def error_messages() -> set[str]:
         "{field} {rule}.",
         "{field} {rule}; it is {shown}.",
         "{field} {rule}; it has {shown}.",
-        *requests.PYDANTIC_RULES.values(),
+        *field_errors.PYDANTIC_RULES.values(),
         *requests.QUERY_RULES.values(),
     }
-    return (sentences | {*requests.CUSTOM_RULES.values(), *(text.splitlines()[0] for text in told)}) - {
+    return (sentences | {*field_errors.CUSTOM_RULES.values(), *(text.splitlines()[0] for text in told)}) - {
         TakeoverError.__doc__,
         "{first}",
         "{reason}",
@@ -133,7 +133,7 @@ def test_every_error_can_be_translated_with_its_values(language: str) -> None:
 def test_our_own_rules_are_those_of_the_validators() -> None:
     schemas = (SERVICE / "http" / "request_types.py", SERVICE / "api" / "bodies.py")
     source = "".join(path.read_text(encoding="utf-8") for path in schemas)
-    assert dict(re.findall(r'PydanticCustomError\("(\w+)", "([^"]+)"', source)) == requests.CUSTOM_RULES
+    assert dict(re.findall(r'PydanticCustomError\("(\w+)", "([^"]+)"', source)) == field_errors.CUSTOM_RULES
 
 
 @pytest.mark.parametrize("language", languages.RULE_CATALOGS)

@@ -12,7 +12,7 @@ from service.access import errors as access_errors
 from service.api import bodies, queries
 from service.api.bodies import TakeOverParam
 from service.api.queries import ClusterQuery, LogQuery, TaskQuery
-from service.http import requests
+from service.http import field_errors, requests
 from service.http.request_types import RequestModel
 from service.model import errors as model_errors
 from service.model.errors import (
@@ -491,7 +491,7 @@ def test_every_secret_field_is_on_the_list_of_those_never_shown() -> None:
         field.alias for model in models for field in model.model_fields.values() if "SecretStr" in str(field.annotation)
     }
 
-    assert names == requests.SECRET_FIELDS
+    assert names == field_errors.SECRET_FIELDS
 
 
 def test_every_error_has_a_message() -> None:
