@@ -47,7 +47,7 @@ async def retry(resources: Resources, request_id: int) -> list[Outcome]:
     """Retry all FAILED task instances of a request. Raise UnknownRequest.
 
     A rollout resumes: the failed hosts start again in its batches, and so do those that were not to start. Its limit
-    does not count the failures until now.
+    does not count the failures until now, nor those of hosts that fail again, except canary hosts.
     """
     request = await requests.get(resources.database, request_id)
     if request.rollout is None:

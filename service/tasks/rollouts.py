@@ -47,7 +47,7 @@ async def advance(connection: Connection, request_id: int) -> None:
         )
         await _hold(connection, request_id, Held.ROLLOUT, Held.MAX_FAILURES)
     elif step.start:
-        await _start(connection, request_id, step)
+        await _start(connection, request_id, step, policy)
 
 
 async def lock(connection: Connection, request_id: int) -> Rollout | None:
@@ -104,8 +104,9 @@ async def _advance_one(database: Database, request_id: int) -> None:
         await advance(connection, request_id)
 
 
-async def _start(connection: Connection, request_id: int, step: Step) -> None:
-    rows = await fetch(connection, "start_held_tasks", request_id=request_id, number=step.start)
+async def _start(connection: Connection, request_id: int, step: Step, policy: Rollout) -> None:
+    values = {"request_id": request_id, "number": step.start, "canary": policy.canary}
+    rows = await fetch(connection, "start_held_tasks", **values)
     task_ids = [row["id"] for row in rows]
     await execute(connection, "start_held_jobs", task_ids=task_ids, held_queue=HELD_QUEUE, queue=QUEUE)
     await _notify(connection, task_ids)

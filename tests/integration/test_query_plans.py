@@ -124,7 +124,7 @@ LOOKED_FOR: list[tuple[str, dict[str, object]]] = [
     ("passed_checks_of_request", {"request_id": 7}),
     ("lock_rollout", {"request_id": 7}),
     ("rollout_progress", {"request_id": 7, "canary": 1}),
-    ("start_held_tasks", {"request_id": 7, "number": 3}),
+    ("start_held_tasks", {"request_id": 7, "number": 3, "canary": 1}),
     ("hold_tasks_of_request", {"request_id": 7, "before": "ROLLOUT", "after": "MAX_FAILURES"}),
     ("accept_failures_of_request", {"request_id": 7}),
     ("requests_with_held_tasks", {}),

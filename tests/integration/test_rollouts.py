@@ -167,6 +167,20 @@ async def test_a_retry_of_the_request_resumes_in_batches_and_accepts_the_failure
     assert await states(client) == "FSFQNNN", "a new failure is not"
 
 
+async def test_a_canary_host_that_fails_again_stops_the_rollout_again(
+    client: httpx.AsyncClient, resources: Resources
+) -> None:
+    tasks = await submit(client, canary=2)
+    await succeed(resources, tasks[1])
+    await fail(resources, tasks[2])
+
+    await client.post(f"{REQUEST}/retry")
+    resumed = await states(client)
+    await fail(resources, tasks[2])
+
+    assert (resumed, await states(client)) == ("SQWWWWW", "SFNNNNN")
+
+
 async def test_a_retry_without_failed_hosts_continues(client: httpx.AsyncClient, resources: Resources) -> None:
     tasks = await submit(client, batchSize=1)
     await fail(resources, tasks[1])
@@ -456,7 +470,7 @@ async def test_the_first_held_hosts_of_a_request_start_in_its_order(
 ) -> None:
     first, second = await of_two_requests(client)
     async with resources.database.transaction() as connection:
-        rows = await fetch(connection, "start_held_tasks", request_id=1, number=2)
+        rows = await fetch(connection, "start_held_tasks", request_id=1, number=2, canary=0)
         ids = [row["id"] for row in rows]
         await execute(connection, "start_held_jobs", task_ids=[first[0], *ids], held_queue=HELD_QUEUE, queue=QUEUE)
     assert ids == first[1:3]

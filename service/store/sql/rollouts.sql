@@ -12,9 +12,11 @@ SELECT count(*) FILTER (WHERE held_by = 'ROLLOUT') AS held,
 FROM task_instance WHERE request_id = %(request_id)s;
 
 -- name: start_held_tasks
--- The first held task instances of a request start; returns them in its order. The caller has locked the request.
+-- The first held task instances of a request start; returns them in its order. The caller has locked the request. The
+-- limit counts a canary host that fails again after a retry.
 WITH started AS (
-    UPDATE task_instance SET held_by = NULL
+    UPDATE task_instance
+    SET held_by = NULL, failure_accepted = CASE WHEN position > %(canary)s THEN failure_accepted END
     WHERE id IN (
         SELECT id FROM task_instance WHERE request_id = %(request_id)s AND held_by = 'ROLLOUT'
         ORDER BY position LIMIT %(number)s
