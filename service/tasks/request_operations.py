@@ -23,7 +23,7 @@ from service.tasks.errors import OperationNotAllowed, SubtaskOperationNotAllowed
 from service.tasks.locked_task import lock_task
 from service.tasks.resources import Resources
 
-CANCELED_MESSAGE = "The request was canceled before a worker took this task instance. Nothing ran on the host."
+CANCELED_MESSAGE = "The task instance was canceled while it waited for a worker. No run of it was in progress."
 CONCURRENCY = 4  # task instances that are changed at the same time
 START_TIMEOUT = 3.0  # seconds until the first subtask of a run runs, so that it can be canceled
 START_INTERVAL = 0.1  # seconds between two attempts
