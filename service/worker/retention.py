@@ -12,8 +12,7 @@ from service.tasks.resources import Resources
 async def apply(resources: Resources) -> None:
     """Delete logs, task instances and audit records older than the settings allow.
 
-    Also delete expired idempotency keys, the passwords of old checks, and the discoveries of hosts that have left the
-    inventory.
+    Also delete expired idempotency keys, useless passwords, and the discoveries of hosts that have left the inventory.
     """
     settings = resources.settings
     async with resources.database.transaction() as connection:
@@ -25,7 +24,7 @@ async def apply(resources: Resources) -> None:
         if settings.retention_days_audit:
             await execute(connection, "delete_old_audit_events", days=settings.retention_days_audit)
         await execute(connection, "delete_old_idempotency_keys")
-        await execute(connection, "delete_old_check_secrets")
+        await execute(connection, "delete_useless_secrets")
     await _delete_discoveries_of_removed_hosts(resources)
     if settings.retention_days_tasks:
         hours = settings.retention_days_tasks * 24

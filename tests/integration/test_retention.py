@@ -152,10 +152,12 @@ async def test_the_age_of_a_task_instance_and_of_its_end_count(resources: Resour
     )
 
 
-async def test_passwords_of_checks_are_removed_when_no_operation_needs_them(resources: Resources) -> None:
+async def test_passwords_are_removed_when_no_operation_needs_them(resources: Resources) -> None:
     """The end of a takeover removes its own."""
     cases = [  # of what, status, hours since the end, check mode, is superseded
         ("takeover", "SUCCESSFUL", 48, None, False),
+        ("failed takeover", "FAILED", 48, None, False),
+        ("superseded takeover", "FAILED", 1, None, True),
         ("old passed check", "SUCCESSFUL", 25, "true", False),
         ("passed check", "SUCCESSFUL", 23, "true", False),
         ("failed check", "FAILED", 48, "true", False),
@@ -182,7 +184,7 @@ async def test_passwords_of_checks_are_removed_when_no_operation_needs_them(reso
 
     async with resources.database.autocommit() as connection:
         rows = await (await connection.execute("SELECT name FROM task_secret ORDER BY task_instance_id")).fetchall()
-    assert [row["name"] for row in rows] == ["takeover", "passed check", "failed check"]
+    assert [row["name"] for row in rows] == ["takeover", "failed takeover", "passed check", "failed check"]
 
 
 OLD_ROWS = (

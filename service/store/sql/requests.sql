@@ -123,7 +123,7 @@ ORDER BY t.position;
 
 -- name: passed_checks_of_request
 -- The checks that allow a takeover now. A skipped subtask has checked nothing, and after a day the password is deleted
--- (delete_old_check_secrets).
+-- (delete_useless_secrets).
 SELECT t.* FROM task_instance t
 WHERE t.request_id = %(request_id)s AND t.context -> 'stringMap' ->> 'check_mode' = 'true'
   AND t.status = 'SUCCESSFUL' AND t.superseded_by IS NULL AND t.finish_time > now() - interval '24 hours'

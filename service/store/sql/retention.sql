@@ -23,11 +23,14 @@ DELETE FROM task_instance WHERE id IN (
     FOR UPDATE SKIP LOCKED
 );
 
--- name: delete_old_check_secrets
--- Passwords of checks that can neither be retried nor be followed by a takeover of what they found.
+-- name: delete_useless_secrets
+-- Passwords that no operation can use: those of superseded task instances, and of checks that were passed a day ago. The
+-- end of a takeover removes its own.
 DELETE FROM task_secret s USING task_instance t
-WHERE t.id = s.task_instance_id AND t.context -> 'stringMap' ->> 'check_mode' = 'true'
-  AND (t.superseded_by IS NOT NULL OR (t.status = 'SUCCESSFUL' AND t.finish_time < now() - interval '24 hours'));
+WHERE t.id = s.task_instance_id
+  AND (t.superseded_by IS NOT NULL
+       OR (t.context -> 'stringMap' ->> 'check_mode' = 'true' AND t.status = 'SUCCESSFUL'
+           AND t.finish_time < now() - interval '24 hours'));
 
 -- name: delete_empty_requests
 -- Requests whose task instances were all deleted.
