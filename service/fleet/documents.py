@@ -115,7 +115,7 @@ class ParameterValue(TypedDict):
 
 
 class ClusterParameter(TypedDict):
-    """A parameter of a cluster's servers, as read by their last takeover or health check; secrets are `***`.
+    """A parameter of a cluster's servers, as read by their last takeover or discovery; secrets are `***`.
 
     `values` start with the most frequent one; `valueString` joins all of them with commas.
     """
@@ -159,7 +159,8 @@ class ServiceSummary(TypedDict):
 class Host(TypedDict):
     """A host of the inventory. Unknown properties are null, as in OCP's sample.
 
-    `status` is ONLINE while an OBProxy server of it answers, OFFLINE when none answers, NEW when it has none.
+    `status` is ONLINE with a managed OBProxy server, or OFFLINE when none of them answers. Without one it is NEW, and
+    AVAILABLE once a subtask has succeeded on it.
     """
 
     alias: str | None
