@@ -3,7 +3,7 @@
 A number is always an id.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from service.cli.client import Client
@@ -47,13 +47,23 @@ def cluster_id(client: Client, name: str) -> int:
     return int(_only("OBProxy cluster", name, client.clusters()["contents"])["id"])
 
 
-def server_ids(client: Client, cluster: int, names: Sequence[str]) -> list[int]:
-    """Return the ids of OBProxy servers of a cluster, each named by its id, `HOST` or `HOST:SQL_PORT`."""
+def server_ids(client: Client, cluster: int, names: Sequence[str], *, with_released: bool = False) -> list[int]:
+    """Return the ids of OBProxy servers of a cluster, each named by its id, `HOST` or `HOST:SQL_PORT`.
+
+    With `with_released`, a host that has no server any more stands for that of its newest task instance.
+    """
     if all(_is_number(name) for name in names):
         return [int(name) for name in names]
     servers = client.cluster(cluster)["obproxies"]
     hosts = {host["id"]: host["name"] for host in client.hosts()["contents"]}
-    return [int(name) if _is_number(name) else _server(servers, hosts, name) for name in names]
+
+    def server_id(name: str) -> int:
+        found = _server(servers, hosts, name) or (_released_server(client, hosts, name) if with_released else None)
+        if found is None:
+            raise RequestRejected(f"The OBProxy cluster has no server {name}.")
+        return found
+
+    return [int(name) if _is_number(name) else server_id(name) for name in names]
 
 
 def task_ids(client: Client, names: Iterable[str]) -> list[int]:
@@ -93,16 +103,23 @@ def _only(kind: str, name: str, known: Iterable[Document]) -> Document:
     return found[0]
 
 
-def _server(servers: Sequence[Document], hosts: dict[int, str], name: str) -> int:
+def _server(servers: Sequence[Document], hosts: Mapping[int, str], name: str) -> int | None:
+    """Return the id of the server with a name, None if there is none; raise RequestRejected for several."""
     asked = target(name)
     found = [
         server
         for server in servers
         if hosts.get(server["hostId"]) == asked.host and asked.port in (None, server["sqlPort"])
     ]
-    if not found:
-        raise RequestRejected(f"The OBProxy cluster has no server {name}.")
     if len(found) > 1:
         ports = ", ".join(f"{asked.host}:{server['sqlPort']}" for server in found)
         raise RequestRejected(f"The name {name} is ambiguous: it names the servers {ports}.")
-    return int(found[0]["id"])
+    return int(found[0]["id"]) if found else None
+
+
+def _released_server(client: Client, hosts: Mapping[int, str], name: str) -> int | None:
+    """Return the id of the server of the newest task instance of a host; None if there is none."""
+    for host_id in (host_id for host_id, host in hosts.items() if host == target(name).host):
+        for newest in client.tasks(hostId=host_id, size=1):
+            return client.task(newest["id"]).get("obproxyServerId")
+    return None

@@ -116,8 +116,10 @@ def release(
     """
     rollout = _rollout(canary, batch_size, max_failures)
     cluster_id = names.cluster_id(client, cluster)
-    servers = names.server_ids(client, cluster_id, server)
-    gone = names.server_ids(client, cluster_id, skip_host or ())
+    # A repeated request must be the same also when its servers have been released meanwhile.
+    repeatable = idempotency_key is not None
+    servers = names.server_ids(client, cluster_id, server, with_released=repeatable)
+    gone = names.server_ids(client, cluster_id, skip_host or (), with_released=repeatable)
     documents = client.release(cluster_id, servers, gone, idempotency_key, rollout=rollout)
     _print_submitted(client, documents, watch_tasks, output)
 

@@ -106,6 +106,12 @@ class TaskInstance:
     has_run: bool = False  # a run of it is in progress
 
     @property
+    def former_server_id(self) -> int | None:
+        """The id of its OBProxy server, also once that was deleted; None = it never had one."""
+        found = self.context["stringMap"].get("obproxy_server_id")
+        return int(found) if found else None
+
+    @property
     def skips_host(self) -> bool:
         """True if the request skips the work on the host."""
         return bool(self.context["stringMap"].get(SKIP_HOST) == "true")

@@ -109,8 +109,9 @@ class WrappedTaskInstance(TypedDict):
     """A task instance in detail: `creator` is an object, there is no `context`, and subtasks carry their times.
 
     Beyond OCP: `heldBy` is why it does not start yet: ROLLOUT (its batch has not started) or MAX_FAILURES (too many
-    hosts of its request have failed; retry the request to resume it). `hostName` is the host's name. `operations` lists
-    the operations that are allowed now, of the task instance and of each subtask. `requestId` is the request that it
+    hosts of its request have failed; retry the request to resume it). `hostName` is the host's name. `obproxyServerId`
+    is its OBProxy server, also after that was released; a check has none. `operations` lists the operations that are
+    allowed now, of the task instance and of each subtask. `requestId` is the request that it
     belongs to; task instances of the same call share it. `state` is the status in more detail: QUEUED (waits for a
     worker), WAITING_FOR_HOST (waits for other task instances), WAITING (its batch has not started), NOT_STARTED (too
     many hosts have failed), ROLLED_BACK or SUPERSEDED. `waitsFor` lists the task instances that must end before this
@@ -126,6 +127,7 @@ class WrappedTaskInstance(TypedDict):
     hostName: str
     id: int
     name: str
+    obproxyServerId: NotRequired[int | None]
     operation: Operation
     operations: list[Operation]
     prohibitRollback: bool
@@ -202,6 +204,7 @@ def wrapped(task: rows.TaskInstance, subtasks: Collection[rows.Subtask], progres
         "hostName": task.host_name,
         "id": task.id,
         "name": task.name,
+        "obproxyServerId": task.former_server_id,
         "operation": task.operation,
         "operations": transitions.legal_for_task(task, subtasks),
         "prohibitRollback": task.prohibit_rollback,

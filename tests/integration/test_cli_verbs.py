@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 from service.fleet import discoveries
 from service.fleet.discoveries import DiscoveryState
 from service.model.settings import Settings
-from service.model.workflow import TAKEOVER
+from service.model.workflow import RELEASE, TAKEOVER
 from service.outcome.host_findings import HostFindings, Outcome
 from service.outcome.run_progress import Ended, Verdict
 from service.store.database import CONNECTION_TIMEOUT, execute, fetch
@@ -25,6 +25,7 @@ from service.tasks.recorder import Recorder
 from service.tasks.resources import Resources
 from service.worker import host_discovery
 from tests.integration.command_line import DEADLINE, Commands, Done, serving
+from tests.integration.fetched_jobs import start_run
 from tests.integration.http_helpers import away
 from tests.integration.sample_tasks import advance, subtask_ids
 from tests.integration.test_discoveries import FOUND
@@ -336,6 +337,27 @@ async def test_managed_servers_are_named_by_their_hosts(command: Commands, resou
     task, _ = await instances.get(resources.database, document["id"])
     assert (task.obproxy_server_id, task.workflow) == (server, workflow)
     assert (await command(workflow, "test", "odp-2")).errors == "The OBProxy cluster has no server odp-2."
+
+
+async def test_a_release_by_host_is_repeated_with_its_key_after_its_end(
+    command: Commands, resources: Resources
+) -> None:
+    await manage(command, resources, "odp-1")
+    words = ("release", "test", "odp-1:2883", "--idempotency-key", "k")
+    first = await command(*words)
+    await start_run(resources, int(first.output))
+    await advance(resources, int(first.output), resources.workflows[RELEASE].roles)
+
+    again = await command(*words)
+    other = await command("release", "test", "odp-2", "--idempotency-key", "k")
+    without_key = await command("release", "test", "odp-1")
+    await manage(command, resources, "odp-1")
+    taken_over_again = await command(*words)
+
+    assert first.output and (again.status, again.output, again.errors) == (0, first.output, "")
+    assert other.errors == "The OBProxy cluster has no server odp-2."
+    assert without_key.errors == "The OBProxy cluster has no server odp-1."
+    assert "k was used for another request" in taken_over_again.errors
 
 
 @pytest.mark.parametrize("workflow", ["refresh", "restart", "release"])

@@ -75,10 +75,11 @@ async def test_a_task_instance_in_detail(client: httpx.AsyncClient) -> None:
     task = body["data"]
     assert_sorted(body)
     assert list(task) == [
-        *("createTime", "creator", "executor", "hostName", "id", "name", "operation", "operations"),
+        *("createTime", "creator", "executor", "hostName", "id", "name", "obproxyServerId", "operation", "operations"),
         *("prohibitRollback", "requestId", "startTime", "state", "status", "subtasks", "taskDefinitionId", "type"),
     ]
     assert task["creator"] == {"id": 100, "name": "admin"}
+    assert str(task["obproxyServerId"]) == submitted["context"]["stringMap"]["obproxy_server_id"]
     assert TIME.fullmatch(task["createTime"])
     for wanted, found in zip(submitted["subtasks"], task["subtasks"], strict=True):
         create_time = found.pop("createTime")

@@ -194,7 +194,7 @@ def test_optional_properties_of_documents_may_be_absent_and_are_never_null(descr
     task = description["components"]["schemas"]["WrappedTaskInstance"]
 
     assert set(task["properties"]) - set(task["required"]) == {
-        *("finishTime", "heldBy", "requestId", "supersededBy", "waitsFor", "waitsForHosts")
+        *("finishTime", "heldBy", "obproxyServerId", "requestId", "supersededBy", "waitsFor", "waitsForHosts")
     }
     assert task["properties"]["finishTime"] == {"format": "date-time", "title": "Finishtime", "type": "string"}
 

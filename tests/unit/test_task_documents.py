@@ -104,7 +104,7 @@ def test_the_documents_of_a_task_instance_in_full() -> None:
         held_by="ROLLOUT",
         request_id=9,
         finish_time=MOMENT,
-        context={"listMap": {"b": ["2"], "a": ["1"]}, "stringMap": {"d": "4", "c": "3"}},
+        context={"listMap": {"b": ["2"], "a": ["1"]}, "stringMap": {"obproxy_server_id": "5", "c": "3"}},
     )
     change = {"what": "parameter", "name": "a", "before": None, "after": "1", "needs_restart": True}
     changes = [
@@ -138,7 +138,7 @@ def test_the_documents_of_a_task_instance_in_full() -> None:
             "listMap": {"a": ["1"], "b": ["2"]},
             "parallel": False,
             "parallelIdx": -1,
-            "stringMap": {"c": "3", "d": "4"},
+            "stringMap": {"c": "3", "obproxy_server_id": "5"},
         },
         "creator": "admin",
         "executor": "192.0.2.1",
@@ -156,6 +156,7 @@ def test_the_documents_of_a_task_instance_in_full() -> None:
     assert documents.wrapped(found, [row], waits) == both | {
         "createTime": second,
         "executor": "192.0.2.1",
+        "obproxyServerId": 5,
         "operation": "EXECUTE",
         "operations": ["RETRY", "ROLLBACK"],
         "prohibitRollback": False,
@@ -181,7 +182,7 @@ def test_the_documents_of_a_task_instance_in_full() -> None:
         "subtasks": [{name: SUBMITTED[name] for name in shown}]
     }
     assert documents.subtask(row, TaskState.FAILED)["operations"] == ["RETRY", "SKIP"]
-    assert list(documents.task_instance(found, [row])["context"]["stringMap"]) == ["c", "d"]
+    assert list(documents.task_instance(found, [row])["context"]["stringMap"]) == ["c", "obproxy_server_id"]
     assert list(documents.task_instance(found, [row])["context"]["listMap"]) == ["a", "b"]
 
 
@@ -189,7 +190,7 @@ def test_a_task_instance_without_what_it_waits_for_and_belongs_to() -> None:
     detail = documents.wrapped(task(superseded_by=4), [subtask(status=SubtaskStatus.FAILED)], WAITING)
     shown = documents.basic(task(superseded_by=4), [], TaskState.WAITING)
 
-    assert not {"heldBy", "requestId", "finishTime", "waitsFor", "waitsForHosts"} & {*detail, *shown}
+    assert not {"heldBy", "obproxyServerId", "requestId", "finishTime", "waitsFor", "waitsForHosts"} & {*detail, *shown}
     assert (detail["supersededBy"], shown["supersededBy"]) == (4, 4)
     assert (detail["operations"], detail["subtasks"][0]["operations"]) == ([], [])
 
