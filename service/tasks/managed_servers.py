@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 
 from service.access.users import User
 from service.inventory.reader import Inventory
+from service.inventory.records import Host
 from service.model.errors import InvalidRequest, SubError, UnknownCluster
 from service.model.fleet import ObproxyServer, ServerStatus
 from service.model.rollout import Rollout
@@ -74,13 +75,14 @@ async def submit(
     if repeated is not None:
         return repeated
     inventory = await resources.inventory.current()
+    hosts = await _hosts(resources, inventory, request)
     async with resources.database.transaction() as connection:
         repeated = await claim_key(connection, resources, creator, idempotency_key, canonical, repeat_only=repeat_only)
         if repeated is not None:
             return repeated
         servers = await _lock_servers(connection, inventory, workflow, request)
         await _reject_busy(connection, servers)
-        new = [await _new_task(inventory, workflow, request, server) for server in servers]
+        new = [_new_task(inventory, workflow, request, server, hosts.get(server.host_id)) for server in servers]
         tasks = await insert_tasks(
             connection,
             resources,
@@ -94,8 +96,7 @@ async def submit(
         )
         skipped = [tasks[server.host_id] for server in servers if server.id in request.skip_host_ids]
         await execute(connection, "skip_subtasks_of_tasks", task_ids=skipped)
-        hosts = {task: host for host, task in tasks.items()}
-        await rollouts.defer(connection, resources.queue, hosts, request.rollout)
+        await rollouts.defer(connection, resources.queue, {task: host for host, task in tasks.items()}, request.rollout)
         task_ids = [tasks[server.host_id] for server in servers]
         await keep_key(connection, creator, idempotency_key, task_ids)
         return await instances.by_ids(connection, task_ids)
@@ -107,6 +108,18 @@ def _canonical_request(workflow: Workflow, request: ServersRequest) -> str:
     policy += [dict(request.permissions)] if request.permissions else []
     lists = (list(request.server_ids), list(request.skip_host_ids))
     return json.dumps([workflow.name, request.cluster_id, *lists, *policy])
+
+
+async def _hosts(resources: Resources, inventory: Inventory, request: ServersRequest) -> Mapping[int, Host]:
+    """Return the hosts of the servers by id, each with its variables as a member of the OBProxy cluster.
+
+    Without a transaction: templates of the inventory may take long, and locked servers would stop the health checks.
+    """
+    async with resources.database.autocommit() as connection:
+        rows = await fetch(connection, "hosts_of_servers", server_ids=list(request.server_ids))
+    known = [inventory.hosts[row["host_id"]] for row in rows if row["host_id"] in inventory.hosts]
+    cluster = inventory.clusters.get(request.cluster_id)
+    return {host.id: host for host in (known if cluster is None else await inventory.in_cluster(cluster, known))}
 
 
 async def _lock_servers(
@@ -179,12 +192,10 @@ async def _reject_busy(connection: Connection, servers: Sequence[ObproxyServer])
         raise HostBusy(host_id=busy["host_id"], task_id=busy["id"])
 
 
-async def _new_task(
-    inventory: Inventory, workflow: Workflow, request: ServersRequest, server: ObproxyServer
+def _new_task(
+    inventory: Inventory, workflow: Workflow, request: ServersRequest, server: ObproxyServer, host: Host | None
 ) -> NewTask:
-    host, cluster = inventory.hosts.get(server.host_id), inventory.clusters.get(server.cluster_id)
-    if host is not None and cluster is not None:
-        (host,) = await inventory.in_cluster(cluster, [host])
+    cluster = inventory.clusters.get(server.cluster_id)
     return NewTask(
         host_id=server.host_id,
         host_name=server.host_name if host is None else host.name,

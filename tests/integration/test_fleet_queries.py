@@ -70,6 +70,8 @@ async def test_servers_are_found_by_place_cluster_and_exporter(resources: Resour
     assert await found("servers_of_hosts", host_ids=[3]) == [taken]
     assert await found("managed_servers_of_hosts", host_ids=[3, 2]) == [first, second]
     assert await found("servers_with_exporter") == [second, first]
+    on = [row["host_id"] for row in await read(resources, "hosts_of_servers", server_ids=[first, other])]
+    assert sorted(on) == [1, 2]
     clusters = [(row["cluster_id"], row["cluster_name"]) for row in await read(resources, "clusters_with_servers")]
     assert sorted(clusters) == [(1, "test"), (7, "seven")]
 

@@ -68,6 +68,7 @@ COMMON: list[dict[str, object]] = [
 """Filters that most requests match: their number is counted by reading the rows, which are short."""
 LOOKED_FOR: list[tuple[str, dict[str, object]]] = [
     ("task_by_id", {"task_id": 7}),
+    ("hosts_of_servers", {"server_ids": [7, 8]}),
     ("lock_task", {"task_id": 7}),
     ("tasks_superseded_by", {"task_ids": [7, 8]}),
     ("open_task_counts", {}),

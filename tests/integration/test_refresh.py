@@ -1,10 +1,14 @@
 """Test the refresh of OBProxy servers: valid and invalid requests, and the servers meanwhile and afterwards."""
 
+import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
 import pytest
 
+from service.inventory.reader import Inventory
+from service.inventory.records import Cluster, Host
 from service.model.workflow import REFRESH, TAKEOVER
 from service.store.database import fetch
 from service.tasks.resources import Resources
@@ -17,6 +21,7 @@ from tests.integration.test_release import managed, statuses
 
 PATH = "/api/v2/obproxy/clusters/{}/obproxies/{}/refresh"
 TASKS = "/api/v2/tasks/instances"
+DEADLINE = 60.0  # seconds
 Body = dict[str, Any]
 
 
@@ -125,6 +130,31 @@ async def test_bad_ids_are_named(client: httpx.AsyncClient, resources: Resources
 
     assert (answer.status_code, assert_failure(answer).error.message) == (400, message)
     assert await count_rows(resources) == before
+
+
+async def test_no_server_is_locked_while_the_inventory_resolves_variables(
+    client: httpx.AsyncClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    servers = await managed(client, resources, 1, 2)
+    asked: list[list[int]] = []
+    reached, resolved = asyncio.Event(), asyncio.Event()
+
+    async def resolve(_inventory: Inventory, _cluster: Cluster, hosts: Sequence[Host]) -> list[Host]:
+        asked.append(sorted(host.id for host in hosts))
+        reached.set()
+        await resolved.wait()
+        return list(hosts)
+
+    monkeypatch.setattr(Inventory, "in_cluster", resolve)
+    answer = asyncio.create_task(client.post(PATH.format(1, ",".join(map(str, servers)))))
+    async with asyncio.timeout(DEADLINE):
+        await reached.wait()
+        async with resources.database.transaction() as connection:
+            await connection.execute("SELECT FROM obproxy_server FOR UPDATE NOWAIT")
+        resolved.set()
+
+        assert (await answer).status_code == 200
+    assert asked == [[1, 2]], "all hosts at once"
 
 
 async def test_a_server_that_is_not_managed_is_rejected(client: httpx.AsyncClient, resources: Resources) -> None:

@@ -62,6 +62,9 @@ WHERE id = ANY(%(server_ids)s);
 -- In the order in which every transaction locks them.
 SELECT * FROM obproxy_server WHERE id = ANY(%(server_ids)s) ORDER BY host_id, sql_port FOR UPDATE;
 
+-- name: hosts_of_servers
+SELECT host_id FROM obproxy_server WHERE id = ANY(%(server_ids)s);
+
 -- name: clusters_with_servers
 SELECT DISTINCT ON (cluster_id) cluster_id, cluster_name FROM obproxy_server ORDER BY cluster_id, id DESC;
 
