@@ -25,7 +25,7 @@ class LoginBlocked(TakeoverError):
 
 
 class Forbidden(TakeoverError):
-    """You do not have the permission for this operation."""
+    """User {user} does not have the permission {permission}. These roles include it: {roles}."""
 
     kind = Kind.FORBIDDEN
     code = 3100

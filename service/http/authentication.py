@@ -24,7 +24,7 @@ from service.access.errors import CsrfCheckFailed, Forbidden, SignatureUsed, Una
 from service.access.login_throttling import Attempt
 from service.access.passwords import PasswordVerifier
 from service.access.request_signatures import SignedRequest, verify
-from service.access.roles import PUBLIC, permitted
+from service.access.roles import PUBLIC, Role, permitted
 from service.access.users import NAME, User
 from service.http import requests
 from service.http.envelope import wants_html
@@ -216,7 +216,8 @@ def is_repeated(request: HTTPConnection) -> bool:
 def require_permission(request: HTTPConnection, permission: str) -> None:
     """Raise Forbidden when the user of the request does not have the permission (`access.roles`)."""
     if permission != PUBLIC and not permitted(request.user.roles, permission):
-        raise Forbidden
+        including = ", ".join(role for role in Role if permitted([role], permission))
+        raise Forbidden(user=request.user.name, permission=permission, roles=including)
 
 
 def client_address(scope: Scope) -> str:

@@ -188,7 +188,7 @@ async def test_a_missing_permission_is_an_error_page(browser: httpx.AsyncClient,
 
     assert page.status_code == 403
     assert page.headers["content-type"].startswith("text/html")
-    assert "You do not have the permission for this operation." in page.text
+    assert "User hans does not have the permission TASK:*:READ." in page.text
     assert 'href="/tasks"' not in page.text
 
 

@@ -98,7 +98,7 @@ MAY_SEE = {
     ("GET", "/audit"): frozenset({Role.ADMIN}),
 }
 STREAMS = {(operation.method, operation.path) for operation in OPERATIONS if operation.media_type == EVENT_STREAM}
-FORBIDDEN = {"code": 3100, "message": "You do not have the permission for this operation."}
+FORBIDDEN = "User user_{0} does not have the permission {1}. These roles include it: {2}."
 
 
 @pytest.fixture
@@ -116,6 +116,7 @@ def test_the_table_has_every_route() -> None:
 
 
 async def test_every_route_with_every_role(http: httpx.AsyncClient, subtests: pytest.Subtests) -> None:
+    needed = {(operation.method, operation.path): operation.permission for operation in OPERATIONS}
     for (method, path), may in MAY.items():
         for role in Role:
             with subtests.test(f"{method} {path} {role}"):
@@ -124,7 +125,10 @@ async def test_every_route_with_every_role(http: httpx.AsyncClient, subtests: py
                 # Nothing is there and no body was sent: with the permission, the response is another one.
                 assert answer.status_code in ((200, 404, 415) if role in may else (403,))
                 if role not in may and answer.request.method != "HEAD":
-                    assert assert_failure(answer).error.model_dump(exclude_none=True) == FORBIDDEN
+                    roles = ", ".join(each for each in Role if each in may)
+                    message = FORBIDDEN.format(role, needed[method, path], roles)
+                    found = assert_failure(answer).error.model_dump(exclude_none=True)
+                    assert found == {"code": 3100, "message": message}
 
 
 def test_the_table_of_pages_has_every_page() -> None:
