@@ -260,6 +260,23 @@ async def test_a_skipped_finding_does_not_pass(resources: Resources, roles: list
         await prechecks.take_over_passed(resources, 1, creator=ADMIN, trace_id="t")
 
 
+async def test_a_host_that_a_retry_has_taken_over_since_its_check_is_left_out(
+    resources: Resources, roles: list[str]
+) -> None:
+    failed = await submit(resources, check=False)
+    await advance(resources, failed, [], roles[0], "broken")
+    checked = await submit(resources)
+    await run(resources, checked, roles)
+    other = await submit(resources, port=3883)
+    await run(resources, other, roles)
+    before = [task.id for task in await prechecks.passed(resources, 2)]
+    await operations.retry_task(resources, failed)
+    await advance(resources, failed, roles)
+
+    assert (before, await prechecks.passed(resources, 2)) == ([checked], [])
+    assert [task.id for task in await prechecks.passed(resources, 3)] == [other]
+
+
 async def test_a_check_passes_for_a_day_and_until_the_next_one(resources: Resources, roles: list[str]) -> None:
     first = await submit(resources)
     await run(resources, first, roles)

@@ -123,11 +123,16 @@ ORDER BY t.position;
 
 -- name: passed_checks_of_request
 -- The checks that allow a takeover now. A skipped subtask has checked nothing, and after a day the password is deleted
--- (delete_useless_secrets).
+-- (delete_useless_secrets). A retry of a takeover from before the check may have succeeded since.
 SELECT t.* FROM task_instance t
 WHERE t.request_id = %(request_id)s AND t.context -> 'stringMap' ->> 'check_mode' = 'true'
   AND t.status = 'SUCCESSFUL' AND t.superseded_by IS NULL AND t.finish_time > now() - interval '24 hours'
   AND NOT EXISTS (SELECT FROM subtask_instance s WHERE s.task_instance_id = t.id AND s.operation = 'SKIP')
+  AND NOT EXISTS (
+      SELECT FROM obproxy_server o
+      WHERE o.host_id = t.host_id AND o.sql_port::text = t.context -> 'stringMap' ->> 'sql_port'
+        AND o.status <> 'TAKINGOVER'
+  )
 ORDER BY t.position;
 
 -- name: remove_waiting_job
