@@ -60,7 +60,8 @@ class Database:
                 try:
                     yield connection
                 finally:
-                    await connection.set_autocommit(False)
+                    if not connection.closed:  # else this would replace the error, or the cancellation
+                        await connection.set_autocommit(False)
 
     @contextmanager
     def _recording_write_failures(self) -> Iterator[None]:
