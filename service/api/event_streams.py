@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import suppress
 from functools import partial
 from itertools import groupby
+from typing import Any
 
 import psycopg
 from psycopg.rows import DictRow
@@ -37,6 +38,9 @@ LIST_EVENT_INTERVAL = 0.25  # seconds between two events of the list, each of wh
 RETRY_DELAY = 0.3  # seconds until the next attempt to reach the database
 
 log = logging.getLogger(__name__)
+
+_readings: set[asyncio.Future[Any]] = set()
+"""The reads that are running: asyncio itself keeps only weak references to tasks."""
 
 Document = Callable[[], Awaitable[Mapping[str, object]]]
 ChangedDocument = Callable[[Sequence[int] | None], Awaitable[Mapping[str, object]]]
@@ -224,12 +228,23 @@ async def _retry_while_unavailable[Read](read: Callable[[], Awaitable[Read]]) ->
     """Return the result of `read`; repeat it while the database is lost. The end of the service cancels it."""
     while True:
         try:
-            return await read()
+            return await _read_to_end(read)
         except psycopg.Error as error:
             if not is_lost(error):
                 raise
             log.info("An event stream waits for the database: %s", error, extra={"action": "stream_waits"})
             await asyncio.sleep(RETRY_DELAY)
+
+
+async def _read_to_end[Read](read: Callable[[], Awaitable[Read]]) -> Read:
+    """Return the result of `read`, which goes on by itself when the stream ends.
+
+    psycopg closes the connection of a query that is canceled repeatedly, as a stream is when its client leaves.
+    """
+    reading = asyncio.ensure_future(read())
+    _readings.add(reading)
+    reading.add_done_callback(_readings.discard)
+    return await asyncio.shield(reading)
 
 
 def _event(name: str, number: int | None, data: Mapping[str, object]) -> JSONServerSentEvent:

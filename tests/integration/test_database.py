@@ -1,13 +1,15 @@
-"""Connections of the pool: what a caller gets when its query ends early."""
+"""Connections of the pool when a query ends early, and what its caller gets."""
 
 import asyncio
 
 import psycopg
 import pytest
 
+from service.api import event_streams
 from service.store.database import Database
 from service.tasks.resources import Resources
 from tests.integration.command_line import DEADLINE
+from tests.integration.named_queries import wait_for_lock
 
 SLEEP = "SELECT pg_sleep(60)"
 IS_SLEEPING = "SELECT pid FROM pg_stat_activity WHERE query = %s AND state = 'active'"
@@ -45,3 +47,25 @@ async def test_a_query_whose_connection_is_terminated_ends_with_the_reason(resou
 
     with pytest.raises(psycopg.errors.AdminShutdown):
         await task
+
+
+async def test_an_event_stream_that_ends_during_a_query_closes_no_connection(resources: Resources) -> None:
+    database = resources.database
+
+    async def read() -> None:
+        async with database.autocommit() as connection:
+            await connection.execute("SELECT pg_advisory_xact_lock(1)")
+
+    async with asyncio.timeout(DEADLINE):
+        async with database.transaction() as holder, database.autocommit() as other:
+            await holder.execute("SELECT pg_advisory_xact_lock(1)")
+            stream = asyncio.create_task(event_streams._retry_while_unavailable(read))
+            await wait_for_lock(other, stream)
+            while not stream.done():  # as a task group does
+                stream.cancel()
+                await asyncio.sleep(0)
+        while event_streams._readings:
+            await asyncio.sleep(0.01)
+
+    assert stream.cancelled()
+    assert database.pool.get_stats().get("returns_bad", 0) == 0
