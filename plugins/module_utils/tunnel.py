@@ -4,6 +4,7 @@ OBProxy accepts root@proxysys only from loopback (docs/reference/obproxy.md 4.2)
 ALTER sends passwords as clear text. SQL therefore runs inside SSH.
 """
 
+import os
 import socket
 import subprocess
 import tempfile
@@ -13,6 +14,7 @@ from typing import IO
 from .addresses import format_address
 
 CONNECT_TIMEOUT = 10
+_ERRORS_LIMIT = 4000  # bytes
 Command = Callable[..., Sequence[bytes]]
 
 # Program on the host that replaces forwarding where sshd rejects it. Its arguments contain no secret.
@@ -90,12 +92,15 @@ class Tunnels:
         return [f"{self._python} -IS -c '{quoted}' {address} {port}"]
 
     def ssh_error(self) -> str:
-        """Return the standard error of the last channel's ssh process."""
+        """Return the end of the standard error of the last channel's ssh process, where its reason is."""
         for _, process, errors in reversed(self._open):
             if process is not None and errors is not None:
                 _end(process)
-                errors.seek(0)
-                return errors.read(4000).decode("utf-8", "replace").strip()
+                cut = max(0, errors.seek(0, os.SEEK_END) - _ERRORS_LIMIT)
+                errors.seek(cut)
+                text = errors.read(_ERRORS_LIMIT).decode("utf-8", "replace")
+                # No part of a line, because masking does not find a part of a secret.
+                return (text.partition("\n")[2] if cut else text).strip()
         return ""
 
     def use_relay(self) -> bool:

@@ -104,6 +104,19 @@ def test_a_failed_login_of_an_action_has_the_code_once() -> None:
     assert str(failed.value).count("(code 2013)") == 1
 
 
+def test_the_end_of_ssh_s_errors_has_the_reason() -> None:
+    script = "yes debug1: Needle#1 | head -c 6000; echo; echo Connection refused by the host"
+
+    def ssh(*_: str) -> list[bytes]:
+        return [b"sh", b"-c", f"({script}) >&2".encode()]
+
+    with Tunnels(ssh, "odp-1", "python3") as tunnels:
+        assert tunnels.channel("127.0.0.1", 2883).recv(1) == b""
+        lines = tunnels.ssh_error().splitlines()
+    assert lines[-1] == "Connection refused by the host"
+    assert lines[0] == "debug1: Needle#1" and len(lines) > 100
+
+
 def test_a_rejected_statement_keeps_code_and_text_of_obproxy() -> None:
     rejection = answering(error(4147, "Invalid config"))
     with (
