@@ -67,11 +67,13 @@ def secrets_in(variables: Mapping[str, object]) -> Iterator[str]:
 
 def hiding(secrets: Iterable[str]) -> Mask:
     """Return a function that masks these secrets in a text, in all their spellings."""
+    secrets = list(secrets)
     found = {form for secret in secrets for form in _forms(secret) if len(form) >= MIN_SECRET_LENGTH}
     if not found:
         return str
+    short_lines = {lines for secret in secrets if (lines := _short_lines(secret))}
     # In reverse order, because a secret comes after those that it is a prefix of.
-    pattern = re.compile("|".join(re.escape(secret) for secret in sorted(found, reverse=True)))
+    pattern = re.compile("|".join([*map(re.escape, sorted(found, reverse=True)), *sorted(short_lines)]))
     return lambda text: pattern.sub(MASK, text)
 
 
@@ -117,4 +119,19 @@ def _forms(secret: str) -> Iterator[str]:
     yield repr(secret)[1:-1]
     yield quote(secret, safe="", errors="replace")
     yield stage_one(secret)
-    yield from (line.strip() for line in secret.splitlines() if len(line.strip()) >= MIN_LINE_LENGTH)
+    yield from (line for line in _lines(secret) if len(line) >= MIN_LINE_LENGTH)
+
+
+def _lines(secret: str) -> list[str]:
+    """Return the lines of a secret that are not too short to mask."""
+    return [line for line in map(str.strip, secret.splitlines()) if len(line) >= MIN_SECRET_LENGTH]
+
+
+def _short_lines(secret: str) -> str:
+    """Return a pattern of two or more successive lines that are no secrets alone, empty for a secret without them.
+
+    Output is cut between lines, and some messages have spaces in place of line breaks.
+    """
+    lines = sorted({line for line in _lines(secret) if len(line) < MIN_LINE_LENGTH}, reverse=True)
+    line = "|".join(map(re.escape, lines))
+    return rf"(?:{line})(?:(?:\s|\\[nr])+(?:{line}))+" if len(lines) > 1 else ""

@@ -58,6 +58,10 @@ CASES: list[Case] = [
     ({"x_secret": "a/b c"}, "a%2Fb%20c", MASK),
     ({"x_secret": "Needle#1\ud800"}, f"Needle%231%3F {stage_one('Needle#1?')}", f"{MASK} {MASK}"),  # no UTF-8
     ({"x_secret": "-BEGIN-\n  0123456789abcdef\n"}, "0123456789abcdef 0123456789abcde", f"{MASK} 0123456789abcde"),
+    ({"x_secret": "one#1\nline#2\nline#3\nline#4"}, "cut:\nline#3\nline#4", f"cut:\n{MASK}"),
+    ({"x_secret": "one#1\r\nline#2\n\nline#3"}, r"one#1 line#2, line#2\n\nline#3", f"{MASK}, {MASK}"),
+    ({"x_secret": "one#1\nline#2\nab"}, "line#2 ab one#1 two", "line#2 ab one#1 two"),  # a short line alone is none
+    ({"x_secret": "0123456789abcdef\nline#2\nline#3"}, "0123456789abcdef\nline#2\nline#3", MASK),
     ({"x_secret": "Need\x1b[1mle\r\n#1\r#2\x9b0m"}, "Needle\n#1\n#2", MASK),  # as it is shown
 ]
 
