@@ -6,6 +6,7 @@ import builtins
 import dis
 import hashlib
 import re
+import time
 from types import CodeType
 
 import pytest
@@ -92,10 +93,25 @@ def test_the_password_of_proxyro_can_be_set_since_3_2(version: str | None, setta
         ("--Secret_Key=1", "--Secret_Key=***"),
         ("./obproxy -n x -o obproxy_sys_password=a b", "./obproxy -n x -o obproxy_sys_password=***"),
         ("url=http://h/s?A=B&C=D", "url=http://h/s?A=B&C=D"),
+        ("url=http://u:p@h/s?A=B,b=https://t@h", "url=http://***@h/s?A=B,b=https://***@h"),
+        ("http://u:p@q@[::1]:8080/a@b", "http://***@[::1]:8080/a@b"),
+        ("http://h?a@b http://h#a@b", "http://h?a@b http://h#a@b"),
+        ("a=x_token=1,b=2", "a=x_token=***,b=2"),
+        ("a_token=x_token=1, x_token=", "a_token=***, x_token=***"),
     ],
 )
 def test_arguments_lose_their_secrets(argument: str, masked: str) -> None:
     assert mask(argument) == masked
+
+
+@pytest.mark.parametrize("part", ["password", "://a@", "password=x ", "a="])
+def test_the_time_to_mask_an_argument_grows_with_its_length(part: str) -> None:
+    def seconds(argument: str) -> float:
+        begun = time.process_time()
+        mask(argument)
+        return time.process_time() - begun
+
+    assert seconds(part * 6000) < 200 * seconds(part * 300)
 
 
 def test_secret_parameters_by_name() -> None:

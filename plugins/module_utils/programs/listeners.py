@@ -27,12 +27,23 @@ FILE_LIMIT = 64 * 1024
 DELETED = " (deleted)"
 # Equal to module_utils/masking.py, which is not available on the host; a test compares them.
 SENSITIVE_WORDS = r"password|passwd|passphrase|pwd|secret|token|credential|(?:private|access|api)_key|_pass\b"
-_SECRET_ITEM = re.compile(r"((?:^|[,\s])[^=,\s]*(?:" + SENSITIVE_WORDS + r")[^=,\s]*=)[^,]*", re.IGNORECASE)
+_ITEM_NAME = re.compile(r"(?<![^=,\s])[^=,\s]+=")
+_SENSITIVE = re.compile(SENSITIVE_WORDS, re.IGNORECASE)
+_USER_IN_URL = re.compile(r"(?<=://)[^\s/?#]*@")
 
 
 def mask(argument: str) -> str:
-    """Return an argument of a command line with masked secrets, up to a comma: "a=1,obproxy_sys_password=***,b=2"."""
-    return _SECRET_ITEM.sub(r"\1***", argument)
+    """Return an argument of a command line with masked secrets, up to a comma: "a=1,obproxy_sys_password=***,b=2".
+
+    The user and password of a URL are masked too. The time is linear, because any user can start such a process.
+    """
+    shown, end = "", 0
+    for name in _ITEM_NAME.finditer(argument):
+        if name.start() >= end and _SENSITIVE.search(name.group()):
+            shown += argument[end : name.end()] + "***"
+            comma = argument.find(",", name.end())
+            end = comma if comma >= 0 else len(argument)
+    return _USER_IN_URL.sub("***@", shown + argument[end:])
 
 
 def read(path: str, limit: int = FILE_LIMIT) -> str:
