@@ -4,14 +4,13 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from .programs.listeners import DEFAULT_EXPORTER_PORT, exporter_port
+from .programs.listeners import DEFAULT_EXPORTER_PORT
 
 Facts = dict[str, Any]
 DEFAULT_SQL_PORT = 2883
 MAX_PORT = 65535
 WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, never bound to
 _MAPPED = "::ffff:"
-_SQL_PORT = re.compile(r"(?:(?:^|\s)-p\s*|(?<![a-z_])listen_port[= ])(\d+)")
 
 
 def reachable_address(own: Sequence[str], foreign_addresses: Sequence[str]) -> str | None:
@@ -56,11 +55,10 @@ def sql_port_of(process: Facts) -> int:
     The default also stands for an OBProxy whose ports are unknown.
     """
     ports = process["ports"] or process["ports_inside"]
-    named = _SQL_PORT.search(process["cmdline"])
-    port = int(named[1]) if named else 0
+    port = process["named"]["sql_port"] or 0
     if port in ports or (not ports and 0 < port <= MAX_PORT):
         return port
-    others = [port for port in ports if port != exporter_port(process["cmdline"])]
+    others = [port for port in ports if port != process["named"]["exporter_port"]]
     return DEFAULT_SQL_PORT if DEFAULT_SQL_PORT in ports else min(others, default=DEFAULT_SQL_PORT)
 
 

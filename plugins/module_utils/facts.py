@@ -20,7 +20,6 @@ from .versions import has_settable_proxyro, name_of_package, version_in, version
 Facts = dict[str, Any]
 READ_ONLY = frozenset({"app_name"})  # ALTER rejects it (docs/reference/obproxy.md trap 8)
 UNKNOWN = "unknown"  # the supervisor could not be read
-_APP_NAME = re.compile(r"(?:^|\s)(?:-n\s*|--appname[= ])(\S+)")
 _MAX_PORTS = 50  # OBProxies that a discovery of the host checks; any user can start processes of this name
 
 
@@ -366,13 +365,12 @@ def found_obproxy(facts: Facts) -> Facts:
     process, note = facts["process"], facts["local_fact"] or {}
     if process is None:
         return {"sql_port": facts["sql_port"], "pid": None}
-    named = _APP_NAME.search(process["cmdline"])
     return {
         "sql_port": facts["sql_port"],
         "pid": process["pid"],
         "version": facts["version"],
         "package": facts["package"],
-        "app_name": facts["parameters"].get("app_name") or (named[1] if named else None),
+        "app_name": facts["parameters"].get("app_name") or process["named"]["app_name"],
         "home": process["home"],
         "owner": process["owner"],
         "supervisor": facts["supervisor"]["kind"],

@@ -13,6 +13,7 @@ from ansible_collections.obproxy.takeover.plugins.module_utils.addresses import 
     reachable_address,
     sql_port_of,
 )
+from ansible_collections.obproxy.takeover.plugins.module_utils.programs.listeners import named_in
 
 ALL, ALL6 = "0.0.0.0", "::"  # noqa: S104 - nothing is bound
 
@@ -131,7 +132,7 @@ def test_the_ports_that_a_configuration_names(parameters: dict[str, str], ports:
     ],
 )
 def test_the_sql_port_of_a_process(command_line: str, ports: list[int], inside: list[int], port: int) -> None:
-    assert sql_port_of({"cmdline": command_line, "ports": ports, "ports_inside": inside}) == port
+    assert sql_port_of({"named": named_in(command_line), "ports": ports, "ports_inside": inside}) == port
 
 
 def host(**other: Any) -> dict[str, Any]:

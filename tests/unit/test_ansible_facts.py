@@ -32,7 +32,7 @@ def _process(**other: Any) -> Facts:
         "exe_deleted": False,
         "home": HOME,
         "owner": "admin",
-        "cmdline": "./bin/obproxy -p 2883",
+        "named": {"sql_port": 2883, "exporter_port": 2884, "app_name": None},
         "cmdline_start": "./bin/obproxy -p 2883",
         "script": "",
         "ports": [2883, 2884],
@@ -353,7 +353,7 @@ def test_a_discovery_without_login_reports_the_reason_and_no_parameters() -> Non
 
 
 def test_the_found_obproxy_for_the_discovery_of_hosts() -> None:
-    process = _process(cmdline="./bin/obproxy -p 2883 -n by_name")
+    process = _process(named={"sql_port": 2883, "exporter_port": 2884, "app_name": "by_name"})
     note = {"path": FACT, "text": '{"managed_by": "ocp", "cluster_name": "c"}', "error": None}
     facts = build_facts(_host(process, _watchdog(), files=[note]), _sql(app_name="stored"), _wanted())
     assert found_obproxy(facts) == {
@@ -413,7 +413,8 @@ def test_a_second_proxy_and_its_watchdog_are_others() -> None:
 
 
 def test_the_own_port_comes_first_among_many_processes_with_the_name_of_an_obproxy() -> None:
-    others = [_process(pid=100 + port, ports=[port], cmdline=f"obproxy -p {port}") for port in range(1, 400)]
+    usual = _process()["named"]
+    others = [_process(pid=100 + port, ports=[port], named=usual | {"sql_port": port}) for port in range(1, 400)]
     ports = build_facts(_host(*others, _process()), _sql(), _wanted())["sql_ports"]
     assert ports == [2883, *range(1, 50)]
 
@@ -422,7 +423,7 @@ def test_the_own_port_comes_first_among_many_processes_with_the_name_of_an_obpro
     "copy",
     [
         _watchdog(pid=82, ppid=8),  # it has just been forked
-        _watchdog(pid=82, ppid=8, exe="/usr/bin/nc", script="", cmdline="nc -w 2 127.0.0.1 2883"),  # and become nc
+        _watchdog(pid=82, ppid=8, exe="/usr/bin/nc", script=""),  # and become nc
     ],
 )
 def test_a_watchdog_that_checks_the_port_is_found(copy: Facts) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.obproxy.takeover.plugins.module_utils.host_programs import MARKER, parse_result, program_text
@@ -102,10 +103,37 @@ def test_keywords_match_names_and_not_arguments(comm: str, exe: str, arguments: 
         ("./bin/obproxy -p 2883 -l 3884", 3884),
         ("./bin/obproxy -o a=1,prometheus_listen_port=4884,b=2", 4884),
         ("bin/obproxy --listen_port 2883 --prometheus_listen_port 5884", 5884),
+        (f"./bin/obproxy -l {'9' * 5000}", 2884),
     ],
 )
 def test_exporter_port_of_a_command_line(cmdline: str, port: int) -> None:
-    assert listeners.exporter_port(cmdline) == port
+    assert listeners.named_in(cmdline)["exporter_port"] == port
+
+
+def _process_with(arguments: list[str], environment: dict[str, str]) -> dict[str, Any]:
+    """Return what is discovered of a process with these arguments after its name, and this environment."""
+    program = "import sys; print(flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", program, *arguments]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as started:
+        assert started.stdin and started.stdout and started.stdout.readline()
+        comm = Path(f"/proc/{started.pid}/comm").read_text().strip()
+        found = listeners.process(started.pid, [comm])
+        started.stdin.close()
+    assert found
+    return found
+
+
+def test_options_after_a_long_argument_count() -> None:
+    options = ",".join(["x" * 4000, "prometheus_listen_port=4884"])
+    found = _process_with(["-o", options, "-p", "3883", "-n", "app"], {})
+    assert found["named"] == {"sql_port": 3883, "exporter_port": 4884, "app_name": "app"}
+    assert "3883" not in found["cmdline"]
+
+
+def test_the_home_in_a_long_environment_counts() -> None:
+    filler = {f"FILLER_{number}": "x" * 100_000 for number in range(5)}
+    found = _process_with([], filler | {"OBPROXY_ROOT": "/data/obproxy", "LD_LIBRARY_PATH": "/data/lib"})
+    assert (found["home"], found["library_path"]) == ("/data/obproxy", True)
 
 
 def test_a_script_s_place_is_absolute() -> None:

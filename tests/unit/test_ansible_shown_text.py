@@ -75,6 +75,6 @@ def test_no_part_of_an_argument_remains_in_a_command_line(
     padding = "x" * (limit - len(shown) - len(SECRET) // 2)
     usual = listeners.read
     arguments = "\0".join([*before, padding, SECRET])
-    monkeypatch.setattr(listeners, "read", lambda path: arguments if path.endswith("/cmdline") else usual(path))
+    monkeypatch.setattr(listeners, "read", lambda path, *_: arguments if path.endswith("/cmdline") else usual(path))
     found = listeners.process(os.getpid(), [Path(sys.executable).resolve().name])
     assert found and found[key] == f"{shown} {padding} …"

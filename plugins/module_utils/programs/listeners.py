@@ -22,8 +22,12 @@ if TYPE_CHECKING:
     from typing import Any
 
 TEXT_LIMIT = 2000
+_SQL_PORT = re.compile(r"(?:(?:^|\s)-p\s*|(?<![a-z_])listen_port[= ])(\d{1,5})(?!\d)")
+_EXPORTER_PORT = re.compile(r"(?:prometheus_listen_port[= ]|(?:^|\s)-l\s*)(\d{1,5})(?!\d)")
+_APP_NAME = re.compile(r"(?:^|\s)(?:-n\s*|--appname[= ])(\S{1,200})(?!\S)")
 MESSAGE_LIMIT = 100  # characters of a command line in a message
 FILE_LIMIT = 64 * 1024
+ENVIRONMENT_LIMIT = 4 * 1024 * 1024  # the kernel's usual limit is 2 MiB
 DELETED = " (deleted)"
 # Equal to module_utils/masking.py, which is not available on the host; a test compares them.
 SENSITIVE_WORDS = r"password|passwd|passphrase|pwd|secret|token|credential|(?:private|access|api)_key|_pass\b"
@@ -120,7 +124,7 @@ def process(pid: int, keywords: "list[str]") -> "dict[str, Any] | None":
         return None
     cwd, cwd_problem = link(base + "cwd")
     shown = [mask(argument) for argument in arguments]
-    environment = read(base + "environ").split("\0")
+    environment = read(base + "environ", ENVIRONMENT_LIMIT).split("\0")
     root = next((item[len("OBPROXY_ROOT=") :] for item in environment if item.startswith("OBPROXY_ROOT=")), "")
     home, home_deleted = strip_deleted_mark(root or cwd)
     return {
@@ -137,6 +141,7 @@ def process(pid: int, keywords: "list[str]") -> "dict[str, Any] | None":
         "library_path": any(item.startswith("LD_LIBRARY_PATH=") for item in environment),
         "owner": owner,
         "cmdline": first_words(shown, TEXT_LIMIT),
+        "named": named_in(" ".join(shown)),
         "cmdline_start": first_words(shown, MESSAGE_LIMIT),
         "script": script_of(arguments, cwd),
         "unreadable": problem or cwd_problem,
@@ -175,7 +180,14 @@ def pids() -> "list[int]":
     return sorted(int(name) for name in os.listdir("/proc") if name.isdigit())
 
 
-def exporter_port(cmdline: str) -> int:
-    """Return the metrics port of a command line, else the built-in default (docs/reference/obproxy.md 3)."""
-    found = re.search(r"(?:prometheus_listen_port[= ]|(?:^|\s)-l\s*)(\d+)", cmdline)
-    return int(found.group(1)) if found else DEFAULT_EXPORTER_PORT
+def named_in(cmdline: str) -> "dict[str, Any]":
+    """Return what a whole command line names: SQL port and application name, None without; the exporter's port.
+
+    See docs/reference/obproxy.md 3.
+    """
+    sql_port, exporter_port, app_name = (one.search(cmdline) for one in (_SQL_PORT, _EXPORTER_PORT, _APP_NAME))
+    return {
+        "sql_port": int(sql_port.group(1)) if sql_port else None,
+        "exporter_port": int(exporter_port.group(1)) if exporter_port else DEFAULT_EXPORTER_PORT,
+        "app_name": app_name.group(1) if app_name else None,
+    }

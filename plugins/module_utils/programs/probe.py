@@ -16,8 +16,8 @@ try:
     from .commands import packages_and_commands
     from .files import TEMPORARY, exists, names_in, open_directory, text_at
     from .listeners import (
+        DEFAULT_EXPORTER_PORT,
         FILE_LIMIT,
-        exporter_port,
         holder,
         listening_sockets,
         pids,
@@ -245,7 +245,8 @@ def probe(wanted: "dict[str, Any]") -> "dict[str, Any]":
     sockets = listening_sockets(tables("self"))
     processes = all_processes(wanted["keywords"], sockets)
     at_port = process_at_port(wanted["sql_port"], processes)
-    ports = {wanted["sql_port"], exporter_port(at_port["cmdline"] if at_port else "")} & sockets.keys()
+    exporter_port = at_port["named"]["exporter_port"] if at_port else DEFAULT_EXPORTER_PORT
+    ports = {wanted["sql_port"], exporter_port} & sockets.keys()
     first = {port: next(iter(held.values()))[0] for port, held in sorted(sockets.items())[:200]}
     theirs = files_of_user(wanted, at_port)
     result = {
