@@ -312,9 +312,9 @@ class ActionModule(HostAction):
             _, _, session = self.admin_session(tunnels)
             with session:
                 failed = [one for one in todo if not _restore(session, one)]
+                self.changes = [*map(parameter_change, failed)]
                 if session.parameter(_COMMAND) == _HOT_RESTART:
                     session.alter(_COMMAND, _NOTHING)
-        self.changes = [*map(parameter_change, failed)]
         if failed:
             raise FailedRule(
                 "The former values are restored after a failed hot restart",

@@ -52,6 +52,14 @@ class HostAction(ActionBase):  # type: ignore[misc] # Ansible is untyped
             result = self.act(arguments)
         except FailedRule as failed:
             return self._failure(failed)
+        except SqlError as error:
+            return self._failure(
+                FailedRule(
+                    "OBProxy answers every statement of root@proxysys",
+                    str(error),
+                    "read OBProxy's log/obproxy.log, then retry",
+                )
+            )
         return result | self._masked({"changes": self.changes}) if self.changes else result
 
     def _failure(self, failed: FailedRule) -> Result:

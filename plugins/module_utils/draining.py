@@ -13,6 +13,7 @@ _MARGIN = 15.0  # seconds; the OBProxy checks its limit every few seconds
 _REPORT_INTERVAL = 15.0  # seconds between two progress messages
 _MICROSECONDS = 1_000_000
 _DEFAULT = "30000000"
+_LONGEST = 86400 * _MICROSECONDS  # the largest value that OBProxy accepts
 
 
 class Host(Protocol):
@@ -29,7 +30,7 @@ def exit_limit(parameters: Mapping[str, str]) -> float | None:
         microseconds = int(value)
     except ValueError:
         microseconds = int(_DEFAULT)
-    return None if microseconds < 0 else microseconds / _MICROSECONDS
+    return None if microseconds < 0 else min(microseconds, _LONGEST) / _MICROSECONDS
 
 
 def wait_until_drained(

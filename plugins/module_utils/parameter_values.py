@@ -21,7 +21,7 @@ _TRUE = frozenset({"true", "on", "yes", "t", "1"})
 _FALSE = frozenset({"false", "off", "no", "f", "0"})
 _MICROSECONDS = {"us": 1, "ms": 10**3, "s": 10**6, "m": 60 * 10**6, "h": 3600 * 10**6, "d": 86400 * 10**6}
 _BYTES = {"b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40, "p": 2**50}
-_QUANTITY = re.compile(r"^([+-]?\d+)\s*([A-Za-z]*)$")
+_QUANTITY = re.compile(r"^([+-]?\d{1,20})\s*([A-Za-z]*)$")
 _NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")
 _VALUE_LIMIT = 500  # bytes; ALTER rejects a value of 600 bytes with 8007 (docs/reference/obproxy-observed.md)
 

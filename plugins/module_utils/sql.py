@@ -22,6 +22,8 @@ _ACCESS_DENIED = 1045
 _NO_SUCH_LOGIN = 2059
 _NATIVE = "mysql_native_password"
 _ENTRY_NOT_EXIST = 4018
+_PROTOCOL_ERROR = 2027
+_PID_DIGITS = 10
 _CLIENT_ERRORS = range(2000, 3000)  # the connection was lost: the statement may have been executed
 Opener = Callable[[], socket.socket]
 
@@ -67,7 +69,16 @@ def _translate_errors() -> Any:
         raise SqlError(2013, f"the connection was lost: {error}") from error
     except (AssertionError, LookupError, RuntimeError, TypeError, ValueError, struct.error) as error:
         # PyMySQL raises these for invalid server messages, such as a request for a local file.
-        raise SqlError(2027, f"it does not speak the protocol ({type(error).__name__})") from None
+        raise SqlError(_PROTOCOL_ERROR, f"it does not speak the protocol ({type(error).__name__})") from None
+
+
+@contextmanager
+def _require_columns() -> Any:
+    """Translate a column that a response lacks to SqlError."""
+    try:
+        yield
+    except KeyError as error:
+        raise SqlError(_PROTOCOL_ERROR, f"a response has no column {error}") from None
 
 
 class _Connection(_Base):
@@ -132,6 +143,7 @@ class Session:
         with _translate_errors():
             self._connection.ping(reconnect=False)
 
+    @_require_columns()
     def parameter(self, name: str) -> str | None:
         """Return a parameter's value, None when there is no such parameter.
 
@@ -145,6 +157,7 @@ class Session:
         """Set one parameter; raise SqlError, or ValueError for an invalid value."""
         self.rows(alter_statement(name, value))
 
+    @_require_columns()
     def binary(self) -> str:
         """Return the text of SHOW PROXYINFO BINARY."""
         return "\n".join(str(row["info"]) for row in self.rows("SHOW PROXYINFO BINARY"))
@@ -152,8 +165,10 @@ class Session:
     def pid(self) -> int | None:
         """Return the pid of the process behind this session as it reports it, None when it reports none."""
         pids = {str(row.get("pid")) for row in self.rows("SHOW PROXYSESSION")}
-        return int(pids.pop()) if len(pids) == 1 and min(pids).isdecimal() else None
+        pid = pids.pop() if len(pids) == 1 else ""
+        return int(pid) if pid.isdecimal() and len(pid) <= _PID_DIGITS else None
 
+    @_require_columns()
     def clusters(self) -> list[str]:
         """Return the OceanBase clusters that it has reached; one started with a server list may report 4018."""
         try:

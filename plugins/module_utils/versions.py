@@ -3,7 +3,7 @@
 import re
 
 # A build number is the release up to its first dot: "1919579" of "1919579.el7".
-_VERSION = re.compile(r"(?<![\d.])(\d+(?:\.\d+){1,4})-(\d+)")
+_VERSION = re.compile(r"(?<![\d.])(\d{1,9}(?:\.\d{1,9}){1,4})-(\d{1,20})(?!\d)")
 _NEVRA = re.compile(r"^(?P<name>.+)-(?P<version>[^-]+)-(?P<release>[^-]+)\.(?P<arch>[^.]+)$")
 
 

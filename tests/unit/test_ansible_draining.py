@@ -41,7 +41,7 @@ def waited(host: Host, limit: str, time_limit: float, used: float = 0) -> str:
 
 @pytest.mark.parametrize(
     ("value", "seconds"),
-    [("60000000", 60), ("1500000", 1.5), ("0", 0), ("-1", None), ("", 30), ("1m", 30), (None, 30)],
+    [("60000000", 60), ("1500000", 1.5), ("0", 0), ("-1", None), ("", 30), ("1m", 30), (None, 30), ("9" * 400, 86400)],
 )
 def test_the_limit_is_a_parameter_in_microseconds(value: str | None, seconds: float | None) -> None:
     assert exit_limit({} if value is None else {"hot_upgrade_exit_timeout": value}) == seconds

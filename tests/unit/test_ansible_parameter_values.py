@@ -52,6 +52,7 @@ def test_same(name: str, current: str, desired: str) -> None:
         ("proxy_idc_name", "", "bj"),
         ("work_thread_num", "8", "128"),
         ("server_routing_mode", "random", "2G"),
+        ("proxy_mem_limited", "9" * 5000, "2G"),
     ],
 )
 def test_different(name: str, current: str, desired: str) -> None:

@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 from ansible_collections.obproxy.takeover.plugins.action.obproxy_restart import ActionModule
+from ansible_collections.obproxy.takeover.plugins.module_utils.action import HostAction
+from ansible_collections.obproxy.takeover.plugins.module_utils.changes import process_change
 from ansible_collections.obproxy.takeover.plugins.module_utils.programs import restart
 from ansible_collections.obproxy.takeover.plugins.module_utils.programs.start import Problem
 from ansible_collections.obproxy.takeover.plugins.module_utils.rules import FailedRule
+from ansible_collections.obproxy.takeover.plugins.module_utils.sql import SqlError
 
 HOME = "/opt/taobao/install/obproxy-4.3.1.0"
 OLD, NEW = 1, 2
@@ -83,6 +86,24 @@ def test_an_obproxy_whose_unit_cannot_be_restarted_keeps_running(
 
 def test_a_unit_is_restarted_without_waiting_for_its_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert _restart_by_systemd(tmp_path, monkeypatch, '[ "$*" = "--no-block restart odp.service" ]') == NEW
+
+
+def test_a_statement_that_fails_is_a_failed_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as one that reads the values which wait for a restart."""
+    action = ActionModule.__new__(ActionModule)
+    action._task = SimpleNamespace(check_mode=False)
+    monkeypatch.setattr(HostAction.__base__, "run", lambda *_: {})
+    monkeypatch.setattr(action, "validate_argument_spec", lambda _spec: (None, {}))
+    monkeypatch.setattr(action, "secrets", lambda: {"obproxy_sys_password": "Needle#1"})
+
+    def lose(_arguments: object) -> dict[str, Any]:
+        action.changes.append(process_change({"pid": OLD}, NEW))
+        raise SqlError(2013, "the connection was lost: Needle#1")
+
+    monkeypatch.setattr(action, "act", lose)
+    result = action.run(task_vars={})
+    assert result["failed"] and "the connection was lost: *** (code 2013)" in result["msg"]
+    assert [change["what"] for change in result["changes"]] == ["process"]
 
 
 def test_a_direct_run_without_a_permission_names_its_option(monkeypatch: pytest.MonkeyPatch) -> None:

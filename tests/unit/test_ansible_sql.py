@@ -1,6 +1,7 @@
 """Sets parameters one by one and restores them at the first error; logs in with several passwords."""
 
 import socket
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -195,9 +196,25 @@ def test_only_the_beginning_of_a_long_binary_is_reported() -> None:
     assert reported == f"pid 7 is 'another', it was '{200 * 'y'}'"
 
 
+@pytest.mark.parametrize("read", [lambda session: session.parameter("a"), Session.binary, Session.clusters])
+def test_a_response_without_a_column_is_an_sql_error(
+    read: Callable[[Session], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Session, "rows", lambda *_: [{"name": "a"}])
+    with pytest.raises(SqlError, match="a response has no column '"):
+        read(Session.__new__(Session))
+
+
 @pytest.mark.parametrize(
     ("rows", "pid"),
-    [([{"pid": 7}, {"pid": 7}], 7), ([{"pid": 7}, {"pid": 8}], None), ([{"pid": "x"}], None), ([{}], None), ([], None)],
+    [
+        ([{"pid": 7}, {"pid": 7}], 7),
+        ([{"pid": 7}, {"pid": 8}], None),
+        ([{"pid": "x"}], None),
+        ([{"pid": "9" * 5000}], None),
+        ([{}], None),
+        ([], None),
+    ],
 )
 def test_the_pid_is_the_one_of_all_sessions(
     rows: list[dict[str, object]], pid: int | None, monkeypatch: pytest.MonkeyPatch

@@ -36,6 +36,7 @@ from ansible_collections.obproxy.takeover.plugins.module_utils.versions import (
         ("ObProxy-OceanBase 1.9.1.1-1919579", "1.9.1.1-1919579"),
         ("obproxy-1.8.3-1913214.el7.x86_64", "1.8.3-1913214"),
         ("OceanBase 4.3.1.0", None),
+        (f"ObProxy-OceanBase 4.{'9' * 5000}-1", None),
         ("", None),
     ],
 )
