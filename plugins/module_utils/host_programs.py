@@ -16,7 +16,7 @@ _FILE_PARTS = ("files", "users")
 _PROCESS_PARTS = ("process_lifetime", "sockets", "processes")
 _SUPERVISION_PARTS = (*_FILE_PARTS, *_PROCESS_PARTS, "crontabs", "supervision")
 _PARTS = {
-    "converge": (*_FILE_PARTS, "process_lifetime", "shown_text"),
+    "converge": (*_FILE_PARTS, "process_lifetime", "shown_text", "limited_command"),
     "homes": _FILE_PARTS,
     "start": (*_SUPERVISION_PARTS, "start_checks", "undo_start"),
     "undo_start": _SUPERVISION_PARTS,
@@ -24,7 +24,7 @@ _PARTS = {
     "restart": (*_SUPERVISION_PARTS, "start_checks", "undo_start", "start"),
     "answering_process": _PROCESS_PARTS,
     "drain": ("process_lifetime", "sockets"),
-    "probe": (*_SUPERVISION_PARTS, "shown_text", "commands", "listeners"),
+    "probe": (*_SUPERVISION_PARTS, "shown_text", "limited_command", "commands", "listeners"),
 }
 
 

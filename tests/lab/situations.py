@@ -273,6 +273,11 @@ def profile_in_background(host: LabHost) -> None:
     host.run("echo 'nohup bash -c \"exec -a agent-loop sleep 3000\" 2>/dev/null &' >>/home/admin/.profile")
 
 
+def profile_hangs(host: LabHost) -> None:
+    """Let the profile of the OBProxy's user wait without end."""
+    host.run("echo 'sleep 3000' >>/home/admin/.profile")
+
+
 def profile_replaces_shell(host: LabHost) -> None:
     """Let the profile of the OBProxy's user start another shell, which gets no command."""
     host.run("echo 'exec bash' >>/home/admin/.profile")

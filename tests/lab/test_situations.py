@@ -11,6 +11,7 @@ import pytest
 from tests.roles.playing import Play, play
 
 from . import Lab, remedies, situations
+from .fixtures import StartHost
 from .host import HostSpec, LabHost
 from .test_precheck import assert_foreseen, files
 from .traffic import Traffic, held
@@ -270,6 +271,15 @@ def test_the_remedy_makes_it_a_host_that_is_adopted(outcome: Outcome, case: str)
         outcome.again.failure(host)
     )
     assert outcome.again.server(host)["pid"] == host.proxy_pid()
+
+
+def test_a_login_shell_that_hangs_leaves_no_process(lab: Lab, lab_host: StartHost) -> None:
+    host = lab_host()
+    situations.profile_hangs(host)
+    found = play(lab, host, arguments=("--tags", "check_command"))
+    role, message = found.failure(host)
+    assert role == "check_command" and "su - admin could not check them: it did not end" in message
+    assert host.run("pgrep -fl '^(sleep 3000|su - admin|-sh|-bash)' || true") == ""
 
 
 def test_no_password_is_sent_to_an_unknown_process(outcome: Outcome) -> None:

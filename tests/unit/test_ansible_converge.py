@@ -1,6 +1,7 @@
 """Files on a host are brought to their desired text: atomic, idempotent, honest in check mode, restored on failure."""
 
 import os
+import signal
 import stat
 from pathlib import Path
 from typing import Any
@@ -185,9 +186,26 @@ def test_a_failing_command_brings_the_former_text_back(tmp_path: Path, before: s
 
 
 def test_a_hanging_command_is_ended(tmp_path: Path) -> None:
-    with pytest.raises(Problem, match="did not end within 1 s"):
+    with pytest.raises(Problem, match="did not end within its time limit"):
         converge(_wanted(tmp_path / "file", "new", seconds=1, commands=[["sleep", "60"]]))
     assert _names(tmp_path) == []
+
+
+def test_a_command_may_leave_a_process_that_keeps_its_output_open(tmp_path: Path) -> None:
+    agent = ["sh", "-c", f"sleep 60 & echo $! >{tmp_path}/pid"]
+    try:
+        assert converge(_wanted(tmp_path / "file", "new", commands=[agent]))["changed"]
+    finally:
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+    assert (tmp_path / "file").read_text() == "new"
+
+
+def test_a_failing_command_may_print_any_bytes(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("old")
+    with pytest.raises(Problem, match=r"ended with 1: \ufffd+.* is invalid\nwhy"):
+        command = ["sh", "-c", r"printf '\273\266\323\255 is invalid\n'; echo why >&2; exit 1"]
+        converge(_wanted(tmp_path / "file", "new", commands=[command]))
+    assert (tmp_path / "file").read_text() == "old"
 
 
 def test_the_process_must_still_be_the_one() -> None:

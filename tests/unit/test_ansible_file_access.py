@@ -50,12 +50,12 @@ STARTING = {
 # Functions that execute something, and why they may.
 EXECUTING = {
     "commands": {
-        "start_command": "as its callers say",
         "binary_version": "has become the user",
         "packages_and_commands": "rpm; as the user where the path is the user's; su to the user",
     },
     "converge": {"run": "a program that nobody but the acting user can change", "converge": "has become the user"},
     "homes": {"clear": "has become the user"},
+    "limited_command": {"start_command": "as its callers say"},
     "processes": {"relaunch": "has become the user"},
     "restart": {
         "cold_restart": "as the user of the process",

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,17 @@ from ansible_collections.obproxy.takeover.plugins.module_utils.programs import (
     converge,
     drain,
     files,
+    limited_command,
     listeners,
     probe,
+    process_lifetime,
     restart,
     start,
     supervision,
     undo_start,
 )
+
+from tests.waiting import until
 
 from .conftest import SOMEBODY
 
@@ -58,8 +63,8 @@ def test_a_process_is_its_user_s_and_commands_run_as_that_user() -> None:
         assert found is not None and found["owner"] == pwd.getpwuid(SOMEBODY["uid"]).pw_name
         user = commands.user_on_host(dict(found, engine=None))
         assert user is not None and user["uid"] == SOMEBODY["uid"]
-        command = commands.start_command(["id", "-u"], user)
-        assert commands.output(command, time.monotonic() + 20)[1].strip() == str(SOMEBODY["uid"])
+        command = limited_command.start_command(["id", "-u"], user)
+        assert limited_command.output(command, time.monotonic() + 20)[1].strip() == str(SOMEBODY["uid"])
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
@@ -249,7 +254,7 @@ def test_marker_is_the_same_on_both_sides(module: object) -> None:
 
 
 def _end_of(script: str, seconds: float = 20) -> tuple[int | None, str, str]:
-    return commands.output(commands.start_command(["/bin/sh", "-c", script]), time.monotonic() + seconds)
+    return limited_command.output(limited_command.start_command(["/bin/sh", "-c", script]), time.monotonic() + seconds)
 
 
 def test_a_command_ends_before_its_background_processes() -> None:
@@ -273,9 +278,44 @@ def test_a_command_without_end_is_ended(script: str, reason: str) -> None:
     assert status is None and reason in why
 
 
+def hanging_login(pids: Path) -> str:
+    """Return a script that hangs as `su` does under a profile that hangs, and writes the pids of its processes.
+
+    They are: the shell in a session of its own, a child of it, and an orphan in its session.
+    """
+    profile = f"echo $$ >>{pids}; (sleep 1000 & echo $! >>{pids}); sleep 1000 & echo $! >>{pids}; wait"
+    return f"setsid sh -c '{profile}' & wait"
+
+
+def all_pids(pids: Path) -> list[int] | None:
+    """Return the pids that a hanging login has written, None before it has written all."""
+    found = pids.read_text().split() if pids.exists() else []
+    return [int(pid) for pid in found] if len(found) == 3 else None
+
+
+def test_a_command_that_is_ended_leaves_no_process_of_its_sessions(tmp_path: Path) -> None:
+    command = limited_command.start_command(["/bin/sh", "-c", hanging_login(tmp_path / "pids")])
+    processes = until(lambda: all_pids(tmp_path / "pids"), "the login shell does not run")
+    assert limited_command.output(command, 0)[0] is None
+    until(lambda: not any(map(process_lifetime.start_time, processes)), "its processes still run")
+
+
+def test_a_start_ends_a_login_shell_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    su = tmp_path / "su"
+    su.write_text(f"#!/bin/sh\n{hanging_login(tmp_path / 'pids')}\n")
+    su.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    found = {"home": "/", "has_libraries": False}
+    with ThreadPoolExecutor(1) as pool:
+        has_ended = pool.submit(start.launch, found, "admin", ["true"], {}, 5)
+        processes = until(lambda: all_pids(tmp_path / "pids"), "the login shell does not run")
+        assert has_ended.result() is False
+    until(lambda: not any(map(process_lifetime.start_time, processes)), "its processes still run")
+
+
 def test_a_command_s_bytes_and_errors_are_kept() -> None:
     assert _end_of(r"printf '\273\266'; echo refused >&2; exit 3") == (3, "\ufffd\ufffd", "refused")
-    assert commands.output(commands.start_command(["/no/such"]), 0)[0] is None
+    assert limited_command.output(limited_command.start_command(["/no/such"]), 0)[0] is None
 
 
 @pytest.mark.parametrize(
@@ -288,7 +328,7 @@ def test_a_command_s_bytes_and_errors_are_kept() -> None:
     ],
 )
 def test_commands_on_an_unreadable_path_are_not_missing(script: str, checked: bool, error: str | None) -> None:
-    command = commands.start_command(["/bin/sh", "-c", script])
+    command = limited_command.start_command(["/bin/sh", "-c", script])
     found = commands.missing_commands(command, time.monotonic() + 20)
     assert (found["commands_checked"], found["commands_error"]) == (checked, error)
     assert found["missing_commands"] == (["nc"] if checked else [])
@@ -306,8 +346,8 @@ def test_commands_on_an_unreadable_path_are_not_missing(script: str, checked: bo
 def test_a_broken_package_database_is_not_an_empty_one(
     installed: str, owning: str, package: str | None, error: str | None
 ) -> None:
-    start_time = [commands.start_command(["/bin/sh", "-c", script]) for script in (installed, owning)]
+    start_time = [limited_command.start_command(["/bin/sh", "-c", script]) for script in (installed, owning)]
     found = commands.packages(start_time[0], start_time[1], time.monotonic() + 20)
     assert (found["package"], found["packages_error"]) == (package, error)
-    none = commands.start_command(["/no/such/rpm"])
+    none = limited_command.start_command(["/no/such/rpm"])
     assert commands.packages(none, none, 0) == {"packages": [], "package": None, "packages_error": None}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.obproxy.takeover.plugins.module_utils.masking import hiding
-from ansible_collections.obproxy.takeover.plugins.module_utils.programs import commands, listeners, shown_text
+from ansible_collections.obproxy.takeover.plugins.module_utils.programs import limited_command, listeners, shown_text
 from ansible_collections.obproxy.takeover.plugins.module_utils.programs.converge import Problem, run
 from ansible_collections.obproxy.takeover.plugins.module_utils.programs.shown_text import first_words, last_lines
 
@@ -19,7 +19,7 @@ mask = hiding([SECRET])
 def _from_command(output: str, tmp_path: Path) -> str:
     (tmp_path / "output").write_text(output)
     script = f"cat {tmp_path}/output >&2; exit 1"
-    return commands.output(commands.start_command(["sh", "-c", script]), time.monotonic() + 30)[2]
+    return limited_command.output(limited_command.start_command(["sh", "-c", script]), time.monotonic() + 30)[2]
 
 
 def _from_converge(output: str, tmp_path: Path) -> str:

@@ -9,9 +9,11 @@ In check mode it only reports the changes. Files of an ordinary user are accesse
 import json
 import os
 import stat
+import time
 
 try:
     from .files import NOT_FOUND, TEMPORARY, ParentDirectory, names_in, names_of, program_at, writing_obstacle
+    from .limited_command import output, start_command
     from .process_lifetime import start_time
     from .shown_text import last_lines
     from .users import become, set_program_timeout, user_named, user_of
@@ -155,25 +157,14 @@ def run(commands: "list[list[str]]", seconds: int) -> None:
 
     A command with a path must be a program that only root and the acting user can change.
     """
-    import subprocess  # takes half of this program's start, and most runs need no command
-
     for command in commands:
-        ended = subprocess.Popen(
-            [program_at(command[0]) if command[0].startswith("/") else command[0], *command[1:]],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            universal_newlines=True,
-            cwd="/",
-        )
-        try:
-            printed = ended.communicate(timeout=seconds)[0]
-        except subprocess.TimeoutExpired:
-            ended.kill()
-            ended.communicate()
-            raise Problem(f"{' '.join(command)} did not end within {seconds} s") from None
-        if ended.returncode != 0:
-            raise Problem(f"{' '.join(command)} ended with {ended.returncode}: {last_lines(printed)}")
+        program = program_at(command[0]) if command[0].startswith("/") else command[0]
+        status, printed, errors = output(start_command([program, *command[1:]]), time.monotonic() + seconds)
+        if status is None:
+            raise Problem(f"{' '.join(command)}: {errors}")
+        if status != 0:
+            shown = "\n".join(text for text in (last_lines(printed), errors) if text)
+            raise Problem(f"{' '.join(command)} ended with {status}: {shown}")
 
 
 def acting_user(wanted: "dict[str, Any]") -> "dict[str, Any] | None":

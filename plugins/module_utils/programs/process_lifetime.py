@@ -1,10 +1,12 @@
-"""Part of host programs: reads when a process was started, and terminates it."""
+"""Part of host programs: reads when a process was started, and ends it, also with all processes that it started."""
 
-# ruff: noqa: PTH123
+# ruff: noqa: PTH123, PTH208
 
 import os
 import signal
 import time
+
+STOP_ROUNDS = 100  # until no process starts another
 
 
 def start_time(pid: int) -> "int | None":
@@ -34,3 +36,45 @@ def terminate(pid: int, seconds: int) -> bool:
         while start_time(pid) == since and time.monotonic() < deadline:
             time.sleep(0.05)
     return start_time(pid) != since
+
+
+def started_by(pid: int) -> "set[int]":
+    """Return a process and its descendants, and the other processes in their sessions."""
+    processes = {}  # type: dict[int, tuple[int, int]]
+    for name in os.listdir("/proc"):
+        try:
+            with open(f"/proc/{int(name)}/stat") as file:
+                fields = file.read().rpartition(")")[2].split()
+        except (OSError, ValueError):
+            continue
+        processes[int(name)] = (int(fields[1]), int(fields[3]))
+    family, new = set(), {pid} & processes.keys()
+    while new:
+        family |= new
+        new = {one for one, (parent, _) in processes.items() if parent in new} - family
+    sessions = {processes[one][1] for one in family} - {os.getsid(0)}
+    return family | {one for one, (_, session) in processes.items() if session in sessions}
+
+
+def kill_all_started_by(pid: int) -> None:
+    """Kill a child of this program with all that it has started: `su` starts a login shell in a session of its own.
+
+    All are stopped before the first is killed. A stopped process starts no other, and its pid is not reused.
+    """
+    stopped = set()  # type: set[int]
+    for _ in range(STOP_ROUNDS):
+        new = started_by(pid) - stopped
+        if not new:
+            break
+        send(signal.SIGSTOP, new)
+        stopped |= new
+    send(signal.SIGKILL, stopped)
+
+
+def send(number: int, processes: "set[int]") -> None:
+    """Send a signal to processes; those that have ended are skipped."""
+    for pid in processes:
+        try:
+            os.kill(pid, number)
+        except OSError:
+            continue

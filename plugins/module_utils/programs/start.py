@@ -15,6 +15,7 @@ import time
 
 try:
     from .files import exists, names_in, program_at
+    from .process_lifetime import kill_all_started_by
     from .processes import identity, proxies_in
     from .sockets import answering_process, listens
     from .start_checks import start_problems, wait_for_ports
@@ -100,8 +101,13 @@ def inspect_homes(homes: "list[str]") -> "dict[str, Any]":
     }
 
 
-def launch(found: "dict[str, Any]", owner: str, arguments: "list[str]", environment: "dict[str, str]") -> None:
-    """Start the OBProxy through a login shell of its user, which sets the limits of daemons (trap 27)."""
+def launch(
+    found: "dict[str, Any]", owner: str, arguments: "list[str]", environment: "dict[str, str]", seconds: float
+) -> bool:
+    """Start the OBProxy through a login shell of its user, which sets the limits of daemons (trap 27).
+
+    Return whether the shell has ended in time. A shell that has not is ended with all that it has started.
+    """
     home = found["home"]
     if found["has_libraries"]:
         environment = dict(environment, LD_LIBRARY_PATH=os.path.join(home, "lib"))
@@ -109,7 +115,14 @@ def launch(found: "dict[str, Any]", owner: str, arguments: "list[str]", environm
     line = " ".join([f"cd {shlex.quote(home)} && exec env", *words, *map(shlex.quote, arguments)])
     quiet = subprocess.DEVNULL
     login = ["su", "-", owner, "-s", "/bin/sh", "-c", line]
-    subprocess.call(login, stdin=quiet, stdout=quiet, stderr=quiet, cwd="/", start_new_session=True)
+    shell = subprocess.Popen(login, stdin=quiet, stdout=quiet, stderr=quiet, cwd="/", start_new_session=True)
+    try:
+        shell.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        kill_all_started_by(shell.pid)
+        shell.wait()
+        return False
+    return True
 
 
 def plan(wanted: "dict[str, Any]") -> "dict[str, Any]":
@@ -136,15 +149,16 @@ def start(wanted: "dict[str, Any]") -> "dict[str, Any]":
     home, owner = wanted["home"], wanted["owner"]
     found = run_as(user_named(owner), inspect_homes, [home])
     arguments, environment = command(found, wanted)
-    launch(found, owner, arguments, environment)
-    pid = None
     deadline = time.monotonic() + wanted["seconds"]
+    problem = f"no OBProxy of {home} answers at port {wanted['sql_port']}"
+    if not launch(found, owner, arguments, environment, wanted["seconds"]):
+        problem = f"the login shell of {owner} (its profile, or bin/obproxyd.sh) has not ended"
+    pid = None
     while pid is None:
         if time.monotonic() > deadline:
             ended = terminate_all(home, wanted["sql_port"], HANDSHAKE_TIMEOUT)
             raise Problem(
-                f"no OBProxy of {home} answers at port {wanted['sql_port']} {wanted['seconds']} s after its start; "
-                "its processes were stopped",
+                f"{problem} {wanted['seconds']} s after its start; its processes were stopped",
                 ended=ended,
             )
         time.sleep(0.1)
