@@ -79,8 +79,10 @@ class ActionModule(HostAction):
         if not package and not home:
             return {"changed": False, "msg": "no OBProxy package is installed"}
         if self.is_check_mode:
+            _require_unused(facts["foreign_processes"])  # an earlier step would stop the takeover's own
             self._report_removal(name, package, home)
             return {"changed": True, "msg": f"would remove {package or home}"}
+        _require_unused(self.rediscover()["ansible_facts"]["obproxy"]["proxies"])
         if package:
             home = self._remove_package(facts, str(package))
             self._report_removal(name, package, None)
@@ -101,12 +103,6 @@ class ActionModule(HostAction):
 
         The home is written to the progress note first, because the run may be killed in between.
         """
-        if running := self.rediscover()["ansible_facts"]["obproxy"]["process"]:
-            raise FailedRule(
-                "No OBProxy of the package runs",
-                f"pid {running['pid']} listens on port {facts['sql_port']}",
-                "roll the start back too, or stop the OBProxy",
-            )
         quoted = shlex.quote(package)
         files = str(self.execute(f"rpm -ql {quoted}")["stdout"]).split()
         homes = {str(Path(path).parents[1]) for path in files if path.endswith("/bin/obproxy")}
@@ -130,3 +126,11 @@ class ActionModule(HostAction):
             raise FailedRule(
                 "The files of the removed package's OBProxy can be removed", problem, f"remove {home} by hand"
             )
+
+
+def _require_unused(running: list[str]) -> None:
+    """Require that no OBProxy runs, at whatever port; raise FailedRule with their descriptions."""
+    if running:
+        raise FailedRule(
+            "No OBProxy of the package runs", "; ".join(running), "roll the start back too, or stop the OBProxy"
+        )

@@ -5,6 +5,7 @@ from typing import Any
 from tests.lab import Lab
 from tests.lab.fixtures import StartHost
 from tests.lab.host import LabHost
+from tests.waiting import until
 
 from .playing import Play, play
 
@@ -89,6 +90,24 @@ def test_a_rollback_stops_and_removes_only_additions_of_the_takeover(lab: Lab, l
     assert host.run("pgrep -c obproxy || true").strip() == "0"
     assert host.run(EVERYTHING_OF_PACKAGES) == before, "logs and settings too"
     assert play(lab, host, playbook="rollback").changed(host) == []
+
+
+def test_a_rollback_spares_the_package_of_an_obproxy_at_another_port(lab: Lab, lab_host: StartHost) -> None:
+    """Such as one that was started by hand when the port of the takeover was in use."""
+    host = lab_host("absent")
+    tags = ("--tags", "prepare_create_obproxy,install_rpm")
+    assert "install_rpm" in play(lab, host, variables=START, arguments=tags).changed(host)
+    options = "prometheus_listen_port=3884,enable_obproxy_rpc_service=False"
+    host.run(f"cd {HOME} && runuser -u admin -- ./bin/obproxy -p 3883 -n test -r 127.0.0.1:2881 -o {options}")
+    until(lambda: host.run("ss -Hltn 'sport = :3883'"), "no OBProxy listens")
+    before = host.run(EVERYTHING_OF_PACKAGES)
+    for arguments in (("--check",), ()):
+        role, message = play(lab, host, playbook="rollback", arguments=arguments).failure(host)
+        assert role == "install_rpm" and "at ports 3883" in message
+    assert host.run(EVERYTHING_OF_PACKAGES) == before
+    host.run("pkill -x obproxy")
+    until(lambda: host.run("pgrep -cx obproxy || true").strip() == "0", "the OBProxy still runs")
+    assert play(lab, host, playbook="rollback").code == 0
 
 
 def test_a_rollback_spares_a_home_that_was_there_before(lab: Lab, lab_host: StartHost) -> None:
