@@ -16,6 +16,7 @@ from ansible_collections.obproxy.takeover.plugins.module_utils.parameter_values 
     seconds_of,
     why_not_settable,
 )
+from ansible_collections.obproxy.takeover.plugins.module_utils.programs.restart import BESIDES_STARTS
 from ansible_collections.obproxy.takeover.plugins.module_utils.rules import FailedRule
 from ansible_collections.obproxy.takeover.plugins.module_utils.sql import Session, SqlError
 from ansible_collections.obproxy.takeover.plugins.module_utils.supervisors import Supervisor, supervisor_of
@@ -188,7 +189,7 @@ class ActionModule(HostAction):
         facts, way = self.facts, self._method()
         expected = self._pending_values([name for name in names if name not in {one.name for one in todo}])
         expected |= {one.name: one.after for one in todo}
-        self._require_drained(arguments["drain_seconds"])
+        self._require_drained(time_to_drain(way, arguments["drain_seconds"], arguments["seconds"]))
         former = {one.name: one.before for one in todo} | facts["done"].get("former", {})
         if arguments["state"] == "restarted":
             former = {}
@@ -246,7 +247,7 @@ class ActionModule(HostAction):
             with session:
                 return {name: session.parameter(name) or "" for name in names}
 
-    def _wait_until_drained(self, process: dict[str, Any], seconds: int) -> str:
+    def _wait_until_drained(self, process: dict[str, Any], seconds: float) -> str:
         begun, facts = time.monotonic(), self.facts
         left = draining.wait_until_drained(
             self, process, facts["sql_port"], facts["parameters"], seconds, used=self._waited
@@ -254,7 +255,7 @@ class ActionModule(HostAction):
         self._waited += time.monotonic() - begun
         return left
 
-    def _require_drained(self, seconds: int) -> None:
+    def _require_drained(self, seconds: float) -> None:
         """Wait until the former process of an earlier restart has drained, so that there is never a third process."""
         if left := "; ".join(filter(None, [self._wait_until_drained(one, seconds) for one in self.facts["draining"]])):
             raise FailedRule(
@@ -348,6 +349,14 @@ class ActionModule(HostAction):
             found = f"{self._supervisor.description} has started pid {pid} with other values: {'; '.join(differ)}"
         if found:
             raise _start_failure(sorted(expected), found)
+
+
+def time_to_drain(way: str, drain_seconds: float, seconds: float) -> float:
+    """Return how long a restart may wait before it begins, so that its undo ends within both limits together.
+
+    Only a hot restart needs one start. A role's limits together are less than the time limit of its subtask.
+    """
+    return drain_seconds if way == "hot" else max(0, drain_seconds - seconds - BESIDES_STARTS)
 
 
 def _start_failure(names: list[str], found: str) -> FailedRule:

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.obproxy.takeover.plugins.action.obproxy_restart import time_to_drain
 from ansible_collections.obproxy.takeover.plugins.module_utils.documentation import argument_spec
+from ansible_collections.obproxy.takeover.plugins.module_utils.programs.restart import BESIDES_STARTS
 
 from tests.yaml_files import load
 
@@ -51,10 +53,14 @@ def test_every_role_defines_its_subtask(role: str) -> None:
         assert len(path.read_text().splitlines()) <= 75, path
 
 
-def test_a_start_and_a_drain_fit_into_their_subtask() -> None:
-    defaults = load(ROLES / "start_obproxy" / "defaults" / "main.yml")
-    waits = defaults["obproxy_start_seconds"] + defaults["obproxy_drain_seconds"]
-    assert waits < load(ROLES / "start_obproxy" / "meta" / "subtask.yml")["timeout"]
+@pytest.mark.parametrize("role", ["start_obproxy", "restart_obproxy"])
+def test_a_drain_and_a_start_with_its_undo_fit_into_their_subtask(role: str) -> None:
+    defaults = load(ROLES / role / "defaults" / "main.yml")
+    start, drain = defaults["obproxy_start_seconds"], defaults["obproxy_drain_seconds"]
+    limit = load(ROLES / role / "meta" / "subtask.yml")["timeout"]
+    assert start + time_to_drain("hot", drain, start) < limit
+    for way in ("cold", "supervisor"):
+        assert 2 * start + BESIDES_STARTS + time_to_drain(way, drain, start) < limit
 
 
 def test_series_ids_are_those_of_the_sample() -> None:

@@ -88,6 +88,75 @@ def test_a_unit_is_restarted_without_waiting_for_its_job(tmp_path: Path, monkeyp
     assert _restart_by_systemd(tmp_path, monkeypatch, '[ "$*" = "--no-block restart odp.service" ]') == NEW
 
 
+class Clock:
+    """The time of a host on which each wait takes as long as it may."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def take(self, seconds: float, answer: Any = None) -> Any:
+        self.now += seconds
+        return answer
+
+
+@pytest.mark.parametrize(
+    ("kind", "takes", "how"),
+    [
+        *[(kind, (1000, 1000), "down") for kind in ("", "systemd", "obd")],
+        *[(kind, (115, 25), "back") for kind in ("", "systemd", "obd")],
+        *[(kind, (115, 115), "down") for kind in ("systemd", "obd")],
+    ],
+)
+def test_a_restart_and_its_undo_end_in_time(
+    monkeypatch: pytest.MonkeyPatch, kind: str, takes: tuple[int, int], how: str
+) -> None:
+    """Each stop needs SIGKILL, the new values prevent a start, and the starts of the undo take some seconds."""
+    clock, seconds, watchdog = Clock(), 120, {"pid": 5, "record": "/run/x"}
+    state = {"process": {"pid": OLD, "started": 7}, "arguments": ["obproxy"], "user": {"uid": 1}}
+    undoing = list[float]()  # the times of its starts
+
+    def begin(arguments: list[str]) -> str:
+        is_undo = "-o" in arguments or undoing
+        if is_undo and "stop" not in arguments:
+            undoing.append(clock.now)
+        return ""
+
+    def answers(*_: object) -> int | None:
+        clock.now += 1
+        is_up = undoing and clock.now > undoing[-1] + takes[len(undoing) - 1]
+        return NEW + len(undoing) if is_up else None
+
+    fakes: dict[str, Any] = {
+        "time": clock,
+        "terminate": lambda _pid, limit: clock.take(limit, True),
+        "listens": lambda _port: False,
+        "answering_in_home": answers,
+        "relaunch": lambda _process, arguments: begin(arguments),
+        "launch_state": lambda _process: state,
+        "watchdogs_of": lambda *_: [watchdog] if kind == "obd" else [],
+        "proxies_in": lambda _home: [OLD],
+        "run_command": lambda _command: clock.take(10, (0, "")),
+        "command_output": lambda command: clock.take(10, begin(command)),
+        "run_as": lambda *_, **__: clock.take(10),
+        "is_unchanged": lambda _process: True,
+        "identity": lambda _pid: {},
+        "start_problems": lambda _pid, wanted, _draining: clock.take(wanted["seconds"], []),
+    }
+    for name, fake in fakes.items():
+        monkeypatch.setattr(restart, name, fake)
+    supervisor = {"kind": kind, "unit": "x" if kind == "systemd" else ""}
+    wanted = WANTED | {"way": "supervisor" if kind else "cold", "supervisor": supervisor, "seconds": seconds}
+    answer = restart.restart(wanted | {"identity": {}, "homes": [HOME], "former": {"a": "1"}, "app_name": ""})
+    assert answer["how"] == how
+    assert seconds < clock.now <= 2 * seconds + restart.BESIDES_STARTS
+
+
 def test_a_statement_that_fails_is_a_failed_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     """Such as one that reads the values which wait for a restart."""
     action = ActionModule.__new__(ActionModule)

@@ -19,7 +19,7 @@ def start_time(pid: int) -> "int | None":
     return None if fields[0] == "Z" else int(fields[19])
 
 
-def terminate(pid: int, seconds: int) -> bool:
+def terminate(pid: int, seconds: float) -> bool:
     """Send SIGTERM, then SIGKILL after a timeout; return whether the process has ended.
 
     A later process with the same pid gets no signal.

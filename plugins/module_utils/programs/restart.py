@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 
 MARKER = "OBPROXY-RESULT "
 START_GRACE = 3.0  # seconds until a started process must be visible
+STOP_TIMEOUT = 30  # seconds; an OBProxy exits within a second of SIGTERM (docs/reference/obproxy.md 2.6)
+LEAST_START = 30  # seconds for the second start of an undo, if the first one took longer than usual
+PORTS_TIMEOUT = 30  # seconds for the other ports of an OBProxy that answers at its SQL port
+# Seconds of a restart and its undo besides two starts: three stops, the ports, and the supervisor's commands.
+BESIDES_STARTS = 200
 
 
 def is_unchanged(process: "dict[str, Any]") -> bool:
@@ -67,10 +72,10 @@ def wait_until_up(wanted: "dict[str, Any]", besides: "tuple[int, ...]" = ()) -> 
 
 def stop_all(wanted: "dict[str, Any]") -> None:
     """Terminate the OBProxies of this home and wait until the port is free; raises Problem."""
+    deadline = time.monotonic() + STOP_TIMEOUT
     for pid in proxies_in(wanted["home"]):
-        if not terminate(pid, int(wanted["seconds"])):
+        if not terminate(pid, max(START_GRACE, deadline - time.monotonic())):
             raise Problem(f"pid {pid} still runs after SIGKILL")
-    deadline = time.monotonic() + wanted["seconds"]
     while listens(wanted["sql_port"]):
         if time.monotonic() > deadline:
             raise Problem(f"port {wanted['sql_port']} is still in use after the OBProxy has ended")
@@ -117,7 +122,7 @@ def restart_by_supervisor(wanted: "dict[str, Any]") -> "int | None":
         restarting = ["systemctl", "--no-block", "restart", wanted["supervisor"]["unit"]]
         if run_command(restarting)[0]:  # such as of a masked unit; without an answer, it may restart
             raise Problem(f"{' '.join(restarting)} has failed; pid {former} was not restarted")
-    elif not terminate(former, int(wanted["seconds"])):
+    elif not terminate(former, STOP_TIMEOUT):
         raise Problem(f"pid {former} still runs after SIGKILL")
     return wait_until_up(wanted, (former,))
 
@@ -128,10 +133,13 @@ def restore_by_supervisor(process: "dict[str, Any]", wanted: "dict[str, Any]", w
     if unit:
         command_output(["systemctl", "stop", unit])
     for watchdog, _ in watchdogs:
-        terminate(watchdog["pid"], wanted["seconds"])
+        terminate(watchdog["pid"], STOP_TIMEOUT)
+    begun = time.monotonic()
     pid = cold_restart(process, wanted, wanted["former"])
     if pid is None:
         return None
+    time_left = begun + wanted["seconds"] - time.monotonic()  # both starts have one limit
+    wanted = dict(wanted, seconds=max(LEAST_START, time_left))
     if unit:
         stop_all(wanted)
         command_output(["systemctl", "--no-block", "start", unit])
@@ -166,7 +174,7 @@ def restart_process(wanted: "dict[str, Any]") -> "dict[str, Any]":
         pid = restore_by_supervisor(process, wanted, watchdogs)
         return {"how": "down" if pid is None else "back", "pid": pid}
     for one, _ in watchdogs:
-        terminate(one["pid"], wanted["seconds"])
+        terminate(one["pid"], STOP_TIMEOUT)
     try:
         pid = cold_restart(process, wanted, {})
         how = "cold"
@@ -197,13 +205,14 @@ def restart(wanted: "dict[str, Any]") -> "dict[str, Any]":
     now = identity(pid)
     was = wanted["identity"]
     problems = [f"its {key} is {now[key]}, it was {was[key]}" for key in was if now[key] != was[key]]
-    return dict(answer, problems=problems or start_problems(pid, wanted, [wanted["process"]["pid"]]))
+    settled = dict(wanted, seconds=min(wanted["seconds"], PORTS_TIMEOUT))
+    return dict(answer, problems=problems or start_problems(pid, settled, [wanted["process"]["pid"]]))
 
 
 def main(wanted: "dict[str, Any]") -> None:
     """Print the result or the problem as one marked line; continue when the connection is lost."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    signal.alarm(int(wanted["seconds"] * 8 + wanted["order_seconds"]))
+    signal.alarm(int(wanted["seconds"] * 2 + BESIDES_STARTS + wanted["order_seconds"]))
     try:
         answer = restart(wanted)
     except (Problem, OSError) as problem:
