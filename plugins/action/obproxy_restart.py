@@ -127,6 +127,7 @@ class ActionModule(HostAction):
 
     def _act_on(self, todo: list[Difference], names: list[str], arguments: dict[str, Any]) -> Result:
         facts = self.facts
+        self._require_program(facts["process"])
         result: Result = {
             "changed": True,
             "msg": f"a restart applies: {', '.join(names) or 'no parameter'}",
@@ -157,6 +158,16 @@ class ActionModule(HostAction):
                 "A restart can be undone if the new process does not start",
                 "; ".join(problems),
                 "restart the OBProxy by hand, or remove these from the cluster's obproxy_parameters",
+            )
+
+    def _require_program(self, process: dict[str, Any]) -> None:
+        """Require that the program starts again, before anything is set or stopped; raise FailedRule."""
+        if not self._found["starts"]:
+            raise FailedRule(
+                "The OBProxy's program can be started again",
+                f"the program of pid {process['pid']} ({process['cmdline_start']}) with the option -V fails as "
+                f"{process['owner']} in {process['home']}",
+                "correct the permissions of the program, or start the OBProxy by hand with the path of its program",
             )
 
     def _read_supervision(self, names: list[str]) -> None:

@@ -12,6 +12,7 @@ from tests.roles.playing import play
 from . import Lab
 from .fixtures import StartHost
 from .host import LabHost
+from .traffic import held
 from .tunnel import admin, query
 
 RESTART = {"obproxy_allow_restart": True}
@@ -122,6 +123,18 @@ def test_a_failed_restart_is_undone(lab: Lab, lab_host: StartHost) -> None:
         assert value(lab, host, "work_thread_num") == "4" and watchdogs(host) == former
         assert host.run("pgrep -cx obproxy").strip() == "1"
     assert play(lab, *hosts, playbook="rollback").code == 0
+
+
+def test_an_obproxy_whose_program_cannot_be_executed_is_not_stopped(lab: Lab, lab_host: StartHost) -> None:
+    host = lab_host("restart-needed")
+    host.run(f"chmod a-x {host.home}/bin/obproxy")
+    pid = host.proxy_pid()
+    with held(host) as traffic:
+        for arguments in (("--check",), ()):
+            _, message = play(lab, host, variables=RESTART, arguments=arguments).failure(host)
+            assert "program can be started again" in str(message)
+    assert host.proxy_pid() == pid and value(lab, host, "work_thread_num") == "4"
+    assert not traffic.problems
 
 
 def test_without_permission_nothing_is_restarted(lab: Lab, lab_host: StartHost) -> None:

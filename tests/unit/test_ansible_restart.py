@@ -157,6 +157,21 @@ def test_a_restart_and_its_undo_end_in_time(
     assert seconds < clock.now <= 2 * seconds + restart.BESIDES_STARTS
 
 
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_an_obproxy_whose_program_cannot_be_started_keeps_running(
+    monkeypatch: pytest.MonkeyPatch, check_mode: bool
+) -> None:
+    process = {"pid": OLD, "cmdline_start": "obproxy -p 2883", "owner": "admin", "home": HOME}
+    action = ActionModule.__new__(ActionModule)
+    action._task = SimpleNamespace(check_mode=check_mode)
+    action._found = {"starts": False}
+    monkeypatch.setattr(ActionModule, "facts", {"process": process})
+    monkeypatch.setattr(action, "run_program", lambda *_: pytest.fail("something was changed"))
+    with pytest.raises(FailedRule) as failed:
+        action._act_on([], [], {})
+    assert "pid 1 (obproxy -p 2883) with the option -V fails as admin" in failed.value.found
+
+
 def test_a_statement_that_fails_is_a_failed_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     """Such as one that reads the values which wait for a restart."""
     action = ActionModule.__new__(ActionModule)

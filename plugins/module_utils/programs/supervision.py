@@ -166,12 +166,8 @@ def engine_of(pid: int) -> "str | None":
     return found.group(0).lower() if found else f"namespaces of its own: {', '.join(other)}"
 
 
-def starts_without_environment(pid: int) -> bool:
-    """Return whether its program starts without an environment, as a hot restart starts it.
-
-    A program that needs LD_LIBRARY_PATH does not (docs/reference/obproxy.md 2.6). `-V` only prints the version.
-    """
-    process = dict(launch_state({"pid": pid, "started": start_time(pid)}), environment={})
+def program_starts(process: "dict[str, Any]") -> bool:
+    """Return whether the program of a process starts again; `-V` only prints the version."""
     try:
         started = relaunch(process, [process["arguments"][0], "-V"])
     except OSError:
@@ -227,11 +223,15 @@ def supervision(wanted: "dict[str, Any]") -> "dict[str, Any]":
     `wanted`: pid, home, homes (possible locations of its watchdog), sql_port.
     """
     pid = wanted["pid"]
+    process = launch_state({"pid": pid, "started": start_time(pid)})
+    # As a hot restart starts it. A program that needs LD_LIBRARY_PATH does not (docs/reference/obproxy.md 2.6).
+    starts_without_environment = program_starts(dict(process, environment={}))
     return dict(
         read_supervision(pid, wanted["home"], wanted["homes"], wanted["sql_port"]),
         identity=identity(pid),
         ports=ports_of(pid),
-        starts_without_environment=starts_without_environment(pid),
+        starts_without_environment=starts_without_environment,
+        starts=starts_without_environment or program_starts(process),
     )
 
 
