@@ -1,12 +1,12 @@
 """Inventories of every kind, each with the host that a takeover of is compared with a direct run."""
 
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests import vault
 from tests.integration.inventories import Unsafe, write
 
 VAULT_PASSWORD = "opens the samples"
@@ -194,12 +194,12 @@ def vaulted(directory: Path) -> SampleInventory:
     sample = _file(
         directory / "inventory", _tree({"b": {"ocp_host_id": 2}}, {"test": _member(u="{{ inline }}+{{ w }}")})
     )
-    write(
-        directory / "inventory" / "group_vars" / "test" / "whole.yml", {"w": "File#1", "nested": {"deep": ["{{ w }}"]}}
-    )
-    _vault(password, "encrypt", str(directory / "inventory" / "group_vars" / "test" / "whole.yml"))
-    inline = _vault(password, "encrypt_string", "Inline#1", "--name", "inline")
-    (directory / "inventory" / "group_vars" / "test" / "inline.yml").write_text(inline, encoding="utf-8")
+    variables = directory / "inventory" / "group_vars" / "test"
+    variables.mkdir(parents=True)
+    whole = vault.encrypted(VAULT_PASSWORD, '{w: "File#1", nested: {deep: ["{{ w }}"]}}')
+    (variables / "whole.yml").write_text(whole, encoding="utf-8")
+    inline = vault.encrypted_value(VAULT_PASSWORD, "inline", "Inline#1")
+    (variables / "inline.yml").write_text(inline, encoding="utf-8")
     return SampleInventory(source=sample.source, vault=password)
 
 
@@ -223,12 +223,6 @@ def _named(name: str) -> Callable[[Path], SampleInventory]:
         return SampleInventory(source=source, host=name)
 
     return make
-
-
-def _vault(password: Path, *arguments: str) -> str:
-    program = Path(sys.executable).with_name("ansible-vault")
-    command = [str(program), arguments[0], "--vault-password-file", str(password), *arguments[1:]]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 SAMPLES: dict[str, Callable[[Path], SampleInventory]] = {

@@ -1,7 +1,5 @@
 """Inventories in which Ansible Vault has encrypted single values or whole files, and values marked as unsafe."""
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +8,7 @@ import pytest
 from service.inventory.reader import InventoryReader, read
 from service.model.errors import InventoryUnreadable
 from service.outcome.masking import MASK
+from tests import vault
 
 PASSWORD = "opens the vault"
 HOSTS = """
@@ -21,12 +20,6 @@ all:
 """
 
 
-def vault(path: Path, *arguments: str) -> str:
-    program = Path(sys.executable).with_name("ansible-vault")
-    command = [str(program), arguments[0], "--vault-password-file", str(path), *arguments[1:]]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-
 @pytest.fixture
 def password_file(tmp_path: Path) -> Path:
     path = tmp_path / "vault-password"
@@ -35,17 +28,16 @@ def password_file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def source(tmp_path: Path, password_file: Path) -> Path:
+def source(tmp_path: Path) -> Path:
     """Write an inventory with an encrypted value and an encrypted file."""
     source = tmp_path / "inventory"
     (source / "group_vars" / "test").mkdir(parents=True)
     (source / "hosts.yml").write_text(HOSTS)
-    value = vault(password_file, "encrypt_string", "Inline#1", "--name", "obproxy_sys_password")
-    other = vault(password_file, "encrypt_string", "Other#1", "--name", "whatever_its_name")
+    value = vault.encrypted_value(PASSWORD, "obproxy_sys_password", "Inline#1")
+    other = vault.encrypted_value(PASSWORD, "whatever_its_name", "Other#1")
     (source / "group_vars" / "test" / "main.yml").write_text(f"obproxy_cluster_id: 1\n{value}\n{other}\n")
-    file = source / "group_vars" / "test" / "vault.yml"
-    file.write_text("obproxy_proxyro_password: File#1\n")
-    vault(password_file, "encrypt", str(file))
+    whole = vault.encrypted(PASSWORD, "obproxy_proxyro_password: File#1\n")
+    (source / "group_vars" / "test" / "vault.yml").write_text(whole)
     return source
 
 

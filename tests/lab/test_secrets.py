@@ -31,6 +31,7 @@ from service.cli.tables import in_dag_order
 from service.cli.transport import Document
 from service.pages.confirmation import CONFIRMED
 from service.runs.directories import PREFIX
+from tests import vault
 from tests.integration.signed_requests import Signing
 
 from . import HostSpec, Lab, LabHost
@@ -97,20 +98,14 @@ class Scene:
     key_id: str
 
 
-def vaulted(password_file: Path, *arguments: str) -> str:
-    program = Path(sys.executable).with_name("ansible-vault")
-    command = [str(program), arguments[0], "--vault-password-file", str(password_file), *arguments[1:]]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-
-def write_inventory(inventory: Path, plants: dict[str, str], password_file: Path) -> None:
+def write_inventory(inventory: Path, plants: dict[str, str]) -> None:
     variables = inventory / "group_vars" / "test"
     variables.mkdir(parents=True)
-    cluster = vaulted(password_file, "encrypt_string", plants["cluster"], "--name", "obproxy_sys_password")
-    token = vaulted(password_file, "encrypt_string", plants["token"], "--name", "site_contact")
+    cluster = vault.encrypted_value(plants["vault"], "obproxy_sys_password", plants["cluster"])
+    token = vault.encrypted_value(plants["vault"], "site_contact", plants["token"])
     (variables / "main.yml").write_text(f"{cluster}\n{token}\nansible_become_password: {plants['become']!r}\n")
-    (variables / "vault.yml").write_text(f"obproxy_proxyro_password: {plants['proxyro']!r}\n")
-    vaulted(password_file, "encrypt", str(variables / "vault.yml"))
+    whole = vault.encrypted(plants["vault"], f"obproxy_proxyro_password: {plants['proxyro']!r}\n")
+    (variables / "vault.yml").write_text(whole)
 
 
 def a_user_with_a_key(ground: Ground, password: str) -> tuple[str, str]:
@@ -147,7 +142,7 @@ def scene(lab: Lab, anchor: LabHost) -> Iterator[Scene]:
         holds = Holds(directory, lab.inventory)
         password_file = lab.directory / "vault-password"  # not where is looked for leaks
         password_file.write_text(planted["vault"])
-        write_inventory(holds.inventory, planted, password_file)
+        write_inventory(holds.inventory, planted)
         ground = Ground(
             directory / "service",
             holds.inventory,
