@@ -1,5 +1,6 @@
 """Compares the values, connection and groups of a run with those of a direct ansible-playbook, for many inventories."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,11 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from service.inventory import environment
 from tests.integration import probe, sample_inventories
 from tests.integration.inventories import write
 from tests.integration.sample_inventories import SampleInventory
+from tests.roles.playbook_server import Server
 
 
 @pytest.mark.parametrize("kind", sample_inventories.SAMPLES)
@@ -54,6 +57,14 @@ VALUES = st.sampled_from(
 VARIABLES = st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=3)
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """Yield a server of forked playbooks: a program takes twice the CPU time."""
+    started = Server(environment.common())
+    yield started
+    started.close()
+
+
 @st.composite
 def trees(draw: st.DrawFn) -> dict[str, Any]:
     """Draw nested groups with variables and priorities; a child comes later in the list, so there is no cycle."""
@@ -83,7 +94,11 @@ def trees(draw: st.DrawFn) -> dict[str, Any]:
 )
 @given(tree=trees(), of_group=VARIABLES, of_host=VARIABLES)
 async def test_any_combination_of_groups_is_the_same(
-    tree: dict[str, Any], of_group: dict[str, Any], of_host: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+    tree: dict[str, Any],
+    of_group: dict[str, Any],
+    of_host: dict[str, Any],
+    tmp_path_factory: pytest.TempPathFactory,
+    server: Server,
 ) -> None:
     directory = tmp_path_factory.mktemp("generated")
     source = directory / "inventory" / "hosts.yml"
@@ -91,7 +106,7 @@ async def test_any_combination_of_groups_is_the_same(
     write(source.parent / "group_vars" / "gamma.yml", of_group)
     write(source.parent / "host_vars" / "b.yml", of_host)
 
-    direct = probe.directly(SampleInventory(source=source), directory / "direct")
+    direct = probe.directly(SampleInventory(source=source), directory / "direct", server)
 
     assert await probe.by_service(SampleInventory(source=source), directory / "ours") == direct
 

@@ -96,7 +96,7 @@ def play(
             "ANSIBLE_SSH_CONTROL_PATH_DIR": directory,
             "RESULTS_AS_LINES": str(results),
         }
-        run = _run_program if as_program else _server(lab.directory).run
+        run = run_program if as_program else _server(lab.directory).run
         code = run(command, _environment(lab.directory) | own_environment, output, DEADLINE)
         text = output.read_text()
         assert results.exists(), text
@@ -126,7 +126,8 @@ def _server(home: Path) -> Server:
     return server
 
 
-def _run_program(arguments: Sequence[str], environment: Mapping[str, str], output: Path, seconds: float) -> int:
+def run_program(arguments: Sequence[str], environment: Mapping[str, str], output: Path, seconds: float) -> int:
+    """Run a program with its output in a file; return its exit status."""
     with output.open("w") as file:
         return subprocess.run(
             arguments, env=environment, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, timeout=seconds

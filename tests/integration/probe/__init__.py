@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import subprocess
-import sys
 import urllib.parse
 from pathlib import Path
 from typing import Any
@@ -11,10 +9,12 @@ from typing import Any
 from service.inventory import environment, reader
 from service.inventory.reader import Inventory
 from service.inventory.records import Host
-from service.model.settings import PROJECT, RunStart
+from service.model.settings import RunStart
 from service.runs import run
 from service.runs.spec import RunInputs, RunSpec
 from tests.integration.sample_inventories import SampleInventory
+from tests.roles.playbook_server import Server
+from tests.roles.playing import PROGRAM, run_program
 
 PLAYBOOK = Path(__file__).with_name("probe.yml")
 REQUESTED = {"obproxy_sql_port", "obproxy_cluster_id", "obproxy_cluster_name", "probe_directory"}
@@ -35,7 +35,7 @@ async def by_service(
     into = found.clusters[cluster or int(host.variables["obproxy_cluster_id"])]
     directory.mkdir()
     inputs = RunInputs(host=host, cluster=into, sql_port=2883, variables={"probe_directory": str(directory)})
-    spec = RunSpec(ident="probe", playbook=PLAYBOOK, roles=("probe",), inputs=inputs, start=start)
+    spec = RunSpec(ident="probe", playbook=PLAYBOOK, roles=("probe",), inputs=inputs, start=start, lease=DEADLINE)
     started = run.start(spec, found.snapshot)
     said = []
     async with asyncio.timeout(DEADLINE):
@@ -46,22 +46,17 @@ async def by_service(
     return recorded_values(directory, sample.host)
 
 
-def directly(sample: SampleInventory, directory: Path) -> Seen:
-    """Return what `ansible-playbook -i SOURCE -l HOST` sees of a host."""
+def directly(sample: SampleInventory, directory: Path, server: Server | None = None) -> Seen:
+    """Return what `ansible-playbook -i SOURCE -l HOST` sees of a host, as a program or as a fork of a server."""
     directory.mkdir()
-    done = subprocess.run(
-        [
-            *(sys.executable, str(Path(sys.executable).with_name("ansible-playbook"))),
-            *("-i", str(sample.source), str(PLAYBOOK), "--tags", "probe"),
-            *("-e", json.dumps({"probe_directory": str(directory)}), "--limit", sample.host),
-        ],
-        env={**environment.common(), **environment.for_inventory(sample.vault, environment.selected(sample.names))},
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    command = [
+        *(str(PROGRAM), "-i", str(sample.source), str(PLAYBOOK), "--tags", "probe"),
+        *("-e", json.dumps({"probe_directory": str(directory)}), "--limit", sample.host),
+    ]
+    own = {**environment.common(), **environment.for_inventory(sample.vault, environment.selected(sample.names))}
+    output = directory.with_suffix(".output")
+    rc = (server.run if server else run_program)(command, own, output, DEADLINE)
+    assert rc == 0, output.read_text(encoding="utf-8")
     return recorded_values(directory, sample.host)
 
 
