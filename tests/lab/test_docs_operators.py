@@ -1,17 +1,21 @@
 """Runs the playbooks of docs/operators.md in its order, and compares what they print with what the document shows."""
 
+import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 
 import pytest
 
 from service.model.settings import PROJECT
+from tests.roles.playbook_server import FORKED, Server
 
 from . import HostSpec, Lab, LabHost, states
 
 DEADLINE = 120  # seconds for one playbook
-BLOCK = re.compile(r"^```console\n\$ (\.venv/bin/ansible-playbook [^\n]+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+PROGRAM = ".venv/bin/ansible-playbook"
+BLOCK = re.compile(rf"^```console\n\$ ({re.escape(PROGRAM)} [^\n]+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 OMITTED = "…"
 HOSTS = {"odp-1": "running", "odp-2": "running"}
 LATER = {"odp-8": "restart-needed"}  # a host that a playbook for all hosts must not find
@@ -27,13 +31,22 @@ def hosts(lab: Lab) -> Iterator[Lab]:
         host.remove()
 
 
-def test_the_playbooks_print_what_the_document_shows(hosts: Lab) -> None:
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """Yield a server of forked playbooks: a program takes twice the CPU time."""
+    started = Server(os.environ)
+    yield started
+    started.close()
+
+
+def test_the_playbooks_print_what_the_document_shows(hosts: Lab, server: Server) -> None:
     assert len(BLOCKS) == 7
     later: list[LabHost] = []
     for command, shown in BLOCKS:
         if any(name in command for name in LATER):
             later = _start(hosts, LATER)
-        printed = _run(command.replace("-i inventory", f"-i {hosts.inventory}"))
+        line = command.replace("-i inventory", f"-i {hosts.inventory}")
+        printed = _run(line.replace(PROGRAM, f"{sys.executable} -S {FORKED} {PROGRAM}"), server)
         _assert_in_order(_comparable(shown), _comparable(printed), command)
     for host in later:
         host.remove()
@@ -47,9 +60,15 @@ def _start(lab: Lab, wanted: dict[str, str]) -> list[LabHost]:
     return lab.start_many(specs)
 
 
-def _run(command: str) -> str:
+def _run(command: str, server: Server) -> str:
     done = subprocess.run(
-        ["bash", "-c", command], cwd=PROJECT, capture_output=True, text=True, timeout=DEADLINE, stdin=subprocess.DEVNULL
+        ["bash", "-c", command],
+        cwd=PROJECT,
+        env=os.environ | {"PLAYBOOK_SERVER": server.address},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        stdin=subprocess.DEVNULL,
     )
     assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
     return done.stdout

@@ -1,10 +1,13 @@
 """Runs by bare ansible-playbook on real hosts, reported to a running service by the callback plugin."""
 
+import atexit
+import functools
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,6 +20,8 @@ import pytest
 from service.cli.client import Client
 from service.cli.tables import in_dag_order
 from service.cli.transport import Document
+from tests.roles.playbook_server import ROOT, Server
+from tests.roles.playing import PROGRAM
 
 from . import Lab
 from .fixtures import StartHost
@@ -24,7 +29,6 @@ from .host import LabHost
 from .service import Service
 from .task_documents import statuses
 
-ROOT = Path(__file__).parents[2]
 DEADLINE = 120.0  # seconds that a run may take
 SECRETS = ("Proxysys#1", "Proxyro#1", "Adopted#0")
 TWELVE = 12
@@ -53,33 +57,51 @@ def recording(service: Service, lab: Lab) -> Environment:
     }
 
 
-def start(
-    lab: Lab, hosts: Sequence[LabHost], recording: Environment, *arguments: str, playbook: str = "takeover"
-) -> subprocess.Popen[str]:
-    """Start a playbook on some hosts, as an operator does."""
-    environment = {
+def environment(lab: Lab) -> Environment:
+    """Return the environment that all runs have in common."""
+    return {
         "PATH": os.environ["PATH"],
         "HOME": str(lab.directory),
         "LC_ALL": "C.UTF-8",
         "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-        **recording,
     }
+
+
+def command(lab: Lab, hosts: Sequence[LabHost], *arguments: str, playbook: str = "takeover") -> list[str]:
+    """Return the command line of a playbook on some hosts."""
     names = ",".join(host.name for host in hosts)
-    program = ROOT / ".venv" / "bin" / "ansible-playbook"
-    command = [str(program), "-i", str(lab.inventory), "-l", names, *arguments, f"playbooks/{playbook}.yml"]
+    return [str(PROGRAM), "-i", str(lab.inventory), "-l", names, *arguments, f"playbooks/{playbook}.yml"]
+
+
+def start(lab: Lab, host: LabHost, recording: Environment) -> subprocess.Popen[str]:
+    """Start a takeover of a host, as an operator does."""
     # Errors beside the rest: they are one story.
     return subprocess.Popen(
-        command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command(lab, [host]),
+        env=environment(lab) | recording,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
+
+
+@functools.cache
+def server(lab: Lab) -> Server:
+    """Return a server of forked playbooks: a program takes twice the CPU time."""
+    started = Server(environment(lab))
+    atexit.register(started.close)
+    return started
 
 
 def play(
     lab: Lab, hosts: Sequence[LabHost], recording: Environment, *arguments: str, playbook: str = "takeover"
 ) -> tuple[int, str]:
     """Exit status and output of a playbook."""
-    process = start(lab, hosts, recording, *arguments, playbook=playbook)
-    output, _ = process.communicate(timeout=DEADLINE)
-    return process.returncode, output
+    line = command(lab, hosts, *arguments, playbook=playbook)
+    with tempfile.NamedTemporaryFile("r") as output:
+        rc = server(lab).run(line, environment(lab) | recording, Path(output.name), DEADLINE)
+        return rc, output.read()
 
 
 def read_until(process: subprocess.Popen[str], words: str) -> str:
@@ -221,7 +243,7 @@ def test_check_mode_is_not_recorded(lab: Lab, lab_host: StartHost, client: Clien
 
 def test_an_interrupted_run_is_reported(lab: Lab, lab_host: StartHost, client: Client, recording: Environment) -> None:
     host = lab_host("slow")
-    process = start(lab, [host], recording)
+    process = start(lab, host, recording)
     output = read_until(process, "TASK [prepare_create_obproxy")
     wait_for_work_on_host(process)
 
@@ -267,7 +289,7 @@ def test_a_service_that_never_answers_costs_some_seconds(lab: Lab, lab_host: Sta
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         mute = {**recording, "OBPROXY_TAKEOVER_URL": url, "OBPROXY_TAKEOVER_TIME_LIMIT": "1.5"}
-        process = start(lab, [host], mute)
+        process = start(lab, host, mute)
         output = read_until(process, "TASK [finish")
         output += process.communicate(timeout=DEADLINE)[0]
 
