@@ -5,6 +5,7 @@ targets of links and generated tables are not read. Without arguments, the check
 """
 
 import ast
+import functools
 import io
 import re
 import subprocess
@@ -40,7 +41,7 @@ def problems(text: str, avoided: Mapping[str, str]) -> Iterator[tuple[int, str]]
     """Yield line number and description of each place that breaks a rule."""
     prose = _NOT_PROSE.sub(lambda match: "`" + "\n" * match[0].count("\n") + "`", text)
     for term, instead in avoided.items():
-        for match in re.finditer(rf"\b{re.escape(term).replace(r'\ ', r'\s+')}\b", prose, re.IGNORECASE):
+        for match in _pattern(term).finditer(prose):
             yield _line(prose, match.start()), f'"{match[0]}": write {instead}'
     for start, block in _blocks(prose):
         if block.startswith("#"):
@@ -52,6 +53,11 @@ def problems(text: str, avoided: Mapping[str, str]) -> Iterator[tuple[int, str]]
                 yield start, f'a relative clause is the subject: "{_short(sentence)}"'
             if len(sentence.split()) > LONGEST_SENTENCE:
                 yield start, f'a sentence of {len(sentence.split())} words: "{_short(sentence)}"'
+
+
+@functools.cache
+def _pattern(term: str) -> re.Pattern[str]:
+    return re.compile(rf"\b{re.escape(term).replace(r'\ ', r'\s+')}\b", re.IGNORECASE)
 
 
 def docstring_problems(source: str, avoided: Mapping[str, str]) -> Iterator[tuple[int, str]]:

@@ -14,8 +14,13 @@ def found(text: str) -> list[tuple[int, str]]:
     return list(problems(text, TERMS))
 
 
-def test_the_files_of_the_repository_keep_to_the_rules(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([]) == 0, capsys.readouterr().out
+def test_the_program_prints_problems_by_file_and_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`make lint` runs it on all files of the repository, of which these are two."""
+    assert main(["CONTRIBUTING.md", "scripts/prose.py"]) == 0, capsys.readouterr().out
+
+    (tmp_path / "bad.md").write_text("# Title\n\nA greeting.\n", encoding="utf-8")
+    assert main([str(tmp_path / "bad.md")]) == 1
+    assert f"{tmp_path}/bad.md:3: " in capsys.readouterr().out
 
 
 def test_terms_come_from_the_document() -> None:
