@@ -6,13 +6,14 @@ PostgreSQL copies a database of 300 files for most tests, which costs four times
 import os
 import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+PREFIX = "takeover-pg-"  # of the names of these directories
 _MEMORY = Path("/dev/shm")
 _NEEDED = 4 * 2**30  # bytes
 
 
-def directory() -> Path | None:
-    """Return a directory in memory with enough room; None = the usual directory for temporary files."""
-    if not os.access(_MEMORY, os.W_OK) or shutil.disk_usage(_MEMORY).free < _NEEDED:
-        return None
-    return _MEMORY
+def directory() -> TemporaryDirectory[str]:
+    """Make a directory in memory, or where other temporary files are if that has not enough room."""
+    has_room = os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free >= _NEEDED
+    return TemporaryDirectory(prefix=PREFIX, dir=_MEMORY if has_room else None)

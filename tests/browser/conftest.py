@@ -1,6 +1,5 @@
 """Fixtures: one browser for the package, one service for a module, a logged-in visitor for a test."""
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,10 +37,7 @@ def service(lab: Lab) -> Iterator[Service]:
 @pytest.fixture(scope="package")
 def postgres() -> Iterator[str]:
     """Start a PostgreSQL, and return its connection string."""
-    with (
-        tempfile.TemporaryDirectory(prefix="stages-", dir=memory.directory()) as name,
-        embedded.running(Path(name) / "pg") as url,
-    ):
+    with memory.directory() as directory, embedded.running(Path(directory) / "pg") as url:
         yield url
 
 

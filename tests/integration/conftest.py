@@ -1,7 +1,6 @@
 """A real PostgreSQL for the session, and for each test a fresh copy of the migrated template database."""
 
 import os
-import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
@@ -59,10 +58,7 @@ def postgres() -> Iterator[str]:
         yield running
         return
     # Not pytest's directory: the length of a Unix socket's path is limited.
-    with (
-        tempfile.TemporaryDirectory(prefix="takeover-pg-", dir=memory.directory()) as directory,
-        embedded.running(Path(directory) / "pg") as url,
-    ):
+    with memory.directory() as directory, embedded.running(Path(directory) / "pg") as url:
         yield url
 
 
