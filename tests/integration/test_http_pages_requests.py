@@ -116,7 +116,7 @@ async def test_cancel_all_ends_the_hosts_that_wait(browser: httpx.AsyncClient, r
     answer = await send(browser, "/requests/1/cancel")
 
     page = text((await browser.get(answer.headers["location"])).text)
-    assert "3 hosts failed at “Prepare obproxy install” CANCELED: The request was canceled" in page
+    assert "3 hosts failed at “Prepare obproxy install” CANCELED: The task instance was canceled" in page
     assert "Cancel all" not in page
 
 
