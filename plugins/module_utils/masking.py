@@ -71,7 +71,7 @@ def hiding(secrets: Iterable[str]) -> Mask:
     found = {form for secret in secrets for form in _forms(secret) if len(form) >= MIN_SECRET_LENGTH}
     if not found:
         return str
-    short_lines = {lines for secret in secrets if (lines := _short_lines(secret))}
+    short_lines = {pattern for secret in secrets for pattern in _short_lines(secret)}
     # In reverse order, because a secret comes after those that it is a prefix of.
     pattern = re.compile("|".join([*map(re.escape, sorted(found, reverse=True)), *sorted(short_lines)]))
     return lambda text: pattern.sub(MASK, text)
@@ -127,11 +127,13 @@ def _lines(secret: str) -> list[str]:
     return [line for line in map(str.strip, secret.splitlines()) if len(line) >= MIN_SECRET_LENGTH]
 
 
-def _short_lines(secret: str) -> str:
-    """Return a pattern of two or more successive lines that are no secrets alone, empty for a secret without them.
+def _short_lines(secret: str) -> Iterator[str]:
+    """Yield a pattern of two or more successive lines that are no secrets alone, if a secret has such lines.
 
     Output is cut between lines, and some messages have spaces in place of line breaks.
     """
+    # In reverse order, as in `hiding`.
     lines = sorted({line for line in _lines(secret) if len(line) < MIN_LINE_LENGTH}, reverse=True)
-    line = "|".join(map(re.escape, lines))
-    return rf"(?:{line})(?:(?:\s|\\[nr])+(?:{line}))+" if len(lines) > 1 else ""
+    if len(lines) > 1:
+        line = "|".join(map(re.escape, lines))
+        yield rf"(?:{line})(?:(?:\s|\\[nr])+(?:{line}))+"

@@ -61,6 +61,11 @@ CASES: list[Case] = [
     ({"x_secret": "one#1\nline#2\nline#3\nline#4"}, "cut:\nline#3\nline#4", f"cut:\n{MASK}"),
     ({"x_secret": "one#1\r\nline#2\n\nline#3"}, r"one#1 line#2, line#2\n\nline#3", f"{MASK}, {MASK}"),
     ({"x_secret": "one#1\nline#2\nab"}, "line#2 ab one#1 two", "line#2 ab one#1 two"),  # a short line alone is none
+    ({"x_secret": "one#1\nfour\nfour#2"}, "four four#2", MASK),
+    ({"x_secret": "one#1\none#1"}, "one#1 one#1", "one#1 one#1"),  # not two lines
+    ({"x_secret": "one#1\nline#2"}, "line#2 one#1", MASK),
+    ({"x_secret": "0123456789abcdef\nline#2"}, "line#2 0123456789abcdef \n", f"line#2 {MASK} \n"),
+    ({"x_secret": "0123456789abcdef\nfour\nline#2"}, "0123456789abcdef four", f"{MASK} four"),
     ({"x_secret": "0123456789abcdef\nline#2\nline#3"}, "0123456789abcdef\nline#2\nline#3", MASK),
     ({"x_secret": "Need\x1b[1mle\r\n#1\r#2\x9b0m"}, "Needle\n#1\n#2", MASK),  # as it is shown
 ]
