@@ -69,7 +69,7 @@ EXECUTING = {
         "run_command": "systemctl",
         "command_output": "systemctl",
         "unit_of": "systemctl",
-        "program_starts": "as the user of the process",
+        "version_status": "as the user of the process",
     },
     "undo_start": {"remove": "has become the user"},
 }

@@ -1,6 +1,7 @@
 """Recognises the supervisor of an OBProxy from its parents, its control group and its watchdogs."""
 
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -174,3 +175,34 @@ def test_a_job_with_another_program_of_the_system_is_not_its_supervisor(
     backup, start = (f"@daily root {home.rstrip('/')}/bin/{name}" for name in ("backup", "obproxy"))
     assert _jobs(tmp_path, monkeypatch, backup, "/var/lib/odp", home) == []
     assert len(_jobs(tmp_path, monkeypatch, start, "/var/lib/odp", home)) == (home != "/")
+
+
+@pytest.mark.parametrize(
+    ("program", "without_environment", "starts"),
+    [
+        ("exit 0", True, True),
+        ('[ "$L" ] && exit 0; exit 127', False, True),
+        ("exit 255", False, True),  # an old version that does not know -V
+        ("exit 127", False, False),
+        (None, False, False),
+    ],
+)
+def test_a_program_starts_if_it_can_be_executed(
+    monkeypatch: pytest.MonkeyPatch, program: str | None, without_environment: bool, starts: bool
+) -> None:
+    def relaunch(process: dict[str, Any], arguments: list[str]) -> subprocess.Popen[bytes]:
+        if program is None:
+            raise PermissionError
+        assert arguments == ["./bin/obproxy", "-V"]
+        return subprocess.Popen(["/bin/sh", "-c", program], env=process["environment"])
+
+    fakes: dict[str, Any] = {
+        "relaunch": relaunch,
+        "launch_state": lambda _process: {"arguments": ["./bin/obproxy", "-p", "2883"], "environment": {"L": "1"}},
+        "read_supervision": lambda *_: {},
+        "identity": lambda _pid: {},
+    }
+    for name, fake in fakes.items():
+        monkeypatch.setattr(supervision, name, fake)
+    found = supervision.supervision({"pid": os.getpid(), "home": "/", "homes": ["/"], "sql_port": 2883})
+    assert (found["starts_without_environment"], found["starts"]) == (without_environment, starts)

@@ -30,6 +30,7 @@ WATCHDOG = "obproxyd.sh"
 UNIT = re.compile(r"/([^/\n]+\.service)(?:/|$)", re.MULTILINE)
 ENGINE = re.compile(r"docker|libpod|containerd|kubepods|crio|lxc", re.IGNORECASE)
 COMMAND_TIMEOUT = 10  # seconds for a command that only prints
+NO_LIBRARY = 127  # exit status of a program that lacks a library; only that of 4.3.1 with -V is known, which is 0
 
 
 def watchdog(pid: int, homes: "list[str]", port: int) -> "dict[str, Any] | None":
@@ -166,18 +167,18 @@ def engine_of(pid: int) -> "str | None":
     return found.group(0).lower() if found else f"namespaces of its own: {', '.join(other)}"
 
 
-def program_starts(process: "dict[str, Any]") -> bool:
-    """Return whether the program of a process starts again; `-V` only prints the version."""
+def version_status(process: "dict[str, Any]") -> "int | None":
+    """Return the exit status of a process's program with `-V`, which only prints the version; None without an end."""
     try:
         started = relaunch(process, [process["arguments"][0], "-V"])
     except OSError:
-        return False
+        return None
     try:
-        return started.wait(timeout=COMMAND_TIMEOUT) == 0
+        return started.wait(timeout=COMMAND_TIMEOUT)
     except subprocess.TimeoutExpired:
         started.kill()
         started.wait()
-        return False
+        return None
 
 
 def recorded_pid(path: str) -> int:
@@ -225,13 +226,13 @@ def supervision(wanted: "dict[str, Any]") -> "dict[str, Any]":
     pid = wanted["pid"]
     process = launch_state({"pid": pid, "started": start_time(pid)})
     # As a hot restart starts it. A program that needs LD_LIBRARY_PATH does not (docs/reference/obproxy.md 2.6).
-    starts_without_environment = program_starts(dict(process, environment={}))
+    starts_without_environment = version_status(dict(process, environment={})) == 0
     return dict(
         read_supervision(pid, wanted["home"], wanted["homes"], wanted["sql_port"]),
         identity=identity(pid),
         ports=ports_of(pid),
         starts_without_environment=starts_without_environment,
-        starts=starts_without_environment or program_starts(process),
+        starts=starts_without_environment or version_status(process) not in (None, NO_LIBRARY),
     )
 
 
