@@ -85,6 +85,12 @@ def _readable(pid: int) -> Iterator[tuple[int, int]]:
             yield int(start, 16), int(end, 16)
 
 
+def _read(path: str) -> bytes:
+    """Return the content of a file. The watcher reads thousands per second; `Path.read_bytes` takes twice the time."""
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - see above
+        return file.readall()
+
+
 def _forms(secret: str) -> Iterator[bytes]:
     raw = secret.encode()
     yield secret.encode("latin-1")  # as Python has it in memory
@@ -144,8 +150,8 @@ class Watcher:
                     self._search_process(pid)
 
     def _search_process(self, pid: int) -> None:
-        line = Path(f"/proc/{pid}/cmdline").read_bytes()
-        for kind, content in {"command line": line, "environment": Path(f"/proc/{pid}/environ").read_bytes()}.items():
+        line = _read(f"/proc/{pid}/cmdline")
+        for kind, content in {"command line": line, "environment": _read(f"/proc/{pid}/environ")}.items():
             if content in self._clean:
                 continue
             if not (names := self._searcher.find(content)):
@@ -153,6 +159,6 @@ class Watcher:
                 continue
             parent = psutil.Process(pid).ppid()
             # Until what was forked executes something, it shows the same as its parent.
-            forked_by = parent if parent and line == Path(f"/proc/{parent}/cmdline").read_bytes() else 0
+            forked_by = parent if parent and line == _read(f"/proc/{parent}/cmdline") else 0
             shown = line.replace(b"\0", b" ")[:200].decode(errors="replace")
             self._found.setdefault((kind, pid, forked_by), (shown, set()))[1].update(names)
