@@ -30,7 +30,7 @@ def chromium(lab: Lab) -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def service(lab: Lab) -> Iterator[Service]:
     """Start one service for the tests of a module."""
-    with running(lab.directory, lab.inventory) as started:
+    with running(lab.directory, lab.inventory, forked=True) as started:
         yield started
 
 

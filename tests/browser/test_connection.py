@@ -147,7 +147,7 @@ def test_a_page_notices_the_end_of_the_service_and_its_return(
     elsewhere = stage.directory / "stopped"
     elsewhere.mkdir()
     with contextlib.ExitStack() as stack:
-        with running(elsewhere, stage.inventory, database_url=stage.database_url, worker="false") as first:
+        with running(elsewhere, stage.inventory, database_url=stage.database_url, worker="false", forked=True) as first:
             port = int(first.url.rpartition(":")[2])
             visitor = stack.enter_context(visiting(chromium, first.url, storage_state=logged_in))
             visitor.expected = (CONNECTION_ERROR,)
@@ -155,6 +155,6 @@ def test_a_page_notices_the_end_of_the_service_and_its_return(
             expect_state(page, "live", "Live")
         expect_state(page, "offline", f"Offline since {CLOCK}")
         stack.enter_context(
-            running(elsewhere, stage.inventory, port=port, database_url=stage.database_url, worker="false")
+            running(elsewhere, stage.inventory, port=port, database_url=stage.database_url, worker="false", forked=True)
         )
         expect_state(page, "live", "Live")

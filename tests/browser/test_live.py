@@ -170,7 +170,7 @@ def test_a_restart_of_the_service_neither_loses_nor_repeats_lines(
     """Uses its own service, because the other tests share one."""
     elsewhere = stage.directory / "restarted"
     elsewhere.mkdir()
-    with running(elsewhere, stage.inventory, database_url=stage.database_url, worker="false") as first:
+    with running(elsewhere, stage.inventory, database_url=stage.database_url, worker="false", forked=True) as first:
         port = int(first.url.rpartition(":")[2])
         context = visiting(chromium, first.url, storage_state=logged_in)
         visitor = context.__enter__()
@@ -180,7 +180,9 @@ def test_a_restart_of_the_service_neither_loses_nor_repeats_lines(
         write_lines(stage, task_id, [f"round {number}" for number in range(10)])
         visitor.until(lambda: len(lines_with(page, "round ")) >= 10)
     write_lines(stage, task_id, [f"round {number}" for number in range(10, 20)])
-    with running(elsewhere, stage.inventory, port=port, database_url=stage.database_url, worker="false") as second:
+    with running(
+        elsewhere, stage.inventory, port=port, database_url=stage.database_url, worker="false", forked=True
+    ) as second:
         assert second.url == visitor.url
         write_lines(stage, task_id, [f"round {number}" for number in range(20, 30)])
         visitor.until(lambda: len(lines_with(page, "round ")) >= 30)

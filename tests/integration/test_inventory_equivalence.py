@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from service.inventory import environment
+from tests.forks.server import ANSIBLE, Server
 from tests.integration import probe, sample_inventories
 from tests.integration.inventories import write
 from tests.integration.sample_inventories import SampleInventory
-from tests.roles.playbook_server import Server
 
 
 @pytest.mark.parametrize("kind", sample_inventories.SAMPLES)
@@ -60,7 +60,7 @@ VARIABLES = st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=3)
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     """Yield a server of forked playbooks: a program takes twice the CPU time."""
-    started = Server(environment.common())
+    started = Server(ANSIBLE, environment.common())
     yield started
     started.close()
 

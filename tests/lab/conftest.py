@@ -20,7 +20,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def service(lab: Lab) -> Iterator[Service]:
     """Yield a service on the lab's inventory, which the modules share."""
-    with running(lab.directory, lab.inventory) as started:
+    with running(lab.directory, lab.inventory, forked=True) as started:
         yield started
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from service.model.settings import PROJECT
-from tests.roles.playbook_server import FORKED, Server
+from tests.forks.server import ANSIBLE, FORKED, Server
 
 from . import HostSpec, Lab, LabHost, states
 
@@ -34,7 +34,7 @@ def hosts(lab: Lab) -> Iterator[Lab]:
 @pytest.fixture
 def server() -> Iterator[Server]:
     """Yield a server of forked playbooks: a program takes twice the CPU time."""
-    started = Server(os.environ)
+    started = Server(ANSIBLE, os.environ)
     yield started
     started.close()
 
@@ -64,7 +64,7 @@ def _run(command: str, server: Server) -> str:
     done = subprocess.run(
         ["bash", "-c", command],
         cwd=PROJECT,
-        env=os.environ | {"PLAYBOOK_SERVER": server.address},
+        env=os.environ | {"FORK_SERVER": server.address},
         capture_output=True,
         text=True,
         timeout=DEADLINE,

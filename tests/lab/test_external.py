@@ -20,7 +20,7 @@ import pytest
 from service.cli.client import Client
 from service.cli.tables import in_dag_order
 from service.cli.transport import Document
-from tests.roles.playbook_server import ROOT, Server
+from tests.forks.server import ANSIBLE, ROOT, Server
 from tests.roles.playing import PROGRAM
 
 from . import Lab
@@ -89,7 +89,7 @@ def start(lab: Lab, host: LabHost, recording: Environment) -> subprocess.Popen[s
 @functools.cache
 def server(lab: Lab) -> Server:
     """Return a server of forked playbooks: a program takes twice the CPU time."""
-    started = Server(environment(lab))
+    started = Server(ANSIBLE, environment(lab))
     atexit.register(started.close)
     return started
 

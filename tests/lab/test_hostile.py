@@ -38,7 +38,7 @@ BESIDE = 400 * 2**20  # bytes that everything else of a service takes
 
 @pytest.fixture(scope="module")
 def service(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with running(tmp_path_factory.mktemp("hostile"), lab.inventory) as started:
+    with running(tmp_path_factory.mktemp("hostile"), lab.inventory, forked=True) as started:
         yield started
 
 

@@ -40,7 +40,7 @@ def test_a_host_whose_inventory_forbids_a_restart_is_not_restarted(
     write(tmp_path / "inventory" / "hosts.yml", tree)
     before = [host.proxy_pid() for host in (forbids, says_nothing)]
 
-    with running(tmp_path, tmp_path / "inventory") as service, service.client() as client:
+    with running(tmp_path, tmp_path / "inventory", forked=True) as service, service.client() as client:
         documents = [taken_over(client, host) for host in (forbids, says_nothing)]
         failed = next(subtask for subtask in documents[0]["subtasks"] if subtask["status"] == "FAILED")
         log = client.log(documents[0]["id"], failed["id"])
@@ -76,7 +76,7 @@ def test_a_takeover_connects_as_ansible_resolves_it(lab: Lab, lab_host: StartHos
         group["hosts"] = {name: {} for name in group["hosts"] if name == host.name}
     write(tmp_path / "inventory" / "hosts.yml", tree)
 
-    with running(tmp_path, tmp_path / "inventory") as service, service.client() as client:
+    with running(tmp_path, tmp_path / "inventory", forked=True) as service, service.client() as client:
         (known,) = [known for known in client.hosts()["contents"] if known["id"] == host.host_id]
         document = taken_over(client, host)
 

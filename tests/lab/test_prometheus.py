@@ -29,7 +29,7 @@ Json = dict[str, Any]
 def service(lab: Lab) -> Iterator[Service]:
     directory = lab.directory / "watched"  # with proxies of its own only
     directory.mkdir()
-    with running(directory, lab.inventory, server_check_interval="1") as started:
+    with running(directory, lab.inventory, forked=True, server_check_interval="1") as started:
         yield started
 
 

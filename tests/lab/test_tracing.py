@@ -20,7 +20,7 @@ def test_a_takeover_is_one_trace(lab: Lab, lab_host: StartHost) -> None:
     directory = lab.directory / "traced"
     directory.mkdir()
     with collecting() as collector:
-        with running(directory, lab.inventory, otel_endpoint=collector.url) as service:
+        with running(directory, lab.inventory, forked=True, otel_endpoint=collector.url) as service:
             answer = httpx.post(
                 service.url + TAKE_OVER.format(id=1),
                 json={"hosts": [{"hostId": host.host_id, "sqlPort": host.sql_port}]},

@@ -8,9 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.forks.process_tree import kill_tree
 from tests.lab import Lab, LabError
-
-from .process_tree import kill_tree
 
 _DEADLINE = 60  # seconds
 

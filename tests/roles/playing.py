@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.forks.server import ANSIBLE, ROOT, Server
 from tests.lab import Lab, LabHost
-
-from .playbook_server import ROOT, Server
 
 PROGRAM = ROOT / ".venv" / "bin" / "ansible-playbook"
 DEADLINE = 300  # seconds, on a machine that is busy with other tests
@@ -121,7 +120,7 @@ def _environment(home: Path) -> dict[str, str]:
 
 @functools.cache
 def _server(home: Path) -> Server:
-    server = Server(_environment(home))
+    server = Server(ANSIBLE, _environment(home))
     atexit.register(server.close)
     return server
 

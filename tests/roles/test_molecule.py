@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 
+from tests.forks.server import ANSIBLE, FORKED, Server
 from tests.lab import Lab
 from tests.yaml_files import load
-
-from .playbook_server import FORKED, Server
 
 ROOT = Path(__file__).parents[2]
 BIN = ROOT / ".venv" / "bin"
@@ -74,9 +73,10 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, M
         program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "{FORKED}" "$0" "$@"\n')
         program.chmod(0o755)
     server = Server(
-        {**os.environ, **_shared()["ansible"]["env"], "MOLECULE_PROJECT_DIRECTORY": str(ROOT / "roles" / AS_PROGRAM)}
+        ANSIBLE,
+        {**os.environ, **_shared()["ansible"]["env"], "MOLECULE_PROJECT_DIRECTORY": str(ROOT / "roles" / AS_PROGRAM)},
     )
-    yield directory, {"PLAYBOOK_SERVER": server.address}
+    yield directory, {"FORK_SERVER": server.address}
     server.close()
 
 

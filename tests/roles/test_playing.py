@@ -9,11 +9,11 @@ from pathlib import Path
 
 import psutil
 
+from tests.forks.server import ANSIBLE, FORKED, Server
 from tests.lab import Lab
 from tests.lab.fixtures import StartHost
 from tests.waiting import until
 
-from .playbook_server import FORKED, Server
 from .playing import Play, play
 
 
@@ -37,13 +37,13 @@ def results(done: Play) -> list[str]:
 
 
 def test_a_killed_client_ends_the_playbook_in_the_fork(tmp_path: Path) -> None:
-    server = Server(os.environ)
+    server = Server(ANSIBLE, os.environ)
     try:
         playbook, started = tmp_path / "playbook.yml", tmp_path / "started"
         step = {"ansible.builtin.raw": f"echo $$ > {started}.new; mv {started}.new {started}; exec sleep 600"}
         playbook.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [step]}]))
         command = [sys.executable, str(FORKED), "ansible-playbook", "-c", "local", str(playbook)]
-        client = subprocess.Popen(command, env=os.environ | {"PLAYBOOK_SERVER": server.address}, stdout=subprocess.PIPE)
+        client = subprocess.Popen(command, env=os.environ | {"FORK_SERVER": server.address}, stdout=subprocess.PIPE)
         pid = int(until(lambda: started.read_text() if started.exists() else None, "it did not start"))
         assert psutil.pid_exists(pid)
         client.kill()

@@ -12,8 +12,8 @@ from service.inventory.records import Host
 from service.model.settings import RunStart
 from service.runs import run
 from service.runs.spec import RunInputs, RunSpec
+from tests.forks.server import Server
 from tests.integration.sample_inventories import SampleInventory
-from tests.roles.playbook_server import Server
 from tests.roles.playing import PROGRAM, run_program
 
 PLAYBOOK = Path(__file__).with_name("probe.yml")

@@ -1,0 +1,1 @@
+"""Programs in forks of a process that has imported what they import, which is most of their CPU time."""
