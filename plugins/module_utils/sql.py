@@ -165,7 +165,9 @@ class Session:
     def pid(self) -> int | None:
         """Return the pid of the process behind this session as it reports it, None when it reports none."""
         pids = {str(row.get("pid")) for row in self.rows("SHOW PROXYSESSION")}
-        pid = pids.pop() if len(pids) == 1 else ""
+        if len(pids) != 1:
+            return None
+        pid = pids.pop()
         return int(pid) if pid.isdecimal() and len(pid) <= _PID_DIGITS else None
 
     @_require_columns()
@@ -233,7 +235,7 @@ def apply_parameters(session: Session, differences: Sequence[Difference]) -> dic
                 raise SqlError(0, f"it reads back as {stored!r}")
             read[difference.name] = stored
         except (SqlError, ValueError) as error:
-            if difference not in done and getattr(error, "code", 0) in _CLIENT_ERRORS:
+            if difference not in done and isinstance(error, SqlError) and error.code in _CLIENT_ERRORS:
                 done.append(difference)
             remaining = _restore(session, done)
             text = f"{difference.name} = '{difference.after}' was rejected: {getattr(error, 'text', error)}"

@@ -101,6 +101,10 @@ def test_whose_obproxy_gets_a_password(owner: str, user: str | None, why: str | 
         ({"prometheus_listen_port": "2884", "rpc_listen_port": "2885"}, [2884]),
         ({"prometheus_listen_port": "1", "rpc_listen_port": "2", "enable_obproxy_rpc_service": "True"}, [1, 2]),
         ({"rpc_listen_port": "2885", "enable_obproxy_rpc_service": "False"}, []),
+        (
+            {"prometheus_listen_port": "65535", "rpc_listen_port": "65536", "enable_obproxy_rpc_service": "True"},
+            [65535],
+        ),
         ({"prometheus_listen_port": "65536"}, []),
         ({"prometheus_listen_port": "\N{ARABIC-INDIC DIGIT THREE}"}, []),
     ],

@@ -8,6 +8,7 @@ from ansible_collections.obproxy.takeover.plugins.module_utils.facts import (
     build_facts,
     discovered_row,
     found_obproxy,
+    is_managed,
     no_sql_facts,
     parameter_definitions,
     pending_restart,
@@ -596,3 +597,19 @@ def test_a_reading_hides_secrets_and_compares_them() -> None:
 
 def test_an_unset_desired_password_is_no_difference() -> None:
     assert sql_facts([], "", [], "empty", {"obproxy_sys_password": None})["passwords_as_desired"] == {}
+
+
+@pytest.mark.parametrize(
+    ("fact", "managed"),
+    [
+        (None, False),
+        ({"managed_by": "ocp"}, True),
+        ({"managed_by": "ocp", "sql_port": 2883}, True),
+        ({"managed_by": "ocp", "sql_port": 3306}, False),  # of another OBProxy on the host
+        ({"managed_by": "another", "sql_port": 2883}, False),
+        ({}, False),
+    ],
+    ids=str,
+)
+def test_the_local_fact_names_the_manager_of_a_port(fact: Facts | None, managed: bool) -> None:
+    assert is_managed({"local_fact": fact, "sql_port": 2883}, "ocp") is managed

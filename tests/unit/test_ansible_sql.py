@@ -56,6 +56,23 @@ def test_a_rejected_value_restores_the_others() -> None:
     assert proxy.log == ["a=2", "b=2", "b=1", "a=1"]
 
 
+@pytest.mark.parametrize(("code", "lost"), [(1999, False), (2000, True), (2999, True), (3000, False)])
+def test_only_a_lost_connection_restores_the_value_that_was_being_set(
+    code: int, lost: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy, usual = _Proxy(), _Proxy.alter
+
+    def alter(self: _Proxy, name: str, value: str) -> None:
+        if (name, value) == ("b", "2"):
+            raise SqlError(code, "lost")
+        usual(self, name, value)
+
+    monkeypatch.setattr(_Proxy, "alter", alter)
+    with pytest.raises(PartlySet):
+        _apply(proxy)
+    assert proxy.log == ["a=2", *(["b=1"] if lost else []), "a=1"]
+
+
 def test_a_value_that_does_not_read_back_is_rejected() -> None:
     proxy = _Proxy(forgets="b")
     with pytest.raises(SqlError, match="it reads back as '1'"):
@@ -211,7 +228,8 @@ def test_a_response_without_a_column_is_an_sql_error(
         ([{"pid": 7}, {"pid": 7}], 7),
         ([{"pid": 7}, {"pid": 8}], None),
         ([{"pid": "x"}], None),
-        ([{"pid": "9" * 5000}], None),
+        ([{"pid": "9" * 10}], 9_999_999_999),
+        ([{"pid": "9" * 11}], None),
         ([{}], None),
         ([], None),
     ],

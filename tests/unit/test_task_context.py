@@ -34,6 +34,12 @@ def test_the_options_of_a_task_instance(strings: dict[str, str], options: dict[s
     assert {name: getattr(found, name) for name in NOTHING} == NOTHING | options
 
 
+@pytest.mark.parametrize(("strings", "server_id"), [({}, None), ({"obproxy_server_id": "12"}, 12)])
+def test_a_task_instance_keeps_the_id_of_its_server(strings: dict[str, str], server_id: int | None) -> None:
+    found = task(context={"listMap": {}, "stringMap": strings}, obproxy_server_id=None)
+    assert found.former_server_id == server_id
+
+
 def test_a_task_instance_has_no_run_unless_the_database_reports_one() -> None:
     assert not task().has_run
 
