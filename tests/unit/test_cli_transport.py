@@ -1,6 +1,8 @@
 """Responses that the client gets, and requests that it sends."""
 
 import json
+import ssl
+from typing import Any
 
 import httpx
 import pytest
@@ -22,6 +24,21 @@ def client(content: bytes, sent: list[httpx.Request] | None = None) -> Client:
     made = Client(URL, "")
     made._http = httpx.Client(base_url=URL, transport=httpx.MockTransport(respond))
     return made
+
+
+@pytest.mark.parametrize(("url", "modes"), [(URL, set()), ("https://127.0.0.1:1", {ssl.CERT_REQUIRED})])
+def test_certificates_are_read_for_https_only(
+    monkeypatch: pytest.MonkeyPatch, url: str, modes: set[ssl.VerifyMode]
+) -> None:
+    create, made = ssl.create_default_context, []
+
+    def recorded(**options: Any) -> ssl.SSLContext:
+        made.append(create(**options))
+        return made[-1]
+
+    monkeypatch.setattr(ssl, "create_default_context", recorded)
+    with Client(url, ""):
+        assert {context.verify_mode for context in made} == modes
 
 
 @pytest.mark.parametrize("content", [b"<html>", b"[]", b'"text"', b'{"status": "error"}', b'"\xe9"', b""])
