@@ -300,6 +300,14 @@ def test_a_command_that_is_ended_leaves_no_process_of_its_sessions(tmp_path: Pat
     until(lambda: not any(map(process_lifetime.start_time, processes)), "its processes still run")
 
 
+def test_a_later_process_with_the_same_pid_gets_no_signal() -> None:
+    later = subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    since = process_lifetime.start_time(later.pid)
+    assert since is not None
+    process_lifetime.send(signal.SIGKILL, {later.pid: since - 1})
+    assert (later.communicate(b"it lives")[0], later.returncode) == (b"it lives", 0)
+
+
 def test_a_start_ends_a_login_shell_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     su = tmp_path / "su"
     su.write_text(f"#!/bin/sh\n{hanging_login(tmp_path / 'pids')}\n")

@@ -38,43 +38,45 @@ def terminate(pid: int, seconds: float) -> bool:
     return start_time(pid) != since
 
 
-def started_by(pid: int) -> "set[int]":
-    """Return a process and its descendants, and the other processes in their sessions."""
-    processes = {}  # type: dict[int, tuple[int, int]]
+def started_by(pid: int) -> "dict[int, int]":
+    """Return the start times of a process and its descendants, and of the other processes in their sessions, by pid."""
+    processes = {}  # type: dict[int, tuple[int, int, int]]
     for name in os.listdir("/proc"):
         try:
             with open(f"/proc/{int(name)}/stat") as file:
                 fields = file.read().rpartition(")")[2].split()
         except (OSError, ValueError):
             continue
-        processes[int(name)] = (int(fields[1]), int(fields[3]))
+        processes[int(name)] = (int(fields[1]), int(fields[3]), int(fields[19]))
     family, new = set(), {pid} & processes.keys()
     while new:
         family |= new
-        new = {one for one, (parent, _) in processes.items() if parent in new} - family
+        new = {one for one, (parent, _, _) in processes.items() if parent in new} - family
     sessions = {processes[one][1] for one in family} - {os.getsid(0)}
-    return family | {one for one, (_, session) in processes.items() if session in sessions}
+    return {one: since for one, (_, session, since) in processes.items() if one in family or session in sessions}
 
 
 def kill_all_started_by(pid: int) -> None:
     """Kill a child of this program with all that it has started: `su` starts a login shell in a session of its own.
 
-    All are stopped before the first is killed. A stopped process starts no other, and its pid is not reused.
+    All are stopped before the first is killed: a stopped process starts no other. A later process with the pid of one
+    that has ended meanwhile gets no signal.
     """
-    stopped = set()  # type: set[int]
+    stopped = {}  # type: dict[int, int]
     for _ in range(STOP_ROUNDS):
-        new = started_by(pid) - stopped
+        new = {one: since for one, since in started_by(pid).items() if stopped.get(one) != since}
         if not new:
             break
         send(signal.SIGSTOP, new)
-        stopped |= new
+        stopped.update(new)
     send(signal.SIGKILL, stopped)
 
 
-def send(number: int, processes: "set[int]") -> None:
-    """Send a signal to processes; those that have ended are skipped."""
-    for pid in processes:
+def send(number: int, processes: "dict[int, int]") -> None:
+    """Send a signal to processes with these start times; those that have ended are skipped."""
+    for pid, since in processes.items():
         try:
-            os.kill(pid, number)
+            if start_time(pid) == since:
+                os.kill(pid, number)
         except OSError:
             continue
