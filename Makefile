@@ -9,8 +9,8 @@ SHELL := /bin/bash
 unexport PYTHONDONTWRITEBYTECODE
 PYTHON := .venv/bin/python
 OPENAPI := .config/openapi/node_modules/.bin
-# One more than the processors: tests wait for hosts about half of their time.
-TESTERS ?= $(shell echo $$(( $$(nproc) + 1 )))
+# Two more than the processors: tests wait for hosts about half of their time.
+TESTERS ?= $(shell echo $$(( $$(nproc) + 2 )))
 # In the order of the folders, the long tests first: at the end the short ones keep every process busy.
 ALL_TESTS := tests --numprocesses=$(TESTERS) --dist=loadfile --no-loadscope-reorder
 
