@@ -57,6 +57,43 @@ WAITING = """
       tags: [look]
 """
 
+EVENTS = "$AWX_ISOLATED_DATA_DIR/job_events"
+NO_SPACE = (
+    f"lookup('ansible.builtin.pipe', 'mv {EVENTS} {EVENTS}-away; touch {EVENTS}; echo 1')",
+    f"lookup('ansible.builtin.pipe', 'rm {EVENTS}; mv {EVENTS}-away {EVENTS}; echo Third')",
+)
+NO_PROCESS = ("lookup('fork', 'fails')", "lookup('fork', 'works')")
+# At the moment when Ansible starts the second Ansible task, there is no space or no process for it.
+SHORT_OF = """
+- hosts: all
+  gather_facts: false
+  tasks:
+    - name: First
+      ansible.builtin.command: "true"
+      tags: [look]
+    - name: Second
+      ansible.builtin.command: "true"
+      throttle: "{{{{ {begins} }}}}"
+      tags: [look]
+    - name: "{{{{ {ends} }}}}"
+      ansible.builtin.command: "true"
+      tags: [look]
+"""
+FORK_PLUGIN = """
+import os
+from ansible.plugins.lookup import LookupBase
+
+real_fork = os.fork
+
+def failing_fork():
+    raise BlockingIOError(11, "Resource temporarily unavailable")
+
+class LookupModule(LookupBase):
+    def run(self, terms, variables=None, **options):
+        os.fork = failing_fork if terms == ["fails"] else real_fork
+        return [1]
+"""
+
 
 async def played(prepared: PreparedRun, start: RunStart) -> tuple[list[Mapping[str, Any]], RunEnd]:
     return await follow(prepared.changed(start=start).start())
@@ -92,6 +129,23 @@ async def test_both_starts_report_the_same_events(tmp_path: Path, caplog: pytest
     assert len({event["uuid"] for event in [*forked, *plain]}) == len(forked) + len(plain)
     tasks = [{event["event_data"].get("task_uuid") for event in events} - {None} for events in (forked, plain)]
     assert tasks[0] and tasks[0].isdisjoint(tasks[1])
+
+
+@pytest.mark.parametrize("start", ["forked", "plain"])
+@pytest.mark.parametrize("shortage", [NO_SPACE, NO_PROCESS], ids=["space", "processes"])
+async def test_a_run_that_cannot_start_an_ansible_task_ends(
+    tmp_path: Path, shortage: tuple[str, str], start: RunStart
+) -> None:
+    prepared = prepare(tmp_path, "look")
+    begins, ends = shortage
+    prepared.spec.playbook.write_text(SHORT_OF.format(begins=begins, ends=ends), encoding="utf-8")
+    (plugins := prepared.spec.playbook.parent / "lookup_plugins").mkdir()
+    (plugins / "fork.py").write_text(FORK_PLUGIN, encoding="utf-8")
+
+    events, end = await played(prepared, start)
+
+    done = [event["event_data"]["task"] for event in events if event["event"] == "runner_on_ok"]
+    assert (done, end.status) == (["First"], "failed")
 
 
 async def test_a_forked_run_does_not_poll_for_results(tmp_path: Path) -> None:

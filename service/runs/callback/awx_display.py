@@ -3,8 +3,12 @@
 ansible-runner prescribes the name and searches the file in the directory AWX_LIB_DIRECTORY.
 """
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
+from ansible.errors import AnsibleError
+from ansible.executor.process.worker import WorkerProcess
 from ansible_collections.obproxy.takeover.plugins.module_utils.task_position import delegate_of, position
 from ansible_runner.display_callback.callback import awx_display
 
@@ -19,6 +23,29 @@ description:
     that it was delegated to.
 extends_documentation_fragment: default_callback
 """
+
+
+def _end_run_on_os_error(function: Callable[..., None], problem: str) -> Callable[..., None]:
+    """Return the function with an error that ends the run in place of an OSError, such as for a full disk.
+
+    Where Ansible starts an Ansible task, it takes an OSError for the end of the run: it leaves this task out and
+    continues with the next. So the subtask would be SUCCESSFUL without having run.
+    """
+
+    @functools.wraps(function)
+    def ending(*arguments: Any) -> None:
+        try:
+            function(*arguments)
+        except OSError as error:
+            raise AnsibleError(f"{problem}: {error}") from error
+
+    return ending
+
+
+WorkerProcess.start = _end_run_on_os_error(WorkerProcess.start, "An Ansible task cannot be started")
+awx_display.IsolatedFileWrite.set = _end_run_on_os_error(
+    awx_display.IsolatedFileWrite.set, "An event of the run cannot be written"
+)
 
 
 class CallbackModule(awx_display.CallbackModule):  # type: ignore[misc] # Ansible is untyped
