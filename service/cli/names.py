@@ -50,7 +50,7 @@ def cluster_id(client: Client, name: str) -> int:
 def server_ids(client: Client, cluster: int, names: Sequence[str], *, with_released: bool = False) -> list[int]:
     """Return the ids of OBProxy servers of a cluster, each named by its id, `HOST` or `HOST:SQL_PORT`.
 
-    With `with_released`, a host that has no server any more stands for that of its newest task instance.
+    With `with_released`, a name without a server stands for the released one of the host's newest task instance.
     """
     if all(_is_number(name) for name in names):
         return [int(name) for name in names]
@@ -58,7 +58,9 @@ def server_ids(client: Client, cluster: int, names: Sequence[str], *, with_relea
     hosts = {host["id"]: host["name"] for host in client.hosts()["contents"]}
 
     def server_id(name: str) -> int:
-        found = _server(servers, hosts, name) or (_released_server(client, hosts, name) if with_released else None)
+        found = _server(servers, hosts, name)
+        if found is None and with_released:
+            found = _released_server(client, servers, hosts, name)
         if found is None:
             raise RequestRejected(f"The OBProxy cluster has no server {name}.")
         return found
@@ -117,9 +119,14 @@ def _server(servers: Sequence[Document], hosts: Mapping[int, str], name: str) ->
     return int(found[0]["id"]) if found else None
 
 
-def _released_server(client: Client, hosts: Mapping[int, str], name: str) -> int | None:
-    """Return the id of the server of the newest task instance of a host; None if there is none."""
+def _released_server(client: Client, servers: Sequence[Document], hosts: Mapping[int, str], name: str) -> int | None:
+    """Return the id of the server of the newest task instance of a host; None if there is none, or it is managed.
+
+    A managed one has another SQL port than the name: it is not the one that is meant.
+    """
+    managed = {server["id"] for server in servers}
     for host_id in (host_id for host_id, host in hosts.items() if host == target(name).host):
         for newest in client.tasks(hostId=host_id, size=1):
-            return client.task(newest["id"]).get("obproxyServerId")
+            found = client.task(newest["id"]).get("obproxyServerId")
+            return None if found in managed else found
     return None

@@ -4,6 +4,7 @@ Arguments, environment, working directory and output are those of the program. `
 client's side; `serve` is the server process.
 """
 
+import atexit
 import gc
 import os
 import signal
@@ -89,6 +90,7 @@ class Server:
             )
         assert self._process.stdout
         assert self._process.stdout.readline() == b"listening\n", errors.read_text()
+        atexit.register(self.close)
 
     def start(
         self, arguments: Sequence[str], environment: Mapping[str, str], output: Path, directory: Path = ROOT
@@ -106,6 +108,8 @@ class Server:
             raise TimeoutError(f"{arguments[0]} takes more than {seconds} s:\n{output.read_text()}") from error
 
     def close(self) -> None:
+        """End the process; this happens at the end of this process at the latest."""
+        atexit.unregister(self.close)
         self._process.communicate(timeout=_START_DEADLINE)  # closes its standard input
         self._directory.cleanup()
 

@@ -360,6 +360,15 @@ async def test_a_release_by_host_is_repeated_with_its_key_after_its_end(
     assert "k was used for another request" in taken_over_again.errors
 
 
+async def test_a_wrong_port_with_a_key_stands_for_no_other_server(command: Commands, resources: Resources) -> None:
+    await manage(command, resources, "odp-1")
+
+    rejected = await command("release", "test", "odp-1:9999", "--idempotency-key", "k")
+
+    assert rejected.errors == "The OBProxy cluster has no server odp-1:9999."
+    assert len((await command("tasks", "--host", "odp-1")).rows) == 1, "nothing is released"
+
+
 @pytest.mark.parametrize("workflow", ["refresh", "restart", "release"])
 async def test_managed_servers_start_in_batches(command: Commands, resources: Resources, workflow: str) -> None:
     for host in ("odp-1", "odp-2"):

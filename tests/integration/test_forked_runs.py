@@ -146,6 +146,8 @@ async def test_a_run_that_cannot_start_an_ansible_task_ends(
 
     done = [event["event_data"]["task"] for event in events if event["event"] == "runner_on_ok"]
     assert (done, end.status) == (["First"], "failed")
+    if shortage is NO_PROCESS:  # else the reason cannot be written either
+        assert "The Ansible task 'Second' cannot be started" in " ".join(str(event.get("stdout")) for event in events)
 
 
 async def test_a_forked_run_does_not_poll_for_results(tmp_path: Path) -> None:

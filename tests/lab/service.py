@@ -1,6 +1,5 @@
 """The service as a process of its own, on a lab's inventory."""
 
-import atexit
 import contextlib
 import functools
 import os
@@ -86,9 +85,7 @@ def _start(command: Sequence[str], environment: Mapping[str, str], log: Path) ->
 @functools.cache
 def fork_server() -> Server:
     """Return the process of which services are forked; it ends with this process."""
-    server = Server(SERVICE, os.environ)
-    atexit.register(server.close)
-    return server
+    return Server(SERVICE, os.environ)
 
 
 def _wait_until_okay(service: Service) -> None:

@@ -1,6 +1,5 @@
 """Runs by bare ansible-playbook on real hosts, reported to a running service by the callback plugin."""
 
-import atexit
 import functools
 import os
 import signal
@@ -89,9 +88,7 @@ def start(lab: Lab, host: LabHost, recording: Environment) -> subprocess.Popen[s
 @functools.cache
 def server(lab: Lab) -> Server:
     """Return a server of forked playbooks: a program takes twice the CPU time."""
-    started = Server(ANSIBLE, environment(lab))
-    atexit.register(started.close)
-    return started
+    return Server(ANSIBLE, environment(lab))
 
 
 def play(

@@ -1,6 +1,5 @@
 """Running the playbooks as an operator does, by bare ansible-playbook, and reading the outcome."""
 
-import atexit
 import functools
 import json
 import os
@@ -120,9 +119,7 @@ def _environment(home: Path) -> dict[str, str]:
 
 @functools.cache
 def _server(home: Path) -> Server:
-    server = Server(ANSIBLE, _environment(home))
-    atexit.register(server.close)
-    return server
+    return Server(ANSIBLE, _environment(home))
 
 
 def run_program(arguments: Sequence[str], environment: Mapping[str, str], output: Path, seconds: float) -> int:

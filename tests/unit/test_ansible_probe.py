@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -309,15 +308,21 @@ def test_a_later_process_with_the_same_pid_gets_no_signal() -> None:
 
 
 def test_a_start_ends_a_login_shell_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    su = tmp_path / "su"
-    su.write_text(f"#!/bin/sh\n{hanging_login(tmp_path / 'pids')}\n")
+    su, pids = tmp_path / "su", tmp_path / "pids"
+    su.write_text(f"#!/bin/sh\n{hanging_login(pids)}\n")
     su.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    found = {"home": "/", "has_libraries": False}
-    with ThreadPoolExecutor(1) as pool:
-        has_ended = pool.submit(start.launch, found, "admin", ["true"], {}, 5)
-        processes = until(lambda: all_pids(tmp_path / "pids"), "the login shell does not run")
-        assert has_ended.result() is False
+    wait = subprocess.Popen.wait
+
+    def wait_until_all_run(shell: subprocess.Popen[bytes], timeout: float | None = None) -> int:
+        if timeout is not None:
+            until(lambda: all_pids(pids), "the login shell does not run")
+        return wait(shell, None if timeout is None else 0)
+
+    monkeypatch.setattr(subprocess.Popen, "wait", wait_until_all_run)
+    assert start.launch({"home": "/", "has_libraries": False}, "admin", ["true"], {}, 5) is False
+    processes = all_pids(pids)
+    assert processes
     until(lambda: not any(map(process_lifetime.start_time, processes)), "its processes still run")
 
 

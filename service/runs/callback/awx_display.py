@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.errors import AnsibleError
-from ansible.executor.process.worker import WorkerProcess
+from ansible.plugins.strategy import StrategyBase
 from ansible_collections.obproxy.takeover.plugins.module_utils.task_position import delegate_of, position
 from ansible_runner.display_callback.callback import awx_display
 
@@ -25,27 +25,27 @@ extends_documentation_fragment: default_callback
 """
 
 
-def _end_run_on_os_error(function: Callable[..., None], problem: str) -> Callable[..., None]:
-    """Return the function with an error that ends the run in place of an OSError, such as for a full disk.
+def _require_start(queue_task: Callable[..., None]) -> Callable[..., None]:
+    """Return the function that starts an Ansible task, with an error that ends the run if it has not started it.
 
-    Where Ansible starts an Ansible task, it takes an OSError for the end of the run: it leaves this task out and
-    continues with the next. So the subtask would be SUCCESSFUL without having run.
+    Ansible takes an OSError there for the end of the run, also that of a full disk or of too many processes. It leaves
+    the task out and continues with the next. So the subtask would be SUCCESSFUL without having run.
     """
 
-    @functools.wraps(function)
-    def ending(*arguments: Any) -> None:
-        try:
-            function(*arguments)
-        except OSError as error:
-            raise AnsibleError(f"{problem}: {error}") from error
+    @functools.wraps(queue_task)
+    def queue(strategy: StrategyBase, host: Any, task: Any, *arguments: Any) -> None:
+        running = strategy._pending_results
+        queue_task(strategy, host, task, *arguments)
+        if strategy._pending_results == running:
+            raise AnsibleError(
+                f"The Ansible task {task.get_name()!r} cannot be started. "
+                "Check the disk space, the memory and the number of processes of the worker's machine."
+            )
 
-    return ending
+    return queue
 
 
-WorkerProcess.start = _end_run_on_os_error(WorkerProcess.start, "An Ansible task cannot be started")
-awx_display.IsolatedFileWrite.set = _end_run_on_os_error(
-    awx_display.IsolatedFileWrite.set, "An event of the run cannot be written"
-)
+StrategyBase._queue_task = _require_start(StrategyBase._queue_task)
 
 
 class CallbackModule(awx_display.CallbackModule):  # type: ignore[misc] # Ansible is untyped
